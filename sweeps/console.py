@@ -1,0 +1,40 @@
+"""What the four commands share: a parser whose help ends in examples, and errors as one line with exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+
+def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
+    """An argument parser for `command`; `examples` is printed under the options, as written."""
+    return argparse.ArgumentParser(
+        prog=command,
+        description=purpose,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def run(command: str, main: Callable[[], int | None]) -> int:
+    """Exit code of `main`: bad input is 2 with one line on stderr, Ctrl-C is 130, a closed pipe is quiet."""
+    try:
+        return main() or 0
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say, nobody listens
+            return 141
+        print(f"{command}: error: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{command}: stopped", file=sys.stderr)
+        return 130
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,73 @@
+"""The only place that multiplies by 2: training FLOPs, memory, and how much data a budget buys.
+
+Two counts. `paper`: 2 FLOPs for each parameter and token, forward, passed through and updated (Ziarko et al. 2024,
+section 3.5), so that budgets compare with published ones. `exact`: every matrix product of the step, from the shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sweeps.methods import Method
+from sweeps.models import ModelSpec
+
+
+@dataclass(frozen=True)
+class Work:
+    """Texts that go through a model: how many pairs and tokens, and the sum of squared text lengths (attention).
+
+    A mean over pairs is a Work of one pair; `times` makes it that of many. batch_size: pairs in a step.
+    """
+
+    pairs: float
+    tokens: float
+    squares: float
+    batch_size: int
+
+    def times(self, factor: float) -> Work:
+        return Work(self.pairs * factor, self.tokens * factor, self.squares * factor, self.batch_size)
+
+
+# 14 query and 64 document tokens, as the paper's code counts a pair (papers' repository SeqDM/Efficient-Embeddings).
+PAPER_PAIR = Work(pairs=1, tokens=78, squares=14**2 + 64**2, batch_size=1024)
+
+
+def forward_flops(model: ModelSpec, method: Method, work: Work) -> float:
+    """One forward pass. Attention scores are counted whole, not their causal half, as torch's counter does."""
+    products = 2 * (model.layers * model.block_weights + method.adapters(model)) * work.tokens
+    return products + 4 * model.layers * model.heads * model.head_dim * work.squares
+
+
+def exact_flops(model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0) -> float:
+    """Training FLOPs of `work`; `second_forward` is the share of tokens that gradient caching embeds twice."""
+    backward = 2 * (method.differentiated(model) + method.updated(model)) * work.tokens
+    attention = 8 * method.backward_layers(model) * model.heads * model.head_dim * work.squares
+    similarity = 3 * 2 * work.pairs * work.batch_size * model.width  # logits, and a gradient to either side
+    return forward_flops(model, method, work) * (1 + second_forward) + backward + attention + similarity
+
+
+def paper_flops(model: ModelSpec, method: Method, work: Work) -> float:
+    """6N, 4N + 2T or 2N + 4T FLOPs a token, whichever the method is."""
+    return 2 * (model.params + method.backprop(model) + method.trainable(model)) * work.tokens
+
+
+FLOPS: dict[str, Callable[[ModelSpec, Method, Work], float]] = {"exact": exact_flops, "paper": paper_flops}
+
+
+def steps_for(budget: float, model: ModelSpec, method: Method, pair: Work, count: str = "exact") -> int:
+    """Optimiser steps that `budget` FLOPs buy, to the nearest whole one. `pair`: the mean pair of the data."""
+    return round(budget / (FLOPS[count](model, method, pair) * pair.batch_size))
+
+
+def memory_bytes(model: ModelSpec, method: Method, micro_tokens: int, weight_bytes: int = 4) -> float:
+    """Estimated peak memory of training: weights, fp32 gradients and Adam moments, activations of one micro-batch.
+
+    Activations: 34 bytes a token, layer and unit of width in 16 bits without attention maps (Korthikanti et al.
+    2022, section 4.1), in proportion for wider weights.
+    """
+    table = model.embedding_params
+    trained = method.trainable(model) + (table if method.name == "full" else 0)
+    weights = weight_bytes * (model.params + method.adapters(model) + table)
+    activations = 17 * weight_bytes * micro_tokens * model.width * method.backward_layers(model)
+    return weights + 12 * trained + activations

@@ -1,0 +1,215 @@
+"""Ways of tuning a backbone: what each trains, how far backward must go, how it is done. METHODS lists them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sweeps.models import ModelSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Method(ABC):
+    """One way of tuning. Counts leave the embedding tables out, as N does.
+
+    `trainable` and `backprop` give the paper's count (Ziarko et al. 2024, section 3.5); the other three say which
+    matrix products a step really does, for the exact count.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def trainable(self, model: ModelSpec) -> int:
+        """T: parameters that receive a gradient."""
+
+    @abstractmethod
+    def backprop(self, model: ModelSpec) -> int:
+        """Backbone parameters that the backward pass goes through."""
+
+    def adapters(self, model: ModelSpec) -> int:
+        """Matrix entries that the method adds to the forward pass."""
+        return 0
+
+    def backward_layers(self, model: ModelSpec) -> int:
+        """Blocks that the backward pass enters."""
+        return model.layers
+
+    def differentiated(self, model: ModelSpec) -> int:
+        """Matrix entries, adapters included, whose products pass a gradient on to their input."""
+        return self.backward_layers(model) * model.block_weights
+
+    @abstractmethod
+    def updated(self, model: ModelSpec) -> int:
+        """Matrix entries, adapters included, that receive a gradient of their own."""
+
+    def refusal(self, model: ModelSpec) -> str:
+        """Why this method cannot tune this model; empty when it can."""
+        return ""
+
+    @abstractmethod
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        """The backbone, ready to train: same forward, `requires_grad` as this method says."""
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The method's settings by name."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @property
+    def label(self) -> str:
+        """Name and settings, as tables and figures print them."""
+        return " ".join([self.name, *(f"{key} {value:g}" for key, value in self.options.items())])
+
+
+@dataclass(frozen=True)
+class Full(Method):
+    """Every parameter is trained, the token table included."""
+
+    name: ClassVar[str] = "full"
+
+    def trainable(self, model: ModelSpec) -> int:
+        return model.params
+
+    def backprop(self, model: ModelSpec) -> int:
+        return model.params
+
+    def updated(self, model: ModelSpec) -> int:
+        return model.layers * model.block_weights
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        return backbone.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class LoRA(Method):
+    """Rank-r adapters on every linear map of every block; the backbone stays frozen (Hu et al. 2021).
+
+    The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that one rate makes steps of the
+    same size at every rank; the paper's runs scaled by 8 / rank, which shrinks the step at high ranks.
+    """
+
+    name: ClassVar[str] = "lora"
+    rank: int = 32
+    alpha: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0:
+            raise ValueError(f"lora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
+
+    def trainable(self, model: ModelSpec) -> int:
+        return model.layers * self.rank * sum(x.inputs + x.outputs for x in model.linears)
+
+    def backprop(self, model: ModelSpec) -> int:
+        return model.params
+
+    def adapters(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def differentiated(self, model: ModelSpec) -> int:
+        # Nothing below the first block's reading maps is trained, so no gradient is passed on there.
+        stops = sum(x.weights + self.rank * x.inputs for x in model.first_linears)
+        return model.layers * model.block_weights + self.trainable(model) - stops
+
+    def updated(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        import peft  # only here: the planner reads this module and must start without torch
+
+        from sweeps.models import from_config
+
+        spec = from_config(backbone.config.to_dict(), "backbone")
+        targets = [linear.name for linear in spec.linears]
+        config = peft.LoraConfig(r=self.rank, lora_alpha=self.alpha, use_rslora=True, target_modules=targets)
+        return peft.get_peft_model(backbone, config)
+
+
+@dataclass(frozen=True)
+class FreezeBlocks(Method):
+    """The token table and the first `share` of the blocks stay frozen; the rest and the final norm are trained."""
+
+    name: ClassVar[str] = "freeze"
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"freeze: share is {self.share}; it must lie between 0 and 1")
+
+    def frozen(self, layers: int) -> int:
+        """How many of `layers` blocks stay frozen: at least one, never all."""
+        return min(max(1, round(self.share * layers)), layers - 1)
+
+    def refusal(self, model: ModelSpec) -> str:
+        return "" if model.layers > 1 else f"{model.name} has one block only, none can be frozen beside a trained one"
+
+    def backward_layers(self, model: ModelSpec) -> int:
+        return model.layers - self.frozen(model.layers)
+
+    def differentiated(self, model: ModelSpec) -> int:
+        # A trained norm below the first trained maps needs their input's gradient; without one nothing does.
+        stops = 0 if model.family.pre_norm else sum(x.weights for x in model.first_linears)
+        return super().differentiated(model) - stops
+
+    def trainable(self, model: ModelSpec) -> int:
+        return self.backward_layers(model) * model.block_params + model.final_norm_params
+
+    def backprop(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def updated(self, model: ModelSpec) -> int:
+        return self.backward_layers(model) * model.block_weights
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        frozen = self.frozen(backbone.config.num_hidden_layers)
+        backbone.requires_grad_(True)
+        backbone.get_input_embeddings().requires_grad_(False)
+        for block in backbone.layers[:frozen]:
+            block.requires_grad_(False)
+        return backbone
+
+
+@dataclass(frozen=True)
+class BiasOnly(Method):
+    """Only bias vectors are trained, those of the norms included (Ben Zaken et al. 2021)."""
+
+    name: ClassVar[str] = "bias"
+
+    def trainable(self, model: ModelSpec) -> int:
+        return model.biases
+
+    def backprop(self, model: ModelSpec) -> int:
+        return model.params
+
+    def differentiated(self, model: ModelSpec) -> int:
+        # The first block's norm has the lowest trained bias; without one, its reading maps pass nothing on.
+        stops = 0 if model.family.norm_bias else sum(x.weights for x in model.first_linears)
+        return super().differentiated(model) - stops
+
+    def updated(self, model: ModelSpec) -> int:
+        return 0
+
+    def refusal(self, model: ModelSpec) -> str:
+        return "" if model.biases else f"{model.name} ({model.architecture}) has no bias vectors"
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(name.endswith(".bias"))
+        return backbone
+
+
+METHODS: dict[str, type[Method]] = {"full": Full, "lora": LoRA, "freeze": FreezeBlocks, "bias": BiasOnly}
+
+
+def make_method(name: str, options: dict[str, float]) -> Method:
+    """The method of this name and these settings. Raises ValueError naming the choices."""
+    if name not in METHODS:
+        raise ValueError(f"name is {name!r}; known: {', '.join(METHODS)}")
+    kind = METHODS[name]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{name} has no setting {key!r}; known: {', '.join(known) or 'none'}")
+    return kind(**options)

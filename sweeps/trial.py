@@ -1,0 +1,177 @@
+"""What is tried and what comes of it: Training conditions, Trial, Observation. JSON both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from sweeps.methods import Method, make_method
+
+POOLINGS = ("mean", "last")
+SCHEDULE_NAMES = ("wsd", "cosine")
+STATUSES = ("done", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Conditions that all trials of a law share; a contrastive loss means nothing without them.
+
+    data: `python-env`, a file, or `hf:owner/name`. data_hash: of its pairs, filled in once they are read.
+    batch_size: pairs in a step, hence in-batch negatives. temperature: divides the cosine. context: tokens at which a
+    text is cut. warmup, cooldown: shares of the steps. hard_negatives: given negatives used per pair.
+    pool_size, pools: held-out pairs in one pool, and how many pools, for the held-out loss.
+    """
+
+    data: str = "python-env"
+    data_hash: str = ""
+    batch_size: int = 64
+    temperature: float = 0.05
+    pooling: str = "mean"
+    context: int = 75
+    hard_negatives: int = 0
+    schedule: str = "wsd"
+    warmup: float = 0.1
+    cooldown: float = 0.3
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    pool_size: int = 256
+    pools: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "context", "pool_size", "pools"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("temperature", "clip"):
+            _check(name, getattr(self, name), getattr(self, name) > 0, "positive")
+        for name in ("warmup", "cooldown"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2, to have a negative")
+        _check("hard_negatives", self.hard_negatives, self.hard_negatives >= 0, "0 or more")
+        _check("pooling", self.pooling, self.pooling in POOLINGS, f"one of {', '.join(POOLINGS)}")
+        _check("schedule", self.schedule, self.schedule in SCHEDULE_NAMES, f"one of {', '.join(SCHEDULE_NAMES)}")
+
+
+def _check(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"training.{name} is {value!r}; it must be {wanted}")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+
+
+def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from a parsed table. Raises ValueError naming `where`, the key and the choices."""
+    known = {item.name: item for item in fields(kind)}
+    for key, value in table.items():
+        if key not in known:
+            raise ValueError(f"{where} has no key {key!r}; known: {', '.join(known)}")
+        wanted = _TYPES.get(str(known[key].type))
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise ValueError(f"{where}.{key} is {value!r}; it must be of type {known[key].type}")
+    return kind(**table)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run, wholly described. lr: peak rate. steps: optimiser steps. budget: FLOPs it was cut for."""
+
+    model: str
+    method: Method
+    training: Training
+    lr: float
+    steps: int
+    seed: int = 0
+    budget: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Name of the trial: a hash of what it does. The budget is only why, and stays out."""
+        content = self.to_json()
+        del content["budget"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def pairs(self) -> int:
+        """Training pairs seen, repeats counted."""
+        return self.steps * self.training.batch_size
+
+    def to_json(self) -> dict[str, Any]:
+        method = {"name": self.method.name, **self.method.options}
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "method": method,
+            "training": asdict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Trial:
+        """The trial written by `to_json`. Raises ValueError on unknown keys, methods or settings."""
+        method = dict(content["method"])
+        made = make_method(method.pop("name"), method)
+        training = from_table(Training, content["training"], "training")
+        return cls(**{**content, "method": made, "training": training})
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one trial left, whatever became of it.
+
+    status: done, diverged or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE in
+    fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
+    training. flops, paper_flops: spent, by the exact and by the paper's count. tokens: real ones, never padding.
+    squares: sum of squared text lengths, which attention costs. params, trainable: N and T. data_pairs: unique pairs
+    at hand. seconds: training alone; total_seconds: with loading and evaluation. peak_bytes: memory.
+    curve: [step, tokens, training loss]. environment: versions, device, threads.
+    """
+
+    trial: Trial
+    status: str
+    reason: str = ""
+    loss: float | None = None
+    accuracy: float | None = None
+    start_loss: float | None = None
+    flops: float = 0.0
+    paper_flops: float = 0.0
+    params: int = 0
+    trainable: int = 0
+    tokens: int = 0
+    squares: int = 0
+    pairs: int = 0
+    data_pairs: int = 0
+    seconds: float = 0.0
+    total_seconds: float = 0.0
+    peak_bytes: int = 0
+    curve: tuple[tuple[int, int, float], ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.trial.key
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the unique pairs."""
+        return self.pairs / self.data_pairs if self.data_pairs else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {"key": self.key, **content, "trial": self.trial.to_json(), "environment": dict(self.environment)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Observation:
+        """The observation written by `to_json`; one whose key does not fit its trial is refused (ValueError)."""
+        inside = {key: value for key, value in content.items() if key != "key"}
+        inside["trial"] = Trial.from_json(content["trial"])
+        inside["curve"] = tuple(tuple(point) for point in content.get("curve", ()))
+        observation = cls(**inside)
+        if content.get("key", observation.key) != observation.key:
+            raise ValueError(f"observation {content['key']!r} holds a trial whose key is {observation.key!r}")
+        return observation
+
+
+def failure(trial: Trial, reason: str, status: str = "failed", **known: Any) -> Observation:
+    """The record of a trial that gave no loss."""
+    return replace(Observation(trial, status, reason), **known)
