@@ -1,0 +1,82 @@
+"""A tuned encoder as a folder that `SentenceTransformer(path)` loads with the same embeddings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from runner.encoder import Encoder
+from runner.pairs import load_tokenizer
+from sweeps.models import find_model
+from sweeps.trial import Observation
+
+MODULES = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
+POOLING_FIELDS = {"mean": "mean_tokens", "last": "lasttoken"}
+# Every flag is written out: servers that read this layout do not know the shorter form.
+POOLING_FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+
+
+def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
+    """Write weights (LoRA merged), tokenizer, pooling and a model card. `folder` must not hold a model yet."""
+    if (folder / "config.json").exists():
+        raise ValueError(f"{folder}: already holds a model; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    training = observation.trial.training
+    merge = getattr(encoder.backbone, "merge_and_unload", None)
+    backbone = merge() if merge else encoder.backbone
+    backbone.save_pretrained(folder)
+    tokenizer = load_tokenizer(find_model(observation.trial.model).source)
+    tokenizer.model_max_length = training.context
+    if training.pooling == "last":
+        _append_end(tokenizer)
+    tokenizer.save_pretrained(folder)
+    modules = [
+        {"idx": index, "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (name, path, kind) in enumerate(MODULES)
+    ]
+    pooling: dict[str, object] = {f"pooling_mode_{flag}": flag == POOLING_FIELDS[training.pooling] for flag in POOLING_FLAGS}
+    pooling["word_embedding_dimension"] = backbone.config.hidden_size
+    _write(folder / "modules.json", modules)
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": training.context, "do_lower_case": False})
+    for _, path, _ in MODULES[1:]:
+        (folder / path).mkdir(exist_ok=True)
+    _write(folder / "1_Pooling" / "config.json", pooling)
+    _write(folder / "observation.json", observation.to_json())
+    (folder / "README.md").write_text(_card(observation), encoding="utf-8")
+
+
+def _append_end(tokenizer) -> None:
+    """The tokenizer itself adds the end token that last-token pooling reads, so that every server does."""
+    from tokenizers.processors import TemplateProcessing
+
+    end = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _card(observation: Observation) -> str:
+    trial = observation.trial
+    lines = [
+        "---",
+        "library_name: sentence-transformers",
+        "pipeline_tag: sentence-similarity",
+        "---",
+        "",
+        f"# {trial.model}, tuned with {trial.method.label}",
+        "",
+        f"- data: {trial.training.data} (hash {trial.training.data_hash}), {observation.pairs:,} pairs in "
+        f"{observation.epochs:.2f} epochs, {observation.tokens:,} tokens",
+        f"- {trial.steps:,} steps of {trial.training.batch_size} pairs, rate {trial.lr:g}, temperature "
+        f"{trial.training.temperature:g}, {trial.training.pooling} pooling, {trial.training.context} tokens of context",
+        f"- {observation.flops:.3g} training FLOPs",
+        f"- held-out loss {observation.loss:.4f} nats per pair and accuracy@1 {observation.accuracy:.3f} in pools of "
+        f"{trial.training.pool_size} (before training: loss {observation.start_loss:.4f})",
+        "",
+        "The whole record is in observation.json.",
+    ]
+    return "\n".join(lines) + "\n"

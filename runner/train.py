@@ -1,0 +1,243 @@
+"""train(trial) -> Observation: one contrastive training, from the pretrained backbone to the held-out loss."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import peft
+import torch
+import transformers
+
+from runner import checkpoint
+from runner.contrastive import backward, held_out, make_batch
+from runner.encoder import Encoder, count_trainable, make_encoder
+from runner.pairs import Pairs, batch_indices, open_prepared, pools
+from runner.schedule import rate_factor
+from sweeps.flops import Work, exact_flops, paper_flops
+from sweeps.models import ModelSpec, find_model
+from sweeps.progress import Progress
+from sweeps.trial import Observation, Trial, failure
+
+MICRO_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens of a micro-batch
+CHECKPOINT_SECONDS = 60.0
+CURVE_POINTS = 50
+
+
+@dataclass
+class Run:
+    """A training under way: everything that `step` needs, and what it has counted so far."""
+
+    trial: Trial
+    model: ModelSpec
+    pairs: Pairs
+    encoder: Encoder
+    optimizer: torch.optim.Optimizer
+    record: dict
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
+
+def train(trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True) -> Observation:
+    """The observation of `trial`; never raises for what training does, only for what cannot be started.
+
+    folder: where the checkpoint is kept and looked for. on: "cpu" or "cuda", by default the GPU where there is one.
+    """
+    return train_encoder(trial, folder, on, quiet)[0]
+
+
+def train_encoder(
+    trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True
+) -> tuple[Observation, Encoder]:
+    """As `train`, and the tuned encoder."""
+    started = time.monotonic()
+    _reset_peak_memory()
+    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")))
+    state = folder / "checkpoint.safetensors" if folder else None
+    if state and state.exists():
+        run.record = checkpoint.load(state, trial.key, run.encoder, run.optimizer)
+    chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
+    if "start_loss" not in run.record:
+        run.record["start_loss"] = _held_out(run, chosen)[0]
+    reason = _all_steps(run, state, quiet)
+    loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
+    if not reason:
+        reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
+    observation = _observe(run, reason, loss, accuracy, time.monotonic() - started)
+    if state:
+        state.unlink(missing_ok=True)
+    return observation, run.encoder
+
+
+def _start(trial: Trial, device: torch.device) -> Run:
+    model = find_model(trial.model)
+    if trial.training.context > model.context:
+        raise ValueError(f"training.context is {trial.training.context}; {model.name} reads {model.context} tokens")
+    pairs = open_prepared(trial.training, model.source)
+    encoder = make_encoder(model, trial.method, trial.training.pooling, device, trial.seed)
+    record = {"key": trial.key, "step": 0, "curve": [], "seconds": 0.0}
+    record |= {"tokens": 0, "squares": 0, "again": 0}
+    return Run(trial, model, pairs, encoder, _optimizer(encoder, trial), record)
+
+
+def _optimizer(encoder: Encoder, trial: Trial) -> torch.optim.AdamW:
+    trained = [p for p in encoder.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": trial.training.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=trial.lr, fused=True)
+
+
+def _all_steps(run: Run, state: Path | None, quiet: bool) -> str:
+    """Train to the last step; returns why it ended early, or nothing."""
+    saved = begun = time.monotonic()
+    before = run.record["seconds"]
+    every = max(1, run.trial.steps // CURVE_POINTS)
+    with Progress(run.trial.model, run.trial.steps, "steps", done=run.record["step"]) as progress:
+        while run.record["step"] < run.trial.steps:
+            loss = _step(run)
+            run.record["step"] += 1
+            run.record["seconds"] = before + time.monotonic() - begun
+            if not math.isfinite(loss):
+                return f"training loss is {loss} at step {run.record['step']} of {run.trial.steps}"
+            if run.record["step"] % every == 0 or run.record["step"] == run.trial.steps:
+                run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
+            if state and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                checkpoint.save(state, run.encoder, run.optimizer, run.record)
+                saved = time.monotonic()
+            if not quiet:
+                progress.advance(note=f"loss {loss:.3f}")
+    return ""
+
+
+def _step(run: Run) -> float:
+    """One optimiser step; returns its training loss."""
+    training, step = run.trial.training, run.record["step"]
+    factor = rate_factor(training.schedule, step, run.trial.steps, training.warmup, training.cooldown)
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.trial.lr * factor
+    chosen = batch_indices(run.pairs.train, training.batch_size, step, run.trial.seed)
+    batch = make_batch(run.pairs, chosen, training.hard_negatives, run.device)
+    loss, again = backward(
+        run.encoder,
+        batch.texts,
+        lambda vectors: batch.loss(vectors, training.temperature),
+        MICRO_TOKENS[run.device.type],
+        _kept_tokens(run),
+    )
+    trained = [p for p in run.encoder.parameters() if p.requires_grad]
+    torch.nn.utils.clip_grad_norm_(trained, training.clip)
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.record["tokens"] += int(batch.lengths.sum())
+    run.record["squares"] += int((batch.lengths.astype(np.int64) ** 2).sum())
+    run.record["again"] += again
+    return loss
+
+
+def _kept_tokens(run: Run) -> int:
+    """Padded tokens whose graphs fit in a quarter of the free memory (other workers want theirs).
+
+    136 bytes a token, layer and unit of width: 34 in 16 bits (Korthikanti et al. 2022, section 4.1), doubled for fp32,
+    and doubled again for what autograd holds besides.
+    """
+    if run.device.type == "cuda":
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(free / 4 / (136 * run.model.width * run.model.layers))
+
+
+def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:
+    run.encoder.eval()
+    found = held_out(
+        run.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.device.type]
+    )
+    run.encoder.train()
+    return found
+
+
+def _why_diverged(loss: float, start: float, chance: float) -> str:
+    if not math.isfinite(loss):
+        return f"held-out loss is {loss}"
+    if loss > max(start, chance):
+        return f"held-out loss ended at {loss:.3f}, above its start ({start:.3f}) and above chance ({chance:.3f})"
+    return ""
+
+
+def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds: float) -> Observation:
+    record, training = run.record, run.trial.training
+    pairs = record["step"] * training.batch_size
+    work = Work(pairs, record["tokens"], record["squares"], training.batch_size)
+    again = record["again"] / record["tokens"] if record["tokens"] else 0.0
+    known = {
+        "loss": loss if math.isfinite(loss) else None,
+        "accuracy": accuracy if math.isfinite(accuracy) else None,
+        "start_loss": record["start_loss"],
+        "flops": exact_flops(run.model, run.trial.method, work, second_forward=again),
+        "paper_flops": paper_flops(run.model, run.trial.method, work),
+        "params": run.model.params,
+        "trainable": count_trainable(run.encoder),
+        "tokens": record["tokens"],
+        "squares": record["squares"],
+        "pairs": pairs,
+        "data_pairs": len(run.pairs.train),
+        "seconds": round(record["seconds"], 3),
+        "total_seconds": round(total_seconds, 3),
+        "peak_bytes": _peak_memory(run.device),
+        "curve": tuple(tuple(point) for point in record["curve"]),
+        "environment": environment(run.device),
+    }
+    return failure(run.trial, reason, "diverged" if reason else "done", **known)
+
+
+def environment(device: torch.device) -> dict:
+    """What a loss may depend on besides the trial: versions, device, threads, precision."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "precision": "bf16" if device.type == "cuda" else "fp32",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _reset_peak_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # a worker trains many trials: each has its own peak
+    except OSError:
+        pass
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator, else the largest resident set of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
