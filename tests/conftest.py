@@ -1,0 +1,43 @@
+"""What the tests share: a cache of their own, one thread, and a small file of real pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before torch or the readers are imported: nothing of a test lands in the user's own cache.
+os.environ["RECIPE_PLANNER_CACHE"] = tempfile.mkdtemp(prefix="recipe-planner-tests-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Documented functions enough for a held-out pool, and the same in every CPython.
+MODULES = ("argparse", "ast", "asyncio", "collections", "ctypes", "email", "http", "importlib", "inspect", "logging")
+MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tarfile", "threading", "typing", "unittest")
+
+
+@pytest.fixture(scope="session")
+def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Code-search pairs of a few standard modules as JSONL: about a thousand, grouped by module."""
+    from runner import python_env
+
+    files = [f for f in python_env.source_files() if f.key.startswith(tuple(f"stdlib/{name}" for name in MODULES))]
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    seen = set()
+    with open(path, "w", encoding="utf-8") as out:
+        for file in files:
+            for query, code in python_env.function_pairs(python_env.read_source(file.path) or ""):
+                if query not in seen:
+                    seen.add(query)
+                    out.write(json.dumps({"query": query, "positive": code}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def training(pairs_file: Path):
+    """Conditions small enough for tests: real pairs, small batches and pools."""
+    from sweeps.trial import Training
+
+    return Training(data=str(pairs_file), batch_size=16, context=48, pool_size=32, pools=1)

@@ -1,0 +1,101 @@
+"""The loss is the textbook one, and its gradient does not depend on how the batch was cut."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from runner.contrastive import backward, info_nce, micro_batches
+from runner.encoder import POOLING, make_encoder
+from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from sweeps.models import find_model
+
+NANO = find_model("nano-25k")
+
+
+def unit(rows: int, dim: int = 8) -> torch.Tensor:
+    return normalize(torch.randn(rows, dim, dtype=torch.float64), dim=-1)
+
+
+def test_info_nce_is_the_mean_of_both_directions():
+    query, document = unit(5), unit(5)
+    logits = (query @ document.T / 0.1).numpy()
+    rows = np.mean([np.log(np.exp(logits[i]).sum()) - logits[i, i] for i in range(5)])
+    columns = np.mean([np.log(np.exp(logits[:, i]).sum()) - logits[i, i] for i in range(5)])
+    assert info_nce(query, document, 0.1).item() == pytest.approx((rows + columns) / 2, abs=1e-12)
+
+
+def test_equal_vectors_give_the_loss_of_chance():
+    same = torch.ones(64, 4, dtype=torch.float64) / 2
+    assert info_nce(same, same, 0.05).item() == pytest.approx(math.log(64))
+
+
+def test_pairs_of_one_group_are_not_negatives_of_each_other():
+    query, document = unit(4), unit(4)
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = True
+    kept = torch.tensor([[0, 2, 3], [1, 2, 3]])
+    logits = query @ document.T / 0.1
+    rows = [torch.logsumexp(logits[i, kept[i]], 0) - logits[i, i] for i in (0, 1)]
+    rows += [torch.logsumexp(logits[i], 0) - logits[i, i] for i in (2, 3)]
+    columns = [torch.logsumexp(logits[kept[i], i], 0) - logits[i, i] for i in (0, 1)]
+    columns += [torch.logsumexp(logits[:, i], 0) - logits[i, i] for i in (2, 3)]
+    expected = (torch.stack(rows).mean() + torch.stack(columns).mean()) / 2
+    assert info_nce(query, document, 0.1, same).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_a_hard_negative_is_one_more_candidate_of_every_query():
+    query, document, negative = unit(3), unit(3), unit(2)
+    assert info_nce(query, document, 0.1, negative=negative) > info_nce(query, document, 0.1)
+    far = -query.sum(0, keepdim=True) * 100
+    assert info_nce(query, document, 0.1, negative=far).item() == pytest.approx(
+        info_nce(query, document, 0.1).item(), abs=1e-6
+    )
+
+
+def test_very_similar_vectors_do_not_overflow():
+    query = normalize(torch.ones(8, 4), dim=-1)
+    assert torch.isfinite(info_nce(query, query, 1e-6))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 1000))
+def test_micro_batches_hold_each_text_once_and_respect_the_size(lengths, tokens):
+    lengths = np.array(lengths)
+    cuts = micro_batches(lengths, tokens)
+    assert sorted(np.concatenate(cuts)) == list(range(len(lengths)))
+    for cut in cuts:
+        assert len(cut) == 1 or len(cut) * lengths[cut].max() <= tokens
+
+
+@pytest.mark.parametrize("pooling", POOLING)
+@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
+@pytest.mark.parametrize("kept", [0, 150, 10**9], ids=["cached", "partly", "kept"])
+def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept):
+    random = np.random.default_rng(0)
+    texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=16)]
+    encoder = make_encoder(NANO, method, pooling, torch.device("cpu"), seed=0).double()
+    with torch.no_grad():  # an untrained adapter's B is zero, and would hide wrong gradients of A
+        for parameter in encoder.parameters():
+            parameter += 0.01 * torch.randn_like(parameter) * parameter.requires_grad
+    same = torch.zeros(6, 6, dtype=torch.bool)
+
+    def loss(vectors: torch.Tensor) -> torch.Tensor:
+        return info_nce(vectors[:6], vectors[6:12], 0.05, same, vectors[12:])
+
+    plain = loss(torch.cat([encoder.embed([text]) for text in texts]))  # no padding at all
+    plain.backward()
+    expected = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    encoder.zero_grad()
+    value, again = backward(encoder, texts, loss, tokens=64, kept_tokens=kept)
+    assert value == pytest.approx(plain.item(), rel=1e-12)
+    assert (again == 0) == (kept == 10**9)
+    assert expected
+    for name, parameter in encoder.named_parameters():
+        if name in expected:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-6, atol=1e-9)

@@ -1,0 +1,76 @@
+"""An exported model gives the trainer's own vectors when others load it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from runner.encoder import POOLING
+from runner.export import export
+from runner.pairs import load_tokenizer
+from runner.train import train_encoder
+from sweeps.methods import Full, LoRA
+from sweeps.models import find_model
+from sweeps.trial import Trial
+
+TEXTS = ["return the sum of two numbers", "def f(a, b):\n    return a + b", "word " * 300]
+
+
+@pytest.mark.parametrize("pooling", POOLING)
+@pytest.mark.parametrize("method", [Full(), LoRA(4)], ids=lambda m: m.name)
+def test_a_loaded_export_gives_the_same_vectors(training, method, pooling, tmp_path):
+    trial = Trial("nano-25k", method, replace(training, pooling=pooling), lr=1e-2, steps=6)
+    observation, encoder = train_encoder(trial)
+    encoder.eval()
+    export(encoder, observation, tmp_path / "model")
+    tokenizer = load_tokenizer(str(tmp_path / "model"))
+    ids = [np.array(x) for x in tokenizer(TEXTS, truncation=True, max_length=training.context)["input_ids"]]
+    assert len(ids[2]) == training.context
+    with torch.no_grad():
+        expected = encoder.embed(ids).numpy()
+    assert np.abs(expected - reference_vectors(tmp_path / "model", pooling)).max() < 1e-5
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    loaded = sentence_transformers.SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert np.abs(expected - loaded.encode(TEXTS)).max() < 1e-5
+
+
+def reference_vectors(folder, pooling):
+    """What the folder says, done by hand: tokenizer, backbone, pooling flag, unit length."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    flags = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    assert flags["pooling_mode_mean_tokens"] == (pooling == "mean")
+    assert flags["pooling_mode_lasttoken"] == (pooling == "last")
+    vectors = []
+    for text in TEXTS:
+        batch = tokenizer(text, truncation=True, return_tensors="pt")
+        with torch.no_grad():
+            states = model(batch["input_ids"]).last_hidden_state[0]
+        vector = states.mean(0) if pooling == "mean" else states[-1]
+        vectors.append((vector / vector.norm()).numpy())
+    return np.stack(vectors)
+
+
+def test_a_trained_export_differs_from_its_base(training, tmp_path):
+    observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), training, lr=1e-2, steps=6))
+    export(encoder, observation, tmp_path / "model")
+    tuned = reference_vectors(tmp_path / "model", "mean")
+    from transformers import AutoModel, AutoTokenizer
+
+    source = find_model("nano-25k").source
+    batch = AutoTokenizer.from_pretrained(source)(TEXTS[0], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        base = AutoModel.from_pretrained(source, dtype=torch.float32)(batch).last_hidden_state[0].mean(0)
+    assert float(tuned[0] @ (base / base.norm()).numpy()) < 0.999
+
+
+def test_a_folder_with_a_model_is_not_overwritten(training, tmp_path):
+    observation, encoder = train_encoder(Trial("nano-25k", Full(), training, lr=1e-2, steps=2))
+    export(encoder, observation, tmp_path)
+    with pytest.raises(ValueError, match="already holds a model"):
+        export(encoder, observation, tmp_path)
