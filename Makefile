@@ -1,0 +1,55 @@
+# Every target sets up .venv by itself. `make PYTHON=python3.12 test` takes another interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEMO := out/demo
+THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print(3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"]))'
+
+.PHONY: demo test lint format bench lock clean
+
+demo: $(INSTALLED)
+	$(BIN)/sweep run examples/demo.toml --out $(DEMO)
+	$(BIN)/fit $(DEMO) --figures $(DEMO)/figures
+	$(BIN)/plan --budget $$($(THREE_TIMES_THE_LARGEST)) --laws $(DEMO)/laws.json --out $(DEMO)/recipe.toml
+	@echo
+	@echo "observations  $(DEMO)/observations.jsonl"
+	@echo "laws          $(DEMO)/laws.json"
+	@echo "figures       $(DEMO)/figures/"
+	@echo "recipe        $(DEMO)/recipe.toml    train it: $(BIN)/embed train $(DEMO)/recipe.toml"
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/pytest tests/benchmarks -s
+
+# setuptools is in the lock: building the project fetches nothing more.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@echo "Installing the exact versions of requirements.lock into .venv (a few minutes, about 2 GB)"
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+# The newest versions that pyproject.toml admits. The CPU build's suffix and the CUDA packages depend on the machine.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --disable-pip-version-check 'torch==2.13.0' -e '.[dev]'
+	.venv-lock/bin/pip freeze --all --exclude-editable \
+	| sed 's/+cpu$$//' | grep -viE '^(pip|triton|nvidia-.*|cuda-.*)==' > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
