@@ -87,8 +87,9 @@ class Full(Method):
 class LoRA(Method):
     """Rank-r adapters on every linear map of every block; the backbone stays frozen (Hu et al. 2021).
 
-    The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that one rate makes steps of the
-    same size at every rank; the paper's runs scaled by 8 / rank, which shrinks the step at high ranks.
+    The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that a step changes the
+    weights by the same amount at every rank; the paper's runs scaled by 8 / rank, which shrinks it at high ranks. The
+    best rate still falls a little with rank, so it is searched for each.
     """
 
     name: ClassVar[str] = "lora"

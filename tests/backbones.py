@@ -1,0 +1,59 @@
+"""Backbones for tests, built by transformers from a shape alone: on torch's meta device, which holds no numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from sweeps.models import SUITES, ModelSpec
+
+# At least one of each entry in METHODS, several settings where there are any.
+METHOD_EXAMPLES = [
+    Full(),
+    LoRA(rank=4),
+    LoRA(rank=512),
+    FreezeBlocks(share=0.34),
+    FreezeBlocks(share=0.67),
+    BiasOnly(),
+]
+QWEN2 = ModelSpec("qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, tied=True)  # in no suite, but read
+EVERY_MODEL = [model for suite in SUITES.values() for model in suite] + [QWEN2]
+
+
+def shallow(model: ModelSpec, layers: int = 3) -> ModelSpec:
+    """The same blocks, fewer of them."""
+    return replace(model, layers=layers, source="")
+
+
+def build(model: ModelSpec, device: str = "meta") -> PreTrainedModel:
+    """A transformers model of this shape with eager attention, random weights where the device holds any."""
+    shape = {
+        "hidden_size": model.width,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+        "intermediate_size": model.mlp_width,
+        "vocab_size": model.vocab,
+        "max_position_embeddings": model.context,
+        "tie_word_embeddings": model.tied,
+    }
+    if model.architecture == "gpt_neox":
+        del shape["num_key_value_heads"], shape["head_dim"]  # it has neither
+    special = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    config = AutoConfig.for_model(model.architecture, **shape, **special)
+    with torch.device(device):
+        return AutoModel.from_config(config, attn_implementation="eager")
+
+
+def outside_embeddings(backbone: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    """Its parameters by name, the token table left out as in N and T."""
+    table = backbone.get_input_embeddings().weight
+    return [(name, parameter) for name, parameter in backbone.named_parameters() if parameter is not table]
+
+
+def count(parameters: list[tuple[str, torch.nn.Parameter]], trainable: bool = False) -> int:
+    return sum(parameter.numel() for _, parameter in parameters if parameter.requires_grad or not trainable)

@@ -1,0 +1,56 @@
+"""What is installed and shipped: the lock, the commands, the data files of the wheel."""
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if line]
+WANTED = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+
+
+def test_the_lock_holds_exact_versions_and_nothing_else():
+    assert [line for line in LOCK if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+def test_the_lock_leaves_the_kind_of_torch_to_the_machine():
+    assert "torch==2.13.0" in LOCK
+    assert [line for line in LOCK if re.match(r"nvidia|cuda|triton", line)] == []
+
+
+@pytest.mark.parametrize("wanted", WANTED)
+def test_the_lock_lies_within_the_ranges(wanted):
+    locked = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK)}
+    requirement = Requirement(wanted)
+    assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("version", [("torch", "2.11.0"), ("transformers", "5.17.0")])
+def test_the_ranges_admit_what_gpu_machines_have(version):
+    ranges = {Requirement(line).name: Requirement(line).specifier for line in WANTED}
+    assert ranges[version[0]].contains(version[1])
+
+
+@pytest.mark.parametrize("command", PROJECT["project"]["scripts"])
+def test_a_command_is_there_and_explains_itself(command, capsys):
+    module, function = PROJECT["project"]["scripts"][command].split(":")
+    with pytest.raises(SystemExit) as stopped:
+        getattr(importlib.import_module(module), function)(["--help"])
+    assert stopped.value.code == 0
+    assert f"usage: {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", ["runner", "results"])
+def test_every_data_file_is_in_the_wheel(package):
+    folder = ROOT / package
+    shipped = {
+        file for pattern in PROJECT["tool"]["setuptools"]["package-data"][package] for file in folder.glob(pattern)
+    }
+    there = {file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert {file for file in there if file.suffix != ".py"} <= shipped
