@@ -39,7 +39,7 @@ def load(path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimiz
         record = json.loads(file.metadata()["record"])
         if record["key"] != key:
             raise ValueError(f"{path}: is a checkpoint of {record['key']}, not of {key}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:

@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 
 from sweeps import console
-from sweeps.models import find_model
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 
+from runner.pairs import unavailable
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 
@@ -60,9 +61,10 @@ class Encoder(nn.Module):
 def load_backbone(model: ModelSpec) -> PreTrainedModel:
     """The pretrained backbone in fp32. Raises ValueError when its weights cannot be had."""
     try:
-        return AutoModel.from_pretrained(model.source, dtype=torch.float32, trust_remote_code=False)
+        loaded = AutoModel.from_pretrained(model.source, dtype=torch.float32, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{model.source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise unavailable(model.source, error) from None
+    return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
 
 
 def make_encoder(model: ModelSpec, method: Method, pooling: str, device: torch.device, seed: int) -> Encoder:

@@ -34,8 +34,9 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
         {"idx": index, "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (name, path, kind) in enumerate(MODULES)
     ]
-    pooling: dict[str, object] = {f"pooling_mode_{flag}": flag == POOLING_FIELDS[training.pooling] for flag in POOLING_FLAGS}
-    pooling["word_embedding_dimension"] = backbone.config.hidden_size
+    chosen = POOLING_FIELDS[training.pooling]
+    pooling = {"word_embedding_dimension": backbone.config.hidden_size}
+    pooling |= {f"pooling_mode_{flag}": flag == chosen for flag in POOLING_FLAGS}
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": training.context, "do_lower_case": False})
     for _, path, _ in MODULES[1:]:

@@ -26,10 +26,16 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{source}: no tokenizer could be loaded: {str(error).splitlines()[0]}") from None
+        raise unavailable(source, error) from None
     if not tokenizer.is_fast:
         raise ValueError(f"{source}: has no tokenizer.json; only fast tokenizers are used")
     return tokenizer
+
+
+def unavailable(source: str, error: Exception) -> ValueError:
+    """What to tell the user when a model or its tokenizer at `source` cannot be had."""
+    missing = Path(source).is_absolute() and not Path(source).exists()
+    return ValueError(f"{source}: {'no such folder' if missing else str(error).splitlines()[0]}")
 
 
 class Column:
@@ -185,7 +191,7 @@ def _open(folder: Path) -> Pairs:
 
 
 def batch_indices(train: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Pair indices of one step: a window on an endless stream of shuffled epochs, so any step can be sought directly."""
+    """Pair indices of one step: a window on an endless stream of shuffled epochs, which any step can seek."""
     first = step * batch_size
     epochs = range(first // len(train), (first + batch_size - 1) // len(train) + 1)
     stream = np.concatenate([_epoch(train, epoch, seed) for epoch in epochs])

@@ -226,7 +226,10 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     key = hashlib.sha256(json.dumps([asdict(ladder), asdict(rung)]).encode()).hexdigest()[:12]
     finished = directory / rung.name / "pretraining.json"
     if finished.exists():
-        return json.loads(finished.read_text())
+        result = json.loads(finished.read_text())
+        if result["key"] != key:
+            raise ValueError(f"{finished}: was made by another ladder file; give another --out")
+        return result
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(ladder, rung).to(device)
     optimizer = _optimizer(model, rung, ladder.weight_decay)
@@ -292,4 +295,41 @@ def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None)
         if not names or rung.name in names:
             results.append(pretrain(ladder, rung, train, held_out, directory))
             tokenizer.save_pretrained(directory / rung.name)
+    if len(results) == len(ladder.sizes):
+        (directory / "README.md").write_text(card(ladder, results), encoding="utf-8")
     return results
+
+
+def card(ladder: Ladder, results: list[dict]) -> str:
+    """The model card of a whole ladder, in Markdown: data, tokens, held-out loss of each size, command."""
+    if ladder.text == "python-env":
+        names = sorted({file.key.split("/")[0] for file in python_env.source_files()})
+        held_out = f"one file in {python_env.HELD_OUT_SHARE} is held out by its name"
+        text = f"the Python source of {', '.join(names)}; {held_out}"
+    else:
+        text = f"{ladder.text}; one file in 20 is held out"
+    rows = [
+        f"| {result['name']} | {rung.layers} x {rung.width} | {result['params']:,} | {result['loss']:.4f} | "
+        f"{result['perplexity']:.1f} | {rung.lr:g} |"
+        for rung, result in zip(ladder.sizes, results, strict=True)
+    ]
+    return "\n".join(
+        [
+            f"# {ladder.name}",
+            "",
+            f"Causal language models of one family (GPT-NeoX, tied embeddings), each trained on the same "
+            f"{results[0]['tokens']:,} tokens in {ladder.steps:,} steps. One byte-level BPE tokenizer of "
+            f"{ladder.vocab:,} entries; context {ladder.context} tokens. They are small on purpose: to learn scaling "
+            "laws from, not to write text.",
+            "",
+            "Made by `embed pretrain ladder.toml --out DIR` from the `ladder.toml` beside this card.",
+            "",
+            f"Text: {text}.",
+            "",
+            "| model | layers x width | parameters outside the embedding | held-out loss, nats per token | perplexity "
+            "| peak rate |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import peft
+import psutil
 import torch
 import transformers
 
@@ -149,18 +150,13 @@ def _kept_tokens(run: Run) -> int:
     136 bytes a token, layer and unit of width: 34 in 16 bits (Korthikanti et al. 2022, section 4.1), doubled for fp32,
     and doubled again for what autograd holds besides.
     """
-    if run.device.type == "cuda":
-        free = torch.cuda.mem_get_info()[0]
-    else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = torch.cuda.mem_get_info()[0] if run.device.type == "cuda" else psutil.virtual_memory().available
     return int(free / 4 / (136 * run.model.width * run.model.layers))
 
 
 def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:
     run.encoder.eval()
-    found = held_out(
-        run.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.device.type]
-    )
+    found = held_out(run.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.device.type])
     run.encoder.train()
     return found
 
@@ -224,10 +220,8 @@ def _processor() -> str:
 def _reset_peak_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # a worker trains many trials: each has its own peak
-    except OSError:
-        pass
 
 
 def _peak_memory(device: torch.device) -> int:

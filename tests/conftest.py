@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Documented functions enough for a held-out pool, and the same in every CPython.
 MODULES = ("argparse", "ast", "asyncio", "collections", "ctypes", "email", "http", "importlib", "inspect", "logging")
-MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tarfile", "threading", "typing", "unittest")
+MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tarfile", "threading", "unittest")
 
 
 @pytest.fixture(scope="session")

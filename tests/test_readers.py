@@ -97,3 +97,15 @@ def test_a_file_that_is_not_parquet_is_said_to_be_so(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(ValueError, match="not a Parquet file"):
         read_pairs(str(tmp_path / "a.parquet"))
+
+
+def test_a_hub_data_set_is_read_by_name(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "set"  # the library takes a folder where it takes a name
+    folder.mkdir()
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows(60))))
+    pairs, problems = read_pairs(f"hf:{folder}")
+    assert problems.records == len(pairs) == 60
+    assert pairs == read_pairs(str(folder / "data.jsonl"))[0]
