@@ -1,0 +1,31 @@
+"""What to do with a budget: `from planner import plan`. Starts without torch, numpy, scipy or pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.design import Calibration as Calibration
+    from planner.design import calibrate as calibrate
+    from planner.menu import Limits as Limits
+    from planner.recipe import Plan as Plan
+    from planner.recipe import Recipe as Recipe
+    from planner.recipe import plan as plan
+
+HOMES = {
+    "plan": "recipe",
+    "calibrate": "design",
+    "Calibration": "design",
+    "Plan": "recipe",
+    "Recipe": "recipe",
+    "Limits": "menu",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: the fitter reads planner.laws alone."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"planner.{HOMES[name]}"), name)

@@ -1,0 +1,131 @@
+"""`plan`: the compute-optimal recipe for a budget."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps import console
+
+if TYPE_CHECKING:
+    from planner.design import Calibration
+    from planner.menu import Limits
+    from planner.recipe import Plan
+
+EXAMPLES = """\
+  plan --budget 1e13                                    the answer of the laws that ship
+  plan --budget 1e19 --suite pythia --top 10            over another menu, extrapolated
+  plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
+  plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
+  plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
+  plan --budget 1e15 --curve 1e13..1e17                 the frontier as a table
+  plan --budget 1e18 --suite pythia --calibrate 2% --sweep-out calibrate.toml && sweep run calibrate.toml
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    return console.run("plan", lambda: _plan(_parser().parse_args(argv)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = console.parser("plan", "The recipe with the lowest predicted held-out loss for a budget.", EXAMPLES)
+    add = parser.add_argument
+    add("--budget", required=True, help="FLOP (1e19), time on --hardware (24h) or money ('$500', with --price)")
+    add("--laws", metavar="FILE", help="laws.json that `fit` wrote (default: the laws that ship)")
+    add("--suite", help="menu of models (default: the models of the laws)")
+    add("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model, its folder or its config.json")
+    add("--methods", help="tuning methods to choose from, with commas between (default: all that were measured)")
+    add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N a token")
+    add("--data", help="what to train on (default: what the laws were measured on)")
+    add("--top", default="5", help="candidates to show (default: 5)")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--hardware", metavar="COUNTxCHIP", help="such as 8xh100, rtx4090, cpu")
+    machine.add_argument("--mfu", help="share of the peak rate that training reaches (default: stated in the answer)")
+    machine.add_argument("--price", help="of one chip for an hour")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--min-steps", default="50", help="optimiser steps a trial needs at least (default: 50)")
+    limits.add_argument("--max-params", help="parameters outside the embeddings at most, such as 1.4B")
+    limits.add_argument("--max-dim", help="dimensions of the vectors at most")
+    limits.add_argument("--memory", help="per chip, such as 24GB (default: all that --hardware has)")
+    limits.add_argument("--max-pairs", help="unique training pairs at hand; repeats are worth less")
+    limits.add_argument("--max-epochs", help="passes over them at most")
+    limits.add_argument("--serve-tokens", help="tokens to embed in the model's life, paid from the same budget")
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", action="store_true", help="for programs; fields in docs/plan-json.md")
+    out.add_argument("--out", type=Path, metavar="RECIPE.TOML", help="write the recipe for `embed train`")
+    out.add_argument("--curve", metavar="LOW..HIGH", help="also the best recipe at budgets from LOW to HIGH")
+    out.add_argument("--calibrate", metavar="SHARE", help="also the sweep for SHARE of the budget that helps most: 2%%")
+    out.add_argument("--sweep-out", type=Path, metavar="SWEEP.TOML", help="write that sweep for `sweep run`")
+    return parser
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from planner import quantities, report
+    from planner.recipe import plan
+
+    if arguments.sweep_out and arguments.calibrate is None:
+        raise ValueError("--sweep-out is the file of --calibrate; give that too")
+    share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
+    made = plan(
+        arguments.budget,
+        laws=arguments.laws,
+        suite=arguments.suite,
+        models=arguments.model,
+        methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods is not None else (),
+        limits=_limits(arguments),
+        flops=arguments.flops,
+        top=_whole("--top", arguments.top),
+        hardware=arguments.hardware,
+        mfu=arguments.mfu,
+        price=arguments.price,
+        data=arguments.data,
+        curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
+    )
+    sweep = _calibrate(made, share, arguments.sweep_out) if share else None
+    if arguments.out:
+        report.write(made, arguments.out)
+    if arguments.json:
+        print(json.dumps(report.to_json(made, sweep), indent=2, allow_nan=False))
+    else:
+        print(report.text(made, sweep))
+
+
+def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
+    from planner.design import calibrate
+    from sweeps.recipe_file import write_text
+
+    sweep = calibrate(made, share)
+    if out:
+        write_text(out, sweep.toml)
+    return sweep
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    from planner.menu import Limits
+    from planner.quantities import count, memory
+
+    given = {
+        "max_params": ("--max-params", "parameters"),
+        "max_dim": ("--max-dim", "dimensions"),
+        "max_pairs": ("--max-pairs", "pairs"),
+        "max_epochs": ("--max-epochs", "epochs"),
+        "serve_tokens": ("--serve-tokens", "tokens"),
+    }
+    asked = {name: getattr(arguments, name) for name in given}
+    found = {name: count(given[name][0], text, given[name][1]) for name, text in asked.items() if text is not None}
+    if arguments.memory is not None:
+        found["memory"] = memory("--memory", arguments.memory)
+    return Limits(min_steps=_whole("--min-steps", arguments.min_steps), **found)
+
+
+def _whole(flag: str, text: str) -> int:
+    """A whole number, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{flag} is {text!r}; it must be a whole number, 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

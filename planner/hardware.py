@@ -1,0 +1,159 @@
+"""Machines and prices: what a day or a dollar buys, and how much of a batch fits in memory. CHIPS lists them."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from planner.quantities import SECONDS, positive, with_unit
+from sweeps.flops import memory_bytes
+from sweeps.methods import Method
+from sweeps.models import ModelSpec
+
+ASSUMED = 0.3  # large language models reach 0.3 to 0.5 (Chowdhery et al. 2022, table 3); short texts do no better
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One accelerator. peak: dense FLOP a second in the format that training uses, without the doubling that makers
+    quote for sparse matrices. memory: bytes. reached: share of the peak that training is taken to reach."""
+
+    peak: float
+    memory: float
+    source: str
+    reached: float = ASSUMED
+    mixed: bool = True  # 16-bit products over fp32 weights
+
+
+CHIPS = {
+    "a100": Chip(312e12, 80e9, "NVIDIA A100 datasheet, 80 GB SXM, bf16"),
+    "a100-40gb": Chip(312e12, 40e9, "NVIDIA A100 datasheet, 40 GB SXM, bf16"),
+    "h100": Chip(989.4e12, 80e9, "NVIDIA H100 datasheet, SXM5, bf16: half of the sparse 1,979"),
+    "h200": Chip(989.4e12, 141e9, "NVIDIA H200 datasheet, SXM, bf16: half of the sparse 1,979"),
+    "b200": Chip(2250e12, 180e9, "NVIDIA HGX B200 datasheet, bf16: half of the sparse 4,500; 180 GB in DGX B200"),
+    "l4": Chip(121e12, 24e9, "NVIDIA L4 datasheet, bf16: half of the sparse 242"),
+    "l40s": Chip(362e12, 48e9, "NVIDIA L40S datasheet, bf16, dense"),
+    "rtx4090": Chip(165.2e12, 24e9, "NVIDIA Ada architecture whitepaper, bf16 with fp32 accumulation, dense"),
+    "mi300x": Chip(1307.4e12, 192e9, "AMD Instinct MI300X datasheet, bf16, dense"),
+    "cpu": Chip(
+        90e9,
+        math.inf,
+        "measured: one core of a 2-core Xeon with AVX-512, torch 2.13, fp32 products of 1024 x 256..1024 x 4096",
+        reached=0.33,  # 30 GFLOP/s a core seen in training the nano suite
+        mixed=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`count` chips of one kind that work on one trial together. mfu: share of the peak reached; price: of one chip
+    for an hour."""
+
+    chip: str
+    count: int
+    mfu: float
+    price: float | None = None
+
+    @property
+    def kind(self) -> Chip:
+        return CHIPS[self.chip]
+
+    @property
+    def rate(self) -> float:
+        """FLOPs a second."""
+        return self.kind.peak * self.count * self.mfu
+
+    @property
+    def memory(self) -> float:
+        """Bytes that one chip's share of the batch may use; the cores of a CPU share all of the machine's."""
+        return self.kind.memory if math.isfinite(self.kind.memory) else installed_memory()
+
+    def hours(self, flops: float) -> float:
+        return flops / self.rate / 3600
+
+    def cost(self, flops: float) -> float | None:
+        """Price of `flops`, in the currency of `price`."""
+        return None if self.price is None else self.hours(flops) * self.count * self.price
+
+
+def installed_memory() -> float:
+    """Bytes of main memory of this machine."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def read_machine(text: str, mfu: str | None = None, price: str | None = None) -> Machine:
+    """`8xh100`, `rtx4090` or `cpu` (all cores). Raises ValueError naming the flag and the choices."""
+    number, _, chip = text.lower().partition("x")
+    if not number.isdecimal():
+        number, chip = "", text.lower()
+    if chip not in CHIPS or (number and int(number) < 1):
+        known = ", ".join(CHIPS)
+        raise ValueError(f"--hardware is {text!r}; it must be a chip or COUNTxCHIP such as 8xh100; known: {known}")
+    count = int(number) if number else (os.cpu_count() or 1) if chip == "cpu" else 1
+    reached = CHIPS[chip].reached
+    if mfu is not None:
+        wanted = "a share of the peak rate above 0 and up to 1, such as 0.4"
+        reached = positive("--mfu", mfu, wanted)
+        if reached > 1:
+            raise ValueError(f"--mfu is {mfu!r}; it must be {wanted}")
+    hourly = None if price is None else positive("--price", price, "the price of one chip for an hour, such as 2.5")
+    return Machine(chip, count, reached, hourly)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent: FLOPs, and what it was asked as."""
+
+    flops: float
+    said: str
+    kind: str = "flops"  # or "time", "money"
+
+
+def read_budget(text: str, machine: Machine | None = None) -> Budget:
+    """`1e19` FLOPs, `24h` on the machine or `$500` of it. Raises ValueError naming the flag and what is missing."""
+    wanted = "a positive number of FLOP such as 1e19, a time such as 24h, or money such as '$500'"
+    if text.startswith("$"):
+        dollars = positive("--budget", text, wanted, text[1:].replace(",", ""))
+        if machine is None or machine.price is None:
+            raise ValueError(
+                f"--budget is {text!r}: money needs --hardware such as 8xh100 and --price per chip and hour"
+            )
+        return Budget(dollars / (machine.count * machine.price) * 3600 * machine.rate, text, "money")
+    if any(text.endswith(unit) for unit in SECONDS):
+        seconds = with_unit("--budget", text, SECONDS, wanted)
+        if machine is None:
+            raise ValueError(f"--budget is {text!r}: time needs --hardware such as 8xh100; known: {', '.join(CHIPS)}")
+        return Budget(seconds * machine.rate, text, "time")
+    return Budget(positive("--budget", text, wanted), text)
+
+
+def training_memory(model: ModelSpec, method: Method, tokens: float, mixed: bool = False) -> float:
+    """Peak bytes of training with the graph of `tokens` at once; `mixed` halves the activations, not the weights."""
+    still = memory_bytes(model, method, 0)
+    moving = memory_bytes(model, method, 1, 2 if mixed else 4) - memory_bytes(model, method, 0, 2 if mixed else 4)
+    return still + moving * tokens
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a batch goes through memory. tokens: in one graph. second_forward: share of the batch embedded twice, since
+    the gradients of the rest come from a gradient cache. bytes: the peak."""
+
+    tokens: int
+    second_forward: float
+    bytes: float
+
+
+def fit_batch(
+    model: ModelSpec, method: Method, batch: float, longest: int, limit: float = math.inf, mixed: bool = False
+) -> Fit | None:
+    """How `batch` tokens go through `limit` bytes; None when even one text of `longest` tokens does not fit."""
+    still = training_memory(model, method, 0, mixed)
+    each = training_memory(model, method, 1, mixed) - still
+    room = (limit - still) / each
+    if room < longest:
+        return None
+    tokens = math.ceil(batch) if room >= batch else int(room)
+    return Fit(tokens, max(0.0, 1 - tokens / batch), still + each * tokens)

@@ -1,0 +1,380 @@
+"""Loss laws: families with named coefficients, and the law book that `fit` writes and `plan` reads. LAWS lists them.
+
+Losses are held-out nats per pair; N: parameters outside the embedding tables; D: real training tokens. Formulas use
+operators only, so that they take floats and numpy arrays alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sweeps.flops import Work
+from sweeps.methods import Method, make_method
+from sweeps.trial import Training, from_table
+
+FORMAT = 1
+
+
+class Law(ABC):
+    """Expected held-out loss as a function of what was spent. `inputs` names the arguments of `loss`, in order.
+
+    N: parameters. D: training tokens, repeats counted. S: share of the parameters that is trained. U: unique tokens.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("N", "D")
+
+    @abstractmethod
+    def loss(self, N: Any, D: Any) -> Any:
+        """Predicted loss, nats per pair."""
+
+    def at(self, N: Any, D: Any, S: Any = 1.0, U: Any = math.inf) -> Any:
+        """`loss` with whichever of the four the formula needs, so that callers need not know the family."""
+        given = {"N": N, "D": D, "S": S, "U": U}
+        return self.loss(*(given[name] for name in self.inputs))
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        return dict(asdict(self))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Chinchilla(Law):
+    """L = E + A / N**alpha + B / D**beta (Hoffmann et al. 2022, section 3.3). E is the irreducible loss."""
+
+    E: float
+    A: float
+    alpha: float
+    B: float
+    beta: float
+
+    def loss(self, N: Any, D: Any) -> Any:
+        return self.E + self.A / N**self.alpha + self.B / D**self.beta
+
+
+@dataclass(frozen=True)
+class Tied(Law):
+    """L = E + A / N**alpha + B / D**alpha: the plain law with one exponent."""
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+
+    def loss(self, N: Any, D: Any) -> Any:
+        return self.E + self.A / N**self.alpha + self.B / D**self.alpha
+
+
+@dataclass(frozen=True)
+class Multiplicative(Law):
+    """L = E + A / (N**alpha * D**beta) (Zhang et al. 2024, fine-tuning)."""
+
+    E: float
+    A: float
+    alpha: float
+    beta: float
+
+    def loss(self, N: Any, D: Any) -> Any:
+        return self.E + self.A / (N**self.alpha * D**self.beta)
+
+
+@dataclass(frozen=True)
+class Power(Law):
+    """L = A / (N**alpha * D**beta): no irreducible loss; for sweeps too small to tell one."""
+
+    A: float
+    alpha: float
+    beta: float
+
+    def loss(self, N: Any, D: Any) -> Any:
+        return self.A / (N**self.alpha * D**self.beta)
+
+
+@dataclass(frozen=True)
+class Rectified(Law):
+    """L = E + A / N**alpha + B / (D_l + D**beta): D_l is what pretraining was already worth (Lin et al. 2024)."""
+
+    E: float
+    A: float
+    alpha: float
+    B: float
+    beta: float
+    D_l: float
+
+    def loss(self, N: Any, D: Any) -> Any:
+        return self.E + self.A / N**self.alpha + self.B / (self.D_l + D**self.beta)
+
+
+@dataclass(frozen=True)
+class TrainableShare(Law):
+    """L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3)."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("N", "D", "S")
+    E: float
+    a_d: float
+    b_d: float
+    alpha: float
+    a_s: float
+    b_s: float
+    c_s: float
+    beta: float
+
+    def loss(self, N: Any, D: Any, S: Any = 1.0) -> Any:
+        size = (self.a_d * _log(D) + self.b_d) / N**self.alpha
+        return self.E + size + (self.a_s * (1 - S) ** self.b_s + self.c_s) / D**self.beta
+
+
+@dataclass(frozen=True)
+class Repeated(Law):
+    """The plain law in D' tokens, what D tokens over U unique ones are worth (Muennighoff et al. 2023, section 3).
+
+    repeats: passes after the first that keep most of their value, R* there (15.4 for pretraining).
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("N", "D", "U")
+    E: float
+    A: float
+    alpha: float
+    B: float
+    beta: float
+    repeats: float
+
+    def loss(self, N: Any, D: Any, U: Any = math.inf) -> Any:
+        return self.E + self.A / N**self.alpha + self.B / worth(D, U, self.repeats) ** self.beta
+
+
+def worth(tokens: Any, unique: Any, repeats: float) -> Any:
+    """Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays."""
+    rounds = tokens / unique - 1
+    rounds = rounds * (rounds > 0)
+    fresh = tokens / (1 + rounds)
+    return fresh * (1 + repeats * (1 - math.e ** (-rounds / repeats)))
+
+
+def _log(value: Any) -> Any:
+    if isinstance(value, (int, float)):
+        return math.log(value)
+    import numpy  # arrays come from the fitter only; the planner must start without numpy
+
+    return numpy.log(value)
+
+
+LAWS: dict[str, type[Law]] = {
+    "chinchilla": Chinchilla,
+    "tied": Tied,
+    "multiplicative": Multiplicative,
+    "power": Power,
+    "rectified": Rectified,
+    "trainable": TrainableShare,
+    "repeated": Repeated,
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a reader of the laws must know: a stable code for programs, a sentence for people."""
+
+    code: str
+    text: str
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The evidence of a law: lowest and highest FLOPs, parameters and tokens among its rows."""
+
+    flops: tuple[float, float]
+    params: tuple[float, float]
+    tokens: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class MethodLaw:
+    """The law of one tuning method.
+
+    settings: the method's name under "name", and its options. intervals: 90 %, per coefficient. draws: the law refitted
+    to bootstrap resamples. noise: sd of the log loss of one run around the law.
+    learning_rates: best tried one per model. shared: curved coefficients that all methods share. variants: objective and
+    coefficients under the L1 and the L2 loss, and in the families that were not chosen.
+    """
+
+    settings: Mapping[str, Any]
+    family: str
+    law: Law
+    intervals: Mapping[str, tuple[float, float]]
+    draws: tuple[Law, ...]
+    noise: float
+    rows: int
+    span: Span
+    objective: float = 0.0
+    backtest: Mapping[str, Any] = field(default_factory=dict)
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    variants: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> Method:
+        """The tuning method. Raises ValueError where the law is of somebody else's method."""
+        options = {key: value for key, value in self.settings.items() if key != "name"}
+        return make_method(str(self.settings["name"]), options)
+
+    @property
+    def label(self) -> str:
+        """Name and settings, as Method.label prints them."""
+        options = (f"{key} {value:g}" for key, value in self.settings.items() if key != "name")
+        return " ".join([str(self.settings["name"]), *options])
+
+    def interval(
+        self, N: float, D: float, S: float = 1.0, U: float = math.inf, run: bool = True
+    ) -> tuple[float, float]:
+        """90 % interval of the loss of one run (`run`), or of the law itself, nats per pair.
+
+        Parameter uncertainty from the draws; a run's own noise adds to it in quadrature of the log half-widths.
+        """
+        centre = math.log(self.law.at(N, D, S, U))
+        drawn = sorted(math.log(law.at(N, D, S, U)) for law in self.draws) or [centre]
+        noise = 1.645 * self.noise if run else 0.0  # 90 % of a normal lie within 1.645 sd
+        below = math.hypot(max(centre - quantile(drawn, 0.05), 0.0), noise)
+        above = math.hypot(max(quantile(drawn, 0.95) - centre, 0.0), noise)
+        return math.exp(centre - below), math.exp(centre + above)
+
+    def to_json(self) -> dict[str, Any]:
+        names = list(self.law.coefficients)
+        return {
+            "method": dict(self.settings),
+            "family": self.family,
+            "coefficients": self.law.coefficients,
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "draws": {name: [getattr(draw, name) for draw in self.draws] for name in names},
+            "noise": self.noise,
+            "rows": self.rows,
+            "objective": self.objective,
+            "backtest": dict(self.backtest),
+            "learning_rates": dict(self.learning_rates),
+            "shared": list(self.shared),
+            "variants": dict(self.variants),
+            "range": asdict(self.span),
+        }
+
+
+@dataclass(frozen=True)
+class LawBook:
+    """All laws of one sweep and what they hold under.
+
+    training, pair: conditions and mean pair of our own sweeps; None for runs from elsewhere. source: where the
+    rows came from, their hash, the filters. excluded: (row, reason) of every row that did not enter.
+    """
+
+    laws: tuple[MethodLaw, ...]
+    span: Span
+    models: tuple[str, ...] = ()
+    training: Training | None = None
+    pair: Work | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    excluded: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[Notice, ...] = ()
+    created_by: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        pair = {"tokens": self.pair.tokens, "squares": self.pair.squares} if self.pair else None
+        return {
+            "format": FORMAT,
+            "created_by": self.created_by,
+            "training": asdict(self.training) if self.training else None,
+            "pair": pair,
+            "source": dict(self.source),
+            "range": asdict(self.span),
+            "models": list(self.models),
+            "laws": [law.to_json() for law in self.laws],
+            "excluded": [{"key": key, "reason": reason} for key, reason in self.excluded],
+            "warnings": [asdict(notice) for notice in self.warnings],
+        }
+
+
+def read_laws(path: Path) -> LawBook:
+    """The law book written by `fit`. Raises ValueError naming the file and the place, or FileNotFoundError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict) or "laws" not in content:
+        raise ValueError(f"{path}: no laws inside; expected the laws.json that `fit` writes")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path}: format is {content.get('format')!r}; known: {FORMAT}")
+    try:
+        return _book(content)
+    except KeyError as error:
+        raise ValueError(f"{path}: has no {error.args[0]!r}") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _book(content: Mapping[str, Any]) -> LawBook:
+    if not content["laws"]:
+        raise ValueError("holds no law; every method was refused, see its warnings")
+    training = from_table(Training, content["training"], "training") if content["training"] else None
+    pair = content["pair"]
+    work = Work(1, pair["tokens"], pair["squares"], training.batch_size) if pair and training else None
+    return LawBook(
+        laws=tuple(_method_law(law, f"laws[{i}]") for i, law in enumerate(content["laws"])),
+        span=_span(content["range"]),
+        models=tuple(content["models"]),
+        training=training,
+        pair=work,
+        source=content["source"],
+        excluded=tuple((row["key"], row["reason"]) for row in content["excluded"]),
+        warnings=tuple(Notice(**notice) for notice in content["warnings"]),
+        created_by=content["created_by"],
+    )
+
+
+def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
+    family, draws = content["family"], content["draws"]
+    if family not in LAWS:
+        raise ValueError(f"{where}.family is {family!r}; known: {', '.join(LAWS)}")
+    law = _law(family, content["coefficients"], f"{where}.coefficients")
+    names, columns = list(draws), list(draws.values())
+    return MethodLaw(
+        settings=content["method"],
+        family=family,
+        law=law,
+        intervals={name: (ends[0], ends[1]) for name, ends in content["intervals"].items()},
+        draws=tuple(
+            _law(family, dict(zip(names, row, strict=True)), f"{where}.draws") for row in zip(*columns, strict=True)
+        ),
+        noise=content["noise"],
+        rows=content["rows"],
+        span=_span(content["range"]),
+        objective=content["objective"],
+        backtest=content["backtest"],
+        learning_rates=content["learning_rates"],
+        shared=tuple(content.get("shared", ())),
+        variants=content.get("variants", {}),
+    )
+
+
+def _law(family: str, coefficients: Mapping[str, float], where: str) -> Law:
+    known = [item.name for item in fields(LAWS[family])]  # type: ignore[arg-type]
+    if sorted(coefficients) != sorted(known):
+        raise ValueError(f"{where} are {', '.join(coefficients)}; {family} has {', '.join(known)}")
+    for name, value in coefficients.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{where}.{name} is {value!r}; it must be a finite number")
+    return LAWS[family](**coefficients)
+
+
+def _span(content: Mapping[str, Any]) -> Span:
+    return Span(**{name: (content[name][0], content[name][1]) for name in ("flops", "params", "tokens")})
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """Linear quantile of a sorted list, as numpy.quantile gives it."""
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

@@ -1,0 +1,42 @@
+"""A law book with known coefficients, for the tests of the planner: no fit is needed to know what is right."""
+
+import json
+import random
+from dataclasses import replace
+
+from planner.laws import Chinchilla, LawBook, MethodLaw, Span
+from sweeps.flops import Work
+from sweeps.models import NANO
+from sweeps.trial import Training
+
+TRAINING = Training(batch_size=64, data="python-env", data_hash="abc")
+PAIR = Work(1, 78.0, 14.0**2 + 64.0**2, TRAINING.batch_size)
+SPAN = Span(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
+FULL = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
+LORA = Chinchilla(E=0.5, A=30.0, alpha=0.31, B=480.0, beta=0.36)
+RATES = {model.name: 5e-3 * (model.params / NANO[0].params) ** -0.25 for model in NANO}
+
+
+def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> MethodLaw:
+    """`law` with bootstrap draws whose coefficients scatter by `spread` around it."""
+    chance = random.Random(seed)
+    scattered = tuple(
+        type(law)(**{name: value * chance.lognormvariate(0, spread) for name, value in law.coefficients.items()})
+        for _ in range(draws)
+    )
+    ends = {name: (value * (1 - spread), value * (1 + spread)) for name, value in law.coefficients.items()}
+    made = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, SPAN, learning_rates=RATES)
+    return replace(made, **other)
+
+
+def law_book(*laws: MethodLaw) -> LawBook:
+    laws = laws or (
+        method_law(FULL, {"name": "full"}),
+        method_law(LORA, {"name": "lora", "rank": 8, "alpha": 8.0}, seed=1),
+    )
+    return LawBook(laws, SPAN, tuple(model.name for model in NANO), TRAINING, PAIR, {"name": "known"})
+
+
+def write_laws(path, book=None):
+    path.write_text(json.dumps((book or law_book()).to_json()), encoding="utf-8")
+    return path
