@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeps.models import ModelSpec
+from sweeps.tables import from_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -204,13 +206,8 @@ class BiasOnly(Method):
 METHODS: dict[str, type[Method]] = {"full": Full, "lora": LoRA, "freeze": FreezeBlocks, "bias": BiasOnly}
 
 
-def make_method(name: str, options: dict[str, float]) -> Method:
+def make_method(name: str, options: Mapping[str, Any]) -> Method:
     """The method of this name and these settings. Raises ValueError naming the choices."""
     if name not in METHODS:
         raise ValueError(f"name is {name!r}; known: {', '.join(METHODS)}")
-    kind = METHODS[name]
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for key in options:
-        if key not in known:
-            raise ValueError(f"{name} has no setting {key!r}; known: {', '.join(known) or 'none'}")
-    return kind(**options)
+    return from_table(METHODS[name], options, name)

@@ -6,12 +6,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeps.methods import METHODS, make_method
-from sweeps.trial import Training, Trial, from_table
+from sweeps.methods import make_method
+from sweeps.tables import from_table
+from sweeps.trial import Training, Trial
 
 NUMBERS = {"lr": (int, float), "steps": (int,), "seed": (int,), "budget": (int, float)}
 
@@ -71,18 +72,11 @@ def _trial(content: dict[str, Any]) -> Trial:
         raise ValueError("method lacks 'name'")
     name = method.pop("name")
     try:
-        made = make_method(name, _floats(METHODS[name], method) if name in METHODS else method)
+        made = make_method(name, method)
     except (ValueError, TypeError) as error:
         raise ValueError(f"method: {error}") from None
-    training = from_table(Training, _floats(Training, content.pop("training")), "training")
-    return Trial(**_floats(Trial, content), method=made, training=training)
-
-
-def _floats(kind: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table with 1 as 1.0 where a float belongs: they are one condition and must give one key."""
-    known = {item.name: item.type for item in fields(kind)}
-    whole = {key for key, value in table.items() if known.get(key) == "float" and type(value) is int}
-    return {key: float(value) if key in whole else value for key, value in table.items()}
+    training = from_table(Training, content.pop("training"), "training")
+    return from_table(Trial, {**content, "method": made, "training": training}, "recipe")
 
 
 def comments(remarks: tuple[str, ...]) -> list[str]:

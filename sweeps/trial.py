@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
+from sweeps.tables import from_table
 
 POOLINGS = ("mean", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
@@ -58,21 +60,6 @@ def _check(name: str, value: object, holds: bool, wanted: str) -> None:
         raise ValueError(f"training.{name} is {value!r}; it must be {wanted}")
 
 
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
-
-
-def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from a parsed table. Raises ValueError naming `where`, the key and the choices."""
-    known = {item.name: item for item in fields(kind)}
-    for key, value in table.items():
-        if key not in known:
-            raise ValueError(f"{where} has no key {key!r}; known: {', '.join(known)}")
-        wanted = _TYPES.get(str(known[key].type))
-        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise ValueError(f"{where}.{key} is {value!r}; it must be of type {known[key].type}")
-    return kind(**table)
-
-
 @dataclass(frozen=True)
 class Trial:
     """One training run, wholly described. lr: peak rate. steps: optimiser steps. budget: FLOPs it was cut for."""
@@ -85,7 +72,7 @@ class Trial:
     seed: int = 0
     budget: float = 0.0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the trial: a hash of what it does. The budget is only why, and stays out."""
         content = self.to_json()

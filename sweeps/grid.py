@@ -1,0 +1,315 @@
+"""The sweep file: read, checked, and spread out into the cells of its grid."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps.flops import FLOPS, Work, exact_flops, steps_for
+from sweeps.methods import METHODS, Method, make_method
+from sweeps.models import SUITES, ModelSpec, find_model
+from sweeps.tables import from_table
+from sweeps.trial import Training, Trial
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try."""
+
+    method: Method
+    rates: Mapping[str, float] = field(default_factory=dict)
+    search: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep file. budgets: FLOPs by the count named in `flops`. max_epochs: passes over the unique pairs."""
+
+    models: tuple[ModelSpec, ...]
+    budgets: tuple[float, ...]
+    entries: tuple[Entry, ...]
+    training: Training = Training()
+    seeds: tuple[int, ...] = (0,)
+    flops: str = "exact"
+    min_steps: int = 50
+    max_epochs: float = 1.0
+
+    def model(self, name: str) -> ModelSpec:
+        return next(model for model in self.models if model.name == name)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The text pairs of a sweep once they are read, as `embed prepare` reports them.
+
+    tokens, squares: means over the training pairs of a pair's real tokens and of the sum of its squared text lengths.
+    problems: what was wrong with records that were left out.
+    """
+
+    data_hash: str
+    train_pairs: int
+    held_out_pairs: int
+    tokens: float
+    squares: float
+    problems: Mapping[str, Any] = field(default_factory=dict)
+
+    def pair(self, batch_size: int) -> Work:
+        """The mean pair."""
+        return Work(1, self.tokens, self.squares, batch_size)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> Data:
+        """The data written by `to_json`. Raises ValueError naming `where` and what is missing or absurd."""
+        if not isinstance(content, dict):
+            raise ValueError(f"{where}: holds {type(content).__name__}, not an object")
+        missing = {item.name for item in fields(cls)} - {"problems"} - set(content)
+        if missing:
+            raise ValueError(f"{where}: has no {', '.join(sorted(missing))}")
+        data = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
+        for name in ("train_pairs", "tokens", "squares"):
+            if not _is_number(getattr(data, name)) or getattr(data, name) <= 0:
+                raise ValueError(f"{where}: {name} is {getattr(data, name)!r}; it must be a positive number")
+        return data
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place in the grid: a trial but for its learning rate. reason: why it cannot be tried, "" when it can."""
+
+    model: ModelSpec
+    entry: Entry
+    training: Training
+    budget: float
+    seed: int
+    steps: int
+    reason: str = ""
+
+    def trial(self, lr: float) -> Trial:
+        return Trial(self.model.name, self.entry.method, self.training, lr, self.steps, self.seed, self.budget)
+
+    @property
+    def pairs(self) -> int:
+        return self.steps * self.training.batch_size
+
+    @property
+    def label(self) -> str:
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.model.name}, {self.entry.method.label} at {self.budget:.3g} FLOPs{seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What identifies the cell, for records and programs."""
+        method = {"name": self.entry.method.name, **self.entry.method.options}
+        place = {"model": self.model.name, "method": method, "budget": self.budget, "seed": self.seed}
+        return {**place, "steps": self.steps, "reason": self.reason}
+
+
+def cells(sweep: Sweep, data: Data) -> list[Cell]:
+    """Every place in the grid, in the order model, method, budget, seed; the impossible ones with their reason."""
+    training = replace(sweep.training, data_hash=data.data_hash)
+    made = []
+    for model, entry, budget in itertools.product(sweep.models, sweep.entries, sweep.budgets):
+        steps = steps_for(budget, model, entry.method, data.pair(training.batch_size), sweep.flops)
+        cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
+        cell = replace(cell, reason=_impossible(cell, sweep, data))
+        made += [replace(cell, seed=seed) for seed in sweep.seeds]
+    return made
+
+
+def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
+    model, training = cell.model, cell.training
+    if refusal := cell.entry.method.refusal(model):
+        return refusal
+    if training.context > model.context:
+        return f"training.context is {training.context} tokens, {model.name} reads at most {model.context}"
+    if training.batch_size > data.train_pairs:
+        return f"a batch takes {training.batch_size} pairs, there are {data.train_pairs:,}"
+    if cell.steps < sweep.min_steps:
+        return f"the budget buys {cell.steps} steps, fewer than min_steps = {sweep.min_steps}"
+    epochs = cell.pairs / data.train_pairs
+    if epochs > sweep.max_epochs:
+        return (
+            f"it takes {epochs:.3g} epochs of the {data.train_pairs:,} pairs, "
+            f"more than max_epochs = {sweep.max_epochs:g}"
+        )
+    return ""
+
+
+def trial_flops(trial: Trial, sweep: Sweep, data: Data) -> float:
+    """Estimated cost of a trial by the exact count, FLOPs."""
+    pairs = data.pair(trial.training.batch_size).times(trial.pairs)
+    return exact_flops(sweep.model(trial.model), trial.method, pairs)
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The checked sweep of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
+    with open(path, "rb") as file:
+        try:
+            table = tomllib.load(file)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not TOML: {error}") from None
+    try:
+        return _sweep(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _sweep(table: dict[str, Any]) -> Sweep:
+    _known("the file", table, ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods"])
+    models = _models(table)
+    return Sweep(
+        models=models,
+        budgets=tuple(_numbers("budgets", table.get("budgets"))),
+        entries=_entries(table.get("methods"), [model.name for model in models]),
+        training=_training(table.get("training", {})),
+        seeds=_seeds(table.get("seeds", [0])),
+        flops=_choice("flops", table.get("flops", "exact"), list(FLOPS)),
+        min_steps=_whole("min_steps", table.get("min_steps", 50), least=1),
+        max_epochs=_number("max_epochs", table.get("max_epochs", 1.0)),
+    )
+
+
+def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
+    if "suite" not in table and "models" not in table:
+        raise ValueError(f"names neither a suite nor models; suites: {', '.join(SUITES)}")
+    suite = SUITES[_choice("suite", table["suite"], list(SUITES))] if "suite" in table else ()
+    if "models" not in table:
+        return suite
+    names = table["models"]
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"models is {names!r}; it must be a list of names or folders, not empty")
+    made: list[ModelSpec] = []
+    for i, name in enumerate(names):
+        _check(f"models[{i}]", name, isinstance(name, str) and name != "", "a name or a folder")
+        if suite:
+            _choice(f"models[{i}]", name, [model.name for model in suite])
+        try:
+            made.append(replace(find_model(name), name=name))  # the trial names the model so that it is found again
+        except (ValueError, OSError) as error:
+            raise ValueError(f"models[{i}]: {error}") from None
+    _distinct("models", [str(Path(model.source).resolve()) for model in made], names)
+    return tuple(made)
+
+
+def _training(table: Any) -> Training:
+    _check("training", table, isinstance(table, dict), "a table")
+    if "data_hash" in table:
+        raise ValueError("training.data_hash is filled in from the data; leave it out")
+    _known("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])
+    for key, value in table.items():
+        if isinstance(value, float):
+            _check(f"training.{key}", value, math.isfinite(value), "finite")
+    return from_table(Training, table, "training")
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    _check("seeds", value, isinstance(value, list) and value != [], "a list of whole numbers, not empty")
+    seeds = [_whole(f"seeds[{i}]", seed, least=0) for i, seed in enumerate(value)]
+    _distinct("seeds", seeds, seeds)
+    return tuple(seeds)
+
+
+def _entries(tables: Any, models: list[str]) -> tuple[Entry, ...]:
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("has no [[methods]]; at least one is needed")
+    made = [entry for i, table in enumerate(tables) for entry in _entry(f"methods[{i}]", table, models)]
+    labels = [entry.method.label for entry in made]
+    _distinct("methods", labels, labels)
+    return tuple(made)
+
+
+def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Entry]:
+    """The entries of one [[methods]]: one for every combination of its listed settings."""
+    if "name" not in table:
+        raise ValueError(f"{where} has no name; known: {', '.join(METHODS)}")
+    name = _choice(f"{where}.name", table["name"], list(METHODS))
+    settings = {item.name: str(item.type) for item in fields(METHODS[name])}  # type: ignore[arg-type]
+    _known(where, table, ["name", "lr", "lr_search", *settings])
+    spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}
+    for key, values in spans.items():
+        _check(f"{where}.{key}", values, values != [], "a number or a list, not empty")
+        read = _whole if settings[key] == "int" else _number
+        spans[key] = [read(f"{where}.{key}", value) for value in values]
+    rates, search = _rates(where, table, models)
+    for chosen in itertools.product(*spans.values()):
+        try:
+            method = make_method(name, dict(zip(spans, chosen, strict=True)))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        yield Entry(method, rates, search)
+
+
+def _rates(where: str, table: dict[str, Any], models: list[str]) -> tuple[dict[str, float], tuple[float, ...]]:
+    """The learning rates of one [[methods]]: by model, and to search; one of the two is empty."""
+    if ("lr" in table) == ("lr_search" in table):
+        found = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
+        raise ValueError(f"{where} has {found}; give one rate, a table of rates by model, or rates to search")
+    if "lr_search" in table:
+        rates = _numbers(f"{where}.lr_search", table["lr_search"])
+        _check(f"{where}.lr_search", table["lr_search"], len(rates) > 1, "at least two rates, else give lr")
+        return {}, tuple(sorted(rates))
+    if not isinstance(table["lr"], dict):
+        return dict.fromkeys(models, _number(f"{where}.lr", table["lr"])), ()
+    _known(f"{where}.lr", table["lr"], models)
+    missing = [model for model in models if model not in table["lr"]]
+    if missing:
+        raise ValueError(f"{where}.lr has no rate for {', '.join(missing)}")
+    return {model: _number(f"{where}.lr.{model}", table["lr"][model]) for model in models}, ()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(where: str, value: Any) -> float:
+    _check(where, value, _is_number(value) and value > 0, "a positive number")
+    return float(value)
+
+
+def _numbers(where: str, value: Any) -> list[float]:
+    _check(where, value, isinstance(value, list) and value != [], "a list of positive numbers, not empty")
+    numbers = [_number(f"{where}[{i}]", item) for i, item in enumerate(value)]
+    _distinct(where, numbers, numbers)
+    return numbers
+
+
+def _whole(where: str, value: Any, least: int = 1) -> int:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    _check(where, value, whole and value >= least, f"a whole number of at least {least}")
+    return value
+
+
+def _choice(where: str, value: Any, known: list[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{where} is {value!r}{_nearest(value, known)}; known: {', '.join(known)}")
+    return value
+
+
+def _known(where: str, table: dict[str, Any], known: list[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{where} has no key {key!r}{_nearest(key, known)}; known: {', '.join(known)}")
+
+
+def _nearest(value: Any, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(value), known, n=1)
+    return f" (meant {near[0]!r}?)" if near else ""
+
+
+def _check(where: str, value: Any, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"{where} is {value!r}; it must be {wanted}")
+
+
+def _distinct(where: str, values: list[Any], shown: list[Any]) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise ValueError(f"{where} names {shown[i]!r} twice")

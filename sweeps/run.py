@@ -1,0 +1,174 @@
+"""Conducting a sweep: prepare the data, keep the queue filled as observations come in, show it, gather them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sweeps.display import Screen, Snapshot, result, settled_line, snapshot
+from sweeps.estimate import made_here, speed
+from sweeps.grid import Data, Sweep, trial_flops
+from sweeps.launchers import Workers, available_cores
+from sweeps.reuse import Library
+from sweeps.search import Outlook, outlook
+from sweeps.store import Store
+from sweeps.trial import Observation, Trial
+
+PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
+POLL = 0.5  # s
+EXPORT = 10.0  # s between gathered exports
+
+Launch = Callable[[Store, int], Workers]  # of at most so many trials at once
+
+
+def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
+    """Read and tokenise the data of a sweep file in a process of its own, for that needs heavy libraries.
+
+    `command` prints the Data as JSON. Raises ValueError when it fails; its own message is on stderr then.
+    """
+    done = subprocess.run([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{path}: its data cannot be prepared (exit code {done.returncode}, the reason stands above)")
+    try:
+        content: Any = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise ValueError(f"{path}: {command[-1]} printed {done.stdout[:80]!r}, which is not JSON") from None
+    return Data.from_json(content, f"data of {path}")
+
+
+class Conductor:
+    """One `sweep run`: what is known of a sweep and what was done about it.
+
+    library: where identical trials are looked for, None to train everything here. reused: trials taken from there.
+    """
+
+    def __init__(self, sweep: Sweep, data: Data, store: Store, library: Library | None, screen: Screen) -> None:
+        self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
+        self.known = {seen.key: seen for seen in store.results()}
+        self.reused = 0
+        self._exported_at = 0.0
+        self._sought: set[str] = set()  # keys looked up in the library: once is enough
+        self._before = list(made_here(store.directory))
+        self._trained: list[Observation] = []  # in this run
+        self.ahead = self._outlook()
+        self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
+
+    def run(self, launch: Launch) -> Snapshot:
+        """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
+        workers: Workers | None = None
+        try:
+            with _interruptible():
+                self._look()
+                while self.ahead.now:
+                    started = time.monotonic()
+                    if workers is None:
+                        workers = launch(self.store, len(self.ahead.now) + len(self.ahead.later))
+                    for sentence in workers.tend():
+                        self.say(sentence)
+                    self.screen.show(self.snapshot(workers.count))
+                    # A large folder takes long to look at: most of the time goes to waiting even so.
+                    time.sleep(max(POLL, 5 * (time.monotonic() - started)))
+                    self._look()
+                self.store.close()
+        except KeyboardInterrupt:
+            self.say("stopping; the same command continues")
+            raise
+        finally:
+            if workers:
+                workers.stop()
+            self._export()
+        return self.snapshot(workers.count if workers else 1)
+
+    def snapshot(self, workers: int) -> Snapshot:
+        # How busy the machine is now tells more about what is to come than how fast it once was.
+        seen = self._trained if len(self._trained) >= workers else self._before
+        pace = speed(seen, max(1, len(available_cores()) // workers))
+        return snapshot(self.store, self.sweep, self.data, self.ahead, pace, workers)
+
+    def say(self, sentence: str) -> None:
+        self.screen.say(sentence)
+        self.store.log(sentence)
+
+    def _look(self) -> None:
+        """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
+        before = [trial.key for trial in self.ahead.now]
+        new = list(self.store.results(self.known))
+        self._trained += new
+        self._take(new)
+        while self._reuse():
+            pass
+        if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
+            self.store.add(sorted(self.ahead.now, key=self._weight, reverse=True))
+        if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
+            self._export()
+
+    def _take(self, new: Sequence[Observation]) -> None:
+        if not new:
+            return
+        self.known |= {seen.key: seen for seen in new}
+        for seen in new:
+            self.say(result(seen))
+        self.ahead = self._outlook()
+        for found in self.ahead.searches:
+            if not found.open and (line := settled_line(found)) not in self._settled:
+                self._settled.add(line)
+                self.say(f"learning rate of {line}")
+
+    def _reuse(self) -> bool:
+        """Take over what other sweeps know of the trials to run now. True if that changed what is to be run."""
+        if self.library is None:
+            return False
+        new = [trial for trial in self.ahead.now if trial.key not in self._sought]
+        self._sought |= {trial.key for trial in new}
+        found = [hit for trial in new if (hit := self.library.find(trial))]
+        for problem in self.library.problems:
+            self.say(problem)
+        self.library.problems.clear()
+        for seen, path in found:
+            self.store.keep(seen)
+            self.say(f"reused {seen.key} from {path}")
+        self.reused += len(found)
+        self._take([seen for seen, _ in found])
+        return bool(found)
+
+    def _weight(self, trial: Trial) -> float:
+        """FLOPs of a trial and of the dearest one that waits for its outcome: long chains start first."""
+        waiting = [
+            trial_flops(cell.trial(1.0), self.sweep, self.data)
+            for cell in self.ahead.later
+            if (cell.model.name, cell.entry.method) == (trial.model, trial.method)
+        ]
+        return trial_flops(trial, self.sweep, self.data) + max(waiting, default=0.0)
+
+    def _outlook(self) -> Outlook:
+        return outlook(self.sweep, self.data, self.known.values())
+
+    def _export(self) -> None:
+        gathered = {seen.key: seen for seen in self.store.exported()} | self.known
+        self.store.export(gathered.values(), replace(self.sweep.training, data_hash=self.data.data_hash))
+        self.store.export_rates(self.ahead.searches)
+        self._exported_at = time.monotonic()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and a lost terminal do what Ctrl-C does."""
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(number, _interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,447 @@
+"""A sweep's folder: every path in it and every durable write to it.
+
+    sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
+    queue.json          trials wanted, in the order to run   closed        present when no more will come
+    trials/<key>/       trial.json, attempt-0001 (a claim), attempt-0001.end (how it ended), progress.json,
+                        checkpoint.safetensors, log.txt, result.json
+    observations.jsonl  gathered export, rebuilt from trials/ rates.json    the learning-rate searches
+    logs/               sweep.log and one log a worker
+
+Any number of processes on any number of machines may use one folder on a shared file system. A trial is claimed by
+creating its next attempt file; that number is the fencing token and the file's age the lease. The first result stays.
+A trial may run twice when a machine is cut off, but it never has two results.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sweeps.grid import Data
+from sweeps.search import Search
+from sweeps.trial import Observation, Training, Trial, failure
+
+PROGRESS = "progress.json"
+LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
+DEATHS = 2  # attempts that may die from the same state before a trial is given up
+STOPPED = "stopped"  # an end that is not the trial's fault
+OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
+_KEY = re.compile(r"[0-9a-f]{16}")
+_ATTEMPT = re.compile(r"attempt-(\d{4,})")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run a trial for as long as no newer attempt exists. attempt: from 1."""
+
+    trial: Trial
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a trial. host, boot, pid: who runs it. started: s since 1970 by that host's clock, to show only.
+
+    state: the checkpoint's time when it began, ns, 0 without one. ended: how, "" while it may still run.
+    """
+
+    number: int
+    host: str = ""
+    boot: str = ""
+    pid: int = 0
+    started: float = 0.0
+    state: int = 0
+    ended: str = ""
+
+    @property
+    def here(self) -> bool:
+        """Whether its process would be seen from this one."""
+        return (self.host, self.boot) == machine()
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process certainly runs no more. False when that cannot be seen from here."""
+        return self.here and not _alive(self.pid)
+
+
+class Store:
+    """The folder of a sweep. `lease`: seconds after which an attempt without a sign of life counts as dead.
+
+    Workers use six calls: add, claim, renew, check, finish, list (here `results` and `running`).
+    """
+
+    def __init__(self, directory: Path, lease: float = LEASE) -> None:
+        self.directory = directory
+        self.lease = lease
+        self._finished: set[str] = set()  # saves asking again: a result stays
+
+    @cached_property
+    def trials(self) -> Path:
+        return self.directory / "trials"
+
+    def folder(self, key: str) -> Path:
+        """Where a trial keeps all it has. Raises ValueError on anything but a key: names never become paths."""
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{self.trials}: {key!r} is not the key of a trial")
+        return self.trials / key
+
+    def worker_log(self, index: int) -> Path:
+        return self.directory / "logs" / f"worker-{index}.log"
+
+    # -- what is wanted
+
+    def begin(self, sweep_file: Path, data: Data) -> None:
+        """Make the folder, keep a copy of the sweep file and of the data's description, and open the queue."""
+        for path in (self.trials, self.directory / "logs"):
+            path.mkdir(parents=True, exist_ok=True)
+        _replace(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
+        _replace(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
+        (self.directory / "closed").unlink(missing_ok=True)
+
+    def read_data(self) -> Data | None:
+        """What the sweep's data were when it was last run; None when that was not here."""
+        path = self.directory / "data.json"
+        try:
+            return Data.from_json(_read_json(path), str(path))
+        except FileNotFoundError:
+            return None
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Want these trials, in this order, and no others. Trials that are there already stay as they are."""
+        for trial in trials:
+            if not self.folder(trial.key).exists():
+                self._create(trial)
+        _replace(self.directory / "queue.json", json.dumps([trial.key for trial in trials]))
+
+    def _create(self, trial: Trial) -> None:
+        temporary = self.trials / f".{trial.key}.{uuid.uuid4().hex}.tmp"  # renamed, so that none lacks its trial.json
+        temporary.mkdir(parents=True)
+        _write(temporary / "trial.json", json.dumps(trial.to_json(), indent=1) + "\n")
+        try:
+            temporary.rename(self.folder(trial.key))
+        except OSError:
+            shutil.rmtree(temporary)
+            if not self.folder(trial.key).exists():
+                raise
+
+    def keep(self, observation: Observation) -> None:
+        """Take over the observation of an identical trial that ran elsewhere."""
+        if not self.folder(observation.key).exists():
+            self._create(observation.trial)
+        self.finish(observation)
+
+    def queue(self) -> list[str]:
+        """Keys of the trials wanted, as last added; empty before."""
+        try:
+            keys = _read_json(self.directory / "queue.json")
+        except FileNotFoundError:
+            return []
+        return [key for key in keys if isinstance(key, str) and _KEY.fullmatch(key)]
+
+    def close(self) -> None:
+        """Say that nothing more will be added: workers leave when all is finished."""
+        (self.directory / "closed").touch()
+
+    @property
+    def closed(self) -> bool:
+        return (self.directory / "closed").exists()
+
+    def finished(self, key: str) -> bool:
+        if key not in self._finished and (self.folder(key) / "result.json").exists():
+            self._finished.add(key)
+        return key in self._finished
+
+    # -- who runs what
+
+    def claim(self) -> Claim | None:
+        """The first wanted trial that nobody runs, now ours; None when there is none."""
+        for key in self.queue():
+            if not self.finished(key) and (claim := self._claim(key)):
+                return claim
+        return None
+
+    def _claim(self, key: str) -> Claim | None:
+        folder = self.folder(key)
+        attempts = self.attempts(key)
+        if attempts and not attempts[-1].ended:
+            if not (cause := self._dead(key, attempts[-1])):
+                return None
+            self.end(key, attempts[-1].number, cause)
+            attempts = self.attempts(key)
+        trial = self.read_trial(key)
+        state = _changed(folder / "checkpoint.safetensors")
+        deaths = [seen.ended for seen in attempts if seen.state == state and seen.ended != STOPPED]
+        if len(deaths) >= DEATHS:
+            self.finish(failure(trial, f"{deaths[-1]}; given up after {len(deaths)} attempts without progress"))
+            return None
+        number = attempts[-1].number + 1 if attempts else 1
+        host, boot = machine()
+        mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state}
+        try:
+            _publish(folder / f"attempt-{number:04d}", json.dumps(mine), durable=False)
+        except OSError:  # any error: network file systems have more names than "exists" for losing a race
+            return None
+        return None if self.finished(key) else Claim(trial, number)
+
+    def _dead(self, key: str, last: Attempt) -> str:
+        """How the newest attempt died, as far as can be seen; "" while it may live."""
+        if last.gone:
+            return f"worker {last.pid} on {last.host} is gone"
+        if (age := self._age(key, last.number)) > self.lease:
+            return f"worker {last.pid} on {last.host} gave no sign of life for {age:.0f} s"
+        return ""
+
+    def _age(self, key: str, number: int) -> float:
+        """Seconds since the last sign of life, both times by the file server's clock."""
+        probe = self.trials / f".clock-{uuid.uuid4().hex}.tmp"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - self._attempt(key, number).stat().st_mtime
+        except OSError:
+            return 0.0
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+    def _attempt(self, key: str, number: int) -> Path:
+        return self.folder(key) / f"attempt-{number:04d}"
+
+    def attempts(self, key: str) -> list[Attempt]:
+        """All attempts at a trial, oldest first."""
+        made = []
+        for number in self._numbers(key):
+            path = self._attempt(key, number)
+            content, end = _lenient(path), _lenient(path.with_suffix(".end"))
+            holder = {name: content[name] for name in ("host", "boot", "pid", "started", "state") if name in content}
+            made.append(Attempt(number, **holder, ended=end.get("cause", "")))
+        return made
+
+    def _numbers(self, key: str) -> list[int]:
+        matches = (_ATTEMPT.fullmatch(name) for name in os.listdir(self.folder(key)))
+        return sorted(int(match[1]) for match in matches if match)
+
+    def renew(self, claim: Claim) -> bool:
+        """Show that the attempt lives. False when the claim is lost; OSError when that cannot be known now."""
+        try:
+            os.utime(self._attempt(claim.trial.key, claim.attempt))  # never creates the file anew
+        except FileNotFoundError:
+            return False
+        return self.check(claim)
+
+    def check(self, claim: Claim) -> bool:
+        """Whether this is still the newest attempt at an unfinished trial."""
+        key = claim.trial.key
+        return self._numbers(key)[-1:] == [claim.attempt] and not self.finished(key)
+
+    def end(self, key: str, number: int, cause: str) -> None:
+        """Record how an attempt ended without a result; the first cause named stays."""
+        with suppress(FileExistsError):
+            _publish(self._attempt(key, number).with_suffix(".end"), json.dumps({"cause": cause}), durable=False)
+
+    def finish(self, observation: Observation) -> bool:
+        """Leave the trial's result unless it has one already; True if this one was the first."""
+        folder = self.folder(observation.key)
+        text = json.dumps(observation.to_json()) + "\n"
+        try:
+            _publish(folder / "result.json", text)
+            first = True
+        except OSError:
+            if not (folder / "result.json").exists():
+                raise
+            first = (folder / "result.json").read_text(encoding="utf-8") == text  # a link may succeed and say otherwise
+        for path in folder.glob("*checkpoint.safetensors*"):  # it was there to continue the trial
+            path.unlink(missing_ok=True)
+        return first
+
+    # -- what is known
+
+    def read_trial(self, key: str) -> Trial:
+        path = self.folder(key) / "trial.json"
+        trial = _parse(Trial, _read_json(path), path)
+        if trial.key != key:
+            raise ValueError(f"{path}: holds a trial whose key is {trial.key}")
+        return trial
+
+    def result(self, key: str) -> Observation | None:
+        """The observation of a finished trial; None before."""
+        path = self.folder(key) / "result.json"
+        try:
+            return _parse(Observation, _read_json(path), path)
+        except FileNotFoundError:
+            return None
+
+    def results(self, known: Container[str] = ()) -> Iterator[Observation]:
+        """Observations of all finished trials in the folder but the `known` keys."""
+        if not self.trials.is_dir():
+            return
+        for name in os.listdir(self.trials):
+            if _KEY.fullmatch(name) and name not in known and (seen := self.result(name)):
+                yield seen
+
+    def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
+        """Wanted trials being run: the attempt, and the figures its process last left (step, loss)."""
+        for key in self.queue():
+            if self.finished(key) or not (attempts := self.attempts(key)):
+                continue
+            last = attempts[-1]
+            if not last.ended and not self._dead(key, last):
+                yield self.read_trial(key), last, _lenient(self.folder(key) / PROGRESS)
+
+    # -- records for people and for other commands
+
+    def exported(self) -> Iterator[Observation]:
+        """The observations in the gathered exports, whether or not their trials are in the folder."""
+        for name in ("observations.jsonl", OTHER_CONDITIONS):
+            yield from read_observations(self.directory / name)
+
+    def export(self, observations: Iterable[Observation], training: Training) -> None:
+        """Write observations.jsonl, those made under another Training aside, in one stable order."""
+        ordered = sorted(
+            observations,
+            key=lambda seen: (seen.trial.budget, seen.trial.model, seen.trial.method.label, seen.trial.lr, seen.key),
+        )
+        lines: dict[bool, list[str]] = {True: [], False: []}
+        for seen in ordered:
+            lines[seen.trial.training == training].append(json.dumps(seen.to_json()) + "\n")
+        _replace(self.directory / "observations.jsonl", "".join(lines[True]))
+        if lines[False] or (self.directory / OTHER_CONDITIONS).exists():
+            _replace(self.directory / OTHER_CONDITIONS, "".join(lines[False]))
+
+    def export_rates(self, searches: Sequence[Search]) -> None:
+        _replace(self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n")
+
+    def log(self, sentence: str) -> None:
+        """Append to the sweep's log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with open(self.directory / "logs" / "sweep.log", "a", encoding="utf-8") as file:
+            file.write(f"{stamp} {sentence}\n")
+
+    def log_trial(self, key: str, text: str) -> None:
+        """Append to a trial's own log."""
+        with open(self.folder(key) / "log.txt", "a", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def report(folder: Path, step: int, loss: float) -> None:
+    """Leave the current figures of a running trial in its `folder` for displays; call it once a second at most."""
+    temporary = _temporary(folder / PROGRESS)
+    temporary.write_text(json.dumps({"step": step, "loss": loss}), encoding="utf-8")
+    os.replace(temporary, folder / PROGRESS)
+
+
+def read_observations(path: Path) -> Iterator[Observation]:
+    """The observations in a file, one a line; none when there is no file. Raises ValueError naming the line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            where = f"{path}:{number}"
+            try:
+                content = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{where}: not JSON: {error}") from None
+            yield _parse(Observation, content, where)
+
+
+def machine() -> tuple[str, str]:
+    """This host's name, and what tells its processes' numbers from those of another boot or container."""
+    boot = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    return socket.gethostname(), boot
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    with suppress(OSError):  # a zombie answers but works no more
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
+def _changed(path: Path) -> int:
+    """When a file last changed, ns; 0 when there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _write(path: Path, text: str, durable: bool = True) -> None:
+    """Write a file; `durable`: onto the disk before anything refers to it, so that a power cut cannot empty it."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _publish(path: Path, text: str, durable: bool = True) -> None:
+    """Create `path` with its content at once, unless it exists. Raises OSError when it does or cannot be made."""
+    temporary = _temporary(path)
+    try:
+        _write(temporary, text, durable)
+        os.link(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old content or the new, whole."""
+    temporary = _temporary(path)
+    try:
+        _write(temporary, text)
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+
+
+def _lenient(path: Path) -> dict[str, Any]:
+    """The object in a file that says nothing durable; empty when it is missing or torn."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parse(kind: Any, content: Any, where: object) -> Any:
+    """A Trial or an Observation from parsed JSON. Raises ValueError naming the place."""
+    try:
+        return kind.from_json(content)
+    except KeyError as error:
+        raise ValueError(f"{where}: has no {error.args[0]!r}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: {error}") from None

@@ -1,0 +1,141 @@
+"""What to try next follows from the sweep file and the observations alone, in whatever order these come in."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweeps.grid import cells, read_sweep
+from sweeps.search import EXTENSIONS, next_trials, outlook
+from sweeps.trial import Observation, failure
+from toy_sweeps import DATA
+
+TEXT = """
+models = ["nano-25k", "nano-100k"]
+budgets = [1e10, 1e11, 3e11]
+seeds = [0, 1]
+[[methods]]
+name = "full"
+lr = 2e-3
+[[methods]]
+name = "lora"
+rank = [8, 32]
+lr_search = [1e-3, 4e-3, 16e-3]
+"""
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.toml"
+    path.write_text(TEXT)
+    return read_sweep(path)
+
+
+def bowl(best):
+    """Observations whose loss is lowest at the rate `best`; ten times that rate diverges."""
+
+    def observe(trial):
+        if trial.lr > 10 * best:
+            return failure(trial, "training loss is nan", "diverged")
+        return Observation(trial, "done", loss=3 + math.log(trial.lr / best) ** 2)
+
+    return observe
+
+
+def run(sweep, observe, pick=lambda trials: trials):
+    """Run the sweep; `pick` chooses which of those proposed are finished next."""
+    known = {}
+    while proposed := next_trials(sweep, DATA, known.values()):
+        keys = [trial.key for trial in proposed]
+        assert len(set(keys)) == len(keys)
+        assert not set(keys) & set(known)  # what is finished is never proposed again
+        known |= {trial.key: observe(trial) for trial in pick(proposed)}
+        assert len(known) < 200  # it ends
+    return known
+
+
+def rates(known, method, model="nano-25k"):
+    """Rates tried, ascending."""
+    return sorted({o.trial.lr for o in known.values() if (o.trial.method.label, o.trial.model) == (method, model)})
+
+
+@settings(deadline=None, max_examples=15)
+@given(best=st.floats(1e-5, 1.0), seed=st.integers(0, 1000), bad=st.floats(0, 1))
+def test_it_ends_and_every_possible_cell_has_its_trial(sweep, best, seed, bad):
+    chance = random.Random(seed)
+    broken = {}
+
+    def observe(trial):
+        fails = broken.setdefault(trial.key, chance.random() < bad / 3)
+        return failure(trial, "out of memory") if fails else bowl(best)(trial)
+
+    def some(trials):
+        return chance.sample(trials, chance.randint(1, len(trials)))
+
+    known = run(sweep, observe, some)
+    end = outlook(sweep, DATA, known.values())
+    assert not end.now and not end.later
+    seen = {(o.trial.model, o.trial.method, o.trial.budget, o.trial.seed) for o in end.finished}
+    skipped = {(c.model.name, c.entry.method, c.budget, c.seed) for c in end.left_out}
+    assert seen | skipped == {(c.model.name, c.entry.method, c.budget, c.seed) for c in cells(sweep, DATA)}
+    assert not seen & skipped
+    again = run(sweep, lambda trial: known[trial.key], some)
+    assert again.keys() == known.keys()  # the order of the answers changes nothing
+
+
+def test_a_best_rate_inside_is_used_everywhere_and_its_search_trial_is_a_grid_trial(sweep):
+    known = run(sweep, bowl(4e-3))
+    assert rates(known, "lora rank 8 alpha 8") == [1e-3, 4e-3, 16e-3]
+    end = outlook(sweep, DATA, known.values())
+    assert {found.chosen for found in end.searches} == {4e-3}
+    lora = [o.trial for o in end.finished if o.trial.method.name == "lora" and o.trial.model == "nano-25k"]
+    # per rank: three rates at one cell, and the three other possible cells (two budgets by two seeds, less one)
+    assert len(lora) == 2 * (3 + 3)
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "chosen"),
+    [
+        (20e-3, [1e-3, 4e-3, 16e-3, 64e-3], 16e-3),
+        (60e-3, [1e-3, 4e-3, 16e-3, 64e-3, 256e-3], 64e-3),
+        (100.0, [1e-3, 4e-3, 16e-3, 64e-3, 256e-3], 256e-3),  # never more than two beyond
+        (3e-4, [0.0625e-3, 0.25e-3, 1e-3, 4e-3, 16e-3], 0.25e-3),
+    ],
+)
+def test_a_best_rate_at_the_edge_is_followed_by_the_same_ratio(sweep, best, tried, chosen):
+    found = outlook(sweep, DATA, run(sweep, bowl(best)).values()).searches[0]
+    assert found.chosen == chosen
+    assert sorted(found.tried) == pytest.approx(tried)
+    assert len(tried) - 3 <= EXTENSIONS
+    assert ("edge" in found.note) == (best == 100.0)
+
+
+def test_only_the_first_seed_is_searched_and_at_the_smallest_possible_budget(sweep):
+    for found in outlook(sweep, DATA, []).searches:
+        same = (found.cell.model, found.cell.entry)
+        possible = [c.budget for c in cells(sweep, DATA) if (c.model, c.entry) == same and not c.reason]
+        assert found.cell.seed == 0
+        assert found.cell.budget == min(possible) > 1e10  # 1e10 buys too few steps
+    proposed = next_trials(sweep, DATA, [])
+    assert {t.seed for t in proposed if t.method.name == "lora"} == {0}
+    assert {t.seed for t in proposed if t.method.name == "full"} == {0, 1}
+
+
+def test_diverged_rates_count_as_bad(sweep):
+    known = run(sweep, lambda t: failure(t, "nan", "diverged") if t.lr > 2e-3 else bowl(1e-3)(t))
+    found = outlook(sweep, DATA, known.values()).searches[0]
+    assert found.chosen == 1e-3
+    assert set(found.tried) == {0.25e-3, 1e-3, 4e-3, 16e-3}
+
+
+def test_when_every_rate_fails_the_method_is_left_out_with_the_reason(sweep):
+    known = run(sweep, lambda t: failure(t, "no memory") if t.method.name == "lora" else bowl(2e-3)(t))
+    end = outlook(sweep, DATA, known.values())
+    assert all(found.failed for found in end.searches)
+    reasons = {cell.reason for cell in end.left_out if cell.entry.method.name == "lora" and cell.steps >= 50}
+    assert reasons == {"no learning rate gave a loss (failed: no memory)"}
+    assert rates(known, "lora rank 8 alpha 8") == [1e-3, 4e-3, 16e-3]

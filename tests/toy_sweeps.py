@@ -1,0 +1,97 @@
+"""A toy trainer behind the real worker loop: its losses follow a known law, and it misbehaves as toy.json tells it.
+
+Run as a program it is a worker (`toy_sweeps.py --sweep DIR`), prepares data (`toy_sweeps.py --json -- FILE`), or is
+the `sweep` command with both in place of the real ones (`toy_sweeps.py sweep ...`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sweeps import cli, run, worker
+from sweeps.grid import Data
+from sweeps.launchers import LAUNCHERS, local
+from sweeps.models import find_model
+from sweeps.store import report
+from sweeps.trial import Observation, Trial, failure
+
+DATA = Data(data_hash="d0", train_pairs=200_000, held_out_pairs=1000, tokens=60.0, squares=2500.0)
+BEST_RATE = {"full": 2e-3, "lora": 1e-2, "freeze": 3e-3, "bias": 3e-2}
+COMMAND = (sys.executable, __file__)
+
+SWEEP = """
+models = ["nano-25k", "nano-100k"]
+budgets = [1e11, 3e11]
+[[methods]]
+name = "full"
+lr = 2e-3
+[[methods]]
+name = "lora"
+rank = 8
+lr_search = [1e-3, 3e-3]
+"""
+
+
+def loss(trial: Trial) -> float:
+    """A law with one best learning rate for each method; rates ten times too high diverge (infinity)."""
+    off = math.log(trial.lr / BEST_RATE[trial.method.name])
+    bowl = 0.05 * off**2 if off < math.log(10) else math.inf
+    return 0.5 + find_model(trial.model).params ** -0.1 + 40 * trial.pairs**-0.4 + bowl
+
+
+def toy_train(trial: Trial, folder: Path) -> Observation:
+    """Take `seconds` in ten steps with a checkpoint after each, unless toy.json says otherwise for the model."""
+    sweep = folder.parents[1]
+    plan = json.loads((sweep / "toy.json").read_text()) if (sweep / "toy.json").exists() else {}
+    with open(sweep / "started.txt", "a") as file:
+        file.write(f"{trial.key} {os.getpid()}\n")
+    if trial.model == plan.get("raises"):
+        raise RuntimeError("the\nmodel is broken")
+    checkpoint = folder / "checkpoint.safetensors"
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(first, 10):
+        time.sleep(plan.get("seconds", 0.0) / 10)
+        if trial.model == plan.get("kills") and step == plan.get("at", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if plan.get("checkpoints"):
+            (folder / ".new").write_text(str(step + 1))
+            os.replace(folder / ".new", checkpoint)
+        report(folder, step=(step + 1) * trial.steps // 10, loss=9.0 - step)
+    return observe(trial)
+
+
+def observe(trial: Trial) -> Observation:
+    """What the toy leaves of a trial."""
+    known = {"flops": 1e9, "pairs": trial.pairs, "seconds": 0.1, "total_seconds": 0.2, "data_pairs": DATA.train_pairs}
+    if math.isinf(loss(trial)):
+        return failure(trial, "training loss is inf", "diverged", **known)
+    return Observation(trial, "done", loss=loss(trial), **known)
+
+
+def toy_main(argv: list[str]) -> int:
+    """`sweep` with the toy's worker and data."""
+    ours = [mock.patch.dict(LAUNCHERS, {"local": partial(local, command=COMMAND)})]
+    ours += [mock.patch.object(cli, "prepare", partial(run.prepare, command=COMMAND))]
+    ours += [mock.patch.object(run, "POLL", 0.1)]  # its trials take milliseconds
+    with ours[0], ours[1], ours[2]:
+        return cli.main(argv)
+
+
+if __name__ == "__main__":
+    worker.IDLE = 0.1
+    if sys.argv[1] == "--sweep":
+        raise SystemExit(worker.work(Path(sys.argv[2]), toy_train))
+    if sys.argv[1] == "sweep":
+        raise SystemExit(toy_main(sys.argv[2:]))
+    print(json.dumps(DATA.to_json()))
