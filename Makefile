@@ -8,7 +8,7 @@ THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print(3 * max(tomlli
 .PHONY: demo test lint format bench lock clean
 
 demo: $(INSTALLED)
-	$(BIN)/sweep run examples/demo.toml --out $(DEMO)
+	$(BIN)/sweep run examples/demo.toml --out $(DEMO) --fresh
 	$(BIN)/fit $(DEMO) --figures $(DEMO)/figures
 	$(BIN)/plan --budget $$($(THREE_TIMES_THE_LARGEST)) --laws $(DEMO)/laws.json --out $(DEMO)/recipe.toml
 	@echo

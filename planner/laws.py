@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 from sweeps.flops import Work
 from sweeps.methods import Method, make_method
-from sweeps.trial import Training, from_table
+from sweeps.tables import from_table
+from sweeps.trial import Training
 
 FORMAT = 1
 
@@ -199,8 +200,8 @@ class MethodLaw:
 
     settings: the method's name under "name", and its options. intervals: 90 %, per coefficient. draws: the law refitted
     to bootstrap resamples. noise: sd of the log loss of one run around the law.
-    learning_rates: best tried one per model. shared: curved coefficients that all methods share. variants: objective and
-    coefficients under the L1 and the L2 loss, and in the families that were not chosen.
+    learning_rates: best tried one per model. shared: curved coefficients that all methods share.
+    variants: objective and coefficients under the L1 and the L2 loss, and in the families that were not chosen.
     """
 
     settings: Mapping[str, Any]

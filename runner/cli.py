@@ -47,11 +47,16 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{out}: already holds a model; give another --out")
     _quiet()
     from runner.export import export
-    from runner.train import train_encoder
+    from runner.train import CHECKPOINT, train_encoder
+    from sweeps.store import PROGRESS
 
+    out.mkdir(parents=True, exist_ok=True)
     observation, encoder = train_encoder(trial, out, arguments.on, quiet=False)
     if observation.status == "done":
         export(encoder, observation, out)
+    (out / "observation.json").write_text(json.dumps(observation.to_json(), indent=2) + "\n", encoding="utf-8")
+    for name in (CHECKPOINT, PROGRESS):
+        (out / name).unlink(missing_ok=True)
     if arguments.json:
         print(json.dumps(observation.to_json()))
     elif observation.status == "done":

@@ -42,7 +42,6 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
     for _, path, _ in MODULES[1:]:
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
-    _write(folder / "observation.json", observation.to_json())
     (folder / "README.md").write_text(_card(observation), encoding="utf-8")
 
 

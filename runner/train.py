@@ -23,10 +23,13 @@ from runner.schedule import rate_factor
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
+from sweeps.store import report
 from sweeps.trial import Observation, Trial, failure
 
 MICRO_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens of a micro-batch
+CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
+REPORT_SECONDS = 1.0
 CURVE_POINTS = 50
 
 
@@ -57,23 +60,21 @@ def train(trial: Trial, folder: Path | None = None, on: str | None = None, quiet
 def train_encoder(
     trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True
 ) -> tuple[Observation, Encoder]:
-    """As `train`, and the tuned encoder."""
+    """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it."""
     started = time.monotonic()
     _reset_peak_memory()
     run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")))
-    state = folder / "checkpoint.safetensors" if folder else None
+    state = folder / CHECKPOINT if folder else None
     if state and state.exists():
         run.record = checkpoint.load(state, trial.key, run.encoder, run.optimizer)
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
         run.record["start_loss"] = _held_out(run, chosen)[0]
-    reason = _all_steps(run, state, quiet)
+    reason = _all_steps(run, folder, quiet)
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
     observation = _observe(run, reason, loss, accuracy, time.monotonic() - started)
-    if state:
-        state.unlink(missing_ok=True)
     return observation, run.encoder
 
 
@@ -97,9 +98,9 @@ def _optimizer(encoder: Encoder, trial: Trial) -> torch.optim.AdamW:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=trial.lr, fused=True)
 
 
-def _all_steps(run: Run, state: Path | None, quiet: bool) -> str:
+def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
     """Train to the last step; returns why it ended early, or nothing."""
-    saved = begun = time.monotonic()
+    saved = reported = begun = time.monotonic()
     before = run.record["seconds"]
     every = max(1, run.trial.steps // CURVE_POINTS)
     with Progress(run.trial.model, run.trial.steps, "steps", done=run.record["step"]) as progress:
@@ -111,9 +112,12 @@ def _all_steps(run: Run, state: Path | None, quiet: bool) -> str:
                 return f"training loss is {loss} at step {run.record['step']} of {run.trial.steps}"
             if run.record["step"] % every == 0 or run.record["step"] == run.trial.steps:
                 run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
-            if state and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                checkpoint.save(state, run.encoder, run.optimizer, run.record)
+            if folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                checkpoint.save(folder / CHECKPOINT, run.encoder, run.optimizer, run.record)
                 saved = time.monotonic()
+            if folder and time.monotonic() - reported > REPORT_SECONDS:
+                report(folder, run.record["step"], loss)
+                reported = time.monotonic()
             if not quiet:
                 progress.advance(note=f"loss {loss:.3f}")
     return ""
