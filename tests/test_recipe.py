@@ -74,7 +74,7 @@ def test_whole_numbers_by_hand_are_the_same_trial(tmp_path):
         ("seed = 3", "sede = 3", "no key 'sede'; known: model, lr"),
         ('name = "lora"', 'name = "dora"', "'dora'; known: full, lora"),
         ("rank = 32", "rank = 0", "must be positive"),
-        ("rank = 32", "ranks = 32", "no setting 'ranks'; known: rank"),
+        ("rank = 32", "ranks = 32", "no key 'ranks'; known: rank"),
         ("[training]", "[training]\nheads = 2", "no key 'heads'"),
         ("batch_size = 64", "batch_size = 1", "at least 2"),
         ("[method]", "[method", "not TOML"),
