@@ -1,0 +1,63 @@
+"""What the losses of a sweep say: which runs count, the laws they follow, and how far to trust them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+    from planner.laws import LawBook
+
+__all__ = ["fit_laws"]
+
+EXPONENTS = {"auto": None, "own": False, "shared": True}
+
+
+def fit_laws(
+    runs: pandas.DataFrame | Path | str,
+    *,
+    family: str = "auto",
+    exponents: str = "auto",
+    delta: float | None = None,
+    bootstraps: int = 1000,
+    seed: int = 0,
+    drop_highest: int = 0,
+    min_steps: int = 50,
+    max_epochs: float = 4.0,
+    **columns: str,
+) -> LawBook:
+    """Laws of the runs in a results folder, a table file or a data frame: what the command `fit` does.
+
+    columns, for tables and frames: loss, n, d or c, method, run, share, unique, as the flags of `fit` of these names.
+    delta: of the Huber loss; by default 1e-3 for tables, 1.345 noise sd for results folders. Raises ValueError.
+
+    >>> import pandas
+    >>> grid = [(n, d) for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9, 1e10)]
+    >>> runs = pandas.DataFrame(grid, columns=["N", "D"])
+    >>> runs["loss"] = 0.5 + 40 / runs.N**0.3 + 300 / runs.D**0.3
+    >>> book = fit_laws(runs, n="N", d="D", loss="loss", family="chinchilla", bootstraps=50)
+    >>> round(book.laws[0].law.alpha, 3), book.laws[0].law.loss(1e9, 1e12) < 0.7
+    (0.3, True)
+    """
+    from analysis.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
+    from analysis.table import Columns, read_runs, read_sweep, runs_table
+
+    if exponents not in EXPONENTS:
+        raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
+    folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
+    if delta is None and not folder:
+        delta = 1e-3  # what published fits use, so that objectives compare
+    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents])
+    if folder:
+        if columns or drop_highest:
+            raise ValueError(f"{', '.join(columns) or 'drop_highest'}: only for tables of runs; {runs} is a folder")
+        return fit_table(read_sweep(Path(runs), min_steps, max_epochs), settings)
+    unknown = sorted(set(columns) - set(Columns.__dataclass_fields__))
+    if unknown or "loss" not in columns:
+        wrong = f"unknown column {unknown[0]!r}" if unknown else "loss must name the column of final losses"
+        raise ValueError(f"{wrong}; columns are named by {', '.join(Columns.__dataclass_fields__)}")
+    if isinstance(runs, (str, Path)):
+        return fit_table(read_runs(Path(runs), Columns(**columns), drop_highest), settings)
+    return fit_table(runs_table(runs, Columns(**columns), drop_highest), settings)

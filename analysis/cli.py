@@ -1,0 +1,114 @@
+"""`fit`: laws from the losses of a sweep, ours or anybody's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from sweeps import console
+
+EXAMPLES = """\
+  fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
+  fit results/nano --figures results/nano/figures
+  fit runs.csv --n params --d tokens --loss val_loss
+  fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    return console.run("fit", lambda: _fit(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = console.parser("fit", "Fit loss laws to the runs of a sweep and say how far to trust them.", EXAMPLES)
+    parser.add_argument("path", type=Path, help="a results folder with observations.jsonl, or a .csv, .tsv or .parquet")
+    parser.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
+    parser.add_argument(
+        "--exponents", choices=["auto", "own", "shared"], default="auto", help="of the methods: each its own, or shared"
+    )
+    parser.add_argument(
+        "--delta",
+        type=float,
+        help="of the Huber loss on log residuals (default: 1e-3 for a table, as published fits use, "
+        "and 1.345 noise sd for a results folder)",
+    )
+    parser.add_argument("--bootstraps", type=int, default=1000, help="resamples behind the 90 %% intervals")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples")
+    parser.add_argument(
+        "--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)"
+    )
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
+    parser.add_argument("--json", action="store_true", help="print the laws as JSON")
+    ours = parser.add_argument_group("results folders")
+    ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
+    ours.add_argument("--max-epochs", type=float, default=4.0, help="runs with more passes over their pairs stay out")
+    theirs = parser.add_argument_group("tables of runs: names of columns")
+    theirs.add_argument("--loss", metavar="COLUMN", help="final loss")
+    theirs.add_argument("--n", metavar="COLUMN", help="parameters; without it the law is one in tokens alone")
+    theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
+    theirs.add_argument("--c", metavar="COLUMN", help="training FLOPs, then D = C / 6N")
+    theirs.add_argument("--method", metavar="COLUMN", help="each value gets a law of its own")
+    theirs.add_argument("--run", metavar="COLUMN", help="rows of one training run, resampled together")
+    theirs.add_argument("--share", metavar="COLUMN", help="trained share of the parameters (family trainable)")
+    theirs.add_argument("--unique", metavar="COLUMN", help="unique training tokens (family repeated)")
+    theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
+    return parser
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
+    from analysis.fit import Settings, fit_table
+
+    shared = {"auto": None, "own": False, "shared": True}[args.exponents]
+    ours = args.path.is_dir()
+    delta = args.delta if args.delta is not None or ours else 1e-3
+    settings = Settings(args.family, delta, args.bootstraps, args.seed, shared)
+    table = _read(args, ours)
+    book = fit_table(table, settings)
+    out = args.out or (args.path / "laws.json" if ours else None)
+    if out:
+        _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+    drawn = []
+    if args.figures:
+        from analysis.figures import draw_all
+
+        drawn = draw_all(table, book, args.figures)
+    if args.json:
+        print(json.dumps(report.document(book), indent=1))
+    else:
+        print(report.text(book))
+        print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path)]).rstrip())
+    return 0
+
+
+def _read(args: argparse.Namespace, ours: bool):
+    from analysis.table import Columns, read_runs, read_sweep
+
+    named = {name: getattr(args, name) for name in ("loss", "n", "d", "c", "method", "run", "share", "unique")}
+    if ours:
+        given = [f"--{name}" for name, value in named.items() if value]
+        if given or args.drop_highest:
+            raise ValueError(
+                f"{', '.join(given) or '--drop-highest'}: only for tables of runs; {args.path} is a folder"
+            )
+        return read_sweep(args.path, args.min_steps, args.max_epochs)
+    if not args.path.exists():
+        raise FileNotFoundError(2, "no such results folder or table", str(args.path))
+    if not args.loss:
+        raise ValueError(f"{args.path}: --loss must name the column of final losses")
+    return read_runs(args.path, Columns(**named), args.drop_highest)
+
+
+def _write(path: Path, content: str) -> None:
+    """Whole or not at all: a plan must never read half a law file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

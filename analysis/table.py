@@ -1,0 +1,325 @@
+"""Which runs enter a fit, and why the others do not: observations of a sweep, or anybody's CSV or Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.families import Rows
+from planner.laws import Notice
+from sweeps.flops import Work
+from sweeps.trial import Observation, Training
+
+BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
+NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Runs that enter a fit.
+
+    rows: one line each; columns name, method (label), run, params, tokens, flops, loss, share, unique, and for our own
+    sweeps model, lr, seed. settings: of each method label. excluded: (name, reason). filters: in words, for the record.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    settings: Mapping[str, Mapping[str, Any]]
+    excluded: tuple[tuple[str, str], ...] = ()
+    filters: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    training: Training | None = None
+    pair: Work | None = None
+    learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        if "model" not in self.rows:
+            return ()
+        return tuple(self.rows.sort_values("params")["model"].unique())
+
+    @property
+    def hash(self) -> str:
+        """Of what enters: method, N, D, loss and run of every row, in full precision."""
+        lines = self.rows[["method", "run", *NUMBERS]].sort_values(["method", *NUMBERS]).to_csv(index=False)
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def of(self, methods: Iterable[str]) -> Rows:
+        """The rows of these methods, numbered in this order."""
+        order = {method: place for place, method in enumerate(methods)}
+        some = self.rows[self.rows["method"].isin(list(order))]
+        columns = [some[name].to_numpy(float) for name in ("params", "tokens", "loss", "share", "unique", "flops")]
+        run = pd.factorize(some["method"] + "\0" + some["run"].astype(str))[0]
+        group = some["method"].map(order).to_numpy(int)
+        return Rows(*columns, run, group, some["name"].to_numpy(str))
+
+
+def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0) -> Table:
+    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError."""
+    observations, notices = read_observations(folder / "observations.jsonl")
+    entering, excluded = _admit(observations, min_steps, max_epochs)
+    entering, beaten, edges = _best_rates(entering)
+    if not entering:
+        reasons = "; ".join(sorted({reason for _, reason in excluded})) or "the file is empty"
+        raise ValueError(f"{folder}: no observation can enter a fit: {reasons}")
+    training = _shared_training(folder, entering)
+    rows = pd.DataFrame([_row(observation) for observation in entering])
+    pairs = rows["pairs"].sum()
+    work = Work(1, rows["tokens"].sum() / pairs, rows["squares"].sum() / pairs, training.batch_size)
+    return Table(
+        name=folder.resolve().name,
+        rows=rows,
+        settings={o.trial.method.label: {"name": o.trial.method.name, **o.trial.method.options} for o in entering},
+        excluded=(*excluded, *beaten),
+        filters=(
+            f"at least {min_steps} optimiser steps",
+            f"at most {max_epochs:g} epochs",
+            "best learning rate of a cell",
+        ),
+        notices=(*notices, *edges),
+        training=training,
+        pair=work,
+        learning_rates=_rates(rows),
+    )
+
+
+def read_observations(path: Path) -> tuple[list[Observation], tuple[Notice, ...]]:
+    """All observations of a file; lines that cannot be read are named in a notice, too many of them are refused."""
+    read, broken = [], []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            read.append(Observation.from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            broken.append(f"{path}:{number}: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+    if len(broken) > BROKEN_SHARE * len(lines):
+        raise ValueError(f"{len(broken)} of {len(lines)} lines are no observations; the first: {broken[0]}")
+    return read, tuple(Notice("broken_line", text) for text in broken)
+
+
+def _admit(observations: list[Observation], min_steps: int, max_epochs: float) -> tuple[list, list]:
+    entering, excluded, seen = [], [], set()
+    for o in observations:
+        reason = _refusal(o, min_steps, max_epochs)
+        if o.key in seen:
+            reason = "the same trial is recorded on an earlier line"
+        seen.add(o.key)
+        if reason:
+            excluded.append((o.key, reason))
+        else:
+            entering.append(o)
+    return entering, excluded
+
+
+def _refusal(o: Observation, min_steps: int, max_epochs: float) -> str:
+    if o.status != "done":
+        return f"{o.status}: {o.reason}" if o.reason else o.status
+    if o.loss is None or not np.isfinite(o.loss) or o.loss <= 0:
+        return f"its loss is {o.loss}, not a positive number"
+    if min(o.params, o.tokens, o.flops, o.pairs) <= 0:
+        return "params, tokens, pairs or flops are missing"
+    if o.trial.steps < min_steps:
+        return f"fewer than {min_steps} optimiser steps ({o.trial.steps})"
+    if o.epochs > max_epochs:
+        return f"more than {max_epochs:g} epochs over its pairs ({o.epochs:.1f})"
+    return ""
+
+
+def _best_rates(observations: list[Observation]) -> tuple[list, list, tuple[Notice, ...]]:
+    """The best rate of each cell (model, method, steps, seed), why the others stay out, and winners at an edge."""
+    cells: dict[tuple, list[Observation]] = {}
+    for o in observations:
+        cells.setdefault((o.trial.model, o.trial.method.label, o.trial.steps, o.trial.seed), []).append(o)
+    best, beaten, edges = [], [], []
+    for (model, method, steps, _), tried in cells.items():
+        winner = min(tried, key=lambda o: o.loss)
+        best.append(winner)
+        reason = f"another learning rate did better in its cell ({winner.trial.lr:g})"
+        beaten += [(o.key, reason) for o in tried if o is not winner]
+        rates = sorted(o.trial.lr for o in tried)
+        if len(rates) > 1 and winner.trial.lr in (rates[0], rates[-1]):
+            side = "lowest" if winner.trial.lr == rates[0] else "highest"
+            edges.append((method, f"{model} at {steps} steps ({side} of {', '.join(f'{r:g}' for r in rates)})"))
+    notices = []
+    for method in dict.fromkeys(method for method, _ in edges):
+        where = [text for name, text in edges if name == method]
+        more = f" and {len(where) - 3} cells more" if len(where) > 3 else ""
+        text = f"{method}: the best learning rate lies at the edge of the tried ones for {'; '.join(where[:3])}{more}"
+        notices.append(Notice("rate_edge", text, method))
+    if cells and all(len(tried) == 1 for tried in cells.values()) and len({o.trial.lr for o in observations}) == 1:
+        rate = observations[0].trial.lr
+        notices.append(
+            Notice("one_rate", f"every run used learning rate {rate:g}: exponents may be off where it was not the best")
+        )
+    return best, beaten, tuple(notices)
+
+
+def _shared_training(folder: Path, observations: list[Observation]) -> Training:
+    first = asdict(observations[0].trial.training)
+    for o in observations:
+        for name, value in asdict(o.trial.training).items():
+            if value != first[name]:
+                raise ValueError(
+                    f"{folder}: observations differ in training.{name}: {first[name]!r} and {value!r}; "
+                    "a law holds under one condition, so give each its own folder"
+                )
+    return observations[0].trial.training
+
+
+def _row(o: Observation) -> dict[str, Any]:
+    return {
+        "name": f"{o.trial.model} at {o.trial.budget or o.flops:.3g} FLOP ({o.key})",
+        "method": o.trial.method.label,
+        "model": o.trial.model,
+        "run": o.key,
+        "params": o.params,
+        "tokens": o.tokens,
+        "flops": o.flops,
+        "loss": o.loss,
+        "share": min(1.0, o.trainable / o.params),
+        "unique": o.tokens * o.data_pairs / o.pairs if o.data_pairs else np.inf,
+        "budget": o.trial.budget or o.flops,
+        "pairs": o.pairs,
+        "squares": o.squares,
+        "lr": o.trial.lr,
+        "seed": o.trial.seed,
+    }
+
+
+def _rates(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Per method and model the rate that won most cells; of equals, the one that won with more compute."""
+    rates: dict[str, dict[str, float]] = {}
+    for (method, model), cells in rows.groupby(["method", "model"], sort=False):
+        wins = cells.groupby("lr").agg(cells=("loss", "size"), flops=("flops", "max"))
+        rates.setdefault(method, {})[model] = float(wins.sort_values(["cells", "flops"]).index[-1])
+    return rates
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a table of somebody else's runs; None: not there.
+
+    n: parameters (None: a law in tokens alone). d: training tokens, or c: training FLOPs, then D = C / 6N. run: rows
+    of one training run share its value. share: trained share of the parameters. unique: unique tokens.
+    """
+
+    loss: str
+    n: str | None = None
+    d: str | None = None
+    c: str | None = None
+    method: str | None = None
+    run: str | None = None
+    share: str | None = None
+    unique: str | None = None
+
+
+def read_runs(path: Path, columns: Columns, drop_highest: int = 0) -> Table:
+    """The table of a CSV, TSV or Parquet file. Raises ValueError naming file, column or row."""
+    return runs_table(_read_frame(path), columns, drop_highest, str(path))
+
+
+def _read_frame(path: Path) -> pd.DataFrame:
+    readers = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
+    if path.suffix not in readers:
+        raise ValueError(f"{path}: neither a results folder nor a table; known endings: {', '.join(readers)}")
+    try:
+        return readers[path.suffix](path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a table: {error}") from None
+    except ImportError:
+        raise ValueError(f"{path}: reading Parquet needs pyarrow: pip install 'recipe-planner[parquet]'") from None
+    except Exception as error:
+        if type(error).__module__.startswith("pyarrow"):  # its errors share no importable base without pyarrow
+            raise ValueError(f"{path}: cannot be read as Parquet: {error}") from None
+        raise
+
+
+def runs_table(frame: pd.DataFrame, columns: Columns, drop_highest: int = 0, name: str = "table") -> Table:
+    """The table of a data frame of runs; rows are called by their place in it, the first being row 1."""
+    if (columns.d is None) == (columns.c is None):
+        raise ValueError("name either the column of tokens (--d) or the column of training FLOPs (--c), not both")
+    if columns.c and not columns.n:
+        raise ValueError("--c needs --n: tokens follow as C / 6N")
+    for option, column in asdict(columns).items():
+        if column is not None and column not in frame.columns:
+            known = ", ".join(map(str, frame.columns))
+            raise ValueError(f"{name}: has no column {column!r} (--{option}); it has: {known}")
+    if frame.empty:
+        raise ValueError(f"{name}: has no rows")
+    made = _numbers(frame, columns, name)
+    excluded: list[tuple[str, str]] = []
+    made = _leave_out(made, ~np.isfinite(made["loss"]), "its loss is missing or not finite", excluded)
+    made = _leave_out(made, made["tokens"] == 0, "it saw no tokens; the laws are about training", excluded)
+    copies = made.duplicated(["method", "run_given", "params", "tokens", "loss"])
+    notices = []
+    if copies.any():
+        names = ", ".join(made.loc[copies, "name"][:5]) + (" ..." if copies.sum() > 5 else "")
+        text = f"{copies.sum()} rows repeat an earlier one to the last digit and are left out: {names}"
+        notices.append(Notice("duplicates", text))
+        made = _leave_out(made, copies, "it repeats an earlier row", excluded)
+    if drop_highest:
+        if not 0 < drop_highest < len(made):
+            raise ValueError(f"{name}: --drop-highest is {drop_highest}; there are {len(made)} rows")
+        high = made["loss"].rank(method="first") > len(made) - drop_highest
+        made = _leave_out(made, high, f"one of the {drop_highest} highest losses, dropped as asked", excluded)
+    if made.empty:
+        raise ValueError(f"{name}: no row can enter a fit")
+    return Table(
+        name=Path(name).name,
+        rows=made.reset_index(drop=True),
+        settings={method: {"name": method} for method in made["method"].unique()},
+        excluded=tuple(excluded),
+        filters=(f"without the {drop_highest} highest losses",) if drop_highest else (),
+        notices=tuple(notices),
+    )
+
+
+def _leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, excluded: list[tuple[str, str]]) -> pd.DataFrame:
+    excluded += [(name, reason) for name in rows.loc[which, "name"]]
+    return rows[~which]
+
+
+def _numbers(frame: pd.DataFrame, columns: Columns, name: str) -> pd.DataFrame:
+    def column(option: str, lowest: float, missing: float) -> np.ndarray:
+        title = getattr(columns, option)
+        if title is None:
+            return np.full(len(frame), missing)
+        values = pd.to_numeric(frame[title], errors="coerce").to_numpy(float)
+        for place in np.flatnonzero(np.isnan(values) & frame[title].notna().to_numpy()):
+            raise ValueError(f"{name}: row {place + 1}: {title} is {frame[title].iloc[place]!r}, not a number")
+        strict = option != "d"
+        wrong = values <= lowest if strict else values < lowest
+        if option != "loss":  # a missing or infinite loss is a run that failed, and is left out with that reason
+            wrong = wrong | ~np.isfinite(values)
+        for place in np.flatnonzero(wrong):
+            wanted = "positive" if strict else "0 or more"
+            raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
+        return values
+
+    params, loss = column("n", 0, 1.0), column("loss", 0, 1.0)
+    tokens = column("c", 0, 1.0) / (6 * params) if columns.c else column("d", 0, 1.0)
+    labels = [f"row {place + 1}" for place in range(len(frame))]
+    given = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
+    return pd.DataFrame(
+        {
+            "name": labels,
+            "method": frame[columns.method].astype(str).to_numpy() if columns.method else "all",
+            "run": given.to_numpy() if columns.run else labels,
+            "run_given": given.to_numpy(),
+            "params": params,
+            "tokens": tokens,
+            "flops": column("c", 0, 1.0) if columns.c else 6 * params * tokens,
+            "loss": loss,
+            "share": np.minimum(column("share", 0, 1.0), 1.0),
+            "unique": column("unique", 0, np.inf),
+        }
+    )
