@@ -151,11 +151,19 @@ def make_corpus(ladder: Ladder, tokenizer: PreTrainedTokenizerFast, directory: P
             rows = _pack(_shuffled(ladder, split == "held_out"), tokenizer, ladder.context, wanted)
             temporary = directory / f".{split}.tmp.npy"
             np.save(temporary, rows)
+            (directory / "sources.json").write_text(json.dumps(_sources(ladder)))  # as they are now, for the card
             os.replace(temporary, path)
     train, held_out = (np.load(directory / f"{split}.npy", mmap_mode="r") for split in ("train", "held_out"))
     if len(train) < ladder.steps * ladder.batch:
         raise ValueError(f"the text has {train.size:,} tokens, fewer than tokens = {ladder.tokens:,}")
     return train, held_out
+
+
+def _sources(ladder: Ladder) -> list[str]:
+    """Names of what the text is made of: installed distributions, or files."""
+    if ladder.text == "python-env":
+        return sorted({file.key.split("/")[0] for file in python_env.source_files()})
+    return [ladder.text] if isinstance(ladder.text, str) else list(ladder.text)
 
 
 def _shuffled(ladder: Ladder, held_out: bool) -> list[str]:
@@ -296,18 +304,17 @@ def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None)
             results.append(pretrain(ladder, rung, train, held_out, directory))
             tokenizer.save_pretrained(directory / rung.name)
     if len(results) == len(ladder.sizes):
-        (directory / "README.md").write_text(card(ladder, results), encoding="utf-8")
+        sources = json.loads((directory / "sources.json").read_text())
+        (directory / "README.md").write_text(card(ladder, results, sources), encoding="utf-8")
     return results
 
 
-def card(ladder: Ladder, results: list[dict]) -> str:
+def card(ladder: Ladder, results: list[dict], sources: list[str]) -> str:
     """The model card of a whole ladder, in Markdown: data, tokens, held-out loss of each size, command."""
     if ladder.text == "python-env":
-        names = sorted({file.key.split("/")[0] for file in python_env.source_files()})
-        held_out = f"one file in {python_env.HELD_OUT_SHARE} is held out by its name"
-        text = f"the Python source of {', '.join(names)}; {held_out}"
+        text = f"the Python source of {', '.join(sources)}"
     else:
-        text = f"{ladder.text}; one file in 20 is held out"
+        text = ", ".join(sources)
     rows = [
         f"| {result['name']} | {rung.layers} x {rung.width} | {result['params']:,} | {result['loss']:.4f} | "
         f"{result['perplexity']:.1f} | {rung.lr:g} |"
@@ -324,7 +331,7 @@ def card(ladder: Ladder, results: list[dict]) -> str:
             "",
             "Made by `embed pretrain ladder.toml --out DIR` from the `ladder.toml` beside this card.",
             "",
-            f"Text: {text}.",
+            f"Text: {text}; one file in {python_env.HELD_OUT_SHARE} is held out.",
             "",
             "| model | layers x width | parameters outside the embedding | held-out loss, nats per token | perplexity "
             "| peak rate |",
