@@ -31,6 +31,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks -s
+	$(BIN)/python tests/benchmarks/bench_fit.py
 
 # setuptools is in the lock: building the project fetches nothing more.
 $(INSTALLED): requirements.lock pyproject.toml
