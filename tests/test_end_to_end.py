@@ -13,9 +13,10 @@ import pytest
 
 SWEEP = """
 suite   = "nano"
-models  = ["nano-25k", "nano-100k"]
-budgets = [2e9, 4e9, 8e9]
+models  = ["nano-25k", "nano-100k", "nano-340k"]
+budgets = [1e10, 2e10, 4e10]
 min_steps = 3
+max_epochs = 20
 
 [training]
 data       = {data}
@@ -30,12 +31,12 @@ lr_search = [3e-3, 1e-2]
 
 [[methods]]
 name = "lora"
-rank = [2, 4]
+rank = 4
 lr   = 1e-2
 
 [[methods]]
 name = "bias"
-lr   = {{ "nano-25k" = 3e-2, "nano-100k" = 2e-2 }}
+lr   = {{ "nano-25k" = 3e-2, "nano-100k" = 2e-2, "nano-340k" = 2e-2 }}
 """
 
 
@@ -76,7 +77,7 @@ def test_every_cell_has_one_observation_and_the_search_is_part_of_it(swept):
     keys = [row["key"] for row in found]
     assert len(keys) == len(set(keys))
     cells = {(row["trial"]["model"], json.dumps(row["trial"]["method"]), row["trial"]["budget"]) for row in found}
-    assert len(cells) == 2 * 4 * 3
+    assert len(cells) == 3 * 3 * 3
     searched = {row["trial"]["lr"] for row in found if row["trial"]["method"]["name"] == "full"}
     assert len(searched) >= 2
     for row in found:
@@ -100,11 +101,12 @@ def test_another_sweep_reuses_the_same_trials(swept):
 
 
 def test_fit_plan_and_train_follow_from_the_sweep(swept):
-    run("fit", "results/small", "--min-steps", "3", "--bootstraps", "50", "--figures", "figures", folder=swept)
+    fit = ["fit", "results/small", "--figures", "figures", "--bootstraps", "50"]
+    run(*fit, "--min-steps", "3", "--max-epochs", "20", folder=swept)
     laws = json.loads((swept / "results/small/laws.json").read_text())
     assert {law["method"]["name"] for law in laws["laws"]} >= {"full", "lora"}
     assert list((swept / "figures").glob("*.png")) and list((swept / "figures").glob("*.svg"))
-    plan = ["plan", "--budget", "2e10", "--laws", "results/small/laws.json", "--min-steps", "3"]
+    plan = ["plan", "--budget", "6e10", "--laws", "results/small/laws.json", "--min-steps", "3"]
     answer = json.loads(run(*plan, "--json", folder=swept))
     assert "recipe" in answer
     text = run(*plan, "--out", "recipe.toml", folder=swept)
@@ -112,7 +114,7 @@ def test_fit_plan_and_train_follow_from_the_sweep(swept):
     run("embed", "train", "recipe.toml", "--out", "model", folder=swept)
     observation = json.loads((swept / "model/observation.json").read_text())
     assert observation["status"] == "done"
-    assert observation["flops"] == pytest.approx(2e10, rel=0.1)
+    assert observation["flops"] == pytest.approx(6e10, rel=0.1)
     assert (swept / "model/modules.json").exists()
     run("embed", "train", "recipe.toml", "--out", "model", folder=swept, code=2)  # nothing is overwritten
 
