@@ -140,6 +140,8 @@ def _add_pretrain(command: argparse.ArgumentParser) -> None:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    if not (arguments.sweep / "sweep.toml").exists():
+        raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
     _quiet()
     from runner.train import train
     from sweeps.worker import work
