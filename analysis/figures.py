@@ -185,6 +185,8 @@ def _panels(count: int, below: str) -> tuple[Figure, list[Axes]]:
     panels = list(grid.ravel())
     for unused in panels[count:]:
         unused.set_visible(False)
+    for lowest in panels[max(0, count - columns) : count]:
+        lowest.tick_params(labelbottom=True)  # sharing the axis hides the labels above an unused panel
     figure.supxlabel(below, fontsize=9)
     return figure, panels[:count]
 
