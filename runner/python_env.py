@@ -16,6 +16,7 @@ import sysconfig
 import textwrap
 import tokenize
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -91,9 +92,19 @@ def function_pairs(source: str) -> Iterator[tuple[str, str]]:
         warnings.simplefilter("ignore")  # invalid escapes in other people's strings
         tree = ast.parse(source)
     lines = source.splitlines()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (pair := _pair(node, lines)):
             yield pair
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, outer ones first. Functions never hide in expressions, which are most of a tree."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+            waiting.extend(getattr(node, part, ()))
 
 
 def is_unicode(text: str) -> bool:

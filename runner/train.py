@@ -24,7 +24,7 @@ from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
 from sweeps.store import report
-from sweeps.trial import Observation, Trial, failure
+from sweeps.trial import Observation, Training, Trial, failure
 
 MICRO_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens of a micro-batch
 CHECKPOINT = "checkpoint.safetensors"
@@ -69,7 +69,7 @@ def train_encoder(
         run.record = checkpoint.load(state, trial.key, run.encoder, run.optimizer)
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
-        run.record["start_loss"] = _held_out(run, chosen)[0]
+        run.record["start_loss"] = _start_loss(run, chosen)
     reason = _all_steps(run, folder, quiet)
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
@@ -156,6 +156,17 @@ def _kept_tokens(run: Run) -> int:
     """
     free = torch.cuda.mem_get_info()[0] if run.device.type == "cuda" else psutil.virtual_memory().available
     return int(free / 4 / (136 * run.model.width * run.model.layers))
+
+
+_start_losses: dict[tuple[str, Training, str], float] = {}
+
+
+def _start_loss(run: Run, chosen: list[np.ndarray]) -> float:
+    """Held-out loss before training: every method starts from the same vectors, so a worker measures it once."""
+    name = (run.model.source, run.trial.training, run.device.type)
+    if name not in _start_losses:
+        _start_losses[name] = _held_out(run, chosen)[0]
+    return _start_losses[name]
 
 
 def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:

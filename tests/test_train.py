@@ -126,6 +126,14 @@ def test_a_diverged_trial_is_an_observation_with_its_reason(conditions):
     assert observation.flops > 0
 
 
+def test_every_method_starts_from_the_same_loss(conditions):
+    starts = []
+    for method in (Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()):
+        train_module._start_losses.clear()
+        starts.append(train(Trial("nano-25k", method, conditions, lr=1e-3, steps=1)).start_loss)
+    assert len(set(starts)) == 1
+
+
 def test_a_second_forward_is_counted(conditions, monkeypatch):
     trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=4)
     kept = train(trial)
