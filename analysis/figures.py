@@ -80,7 +80,7 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
             axes.fill_between(grid, drawn.low, drawn.high, color=shade, alpha=0.18, linewidth=0)
             labels.append((grid[-1], drawn.middle[-1], f"{_flops(level.middle)} FLOP", shade))
         axes.set_title(law.label if len(laws) > 1 else "")
-        _logarithmic(axes, sizes=True)
+        _logarithmic(axes, _count)
         _label_ends(axes, labels)
     figure.supylabel(_loss_label(book), fontsize=9)
     figure.suptitle("Loss at equal training compute (points: runs, lines: law, bands: 90 %)", fontsize=10)
@@ -128,7 +128,7 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     axes.set_xlabel("training compute C (FLOP)")
     axes.set_ylabel(_loss_label(book))
     axes.set_title("Best loss at each budget (points: best run, lines: law, bands: 90 %)")
-    _logarithmic(axes, sizes=False)
+    _logarithmic(axes, _flops)
     _label_ends(axes, labels)
     return figure
 
@@ -149,7 +149,7 @@ def draw_residuals(table: Table, book: LawBook) -> Figure:
         axes.axhline(0, color="#666666", linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xlabel(title)
-        _plain_sizes(axes)
+        _few_ticks(axes, _count)
     panels[0].set_ylabel("measured over predicted loss, minus 1 (%)")
     if len(laws) > 1:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
@@ -176,7 +176,7 @@ def _shown(table: Table, book: LawBook) -> list[MethodLaw]:
 
 
 def _panels(count: int, below: str) -> tuple[Figure, list[Axes]]:
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     lines = -(-count // columns)
     size = (3.3 * columns + 0.6, 2.9 * lines + 0.5) if count > 1 else (6.4, 4.4)
     figure, grid = plt.subplots(
@@ -191,12 +191,12 @@ def _panels(count: int, below: str) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def _logarithmic(axes: Axes, sizes: bool) -> None:
+def _logarithmic(axes: Axes, name: Callable[[float], str]) -> None:
+    """Both axes logarithmic; `name` says a value of the horizontal one."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     _plain_losses(axes)
-    if sizes:
-        _plain_sizes(axes)
+    _few_ticks(axes, name)
 
 
 def _plain_losses(axes: Axes) -> None:
@@ -215,14 +215,15 @@ def _loss_ticks(low: float, high: float) -> list[float]:
     return [m * 10.0**e for e in range(-4, 5) for m in steps if low <= m * 10.0**e <= high]
 
 
-def _plain_sizes(axes: Axes) -> None:
+def _few_ticks(axes: Axes, name: Callable[[float], str]) -> None:
+    """Round numbers along x, few enough that their names do not touch."""
     low, high = axes.get_xlim()
     decades = np.log10(high / low)
     steps = [1] if decades > 3 else [1, 3] if decades > 1.5 else [1, 2, 5]
-    ticks = [m * 10.0**e for e in range(0, 16) for m in steps if low <= m * 10.0**e <= high]
+    ticks = [m * 10.0**e for e in range(0, 30) for m in steps if low <= m * 10.0**e <= high]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: name(value)))
 
 
 def _count(value: float) -> str:
