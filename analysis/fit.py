@@ -46,12 +46,19 @@ def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
             "observations": len(table.rows),
             "rows_hash": table.hash,
             "filters": list(table.filters),
+            "unique_tokens": _unique_tokens(table),
             **asdict(settings),
         },
         excluded=table.excluded,
         warnings=(*table.notices, *notices),
         created_by=_created_by(),
     )
+
+
+def _unique_tokens(table: Table) -> float | None:
+    """Tokens that the trials could draw from without repeating any, where that is known."""
+    most = float(table.rows["unique"].max())
+    return most if np.isfinite(most) else None
 
 
 def _fittable(table: Table) -> tuple[list[str], list[Notice]]:

@@ -59,6 +59,7 @@ def notices(
         *_distance(book, best, data),
         *_choice(recipes, fits),
         *_data(best, option, budget),
+        *_repeats(book, best, data),
         *_time(best),
     ]
     return (*found, *book.warnings)
@@ -116,6 +117,18 @@ def _data(best: Recipe, option: Option, budget: float) -> list[Notice]:
         text = f"{best.epochs:.3g} epochs{strong}: what repeats are worth was measured on pretraining, not here"
         found.append(Notice("repeated-data", text))
     return found
+
+
+def _repeats(book: LawBook, best: Recipe, data: str | None) -> list[Notice]:
+    """Without --max-pairs the tokens are taken as fresh; the data that the law was measured on may be fewer."""
+    unique = book.source.get("unique_tokens")
+    if data or best.epochs is not None or not unique or best.tokens <= unique:
+        return []
+    passes = f"{best.tokens / unique:.3g} passes over the pairs that the law was measured on"
+    text = (
+        f"the recipe makes {passes}, and its loss holds for fresh ones: bring more, or count repeats with --max-pairs"
+    )
+    return [Notice("repeated-data", text)]
 
 
 def _time(best: Recipe) -> list[Notice]:

@@ -200,6 +200,17 @@ def test_repeated_pairs_promise_less_than_fresh_ones_but_more_than_none():
     assert fresh.loss < repeated.loss < once.recipe.loss
 
 
+def test_more_tokens_than_the_law_had_to_draw_from_are_warned_of():
+    tokens = plan(1e13, laws=law_book()).recipe.tokens
+    for unique, warned in ((tokens / 2, True), (tokens * 2, False), (None, False)):
+        book = replace(law_book(), source={"name": "known", "unique_tokens": unique})
+        notices = plan(1e13, laws=book).notices
+        assert [n.text for n in notices if n.code == "repeated-data" and "2 passes" in n.text] == [
+            n.text for n in notices if n.code == "repeated-data"
+        ]
+        assert any(n.code == "repeated-data" for n in notices) == warned
+
+
 def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
     roomy = plan(1e19, laws=law_book(), models=["pythia-410m"], methods=["full"]).recipe
     tight = plan(1e19, laws=law_book(), models=["pythia-410m"], methods=["full"], limits=Limits(memory=8e9)).recipe
