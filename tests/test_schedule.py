@@ -1,0 +1,32 @@
+"""Every schedule rises to the peak, never rises again, ends low; the names that trials may use are the real ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.encoder import POOLING
+from runner.schedule import SCHEDULES, rate_factor
+from sweeps.trial import POOLINGS, SCHEDULE_NAMES
+
+
+def test_the_names_trials_may_use_are_those_that_exist():
+    assert set(SCHEDULE_NAMES) == set(SCHEDULES)
+    assert set(POOLINGS) == set(POOLING)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 7, 100, 1000])
+def test_a_schedule_rises_to_the_peak_and_falls_from_it(schedule, steps):
+    factors = [rate_factor(schedule, step, steps, warmup=0.1, cooldown=0.3) for step in range(steps)]
+    warmup = max(1, round(0.1 * steps))
+    assert factors[warmup - 1] == 1.0
+    assert factors[:warmup] == sorted(factors[:warmup])
+    assert factors[warmup:] == sorted(factors[warmup:], reverse=True)
+    assert all(0 < factor <= 1 for factor in factors)
+    if steps >= 100:
+        assert factors[-1] < 0.05
+
+
+def test_wsd_holds_the_peak_until_its_cooldown():
+    factors = [rate_factor("wsd", step, 100, warmup=0.1, cooldown=0.2) for step in range(100)]
+    assert set(factors[10:81]) == {1.0} and factors[83] < 1.0
