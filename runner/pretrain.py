@@ -149,7 +149,7 @@ def make_corpus(ladder: Ladder, tokenizer: PreTrainedTokenizerFast, directory: P
         path = directory / f"{split}.npy"
         if not path.exists():
             rows = _pack(_shuffled(ladder, split == "held_out"), tokenizer, ladder.context, wanted)
-            temporary = directory / f".{split}.tmp.npy"
+            temporary = directory / f".{split}.{os.getpid()}.npy"
             np.save(temporary, rows)
             (directory / "sources.json").write_text(json.dumps(_sources(ladder)))  # as they are now, for the card
             os.replace(temporary, path)
