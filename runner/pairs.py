@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -150,7 +149,6 @@ def _tokenise(
     groups = [hashlib.blake2b(p.group.encode("utf-8", "replace"), digest_size=8).digest() for p in pairs]
     np.save(temporary / "groups.npy", np.frombuffer(b"".join(groups), dtype=np.int64))
     np.save(temporary / "is_held_out.npy", np.array([pair.held_out for pair in pairs]))
-    (temporary / "about.json").write_text(json.dumps({"pairs": len(pairs), "context": context}))
     try:
         os.rename(temporary, folder)
     except OSError:

@@ -14,7 +14,6 @@ from sweeps.tables import from_table
 
 POOLINGS = ("mean", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
-STATUSES = ("done", "diverged", "failed")
 
 
 @dataclass(frozen=True)
