@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import peft
-import psutil
 import torch
 import transformers
 
 from runner import checkpoint
-from runner.contrastive import backward, held_out, make_batch
+from runner.contrastive import held_out, make_batch
 from runner.encoder import Encoder, count_trainable, make_encoder
+from runner.engine import MICRO_TOKENS, Engine
 from runner.pairs import Pairs, batch_indices, open_prepared, pools
 from runner.schedule import rate_factor
 from sweeps.flops import Work, exact_flops, paper_flops
@@ -26,7 +26,6 @@ from sweeps.progress import Progress
 from sweeps.store import report
 from sweeps.trial import Observation, Training, Trial, failure
 
-MICRO_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens of a micro-batch
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
@@ -40,13 +39,8 @@ class Run:
     trial: Trial
     model: ModelSpec
     pairs: Pairs
-    encoder: Encoder
-    optimizer: torch.optim.Optimizer
+    engine: Engine
     record: dict
-
-    @property
-    def device(self) -> torch.device:
-        return self.encoder.device
 
 
 def train(trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True) -> Observation:
@@ -66,7 +60,7 @@ def train_encoder(
     run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")))
     state = folder / CHECKPOINT if folder else None
     if state and state.exists():
-        run.record = checkpoint.load(state, trial.key, run.encoder, run.optimizer)
+        run.record = checkpoint.load(state, trial.key, run.engine.encoder, run.engine.optimizer)
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
         run.record["start_loss"] = _start_loss(run, chosen)
@@ -75,7 +69,7 @@ def train_encoder(
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
     observation = _observe(run, reason, loss, accuracy, time.monotonic() - started)
-    return observation, run.encoder
+    return observation, run.engine.encoder
 
 
 def _start(trial: Trial, device: torch.device) -> Run:
@@ -86,16 +80,7 @@ def _start(trial: Trial, device: torch.device) -> Run:
     encoder = make_encoder(model, trial.method, trial.training.pooling, device, trial.seed)
     record = {"key": trial.key, "step": 0, "curve": [], "seconds": 0.0}
     record |= {"tokens": 0, "squares": 0, "again": 0}
-    return Run(trial, model, pairs, encoder, _optimizer(encoder, trial), record)
-
-
-def _optimizer(encoder: Encoder, trial: Trial) -> torch.optim.AdamW:
-    trained = [p for p in encoder.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": trial.training.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=trial.lr, fused=True)
+    return Run(trial, model, pairs, Engine(model, trial, encoder), record)
 
 
 def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
@@ -113,7 +98,7 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             if run.record["step"] % every == 0 or run.record["step"] == run.trial.steps:
                 run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
             if folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                checkpoint.save(folder / CHECKPOINT, run.encoder, run.optimizer, run.record)
+                checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record)
                 saved = time.monotonic()
             if folder and time.monotonic() - reported > REPORT_SECONDS:
                 report(folder, run.record["step"], loss)
@@ -127,35 +112,13 @@ def _step(run: Run) -> float:
     """One optimiser step; returns its training loss."""
     training, step = run.trial.training, run.record["step"]
     factor = rate_factor(training.schedule, step, run.trial.steps, training.warmup, training.cooldown)
-    for group in run.optimizer.param_groups:
-        group["lr"] = run.trial.lr * factor
     chosen = batch_indices(run.pairs.train, training.batch_size, step, run.trial.seed)
-    batch = make_batch(run.pairs, chosen, training.hard_negatives, run.device)
-    loss, again = backward(
-        run.encoder,
-        batch.texts,
-        lambda vectors: batch.loss(vectors, training.temperature),
-        MICRO_TOKENS[run.device.type],
-        _kept_tokens(run),
-    )
-    trained = [p for p in run.encoder.parameters() if p.requires_grad]
-    torch.nn.utils.clip_grad_norm_(trained, training.clip)
-    run.optimizer.step()
-    run.optimizer.zero_grad()
+    batch = make_batch(run.pairs, chosen, training.hard_negatives, run.engine.device)
+    loss, again = run.engine.step(batch, run.trial.lr * factor)
     run.record["tokens"] += int(batch.lengths.sum())
     run.record["squares"] += int((batch.lengths.astype(np.int64) ** 2).sum())
     run.record["again"] += again
     return loss
-
-
-def _kept_tokens(run: Run) -> int:
-    """Padded tokens whose graphs fit in a quarter of the free memory (other workers want theirs).
-
-    136 bytes a token, layer and unit of width: 34 in 16 bits (Korthikanti et al. 2022, section 4.1), doubled for fp32,
-    and doubled again for what autograd holds besides.
-    """
-    free = torch.cuda.mem_get_info()[0] if run.device.type == "cuda" else psutil.virtual_memory().available
-    return int(free / 4 / (136 * run.model.width * run.model.layers))
 
 
 _start_losses: dict[tuple[str, Training, str], float] = {}
@@ -163,16 +126,18 @@ _start_losses: dict[tuple[str, Training, str], float] = {}
 
 def _start_loss(run: Run, chosen: list[np.ndarray]) -> float:
     """Held-out loss before training: every method starts from the same vectors, so a worker measures it once."""
-    name = (run.model.source, run.trial.training, run.device.type)
+    name = (run.model.source, run.trial.training, run.engine.device.type)
     if name not in _start_losses:
         _start_losses[name] = _held_out(run, chosen)[0]
     return _start_losses[name]
 
 
 def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:
-    run.encoder.eval()
-    found = held_out(run.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.device.type])
-    run.encoder.train()
+    run.engine.encoder.eval()
+    found = held_out(
+        run.engine.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.engine.device.type]
+    )
+    run.engine.encoder.train()
     return found
 
 
@@ -196,16 +161,16 @@ def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds:
         "flops": exact_flops(run.model, run.trial.method, work, second_forward=again),
         "paper_flops": paper_flops(run.model, run.trial.method, work),
         "params": run.model.params,
-        "trainable": count_trainable(run.encoder),
+        "trainable": count_trainable(run.engine.encoder),
         "tokens": record["tokens"],
         "squares": record["squares"],
         "pairs": pairs,
         "data_pairs": len(run.pairs.train),
         "seconds": round(record["seconds"], 3),
         "total_seconds": round(total_seconds, 3),
-        "peak_bytes": _peak_memory(run.device),
+        "peak_bytes": _peak_memory(run.engine.device),
         "curve": tuple(tuple(point) for point in record["curve"]),
-        "environment": environment(run.device),
+        "environment": environment(run.engine.device),
     }
     return failure(run.trial, reason, "diverged" if reason else "done", **known)
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from runner import train as train_module
+from runner.engine import Engine
 from runner.pairs import prepare
 from runner.train import train
 from sweeps.flops import Work, exact_flops, paper_flops
@@ -137,7 +138,7 @@ def test_every_method_starts_from_the_same_loss(conditions):
 def test_a_second_forward_is_counted(conditions, monkeypatch):
     trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=4)
     kept = train(trial)
-    monkeypatch.setattr(train_module, "_kept_tokens", lambda run: 0)
+    monkeypatch.setattr(Engine, "_kept_tokens", lambda engine: 0)
     cached = train(trial)
     assert cached.loss == pytest.approx(kept.loss, abs=1e-5)
     assert 1.2 < cached.flops / kept.flops < 1.4  # one forward of three products more, similarity aside
