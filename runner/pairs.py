@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from runner.readers import Pair, cache_folder, data_hash, read_pairs
-from sweeps.progress import Progress
+from runner.readers import cache_folder, open_source, survey
+from runner.shuffle import shuffled
+from runner.tokens import COLUMNS, FORMAT, Coding, tokenise
+from sweeps.launchers import available_cores
 from sweeps.trial import Training
 
-COLUMNS = ("query", "positive", "negative")
-TEXTS_AT_ONCE = 2048
+PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
+KEPT_EPOCHS = 4
+PAIRS_AT_ONCE = 2**16
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
@@ -38,23 +39,46 @@ def unavailable(source: str, error: Exception) -> ValueError:
 
 
 class Column:
-    """One column of texts. `texts[i]` is a view on the ids of text i; lengths: tokens of each text; hashes: 64 bits."""
+    """One column of texts, all of it memory-mapped. `texts[i]` is a view on the ids of text i; hashes: 64 bits each."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.ids = np.load(folder / f"{name}.ids.npy", mmap_mode="r")
-        self.offsets = np.load(folder / f"{name}.offsets.npy")
-        self.hashes = np.load(folder / f"{name}.hashes.npy")
-        self.lengths = np.diff(self.offsets)
+        self.ids = _open_array(folder, f"{name}.ids")
+        self.offsets = _open_array(folder, f"{name}.offsets")
+        self.hashes = _open_array(folder, f"{name}.hashes")
+
+    def __len__(self) -> int:
+        return len(self.hashes)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, counted anew at every call."""
+        return np.diff(self.offsets)
+
+    def lengths_of(self, texts: np.ndarray) -> np.ndarray:
+        """Tokens of these texts."""
+        return self.offsets[texts + 1] - self.offsets[texts]
+
+    def gather(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of these texts end to end, and their lengths."""
+        starts, lengths = self.offsets[texts], self.lengths_of(texts)
+        return self.ids[_ranges(starts, lengths)], lengths
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """start, start + 1, ... for as many as its count says, of every start in turn."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Tokenised pairs. negative_start: [pairs + 1], where the hard negatives of each pair begin in that column.
 
-    groups: [pairs], 64-bit; train, held_out: indices of the pairs of either split.
+    groups: [pairs], 64-bit; train, held_out: indices of the pairs of either split, the held-out ones in the order of
+    their documents' hashes. All are memory-mapped: what is held in memory does not grow with the pairs.
     """
 
     query: Column
@@ -65,28 +89,40 @@ class Pairs:
     train: np.ndarray
     held_out: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.groups)
+
     def mean_pair(self, hard_negatives: int) -> tuple[float, float]:
         """Mean real tokens, and mean sum of squared text lengths, of a training pair."""
-        columns = [self.query.lengths[self.train], self.positive.lengths[self.train]]
-        if hard_negatives:
-            columns.append(self.negative.lengths[self.negatives(self.train, hard_negatives)])
-        squares = sum(float((lengths.astype(np.int64) ** 2).sum()) for lengths in columns)
-        return sum(float(lengths.sum()) for lengths in columns) / len(self.train), squares / len(self.train)
+        tokens = squares = 0
+        for start in range(0, len(self.train), PAIRS_AT_ONCE):
+            chosen = self.train[start : start + PAIRS_AT_ONCE]
+            columns = [self.query.lengths_of(chosen), self.positive.lengths_of(chosen)]
+            if hard_negatives:
+                columns.append(self.negative.lengths_of(self.negatives(chosen, hard_negatives)))
+            tokens += sum(int(lengths.sum()) for lengths in columns)
+            squares += sum(int((lengths**2).sum()) for lengths in columns)
+        return tokens / len(self.train), squares / len(self.train)
 
     def negatives(self, pairs: np.ndarray, count: int) -> np.ndarray:
         """Text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""
         starts = self.negative_start[pairs]
-        ends = np.minimum(self.negative_start[pairs + 1], starts + count)
-        return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)] or [starts])
+        counts = np.minimum(self.negative_start[pairs + 1] - starts, count)
+        return _ranges(starts, counts)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data made ready: its tokens, its hash, the bad records."""
+    """Data made ready: its tokens, its hash, the bad records.
+
+    disk_bytes: of the tokens. seconds: what reading and tokenising took now, 0 where the tokens were there.
+    """
 
     pairs: Pairs
     data_hash: str
     problems: dict
+    disk_bytes: int = 0
+    seconds: float = 0.0
 
 
 def prepare(training: Training, source: str) -> Prepared:
@@ -95,22 +131,25 @@ def prepare(training: Training, source: str) -> Prepared:
     Raises ValueError when the data is not the one that training.data_hash names, or is too small for the pools.
     """
     tokenizer = load_tokenizer(source)
-    found, problems = read_pairs(training.data)
-    name = data_hash(found)
-    if training.data_hash and training.data_hash != name:
-        raise ValueError(f"data {training.data!r} has hash {name}, the trial wants {training.data_hash}: it changed")
-    folder = _token_folder(name, tokenizer, training)
+    data, begun = open_source(training.data), time.monotonic()
+    found = survey(data)
+    if training.data_hash and training.data_hash != found.data_hash:
+        raise ValueError(
+            f"data {training.data!r} has hash {found.data_hash}, the trial wants {training.data_hash}: it changed"
+        )
+    folder, seconds = _token_folder(found.data_hash, tokenizer, training), 0.0
     if not folder.exists():
-        # The last token is the one that is read, so it is always the same one.
-        end = tokenizer.eos_token_id if training.pooling == "last" else None
-        _tokenise(found, tokenizer, training.context, end, folder)
+        coding = coding_of(tokenizer, training)
+        tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
+        seconds = time.monotonic() - begun
     pairs = _open(folder)
     if len(pairs.held_out) < training.pool_size:
         raise ValueError(
             f"data {training.data!r} has {len(pairs.held_out)} held-out pairs, training.pool_size is "
             f"{training.pool_size}; give more data or a smaller pool"
         )
-    return Prepared(pairs, name, {"records": problems.records, "bad": problems.bad, "named": problems.named})
+    disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    return Prepared(pairs, found.data_hash, found.problems, disk_bytes, seconds)
 
 
 def open_prepared(training: Training, source: str) -> Pairs:
@@ -127,98 +166,65 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:12]
 
 
+def coding_of(tokenizer: PreTrainedTokenizerFast, training: Training) -> Coding:
+    """How `training` wants its texts tokenised."""
+    return Coding(
+        tokenizer.backend_tokenizer.to_str(),
+        training.context,
+        # The last token is the one that is read, so it is always the same one.
+        end=tokenizer.eos_token_id if training.pooling == "last" else None,
+        keep_left=tokenizer.truncation_side == "right",
+        plain_specials=tokenizer.split_special_tokens,
+    )
+
+
 def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Training) -> Path:
     end = "-end" if training.pooling == "last" else ""
-    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{end}"
-
-
-def _tokenise(
-    pairs: list[Pair], tokenizer: PreTrainedTokenizerFast, context: int, end: int | None, folder: Path
-) -> None:
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    temporary.mkdir(parents=True, exist_ok=True)
-    columns = {
-        "query": [pair.query for pair in pairs],
-        "positive": [pair.positive for pair in pairs],
-        "negative": [text for pair in pairs for text in pair.negatives],
-    }
-    with Progress("tokenising", sum(map(len, columns.values())), "texts") as progress:
-        for name, texts in columns.items():
-            _write_column(temporary, name, _token_ids(texts, tokenizer, context, end, progress))
-    np.save(temporary / "negative_start.npy", np.cumsum([0, *(len(pair.negatives) for pair in pairs)]))
-    groups = [hashlib.blake2b(p.group.encode("utf-8", "replace"), digest_size=8).digest() for p in pairs]
-    np.save(temporary / "groups.npy", np.frombuffer(b"".join(groups), dtype=np.int64))
-    np.save(temporary / "is_held_out.npy", np.array([pair.held_out for pair in pairs]))
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        shutil.rmtree(temporary)  # another process was first, with the same content
-
-
-def _token_ids(
-    texts: list[str], tokenizer: PreTrainedTokenizerFast, context: int, end: int | None, progress: Progress
-) -> Iterator[np.ndarray]:
-    kind = np.uint16 if len(tokenizer) < 2**16 else np.uint32
-    room = context - (end is not None)
-    for start in range(0, len(texts), TEXTS_AT_ONCE):
-        batch = texts[start : start + TEXTS_AT_ONCE]
-        for ids in tokenizer(batch, truncation=True, max_length=room, verbose=False)["input_ids"]:
-            yield np.array(ids if end is None else [*ids, end], dtype=kind)
-        progress.advance(len(batch))
-
-
-def _write_column(folder: Path, name: str, token_ids: Iterator[np.ndarray]) -> None:
-    pieces = list(token_ids)
-    hashes = b"".join(hashlib.blake2b(ids.tobytes(), digest_size=8).digest() for ids in pieces)
-    np.save(folder / f"{name}.ids.npy", np.concatenate(pieces) if pieces else np.zeros(0, np.uint16))
-    np.save(folder / f"{name}.offsets.npy", np.cumsum([0, *map(len, pieces)]))
-    np.save(folder / f"{name}.hashes.npy", np.frombuffer(hashes, dtype=np.int64))
+    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{end}-v{FORMAT}"
 
 
 def _open(folder: Path) -> Pairs:
-    held_out = np.load(folder / "is_held_out.npy")
-    return Pairs(
-        *(Column(folder, name) for name in COLUMNS),
-        negative_start=np.load(folder / "negative_start.npy"),
-        groups=np.load(folder / "groups.npy"),
-        train=np.flatnonzero(~held_out),
-        held_out=np.flatnonzero(held_out),
-    )
+    arrays = [_open_array(folder, name) for name in ("negative_start", "groups", "train", "held_out")]
+    return Pairs(*(Column(folder, name) for name in COLUMNS), *arrays)
+
+
+def _open_array(folder: Path, name: str) -> np.ndarray:
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # a plain array: np.memmap is slow to index
 
 
 def batch_indices(train: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
     """Pair indices of one step: a window on an endless stream of shuffled epochs, which any step can seek."""
-    first = step * batch_size
-    epochs = range(first // len(train), (first + batch_size - 1) // len(train) + 1)
-    stream = np.concatenate([_epoch(train, epoch, seed) for epoch in epochs])
-    start = first - epochs[0] * len(train)
-    return stream[start : start + batch_size]
+    epochs, places = np.divmod(step * batch_size + np.arange(batch_size), len(train))
+    parts = [
+        _epoch(len(train), epoch, seed, places[epochs == epoch]) for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
+    ]
+    return train[np.concatenate(parts)]
 
 
-_shuffled: dict[tuple[int, int, int], np.ndarray] = {}
+_permutations: dict[tuple[int, int, int], np.ndarray] = {}
 
 
-def _epoch(train: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    name = (len(train), epoch, seed)
-    if name not in _shuffled:
-        while len(_shuffled) > 2:
-            _shuffled.pop(next(iter(_shuffled)))
-        _shuffled[name] = np.random.default_rng([seed, epoch]).permutation(len(train))
-    return train[_shuffled[name]]
+def _epoch(size: int, epoch: int, seed: int, places: np.ndarray) -> np.ndarray:
+    """What stands at `places` of a shuffle of `size` pairs."""
+    if size > PERMUTED_PAIRS:
+        return shuffled(places, size, [seed, epoch])
+    name = (size, epoch, seed)
+    if name not in _permutations:
+        while len(_permutations) >= KEPT_EPOCHS:
+            _permutations.pop(next(iter(_permutations)))
+        _permutations[name] = np.random.default_rng([seed, epoch]).permutation(size)
+    return _permutations[name][places]
 
 
 def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
     """Fixed pools of held-out pairs, [pool_size] each, no group or document twice in one; at most `count` of them.
 
-    The order is that of the documents' hashes, so it does not depend on the order in which the data was read.
+    They are filled in the order of `held_out`, which does not depend on the order in which the data was read.
     """
-    order = pairs.held_out[np.argsort(pairs.positive.hashes[pairs.held_out], kind="stable")]
     made: list[np.ndarray] = []
     pool: list[int] = []
     seen: set[int] = set()
-    for index in order:
+    for index in pairs.held_out:
         marks = {int(pairs.groups[index]), int(pairs.positive.hashes[index]), int(pairs.query.hashes[index])}
         if marks & seen:
             continue

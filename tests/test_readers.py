@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import tracemalloc
 
 import pytest
 
-from runner.readers import BAD_SHARE, data_hash, read_pairs
+from runner import readers
+from runner.readers import BAD_SHARE, Source, data_hash, open_source, read_pairs, survey
 
 
 def rows(count: int) -> list[dict]:
@@ -109,3 +112,90 @@ def test_a_hub_data_set_is_read_by_name(tmp_path, monkeypatch):
     pairs, problems = read_pairs(f"hf:{folder}")
     assert problems.records == len(pairs) == 60
     assert pairs == read_pairs(str(folder / "data.jsonl"))[0]
+
+
+def write_rows(path, content: list[dict]) -> Source:
+    path.write_text("\n".join(map(json.dumps, content)))
+    return open_source(str(path))
+
+
+def test_a_survey_says_what_a_reading_says(tmp_path):
+    source = write_rows(tmp_path / "a.jsonl", [*rows(300), {"query": "no document"}])
+    pairs, problems = read_pairs(source.name)
+    found = survey(source)
+    assert (found.data_hash, found.pairs) == (data_hash(pairs), 300)
+    assert found.problems == {"records": 301, "bad": 1, "named": problems.named}
+
+
+def test_a_file_that_is_as_it_was_is_not_read_again(tmp_path):
+    source = write_rows(tmp_path / "a.jsonl", rows(300))
+    first = survey(source)
+    read = []
+    counting = Source(source.name, source.files, lambda *rest: read.append(1) or source.read(*rest))
+    assert survey(counting) == first and not read
+
+
+def test_a_file_that_changes_in_nothing_but_its_content_is_read_again(tmp_path):
+    """Size and time of writing can be those of another content; the time of the last change cannot."""
+    path = tmp_path / "a.jsonl"
+    first = survey(write_rows(path, rows(300)))
+    stat = path.stat()
+    second = rows(300)
+    second[7]["query"] = second[7]["query"].replace("query", "quest")
+    changed = write_rows(path, second)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert survey(changed).data_hash == data_hash(read_pairs(str(path))[0]) != first.data_hash
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
+    path = tmp_path / "a.jsonl"
+    source = write_rows(path, rows(300))
+
+    def disturbed(*rest):
+        yield from source.read(*rest)
+        write_rows(path, rows(200))
+
+    survey(Source(source.name, source.files, disturbed))
+    assert survey(open_source(str(path))).pairs == 200
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 100)
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    write = {"jsonl": "to_json", "csv": "to_csv", "parquet": "to_parquet"}[name.split(".")[1]]
+    options = {"orient": "records", "lines": True} if "json" in name else {"index": False}
+
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}{name}"
+        getattr(pandas.DataFrame(rows(count)), write)(path, **options)
+        tracemalloc.start()
+        survey(open_source(str(path)))
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(100)  # imports
+    few, many = peak(1000), peak(20_000)
+    assert many < few + 300_000  # 20,000 pairs as objects take 8 MB
+
+
+def test_a_packed_file_that_is_cut_off_is_said_to_be_damaged(tmp_path):
+    packed = gzip.compress("\n".join(map(json.dumps, rows(200))).encode())
+    (tmp_path / "a.jsonl.gz").write_bytes(packed[:-40])
+    with pytest.raises(ValueError, match=r"a\.jsonl\.gz: damaged"):
+        read_pairs(str(tmp_path / "a.jsonl.gz"))
+
+
+def test_a_csv_may_hold_long_documents(tmp_path):
+    with open(tmp_path / "a.csv", "w", newline="") as out:
+        csv.writer(out).writerows([("query", "positive"), ("q", "long " * 50_000)])
+    assert len(read_pairs(str(tmp_path / "a.csv"))[0][0].positive) == 250_000
+
+
+def test_a_csv_that_cannot_be_parsed_is_named_by_line(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"query,positive\nq,p\nbro\rken,p\n")
+    with pytest.raises(ValueError, match=r"a\.csv: not CSV after line 2: new-line character"):
+        read_pairs(str(tmp_path / "a.csv"))
