@@ -180,7 +180,7 @@ def _row(o: Observation) -> dict[str, Any]:
         "name": f"{o.trial.model} at {o.trial.budget or o.flops:.3g} FLOP ({o.key})",
         "method": o.trial.method.label,
         "model": o.trial.model,
-        "run": o.key,
+        "run": o.trial.run,
         "params": o.params,
         "tokens": o.tokens,
         "flops": o.flops,

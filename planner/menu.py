@@ -74,7 +74,7 @@ class Option:
     @cached_property
     def serving(self) -> float:
         """FLOPs of embedding `serve_tokens`; adapters are merged by then."""
-        return forward_flops(self.model, Full(), self.pair.times(self.limits.serve_tokens / self.pair.tokens))
+        return forward_flops(self.model, self.pair.times(self.limits.serve_tokens / self.pair.tokens))
 
     @cached_property
     def params(self) -> int:

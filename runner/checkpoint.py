@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -27,19 +27,24 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     save_file(contiguous, temporary, metadata={"record": json.dumps(record)})
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())  # else a power cut may leave the name without its content
     os.replace(temporary, path)
 
 
 def load(path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Restore what `save` wrote into `module` and `optimizer`; returns the record.
 
-    Raises ValueError when the checkpoint belongs to another training than `key`.
+    Raises ValueError when the checkpoint belongs to another training than `key` or is damaged.
     """
-    with safe_open(path, framework="pt") as file:
-        record = json.loads(file.metadata()["record"])
-        if record["key"] != key:
-            raise ValueError(f"{path}: is a checkpoint of {record['key']}, not of {key}")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads(file.metadata()["record"])
+            if record["key"] != key:
+                raise ValueError(f"{path}: is a checkpoint of {record['key']}, not of {key}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged, delete it to start without: {error}") from None
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:

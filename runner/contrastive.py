@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from runner.encoder import Encoder
+from runner.encoder import PASS_TOKENS, Encoder
 from runner.pairs import Pairs
 
 
@@ -33,16 +34,20 @@ def info_nce(
     return (cross_entropy(logits, truth) + back) / 2
 
 
-def micro_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Cut texts into micro-batches of at most `tokens` padded tokens, longest first.
+def micro_batches(lengths: np.ndarray, tokens: int, padding: int = PASS_TOKENS) -> list[np.ndarray]:
+    """Cut texts into micro-batches of at most `tokens` padded tokens, `padding` of them empty, longest first.
 
-    Sorting by length first leaves little padding; longest first, so that memory runs out at once or never.
-    lengths: [texts] -> arrays of text indices that together hold each once.
+    Sorted by length, and cut where padding on would cost more than another pass. Longest first, so that memory runs
+    out at once or never. lengths: [texts] -> arrays of text indices that together hold each once.
     """
     order = np.argsort(-lengths, kind="stable")
+    ordered = lengths[order]
     cuts, start = [], 0
     while start < len(order):
-        count = max(1, tokens // int(lengths[order[start]]))
+        longest = int(ordered[start])
+        window = ordered[start : start + max(1, tokens // longest)]
+        empty = np.cumsum(longest - window)
+        count = max(1, int(np.searchsorted(empty, padding, side="right")))
         cuts.append(order[start : start + count])
         start += count
     return cuts
@@ -50,9 +55,11 @@ def micro_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Batch:
-    """The texts of one step. texts: query 0..n-1, document n..2n-1, then hard negatives. same: see `info_nce`."""
+    """The texts of one step. texts: query 0..n-1, document n..2n-1, then hard negatives. hashes: of the texts.
+    same: see `info_nce`."""
 
     texts: list[np.ndarray]
+    hashes: np.ndarray
     pairs: int
     same: Tensor
 
@@ -66,44 +73,153 @@ class Batch:
         return info_nce(query, document, temperature, self.same, rest if len(rest) else None)
 
 
+def _each(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Views on the texts that lie end to end in `ids`."""
+    return np.split(ids, np.cumsum(lengths)[:-1])
+
+
 def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: torch.device) -> Batch:
     """The texts of the `chosen` pairs. Pairs of one group, or with an equal query or document, share `same`."""
-    negatives = pairs.negatives(chosen, hard_negatives) if hard_negatives else []
-    texts = [pairs.query[i] for i in chosen] + [pairs.positive[i] for i in chosen]
-    texts += [pairs.negative[i] for i in negatives]
+    drawn = [(pairs.query, chosen), (pairs.positive, chosen)]
+    if hard_negatives:
+        drawn.append((pairs.negative, pairs.negatives(chosen, hard_negatives)))
+    texts = [text for column, places in drawn for text in _each(*column.gather(places))]
+    hashes = np.concatenate([column.hashes[places] for column, places in drawn])
     same = np.zeros((len(chosen), len(chosen)), dtype=bool)
-    for marks in (pairs.groups[chosen], pairs.query.hashes[chosen], pairs.positive.hashes[chosen]):
+    for marks in (pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)):
         same |= marks[:, None] == marks[None, :]
-    return Batch(texts, len(chosen), torch.from_numpy(same).to(device))
+    return Batch(texts, hashes, len(chosen), torch.from_numpy(same).to(device))
+
+
+@dataclass(frozen=True)
+class Room:
+    """What may be kept of a step. tokens: padded, in one micro-batch. graphs: padded tokens whose graphs are kept.
+    states: padded tokens whose states after the frozen blocks are kept."""
+
+    tokens: int
+    graphs: int
+    states: int
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a step took. loss: nats per pair. again: real tokens that went twice through the trained blocks; entered:
+    through the frozen ones, once or twice."""
+
+    loss: float
+    again: int
+    entered: int
+
+
+Ahead = Callable[[np.ndarray], Tensor]  # places in the batch -> states after the frozen blocks [texts, tokens, width]
 
 
 def backward(
-    encoder: Encoder, texts: Sequence[np.ndarray], loss: Callable[[Tensor], Tensor], tokens: int, kept_tokens: int
-) -> tuple[float, int]:
+    encoder: Encoder,
+    texts: Sequence[np.ndarray],
+    loss: Callable[[Tensor], Tensor],
+    room: Room,
+    ahead: Ahead | None = None,
+) -> Spent:
     """Loss over all texts at once, its gradient accumulated in the encoder micro-batch by micro-batch.
 
     Gradient caching (Gao et al. 2021): embed, take the loss's gradient to the vectors, then send it back through each
-    micro-batch. The graphs of the first `kept_tokens` padded tokens are kept; only the rest is embedded twice.
-    loss: [texts, dim] -> scalar. Returns the loss and how many real tokens were embedded twice.
+    micro-batch. What there is room for is kept between the two passes; only the rest is embedded twice.
+    loss: [texts, dim] -> scalar. ahead: where the states after the frozen blocks are known already.
     """
     lengths = np.array([len(text) for text in texts])
-    cuts = micro_batches(lengths, tokens)
+    cuts = micro_batches(lengths, room.tokens, encoder.padding(room.tokens))
     padded = np.cumsum([len(cut) * lengths[cut[0]] for cut in cuts])
-    parts = []
-    for cut, total in zip(cuts, padded, strict=True):
-        with torch.set_grad_enabled(bool(total <= kept_tokens)):
-            parts.append(encoder.embed([texts[i] for i in cut]))
-    order = torch.from_numpy(np.argsort(np.concatenate(cuts))).to(parts[0].device)
-    leaves = [part.detach().requires_grad_() for part in parts]
+    table = TableGradient(encoder)
+    passes = [Pass(encoder, [texts[i] for i in cut], table, ahead and partial(ahead, cut)) for cut in cuts]
+    leaves = []
+    for each, total in zip(passes, padded, strict=True):
+        vectors = each.forward(graph=bool(total <= room.graphs), states=bool(total <= room.states))
+        leaves.append(vectors.detach().requires_grad_())
+    order = torch.from_numpy(np.argsort(np.concatenate(cuts))).to(leaves[0].device)
     value = loss(torch.cat(leaves)[order])
     value.backward()
-    again = 0
-    for cut, part, leaf in zip(cuts, parts, leaves, strict=True):
-        if not part.requires_grad:
-            part = encoder.embed([texts[i] for i in cut])
-            again += int(lengths[cut].sum())
-        part.backward(leaf.grad)
-    return value.item(), again
+    for each, leaf in zip(passes, leaves, strict=True):
+        each.backward(leaf.grad)
+    table.flush()
+    return Spent(value.item(), sum(each.again for each in passes), sum(each.entered for each in passes))
+
+
+class Pass:
+    """One micro-batch on its way through the encoder and back. `again`, `entered`: as in Spent."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        texts: Sequence[np.ndarray],
+        table: TableGradient,
+        ahead: Callable[[], Tensor] | None = None,
+    ) -> None:
+        self.encoder, self.table, self.ahead = encoder, table, ahead
+        self.ids, self.lengths = encoder.pad(texts)
+        self.tokens = sum(len(text) for text in texts)
+        self.again = self.entered = 0
+        self._states: Tensor | None = None
+        self._vectors: Tensor | None = None
+
+    def forward(self, graph: bool, states: bool) -> Tensor:
+        """Vectors [texts, dim]. graph, states: keep them for `backward`."""
+        entered = self._enter()
+        with torch.set_grad_enabled(graph):
+            vectors = self.encoder.leave(entered, self.lengths)
+        if graph:
+            self._vectors = vectors
+        if graph or (states and self.encoder.frozen):
+            self._states = entered
+        return vectors
+
+    def backward(self, gradient: Tensor) -> None:
+        """gradient: of the loss to the vectors [texts, dim]. Frees what was kept."""
+        states = self._enter() if self._states is None else self._states
+        vectors = self._vectors
+        if vectors is None:
+            vectors = self.encoder.leave(states, self.lengths)
+            self.again += self.tokens
+        if self.encoder.recomputes:
+            self.again += self.tokens
+        vectors.backward(gradient)
+        self.table.add(self.ids, self.lengths, states.grad)
+        self._states = self._vectors = None
+
+    def _enter(self) -> Tensor:
+        if self.ahead:
+            return self.ahead()
+        self.entered += self.tokens
+        with torch.no_grad():
+            states = self.encoder.enter(self.ids, self.lengths)
+        return states.requires_grad_(self.table.trained)
+
+
+class TableGradient:
+    """The token table's gradient is as large as the table: it is made once a step, not once a micro-batch."""
+
+    FLUSH = 2**16  # tokens whose gradients wait
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.table = encoder.table
+        self.trained = bool(self.table.weight.requires_grad)
+        self._ids: list[Tensor] = []
+        self._gradients: list[Tensor] = []
+
+    def add(self, ids: Tensor, lengths: Tensor, gradient: Tensor | None) -> None:
+        """ids: [texts, tokens]; lengths: [texts]; gradient: of the states the table gave [texts, tokens, width]."""
+        if gradient is None:
+            return
+        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        self._ids.append(ids[real])
+        self._gradients.append(gradient[real])
+        if sum(len(waiting) for waiting in self._ids) > self.FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._ids:
+            self.table(torch.cat(self._ids)).backward(torch.cat(self._gradients))
+        self._ids, self._gradients = [], []
 
 
 @torch.no_grad()

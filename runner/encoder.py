@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 
+from runner import packed
+from runner.lora import fold
 from runner.pairs import unavailable
+from runner.quantized import quantization
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 
@@ -26,54 +31,166 @@ def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
+PASS_TOKENS = 64  # what one pass through the backbone costs besides its tokens: about as much as so many of them
+
 POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_pool, "last": last_pool}
 
 
 class Encoder(nn.Module):
-    """Backbone and pooling. Causal attention never looks right, so right padding needs no mask."""
+    """Backbone and pooling. Causal attention never looks right, so right padding needs no mask.
 
-    def __init__(self, backbone: nn.Module, pooling: str, autocast: bool) -> None:
+    A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
+    pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
+    first that is trained.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: str, autocast: bool, pack: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = POOLING[pooling]
         self.autocast = autocast
+        self.recomputes = False
+        self.packed = pack
+        if pack:
+            packed.use(decoder(backbone))
+        self.frozen = frozen_blocks(backbone)
+        # In tuples, or they would count as modules of their own with the same parameters.
+        self._first, self._rest = ((blocks(backbone, 0, self.frozen),), (blocks(backbone, self.frozen, None),))
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """ids: [texts, tokens], right-padded; lengths: [texts] -> unit vectors [texts, width], at least fp32."""
-        with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            states = self.backbone(input_ids=ids, use_cache=False).last_hidden_state
+        return self.leave(self.enter(ids, lengths), lengths)
+
+    def enter(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """ids: [texts, tokens]; lengths: [texts] -> states before the first trained block [texts, tokens, width]."""
+        states = self.table(ids)
+        if not self.frozen:
+            return states
+        with torch.no_grad():
+            return self._run(self._first[0], states, lengths)
+
+    def leave(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """states: what `enter` gave; lengths: [texts] -> unit vectors [texts, width], at least fp32."""
+        states = self._run(self._rest[0], states, lengths)
         states = states.to(torch.promote_types(states.dtype, torch.float32))
         return normalize(self.pool(states, lengths), dim=-1)
+
+    def embed(self, texts: Sequence[np.ndarray]) -> Tensor:
+        """Unit vectors [texts, width] of one micro-batch of token id arrays."""
+        return self(*self.pad(texts))
+
+    def pad(self, texts: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Token id arrays -> ids [texts, tokens], right-padded with 0, and lengths [texts]."""
+        lengths = np.array([len(text) for text in texts])
+        ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = text
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As in torch. A backbone in 4 bits stays in training mode: to infer, it is repacked and cannot train again."""
+        return super().train(mode or getattr(decoder(self.backbone), "is_quantized", False))
+
+    def recompute(self) -> None:
+        """Forget activations inside each block and compute them again on the way back."""
+        self.recomputes = True
+        decoder(self.backbone).gradient_checkpointing_enable({"use_reentrant": False})
+
+    def compile_blocks(self) -> None:
+        """torch.compile every block; they share one program, made for any batch shape."""
+        for block in decoder(self.backbone).layers:
+            block.compile(dynamic=True)
+
+    def padding(self, tokens: int) -> int:
+        """Padded tokens that a micro-batch of `tokens` may hold: packed, they are looked up but never computed."""
+        return tokens // 2 if self.packed else PASS_TOKENS
+
+    @property
+    def table(self) -> nn.Module:
+        """The token table: ids -> vectors."""
+        return self.backbone.get_input_embeddings()
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def embed(self, texts: Sequence[np.ndarray]) -> Tensor:
-        """Unit vectors [texts, width] of one micro-batch of token id arrays."""
-        lengths = torch.tensor([len(text) for text in texts])
-        ids = torch.zeros((len(texts), int(lengths.max())), dtype=torch.long)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = torch.from_numpy(text.astype(np.int64))
-        return self(ids.to(self.device), lengths.to(self.device))
+    def _run(self, part: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
+        """Some of the blocks. states: [texts, tokens, width], before and after."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            if not self.packed:
+                return part(inputs_embeds=states, use_cache=False).last_hidden_state
+            where = packed.layout(lengths, states.shape[1])
+            row = packed.pack(states, where)
+            row = part(inputs_embeds=row, position_ids=where.positions, use_cache=False, **where.attention)
+            return packed.unpack(row.last_hidden_state, where, states.shape[:2])
 
 
-def load_backbone(model: ModelSpec) -> PreTrainedModel:
-    """The pretrained backbone in fp32. Raises ValueError when its weights cannot be had."""
+class Skip(nn.Module):
+    """Stands where a block is left out; blocks are told apart by their place, so the place must stay."""
+
+    def forward(self, states: Tensor, *_: object, **__: object) -> Tensor:
+        return states
+
+
+FINAL_NORMS = ("final_layer_norm", "norm")
+
+
+def decoder(backbone: nn.Module) -> nn.Module:
+    """The decoder inside what a method may have wrapped around it."""
+    return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
+
+
+def frozen_blocks(backbone: nn.Module) -> int:
+    """How many first blocks, token table included, receive no gradient."""
+    inner = decoder(backbone)
+    if inner.get_input_embeddings().weight.requires_grad:
+        return 0
+    trained = [any(p.requires_grad for p in block.parameters()) for block in inner.layers]
+    return trained.index(True) if True in trained else len(trained)
+
+
+def blocks(backbone: nn.Module, start: int, stop: int | None) -> nn.Module:
+    """A view on the decoder, same parameters, that runs only blocks start..stop; the final norm follows the last."""
+    inner = decoder(backbone)
+    layers = list(inner.layers)
+    kept = range(*slice(start, stop).indices(len(layers)))
+    view = copy.copy(inner)
+    view._modules = dict(inner._modules)
+    view.layers = nn.ModuleList([layer if place in kept else Skip() for place, layer in enumerate(layers)])
+    if stop is not None:
+        name = next(name for name in FINAL_NORMS if name in view._modules)
+        view._modules[name] = nn.Identity()
+    return view
+
+
+def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTrainedModel:
+    """The pretrained backbone in fp32, or its linear maps in 4 `bits`. Raises ValueError when it cannot be had."""
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if bits:
+        options |= {"quantization_config": quantization(), "device_map": {"": device}}
     try:
-        loaded = AutoModel.from_pretrained(model.source, dtype=torch.float32, trust_remote_code=False)
+        loaded = AutoModel.from_pretrained(model.source, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         raise unavailable(model.source, error) from None
     return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
 
 
-def make_encoder(model: ModelSpec, method: Method, pooling: str, device: torch.device, seed: int) -> Encoder:
+def lowered(precision: str, device: torch.device) -> bool:
+    """Whether products run in bf16 (autocast over fp32 weights); see `Training.precision`."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+
+
+def make_encoder(
+    model: ModelSpec, method: Method, pooling: str, device: torch.device, seed: int, precision: str = "auto"
+) -> Encoder:
     """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises."""
     if reason := method.refusal(model):
         raise ValueError(f"{method.name}: {reason}")
     torch.manual_seed(seed)
-    backbone = method.apply(load_backbone(model)).to(device)
-    return Encoder(backbone, pooling, autocast=device.type == "cuda")
+    backbone = method.apply(load_backbone(model, method.bits, str(device))).to(device)
+    fold(backbone)
+    low = lowered(precision, device)
+    return Encoder(backbone, pooling, autocast=low, pack=packed.possible(decoder(backbone), device, low))
 
 
 def count_trainable(encoder: Encoder) -> int:

@@ -1,55 +1,170 @@
-"""One optimiser step, as fast as the machine allows: what is kept, what is computed twice, in what pieces."""
+"""One optimiser step, as fast as the machine allows: in what pieces, what is kept, and what is computed twice."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import psutil
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
-from runner.contrastive import Batch, backward
+from runner.contrastive import Ahead, Batch, Room, Spent, backward
 from runner.encoder import Encoder
+from runner.lora import refold
+from runner.pairs import Pairs
+from runner.prefix import Prefix, prefix_of, worth
 from sweeps.models import ModelSpec
 from sweeps.trial import Trial
 
-MICRO_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens of a micro-batch
+# A CPU is fastest when what one block writes stays in its cache; a GPU when it is given much at once.
+MICRO_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}  # of the widest states of one micro-batch
+MICRO_TOKENS = {"cpu": (512, 8192), "cuda": (4096, 2**18)}  # least and most
+SHARE = {"cpu": 0.25, "cuda": 0.8}  # of the free memory: other workers want theirs of a CPU's
+PROBE_TEXTS = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """How training is run, which changes no result beyond rounding.
+
+    micro_tokens: padded tokens of a micro-batch, 0 to choose by the model's width. recompute: forget the activations
+    inside a block and compute them again on the way back (gradient checkpointing). compile: torch.compile each block.
+    """
+
+    micro_tokens: int = 0
+    recompute: bool = False
+    compile: bool = False
+
+
+DEFAULTS = Options()
 
 
 class Engine:
-    """An encoder and its optimiser. `step` trains them on one batch."""
+    """An encoder and its optimiser. `step` trains them on one batch.
 
-    def __init__(self, model: ModelSpec, trial: Trial, encoder: Encoder) -> None:
+    micro_tokens: padded tokens of a micro-batch; a continued training must use the same, to the last bit.
+    """
+
+    def __init__(self, model: ModelSpec, trial: Trial, encoder: Encoder, options: Options = DEFAULTS) -> None:
         self.model, self.trial, self.encoder = model, trial, encoder
         self.trained = [p for p in encoder.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.trained, trial)
+        self.micro_tokens = options.micro_tokens or micro_tokens(model, self.device)
+        self.prefix: Prefix | None = None
+        self._bytes = 0  # a token's graph takes
+        if options.recompute:
+            encoder.recompute()
+        if options.compile:
+            encoder.compile_blocks()
 
     @property
     def device(self) -> torch.device:
         return self.encoder.device
 
-    def step(self, batch: Batch, rate: float) -> tuple[float, int]:
-        """One optimiser step at learning rate `rate`; returns its loss and how many tokens were embedded twice."""
+    def keep_prefix(self, pairs: Pairs) -> int:
+        """Compute the states after the frozen blocks now, for all epochs; returns how many tokens that took."""
+        self.prefix = prefix_of(self.encoder, pairs, self.trial, self.micro_tokens)
+        return self.prefix.tokens
+
+    def prefix_pays(self, pairs: Pairs) -> bool:
+        """Whether `keep_prefix` saves work and there is room for it."""
+        return worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
+
+    def step(self, batch: Batch, rate: float) -> Spent:
+        """One optimiser step at learning rate `rate`."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        training = self.trial.training
-        loss, again = backward(
-            self.encoder,
-            batch.texts,
-            lambda vectors: batch.loss(vectors, training.temperature),
-            MICRO_TOKENS[self.device.type],
-            self._kept_tokens(),
-        )
-        torch.nn.utils.clip_grad_norm_(self.trained, training.clip)
+        spent = self._backward(batch)
+        torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return loss, again
+        refold(self.encoder)
+        return spent
 
-    def _kept_tokens(self) -> int:
-        """Padded tokens whose graphs fit in a quarter of the free memory (other workers want theirs).
+    def _backward(self, batch: Batch) -> Spent:
+        """Gradients of one batch; with smaller micro-batches, and nothing kept, when memory runs out."""
+        room = self._room(batch)
+        while True:
+            try:
+                return backward(self.encoder, batch.texts, self._loss(batch), room, self._ahead(batch))
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            # Outside the handler, for the error holds on to every tensor of the step.
+            self.optimizer.zero_grad()
+            if room.tokens <= int(batch.lengths.max()):
+                raise MemoryError(
+                    f"one text of {batch.lengths.max()} tokens does not fit in memory ({reason}); give a shorter "
+                    "context, --recompute, or a smaller model"
+                )
+            self.micro_tokens = room.tokens // 2
+            room = Room(room.tokens // 2, 0, 0)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
-        136 bytes a token, layer and unit of width: 34 in 16 bits (Korthikanti et al. 2022, section 4.1), doubled for
-        fp32, and doubled again for what autograd holds besides.
-        """
-        free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else psutil.virtual_memory().available
-        return int(free / 4 / (136 * self.model.width * self.model.layers))
+    def _loss(self, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda vectors: batch.loss(vectors, self.trial.training.temperature)
+
+    def _ahead(self, batch: Batch) -> Ahead | None:
+        prefix = self.prefix
+        return prefix and (lambda places: prefix.states(batch.hashes[places], batch.lengths[places]))
+
+    def _room(self, batch: Batch) -> Room:
+        """Half of the memory that may be used is for graphs, half for states after the frozen blocks."""
+        if not self._bytes:
+            longest = np.argsort(-batch.lengths, kind="stable")[:PROBE_TEXTS]
+            self._bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
+        half = self._usable() / 2
+        return Room(self.micro_tokens, int(half / self._bytes), int(half / (4 * self.model.width)))
+
+    def _usable(self) -> float:
+        """Bytes."""
+        return SHARE[self.device.type] * free_memory(self.device)
+
+
+def micro_tokens(model: ModelSpec, device: torch.device) -> int:
+    """Tokens of a micro-batch: a fixed choice, for a cut decides the last bits of a result."""
+    least, most = MICRO_TOKENS[device.type]
+    return min(most, max(least, MICRO_BYTES[device.type] // (4 * model.mlp_width)))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + unused
+    return psutil.virtual_memory().available
+
+
+def graph_bytes(encoder: Encoder, texts: Sequence[np.ndarray]) -> int:
+    """Bytes that autograd keeps for one more padded token, measured on `texts` (at least 2)."""
+    few, many = (_kept(encoder, texts[:count]) for count in (len(texts) // 2, len(texts)))
+    return max(1, (many[0] - few[0]) // (many[1] - few[1]))
+
+
+def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Bytes that the graph of `texts` holds, and padded tokens of it."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    ids, lengths = encoder.pad(texts)
+    with torch.no_grad():
+        states = encoder.enter(ids, lengths)
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), lengths)
+    del vectors
+    return sum(kept.values()), ids.numel()
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed to get memory; on a CPU it says so in words only."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _optimizer(trained: list[torch.nn.Parameter], trial: Trial) -> torch.optim.AdamW:

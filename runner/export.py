@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from runner.encoder import Encoder
+from runner.encoder import Encoder, load_backbone
 from runner.pairs import load_tokenizer
+from runner.quantized import merge_unpacked
 from sweeps.models import find_model
-from sweeps.trial import Observation
+from sweeps.trial import Observation, Trial
 
 MODULES = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
 POOLING_FIELDS = {"mean": "mean_tokens", "last": "lasttoken"}
@@ -22,8 +24,7 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
         raise ValueError(f"{folder}: already holds a model; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
-    merge = getattr(encoder.backbone, "merge_and_unload", None)
-    backbone = merge() if merge else encoder.backbone
+    backbone = _merged(encoder, observation.trial)
     backbone.save_pretrained(folder)
     tokenizer = load_tokenizer(find_model(observation.trial.model).source)
     tokenizer.model_max_length = training.context
@@ -43,6 +44,14 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
     (folder / "README.md").write_text(_card(observation), encoding="utf-8")
+
+
+def _merged(encoder: Encoder, trial: Trial) -> Any:
+    """The backbone with whatever the method added worked into its weights."""
+    if trial.method.bits:
+        return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))
+    merge = getattr(encoder.backbone, "merge_and_unload", None)
+    return merge() if merge else encoder.backbone
 
 
 def _append_end(tokenizer) -> None:

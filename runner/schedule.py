@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from sweeps.trial import how_far, warmup_length
+
 
 def wsd(progress: float, cooldown: float) -> float:
     """Constant, then down to zero over the last `cooldown` share, as 1 - sqrt (Haegele et al. 2024, section 3)."""
@@ -21,9 +23,12 @@ def cosine(progress: float, cooldown: float) -> float:
 SCHEDULES: dict[str, Callable[[float, float], float]] = {"wsd": wsd, "cosine": cosine}
 
 
-def rate_factor(schedule: str, step: int, steps: int, warmup: float, cooldown: float) -> float:
-    """Factor on the peak rate for `step` (from 0) of `steps`; the first `warmup` share rises linearly."""
-    warmup_steps = max(1, round(warmup * steps))
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return SCHEDULES[schedule]((step - warmup_steps) / max(1, steps - warmup_steps), cooldown)
+def rate_factor(schedule: str, step: int, steps: int, warmup: float, cooldown: float, warmup_steps: int = 0) -> float:
+    """Factor on the peak rate for `step` (from 0) of `steps`.
+
+    The first `warmup_steps` rise linearly, or where that is 0 the first `warmup` share of the steps.
+    """
+    rising = warmup_length(steps, warmup, warmup_steps)
+    if step < rising:
+        return (step + 1) / rising
+    return SCHEDULES[schedule](how_far(step, steps, rising), cooldown)

@@ -16,20 +16,20 @@ import transformers
 
 from runner import checkpoint
 from runner.contrastive import held_out, make_batch
-from runner.encoder import Encoder, count_trainable, make_encoder
-from runner.engine import MICRO_TOKENS, Engine
+from runner.encoder import Encoder, count_trainable, lowered, make_encoder
+from runner.engine import DEFAULTS, Engine, Options
 from runner.pairs import Pairs, batch_indices, open_prepared, pools
 from runner.schedule import rate_factor
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
-from sweeps.store import report
+from sweeps.store import CHECKPOINT, Trunk, report, trunk_of
 from sweeps.trial import Observation, Training, Trial, failure
 
-CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
 CURVE_POINTS = 50
+COUNTED = ("step", "tokens", "squares", "again", "entered")  # what the FLOPs follow from; see contrastive.Spent
 
 
 @dataclass
@@ -41,26 +41,43 @@ class Run:
     pairs: Pairs
     engine: Engine
     record: dict
+    trunk: Trunk | None = None
 
 
-def train(trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True) -> Observation:
+def train(
+    trial: Trial,
+    folder: Path | None = None,
+    on: str | None = None,
+    quiet: bool = True,
+    options: Options = DEFAULTS,
+) -> Observation:
     """The observation of `trial`; never raises for what training does, only for what cannot be started.
 
-    folder: where the checkpoint is kept and looked for. on: "cpu" or "cuda", by default the GPU where there is one.
+    folder: where the checkpoint is kept and looked for; in a sweep's, what other trials left of their common trunk is
+    used too. on: "cpu" or "cuda", by default the GPU where there is one.
     """
-    return train_encoder(trial, folder, on, quiet)[0]
+    return train_encoder(trial, folder, on, quiet, options)[0]
 
 
 def train_encoder(
-    trial: Trial, folder: Path | None = None, on: str | None = None, quiet: bool = True
+    trial: Trial,
+    folder: Path | None = None,
+    on: str | None = None,
+    quiet: bool = True,
+    options: Options = DEFAULTS,
 ) -> tuple[Observation, Encoder]:
     """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it."""
     started = time.monotonic()
     _reset_peak_memory()
-    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")))
-    state = folder / CHECKPOINT if folder else None
-    if state and state.exists():
-        run.record = checkpoint.load(state, trial.key, run.engine.encoder, run.engine.optimizer)
+    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options)
+    run.trunk = trunk_of(folder, trial) if folder else None
+    if folder and (folder / CHECKPOINT).exists():
+        run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
+    elif run.trunk:
+        _take_trunk(run, run.trunk)
+    run.engine.micro_tokens = run.record.get("micro_tokens", run.engine.micro_tokens)
+    _keep_prefix(run)
+    before = run.record["seconds"]
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
         run.record["start_loss"] = _start_loss(run, chosen)
@@ -68,26 +85,55 @@ def train_encoder(
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
-    observation = _observe(run, reason, loss, accuracy, time.monotonic() - started)
+    observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
     return observation, run.engine.encoder
 
 
-def _start(trial: Trial, device: torch.device) -> Run:
+def _start(trial: Trial, device: torch.device, options: Options) -> Run:
     model = find_model(trial.model)
     if trial.training.context > model.context:
         raise ValueError(f"training.context is {trial.training.context}; {model.name} reads {model.context} tokens")
+    if trial.training.warmup_steps >= trial.branch:
+        raise ValueError(f"training.warmup_steps is {trial.training.warmup_steps}; the trial has {trial.steps} steps")
     pairs = open_prepared(trial.training, model.source)
-    encoder = make_encoder(model, trial.method, trial.training.pooling, device, trial.seed)
-    record = {"key": trial.key, "step": 0, "curve": [], "seconds": 0.0}
-    record |= {"tokens": 0, "squares": 0, "again": 0}
-    return Run(trial, model, pairs, Engine(model, trial, encoder), record)
+    encoder = make_encoder(model, trial.method, trial.training.pooling, device, trial.seed, trial.training.precision)
+    record = {"key": trial.key, "curve": [], "seconds": 0.0, **dict.fromkeys(COUNTED, 0)}
+    return Run(trial, model, pairs, Engine(model, trial, encoder, options), record)
+
+
+def _take_trunk(run: Run, trunk: Trunk) -> None:
+    """Go on from the furthest state that another trial left on this one's way, where there is one."""
+    while state := trunk.newest():
+        try:
+            record = checkpoint.load(state, run.trial.trunk, run.engine.encoder, run.engine.optimizer)
+        except FileNotFoundError:  # deleted since, for there is a further one
+            continue
+        run.record = record | {"key": run.trial.key, "reused": {name: record[name] for name in COUNTED}}
+        if not record["prefix"]:  # this training may have more epochs, so that it pays now
+            del run.record["prefix"]
+        return
+
+
+def _leave_trunk(run: Run, trunk: Trunk) -> None:
+    """Where the cooldown begins, leave the state to trials that train further at the full rate."""
+    if run.record["step"] == trunk.branch and not trunk.own.exists() and trunk.wanted():
+        record = {name: value for name, value in run.record.items() if name != "reused"} | {"key": run.trial.trunk}
+        checkpoint.save(trunk.own, run.engine.encoder, run.engine.optimizer, record)
+
+
+def _keep_prefix(run: Run) -> None:
+    """Decided once, for a resumed training must go on alike."""
+    if "prefix" not in run.record:
+        run.record["prefix"] = run.engine.prefix_pays(run.pairs)
+        run.record["entered"] += run.engine.keep_prefix(run.pairs) if run.record["prefix"] else 0
+    elif run.record["prefix"]:
+        run.engine.keep_prefix(run.pairs)
 
 
 def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
     """Train to the last step; returns why it ended early, or nothing."""
     saved = reported = begun = time.monotonic()
     before = run.record["seconds"]
-    every = max(1, run.trial.steps // CURVE_POINTS)
     with Progress(run.trial.model, run.trial.steps, "steps", done=run.record["step"]) as progress:
         while run.record["step"] < run.trial.steps:
             loss = _step(run)
@@ -95,8 +141,9 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             run.record["seconds"] = before + time.monotonic() - begun
             if not math.isfinite(loss):
                 return f"training loss is {loss} at step {run.record['step']} of {run.trial.steps}"
-            if run.record["step"] % every == 0 or run.record["step"] == run.trial.steps:
-                run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
+            run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
+            if run.trunk:
+                _leave_trunk(run, run.trunk)
             if folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record)
                 saved = time.monotonic()
@@ -111,14 +158,18 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
 def _step(run: Run) -> float:
     """One optimiser step; returns its training loss."""
     training, step = run.trial.training, run.record["step"]
-    factor = rate_factor(training.schedule, step, run.trial.steps, training.warmup, training.cooldown)
+    factor = rate_factor(
+        training.schedule, step, run.trial.steps, training.warmup, training.cooldown, training.warmup_steps
+    )
     chosen = batch_indices(run.pairs.train, training.batch_size, step, run.trial.seed)
     batch = make_batch(run.pairs, chosen, training.hard_negatives, run.engine.device)
-    loss, again = run.engine.step(batch, run.trial.lr * factor)
+    spent = run.engine.step(batch, run.trial.lr * factor)
     run.record["tokens"] += int(batch.lengths.sum())
     run.record["squares"] += int((batch.lengths.astype(np.int64) ** 2).sum())
-    run.record["again"] += again
-    return loss
+    run.record["again"] += spent.again
+    run.record["entered"] += spent.entered
+    run.record["micro_tokens"] = run.engine.micro_tokens
+    return spent.loss
 
 
 _start_losses: dict[tuple[str, Training, str], float] = {}
@@ -134,9 +185,7 @@ def _start_loss(run: Run, chosen: list[np.ndarray]) -> float:
 
 def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:
     run.engine.encoder.eval()
-    found = held_out(
-        run.engine.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * MICRO_TOKENS[run.engine.device.type]
-    )
+    found = held_out(run.engine.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * run.engine.micro_tokens)
     run.engine.encoder.train()
     return found
 
@@ -150,32 +199,42 @@ def _why_diverged(loss: float, start: float, chance: float) -> str:
 
 
 def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds: float) -> Observation:
-    record, training = run.record, run.trial.training
-    pairs = record["step"] * training.batch_size
-    work = Work(pairs, record["tokens"], record["squares"], training.batch_size)
-    again = record["again"] / record["tokens"] if record["tokens"] else 0.0
+    record = run.record
+    work = _work(run, record)
+    every = max(1, run.trial.steps // CURVE_POINTS)
     known = {
         "loss": loss if math.isfinite(loss) else None,
         "accuracy": accuracy if math.isfinite(accuracy) else None,
         "start_loss": record["start_loss"],
-        "flops": exact_flops(run.model, run.trial.method, work, second_forward=again),
+        "flops": _flops(run, record),
+        "reused_flops": _flops(run, record["reused"]) if "reused" in record else 0.0,
         "paper_flops": paper_flops(run.model, run.trial.method, work),
         "params": run.model.params,
         "trainable": count_trainable(run.engine.encoder),
         "tokens": record["tokens"],
         "squares": record["squares"],
-        "pairs": pairs,
+        "pairs": work.pairs,
         "data_pairs": len(run.pairs.train),
         "seconds": round(record["seconds"], 3),
         "total_seconds": round(total_seconds, 3),
         "peak_bytes": _peak_memory(run.engine.device),
-        "curve": tuple(tuple(point) for point in record["curve"]),
-        "environment": environment(run.engine.device),
+        "curve": tuple(tuple(p) for p in record["curve"] if p[0] % every == 0 or p[0] == run.trial.steps),
+        "environment": environment(run.engine.device, run.trial.training.precision),
     }
     return failure(run.trial, reason, "diverged" if reason else "done", **known)
 
 
-def environment(device: torch.device) -> dict:
+def _work(run: Run, counted: dict) -> Work:
+    batch_size = run.trial.training.batch_size
+    return Work(counted["step"] * batch_size, counted["tokens"], counted["squares"], batch_size)
+
+
+def _flops(run: Run, counted: dict) -> float:
+    again, entered = (counted[name] / max(1, counted["tokens"]) for name in ("again", "entered"))
+    return exact_flops(run.model, run.trial.method, _work(run, counted), second_forward=again, entered=entered)
+
+
+def environment(device: torch.device, precision: str) -> dict:
     """What a loss may depend on besides the trial: versions, device, threads, precision."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
     return {
@@ -185,7 +244,7 @@ def environment(device: torch.device) -> dict:
         "peft": peft.__version__,
         "device": name,
         "threads": torch.get_num_threads(),
-        "precision": "bf16" if device.type == "cuda" else "fp32",
+        "precision": "bf16" if lowered(precision, device) else "fp32",
     }
 
 

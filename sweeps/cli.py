@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import console
-from sweeps.display import Screen, Snapshot, left_out_lines, snapshot, status_lines, table
-from sweeps.estimate import Speed, made_here, makespan, speed
+from sweeps.display import Screen, Snapshot, left_out_lines, result, snapshot, status_lines, table
+from sweeps.estimate import Speed, costs, made_here, makespan, speed
+from sweeps.export import write_csv
 from sweeps.grid import Data, Sweep, read_sweep, trial_flops
 from sweeps.launchers import LAUNCHERS, available_cores, local_workers
 from sweeps.progress import duration
@@ -23,7 +24,9 @@ from sweeps.trial import Trial
 EXAMPLES = """\
   sweep run examples/nano.toml --dry-run    what would be trained, what it costs, what is left out and why
   sweep run examples/nano.toml              train it into results/nano; run it again to continue after Ctrl-C
+  sweep run examples/nano.toml --retry-failed   the same, and try again what failed
   sweep status results/nano                 how far it is, what runs where, what failed and why
+  sweep export results/nano --csv nano.csv  its observations as a table
 """
 
 
@@ -55,6 +58,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
     command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
     command.add_argument("--fresh", action="store_true", help="train here what other sweeps have observed already")
+    command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
@@ -72,10 +76,13 @@ def _run(arguments: argparse.Namespace) -> int:
     library = None if arguments.fresh else Library(store)
     if arguments.dry_run:
         return _dry_run(arguments, sweep, data, store, library)
-    store.begin(arguments.file, data)
+    failed = store.retry_failed() if arguments.retry_failed else []
     launch = partial(LAUNCHERS[arguments.launcher], workers=arguments.workers)
     with Screen(directory.resolve().name) as screen:
         conductor = Conductor(sweep, data, store, library, screen)
+        store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
+        for seen in failed:
+            conductor.say(f"to be tried again: {result(seen)}")
         end = conductor.run(launch)
     if arguments.json:
         print(json.dumps({**end.to_json(), "reused": conductor.reused}))
@@ -94,7 +101,7 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     lines = status_lines(end)
     lines[0] += f", {reused} reused" if reused else ""
     if end.count("failed"):
-        lines += ["", f"to try a failed trial again: delete its folder in {end.directory / 'trials'} and run again"]
+        lines += ["", "to try failed trials again: the same command with --retry-failed"]
     lines += ["", f"{end.directory / 'observations.jsonl'}  every observation, one a line"]
     if end.searches:
         lines += [f"{end.directory / 'rates.json'}  the learning rates tried and chosen"]
@@ -102,14 +109,14 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
 
 
 def _dry_run(arguments: argparse.Namespace, sweep: Sweep, data: Data, store: Store, library: Library | None) -> int:
-    known = {seen.key: seen for seen in store.results()}
+    known = {seen.key: seen for seen in store.results() if not (arguments.retry_failed and seen.status == "failed")}
     ahead = outlook(sweep, data, known.values())
     while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
         known |= {seen.key: seen for seen, _ in hits}
         ahead = outlook(sweep, data, known.values())
     workers = arguments.workers or local_workers()
     pace = speed(made_here(store.directory), max(1, len(available_cores()) // workers))
-    plan = _plan(sweep, data, ahead, pace, workers)
+    plan = _plan(sweep, data, ahead, store.states(), pace, workers)
     if arguments.json:
         print(json.dumps(plan))
         return 0
@@ -117,32 +124,41 @@ def _dry_run(arguments: argparse.Namespace, sweep: Sweep, data: Data, store: Sto
     return 0
 
 
-def _plan(sweep: Sweep, data: Data, ahead: Outlook, pace: Speed, workers: int) -> dict[str, Any]:
-    """What is to be trained: rows of trials, and the sums."""
+def _plan(
+    sweep: Sweep, data: Data, ahead: Outlook, states: dict[str, list[int]], pace: Speed, workers: int
+) -> dict[str, Any]:
+    """What is to be trained: rows of trials, and the sums. A row's flops are those of the trial on its own."""
     searched = {trial.key for found in ahead.searches for trial in map(found.cell.trial, found.open)}
-    rows = [_row(seen.trial, f"{seen.trial.lr:.3g}", "known", sweep, data) for seen in ahead.finished]
-    rows += [
-        _row(trial, f"{trial.lr:.3g}", "search" if trial.key in searched else "train", sweep, data)
-        for trial in ahead.now
+    rows = [
+        _row(seen.trial, f"{seen.trial.lr:.3g}", "known", data, trial_flops(seen.trial, sweep, data), seen.reused_flops)
+        for seen in ahead.finished
     ]
-    rows += [_row(cell.trial(1.0), "?", "train", sweep, data) for cell in ahead.later]
+    for place, cost in enumerate(costs(ahead, sweep, data, states)):
+        lr = f"{cost.trial.lr:.3g}" if place < len(ahead.now) else "?"
+        state = "search" if cost.trial.key in searched else "train"
+        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused))
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
     rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
     new = [row for row in rows if row["state"] != "known"]
     return {
         "trials": rows,
-        "flops": sum(row["flops"] for row in new),
+        "flops": sum(row["flops"] - row["reused_flops"] for row in new),
+        "flops_alone": sum(row["flops"] for row in new),
         "known": len(ahead.finished),
         "search_trials": len(searched),
         "workers": workers,
-        "seconds": makespan([pace.seconds(row["model"], row["flops"]) for row in new], workers),
+        "seconds": makespan(
+            [pace.seconds(row["model"], row["flops"] - row["reused_flops"]) for row in new],
+            workers,
+            alone=[pace.seconds(row["model"], row["flops"]) for row in new],
+        ),
         "speed": pace.typical,
         "speed_source": pace.source,
         "left_out": [cell.to_json() for cell in ahead.left_out],
     }
 
 
-def _row(trial: Trial, lr: str, state: str, sweep: Sweep, data: Data) -> dict[str, Any]:
+def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float) -> dict[str, Any]:
     return {
         "model": trial.model,
         "method": trial.method.label,
@@ -152,7 +168,8 @@ def _row(trial: Trial, lr: str, state: str, sweep: Sweep, data: Data) -> dict[st
         "steps": trial.steps,
         "pairs": trial.pairs,
         "epochs": trial.pairs / data.train_pairs,
-        "flops": trial_flops(trial, sweep, data),
+        "flops": flops,
+        "reused_flops": reused,
         "state": state,
     }
 
@@ -165,7 +182,8 @@ def _plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
     lines += left_out_lines(ahead.left_out)
     lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
     new = len(plan["trials"]) - plan["known"]
-    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs; {plan['known']} known already"]
+    alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""
+    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} known already"]
     if plan["search_trials"]:
         extra = f"each search may go up to {EXTENSIONS} rates beyond those listed"
         lines += [f"search    {plan['search_trials']} of them look for a learning rate; {extra}"]
@@ -179,9 +197,7 @@ def _add_status(command: argparse.ArgumentParser) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    store = Store(arguments.directory)
-    if not (store.directory / "sweep.toml").exists():
-        raise ValueError(f"{store.directory}: no sweep here (it has no sweep.toml)")
+    store = _existing(arguments.directory)
     known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
     workers = len(list(store.running())) or local_workers()
     if data := store.read_data():
@@ -189,15 +205,39 @@ def _status(arguments: argparse.Namespace) -> int:
         pace = speed(made_here(store.directory), max(1, len(available_cores()) // workers))
         now = snapshot(store, sweep, data, outlook(sweep, data, known.values()), pace, workers)
     else:  # a committed folder without its trials: what is still to come cannot be known
-        spent = sum(seen.flops for seen in known.values())
+        spent = sum(seen.spent_flops for seen in known.values())
         now = Snapshot(store.directory, tuple(known.values()), (), 0, (), (), spent, spent, 0.0, workers)
     print(json.dumps(now.to_json()) if arguments.json else "\n".join(status_lines(now)))
+    return 0
+
+
+def _existing(directory: Path) -> Store:
+    if not (directory / "sweep.toml").exists():
+        raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
+    return Store(directory)
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", type=Path, metavar="DIR", help="folder of the sweep")
+    command.add_argument("--csv", type=Path, metavar="FILE", required=True, help="file to write, replaced if there")
+    command.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    store = _existing(arguments.directory)
+    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
+    columns = write_csv(arguments.csv, known.values())
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.csv), "rows": len(known), "columns": columns}))
+    else:
+        print(f"{arguments.csv}  {len(known)} observations, {len(columns)} columns")
     return 0
 
 
 COMMANDS = {
     "run": (_run, "Train the trials of a sweep file; continues where it stopped.", _add_run),
     "status": (_status, "Show how far a sweep is, what runs where, what failed and why.", _add_status),
+    "export": (_export, "Write the observations of a sweep as a table.", _add_export),
 }
 
 if __name__ == "__main__":

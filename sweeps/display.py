@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.estimate import Speed, makespan
+from sweeps.estimate import Speed, costs, makespan
 from sweeps.grid import Cell, Data, Sweep, trial_flops
 from sweeps.progress import duration
 from sweeps.search import Outlook, Search
@@ -40,9 +40,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A sweep at one moment. waiting: trials still to start. flops: of all its trials, flops_done: of the finished.
+    """A sweep at one moment. waiting: trials still to start.
 
-    eta: seconds to the end with `workers` at once.
+    flops: spent in all when it ends, flops_done: by the finished; estimates that count once what trials share.
+    eta: seconds to the end with `workers` at once. state_bytes: kept of trunks until no trial can use it.
     """
 
     directory: Path
@@ -55,6 +56,17 @@ class Snapshot:
     flops_done: float
     eta: float
     workers: int
+    state_bytes: int = 0
+
+    @property
+    def flops_spent(self) -> float:
+        """As observed, by the finished trials; what one took over from another counts once."""
+        return sum(seen.spent_flops for seen in self.finished)
+
+    @property
+    def flops_alone(self) -> float:
+        """Likewise, had each been trained on its own."""
+        return sum(seen.flops for seen in self.finished)
 
     @property
     def total(self) -> int:
@@ -91,6 +103,9 @@ class Snapshot:
             ],
             "flops": self.flops,
             "flops_done": self.flops_done,
+            "flops_spent": self.flops_spent,
+            "flops_alone": self.flops_alone,
+            "trunk_state_bytes": self.state_bytes,
             "eta_seconds": self.eta,
             "workers": self.workers,
         }
@@ -110,12 +125,15 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         for trial, attempt, figures in store.running()
         if trial.key in wanted
     )
-    left = {trial.key: trial_flops(trial, sweep, data) for trial in ahead.now}
-    coming = [(trial, left[trial.key]) for trial in ahead.now]
-    coming += [(trial, trial_flops(trial, sweep, data)) for trial in (cell.trial(1.0) for cell in ahead.later)]
-    done = sum(trial_flops(seen.trial, sweep, data) for seen in ahead.finished)
+    coming = costs(ahead, sweep, data, store.states())
+    done = sum(trial_flops(seen.trial, sweep, data) - seen.reused_flops for seen in ahead.finished)
     under_way = {item.trial.key: item for item in running}
-    seconds = [_left(speed.seconds(trial.model, flops), under_way.get(trial.key)) for trial, flops in coming]
+    seconds, alone = [], []
+    for cost in coming:
+        item = under_way.get(cost.trial.key)
+        alone.append(_left(speed.seconds(cost.trial.model, cost.flops), item))
+        own = _left(speed.seconds(cost.trial.model, cost.spent), item)
+        seconds.append(alone[-1] if item and item.step else own)  # steps count from the trunk's first
     return Snapshot(
         directory=store.directory,
         finished=ahead.finished,
@@ -123,10 +141,11 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         waiting=len(coming) - len(running),
         left_out=ahead.left_out,
         searches=ahead.searches,
-        flops=done + sum(flops for _, flops in coming),
+        flops=done + sum(cost.spent for cost in coming),
         flops_done=done,
-        eta=makespan(seconds, workers),
+        eta=makespan(seconds, workers, alone),
         workers=workers,
+        state_bytes=store.state_bytes(),
     )
 
 
@@ -174,7 +193,7 @@ def counts(now: Snapshot) -> str:
 
 def status_lines(now: Snapshot) -> list[str]:
     """The whole standing: counts, running, failures, what is left out, searches, best by budget."""
-    lines = [counts(now)]
+    lines = [counts(now), *_cost_lines(now)]
     if now.running:
         lines += ["", "running", *(f"  {item.text}  ({item.where})" for item in now.running)]
     if now.failures:
@@ -189,6 +208,18 @@ def status_lines(now: Snapshot) -> list[str]:
             for budget, seen in found.items()
         ]
         lines += ["", "best so far", *table(["budget", "model", "method", "lr", "loss"], rows)]
+    return lines
+
+
+def _cost_lines(now: Snapshot) -> list[str]:
+    lines = []
+    if now.flops_spent:
+        alone = (
+            f"; {now.flops_alone:.3g} had each trial been trained alone" if now.flops_alone > now.flops_spent else ""
+        )
+        lines += [f"{now.flops_spent:.3g} FLOPs spent{alone}"]
+    if now.state_bytes:
+        lines += [f"trunk states occupy {now.state_bytes / 1e6:.1f} MB until no trial can start from them"]
     return lines
 
 

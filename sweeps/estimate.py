@@ -1,20 +1,54 @@
-"""How long trials take: from what earlier ones took on this machine, else from a stated guess."""
+"""What trials will cost: FLOPs on their own and together, and the time, from what earlier ones took on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from sweeps.grid import Data, Sweep, trial_flops
 from sweeps.reuse import siblings
+from sweeps.search import Outlook
 from sweeps.store import Store, machine
-from sweeps.trial import Observation
+from sweeps.trial import Observation, Trial
 
 GUESS = 2e10  # FLOP/s of one core, when nothing was measured here
 GUESSED_REST = 3.0  # s a trial takes besides its training, likewise
 SAMPLE = 500  # trials of one sweep folder that are looked at
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of a trial to come. flops: on its own. reused: the part of it that another of its trunk spends."""
+
+    trial: Trial
+    flops: float
+    reused: float
+
+    @property
+    def spent(self) -> float:
+        return self.flops - self.reused
+
+
+def costs(ahead: Outlook, sweep: Sweep, data: Data, states: Mapping[str, Sequence[int]]) -> list[Cost]:
+    """Of the trials to come: those of `ahead.now`, then those of `ahead.later`, whose rate is written as 1.
+
+    states: steps at which trunks left one already. Those with fewer steps count as run before those with more.
+    """
+    coming = [*ahead.now, *(cell.trial(1.0) for cell in ahead.later)]
+    points = {trunk: list(steps) for trunk, steps in states.items()}
+    for found in ahead.searches:  # the rate that is chosen will have been trained this far
+        if found.open:
+            points[found.cell.trial(1.0).trunk] = [found.cell.trial(1.0).branch]
+    reused = {}
+    for trial in sorted(coming, key=lambda trial: trial.steps):
+        if trial.trunk:
+            before = [step for step in points.setdefault(trial.trunk, []) if step < trial.branch]  # not its own state
+            reused[trial.key] = trial_flops(replace(trial, steps=max(before, default=0)), sweep, data)
+            points[trial.trunk].append(trial.branch)
+    return [Cost(trial, trial_flops(trial, sweep, data), reused.get(trial.key, 0.0)) for trial in coming]
 
 
 @dataclass(frozen=True)
@@ -63,6 +97,9 @@ def made_here(directory: Path) -> Iterator[Observation]:
             continue
 
 
-def makespan(seconds: Sequence[float], workers: int) -> float:
-    """Time that `workers` take together, the longest first: no less than a fair share, nor than the longest."""
-    return max(sum(seconds) / workers, *seconds) if seconds else 0.0
+def makespan(seconds: Sequence[float], workers: int, alone: Sequence[float] = ()) -> float:
+    """Time that `workers` take together, the longest first: no less than a fair share, nor than the longest.
+
+    alone: what trials take together with the part that others do for them, which has to come first.
+    """
+    return max(sum(seconds) / workers, *seconds, *alone) if seconds else 0.0

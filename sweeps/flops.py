@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 
+QUANTIZED_BYTES = 4 / 8 + 4 / 64  # of a weight in 4 bits and its part of a scale
+
 
 @dataclass(frozen=True)
 class Work:
@@ -33,18 +35,27 @@ class Work:
 PAPER_PAIR = Work(pairs=1, tokens=78, squares=14**2 + 64**2, batch_size=1024)
 
 
-def forward_flops(model: ModelSpec, method: Method, work: Work) -> float:
-    """One forward pass. Attention scores are counted whole, not their causal half, as torch's counter does."""
-    products = 2 * (model.layers * model.block_weights + method.adapters(model)) * work.tokens
-    return products + 4 * model.layers * model.heads * model.head_dim * work.squares
+def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> float:
+    """One forward pass through `layers` blocks (default: all). Attention scores are counted whole, not their causal
+    half, as torch's counter does."""
+    layers = model.layers if layers is None else layers
+    return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.squares)
 
 
-def exact_flops(model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0) -> float:
-    """Training FLOPs of `work`; `second_forward` is the share of tokens that gradient caching embeds twice."""
+def exact_flops(
+    model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, entered: float = 1.0
+) -> float:
+    """Training FLOPs of `work`. second_forward: share of the tokens that gradient caching sends twice through the
+    trained blocks; entered: share (0 to 2) that goes through the frozen first blocks, less than 1 where their outputs
+    are kept over several epochs."""
+    trained = method.backward_layers(model)
+    forward = forward_flops(model, work, model.layers - trained) * entered
+    forward += forward_flops(model, work, trained) * (1 + second_forward)
+    forward += 2 * method.unfolded(model) * work.tokens * (1 + second_forward)
     backward = 2 * (method.differentiated(model) + method.updated(model)) * work.tokens
-    attention = 8 * method.backward_layers(model) * model.heads * model.head_dim * work.squares
+    attention = 8 * trained * model.heads * model.head_dim * work.squares
     similarity = 3 * 2 * work.pairs * work.batch_size * model.width  # logits, and a gradient to either side
-    return forward_flops(model, method, work) * (1 + second_forward) + backward + attention + similarity
+    return forward + backward + attention + similarity + 2 * method.per_step(model) * work.pairs / work.batch_size
 
 
 def paper_flops(model: ModelSpec, method: Method, work: Work) -> float:
@@ -68,6 +79,7 @@ def memory_bytes(model: ModelSpec, method: Method, micro_tokens: int, weight_byt
     """
     table = model.embedding_params
     trained = method.trainable(model) + (table if method.name == "full" else 0)
-    weights = weight_bytes * (model.params + method.adapters(model) + table)
+    backbone = model.params * (QUANTIZED_BYTES if method.bits else weight_bytes)
+    weights = backbone + weight_bytes * (method.adapters(model) + table)
     activations = 17 * weight_bytes * micro_tokens * model.width * method.backward_layers(model)
     return weights + 12 * trained + activations

@@ -113,7 +113,10 @@ class Cell:
 
 
 def cells(sweep: Sweep, data: Data) -> list[Cell]:
-    """Every place in the grid, in the order model, method, budget, seed; the impossible ones with their reason."""
+    """Every place in the grid, in the order model, method, budget, seed; the impossible ones with their reason.
+
+    Raises ValueError when the smallest trial has too few steps for training.warmup_steps.
+    """
     training = replace(sweep.training, data_hash=data.data_hash)
     made = []
     for model, entry, budget in itertools.product(sweep.models, sweep.entries, sweep.budgets):
@@ -121,6 +124,12 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
         cell = replace(cell, reason=_impossible(cell, sweep, data))
         made += [replace(cell, seed=seed) for seed in sweep.seeds]
+    smallest = min((cell for cell in made if not cell.reason), key=lambda cell: cell.steps, default=None)
+    if smallest and training.warmup_steps >= smallest.trial(1.0).branch:
+        raise ValueError(
+            f"training.warmup_steps is {training.warmup_steps}; the smallest trial ({smallest.label}) has "
+            f"{smallest.steps} steps and would not be warm before it cools down"
+        )
     return made
 
 

@@ -22,6 +22,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    bits: ClassVar[int] = 0  # of a backbone weight in memory; 0: as the trainer keeps it
 
     @abstractmethod
     def trainable(self, model: ModelSpec) -> int:
@@ -32,7 +33,15 @@ class Method(ABC):
         """Backbone parameters that the backward pass goes through."""
 
     def adapters(self, model: ModelSpec) -> int:
-        """Matrix entries that the method adds to the forward pass."""
+        """Matrix entries that the method adds to the model."""
+        return 0
+
+    def unfolded(self, model: ModelSpec) -> int:
+        """Matrix entries that every token passes besides the backbone's."""
+        return 0
+
+    def per_step(self, model: ModelSpec) -> int:
+        """Multiplications that are done once a step, whatever its tokens."""
         return 0
 
     def backward_layers(self, model: ModelSpec) -> int:
@@ -40,12 +49,12 @@ class Method(ABC):
         return model.layers
 
     def differentiated(self, model: ModelSpec) -> int:
-        """Matrix entries, adapters included, whose products pass a gradient on to their input."""
+        """Matrix entries whose products pass a gradient on to their input."""
         return self.backward_layers(model) * model.block_weights
 
     @abstractmethod
     def updated(self, model: ModelSpec) -> int:
-        """Matrix entries, adapters included, that receive a gradient of their own."""
+        """Matrix entries of the products that give the trained parameters their gradient."""
 
     def refusal(self, model: ModelSpec) -> str:
         """Why this method cannot tune this model; empty when it can."""
@@ -103,7 +112,7 @@ class LoRA(Method):
             raise ValueError(f"lora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
 
     def trainable(self, model: ModelSpec) -> int:
-        return model.layers * self.rank * sum(x.inputs + x.outputs for x in model.linears)
+        return _adapter_entries(model, self.rank)
 
     def backprop(self, model: ModelSpec) -> int:
         return model.params
@@ -111,23 +120,81 @@ class LoRA(Method):
     def adapters(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
+    def per_step(self, model: ModelSpec) -> int:
+        return self.rank * model.layers * model.block_weights  # adapters are folded: W + sBA
+
     def differentiated(self, model: ModelSpec) -> int:
         # Nothing below the first block's reading maps is trained, so no gradient is passed on there.
+        return model.layers * model.block_weights - sum(x.weights for x in model.first_linears)
+
+    def updated(self, model: ModelSpec) -> int:
+        # To A and B; and first the token's own part of either, x A' and the gradient through B.
+        return 2 * self.trainable(model)
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        return _adapted(backbone, self.rank, self.alpha)
+
+
+@dataclass(frozen=True)
+class QLoRA(Method):
+    """LoRA over a backbone in 4 bits, type nf4 (Dettmers et al. 2023): a fifth of its memory, more time a token.
+
+    Needs the extra `quantized`. Every product unpacks its weights first, so adapters cannot be folded into them.
+    """
+
+    name: ClassVar[str] = "qlora"
+    bits: ClassVar[int] = 4
+    rank: int = 32
+    alpha: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0:
+            raise ValueError(f"qlora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
+
+    def trainable(self, model: ModelSpec) -> int:
+        return _adapter_entries(model, self.rank)
+
+    def backprop(self, model: ModelSpec) -> int:
+        return model.params
+
+    def adapters(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def unfolded(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def differentiated(self, model: ModelSpec) -> int:
         stops = sum(x.weights + self.rank * x.inputs for x in model.first_linears)
         return model.layers * model.block_weights + self.trainable(model) - stops
 
     def updated(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
+    def refusal(self, model: ModelSpec) -> str:
+        odd = sorted({x.inputs for x in model.linears if x.inputs % QUANTIZED_TOGETHER})
+        return f"{model.name} has maps of {odd[0]} inputs, not a multiple of {QUANTIZED_TOGETHER}" if odd else ""
+
     def apply(self, backbone: PreTrainedModel) -> Any:
-        import peft  # only here: the planner reads this module and must start without torch
+        return _adapted(backbone, self.rank, self.alpha)
 
-        from sweeps.models import from_config
 
-        spec = from_config(backbone.config.to_dict(), "backbone")
-        targets = [linear.name for linear in spec.linears]
-        config = peft.LoraConfig(r=self.rank, lora_alpha=self.alpha, use_rslora=True, target_modules=targets)
-        return peft.get_peft_model(backbone, config)
+QUANTIZED_TOGETHER = 64  # weights that share a scale in bitsandbytes' nf4
+
+
+def _adapter_entries(model: ModelSpec, rank: int) -> int:
+    return model.layers * rank * sum(x.inputs + x.outputs for x in model.linears)
+
+
+def _adapted(backbone: PreTrainedModel, rank: int, alpha: float) -> Any:
+    """The backbone, frozen, with peft's adapters on every linear map of every block."""
+    import peft  # only here: the planner reads this module and must start without torch
+
+    from sweeps.models import from_config
+
+    spec = from_config(backbone.config.to_dict(), "backbone")
+    targets = [linear.name for linear in spec.linears]
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=True, target_modules=targets)
+    return peft.get_peft_model(backbone, config)
 
 
 @dataclass(frozen=True)
@@ -203,7 +270,13 @@ class BiasOnly(Method):
         return backbone
 
 
-METHODS: dict[str, type[Method]] = {"full": Full, "lora": LoRA, "freeze": FreezeBlocks, "bias": BiasOnly}
+METHODS: dict[str, type[Method]] = {
+    "full": Full,
+    "lora": LoRA,
+    "qlora": QLoRA,
+    "freeze": FreezeBlocks,
+    "bias": BiasOnly,
+}
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:

@@ -18,7 +18,7 @@ from sweeps.estimate import made_here, speed
 from sweeps.grid import Data, Sweep, trial_flops
 from sweeps.launchers import Workers, available_cores
 from sweeps.reuse import Library
-from sweeps.search import Outlook, outlook
+from sweeps.search import Outlook, outlook, sharing
 from sweeps.store import Store
 from sweeps.trial import Observation, Trial
 
@@ -106,7 +106,8 @@ class Conductor:
         while self._reuse():
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
-            self.store.add(sorted(self.ahead.now, key=self._weight, reverse=True))
+            self.store.share(sharing(self.ahead))
+            self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
             self._export()
 
@@ -139,8 +140,15 @@ class Conductor:
         self._take([seen for seen, _ in found])
         return bool(found)
 
+    def _ordered(self) -> list[Trial]:
+        """Trials to run now: long chains first, and of one trunk those with few steps, which the others start from."""
+        chains: dict[str, float] = {}
+        for trial in self.ahead.now:
+            chains[trial.run] = max(chains.get(trial.run, 0.0), self._weight(trial))
+        return sorted(self.ahead.now, key=lambda trial: (-chains[trial.run], trial.run, trial.steps))
+
     def _weight(self, trial: Trial) -> float:
-        """FLOPs of a trial and of the dearest one that waits for its outcome: long chains start first."""
+        """FLOPs of a trial and of the dearest one that waits for its outcome."""
         waiting = [
             trial_flops(cell.trial(1.0), self.sweep, self.data)
             for cell in self.ahead.later
@@ -152,7 +160,9 @@ class Conductor:
         return outlook(self.sweep, self.data, self.known.values())
 
     def _export(self) -> None:
-        gathered = {seen.key: seen for seen in self.store.exported()} | self.known
+        now = {trial.key for trial in self.ahead.now}
+        before = [seen for seen in self.store.exported() if not (seen.status == "failed" and seen.key in now)]
+        gathered = {seen.key: seen for seen in before} | self.known
         self.store.export(gathered.values(), replace(self.sweep.training, data_hash=self.data.data_hash))
         self.store.export_rates(self.ahead.searches)
         self._exported_at = time.monotonic()

@@ -32,6 +32,12 @@ class Search:
         """Every rate was tried and none gave a loss."""
         return not self.open and self.chosen is None
 
+    @property
+    def possible(self) -> tuple[float, ...]:
+        """Rates that may yet be chosen: those still open, and of those tried the best."""
+        losses = _losses(self.tried)
+        return (*self.open, *([min(losses, key=lambda rate: losses[rate])] if losses else []))
+
     def to_json(self) -> dict[str, Any]:
         tried = [
             {"lr": lr, "status": seen.status, "loss": seen.loss, "key": seen.key} for lr, seen in self.tried.items()
@@ -90,12 +96,23 @@ def outlook(sweep: Sweep, data: Data, observations: Iterable[Observation]) -> Ou
     )
 
 
+def sharing(ahead: Outlook) -> list[Trial]:
+    """Trials to come, with every rate that they may yet get: those that may start from another one's trunk."""
+    possible = {_place(found.cell): found.possible for found in ahead.searches}
+    later = [cell.trial(rate) for cell in ahead.later for rate in possible[_place(cell)]]
+    return [*ahead.now, *later]
+
+
 def _groups(possible: Iterable[Cell]) -> list[list[Cell]]:
     """Cells by model and method."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in possible:
-        groups.setdefault((cell.model.name, cell.entry.method.label), []).append(cell)
+        groups.setdefault(_place(cell), []).append(cell)
     return list(groups.values())
+
+
+def _place(cell: Cell) -> tuple[str, str]:
+    return cell.model.name, cell.entry.method.label
 
 
 def search(cell: Cell, known: Mapping[str, Observation]) -> Search:
@@ -111,11 +128,11 @@ def search(cell: Cell, known: Mapping[str, Observation]) -> Search:
         to_try = tuple(rate for rate in rates if rate not in tried)
         if to_try:
             return Search(cell, tried, open=to_try)
-        losses = {rate: seen.loss for rate, seen in tried.items() if _usable(seen)}
+        losses = _losses(tried)
         if not losses:
             reasons = dict.fromkeys(f"{seen.status}: {seen.reason}" for seen in tried.values())
             return Search(cell, tried, note=f"no learning rate gave a loss ({'; '.join(reasons)})")
-        best = min(losses, key=lambda rate: losses[rate] or 0.0)
+        best = min(losses, key=lambda rate: losses[rate])
         further, extended = _beyond(rates, best), len(rates) - len(cell.entry.search)
         if further is None:
             note = f"extended by {extended} beyond the rates listed" if extended else "inside the rates listed"
@@ -125,8 +142,10 @@ def search(cell: Cell, known: Mapping[str, Observation]) -> Search:
         rates = sorted([*rates, further])
 
 
-def _usable(seen: Observation) -> bool:
-    return seen.status == "done" and seen.loss is not None and math.isfinite(seen.loss)
+def _losses(tried: Mapping[float, Observation]) -> dict[float, float]:
+    """By rate, of those that gave one."""
+    done = {rate: seen.loss for rate, seen in tried.items() if seen.status == "done"}
+    return {rate: loss for rate, loss in done.items() if loss is not None and math.isfinite(loss)}
 
 
 def _beyond(rates: list[float], best: float) -> float | None:

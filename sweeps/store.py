@@ -3,13 +3,18 @@
     sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
     queue.json          trials wanted, in the order to run   closed        present when no more will come
     trials/<key>/       trial.json, attempt-0001 (a claim), attempt-0001.end (how it ended), progress.json,
-                        checkpoint.safetensors, log.txt, result.json
+                        checkpoint.safetensors, log.txt, result.json, failed-0001.json (a result tried again)
+    trunks/<trunk>/     <step>.safetensors: what trials that share a trunk left where their cooldown began
+    trunks/wanted.json  the branch steps of the trials that may yet use such a state
     observations.jsonl  gathered export, rebuilt from trials/ rates.json    the learning-rate searches
     logs/               sweep.log and one log a worker
 
 Any number of processes on any number of machines may use one folder on a shared file system. A trial is claimed by
 creating its next attempt file; that number is the fencing token and the file's age the lease. The first result stays.
 A trial may run twice when a machine is cut off, but it never has two results.
+
+A trial waits while another of its trunk is on the way to a state for it: going there beside it would be no faster and
+cost the way twice. It waits for a living one only, so that nothing is waited for in vain.
 """
 
 from __future__ import annotations
@@ -33,12 +38,16 @@ from sweeps.search import Search
 from sweeps.trial import Observation, Training, Trial, failure
 
 PROGRESS = "progress.json"
+CHECKPOINT = "checkpoint.safetensors"
+WANTED = "wanted.json"
 LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
 DEATHS = 2  # attempts that may die from the same state before a trial is given up
 STOPPED = "stopped"  # an end that is not the trial's fault
 OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
 _KEY = re.compile(r"[0-9a-f]{16}")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
+_FAILED = re.compile(r"failed-(\d{4,})\.json")
+_STATE = re.compile(r"(\d+)\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,47 @@ class Attempt:
         return self.here and not _alive(self.pid)
 
 
+@dataclass(frozen=True)
+class Trunk:
+    """Where trials that differ only in their steps leave their state for one another. branch: of one of them."""
+
+    folder: Path
+    branch: int
+
+    def state(self, step: int) -> Path:
+        return self.folder / f"{step}.safetensors"
+
+    @property
+    def own(self) -> Path:
+        """The state that this trial leaves."""
+        return self.state(self.branch)
+
+    def newest(self) -> Path | None:
+        """The furthest state on this trial's own way; None when there is none."""
+        steps = [step for step in self.steps() if step <= self.branch]
+        return self.state(max(steps)) if steps else None
+
+    def steps(self) -> list[int]:
+        """Steps at which there is a state."""
+        try:
+            matches = [_STATE.fullmatch(name) for name in os.listdir(self.folder)]
+        except FileNotFoundError:
+            return []
+        return sorted(int(match[1]) for match in matches if match)
+
+    def wanted(self) -> bool:
+        """Whether some other trial could go on from this trial's state."""
+        branches = _lenient(self.folder.parent / WANTED).get(self.folder.name, [])
+        return sum(branch >= self.branch for branch in branches) > 1  # this trial is one of them
+
+
+def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
+    """The trunk of a trial that runs in `folder`; None where its sweep has no other trial to share it with."""
+    trunks = folder.parent.parent / "trunks"
+    shared = bool(trial.trunk) and trial.trunk in _lenient(trunks / WANTED)
+    return Trunk(trunks / trial.trunk, trial.branch) if shared else None
+
+
 class Store:
     """The folder of a sweep. `lease`: seconds after which an attempt without a sign of life counts as dead.
 
@@ -85,10 +135,15 @@ class Store:
         self.directory = directory
         self.lease = lease
         self._finished: set[str] = set()  # saves asking again: a result stays
+        self._shared: dict[str, Trunk | None] = {}  # by key, likewise: a trial never changes
 
     @cached_property
     def trials(self) -> Path:
         return self.directory / "trials"
+
+    @cached_property
+    def trunks(self) -> Path:
+        return self.directory / "trunks"
 
     def folder(self, key: str) -> Path:
         """Where a trial keeps all it has. Raises ValueError on anything but a key: names never become paths."""
@@ -165,10 +220,18 @@ class Store:
     # -- who runs what
 
     def claim(self) -> Claim | None:
-        """The first wanted trial that nobody runs, now ours; None when there is none."""
+        """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none."""
+        under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
         for key in self.queue():
-            if not self.finished(key) and (claim := self._claim(key)):
+            if self.finished(key):
+                continue
+            trunk = self._trunk(key)
+            if trunk and trunk.folder in under_way and not (self.folder(key) / CHECKPOINT).exists():
+                continue
+            if claim := self._claim(key):
                 return claim
+            if trunk and not self.finished(key) and not trunk.own.exists():
+                under_way.add(trunk.folder)
         return None
 
     def _claim(self, key: str) -> Claim | None:
@@ -180,8 +243,11 @@ class Store:
             self.end(key, attempts[-1].number, cause)
             attempts = self.attempts(key)
         trial = self.read_trial(key)
-        state = _changed(folder / "checkpoint.safetensors")
-        deaths = [seen.ended for seen in attempts if seen.state == state and seen.ended != STOPPED]
+        state = _changed(folder / CHECKPOINT)
+        again = self._numbers(key, _FAILED)[-1:] or [0]  # deaths that were already answered for do not count
+        deaths = [
+            seen.ended for seen in attempts if seen.number > again[0] and seen.state == state and seen.ended != STOPPED
+        ]
         if len(deaths) >= DEATHS:
             self.finish(failure(trial, f"{deaths[-1]}; given up after {len(deaths)} attempts without progress"))
             return None
@@ -227,8 +293,8 @@ class Store:
             made.append(Attempt(number, **holder, ended=end.get("cause", "")))
         return made
 
-    def _numbers(self, key: str) -> list[int]:
-        matches = (_ATTEMPT.fullmatch(name) for name in os.listdir(self.folder(key)))
+    def _numbers(self, key: str, names: re.Pattern[str] = _ATTEMPT) -> list[int]:
+        matches = (names.fullmatch(name) for name in os.listdir(self.folder(key)))
         return sorted(int(match[1]) for match in matches if match)
 
     def renew(self, claim: Claim) -> bool:
@@ -263,6 +329,64 @@ class Store:
         for path in folder.glob("*checkpoint.safetensors*"):  # it was there to continue the trial
             path.unlink(missing_ok=True)
         return first
+
+    def retry_failed(self) -> list[Observation]:
+        """Let failed trials be tried again; what they left before stays beside as failed-<its last attempt>.json."""
+        failed = [seen for seen in self.results() if seen.status == "failed"]
+        for seen in failed:
+            last = max(self._numbers(seen.key), default=0)
+            if last:
+                self.end(seen.key, last, f"failed: {seen.reason}")
+            with suppress(FileNotFoundError):  # somebody else was faster
+                (self.folder(seen.key) / "result.json").rename(self.folder(seen.key) / f"failed-{last:04d}.json")
+            self._finished.discard(seen.key)
+            self.log_trial(seen.key, f"to be tried again after attempt {last}: {seen.reason}")
+        return failed
+
+    # -- what trials of one trunk share
+
+    def share(self, trials: Iterable[Trial]) -> None:
+        """Say which trials may yet start from the state of another of their trunk, and delete what none will take."""
+        wanted: dict[str, list[int]] = {}
+        for trial in trials:
+            if trial.trunk:
+                wanted.setdefault(trial.trunk, []).append(trial.branch)
+        if wanted:
+            self.trunks.mkdir(parents=True, exist_ok=True)
+            _replace(self.trunks / WANTED, json.dumps(wanted))
+        else:
+            (self.trunks / WANTED).unlink(missing_ok=True)
+        for folder in self._trunk_folders():
+            kept = {Trunk(folder, branch).newest() for branch in wanted.get(folder.name, [])}
+            for state in folder.glob("*.safetensors"):
+                if state not in kept:
+                    state.unlink(missing_ok=True)
+        if not wanted and self.trunks.is_dir():
+            shutil.rmtree(self.trunks, ignore_errors=True)  # a worker cut off may still be writing there
+
+    def states(self) -> dict[str, list[int]]:
+        """Steps at which there is a state, by trunk."""
+        return {folder.name: Trunk(folder, 0).steps() for folder in self._trunk_folders()}
+
+    def state_bytes(self) -> int:
+        """What the states of trunks occupy."""
+        sizes = 0
+        for folder in self._trunk_folders():
+            for path in folder.iterdir():
+                with suppress(FileNotFoundError):
+                    sizes += path.stat().st_size
+        return sizes
+
+    def _trunk_folders(self) -> list[Path]:
+        if not self.trunks.is_dir():
+            return []
+        return [path for path in self.trunks.iterdir() if _KEY.fullmatch(path.name)]
+
+    def _trunk(self, key: str) -> Trunk | None:
+        if key not in self._shared:
+            trial = self.read_trial(key)
+            self._shared[key] = Trunk(self.trunks / trial.trunk, trial.branch) if trial.trunk else None
+        return self._shared[key]
 
     # -- what is known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from sweeps.tables import from_table
 
 POOLINGS = ("mean", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
+PRECISIONS = ("auto", "fp32", "bf16")
+# Settings that came after the first observations: left out of a hash at these values, so that older keys still hold.
+ADDED = {"warmup_steps": 0, "precision": "auto"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Training:
     batch_size: pairs in a step, hence in-batch negatives. temperature: divides the cosine. context: tokens at which a
     text is cut. warmup, cooldown: shares of the steps. hard_negatives: given negatives used per pair.
     pool_size, pools: held-out pairs in one pool, and how many pools, for the held-out loss.
+    warmup_steps: steps of the warm-up in place of a share; trials of schedule wsd that differ only in their steps then
+    do the same until the shortest cools down, and share that trunk. 0: the share `warmup` of each trial's own steps.
+    precision: of the products. auto: bf16 on a GPU, fp32 on a CPU.
     """
 
     data: str = "python-env"
@@ -40,6 +47,8 @@ class Training:
     clip: float = 1.0
     pool_size: int = 256
     pools: int = 2
+    warmup_steps: int = 0
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "context", "pool_size", "pools"):
@@ -49,9 +58,15 @@ class Training:
         for name in ("warmup", "cooldown"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2, to have a negative")
-        _check("hard_negatives", self.hard_negatives, self.hard_negatives >= 0, "0 or more")
-        _check("pooling", self.pooling, self.pooling in POOLINGS, f"one of {', '.join(POOLINGS)}")
-        _check("schedule", self.schedule, self.schedule in SCHEDULE_NAMES, f"one of {', '.join(SCHEDULE_NAMES)}")
+        for name in ("hard_negatives", "warmup_steps"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name, known in (("pooling", POOLINGS), ("schedule", SCHEDULE_NAMES), ("precision", PRECISIONS)):
+            _check(name, getattr(self, name), getattr(self, name) in known, f"one of {', '.join(known)}")
+        if self.warmup_steps and self.schedule != "wsd":
+            raise ValueError(
+                f"training.warmup_steps is {self.warmup_steps} with schedule {self.schedule!r}; it is for schedule "
+                "'wsd', whose trials can share a trunk: give warmup, a share of the steps"
+            )
 
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:
@@ -74,10 +89,32 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """Name of the trial: a hash of what it does. The budget is only why, and stays out."""
-        content = self.to_json()
-        del content["budget"]
+        return self._hash_without("budget")
+
+    @cached_property
+    def trunk(self) -> str:
+        """Name of what trials share that differ only in their steps: all up to the first cooldown. "" where nothing."""
+        return self._hash_without("budget", "steps") if self.training.warmup_steps else ""
+
+    @property
+    def run(self) -> str:
+        """Name of the run that the trial is part of: trials of one trunk have most of it in common."""
+        return self.trunk or self.key
+
+    def _hash_without(self, *names: str) -> str:
+        content = {name: value for name, value in self.to_json().items() if name not in names}
+        settings = content["training"].items()
+        content["training"] = {key: value for key, value in settings if key not in ADDED or value != ADDED[key]}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @cached_property
+    def branch(self) -> int:
+        """Steps done when the cooldown of schedule wsd begins: until then the rate does not depend on `steps`."""
+        rising = warmup_length(self.steps, self.training.warmup, self.training.warmup_steps)
+        annealed = range(rising, self.steps)
+        cooldown = 1 - self.training.cooldown
+        return rising + bisect_left(annealed, cooldown, key=lambda step: how_far(step, self.steps, rising))
 
     @property
     def pairs(self) -> int:
@@ -101,16 +138,27 @@ class Trial:
         return cls(**{**content, "method": made, "training": training})
 
 
+def warmup_length(steps: int, share: float, count: int = 0) -> int:
+    """Steps of the warm-up: `count`, or where it is 0 the `share` of `steps`, at least one."""
+    return count or max(1, round(share * steps))
+
+
+def how_far(step: int, steps: int, rising: int) -> float:
+    """How far a training is at `step` (from 0) between the end of its `rising` warm-up steps, 0, and its end, 1."""
+    return (step - rising) / max(1, steps - rising)
+
+
 @dataclass(frozen=True)
 class Observation:
     """What one trial left, whatever became of it.
 
     status: done, diverged or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE in
     fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
-    training. flops, paper_flops: spent, by the exact and by the paper's count. tokens: real ones, never padding.
+    training. flops, paper_flops: what the trial takes on its own, by the exact and by the paper's count.
+    reused_flops: the part of flops that another trial of its trunk had spent. tokens: real ones, never padding.
     squares: sum of squared text lengths, which attention costs. params, trainable: N and T. data_pairs: unique pairs
-    at hand. seconds: training alone; total_seconds: with loading and evaluation. peak_bytes: memory.
-    curve: [step, tokens, training loss]. environment: versions, device, threads.
+    at hand. seconds: training alone; total_seconds: with loading and evaluation; both count what was reused.
+    peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads.
     """
 
     trial: Trial
@@ -132,10 +180,16 @@ class Observation:
     peak_bytes: int = 0
     curve: tuple[tuple[int, int, float], ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    reused_flops: float = 0.0
 
     @property
     def key(self) -> str:
         return self.trial.key
+
+    @property
+    def spent_flops(self) -> float:
+        """What the trial added to the bill: flops less those reused."""
+        return self.flops - self.reused_flops
 
     @property
     def epochs(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, QLoRA
 from sweeps.models import SUITES, ModelSpec
 
 # At least one of each entry in METHODS, several settings where there are any.
@@ -15,6 +15,7 @@ METHOD_EXAMPLES = [
     Full(),
     LoRA(rank=4),
     LoRA(rank=512),
+    QLoRA(rank=4),
     FreezeBlocks(share=0.34),
     FreezeBlocks(share=0.67),
     BiasOnly(),

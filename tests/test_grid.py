@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,11 @@ from sweeps.flops import FLOPS
 from sweeps.grid import Data, cells, read_sweep, trial_flops
 from sweeps.methods import METHODS
 from sweeps.models import SUITES
+from sweeps.store import read_observations
+from sweeps.trial import Training
 from toy_sweeps import DATA, SWEEP
+
+REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "observations.jsonl"
 
 
 @pytest.fixture
@@ -52,6 +57,46 @@ def test_whole_and_broken_spellings_of_a_number_are_one_trial(write):
 
     assert key("clip = 1", "alpha = 8", "1") == key("clip = 1.0", "alpha = 8.0", "1.0") == key("", "", "1e0")
     assert key("clip = 2", "", "1") != key("", "", "1")
+
+
+def test_keys_of_old_records_hold_and_settings_that_came_later_are_in_new_keys():
+    seen = list(read_observations(REFERENCE))  # checks every key against its trial
+    assert len(seen) > 100 and not any("warmup_steps" in line for line in REFERENCE.read_text().splitlines())
+    old = seen[0].trial
+    changes = [{"warmup_steps": 20}, {"precision": "fp32"}, {"precision": "bf16"}]
+    keys = {replace(old, training=replace(old.training, **change)).key for change in changes}
+    assert len(keys | {old.key}) == 4
+
+
+def test_trials_share_a_trunk_when_they_differ_in_nothing_but_their_steps(write):
+    text = 'models = ["nano-25k", "nano-100k"]\nbudgets = [1e11, 2e11]\nseeds = [0, 1]\n'
+    text += FULL + '[[methods]]\nname = "lora"\nlr = 1e-3\n'
+    trials = [
+        cell.trial(lr)
+        for cell in cells(read_sweep(write(text + "[training]\nwarmup_steps = 20\n")), DATA)
+        for lr in (1e-3, 2e-3)
+    ]
+    for one in trials:
+        for other in trials:
+            same = replace(one, steps=1, budget=0) == replace(other, steps=1, budget=0)
+            assert (one.trunk == other.trunk) == (one.run == other.run) == same
+    assert not {trial.trunk for trial in trials} & {trial.key for trial in trials}
+    alone = [cell.trial(1e-3) for cell in cells(read_sweep(write(text)), DATA)]
+    assert {trial.trunk for trial in alone} == {""} and len({trial.run for trial in alone}) == len(alone)
+
+
+def test_a_warm_up_longer_than_the_smallest_trial_is_refused(write):
+    text = 'models = ["nano-25k"]\nbudgets = [5e10, 1e11]\nmin_steps = 1\n' + FULL + "[training]\nwarmup_steps = {}\n"
+    smallest = cells(read_sweep(write(text.format(0))), DATA)[0]
+    with pytest.raises(ValueError, match=rf"^training.warmup_steps is {smallest.steps}; .* at 5e\+10 FLOPs\) has"):
+        cells(read_sweep(write(text.format(smallest.steps))), DATA)
+    assert cells(read_sweep(write(text.format(smallest.steps - 1))), DATA)
+
+
+def test_every_training_setting_can_stand_in_a_sweep_file(write):
+    given = {item.name: getattr(Training(), item.name) for item in fields(Training) if item.name != "data_hash"}
+    lines = [f"{name} = {value!r}" for name, value in given.items()]
+    assert read_sweep(write(HEAD + FULL + "\n".join(["[training]", *lines]))).training == Training()
 
 
 def test_rates_may_differ_by_model(write):
@@ -151,6 +196,16 @@ def test_trials_know_their_data_and_their_cost(write):
         (HEAD + FULL + "[training]\nbatchsize = 3\n", "training has no key 'batchsize' (meant 'batch_size'?)"),
         (HEAD + FULL + '[training]\nbatch_size = "64"\n', "training.batch_size is '64'; it must be of type int"),
         (HEAD + FULL + "[training]\nbatch_size = 1\n", "training.batch_size is 1"),
+        (HEAD + FULL + "[training]\nwarmup_steps = -1\n", "training.warmup_steps is -1; it must be 0 or more"),
+        (HEAD + FULL + "[training]\nwarmup_steps = 9.5\n", "training.warmup_steps is 9.5; it must be of type int"),
+        (
+            HEAD + FULL + '[training]\nschedule = "cosine"\nwarmup_steps = 9\n',
+            "training.warmup_steps is 9 with schedule 'cosine'; it is for schedule 'wsd'",
+        ),
+        (
+            HEAD + FULL + '[training]\nprecision = "fp16"\n',
+            "training.precision is 'fp16'; it must be one of auto, fp32",
+        ),
         (HEAD + FULL + "[training]\ntemperature = nan\n", "training.temperature is nan"),
         (HEAD + FULL + '[training]\ndata_hash = "x"\n', "training.data_hash is filled in"),
         (HEAD, "has no [[methods]]"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.grid import cells, read_sweep
-from sweeps.search import EXTENSIONS, next_trials, outlook
+from sweeps.search import EXTENSIONS, next_trials, outlook, sharing
 from sweeps.trial import Observation, failure
 from toy_sweeps import DATA
 
@@ -139,3 +139,24 @@ def test_when_every_rate_fails_the_method_is_left_out_with_the_reason(sweep):
     reasons = {cell.reason for cell in end.left_out if cell.entry.method.name == "lora" and cell.steps >= 50}
     assert reasons == {"no learning rate gave a loss (failed: no memory)"}
     assert rates(known, "lora rank 8 alpha 8") == [1e-3, 4e-3, 16e-3]
+
+
+def test_a_search_trial_is_the_first_stretch_of_the_trials_at_its_rate(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(TEXT.replace('"nano-25k", "nano-100k"', '"nano-25k"') + "[training]\nwarmup_steps = 10\n")
+    sweep, known = read_sweep(path), {}
+    while proposed := next_trials(sweep, DATA, known.values()):
+        ahead = outlook(sweep, DATA, known.values())
+        of_use = {trial.trunk for trial in sharing(ahead)}
+        for found in ahead.searches:  # a rate's trunk is of use while it may be chosen, or its trials are to come
+            best = min((seen.loss for seen in found.tried.values()), default=None)
+            for seen in found.tried.values():
+                coming = any(trial.trunk == seen.trial.trunk for trial in ahead.now)
+                assert (seen.trial.trunk in of_use) == (coming or bool(found.open and seen.loss == best))
+        known |= {trial.key: bowl(4e-3)(trial) for trial in proposed[:2]}
+    end = outlook(sweep, DATA, known.values())
+    assert len(end.searches) == 2 and not sharing(end)
+    for found in end.searches:
+        first = found.cell.trial(found.chosen)
+        ladder = [seen.trial for seen in end.finished if seen.trial.trunk == first.trunk]
+        assert {trial.budget for trial in ladder} == {1e11, 3e11} and first in ladder

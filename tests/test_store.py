@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,33 +20,44 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sweeps.grid import cells, read_sweep
 from sweeps.launchers import LocalWorkers, available_cores, gpus
-from sweeps.store import DEATHS, STOPPED, Store, read_observations
+from sweeps.store import CHECKPOINT, DEATHS, STOPPED, Store, read_observations, trunk_of
 from sweeps.trial import Training, Trial, failure
 from sweeps.worker import LOST_CLAIM, TERMINATED, work
-from toy_sweeps import COMMAND, DATA, SWEEP, observe, toy_train
+from toy_sweeps import COMMAND, DATA, observe, toy_train
 
 FULL = (
     'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {seeds}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
 )
+LADDER = FULL.replace("[1e12]", "[1e11, 2e11, 4e11]") + "[training]\nwarmup_steps = 20\n"  # a trunk for every seed
 
 
 @pytest.fixture
 def new_store(tmp_path):
-    """Makes the store of a sweep of so many trials, all of them wanted."""
+    """Makes the store of a sweep of so many seeds, all its trials wanted, those of a trunk in order of their steps."""
 
-    def make(trials: int, closed: bool = True, **toy) -> tuple[Store, list[Trial]]:
+    def make(seeds: int, closed: bool = True, text: str = FULL, **toy) -> tuple[Store, list[Trial]]:
         path = tmp_path / "sweep-file.toml"
-        path.write_text(FULL.format(seeds=list(range(trials))))
+        path.write_text(text.format(seeds=list(range(seeds))))
         store = Store(tmp_path / "sweep")
         store.begin(path, DATA)
         (store.directory / "toy.json").write_text(json.dumps(toy))
         wanted = [cell.trial(2e-3) for cell in cells(read_sweep(path), DATA)]
+        wanted.sort(key=lambda trial: trial.seed)  # stable: budgets ascend within a seed
+        store.share(wanted)
         store.add(wanted)
         if closed:
             store.close()
         return store, wanted
 
     return make
+
+
+def leave_state(store: Store, trial: Trial) -> Path:
+    """What the trainer does where a trial's cooldown begins."""
+    state = trunk_of(store.folder(trial.key), trial).own
+    state.parent.mkdir(exist_ok=True)
+    state.write_text("a state")
+    return state
 
 
 def start(store: Store) -> subprocess.Popen:
@@ -275,21 +287,135 @@ def test_exports_hold_everything_and_keep_other_conditions_apart(new_store):
         list(read_observations(path))
 
 
+def test_a_trial_waits_while_another_is_on_the_way_to_a_state_for_it(new_store):
+    store, (small, middle, large) = new_store(1, text=LADDER)
+    assert (small.branch, small.trunk) < (middle.branch, middle.trunk) < (large.branch, large.trunk)
+    assert store.claim().trial == small
+    assert store.claim() is None
+    leave_state(store, small)  # it cools down now
+    assert store.claim().trial == middle
+    assert store.claim() is None
+    store.finish(observe(small))
+    assert store.claim() is None
+    store.finish(failure(middle, "training loss is nan", "diverged"))  # and left nothing
+    assert store.claim().trial == large
+
+
+def test_other_trunks_are_gone_before_a_trial_waits(new_store):
+    store, wanted = new_store(2, text=LADDER)
+    assert [store.claim().trial for _ in range(2)] == [wanted[0], wanted[3]]
+    assert store.claim() is None
+
+
+def test_nothing_waits_for_a_dead_trial_nor_to_go_on_from_its_own_checkpoint(new_store):
+    store, (small, middle, _) = new_store(1, text=LADDER)
+    claim = store.claim()
+    store.end(small.key, claim.attempt, "killed")
+    assert store.claim().trial == small
+    assert store.claim() is None
+    (store.folder(middle.key) / CHECKPOINT).write_text("further than the branch of the small one")
+    assert store.claim().trial == middle
+
+
+def test_states_are_kept_for_those_who_can_start_from_them_and_no_longer(new_store):
+    store, (small, middle, large) = new_store(1, text=LADDER)
+    trunk = trunk_of(store.folder(large.key), large)
+    assert trunk.newest() is None and not trunk.wanted()
+    assert all(trunk_of(store.folder(trial.key), trial).wanted() for trial in (small, middle))
+    first, second = leave_state(store, small), leave_state(store, middle)
+    assert trunk.newest() == second and trunk_of(store.folder(small.key), small).newest() == first
+    assert store.states() == {large.trunk: [small.branch, middle.branch]}
+    assert store.state_bytes() == 2 * len("a state")
+    store.share([middle, large])
+    assert not first.exists() and second.exists()
+    stranger = store.trunks / "0123456789abcdef" / "7.safetensors"
+    stranger.parent.mkdir()
+    stranger.write_text("of trials that the sweep file no longer names")
+    store.share([large])
+    assert not stranger.exists() and second.exists()
+    store.share([])
+    assert not store.trunks.exists() and store.states() == {} and store.state_bytes() == 0
+    assert trunk_of(store.folder(large.key), large) is None
+
+
+def test_a_training_outside_a_sweep_has_no_trunk(new_store, tmp_path):
+    store, (trial, *_) = new_store(1, text=LADDER)
+    (tmp_path / "sweep" / "models").mkdir()
+    assert trunk_of(tmp_path / "model", trial) is None
+    unshared = replace(trial, training=replace(trial.training, warmup_steps=0))
+    assert trunk_of(store.folder(trial.key), unshared) is None
+    assert trunk_of(store.folder(trial.key), trial)
+
+
+def test_killed_workers_on_shared_trunks_leave_every_result(new_store):
+    store, wanted = new_store(3, text=LADDER, seconds=0.5, checkpoints=True)
+    workers = LocalWorkers(store, 2, COMMAND)
+    try:
+        for count in (3, 6):
+            wait_for(lambda count=count: len(started(store)) >= count)
+            workers.processes[count % 2].kill()
+            wait_for(workers.tend)
+        wait_for(lambda: workers.tend() or all(store.finished(trial.key) for trial in wanted))
+    finally:
+        workers.stop()
+    seen = {result.key: result for result in store.results()}
+    assert {key: replace(one, reused_flops=0.0) for key, one in seen.items()} == {t.key: observe(t) for t in wanted}
+    ladders = [[seen[trial.key].reused_flops for trial in wanted if trial.seed == seed] for seed in range(3)]
+    assert all(small == 0 for small, _, _ in ladders)
+    assert sum(reused > 0 for _, *others in ladders for reused in others) >= 4  # all but those killed on their way
+
+
+def test_a_failed_trial_is_tried_again_when_asked_and_what_it_left_is_kept(new_store):
+    store, (trial,) = new_store(1, kills="nano-25k")
+    workers = LocalWorkers(store, 1, COMMAND)
+    try:
+        wait_for(lambda: (workers.tend() and False) or store.finished(trial.key))
+    finally:
+        workers.stop()
+    failed = store.result(trial.key)
+    assert failed.status == "failed"
+    (store.directory / "toy.json").unlink()
+    assert start(store).wait(30) == 0
+    assert store.result(trial.key) == failed  # not by itself
+    assert store.retry_failed() == [failed]
+    folder = store.folder(trial.key)
+    assert list(read_observations(folder / f"failed-{DEATHS:04d}.json")) == [failed]
+    assert failed.reason in (folder / "log.txt").read_text()
+    assert not store.finished(trial.key)
+    assert start(store).wait(30) == 0
+    assert store.result(trial.key) == observe(trial)
+    assert [attempt.number for attempt in store.attempts(trial.key)] == list(range(1, DEATHS + 2))
+    assert store.retry_failed() == []
+
+
+def test_a_trial_tried_again_may_die_as_often_as_before(new_store):
+    store, (trial,) = new_store(1)
+    for _ in range(2):
+        for _ in range(DEATHS):
+            claim = store.claim()
+            store.end(trial.key, claim.attempt, "killed")
+        assert store.claim() is None
+        assert store.result(trial.key).reason == f"killed; given up after {DEATHS} attempts without progress"
+        store.retry_failed()
+    assert store.claim().attempt == 2 * DEATHS + 1
+    assert len(list(store.folder(trial.key).glob("failed-*.json"))) == 2
+
+
 class Interleavings(RuleBasedStateMachine):
     """Three workers, in any order of calls and deaths, over three trials of one store."""
+
+    text = FULL.format(seeds="[0, 1, 2]")
 
     @initialize()
     def begin(self):
         import tempfile
-        from pathlib import Path
 
         self.directory = Path(tempfile.mkdtemp(prefix="store-"))
-        (self.directory / "file.toml").write_text(SWEEP)
+        (self.directory / "file.toml").write_text(self.text)
         self.store = Store(self.directory / "sweep")
         self.store.begin(self.directory / "file.toml", DATA)
-        full = FULL.format(seeds="[0, 1, 2]")
-        (self.directory / "full.toml").write_text(full)
-        self.wanted = [cell.trial(2e-3) for cell in cells(read_sweep(self.directory / "full.toml"), DATA)]
+        self.wanted = [cell.trial(2e-3) for cell in cells(read_sweep(self.directory / "file.toml"), DATA)]
+        self.store.share(self.wanted)
         self.store.add(self.wanted)
         self.claims = dict.fromkeys(range(3))
         self.results = {}
@@ -321,9 +447,24 @@ class Interleavings(RuleBasedStateMachine):
             assert self.store.finish(seen) == (had is None or had == seen)
             self.claims[worker] = None
 
+    @rule(worker=st.integers(0, 2))
+    def leave(self, worker):
+        if (claim := self.claims[worker]) and trunk_of(self.store.folder(claim.trial.key), claim.trial):
+            leave_state(self.store, claim.trial)
+
     @rule()
     def add(self):
+        self.store.share(trial for trial in self.wanted if not self.store.finished(trial.key))
         self.store.add(self.wanted)
+
+    @invariant()
+    def of_one_trunk_one_trial_is_on_its_way(self):
+        under_way = [
+            trial
+            for trial, _, _ in self.store.running()
+            if trial.trunk and not (self.store.trunks / trial.trunk / f"{trial.branch}.safetensors").exists()
+        ]
+        assert len(under_way) <= 1
 
     @invariant()
     def results_never_change_and_attempts_count_up(self):
@@ -339,8 +480,23 @@ class Interleavings(RuleBasedStateMachine):
             assert all(before for before, _ in pairwise(ended))  # one attempt at a time
 
     def teardown(self):
+        for trial, attempt, _ in list(self.store.running()):
+            self.store.end(trial.key, attempt.number, STOPPED)
+        while left := [trial for trial in self.wanted if not self.store.finished(trial.key)]:
+            claim = self.store.claim()  # whatever happened, somebody can go on
+            assert claim or len(left) > sum(not self.store.finished(trial.key) for trial in left)
+            if claim:
+                self.store.finish(observe(claim.trial))
         shutil.rmtree(self.directory)
+
+
+class TrunkInterleavings(Interleavings):
+    """The same over three trials of one trunk."""
+
+    text = LADDER.format(seeds="[0]")
 
 
 Interleavings.TestCase.settings = settings(deadline=None, max_examples=25, stateful_step_count=25)
 TestInterleavings = Interleavings.TestCase
+TrunkInterleavings.TestCase.settings = Interleavings.TestCase.settings
+TestTrunkInterleavings = TrunkInterleavings.TestCase

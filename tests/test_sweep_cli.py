@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -14,9 +15,13 @@ from pathlib import Path
 import pytest
 
 from sweeps import cli, estimate, launchers
+from sweeps.grid import cells, read_sweep, trial_flops
 from sweeps.run import prepare
 from sweeps.store import Store, read_observations
 from toy_sweeps import COMMAND, DATA, SWEEP, toy_main
+
+# Two ladders of three budgets, and two where the rate is searched at the smallest.
+TRUNKS = SWEEP.replace("[1e11, 3e11]", "[2e11, 3e11, 5e11]") + "[training]\nwarmup_steps = 20\n"
 
 
 @pytest.fixture
@@ -100,6 +105,71 @@ def test_a_sweep_runs_once_and_its_trials_are_never_run_again(file, capsys):
 
     assert toy_main(["run", "toy.toml", "--out", "results/again", "--fresh"]) == 0
     assert len(started(Path("results/again"))) == 13
+
+
+def test_what_trials_share_is_trained_once_and_both_totals_are_told(file, capsys):
+    file.write_text(TRUNKS)
+    assert toy_main(["run", "toy.toml", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    sweep = read_sweep(file)
+    spent = 0.0
+    for ladder in zip(*[iter(cells(sweep, DATA))] * 3, strict=True):  # of one model and method
+        trials = [cell.trial(1.0) for cell in ladder if not cell.reason]
+        branches = [trial.branch for trial in trials]
+        flops = [trial_flops(trial, sweep, DATA) for trial in trials]
+        way = [flop * branch / trial.steps for flop, branch, trial in zip(flops, branches, trials, strict=True)]
+        spent += way[-1] + sum(flop - there for flop, there in zip(flops, way, strict=True))  # longest trunk, cooldowns
+        spent += flops[0] if ladder[0].entry.search else 0.0  # the rate that is not chosen
+    assert plan["flops"] == pytest.approx(spent, rel=1e-3)  # a trunk ends at a whole step
+    assert plan["flops_alone"] == pytest.approx(sum(row["flops"] for row in plan["trials"]))
+    assert plan["flops_alone"] > 1.2 * spent
+    assert toy_main(["run", "toy.toml", "--dry-run"]) == 0
+    assert (
+        f"{plan['flops']:.3g} FLOPs ({plan['flops_alone']:.3g} were each trained alone); 0 known"
+        in capsys.readouterr().out
+    )
+
+    assert toy_main(["run", "toy.toml", "--workers", "2", "--json"]) == 0
+    end = json.loads(capsys.readouterr().out)
+    seen = list(read_observations(Path("results/toy/observations.jsonl")))
+    assert end["done"] == len(seen) == len(started(Path("results/toy"))) == 4 * 3 + 2 * 3  # each search extends by two
+    trunks = {row.trial.trunk: [] for row in seen}
+    for row in sorted(seen, key=lambda row: row.trial.steps):
+        before = trunks[row.trial.trunk]
+        share = before[-1].trial.branch / row.trial.steps if before else 0.0
+        assert row.reused_flops == pytest.approx(row.flops * share)
+        before.append(row)
+    assert sorted(map(len, trunks.values())) == [1] * 6 + [3] * 4
+    assert end["flops_alone"] == pytest.approx(sum(row.flops for row in seen))
+    assert end["flops_spent"] == pytest.approx(sum(row.flops - row.reused_flops for row in seen))
+    assert not Path("results/toy/trunks").exists() and end["trunk_state_bytes"] == 0
+    assert cli.main(["status", "results/toy"]) == 0
+    told = capsys.readouterr().out
+    assert f"{end['flops_spent']:.3g} FLOPs spent; {end['flops_alone']:.3g} had each trial been trained alone" in told
+
+
+def test_states_of_trunks_outlive_an_interruption_and_are_told(file, capsys):
+    file.write_text(TRUNKS)
+    folder = begin("results/toy", seconds=2.0)
+    process = spawn("run", "toy.toml", stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(folder.glob("trunks/*/*.safetensors")))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    occupied = sum(path.stat().st_size for path in folder.glob("trunks/*/*.safetensors"))
+    assert cli.main(["status", "results/toy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trunk_state_bytes"] == occupied > 0
+    assert cli.main(["status", "results/toy"]) == 0
+    assert "trunk states occupy 0.0 MB until no trial can start from them" in capsys.readouterr().out
+    (folder / "toy.json").write_text("{}")
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert not (folder / "trunks").exists()
+
+
+def test_an_impossible_warm_up_is_said_before_anything_is_written(file, capsys):
+    file.write_text(TRUNKS.replace("= 20", "= 500"))
+    assert toy_main(["run", "toy.toml"]) == 2
+    assert "training.warmup_steps is 500; the smallest trial (nano-100k" in capsys.readouterr().err
+    assert not Path("results").exists()
 
 
 def test_a_committed_folder_is_continued_from_its_observations_alone(file):
@@ -189,6 +259,40 @@ def test_failures_are_told_with_their_reason_and_the_exit_code(file, capsys):
     assert status["failed"] == 3 and status["waiting"] == 0
     assert {row["model"] for row in status["best"]} == {"nano-25k"}
     assert folder.joinpath("observations.jsonl").read_text().count('"failed"') == 3
+
+    (folder / "toy.json").unlink()
+    assert toy_main(["run", "toy.toml", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"] == 10
+    assert toy_main(["run", "toy.toml", "--dry-run", "--retry-failed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"] == 7
+    assert toy_main(["run", "toy.toml"]) == 1  # not by itself
+    assert "the same command with --retry-failed" in capsys.readouterr().out
+    assert toy_main(["run", "toy.toml", "--retry-failed"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("to be tried again: nano-100k") == 3 and "13 trials: 13 done" in captured.out
+    assert '"failed"' not in folder.joinpath("observations.jsonl").read_text()
+    assert len(list(folder.glob("trials/*/failed-0001.json"))) == 3
+
+
+def test_an_export_is_a_table_of_every_observation(file, capsys):
+    begin("results/toy", raises="nano-100k")
+    toy_main(["run", "toy.toml"])
+    capsys.readouterr()
+    assert cli.main(["export", "results/toy", "--csv", "toy.csv", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    with open("toy.csv", newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    seen = {row.key: row for row in read_observations(Path("results/toy/observations.jsonl"))}
+    assert said["rows"] == len(rows) == len(seen) == 10 and said["columns"] == list(rows[0])
+    for row in rows:
+        one = seen[row["key"]]
+        assert (row["model"], row["method"], row["status"]) == (one.trial.model, one.trial.method.label, one.status)
+        assert float(row["lr"]) == one.trial.lr and int(row["training.batch_size"]) == one.trial.training.batch_size
+        assert float(row["loss"]) == one.loss if one.status == "done" else row["loss"] == ""
+        assert row["reason"] == one.reason and row["run"] == one.trial.run
+    assert cli.main(["export", "nowhere", "--csv", "toy.csv"]) == 2
+    assert cli.main(["export", "results/toy", "--csv", "no/such/folder.csv"]) == 2
+    assert capsys.readouterr().err.count("sweep: error: ") == 2
 
 
 def test_status_shows_what_runs_where_and_what_is_to_come(file, capsys):

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -23,7 +24,7 @@ from sweeps import cli, run, worker
 from sweeps.grid import Data
 from sweeps.launchers import LAUNCHERS, local
 from sweeps.models import find_model
-from sweeps.store import report
+from sweeps.store import Trunk, report, trunk_of
 from sweeps.trial import Observation, Trial, failure
 
 DATA = Data(data_hash="d0", train_pairs=200_000, held_out_pairs=1000, tokens=60.0, squares=2500.0)
@@ -58,7 +59,8 @@ def toy_train(trial: Trial, folder: Path) -> Observation:
         file.write(f"{trial.key} {os.getpid()}\n")
     if trial.model == plan.get("raises"):
         raise RuntimeError("the\nmodel is broken")
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint, trunk = folder / "checkpoint.safetensors", trunk_of(folder, trial)
+    reused = _trunk_steps(trunk) if trunk and not checkpoint.exists() else 0
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(first, 10):
         time.sleep(plan.get("seconds", 0.0) / 10)
@@ -67,8 +69,18 @@ def toy_train(trial: Trial, folder: Path) -> Observation:
         if plan.get("checkpoints"):
             (folder / ".new").write_text(str(step + 1))
             os.replace(folder / ".new", checkpoint)
+        if trunk and (step + 1) * trial.steps >= 10 * trunk.branch and trunk.wanted():
+            trunk.folder.mkdir(exist_ok=True)
+            trunk.own.write_text("a state")
         report(folder, step=(step + 1) * trial.steps // 10, loss=9.0 - step)
-    return observe(trial)
+    observation = observe(trial)
+    return replace(observation, reused_flops=observation.flops * reused / trial.steps)
+
+
+def _trunk_steps(trunk: Trunk) -> int:
+    """Steps that another trial of the trunk went already."""
+    state = trunk.newest()
+    return int(state.stem) if state else 0
 
 
 def observe(trial: Trial) -> Observation:

@@ -1,0 +1,98 @@
+"""Texts end to end in one row, so that not even attention computes padding: torch's variable-length attention (GPU)."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+NAME = "packed"
+LARGEST_HEAD = 256  # dimensions; what flash attention computes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of texts lie in one row. rows: [tokens], their places in the padded form; positions: [1,
+    tokens], of each in its own text; starts: [texts + 1]; longest: tokens of the longest text."""
+
+    rows: Tensor
+    positions: Tensor
+    starts: Tensor
+    longest: int
+
+    @property
+    def attention(self) -> dict[str, Any]:
+        """What a transformers model hands on to the attention function, under its own names."""
+        lengths = {"cu_seq_lens_q": self.starts, "cu_seq_lens_k": self.starts}
+        return {**lengths, "max_length_q": self.longest, "max_length_k": self.longest}
+
+
+def layout(lengths: Tensor, padded: int) -> Layout:
+    """lengths: [texts], on the CPU or not; padded: tokens of every text in the padded form."""
+    place = torch.arange(padded, device=lengths.device)
+    real = (place < lengths[:, None]).flatten()
+    rows = real.nonzero().squeeze(1)
+    starts = nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+    return Layout(rows, (rows % padded)[None], starts, padded)
+
+
+def pack(states: Tensor, where: Layout) -> Tensor:
+    """[texts, tokens, width] -> [1, real tokens, width]."""
+    return states.flatten(0, 1)[where.rows][None]
+
+
+def unpack(states: Tensor, where: Layout, shape: torch.Size) -> Tensor:
+    """[1, real tokens, width] -> [texts, tokens, width], zero where nothing is. shape: texts and tokens."""
+    padded = states.new_zeros(shape[0] * shape[1], states.shape[-1])
+    return padded.index_copy(0, where.rows, states[0]).view(*shape, -1)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _mask: None,
+    scaling: float | None = None,
+    **given: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention inside each text. query, key, value: [1, heads, tokens, dim] -> [1, tokens, heads, dim]."""
+    groups = query.shape[1] // key.shape[1]
+    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # [tokens, heads, dim]
+    if groups > 1:
+        rows[1:] = [tensor.repeat_interleave(groups, dim=1) for tensor in rows[1:]]
+    window = given.get("sliding_window")
+    starts, longest = given["cu_seq_lens_q"], given["max_length_q"]
+    return varlen(*rows, starts, longest, scaling, -1 if window is None else window - 1)[None], None
+
+
+def varlen(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: int, scale: float | None, back: int):
+    """torch's own kernel. query, key, value: [tokens, heads, dim]; back: tokens seen before each, -1 for all."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=(back, 0))
+
+
+def possible(backbone: nn.Module, device: torch.device, half: bool) -> bool:
+    """Whether this can run packed: needs a GPU, 16-bit products, and heads that flash attention takes."""
+    if device.type != "cuda" or not half or torch.cuda.get_device_capability(device)[0] < 8:
+        return False
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    if not {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters):
+        return False
+    config = backbone.config
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return head <= LARGEST_HEAD
+
+
+def use(backbone: nn.Module) -> None:
+    """Let the model attend packed. It makes no mask for an attention function that is not its own."""
+    AttentionInterface.register(NAME, attend)
+    backbone.set_attn_implementation(NAME)

@@ -1,0 +1,79 @@
+"""States after the frozen first blocks, computed once for all epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runner.contrastive import micro_batches
+from runner.encoder import Encoder
+from runner.pairs import Pairs
+from sweeps.progress import Progress
+from sweeps.trial import Trial
+
+STATE_BYTES = 4
+
+
+class Prefix:
+    """What the frozen blocks make of every training text: they give the same in each epoch.
+
+    All texts are embedded before the first step, in an order that depends on nothing else, so that a training that is
+    interrupted finds the same states to the last bit. tokens: how many went through the frozen blocks for it.
+    """
+
+    def __init__(self, encoder: Encoder, pairs: Pairs, hard_negatives: int, micro_tokens: int) -> None:
+        texts, hashes = _unlike(pairs, hard_negatives)
+        lengths = np.array([len(text) for text in texts])
+        ends = np.cumsum(lengths)
+        self.tokens = int(ends[-1])
+        self._hashes, self._starts = hashes, ends - lengths
+        self._states: Tensor | None = None
+        cuts = micro_batches(lengths, micro_tokens)
+        with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
+            for cut in cuts:
+                ids, sizes = encoder.pad([texts[i] for i in cut])
+                states = encoder.enter(ids, sizes)
+                if self._states is None:
+                    self._states = states.new_empty(self.tokens, states.shape[-1])
+                for row, place in enumerate(cut):
+                    self._states[self._starts[place] : ends[place]] = states[row, : lengths[place]]
+                progress.advance(int(lengths[cut].sum()))
+
+    def states(self, hashes: np.ndarray, lengths: np.ndarray) -> Tensor:
+        """hashes: of the texts [texts]; lengths: [texts] -> states [texts, tokens, width], anything beyond a length."""
+        starts = self._starts[np.searchsorted(self._hashes, hashes)]
+        rows = starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
+        return self._states[torch.from_numpy(rows).to(self._states.device)]
+
+
+_last: dict[tuple, Prefix] = {}
+
+
+def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int) -> Prefix:
+    """The states of this model, data and number of frozen blocks: a worker's trials share them one after another."""
+    training = trial.training
+    seen = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
+    name = (trial.model, encoder.frozen, encoder.autocast, encoder.device.type, micro_tokens, *seen)
+    if name not in _last:
+        _last.clear()  # room for one only
+        _last[name] = Prefix(encoder, pairs, training.hard_negatives, micro_tokens)
+    return _last[name]
+
+
+def worth(encoder: Encoder, pairs: Pairs, trial: Trial, width: int, room: float) -> bool:
+    """Whether texts come back (several epochs), blocks are frozen, and `room` bytes hold the states."""
+    if not encoder.frozen or trial.pairs <= len(pairs.train):
+        return False
+    tokens, _ = pairs.mean_pair(trial.training.hard_negatives)
+    return tokens * len(pairs.train) * width * STATE_BYTES <= room
+
+
+def _unlike(pairs: Pairs, hard_negatives: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Every text that training may draw, each once, and their hashes, ascending."""
+    chosen = [(pairs.query, pairs.train), (pairs.positive, pairs.train)]
+    if hard_negatives:
+        chosen.append((pairs.negative, pairs.negatives(pairs.train, hard_negatives)))
+    hashes, first = np.unique(np.concatenate([column.hashes[places] for column, places in chosen]), return_index=True)
+    located = [(column, int(place)) for column, places in chosen for place in places]
+    return [located[i][0][located[i][1]] for i in first], hashes
