@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from runner.encoder import PASS_TOKENS, Encoder
+from runner.encoder import Encoder
 from runner.pairs import Pairs
 
 
@@ -34,7 +34,7 @@ def info_nce(
     return (cross_entropy(logits, truth) + back) / 2
 
 
-def micro_batches(lengths: np.ndarray, tokens: int, padding: int = PASS_TOKENS) -> list[np.ndarray]:
+def micro_batches(lengths: np.ndarray, tokens: int, padding: int) -> list[np.ndarray]:
     """Cut texts into micro-batches of at most `tokens` padded tokens, `padding` of them empty, longest first.
 
     Sorted by length, and cut where padding on would cost more than another pass. Longest first, so that memory runs
@@ -225,7 +225,7 @@ class TableGradient:
 @torch.no_grad()
 def embed_all(encoder: Encoder, texts: Sequence[np.ndarray], tokens: int) -> Tensor:
     """Unit vectors [texts, dim] of any number of texts, embedded in order of length."""
-    cuts = micro_batches(np.array([len(text) for text in texts]), tokens)
+    cuts = micro_batches(np.array([len(text) for text in texts]), tokens, encoder.padding(tokens))
     parts = torch.cat([encoder.embed([texts[i] for i in cut]) for cut in cuts])
     return parts[torch.from_numpy(np.argsort(np.concatenate(cuts))).to(parts.device)]
 

@@ -31,7 +31,10 @@ def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
-PASS_TOKENS = 64  # what one pass through the backbone costs besides its tokens: about as much as so many of them
+# What a pass through a block costs besides its tokens is worth so many multiplications: measured on a CPU, widths 32
+# to 256. A smaller block gains more from fewer passes than it loses on padding.
+PASS_WORK = 10**7
+PASS_TOKENS = (32, 1024)  # least and most padding that is as dear as another pass
 
 POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_pool, "last": last_pool}
 
@@ -44,12 +47,15 @@ class Encoder(nn.Module):
     first that is trained.
     """
 
-    def __init__(self, backbone: nn.Module, pooling: str, autocast: bool, pack: bool = False) -> None:
+    def __init__(
+        self, backbone: nn.Module, pooling: str, autocast: bool, pack: bool = False, block_weights: int = PASS_WORK
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = POOLING[pooling]
         self.autocast = autocast
         self.recomputes = False
+        self.block_weights = block_weights
         self.packed = pack
         if pack:
             packed.use(decoder(backbone))
@@ -102,8 +108,11 @@ class Encoder(nn.Module):
             block.compile(dynamic=True)
 
     def padding(self, tokens: int) -> int:
-        """Padded tokens that a micro-batch of `tokens` may hold: packed, they are looked up but never computed."""
-        return tokens // 2 if self.packed else PASS_TOKENS
+        """Padding that a micro-batch of `tokens` may hold: packed, it is looked up but never computed."""
+        if self.packed:
+            return tokens // 2
+        least, most = PASS_TOKENS
+        return min(most, max(least, PASS_WORK // self.block_weights))
 
     @property
     def table(self) -> nn.Module:
@@ -190,7 +199,8 @@ def make_encoder(
     backbone = method.apply(load_backbone(model, method.bits, str(device))).to(device)
     fold(backbone)
     low = lowered(precision, device)
-    return Encoder(backbone, pooling, autocast=low, pack=packed.possible(decoder(backbone), device, low))
+    pack = packed.possible(decoder(backbone), device, low)
+    return Encoder(backbone, pooling, low, pack, model.block_weights)
 
 
 def count_trainable(encoder: Encoder) -> int:

@@ -29,7 +29,7 @@ class Prefix:
         self.tokens = int(ends[-1])
         self._hashes, self._starts = hashes, ends - lengths
         self._states: Tensor | None = None
-        cuts = micro_batches(lengths, micro_tokens)
+        cuts = micro_batches(lengths, micro_tokens, encoder.padding(micro_tokens))
         with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
             for cut in cuts:
                 ids, sizes = encoder.pad([texts[i] for i in cut])

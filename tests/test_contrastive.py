@@ -64,13 +64,14 @@ def test_very_similar_vectors_do_not_overflow():
     assert torch.isfinite(info_nce(query, query, 1e-6))
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 1000))
-def test_micro_batches_hold_each_text_once_and_respect_the_size(lengths, tokens):
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 1000), st.integers(0, 500))
+def test_micro_batches_hold_each_text_once_and_respect_the_size(lengths, tokens, padding):
     lengths = np.array(lengths)
-    cuts = micro_batches(lengths, tokens)
+    cuts = micro_batches(lengths, tokens, padding)
     assert sorted(np.concatenate(cuts)) == list(range(len(lengths)))
     for cut in cuts:
         assert len(cut) == 1 or len(cut) * lengths[cut].max() <= tokens
+        assert (lengths[cut].max() - lengths[cut]).sum() <= padding
 
 
 @pytest.mark.parametrize("pooling", POOLING)
