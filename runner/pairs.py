@@ -115,13 +115,14 @@ class Pairs:
 class Prepared:
     """Data made ready: its tokens, its hash, the bad records.
 
-    disk_bytes: of the tokens. seconds: what reading and tokenising took now, 0 where the tokens were there.
+    disk_bytes: of the tokens. made_pairs: tokenised now, rather than found; seconds: what that took, with the reading.
     """
 
     pairs: Pairs
     data_hash: str
     problems: dict
     disk_bytes: int = 0
+    made_pairs: int = 0
     seconds: float = 0.0
 
 
@@ -137,11 +138,11 @@ def prepare(training: Training, source: str) -> Prepared:
         raise ValueError(
             f"data {training.data!r} has hash {found.data_hash}, the trial wants {training.data_hash}: it changed"
         )
-    folder, seconds = _token_folder(found.data_hash, tokenizer, training), 0.0
+    folder, made = _token_folder(found.data_hash, tokenizer, training), 0
     if not folder.exists():
         coding = coding_of(tokenizer, training)
-        tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
-        seconds = time.monotonic() - begun
+        made = tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
+    seconds = time.monotonic() - begun
     pairs = _open(folder)
     if len(pairs.held_out) < training.pool_size:
         raise ValueError(
@@ -149,7 +150,7 @@ def prepare(training: Training, source: str) -> Prepared:
             f"{training.pool_size}; give more data or a smaller pool"
         )
     disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    return Prepared(pairs, found.data_hash, found.problems, disk_bytes, seconds)
+    return Prepared(pairs, found.data_hash, found.problems, disk_bytes, made, seconds)
 
 
 def open_prepared(training: Training, source: str) -> Pairs:

@@ -109,7 +109,11 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
 
 def is_unicode(text: str) -> bool:
     """Whether `text` can be written as UTF-8: an escape in a file may leave half of a surrogate pair."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> tuple[str, str] | None:

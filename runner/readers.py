@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runner import python_env
+from sweeps.profile import cache_folder
 from sweeps.progress import Progress
 
 HELD_OUT_SHARE = 20  # one group in twenty
@@ -211,7 +212,7 @@ def _csv_rows(path: Path, meter: Meter) -> Rows:
         try:
             for row in reader:
                 whole = "".join(value for value in row.values() if isinstance(value, str))
-                yield reader.line_num, dict(row) if _is_unicode(whole) else "not UTF-8"
+                yield reader.line_num, dict(row) if python_env.is_unicode(whole) else "not UTF-8"
         except csv.Error as error:
             raise ValueError(f"{path}: not CSV after line {reader.line_num}: {error}") from None
 
@@ -282,23 +283,11 @@ def _pair(row: Row) -> Pair | str:
     negatives = (negatives,) if isinstance(negatives, str) else tuple(negatives)
     if not all(isinstance(text, str) and text.strip() for text in negatives):
         return "a negative is empty or not text"
-    if not _is_unicode("".join([row["query"], row["positive"], *negatives])):
+    if not python_env.is_unicode("".join([row["query"], row["positive"], *negatives])):
         return "has half of a surrogate pair"
     group = str(row["group"]) if row.get("group") not in (None, "") else row["query"]
     digest = hashlib.sha256(group.encode("utf-8", "replace")).digest()
     return Pair(row["query"], row["positive"], negatives, group, digest[0] % HELD_OUT_SHARE == 0)
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or python_env.is_unicode(text)  # the former is a flag, the latter looks at every character
-
-
-def cache_folder() -> Path:
-    """Where mined pairs and token files are kept: $RECIPE_PLANNER_CACHE, else ~/.cache/recipe-planner."""
-    named = os.environ.get("RECIPE_PLANNER_CACHE")
-    folder = Path(named) if named else Path.home() / ".cache" / "recipe-planner"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _python_env() -> Source:

@@ -233,6 +233,10 @@ print(json.dumps([made.step(batch(800), 1e-3).loss, made.micro_tokens]))
     assert np.isfinite(loss) and micro < 2**17
 
 
+def test_hard_negatives_that_are_not_there_add_no_text(prepared):
+    assert len(make_batch(prepared.pairs, np.arange(4), 2, CPU).texts) == 8
+
+
 def test_the_loss_is_that_of_sentence_transformers(conditions, prepared):
     """On the same texts, which its own tokenizer call and collator cut and pad."""
     from sentence_transformers import SentenceTransformer

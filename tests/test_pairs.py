@@ -184,8 +184,15 @@ def test_what_was_prepared_is_reported(sweep_file, prepared, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["data_hash"] == prepared.data_hash
     assert said["train_pairs"] + said["held_out_pairs"] == len(prepared.pairs)
-    assert said["pairs_per_second"] is None  # it was there
+    assert said["made_pairs"] == 0 and said["pairs_per_second"] is None  # it was there
     assert said["bytes_per_pair"] == pytest.approx(prepared.disk_bytes / len(prepared.pairs))
+
+
+def test_what_is_prepared_for_the_first_time_has_a_speed(training, prepared, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECIPE_PLANNER_CACHE", str(tmp_path / "empty"))
+    made = prepare(training, SOURCE)
+    assert made.made_pairs == len(made.pairs) == len(prepared.pairs) and made.seconds > 0
+    assert np.array_equal(made.pairs.positive.ids, prepared.pairs.positive.ids)
 
 
 def test_a_plan_for_more_pairs_is_measured_and_leaves_nothing(sweep_file, prepared, capsys):

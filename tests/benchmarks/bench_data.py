@@ -82,7 +82,7 @@ def prepare(data: str) -> dict:
         "data_hash": prepared.data_hash,
         "pairs": len(prepared.pairs),
         "tokens": tokens,
-        "pairs_per_second": len(prepared.pairs) / prepared.seconds,
+        "pairs_per_second": prepared.made_pairs / prepared.seconds,
         "bytes_per_pair": prepared.disk_bytes / len(prepared.pairs),
         "start_mb": start,
         "own_mb": own,
