@@ -15,6 +15,13 @@ __all__ = ["fit_laws"]
 EXPONENTS = {"auto": None, "own": False, "shared": True}
 
 
+def reference_folder(named: Path | str) -> Path:
+    """The results folder that `--with` names: a path, or "reference" for the sweep that ships."""
+    from planner.recipe import default_laws
+
+    return default_laws().parent if str(named) == "reference" and not Path(named).is_dir() else Path(named)
+
+
 def fit_laws(
     runs: pandas.DataFrame | Path | str,
     *,
@@ -26,12 +33,15 @@ def fit_laws(
     drop_highest: int = 0,
     min_steps: int = 50,
     max_epochs: float = 4.0,
+    reference: Path | str | None = None,
     **columns: str,
 ) -> LawBook:
     """Laws of the runs in a results folder, a table file or a data frame: what the command `fit` does.
 
     columns, for tables and frames: loss, n, d or c, method, run, share, unique, as the flags of `fit` of these names.
-    delta: of the Huber loss; by default 1e-3 for tables, 1.345 noise sd for results folders. Raises ValueError.
+    delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
+    sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
+    one that ships; its exponents are shared, E, A and B are the runs' own. Raises ValueError.
 
     >>> import pandas
     >>> grid = [(n, d) for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9, 1e10)]
@@ -47,13 +57,18 @@ def fit_laws(
     if exponents not in EXPONENTS:
         raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
-    if delta is None and not folder:
-        delta = 1e-3  # what published fits use, so that objectives compare
     settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents])
     if folder:
         if columns or drop_highest:
             raise ValueError(f"{', '.join(columns) or 'drop_highest'}: only for tables of runs; {runs} is a folder")
-        return fit_table(read_sweep(Path(runs), min_steps, max_epochs), settings)
+        table = read_sweep(Path(runs), min_steps, max_epochs)
+        if reference is None:
+            return fit_table(table, settings)
+        from analysis.joint import fit_with
+
+        return fit_with(table, read_sweep(reference_folder(reference), min_steps, max_epochs), settings)
+    if reference is not None:
+        raise ValueError("a reference shares its exponents with results folders only")
     unknown = sorted(set(columns) - set(Columns.__dataclass_fields__))
     if unknown or "loss" not in columns:
         wrong = f"unknown column {unknown[0]!r}" if unknown else "loss must name the column of final losses"

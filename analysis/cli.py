@@ -6,12 +6,19 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps import console
+
+if TYPE_CHECKING:
+    from analysis.estimate import Settings
+    from analysis.table import Table
+    from planner.laws import LawBook
 
 EXAMPLES = """\
   fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
   fit results/nano --figures results/nano/figures
+  fit results/mine --with reference             few runs of your own: exponents shared with the sweep that ships
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
 """
@@ -32,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--delta",
         type=float,
-        help="of the Huber loss on log residuals (default: 1e-3 for a table, as published fits use, "
-        "and 1.345 noise sd for a results folder)",
+        help="of the Huber loss on log residuals (default: 1e-3 for a table of several model sizes, as published fits "
+        "use; 1.345 noise sd for a results folder and for curves in tokens alone)",
     )
     parser.add_argument("--bootstraps", type=int, default=1000, help="resamples behind the 90 %% intervals")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples")
@@ -45,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     ours = parser.add_argument_group("results folders")
     ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
     ours.add_argument("--max-epochs", type=float, default=4.0, help="runs with more passes over their pairs stay out")
+    ours.add_argument(
+        "--with",
+        dest="reference",
+        metavar="FOLDER",
+        help="share exponents with this sweep's runs (reference: the one that ships); E, A and B stay your own",
+    )
     theirs = parser.add_argument_group("tables of runs: names of columns")
     theirs.add_argument("--loss", metavar="COLUMN", help="final loss")
     theirs.add_argument("--n", metavar="COLUMN", help="parameters; without it the law is one in tokens alone")
@@ -60,14 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(args: argparse.Namespace) -> int:
     from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
-    from analysis.fit import Settings, fit_table
+    from analysis.estimate import Settings
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
-    delta = args.delta if args.delta is not None or ours else 1e-3
-    settings = Settings(args.family, delta, args.bootstraps, args.seed, shared)
+    settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
     table = _read(args, ours)
-    book = fit_table(table, settings)
+    book = _fitted(table, args, settings)
     out = args.out or (args.path / "laws.json" if ours else None)
     if out:
         _write(out, json.dumps(book.to_json(), indent=1) + "\n")
@@ -84,6 +96,18 @@ def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBook:
+    if args.reference is None:
+        from analysis.fit import fit_table
+
+        return fit_table(table, settings)
+    from analysis import reference_folder
+    from analysis.joint import fit_with
+    from analysis.table import read_sweep
+
+    return fit_with(table, read_sweep(reference_folder(args.reference), args.min_steps, args.max_epochs), settings)
+
+
 def _read(args: argparse.Namespace, ours: bool):
     from analysis.table import Columns, read_runs, read_sweep
 
@@ -95,6 +119,8 @@ def _read(args: argparse.Namespace, ours: bool):
                 f"{', '.join(given) or '--drop-highest'}: only for tables of runs; {args.path} is a folder"
             )
         return read_sweep(args.path, args.min_steps, args.max_epochs)
+    if args.reference is not None:
+        raise ValueError("--with: only a results folder shares exponents with another; this is a table of runs")
     if not args.path.exists():
         raise FileNotFoundError(2, "no such results folder or table", str(args.path))
     if not args.loss:

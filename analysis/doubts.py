@@ -11,9 +11,7 @@ import numpy as np
 from analysis.backtest import Candidate
 from analysis.estimate import Estimate
 from analysis.families import Rows
-from analysis.isoflop import bottoms
 from analysis.solver import Problem, huber, solve
-from analysis.table import Table
 from planner.laws import LAWS, MethodLaw, Notice
 
 # Name of the variant -> per group its objective and coefficients.
@@ -80,18 +78,16 @@ def doubts(law: MethodLaw, estimate: Estimate) -> list[Notice]:
         if high > 3 * max(low, 0.01):
             say("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
     if law.span.params[0] == law.span.params[1]:
-        say("one_size", "one model size only; A and alpha are 0, and the law says nothing about other sizes")
+        say("one_size", "one model size only: its part of the loss is in E, and the law says nothing about other sizes")
     if not estimate.settled:
         say("not_settled", "the solver ran out of steps; the coefficients may be off")
     return notices
 
 
-def isoflop_doubts(law: MethodLaw, table: Table) -> list[Notice]:
+def isoflop_doubts(law: MethodLaw) -> list[Notice]:
     """Where parabolas through equal budgets, which know no law, put the best size elsewhere."""
-    runs = table.rows[table.rows["method"] == law.label]
-    if law.span.params[0] == law.span.params[1]:
-        return []
-    apart = [b.params / b.law_params for b in bottoms(law, runs) if b.params is not None]
+    found = law.isoflop.get("bottoms", [])
+    apart = [b["params"] / b["law_params"] for b in found if b["params"] is not None]
     if not apart or np.exp(abs(np.median(np.log(apart)))) <= 2:
         return []
     text = f"{law.label}: parabolas at equal budgets put the best size {np.median(apart):.2g} times where the law does"

@@ -86,7 +86,8 @@ def _noise(residuals: Array, problem: Problem, robust: bool = False) -> float:
 def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) -> tuple[Array, Array]:
     """ln losses and weights of the bootstrap resamples.
 
-    Whole runs are drawn with replacement within each method. With few runs, resamples would often lose the sizes that
+    Whole runs are drawn with replacement within each method, fewer by its coefficients: residuals of a fit are smaller
+    than errors by as much. With few runs, resamples would often lose the sizes that
     identify an exponent; then every row stays and gets fresh noise, its sd drawn from what the residuals leave open
     (chi squared). tests/test_fit.py simulates the coverage of both.
     """
@@ -101,5 +102,6 @@ def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) 
         return problem.predict(theta, slopes=False)[0] + scale * fresh, np.ones(shape)
     counts = np.zeros((settings.bootstraps, runs))
     for own in per_method:
-        counts[:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=settings.bootstraps)
+        free = len(own) - problem.size // problem.groups
+        counts[:, own] = generator.multinomial(free, np.full(len(own), 1 / len(own)), size=settings.bootstraps)
     return np.log(rows.loss)[None], counts[:, rows.run]

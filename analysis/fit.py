@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from analysis.backtest import Candidate, Score, choose, score, testable
+from analysis.backtest import Backtest, Candidate, choose, score, testable
 from analysis.doubts import doubts, isoflop_doubts, moved, variants
 from analysis.estimate import Estimate, Settings, estimate
 from analysis.families import ONE_SIZE_SHAPES, SHAPES, Array, Rows
 from analysis.influence import leverage
+from analysis.isoflop import cross_check
 from analysis.solver import Problem, huber
 from analysis.table import Table
 from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
@@ -21,23 +22,35 @@ from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
 AUTO = ("power", "multiplicative", "tied", "chinchilla", "rectified")
 FEWEST_RUNS = 6
 KEPT_DRAWS = 200
+# Of fits to other people's runs in N and D, as published ones are (Hoffmann et al. 2022), so that objectives compare.
+# Curves in D alone are mostly short, and published fits of them least squares (Lin et al. 2024): there delta follows
+# the noise.
+PUBLISHED_DELTA = 1e-3
 
 
 def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
     """Laws of all methods of a table. Raises ValueError when no method has enough runs, with the reasons."""
     settings = settings or Settings()
-    fitted, notices = _fittable(table)
+    fitted, notices = fittable(table)
     if not fitted:
         raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in notices))
     laws: list[MethodLaw] = []
     for methods in _alike(table, fitted):
-        made, said = _fit_methods(table, methods, settings)
+        made, said = _fit_methods(table, methods, _with_delta(settings, table, methods))
         laws += made
         notices += said
+    return law_book(table, laws, notices, settings)
+
+
+def law_book(
+    table: Table, laws: Sequence[MethodLaw], notices: Sequence[Notice], settings: Settings, **source
+) -> LawBook:
+    """The laws of a table in its order, and the record of what they were fitted to; source: more of that."""
     order = {method: place for place, method in enumerate(table.settings)}
+    deltas = {law.delta for law in laws}
     return LawBook(
         laws=tuple(sorted(laws, key=lambda law: order[law.label])),
-        span=_span(table.of(fitted)),
+        span=_span(table.of([law.label for law in laws])),
         models=table.models,
         training=table.training,
         pair=table.pair,
@@ -48,11 +61,19 @@ def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
             "filters": list(table.filters),
             "unique_tokens": _unique_tokens(table),
             **asdict(settings),
+            "delta": deltas.pop() if len(deltas) == 1 else settings.delta,  # else every law names its own
+            **source,
         },
         excluded=table.excluded,
         warnings=(*table.notices, *notices),
         created_by=_created_by(),
     )
+
+
+def _with_delta(settings: Settings, table: Table, methods: Sequence[str]) -> Settings:
+    """The settings with the published delta where fits of such runs are published; see PUBLISHED_DELTA."""
+    ours, one_size = table.training is not None, len(np.unique(table.of(methods[:1]).N)) == 1
+    return settings if settings.delta is not None or ours or one_size else replace(settings, delta=PUBLISHED_DELTA)
 
 
 def _unique_tokens(table: Table) -> float | None:
@@ -61,7 +82,7 @@ def _unique_tokens(table: Table) -> float | None:
     return most if np.isfinite(most) else None
 
 
-def _fittable(table: Table) -> tuple[list[str], list[Notice]]:
+def fittable(table: Table) -> tuple[list[str], list[Notice]]:
     """Methods with enough runs for any law, and why each other has none."""
     fitted, refused = [], []
     for method in table.settings:
@@ -97,31 +118,39 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
     notices: list[Notice] = []
     if settings.family == "trainable":
         methods, notices = _with_shares(table, methods)
-    candidate, tested, scores, said = _choose_family(table.of(methods), methods, settings)
+    candidate, tested, backtest, said = choose_family(table.of(methods), methods, settings)
     notices += said
     laws: list[MethodLaw] = []
     for part in _parts(table, methods, candidate):
-        made, said = _fit_part(table, part, candidate, tested, settings)
-        laws += [replace(law, backtest=_backtest_record(scores, candidate)) for law in made]
+        made, said = fit_part(table, part, candidate, tested, settings)
+        laws += [replace(law, backtest=_backtest_record(backtest, candidate)) for law in made]
         notices += said
     return laws, notices
 
 
-def _fit_part(
+def fit_part(
     table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], settings: Settings
 ) -> tuple[list[MethodLaw], list[Notice]]:
     rows = table.of(part.methods)  # numbered by method
     problem = Problem(candidate.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
-    solved = estimate(problem, settings)
+    return describe(table, part, candidate, tested, estimate(problem, settings))
+
+
+def describe(
+    table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], solved: Estimate
+) -> tuple[list[MethodLaw], list[Notice]]:
+    """The laws of a solved part, one a method, and what of them is not to be relied on."""
+    place = table.of(part.methods).group
     other = variants(solved, candidate, tested)
     labels = {g: method for method, g in zip(part.methods, part.groups, strict=True)}
-    notices = moved(candidate.family, problem.rows, other, labels)
+    notices = moved(candidate.family, solved.problem.rows, other, labels)
     laws = []
-    for place, (method, g) in enumerate(zip(part.methods, part.groups, strict=True)):
-        law = _method_law(table, method, candidate, solved, rows.group == place, g)
-        laws.append(replace(law, variants={name: groups[g] for name, groups in other.items()}))
-        notices += [*doubts(law, solved), *isoflop_doubts(law, table)]
-    return laws, [*notices, *leverage(problem, solved.theta, solved.draws, solved.delta, part.methods)]
+    for i, (method, g) in enumerate(zip(part.methods, part.groups, strict=True)):
+        law = _method_law(table, method, candidate, solved, place == i, g)
+        law = replace(law, variants={name: groups[g] for name, groups in other.items()})
+        laws.append(law)
+        notices += [*doubts(law, solved), *isoflop_doubts(law)]
+    return laws, [*notices, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, part.methods)]
 
 
 def _parts(table: Table, methods: list[str], candidate: Candidate) -> list[Part]:
@@ -153,10 +182,10 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Noti
     return kept, refused
 
 
-def _choose_family(
+def choose_family(
     rows: Rows, methods: list[str], settings: Settings
-) -> tuple[Candidate, list[Candidate], dict[str, Score], list[Notice]]:
-    """The family to use, the tested ones, their scores, and what to say of it."""
+) -> tuple[Candidate, list[Candidate], Backtest | None, list[Notice]]:
+    """The family to use, the tested ones, how they did, and what to say of it."""
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = ONE_SIZE_SHAPES if one_size else SHAPES
     repeats = int((rows.D > 1.5 * rows.U).sum()) >= 3
@@ -180,12 +209,13 @@ def _choose_family(
     if not tested:
         usual = [c for c in possible if c.family in ("tied", settings.family)] or possible
         text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
-        return usual[0], usual[:1], {}, [Notice("no_backtest", text)]
-    scores = score(tested, rows, settings.first_delta)
+        return usual[0], usual[:1], None, [Notice("no_backtest", text)]
+    backtest = score(tested, rows, settings.first_delta)
+    assert backtest  # `testable` has found windows
     left = [name for name in names if name not in {c.family for c in tested}]
     text = f"too few runs to test the families {', '.join(left)} on unseen ones; they were not tried"
-    chosen = choose(tested, scores, len(methods))
-    return chosen, tested, scores, [Notice("few_runs", text)] if left else []
+    chosen = choose(tested, backtest, rows, settings.first_delta)
+    return chosen, tested, backtest, [Notice("few_runs", text)] if left else []
 
 
 def _method_law(
@@ -194,20 +224,29 @@ def _method_law(
     """The law of one method; mine [rows]: which rows of the problem are its runs."""
     coefficients = solved.problem.coefficients(solved.theta)[group]
     draws = solved.problem.coefficients(solved.draws)[group]
-    ends = {name: np.quantile(values, [0.05, 0.95]) for name, values in draws.items()}
-    return MethodLaw(
+    law = MethodLaw(
         settings=table.settings[method],
         family=candidate.family,
         law=_law(candidate.family, coefficients, 0),
-        intervals={name: (float(low), float(high)) for name, (low, high) in ends.items()},
+        intervals=intervals(draws, 0.90),
+        intervals_95=intervals(draws, 0.95),
         draws=tuple(_law(candidate.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
         noise=max(solved.noise, repeat_noise(table, [method])),
         rows=int(mine.sum()),
         span=_span(solved.problem.rows.take(mine)),
         objective=float(huber(solved.residuals[mine], solved.delta).sum()),
+        delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
         shared=candidate.shape.curved if candidate.shared else (),
     )
+    several = law.span.params[0] < law.span.params[1]
+    return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
+
+
+def intervals(draws: dict[str, Array], share: float) -> dict[str, tuple[float, float]]:
+    """The middle `share` of the draws of each coefficient."""
+    ends = {name: np.quantile(values, [(1 - share) / 2, (1 + share) / 2]) for name, values in draws.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
 def _law(family: str, coefficients: dict[str, Array], which: int) -> Law:
@@ -226,16 +265,17 @@ def repeat_noise(table: Table, methods: Sequence[str]) -> float:
     return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
 
 
-def _backtest_record(scores: dict[str, Score], candidate: Candidate) -> dict:
-    if not scores:
+def _backtest_record(backtest: Backtest | None, candidate: Candidate) -> dict:
+    if not backtest:
         return {}
-    mine = scores[candidate.label]
+    scores = {label: backtest.error(label) for label in backtest.errors}
+    error, se = scores[candidate.label]
     return {
-        "error": mine.error,
-        "se": mine.se,
-        "predicted": mine.predicted,
+        "error": error,
+        "se": se,
+        "predicted": backtest.predicted,
         "chosen": candidate.label,
-        "tried": {label: {"error": s.error, "se": s.se} for label, s in scores.items()},
+        "tried": {label: {"error": error, "se": se} for label, (error, se) in scores.items()},
     }
 
 

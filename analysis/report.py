@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.laws import LawBook, MethodLaw
@@ -15,7 +16,8 @@ def text(book: LawBook) -> str:
     """What `fit` prints: where the rows came from, the family and its rivals, coefficients, what to be careful with."""
     parts = [_head(book)]
     for laws in _families(book.laws):
-        parts += [_family(laws[0]), _coefficients(laws)]
+        parts += [_family(laws[0], book), _coefficients(laws)]
+    parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
     if book.excluded:
         parts.append(_excluded(book))
@@ -31,7 +33,8 @@ def document(book: LawBook) -> dict[str, Any]:
         del law["draws"]
     if len(book.laws) == 1:
         only = content["laws"][0]
-        content.update({key: only[key] for key in ("family", "objective", "coefficients", "intervals", "backtest")})
+        shown = ("family", "objective", "delta", "coefficients", "intervals", "intervals_95", "backtest")
+        content.update({key: only[key] for key in shown})
     return content
 
 
@@ -54,19 +57,64 @@ def _families(laws: Sequence[MethodLaw]) -> list[list[MethodLaw]]:
     return list(groups.values())
 
 
-def _family(law: MethodLaw) -> str:
-    formula = " ".join((type(law.law).__doc__ or "").split()).split(" (")[0].split(":")[0].rstrip(".")
-    shared = f"; {' and '.join(law.shared)} shared by all methods" if law.shared else ""
-    lines = [f"law       {law.family}{shared}", f"          {formula if '=' in formula else ''}".rstrip()]
+def _family(law: MethodLaw, book: LawBook) -> str:
+    lines = [f"law       {law.family}{_sharing(law, book)}", f"          {_formula(law)}".rstrip()]
     if law.backtest:
         tried = sorted(law.backtest["tried"].items(), key=lambda item: item[1]["error"])
         lines.append(f"backtest  mean error on {law.backtest['predicted']} larger runs that the fit had not seen")
         lines += [
             f"          {100 * s['error']:6.2f} % ± {100 * s['se']:.2f}  {label}"
-            + ("   <- chosen" if label == law.backtest["chosen"] and len(tried) > 1 else "")
+            + (_why_chosen(tried[0][0] == label) if label == law.backtest["chosen"] and len(tried) > 1 else "")
             for label, s in tried
         ]
     return "\n".join(line for line in lines if line.strip())
+
+
+def _formula(law: MethodLaw) -> str:
+    """The first sentence of the family's description, without what is said of it."""
+    sentence = " ".join((type(law.law).__doc__ or "").split())
+    formula = re.split(r": | \([A-Z][a-z]+ |\.(?: |$)", sentence)[0]
+    return formula if "=" in formula else ""
+
+
+def _why_chosen(lowest: bool) -> str:
+    return "   <- chosen" + ("" if lowest else ": the most general of those that the backtest does not tell apart")
+
+
+def _sharing(law: MethodLaw, book: LawBook) -> str:
+    """Which coefficients are shared with which runs, and which are the method's own."""
+    if not law.shared:
+        return ""
+    other = book.source.get("with")
+    if not other:
+        return f"; {_and(law.shared)} shared by all methods"
+    runs = f"with {other['observations']} runs of {other['name']}"
+    return f"; {_and(other['shared'])} shared by all methods and {runs}; {_and(other['own'])} each method's own"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _isoflop(laws: Sequence[MethodLaw]) -> str:
+    """Parabolas at equal budgets beside the law: exponents of the compute-optimal N and D, or why there are none."""
+    table = [["parabolas at equal budgets, a check", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
+    for law in laws:
+        bottoms = law.isoflop.get("bottoms", [])
+        known = f"{sum(b['params'] is not None for b in bottoms)} of {len(bottoms)}"
+        reasons = Counter(b["reason"] for b in bottoms if b["reason"])
+        by_runs, by_law = law.isoflop.get("exponents"), law.isoflop.get("law_exponents")
+        if by_runs and by_law:
+            shown = [_exponent(by_runs, "N"), _exponent(by_runs, "D"), f"{by_law['N']:.2f}", f"{by_law['D']:.2f}", ""]
+            table.append([f"  {law.label}", known, *shown])
+        elif reasons:
+            table.append([f"  {law.label}", known, "", "", "", "", reasons.most_common(1)[0][0]])
+    return _aligned(table) if len(table) > 1 else ""
+
+
+def _exponent(found: Mapping[str, float | None], name: str) -> str:
+    error = found[f"{name}_se"]
+    return f"{found[name]:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def _coefficients(laws: Sequence[MethodLaw]) -> str:

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", help="what to train on (default: what the laws were measured on)")
     add("--top", default="5", help="candidates to show (default: 5)")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--hardware", metavar="COUNTxCHIP", help="such as 8xh100, rtx4090, cpu")
+    machine.add_argument("--hardware", metavar="COUNTxCHIP", help="such as 8xh100, cpu, or this: see `embed bench`")
     machine.add_argument("--mfu", help="share of the peak rate that training reaches (default: stated in the answer)")
     machine.add_argument("--price", help="of one chip for an hour")
     limits = parser.add_argument_group("limits")

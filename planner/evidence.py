@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.laws import LawBook, Notice, Repeated
+from planner.laws import LawBook, MethodLaw, Notice, Repeated
 
 if TYPE_CHECKING:
     from planner.hardware import Machine
@@ -57,7 +57,7 @@ def notices(
     best, option = recipes[0], fits[0]
     found = [
         *_distance(book, best, data),
-        *_choice(recipes, fits),
+        *_choice(book, recipes, fits),
         *_data(best, option, budget),
         *_repeats(book, best, data),
         *_time(best),
@@ -84,7 +84,7 @@ def _distance(book: LawBook, best: Recipe, data: str | None) -> list[Notice]:
     return found
 
 
-def _choice(recipes: Sequence[Recipe], fits: Sequence[Option]) -> list[Notice]:
+def _choice(book: LawBook, recipes: Sequence[Recipe], fits: Sequence[Option]) -> list[Notice]:
     best, option = recipes[0], fits[0]
     found = []
     if best.best is None:
@@ -102,8 +102,17 @@ def _choice(recipes: Sequence[Recipe], fits: Sequence[Option]) -> list[Notice]:
             Notice("edge-of-menu", f"the {end} model that this budget can train wins: a menu beyond it may hold better")
         )
     if option.evidence.rows < FEW_ROWS:
-        found.append(Notice("few-rows", f"the law of {option.method.label} rests on {option.evidence.rows} trials"))
+        text = f"the law of {option.method.label} rests on {option.evidence.rows} trials{_lent(option.evidence, book)}"
+        found.append(Notice("few-rows", text))
     return found
+
+
+def _lent(evidence: MethodLaw, book: LawBook) -> str:
+    """What else the exponents of a law rest on, where another sweep shares them."""
+    shared = book.source.get("with")
+    if not shared or not evidence.shared:
+        return ""
+    return f", its exponents on {shared['observations']} of {shared['name']} too"
 
 
 def _data(best: Recipe, option: Option, budget: float) -> list[Notice]:
@@ -153,12 +162,15 @@ def provenance(book: LawBook, best: Recipe, option: Option, machine: Machine | N
         "tokens": f"{count} FLOPs of this shape; {option.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
         "memory": "estimated from the shape (Korthikanti et al. 2022)",
     }
+    if shared := book.source.get("with"):
+        found["exponents"] = (
+            f"{', '.join(shared['shared'])} shared with {shared['observations']} trials of {shared['name']}; "
+            f"{', '.join(shared['own'])} from {source} alone"
+        )
     if option.limits.max_pairs < math.inf and not isinstance(evidence.law, Repeated):
         found["repeated data"] = "published: Muennighoff et al. 2023, R* = 15.4, pretraining"
     if machine:
-        found["hours"] = (
-            f"peak {machine.kind.peak:.4g} FLOP/s a chip ({machine.kind.source}), {machine.mfu:.0%} of it reached"
-        )
+        found["hours"] = machine.origin(option.model, option.method)
     return found
 
 

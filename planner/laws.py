@@ -198,10 +198,12 @@ class Span:
 class MethodLaw:
     """The law of one tuning method.
 
-    settings: the method's name under "name", and its options. intervals: 90 %, per coefficient. draws: the law refitted
-    to bootstrap resamples. noise: sd of the log loss of one run around the law.
+    settings: the method's name under "name", and its options. intervals, intervals_95: per coefficient, 90 % and, as
+    published fits often state them, 95 %. draws: the law refitted to bootstrap resamples. noise: sd of the log loss of
+    one run around the law. objective: sum of the Huber losses of the log residuals; delta: where they turn linear.
     learning_rates: best tried one per model. shared: curved coefficients that all methods share.
     variants: objective and coefficients under the L1 and the L2 loss, and in the families that were not chosen.
+    isoflop: compute-optimal exponents by parabolas at equal budgets, which know no law, beside the law's own.
     """
 
     settings: Mapping[str, Any]
@@ -213,10 +215,13 @@ class MethodLaw:
     rows: int
     span: Span
     objective: float = 0.0
+    delta: float | None = None
+    intervals_95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     backtest: Mapping[str, Any] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     variants: Mapping[str, Any] = field(default_factory=dict)
+    isoflop: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def method(self) -> Method:
@@ -251,14 +256,17 @@ class MethodLaw:
             "family": self.family,
             "coefficients": self.law.coefficients,
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "intervals_95": {name: list(ends) for name, ends in self.intervals_95.items()},
             "draws": {name: [getattr(draw, name) for draw in self.draws] for name in names},
             "noise": self.noise,
             "rows": self.rows,
             "objective": self.objective,
+            "delta": self.delta,
             "backtest": dict(self.backtest),
             "learning_rates": dict(self.learning_rates),
             "shared": list(self.shared),
             "variants": dict(self.variants),
+            "isoflop": dict(self.isoflop),
             "range": asdict(self.span),
         }
 
@@ -344,7 +352,7 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
         settings=content["method"],
         family=family,
         law=law,
-        intervals={name: (ends[0], ends[1]) for name, ends in content["intervals"].items()},
+        intervals=_intervals(content["intervals"]),
         draws=tuple(
             _law(family, dict(zip(names, row, strict=True)), f"{where}.draws") for row in zip(*columns, strict=True)
         ),
@@ -352,11 +360,18 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
         rows=content["rows"],
         span=_span(content["range"]),
         objective=content["objective"],
+        delta=content.get("delta"),
+        intervals_95=_intervals(content.get("intervals_95", {})),
         backtest=content["backtest"],
         learning_rates=content["learning_rates"],
         shared=tuple(content.get("shared", ())),
         variants=content.get("variants", {}),
+        isoflop=content.get("isoflop", {}),
     )
+
+
+def _intervals(content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {name: (ends[0], ends[1]) for name, ends in content.items()}
 
 
 def _law(family: str, coefficients: Mapping[str, float], where: str) -> Law:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.hardware import Fit, fit_batch
+from planner.hardware import Budget, Fit, Machine, fit_batch
 from planner.laws import LawBook, MethodLaw, Repeated, worth
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
-from sweeps.methods import Full, Method
+from sweeps.methods import Method
 from sweeps.models import ModelSpec
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
@@ -53,7 +53,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Option:
-    """One model with one tuning method. pair_flops: training FLOPs a pair; serving: FLOPs of its life in use."""
+    """One model with one tuning method. pair_flops: training FLOPs a pair; serving: FLOPs of its life in use.
+
+    pace: FLOPs that the machine does of this option in the time of one FLOP of the budget.
+    """
 
     model: ModelSpec
     evidence: MethodLaw
@@ -62,6 +65,7 @@ class Option:
     count: str
     fit: Fit
     limits: Limits
+    pace: float = 1.0
 
     @cached_property
     def exact_pair_flops(self) -> float:
@@ -98,7 +102,7 @@ class Option:
 
     def bought(self, budget: float) -> float:
         """Optimiser steps that the budget pays for, fractions included."""
-        return (budget - self.serving) / (self.pair_flops * self.pair.batch_size)
+        return (self.pace * budget - self.serving) / (self.pair_flops * self.pair.batch_size)
 
     def steps(self, budget: float) -> int:
         """Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs."""
@@ -109,12 +113,12 @@ class Option:
         return min(self.bought(budget), self.most_steps) * self.pair.batch_size * self.pair.tokens
 
     def needs(self) -> float:
-        """The budget of `min_steps` steps."""
+        """FLOPs of `min_steps` steps and of serving."""
         return self.serving + self.limits.min_steps * self.pair.batch_size * self.pair_flops
 
     def refusal(self, budget: float) -> str:
         """Why this budget does not do; empty when it does."""
-        if budget <= self.serving:
+        if self.pace * budget <= self.serving:
             return f"serving {short(self.limits.serve_tokens)} tokens takes {self.serving:.3g} FLOP, all of the budget"
         steps = self.steps(budget)
         if steps >= self.limits.min_steps:
@@ -179,6 +183,13 @@ def _too_large(model: ModelSpec, limits: Limits, fit: Fit | None) -> str:
     if model.width > limits.max_dim:
         return f"its vectors have {model.width} dimensions, over the {limits.max_dim:g} of --max-dim"
     return "" if fit else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+
+
+def timed(options: Sequence[Option], budget: Budget, machine: Machine | None) -> list[Option]:
+    """The options as a measured machine runs them: of a budget of time, each makes as many FLOPs as it reaches."""
+    if machine is None or machine.profile is None or budget.kind == "flops":
+        return list(options)
+    return [replace(one, pace=machine.rate_of(one.model, one.method) / machine.rate) for one in options]
 
 
 def feasible(options: Sequence[Option], budget: float) -> tuple[list[Option], list[Refusal]]:

@@ -12,7 +12,7 @@ from planner.evidence import Reach, beyond, notices, provenance
 from planner.frontier import Crossover, Odds, budgets, crossovers, odds
 from planner.hardware import Budget, Machine, read_budget, read_machine
 from planner.laws import LawBook, Notice, read_laws
-from planner.menu import Limits, Option, Refusal, feasible, menu
+from planner.menu import Limits, Option, Refusal, feasible, menu, timed
 from planner.rates import learning_rate
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS
@@ -133,18 +133,20 @@ def plan(
     limits = replace(limits, memory=min(limits.memory, machine.memory)) if machine else limits
     mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
     options, refused = menu(book, _models(book, suite, models), methods, limits, flops, chips, mixed)
-    fits, too_small = feasible(options, asked.flops)
+    paced = timed(options, asked, machine)
+    fits, too_small = feasible(paced, asked.flops)
     if not fits:
-        raise ValueError(_nothing_fits(asked.flops, options, [*refused, *too_small]))
+        raise ValueError(_nothing_fits(asked.flops, paced, [*refused, *too_small]))
+    spent = replace(asked, flops=fits[0].pace * asked.flops)
     training = replace(book.training or Training(), data_hash="")
     training = replace(training, data=data) if data else training
     recipes = _recipes(fits, asked.flops, training, machine, top)
     return Plan(
-        budget=asked,
+        budget=spent,
         candidates=recipes,
-        crossovers=tuple(crossovers(options, *_looked_at(book, asked.flops))),
+        crossovers=tuple(crossovers(options, *_looked_at(book, spent.flops))),
         refused=(*refused, *too_small),
-        notices=notices(book, recipes, fits, asked.flops, data),
+        notices=notices(book, recipes, fits, spent.flops, data),
         provenance=provenance(book, recipes[0], fits[0], machine, flops),
         facts=_facts(book, recipes[0], fits[0]),
         curve=_curve(options, curve, training, machine),
@@ -206,11 +208,12 @@ def _named(what: str, name: str) -> ModelSpec:
 def _nothing_fits(budget: float, options: Sequence[Option], refused: Sequence[Refusal]) -> str:
     enough = [option for option in options if option.most_steps >= option.limits.min_steps]
     if enough:
-        near = min(enough, key=lambda option: option.needs())
-        steps = max(0, near.steps(budget)) if budget > near.serving else 0
+        near = min(enough, key=lambda option: option.needs() / option.pace)
+        steps = max(0, near.steps(budget))
         return (
-            f"--budget {budget:.3g} FLOP is too small for every candidate: {near.model.name} with {near.method.label} "
-            f"comes nearest with {steps} steps; {near.limits.min_steps} need {near.needs():.3g} FLOP{_serving(near)}"
+            f"--budget {near.pace * budget:.3g} FLOP is too small for every candidate: {near.model.name} with "
+            f"{near.method.label} comes nearest with {steps} steps; {near.limits.min_steps} need "
+            f"{near.needs():.3g} FLOP{_serving(near)}"
         )
     reasons = dict.fromkeys(f"{one.model} with {one.method}: {one.reason}" for one in refused)
     return f"no candidate is left: {'; '.join(reasons)}"
@@ -245,11 +248,12 @@ def _recipe(
     """What this option makes of the budget, in whole steps."""
     lr, source = learning_rate(option)
     steps = option.steps(budget)
-    trial = Trial(option.model.name, option.method, training, lr, steps, 0, budget)
+    trial = Trial(option.model.name, option.method, training, lr, steps, 0, option.pace * budget)
     tokens = trial.pairs * option.pair.tokens
     exact = trial.pairs * option.exact_pair_flops
     low, high = option.evidence.interval(*option.inputs(tokens))
     span = option.evidence.span
+    rate = machine.rate_of(option.model, option.method) if machine else None
     return Recipe(
         trial=trial,
         params=option.model.params,
@@ -268,8 +272,8 @@ def _recipe(
         memory=option.fit.bytes,
         micro_tokens=option.fit.tokens,
         second_forward=option.fit.second_forward,
-        hours=machine.hours(exact) if machine else None,
-        cost=machine.cost(exact) if machine else None,
+        hours=machine.hours(exact, rate) if machine else None,
+        cost=machine.cost(exact, rate) if machine else None,
         reach=Reach(beyond(exact, span.flops), beyond(option.model.params, span.params), beyond(tokens, span.tokens)),
     )
 

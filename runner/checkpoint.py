@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from runner.parallel import ALONE, Ranks
+from runner.shard import like, whole
 
-def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: dict) -> None:
+
+def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: dict, ranks: Ranks = ALONE) -> None:
     """Write trainable parameters, optimiser state, random state and `record` (JSON: key, step, curve, ...).
 
-    Parameters that receive no gradient are not written: they are those of the pretrained model.
+    Parameters that receive no gradient are not written: they are those of the pretrained model. All ranks call it, for
+    where they are sharded they gather; rank 0 writes the same file as one that trains alone.
     """
     tensors = {f"model.{name}": value.detach() for name, value in module.named_parameters() if value.requires_grad}
     for index, state in optimizer.state_dict()["state"].items():
@@ -23,9 +28,15 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
+    contiguous = {}
+    for name, value in tensors.items():
+        every = whole(value.detach())
+        if ranks.rank == 0:
+            contiguous[name] = every.cpu().contiguous()
+    if ranks.rank:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     save_file(contiguous, temporary, metadata={"record": json.dumps(record)})
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())  # else a power cut may leave the name without its content
@@ -42,24 +53,26 @@ def load(path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimiz
             record = json.loads(file.metadata()["record"])
             if record["key"] != key:
                 raise ValueError(f"{path}: is a checkpoint of {record['key']}, not of {key}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            _restore(file, module, optimizer)
     except SafetensorError as error:
         raise ValueError(f"{path}: is damaged, delete it to start without: {error}") from None
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(tensors[f"model.{name}"])
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
     return record
 
 
-def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+@torch.no_grad()
+def _restore(file: Any, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """file: from `safe_open`. One tensor is read at a time, of which a sharded rank keeps its part."""
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(like(file.get_tensor(f"model.{name}"), parameter))
+    names = list(file.keys())  # in one order on all ranks, which gather the state again in it
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
+    for name in names:
         if name.startswith("optimizer."):
             _, index, field = name.split(".")
-            state.setdefault(int(index), {})[field] = value
-    return state
+            state.setdefault(int(index), {})[field] = like(file.get_tensor(name), parameters[int(index)])
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    torch.set_rng_state(file.get_tensor("random.cpu"))
+    if "random.cuda" in names and torch.cuda.is_available():
+        torch.cuda.set_rng_state(file.get_tensor("random.cuda"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -13,13 +14,17 @@ from sweeps import console
 
 if TYPE_CHECKING:
     from runner.engine import Options
+    from runner.parallel import Ranks
     from sweeps.trial import Training
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
+  torchrun --nproc-per-node 4 --no-python embed train recipe.toml --out model
+                                               the same on four GPUs; --shard when it does not fit in one
   embed prepare sweep.toml                     read and tokenise a sweep's data, say what it holds
   embed prepare sweep.toml --pairs 1e8         what so many pairs like its own would take
   embed pretrain ladder.toml --out ladder      make a suite of small language models
+  embed bench                                  measure this machine for `plan --hardware this`
   embed worker --sweep results/demo            take trials of a sweep until none is left
 """
 
@@ -45,6 +50,13 @@ def _quiet() -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from runner.parallel import joined
+
+    with joined(arguments.on, arguments.shard) as ranks:
+        return _train_with(ranks, arguments)
+
+
+def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     from sweeps.recipe_file import read_recipe
 
     trial = read_recipe(arguments.recipe)
@@ -56,8 +68,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from runner.train import CHECKPOINT, train_encoder
     from sweeps.store import PROGRESS
 
-    out.mkdir(parents=True, exist_ok=True)
-    observation, encoder = train_encoder(trial, out, arguments.on, quiet=False, options=_options(arguments))
+    if ranks.rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+    observation, encoder = train_encoder(trial, out, arguments.on, False, _options(arguments), ranks)
+    if ranks.rank:
+        return 0
     if observation.status == "done":
         export(encoder, observation, out)
     (out / "observation.json").write_text(json.dumps(observation.to_json(), indent=2) + "\n", encoding="utf-8")
@@ -80,6 +95,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     _add_options(command)
+    command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
     command.add_argument("--json", action="store_true", help="print the observation as JSON")
 
 
@@ -131,8 +147,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
         "tokens": tokens,
         "squares": squares,
         "problems": prepared.problems,
-        "seconds": prepared.seconds,
-        "pairs_per_second": pairs / prepared.seconds if prepared.seconds else None,
+        "made_pairs": prepared.made_pairs,
+        "pairs_per_second": prepared.made_pairs / prepared.seconds if prepared.made_pairs else None,
         "bytes_per_pair": prepared.disk_bytes / pairs,
     }
     if arguments.json:
@@ -140,8 +156,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{sweep.training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out")
     print(f"hash {prepared.data_hash}; a pair has {tokens:.1f} tokens of at most {2 * sweep.training.context}")
-    made = f"made at {report['pairs_per_second']:,.0f} pairs/s" if prepared.seconds else "tokenised before"
-    print(f"{report['bytes_per_pair']:.0f} bytes a pair on disk, {made}")
+    made = f"{prepared.made_pairs:,} tokenised now, {report['pairs_per_second'] or 0:,.0f} pairs/s with their reading"
+    print(f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {made if prepared.made_pairs else 'tokenised before'}")
     print(f"{prepared.problems['bad']} of {prepared.problems['records']:,} records could not be used")
     for problem in prepared.problems["named"]:
         print(f"  {problem}")
@@ -207,6 +223,63 @@ def _add_pretrain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the models' records as JSON")
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    # Before torch is loaded: nothing is downloaded only to be measured, and the profiler does not report itself.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "KINETO_LOG_LEVEL": "6"}
+    _quiet()
+    import torch
+
+    from runner.bench import BATCH, METHODS, MODELS, Bench, bench, report
+    from sweeps.methods import make_method
+    from sweeps.models import SUITES, find_model
+    from sweeps.profile import profile_path, write_profile
+    from sweeps.trial import Training
+
+    device = torch.device(arguments.on or ("cuda" if torch.cuda.is_available() else "cpu"))
+    suite = [model.name for model in SUITES[arguments.suite]] if arguments.suite else []
+    names = list(dict.fromkeys([*suite, *arguments.model])) or MODELS[device.type]
+    methods = METHODS if arguments.methods is None else [name.strip() for name in arguments.methods.split(",")]
+    batch = arguments.batch or BATCH[device.type]
+    made, skipped = bench(
+        Bench(
+            [find_model(name) for name in names],
+            [make_method(name, {}) for name in methods],
+            Training(data=arguments.data, batch_size=batch, pool_size=2, pools=1),  # no pool is embedded
+            device,
+            arguments.seconds,
+        )
+    )
+    out = arguments.out or profile_path()
+    write_profile(made, out)
+    print(json.dumps(made.to_json()) if arguments.json else report(made, skipped))
+    print(f"profile: {out}" + ("" if arguments.out else "; `plan --hardware this` uses it"), file=sys.stderr)
+    return 0
+
+
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    from sweeps.models import SUITES
+
+    command.add_argument("--suite", choices=tuple(SUITES), help="its models (default: nano; on a GPU, larger ones)")
+    command.add_argument("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model (repeatable)")
+    command.add_argument("--methods", metavar="NAMES", help="with commas between (default: full,lora,freeze,bias)")
+    command.add_argument("--data", default="python-env", help="texts to train on (default: python-env)")
+    command.add_argument("--batch", type=_at_least_one, metavar="PAIRS", help="of a step (default: 64, on a GPU 1024)")
+    command.add_argument("--seconds", type=_seconds, default=2.0, help="for each model and method (default: 2)")
+    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="of the profile (default: where `plan` looks for it)")
+    command.add_argument("--json", action="store_true", help="print the profile as JSON")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
 def _worker(arguments: argparse.Namespace) -> int:
     if not (arguments.sweep / "sweep.toml").exists():
         raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
@@ -227,6 +300,7 @@ COMMANDS = {
     "train": (_train, "Train one recipe and write the model.", _add_train),
     "prepare": (_prepare, "Read and tokenise the data of a sweep.", _add_prepare),
     "pretrain": (_pretrain, "Pretrain a ladder of small language models on one text.", _add_pretrain),
+    "bench": (_bench, "Measure how fast this machine trains, for `plan --hardware this`.", _add_bench),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
 }
 

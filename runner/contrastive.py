@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from runner.encoder import Encoder
 from runner.pairs import Pairs
+from runner.parallel import ALONE, Ranks
 
 
 def info_nce(
@@ -34,20 +36,22 @@ def info_nce(
     return (cross_entropy(logits, truth) + back) / 2
 
 
-def micro_batches(lengths: np.ndarray, tokens: int, padding: int) -> list[np.ndarray]:
+def micro_batches(lengths: np.ndarray, tokens: int, padding: int, ranks: int = 1) -> list[np.ndarray]:
     """Cut texts into micro-batches of at most `tokens` padded tokens, `padding` of them empty, longest first.
 
     Sorted by length, and cut where padding on would cost more than another pass. Longest first, so that memory runs
-    out at once or never. lengths: [texts] -> arrays of text indices that together hold each once.
+    out at once or never. lengths: [texts] -> arrays of text indices that together hold each once. ranks: how many
+    share each micro-batch, so that it is as many times larger; the shortest text fills up what does not divide.
     """
     order = np.argsort(-lengths, kind="stable")
+    order = np.append(order, order[-1:].repeat(-len(order) % ranks))
     ordered = lengths[order]
     cuts, start = [], 0
     while start < len(order):
         longest = int(ordered[start])
-        window = ordered[start : start + max(1, tokens // longest)]
+        window = ordered[start : start + ranks * max(1, tokens // longest)]
         empty = np.cumsum(longest - window)
-        count = max(1, int(np.searchsorted(empty, padding, side="right")))
+        count = ranks * max(1, int(np.searchsorted(empty, ranks * padding, side="right")) // ranks)
         cuts.append(order[start : start + count])
         start += count
     return cuts
@@ -75,7 +79,7 @@ class Batch:
 
 def _each(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """Views on the texts that lie end to end in `ids`."""
-    return np.split(ids, np.cumsum(lengths)[:-1])
+    return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
 def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: torch.device) -> Batch:
@@ -120,29 +124,34 @@ def backward(
     loss: Callable[[Tensor], Tensor],
     room: Room,
     ahead: Ahead | None = None,
+    ranks: Ranks = ALONE,
 ) -> Spent:
     """Loss over all texts at once, its gradient accumulated in the encoder micro-batch by micro-batch.
 
     Gradient caching (Gao et al. 2021): embed, take the loss's gradient to the vectors, then send it back through each
     micro-batch. What there is room for is kept between the two passes; only the rest is embedded twice.
-    loss: [texts, dim] -> scalar. ahead: where the states after the frozen blocks are known already.
+    loss: [texts, dim] -> scalar. ahead: where the states after the frozen blocks are known already. ranks: who share
+    the texts; the gradient is then that of this rank's, which is to be added up.
     """
     lengths = np.array([len(text) for text in texts])
-    cuts = micro_batches(lengths, room.tokens, encoder.padding(room.tokens))
-    padded = np.cumsum([len(cut) * lengths[cut[0]] for cut in cuts])
-    table = TableGradient(encoder)
-    passes = [Pass(encoder, [texts[i] for i in cut], table, ahead and partial(ahead, cut)) for cut in cuts]
-    leaves = []
-    for each, total in zip(passes, padded, strict=True):
-        vectors = each.forward(graph=bool(total <= room.graphs), states=bool(total <= room.states))
-        leaves.append(vectors.detach().requires_grad_())
-    order = torch.from_numpy(np.argsort(np.concatenate(cuts))).to(leaves[0].device)
-    value = loss(torch.cat(leaves)[order])
-    value.backward()
-    for each, leaf in zip(passes, leaves, strict=True):
-        each.backward(leaf.grad)
-    table.flush()
-    return Spent(value.item(), sum(each.again for each in passes), sum(each.entered for each in passes))
+    cuts = micro_batches(lengths, room.tokens, encoder.padding(room.tokens), ranks.count)
+    mine, rows = ranks.share(cuts)
+    padded = np.cumsum([len(cut) // ranks.count * lengths[cut[0]] for cut in cuts])
+    table = TableGradient(encoder, math.inf if ranks.sharded else TableGradient.WAITING)
+    passes = [Pass(encoder, [texts[i] for i in cut], table, ahead and partial(ahead, cut)) for cut in mine]
+    keep = [(bool(total <= room.graphs), bool(total <= room.states)) for total in padded]
+    with ranks.together():
+        vectors = [each.forward(*kept).detach() for each, kept in zip(passes, keep, strict=True)]
+    every = ranks.gather(torch.cat(vectors)).requires_grad_()
+    with ranks.together():
+        value = loss(every[torch.from_numpy(rows).to(every.device)])
+        value.backward()
+        gradients = ranks.own(every.grad).split([len(part) for part in vectors])
+        for each, gradient in zip(passes, gradients, strict=True):
+            each.backward(gradient)
+        table.flush()
+    again, entered = ranks.total([sum(each.again for each in passes), sum(each.entered for each in passes)])
+    return Spent(value.item(), again, entered)
 
 
 class Pass:
@@ -196,12 +205,15 @@ class Pass:
 
 
 class TableGradient:
-    """The token table's gradient is as large as the table: it is made once a step, not once a micro-batch."""
+    """The token table's gradient is as large as the table: it is made once a step, not once a micro-batch.
 
-    FLUSH = 2**16  # tokens whose gradients wait
+    waiting: tokens whose gradients may wait for that.
+    """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.table = encoder.table
+    WAITING = 2**14
+
+    def __init__(self, encoder: Encoder, waiting: float = WAITING) -> None:
+        self.table, self.waiting = encoder.table, waiting
         self.trained = bool(self.table.weight.requires_grad)
         self._ids: list[Tensor] = []
         self._gradients: list[Tensor] = []
@@ -213,7 +225,7 @@ class TableGradient:
         real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         self._ids.append(ids[real])
         self._gradients.append(gradient[real])
-        if sum(len(waiting) for waiting in self._ids) > self.FLUSH:
+        if sum(len(ids) for ids in self._ids) > self.waiting:
             self.flush()
 
     def flush(self) -> None:
@@ -223,21 +235,27 @@ class TableGradient:
 
 
 @torch.no_grad()
-def embed_all(encoder: Encoder, texts: Sequence[np.ndarray], tokens: int) -> Tensor:
-    """Unit vectors [texts, dim] of any number of texts, embedded in order of length."""
-    cuts = micro_batches(np.array([len(text) for text in texts]), tokens, encoder.padding(tokens))
-    parts = torch.cat([encoder.embed([texts[i] for i in cut]) for cut in cuts])
-    return parts[torch.from_numpy(np.argsort(np.concatenate(cuts))).to(parts.device)]
+def embed_all(encoder: Encoder, texts: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE) -> Tensor:
+    """Unit vectors [texts, dim] of any number of texts, embedded in order of length; all of them on every rank."""
+    lengths = np.array([len(text) for text in texts])
+    mine, rows = ranks.share(micro_batches(lengths, tokens, encoder.padding(tokens), ranks.count))
+    every = ranks.gather(torch.cat([encoder.embed([texts[i] for i in cut]) for cut in mine]))
+    return every[torch.from_numpy(rows).to(every.device)]
 
 
 @torch.no_grad()
 def held_out(
-    encoder: Encoder, pairs: Pairs, pools: Sequence[np.ndarray], temperature: float, tokens: int
+    encoder: Encoder,
+    pairs: Pairs,
+    pools: Sequence[np.ndarray],
+    temperature: float,
+    tokens: int,
+    ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
     """Mean symmetric InfoNCE (nats per pair) and accuracy@1 of queries over fixed pools."""
-    chosen = np.concatenate(pools)
-    query = embed_all(encoder, [pairs.query[i] for i in chosen], tokens).split([len(pool) for pool in pools])
-    document = embed_all(encoder, [pairs.positive[i] for i in chosen], tokens).split([len(pool) for pool in pools])
+    chosen, sizes = np.concatenate(pools), [len(pool) for pool in pools]
+    query = embed_all(encoder, [pairs.query[i] for i in chosen], tokens, ranks).split(sizes)
+    document = embed_all(encoder, [pairs.positive[i] for i in chosen], tokens, ranks).split(sizes)
     losses, hits = [], []
     for queries, documents in zip(query, document, strict=True):
         losses.append(info_nce(queries, documents, temperature).item())

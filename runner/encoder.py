@@ -190,13 +190,23 @@ def lowered(precision: str, device: torch.device) -> bool:
 
 
 def make_encoder(
-    model: ModelSpec, method: Method, pooling: str, device: torch.device, seed: int, precision: str = "auto"
+    model: ModelSpec,
+    method: Method,
+    pooling: str,
+    device: torch.device,
+    seed: int,
+    precision: str = "auto",
+    home: torch.device | None = None,
 ) -> Encoder:
-    """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises."""
+    """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
+
+    home: where its weights lie, by default on the `device` that it is made for.
+    """
+    home = home or device
     if reason := method.refusal(model):
         raise ValueError(f"{method.name}: {reason}")
     torch.manual_seed(seed)
-    backbone = method.apply(load_backbone(model, method.bits, str(device))).to(device)
+    backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
     fold(backbone)
     low = lowered(precision, device)
     pack = packed.possible(decoder(backbone), device, low)

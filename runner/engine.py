@@ -14,6 +14,7 @@ from runner.contrastive import Ahead, Batch, Room, Spent, backward
 from runner.encoder import Encoder
 from runner.lora import refold
 from runner.pairs import Pairs
+from runner.parallel import ALONE, Ranks, out_of_memory
 from runner.prefix import Prefix, prefix_of, worth
 from sweeps.models import ModelSpec
 from sweeps.trial import Trial
@@ -47,8 +48,11 @@ class Engine:
     micro_tokens: padded tokens of a micro-batch; a continued training must use the same, to the last bit.
     """
 
-    def __init__(self, model: ModelSpec, trial: Trial, encoder: Encoder, options: Options = DEFAULTS) -> None:
-        self.model, self.trial, self.encoder = model, trial, encoder
+    def __init__(
+        self, model: ModelSpec, trial: Trial, encoder: Encoder, options: Options = DEFAULTS, ranks: Ranks = ALONE
+    ) -> None:
+        self.model, self.trial, self.encoder, self.ranks = model, trial, encoder, ranks
+        encoder.train()  # transformers loads for inference, and recomputes nothing then
         self.trained = [p for p in encoder.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.trained, trial)
         self.micro_tokens = options.micro_tokens or micro_tokens(model, self.device)
@@ -65,18 +69,21 @@ class Engine:
 
     def keep_prefix(self, pairs: Pairs) -> int:
         """Compute the states after the frozen blocks now, for all epochs; returns how many tokens that took."""
-        self.prefix = prefix_of(self.encoder, pairs, self.trial, self.micro_tokens)
+        self.prefix = prefix_of(self.encoder, pairs, self.trial, self.micro_tokens, self.ranks)
         return self.prefix.tokens
 
     def prefix_pays(self, pairs: Pairs) -> bool:
         """Whether `keep_prefix` saves work and there is room for it."""
-        return worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
+        pays = worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
+        return bool(self.ranks.least([pays])[0])
 
     def step(self, batch: Batch, rate: float) -> Spent:
         """One optimiser step at learning rate `rate`."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         spent = self._backward(batch)
+        if not self.ranks.sharded:  # else the backward pass added them up
+            self.ranks.add_up([p.grad for p in self.trained if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -88,11 +95,11 @@ class Engine:
         room = self._room(batch)
         while True:
             try:
-                return backward(self.encoder, batch.texts, self._loss(batch), room, self._ahead(batch))
-            except RuntimeError as error:
-                if not out_of_memory(error):
+                return backward(self.encoder, batch.texts, self._loss(batch), room, self._ahead(batch), self.ranks)
+            except (RuntimeError, MemoryError) as error:
+                if self.ranks.sharded or not out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = str(error).partition("\n")[0] or "out of memory"
             # Outside the handler, for the error holds on to every tensor of the step.
             self.optimizer.zero_grad()
             if room.tokens <= int(batch.lengths.max()):
@@ -118,7 +125,10 @@ class Engine:
             longest = np.argsort(-batch.lengths, kind="stable")[:PROBE_TEXTS]
             self._bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
         half = self._usable() / 2
-        return Room(self.micro_tokens, int(half / self._bytes), int(half / (4 * self.model.width)))
+        graphs, states = int(half / self._bytes), int(half / (4 * self.model.width))
+        if self.ranks.sharded:  # what is kept decides how often a block runs, which all do together
+            graphs, states = self.ranks.least([graphs, states])
+        return Room(self.micro_tokens, graphs, states)
 
     def _usable(self) -> float:
         """Bytes."""
@@ -150,7 +160,8 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        # Not by its address: a sharded block's is free again when the next block runs.
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         return tensor
 
     ids, lengths = encoder.pad(texts)
@@ -160,11 +171,6 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
         vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), lengths)
     del vectors
     return sum(kept.values()), ids.numel()
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed to get memory; on a CPU it says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _optimizer(trained: list[torch.nn.Parameter], trial: Trial) -> torch.optim.AdamW:

@@ -24,6 +24,13 @@ def fold(backbone: nn.Module) -> None:
             module.__class__ = FoldedLinear  # a wrapper would hide the adapter from peft's merging and saving
 
 
+def unfold(backbone: nn.Module) -> None:
+    """Let them run as peft does."""
+    for module in backbone.modules():
+        if isinstance(module, FoldedLinear):
+            module.__class__ = Linear
+
+
 def refold(backbone: nn.Module) -> None:
     """Forget the folded weights. A fused optimiser changes parameters without marking them as changed."""
     for module in backbone.modules():

@@ -9,36 +9,44 @@ from torch import Tensor
 from runner.contrastive import micro_batches
 from runner.encoder import Encoder
 from runner.pairs import Pairs
+from runner.parallel import ALONE, Ranks
 from sweeps.progress import Progress
 from sweeps.trial import Trial
 
 STATE_BYTES = 4
+ROWS = 2**12  # of states that travel together between ranks
 
 
 class Prefix:
     """What the frozen blocks make of every training text: they give the same in each epoch.
 
     All texts are embedded before the first step, in an order that depends on nothing else, so that a training that is
-    interrupted finds the same states to the last bit. tokens: how many went through the frozen blocks for it.
+    interrupted finds the same states to the last bit. tokens: how many went through the frozen blocks for it. ranks:
+    each embeds its share, and has them all.
     """
 
-    def __init__(self, encoder: Encoder, pairs: Pairs, hard_negatives: int, micro_tokens: int) -> None:
+    def __init__(
+        self, encoder: Encoder, pairs: Pairs, hard_negatives: int, micro_tokens: int, ranks: Ranks = ALONE
+    ) -> None:
         texts, hashes = _unlike(pairs, hard_negatives)
         lengths = np.array([len(text) for text in texts])
         ends = np.cumsum(lengths)
         self.tokens = int(ends[-1])
         self._hashes, self._starts = hashes, ends - lengths
         self._states: Tensor | None = None
-        cuts = micro_batches(lengths, micro_tokens, encoder.padding(micro_tokens))
+        mine, rows = ranks.share(micro_batches(lengths, micro_tokens, encoder.padding(micro_tokens), ranks.count))
+        held = rows // sum(len(cut) for cut in mine) == ranks.rank  # a text that fills up is held by one rank only
         with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
-            for cut in cuts:
+            for cut in mine:
                 ids, sizes = encoder.pad([texts[i] for i in cut])
                 states = encoder.enter(ids, sizes)
                 if self._states is None:
-                    self._states = states.new_empty(self.tokens, states.shape[-1])
+                    self._states = states.new_zeros(self.tokens, states.shape[-1])
                 for row, place in enumerate(cut):
-                    self._states[self._starts[place] : ends[place]] = states[row, : lengths[place]]
-                progress.advance(int(lengths[cut].sum()))
+                    if held[place]:
+                        self._states[self._starts[place] : ends[place]] = states[row, : lengths[place]]
+                progress.advance(ranks.count * int(lengths[cut].sum()))
+        ranks.add_up(self._states.split(ROWS))
 
     def states(self, hashes: np.ndarray, lengths: np.ndarray) -> Tensor:
         """hashes: of the texts [texts]; lengths: [texts] -> states [texts, tokens, width], anything beyond a length."""
@@ -50,14 +58,14 @@ class Prefix:
 _last: dict[tuple, Prefix] = {}
 
 
-def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int) -> Prefix:
+def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ranks: Ranks = ALONE) -> Prefix:
     """The states of this model, data and number of frozen blocks: a worker's trials share them one after another."""
     training = trial.training
     seen = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
     name = (trial.model, encoder.frozen, encoder.autocast, encoder.device.type, micro_tokens, *seen)
     if name not in _last:
         _last.clear()  # room for one only
-        _last[name] = Prefix(encoder, pairs, training.hard_negatives, micro_tokens)
+        _last[name] = Prefix(encoder, pairs, training.hard_negatives, micro_tokens, ranks)
     return _last[name]
 
 

@@ -19,7 +19,9 @@ from runner.contrastive import held_out, make_batch
 from runner.encoder import Encoder, count_trainable, lowered, make_encoder
 from runner.engine import DEFAULTS, Engine, Options
 from runner.pairs import Pairs, batch_indices, open_prepared, pools
+from runner.parallel import ALONE, Ranks, fingerprint
 from runner.schedule import rate_factor
+from runner.shard import gather_into, shard
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
@@ -65,13 +67,17 @@ def train_encoder(
     on: str | None = None,
     quiet: bool = True,
     options: Options = DEFAULTS,
+    ranks: Ranks = ALONE,
 ) -> tuple[Observation, Encoder]:
-    """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it."""
+    """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it.
+
+    ranks: who train it together, on one file system. Only rank 0 writes; a sharded encoder is whole on rank 0 only.
+    """
     started = time.monotonic()
     _reset_peak_memory()
-    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options)
-    run.trunk = trunk_of(folder, trial) if folder else None
-    if folder and (folder / CHECKPOINT).exists():
+    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options, ranks)
+    run.trunk = trunk_of(folder, trial) if folder and ranks.count == 1 else None
+    if folder and ranks.first_says((folder / CHECKPOINT).exists()):
         run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
     elif run.trunk:
         _take_trunk(run, run.trunk)
@@ -86,19 +92,42 @@ def train_encoder(
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
     observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
-    return observation, run.engine.encoder
+    return observation, _whole(run)
 
 
-def _start(trial: Trial, device: torch.device, options: Options) -> Run:
+def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -> Run:
     model = find_model(trial.model)
     if trial.training.context > model.context:
         raise ValueError(f"training.context is {trial.training.context}; {model.name} reads {model.context} tokens")
     if trial.training.warmup_steps >= trial.branch:
         raise ValueError(f"training.warmup_steps is {trial.training.warmup_steps}; the trial has {trial.steps} steps")
-    pairs = open_prepared(trial.training, model.source)
-    encoder = make_encoder(model, trial.method, trial.training.pooling, device, trial.seed, trial.training.precision)
+    if ranks.sharded and trial.method.bits:
+        raise ValueError(f"{trial.method.name} keeps the backbone in {trial.method.bits} bits, which cannot be sharded")
+    pairs = ranks.first_does(lambda: open_prepared(trial.training, model.source))
+    encoder = _encoder(trial, device, torch.device("cpu") if ranks.sharded else device)
+    if ranks.count > 1:
+        key = int(trial.key, 16) >> 1
+        ranks.must_agree({"recipe": key, "training pairs": len(pairs.train), "weights": fingerprint(encoder)})
+    if ranks.sharded:
+        shard(encoder, device, ranks.count)
     record = {"key": trial.key, "curve": [], "seconds": 0.0, **dict.fromkeys(COUNTED, 0)}
-    return Run(trial, model, pairs, Engine(model, trial, encoder, options), record)
+    return Run(trial, model, pairs, Engine(model, trial, encoder, options, ranks), record)
+
+
+def _encoder(trial: Trial, device: torch.device, home: torch.device) -> Encoder:
+    training = trial.training
+    model = find_model(trial.model)
+    return make_encoder(model, trial.method, training.pooling, device, trial.seed, training.precision, home)
+
+
+def _whole(run: Run) -> Encoder:
+    """The encoder; on rank 0 of sharded ranks one that lies on the CPU."""
+    ranks, encoder = run.engine.ranks, run.engine.encoder
+    if not ranks.sharded:
+        return encoder
+    plain = _encoder(run.trial, encoder.device, torch.device("cpu")) if ranks.rank == 0 else None
+    gather_into(plain, encoder)
+    return plain or encoder
 
 
 def _take_trunk(run: Run, trunk: Trunk) -> None:
@@ -133,7 +162,7 @@ def _keep_prefix(run: Run) -> None:
 def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
     """Train to the last step; returns why it ended early, or nothing."""
     saved = reported = begun = time.monotonic()
-    before = run.record["seconds"]
+    before, ranks = run.record["seconds"], run.engine.ranks
     with Progress(run.trial.model, run.trial.steps, "steps", done=run.record["step"]) as progress:
         while run.record["step"] < run.trial.steps:
             loss = _step(run)
@@ -144,10 +173,10 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
             if run.trunk:
                 _leave_trunk(run, run.trunk)
-            if folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record)
+            if folder and ranks.first_says(time.monotonic() - saved > CHECKPOINT_SECONDS):
+                checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record, ranks)
                 saved = time.monotonic()
-            if folder and time.monotonic() - reported > REPORT_SECONDS:
+            if folder and ranks.rank == 0 and time.monotonic() - reported > REPORT_SECONDS:
                 report(folder, run.record["step"], loss)
                 reported = time.monotonic()
             if not quiet:
@@ -184,9 +213,11 @@ def _start_loss(run: Run, chosen: list[np.ndarray]) -> float:
 
 
 def _held_out(run: Run, chosen: list[np.ndarray]) -> tuple[float, float]:
-    run.engine.encoder.eval()
-    found = held_out(run.engine.encoder, run.pairs, chosen, run.trial.training.temperature, 4 * run.engine.micro_tokens)
-    run.engine.encoder.train()
+    engine = run.engine
+    engine.encoder.eval()
+    temperature, tokens = run.trial.training.temperature, 4 * engine.micro_tokens
+    found = held_out(engine.encoder, run.pairs, chosen, temperature, tokens, engine.ranks)
+    engine.encoder.train()
     return found
 
 
@@ -219,7 +250,7 @@ def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds:
         "total_seconds": round(total_seconds, 3),
         "peak_bytes": _peak_memory(run.engine.device),
         "curve": tuple(tuple(p) for p in record["curve"] if p[0] % every == 0 or p[0] == run.trial.steps),
-        "environment": environment(run.engine.device, run.trial.training.precision),
+        "environment": environment(run.engine.device, run.trial.training.precision, run.engine.ranks.count),
     }
     return failure(run.trial, reason, "diverged" if reason else "done", **known)
 
@@ -234,8 +265,8 @@ def _flops(run: Run, counted: dict) -> float:
     return exact_flops(run.model, run.trial.method, _work(run, counted), second_forward=again, entered=entered)
 
 
-def environment(device: torch.device, precision: str) -> dict:
-    """What a loss may depend on besides the trial: versions, device, threads, precision."""
+def environment(device: torch.device, precision: str, ranks: int = 1) -> dict:
+    """What a loss may depend on besides the trial: versions, device, threads, precision, and how many ranks trained."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
     return {
         "python": platform.python_version(),
@@ -243,6 +274,7 @@ def environment(device: torch.device, precision: str) -> dict:
         "transformers": transformers.__version__,
         "peft": peft.__version__,
         "device": name,
+        "ranks": ranks,
         "threads": torch.get_num_threads(),
         "precision": "bf16" if lowered(precision, device) else "fp32",
     }

@@ -9,7 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones import METHOD_EXAMPLES, QWEN2, build, shallow
 from runner.lora import fold
-from sweeps.flops import FLOPS, PAPER_PAIR, QUANTIZED_BYTES, Work, exact_flops, forward_flops, memory_bytes, paper_flops, steps_for
+from sweeps.flops import (
+    FLOPS,
+    PAPER_PAIR,
+    QUANTIZED_BYTES,
+    Work,
+    exact_flops,
+    forward_flops,
+    memory_bytes,
+    paper_flops,
+    steps_for,
+)
 from sweeps.methods import METHODS, BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import ARCHITECTURES, find_model
 
