@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import fit_laws
-from analysis.backtest import Candidate, score, windows
+from analysis.backtest import Backtest, Candidate, choose, score, windows
 from analysis.estimate import Settings, estimate
 from analysis.families import SHAPES, Rows
 from analysis.isoflop import parabola
 from analysis.solver import Problem, huber, polish, solve
 from made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
-from planner.laws import LAWS, Chinchilla, Law, Repeated, TrainableShare
+from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Repeated, Tied, TrainableShare
 from sweeps.models import NANO
 from test_laws import EXAMPLES
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "laws"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the published runs are not beside this repository")
 TRUTH = Chinchilla(E=0.3, A=30.0, alpha=0.35, B=200.0, beta=0.33)
 
 
@@ -85,54 +81,16 @@ def test_huber_is_quadratic_near_and_linear_far():
     assert huber(np.array([0.001, -0.1]), 0.01) == pytest.approx([0.5e-6, 0.01 * (0.1 - 0.005)])
 
 
-@needs_data
-def test_the_known_answer_of_the_published_runs():
-    book = fit_laws(
-        DATA / "chinchilla_svg.csv", n="Model Size", c="Training FLOP", loss="loss", family="chinchilla", drop_highest=5
-    )
-    law = book.laws[0]
-    assert law.objective <= 0.00101828
-    assert law.law.alpha == pytest.approx(0.34731, abs=2e-5)
-    assert law.law.beta == pytest.approx(0.36717, abs=2e-5)
-    assert law.law.coefficients == pytest.approx({**law.law.coefficients, "A": 477.8, "B": 2143, "E": 1.8172}, rel=1e-3)
-    assert not [n for n in book.warnings if n.code == "leverage"]
-
-
-@needs_data
-def test_five_rows_that_carry_a_coefficient_are_named():
-    book = fit_laws(
-        DATA / "chinchilla_svg.csv", n="Model Size", c="Training FLOP", loss="loss", family="chinchilla", bootstraps=200
-    )
-    assert book.laws[0].law.coefficients == pytest.approx({**book.laws[0].law.coefficients, "B": 12846}, rel=1e-3)
-    texts = [n.text for n in book.warnings if n.code == "leverage"]
-    assert any("row 1, row 2, row 3, row 4, row 5 (5 of 245 runs)" in text for text in texts)
-
-
-@needs_data
-@pytest.mark.parametrize(("name", "published"), [("flan", 0.00648), ("wmt19", 0.01228)])
-def test_pretrained_models_need_the_rectified_law(name, published):
-    wide = pd.read_csv(DATA / f"finetune_{name}.csv").iloc[:8]
-    sizes = [column for column in wide if column.isdigit() and column != "0"]
-    runs = wide.melt(id_vars="config name", value_vars=sizes, var_name="D", value_name="loss").astype({"D": float})
-    book = fit_laws(runs, d="D", loss="loss", method="config name", delta=1.0, bootstraps=20)
-    assert {law.family for law in book.laws} == {"rectified"}
-    misses = []
-    for law in book.laws:
-        mine = runs[runs["config name"] == law.label]
-        misses.append(np.sqrt(np.mean(np.log(mine["loss"] / law.law.loss(1.0, mine["D"].to_numpy())) ** 2)))
-    assert np.mean(misses) <= published * 1.1  # 8 of the 30 models; the benchmark runs all
-
-
-def simulated(sizes: int, budgets: int, sims: int, noise: float = 0.02) -> tuple[float, float]:
+def simulated(truth: Law, sizes: int, budgets: int, sims: int, noise: float = 0.02) -> tuple[float, float]:
     """Share of simulated sweeps whose 90 % interval of the loss at 10 x the largest budget holds it; mean regret."""
     held, regret = [], []
     for sim in range(sims):
-        frame = grid(TRUTH, sizes, budgets, noise, seed=sim)
+        frame = grid(truth, sizes, budgets, noise, seed=sim)
         solved = estimate(Problem(SHAPES["chinchilla"], rows_of(frame)), Settings(bootstraps=100, seed=sim))
         coefficients, draws = (solved.problem.coefficients(theta)[0] for theta in (solved.theta, solved.draws))
         menu = np.unique(frame["N"]) * 4
         tokens = 10 * frame["C"].max() / (6 * menu)
-        true = TRUTH.loss(menu, tokens)
+        true = truth.loss(menu, tokens)
         predicted = Chinchilla(**{name: float(values[0]) for name, values in coefficients.items()}).loss(menu, tokens)
         best = int(np.argmin(true))
         low, high = np.quantile(Chinchilla(**draws).loss(menu[best], tokens[best]), [0.05, 0.95])
@@ -141,12 +99,20 @@ def simulated(sizes: int, budgets: int, sims: int, noise: float = 0.02) -> tuple
     return float(np.mean(held)), float(np.mean(regret))
 
 
-# 0.90 less three standard errors of 40 simulations; tests/benchmarks/bench_fit.py runs 300 of the whole fit.
-@pytest.mark.parametrize(("sizes", "budgets", "most_regret"), [(8, 6, 0.005), (3, 3, 0.05)])
-def test_intervals_hold_what_they_promise(sizes, budgets, most_regret):
-    held, regret = simulated(sizes, budgets, sims=40)
-    assert held >= 0.76
-    assert regret <= most_regret
+# Of 300 simulations the share that holds has a binomial sd of 1.7 %: 90 % is three of them inside 85 to 97 %, and 80 %
+# would pass once in 70 times. Seeds are fixed. tests/benchmarks/bench_recovery.py does the whole fit on more truths.
+def test_nine_in_ten_intervals_hold_the_loss_at_ten_times_the_largest_budget():
+    uneven = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
+    found = [simulated(truth, sizes=8, budgets=6, sims=150) for truth in (TRUTH, uneven)]
+    assert 0.85 <= np.mean([held for held, _ in found]) <= 0.97
+    assert max(regret for _, regret in found) <= 0.005
+
+
+@pytest.mark.parametrize(("sizes", "budgets"), [(4, 4), (3, 3)])
+def test_intervals_of_few_runs_hold_nearly_as_often(sizes, budgets):
+    held, regret = simulated(TRUTH, sizes, budgets, sims=100)
+    assert 0.75 <= held <= 0.99  # three binomial sd of 100 (11 %) below 85 %, the least that is promised
+    assert regret <= 0.05
 
 
 def test_rows_of_one_run_are_resampled_together():
@@ -202,12 +168,42 @@ def test_an_irreducible_loss_that_is_not_there_is_not_claimed():
     assert "E_unidentified" in [n.code for n in book.warnings]
 
 
+def fit_family(truth: Law, **noise) -> str:
+    return fit_laws(grid(truth, **noise), n="N", d="D", loss="loss", bootstraps=20).laws[0].family
+
+
 def test_the_backtest_prefers_the_family_that_made_the_runs():
     truth = Chinchilla(E=0.5, A=30.0, alpha=0.25, B=9000.0, beta=0.55)
     rows = rows_of(grid(truth, noise=0.005))
-    scores = score([Candidate(name, SHAPES[name]) for name in ("power", "tied", "chinchilla")], rows, 0.01)
-    assert min(scores, key=lambda name: scores[name].error) == "chinchilla"
-    assert fit_laws(grid(truth, noise=0.005), n="N", d="D", loss="loss", bootstraps=20).laws[0].family == "chinchilla"
+    backtest = score([Candidate(name, SHAPES[name]) for name in ("power", "tied", "chinchilla")], rows, 0.01)
+    assert min(backtest.errors, key=backtest.error) == "chinchilla"
+    assert fit_family(truth, noise=0.005) == "chinchilla"
+    assert fit_family(Multiplicative(E=0.5, A=2000.0, alpha=0.2, beta=0.3), noise=0.005) == "multiplicative"
+
+
+def test_a_form_that_the_runs_do_not_need_is_not_named():
+    """Without noise every richer form fits too, by dropping what it has more."""
+    assert fit_family(TRUTH) == "chinchilla"
+
+
+def test_of_forms_that_tie_the_most_general_is_taken_and_a_special_case_only_beyond_doubt():
+    rows = rows_of(grid(Tied(E=0.3, A=50.0, B=300.0, alpha=0.36), noise=0.02))
+    candidates = [Candidate(name, SHAPES[name]) for name in ("tied", "chinchilla")]
+    many = np.random.default_rng(0).normal(0.02, 0.002, len(rows))
+    apart = (np.arange(len(rows)), np.arange(len(rows)))
+    for more, family in ((0.0001, "chinchilla"), (0.01, "tied")):
+        backtest = Backtest({"tied": many, "chinchilla": many[::-1] + more}, apart)
+        assert choose(candidates, backtest, rows, 0.03).family == family
+
+
+def test_runs_that_miss_together_count_once():
+    """Ten copies of every error tell no more than one, and the standard error knows it."""
+    errors = np.random.default_rng(0).normal(1, 0.3, 30)
+    places = np.arange(30)
+    alone = Backtest({"a": errors}, (places, places)).error("a")[1]
+    copied = Backtest({"a": np.repeat(errors, 10)}, (np.repeat(places, 10), np.repeat(places, 10))).error("a")[1]
+    assert copied == pytest.approx(alone, rel=0.01)
+    assert alone == pytest.approx(0.3 / 30**0.5, rel=0.2)
 
 
 def test_windows_fit_small_runs_and_predict_larger_ones():
@@ -218,6 +214,12 @@ def test_windows_fit_small_runs_and_predict_larger_ones():
         assert not (fitted & predicted).any()
         by_flops = rows.flops[fitted].max() < rows.flops[predicted].min()
         assert by_flops or rows.N[fitted].max() < rows.N[predicted].min()
+
+
+def test_windows_hold_three_sizes_where_there_are_three():
+    rows = rows_of(grid(TRUTH, sizes=4, budgets=6))
+    train, _ = windows(rows, needed=5)
+    assert all(len(np.unique(rows.N[fitted > 0])) >= 3 for fitted in train)
 
 
 def test_methods_can_share_exponents():
@@ -272,6 +274,20 @@ def test_a_parabola_reports_a_bottom_only_inside_the_tried_sizes():
     assert parabola(sizes, np.exp(-0.02 * x**2)) == (None, "the parabola opens downward")
     assert parabola(sizes, np.exp(0.02 * (x + 9) ** 2)) == (None, "its bottom lies below the tried sizes")
     assert parabola(sizes[:3], x[:3] ** 2 + 1)[0] is None
+
+
+def test_parabolas_find_the_exponents_of_the_law_that_made_the_runs():
+    budgets = np.geomspace(1e12, 1e15, 5)[:, None]
+    share = TRUTH.beta / (TRUTH.alpha + TRUTH.beta)  # N ~ C**share (Hoffmann et al. 2022, equation 4)
+    ratio = TRUTH.alpha * TRUTH.A / (TRUTH.beta * TRUTH.B)
+    best = ratio ** (1 / (TRUTH.alpha + TRUTH.beta)) * (budgets / 6) ** share
+    N = (best * np.geomspace(1 / 3, 3, 7)).ravel()
+    D = np.repeat(budgets, 7) / (6 * N)
+    runs = pd.DataFrame({"N": N, "D": D, "loss": TRUTH.loss(N, D)})
+    law = fit_laws(runs, n="N", d="D", loss="loss", family="chinchilla", bootstraps=20).laws[0]
+    for found in (law.isoflop["exponents"], law.isoflop["law_exponents"]):
+        assert found["N"] == pytest.approx(share, abs=0.01)
+        assert found["N"] + found["D"] == pytest.approx(1)  # C = 6 N D
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,9 @@ def test_killed_and_resumed_under_torchrun(found, trial, tmp_path):
         time.sleep(0.01)
     os.kill(started[1].pid, signal.SIGKILL)
     first, second = finish(started)
-    assert (first[0], second[0]) == (2, -signal.SIGKILL), first
-    assert first[2].endswith("embed: error: lost the other ranks: one has ended\n")
+    assert second[0] == -signal.SIGKILL
+    if first[0] != -signal.SIGABRT:  # gloo's own, when it was cut off within a message: about one time in fifty
+        assert first[0] == 2 and first[2].endswith("embed: error: lost the other ranks: one has ended\n"), first
     assert state.exists()
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     program = [*torchrun, "-m", "runner.cli", *train_it]
