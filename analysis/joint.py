@@ -75,7 +75,8 @@ def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[C
     fitted, refused = fittable(reference)
     fitted = [method for method in fitted if len(np.unique(reference.of([method]).N)) > 1]
     if not fitted:
-        raise ValueError(f"{reference.name}: " + ("; ".join(n.text for n in refused) or "one model size only"))
+        reasons = [notice.text for notice in refused] or ["every method has one model size only"]
+        raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
     candidate, *_ = choose_family(reference.of(fitted), fitted, settings)
     names = {method.split()[0] for method in mine}
     alike = [m for m in fitted if m in mine] or [m for m in fitted if m.split()[0] in names]

@@ -28,6 +28,7 @@ REFERENCE = {
 # What `plan --budget 1e17 --suite pythia --calibrate 5%` designs from such a reference, less its smallest budget.
 MODELS, BUDGETS = PYTHIA[:3], tuple(1.7e13 * 4.0**i for i in range(4))
 LARGER = 10 * BUDGETS[-1]
+QUICK = {"family": "rectified", "bootstraps": 20}  # choosing the family is tested elsewhere
 
 
 def own_law(generator: np.random.Generator, shift: float = 0.0) -> Rectified:
@@ -69,8 +70,8 @@ def test_few_runs_with_a_reference_predict_better_than_alone(tmp_path):
         law = own_law(generator)
         mine = small_sweep(tmp_path / f"mine{sim}", law, generator)
         lent = reference(tmp_path / f"reference{sim}", seed=sim)
-        alone.append(error(fit_laws(mine, bootstraps=20), law))
-        joint.append(error(fit_laws(mine, reference=lent, bootstraps=20), law))
+        alone.append(error(fit_laws(mine, **QUICK), law))
+        joint.append(error(fit_laws(mine, reference=lent, **QUICK), law))
     assert np.mean(joint) < np.mean(alone)
     assert np.mean(joint) < 0.05
 
@@ -90,13 +91,13 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_exponents_are_those_of_all_runs_and_the_level_is_the_sweeps_own(folders):
     mine, lent = folders
-    book = fit_laws(mine, reference=lent, bootstraps=100)
+    book = fit_laws(mine, reference=lent, exponents="shared", **QUICK)
     (law,) = book.laws
-    other = fit_laws(lent, bootstraps=20).laws[0]
+    other = fit_laws(lent, exponents="shared", **QUICK).laws[0]
     assert law.rows == book.source["observations"] < 15
-    assert law.span == fit_laws(mine, bootstraps=20).laws[0].span  # the evidence is the small sweep's
+    assert law.span == fit_laws(mine, **QUICK).laws[0].span  # the evidence is the small sweep's
     assert law.law.beta == pytest.approx(other.law.beta, rel=0.15)
-    assert law.law.E != pytest.approx(other.law.E, rel=0.01)
+    assert abs(law.law.E / other.law.E - 1) > 0.01
     shared = book.source["with"]
     assert (shared["name"], shared["methods"]) == ("lent", ["full", "lora rank 8 alpha 8"])
     assert set(shared["shared"]) | set(shared["own"]) == set(law.law.coefficients)
@@ -108,7 +109,7 @@ def test_exponents_are_those_of_all_runs_and_the_level_is_the_sweeps_own(folders
 def test_a_reference_with_other_exponents_is_noticed(tmp_path):
     generator = np.random.default_rng(1)
     mine = small_sweep(tmp_path / "mine", own_law(generator, shift=0.25), generator)
-    book = fit_laws(mine, reference=reference(tmp_path / "lent"), bootstraps=20)
+    book = fit_laws(mine, reference=reference(tmp_path / "lent"), **QUICK)
     texts = {n.code: n.text for n in book.warnings}
     assert "exponents of lent do not describe the runs of mine" in texts["other_exponents"]
     assert book.source["with"]["chance_of_difference"] < 0.05
@@ -121,7 +122,7 @@ def test_runs_too_few_for_a_law_alone_get_one_with_the_reference(tmp_path):
     lent = reference(tmp_path / "lent")
     with pytest.raises(ValueError, match="4 runs; a law needs at least 6"):
         fit_laws(mine, bootstraps=20)
-    assert error(fit_laws(mine, reference=lent, bootstraps=20), law) < 0.15
+    assert error(fit_laws(mine, reference=lent, **QUICK), law) < 0.15
     one = small_sweep(tmp_path / "one", law, generator, models=PYTHIA[1:2], budgets=(1e14, 4e14))
     with pytest.raises(ValueError, match="2 runs of 2 token counts; offsets of its own take 4 of 2"):
         fit_laws(one, reference=lent, bootstraps=20)
@@ -131,7 +132,7 @@ def test_with_one_size_its_part_of_the_loss_is_in_E(tmp_path):
     generator = np.random.default_rng(3)
     law = own_law(generator)
     mine = small_sweep(tmp_path / "mine", law, generator, models=PYTHIA[1:2], budgets=[1e14 * 2**i for i in range(5)])
-    book = fit_laws(mine, reference=reference(tmp_path / "lent"), bootstraps=50)
+    book = fit_laws(mine, reference=reference(tmp_path / "lent"), **QUICK)
     found = book.laws[0]
     assert found.law.A == 0 and all(draw.A == 0 for draw in found.draws)
     assert found.law.loss(PYTHIA[1].params, 1e9) == pytest.approx(law.loss(PYTHIA[1].params, 1e9), rel=0.1)
@@ -146,15 +147,15 @@ def test_what_cannot_be_shared_is_refused_in_a_sentence(tables):
         fit_with(lent, lent, Settings())
     with pytest.raises(ValueError, match="family trainable cannot share exponents"):
         fit_with(mine, lent, Settings("trainable"))
-    small = replace(lent, rows=lent.rows[lent.rows["model"] == "nano-25k"])
-    with pytest.raises(ValueError, match="lent: one model size only"):
-        fit_with(mine, small, Settings())
+    with pytest.raises(ValueError, match="lent: .*one model size only"):
+        fit_with(mine, replace(lent, rows=lent.rows.assign(params=1e6)), Settings())
 
 
 def test_the_command_writes_laws_that_plan_uses_and_names(folders, tmp_path, capsys):
     mine, lent = folders
     out = tmp_path / "laws.json"
-    assert main([str(mine), "--with", str(lent), "--bootstraps", "50", "--out", str(out)]) == 0
+    quick = ["--family", "rectified", "--bootstraps", "50"]
+    assert main([str(mine), "--with", str(lent), "--out", str(out), *quick]) == 0
     printed = capsys.readouterr().out
     assert "shared by all methods and with" in printed and "runs of lent; E, A and B each method's own" in printed
     assert read_laws(out).source["with"]["name"] == "lent"
