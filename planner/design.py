@@ -7,7 +7,6 @@ that shrinks the spread of the candidates' differences most for its FLOPs (a V-o
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from sweeps.search import EXTENSIONS
 WORTH_TRYING = 0.05  # a method less likely to be best than this is not swept
 LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
+FEWEST_CELLS = 4  # of a method: offsets of its own take as many (analysis/joint.py)
 TARGETS = 12  # candidates whose differences are to be told
 # How laws of another suite or other data are taken to differ in their factors, as sd of logs. Assumed, not measured.
 SUITE_SPREAD, METHOD_SPREAD = 0.3, 0.1
@@ -161,10 +161,11 @@ def _grow(beliefs: _Beliefs, options: Sequence[Option], limit: float, search: bo
     def grid(models: Sequence[str], budgets: Sequence[float]) -> _Grid:
         return _Grid(tuple(one for one in options if one.model.name in models), tuple(sorted(budgets)), search)
 
-    few = min(2, len(names))  # a law in N takes two sizes at the least, one in D two budgets
-    pairs = list(itertools.pairwise(ladder))
-    starts = [grid(names[place : place + few], pair) for place in range(len(names) - few + 1) for pair in pairs]
-    starts = [one for one in starts if len(one.cells()) == len(one.options) * 2]
+    few = min(2, len(names))  # a law in N takes two sizes at the least
+    rungs = FEWEST_CELLS // few
+    steps = [ladder[place : place + rungs] for place in range(len(ladder) - rungs + 1)]
+    starts = [grid(names[place : place + few], step) for place in range(len(names) - few + 1) for step in steps]
+    starts = [one for one in starts if len(one.cells()) == len(one.options) * rungs]
     affordable = [one for one in starts if one.cost() <= limit]
     if not affordable:
         least = min((one.cost() for one in starts), default=math.inf)
@@ -193,9 +194,9 @@ def _gains(beliefs: _Beliefs, grid: _Grid, moves: Sequence[_Grid]) -> list[tuple
 
 
 def _ladder(options: Sequence[Option], limit: float) -> list[float]:
-    """Budgets to choose from: from the smallest that trains anything on, until the largest model has two."""
+    """Budgets to choose from: from the smallest that trains anything on, until the largest model has four."""
     least = 1.02 * min(option.needs() for option in options)
-    most = max(limit, LADDER**2 * max(option.needs() for option in options))
+    most = max(limit, LADDER ** (FEWEST_CELLS - 1) * max(option.needs() for option in options))
     rungs = range(int(math.log(most / least, LADDER)) + 1)
     return [float(f"{least * LADDER**rung:.6g}") for rung in rungs]  # as the sweep file will say them
 
@@ -299,7 +300,7 @@ def _toml(plan: Plan, grid: _Grid) -> str:
     """The sweep file."""
     remarks = (
         f"`plan --budget {plan.budget.said} --calibrate`: {len(grid.cells())} trials, {grid.cost():.3g} FLOP at most.",
-        "`sweep run` tries them; `fit` them together with the laws' own observations.",
+        f"`sweep run` it, then `fit` its folder `--with` that of {plan.laws.source.get('name', 'the laws')}.",
     )
     limits = grid.options[0].limits
     training = {name: value for name, value in asdict(plan.recipe.trial.training).items() if name != "data_hash"}

@@ -94,7 +94,7 @@ def text(plan: Plan, calibration: Calibration | None = None) -> str:
         _candidates(plan.candidates),
         _crossovers(plan),
         _curve(plan.curve),
-        _calibration(calibration),
+        _calibration(calibration, plan.laws.source.get("name", "the laws")),
         _refused(plan),
         _list("mind", [notice.text for notice in plan.notices]),
         _list("published, not measured here", [_fact(fact) for fact in plan.facts]),
@@ -210,7 +210,7 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
     return table(head, rows)
 
 
-def _calibration(made: Calibration | None) -> str:
+def _calibration(made: Calibration | None, lender: str) -> str:
     if made is None:
         return ""
     lines = [
@@ -219,6 +219,7 @@ def _calibration(made: Calibration | None) -> str:
         f"cost {made.flops:.3g} FLOP of the {made.limit:.3g} allowed, searches of learning rates included",
         f"expected regret {made.regret_now:.2g} nats now, {made.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed of {made.assumed}"] if made.assumed else []),
+        f"then `fit` its folder `--with` that of {lender} gives your own law: exponents shared, E, A and B yours",
     ]
     return _list("a sweep to be surer", lines)
 

@@ -147,7 +147,7 @@ def test_what_cannot_be_shared_is_refused_in_a_sentence(tables):
         fit_with(lent, lent, Settings())
     with pytest.raises(ValueError, match="family trainable cannot share exponents"):
         fit_with(mine, lent, Settings("trainable"))
-    with pytest.raises(ValueError, match="lent: .*one model size only"):
+    with pytest.raises(ValueError, match=r"lent: .*one model size only"):
         fit_with(mine, replace(lent, rows=lent.rows.assign(params=1e6)), Settings())
 
 
