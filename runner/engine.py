@@ -162,7 +162,7 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         # Not by its address: a sharded block's is free again when the next block runs.
         kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # a node that holds its own result with its graph is never freed
 
     ids, lengths = encoder.pad(texts)
     with torch.no_grad():
