@@ -288,7 +288,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     from sweeps.worker import work
 
     options = _options(arguments)
-    return work(arguments.sweep, lambda trial, folder: train(trial, folder, options=options))
+    return work(arguments.sweep, lambda trial, folder, _: train(trial, folder, options=options))
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Starting workers. LAUNCHERS lists the ways; each only starts processes that find their trials in the folder."""
+"""Starting workers: here, or where LAUNCHERS says. Each way only starts processes that find their trials themselves."""
 
 from __future__ import annotations
 
@@ -7,44 +7,19 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sweeps.store import STOPPED, Store
+from sweeps.retry import LOST, STOPPED
+from sweeps.slurm import slurm
+from sweeps.store import Store
 from sweeps.worker import LOST_CLAIM
+from sweeps.workers import WORKER, Workers, environment, last_line
 
-WORKER = (sys.executable, "-m", "runner.cli", "worker")
 GRACE = 10.0  # s between asking a worker to stop and ending it
 BARREN = 3  # workers in a row that may end by themselves before they claim a trial
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
-# glibc would hand the memory of every step back and fetch it again: 25 steps of nano-340k had 180,000 page faults and
-# took 6 % more CPU time.
-KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**32))
-
-
-class Workers(ABC):
-    """The workers of a sweep, from their start until `stop`."""
-
-    count: int
-
-    @abstractmethod
-    def tend(self) -> list[str]:
-        """Replace workers that died; what happened, as sentences. Raises ValueError when they cannot be started."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """End all workers; trials that they run can be continued."""
 
 
 class LocalWorkers(Workers):
@@ -58,14 +33,13 @@ class LocalWorkers(Workers):
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         cores, devices = available_cores(), gpus()
         share = len(cores) // self.count
-        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(max(1, share))) | KEEP_MEMORY
-        environment["TOKENIZERS_PARALLELISM"] = "false"
+        variables = os.environ | environment(share)
         if devices:
-            environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+            variables["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with open(self.store.worker_log(index + 1), "ab") as log:
             process = subprocess.Popen(
                 [*self.command, "--sweep", str(self.store.directory)],
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -83,7 +57,7 @@ class LocalWorkers(Workers):
             if process.poll() is None:
                 continue
             cause = self._cause(index, process.returncode)
-            keys = _end_attempts(self.store, process.pid, cause)
+            keys = _end_attempts(self.store, process.pid, LOST, cause)
             self.barren = 0 if keys or process.returncode == LOST_CLAIM else self.barren + 1
             # Being killed says less about the worker than ending with an error does.
             if self.barren >= (BARREN if process.returncode >= 0 else 10 * BARREN):
@@ -99,8 +73,7 @@ class LocalWorkers(Workers):
             return "worker killed by signal 9 (out of memory?)"
         if code < 0:
             return f"worker killed by signal {-code} ({signal.strsignal(-code)})"
-        lines = self.store.worker_log(index + 1).read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = last_line(self.store.worker_log(index + 1).read_text(encoding="utf-8", errors="replace"))
         return f"worker ended with exit code {code}{': ' + last if last else ''}"
 
     def stop(self) -> None:
@@ -124,13 +97,13 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         return
 
 
-def _end_attempts(store: Store, pid: int, cause: str) -> list[str]:
+def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
     """Record how the attempts of a dead process of ours ended; the keys of their trials."""
     keys = []
     for key in store.queue():
         attempts = [] if store.finished(key) else store.attempts(key)
         if attempts and attempts[-1].here and attempts[-1].pid == pid:
-            store.end(key, attempts[-1].number, cause)
+            store.end(key, attempts[-1].number, cause, said)
             keys.append(key)
     return keys
 
@@ -165,4 +138,4 @@ def local_workers() -> int:
     return len(gpus()) or len(available_cores())
 
 
-LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local}
+LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm}

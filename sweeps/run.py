@@ -16,11 +16,12 @@ from typing import Any
 from sweeps.display import Screen, Snapshot, result, settled_line, snapshot
 from sweeps.estimate import made_here, speed
 from sweeps.grid import Data, Sweep, trial_flops
-from sweeps.launchers import Workers, available_cores
+from sweeps.launchers import available_cores
 from sweeps.reuse import Library
 from sweeps.search import Outlook, outlook, sharing
 from sweeps.store import Store
 from sweeps.trial import Observation, Trial
+from sweeps.workers import Workers
 
 PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
 POLL = 0.5  # s

@@ -2,6 +2,7 @@
 
     sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
     queue.json          trials wanted, in the order to run   closed        present when no more will come
+    needs.json          what each of them takes, for workers that may not take all
     trials/<key>/       trial.json, attempt-0001 (a claim), attempt-0001.end (how it ended), progress.json,
                         checkpoint.safetensors, log.txt, result.json, failed-0001.json (a result tried again)
     trunks/<trunk>/     <step>.safetensors: what trials that share a trunk left where their cooldown began
@@ -34,6 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.grid import Data
+from sweeps.places import ANYWHERE, Needs, Place
+from sweeps.retry import CAUSES, EXCEPTION, LOST, Verdict, verdict
 from sweeps.search import Search
 from sweeps.trial import Observation, Training, Trial, failure
 
@@ -41,28 +44,32 @@ PROGRESS = "progress.json"
 CHECKPOINT = "checkpoint.safetensors"
 WANTED = "wanted.json"
 LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
-DEATHS = 2  # attempts that may die from the same state before a trial is given up
-STOPPED = "stopped"  # an end that is not the trial's fault
 OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
 _KEY = re.compile(r"[0-9a-f]{16}")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
 _FAILED = re.compile(r"failed-(\d{4,})\.json")
 _STATE = re.compile(r"(\d+)\.safetensors")
+_HOLDER = ("host", "boot", "pid", "started", "state", "job", "restarts")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to run a trial for as long as no newer attempt exists. attempt: from 1."""
+    """The right to run a trial for as long as no newer attempt exists. attempt: from 1.
+
+    smaller: times that the micro-batch is to be halved, for memory ran out before.
+    """
 
     trial: Trial
     attempt: int
+    smaller: int = 0
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One try at a trial. host, boot, pid: who runs it. started: s since 1970 by that host's clock, to show only.
 
-    state: the checkpoint's time when it began, ns, 0 without one. ended: how, "" while it may still run.
+    state: the checkpoint's time when it began, ns, 0 without one. job, restarts: of the cluster's job that it runs in.
+    ended: how, "" while it may still run. cause: that in one word, see retry.CAUSES.
     """
 
     number: int
@@ -71,7 +78,10 @@ class Attempt:
     pid: int = 0
     started: float = 0.0
     state: int = 0
+    job: str = ""
+    restarts: int = 0
     ended: str = ""
+    cause: str = ""
 
     @property
     def here(self) -> bool:
@@ -204,6 +214,13 @@ class Store:
             return []
         return [key for key in keys if isinstance(key, str) and _KEY.fullmatch(key)]
 
+    def need(self, needs: Needs) -> None:
+        """Say what the trials take, for workers that may not take all."""
+        _replace(self.directory / "needs.json", json.dumps(needs.to_json()))
+
+    def needs(self) -> Needs:
+        return Needs.from_json(_lenient(self.directory / "needs.json"))
+
     def close(self) -> None:
         """Say that nothing more will be added: workers leave when all is finished."""
         (self.directory / "closed").touch()
@@ -219,46 +236,56 @@ class Store:
 
     # -- who runs what
 
-    def claim(self) -> Claim | None:
-        """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none."""
+    def claim(self, place: Place = ANYWHERE) -> Claim | None:
+        """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
+
+        place: which trials the worker may take, and which of them first.
+        """
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
-        for key in self.queue():
+        for key in place.order(self.queue()):
             if self.finished(key):
                 continue
             trunk = self._trunk(key)
             if trunk and trunk.folder in under_way and not (self.folder(key) / CHECKPOINT).exists():
                 continue
-            if claim := self._claim(key):
+            if claim := self._claim(key, place):
                 return claim
-            if trunk and not self.finished(key) and not trunk.own.exists():
+            if trunk and not self.finished(key) and not trunk.own.exists() and self._under_way(key):
                 under_way.add(trunk.folder)
         return None
 
-    def _claim(self, key: str) -> Claim | None:
+    def _under_way(self, key: str) -> bool:
+        attempts = self.attempts(key)
+        return bool(attempts) and not attempts[-1].ended
+
+    def _claim(self, key: str, place: Place) -> Claim | None:
         folder = self.folder(key)
         attempts = self.attempts(key)
         if attempts and not attempts[-1].ended:
             if not (cause := self._dead(key, attempts[-1])):
                 return None
-            self.end(key, attempts[-1].number, cause)
+            self.end(key, attempts[-1].number, LOST, cause)
             attempts = self.attempts(key)
         trial = self.read_trial(key)
         state = _changed(folder / CHECKPOINT)
-        again = self._numbers(key, _FAILED)[-1:] or [0]  # deaths that were already answered for do not count
-        deaths = [
-            seen.ended for seen in attempts if seen.number > again[0] and seen.state == state and seen.ended != STOPPED
-        ]
-        if len(deaths) >= DEATHS:
-            self.finish(failure(trial, f"{deaths[-1]}; given up after {len(deaths)} attempts without progress"))
+        found = self._verdict(key, attempts, state, place)
+        if found.reason:
+            self.finish(failure(trial, found.reason))
+            return None
+        if not place.takes(key, found.bigger):
             return None
         number = attempts[-1].number + 1 if attempts else 1
         host, boot = machine()
-        mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state}
+        mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **place.job}
         try:
             _publish(folder / f"attempt-{number:04d}", json.dumps(mine), durable=False)
         except OSError:  # any error: network file systems have more names than "exists" for losing a race
             return None
-        return None if self.finished(key) else Claim(trial, number)
+        return None if self.finished(key) else Claim(trial, number, found.smaller)
+
+    def _verdict(self, key: str, attempts: Sequence[Attempt], state: int, place: Place) -> Verdict:
+        answered = self._numbers(key, _FAILED)[-1:] or [0]  # ends before that do not count
+        return verdict([seen for seen in attempts if seen.number > answered[0]], state, place.above(key))
 
     def _dead(self, key: str, last: Attempt) -> str:
         """How the newest attempt died, as far as can be seen; "" while it may live."""
@@ -288,9 +315,9 @@ class Store:
         made = []
         for number in self._numbers(key):
             path = self._attempt(key, number)
-            content, end = _lenient(path), _lenient(path.with_suffix(".end"))
-            holder = {name: content[name] for name in ("host", "boot", "pid", "started", "state") if name in content}
-            made.append(Attempt(number, **holder, ended=end.get("cause", "")))
+            content = _lenient(path)
+            holder = {name: content[name] for name in _HOLDER if name in content}
+            made.append(Attempt(number, **holder, **_ending(path.with_suffix(".end"))))
         return made
 
     def _numbers(self, key: str, names: re.Pattern[str] = _ATTEMPT) -> list[int]:
@@ -310,10 +337,13 @@ class Store:
         key = claim.trial.key
         return self._numbers(key)[-1:] == [claim.attempt] and not self.finished(key)
 
-    def end(self, key: str, number: int, cause: str) -> None:
-        """Record how an attempt ended without a result; the first cause named stays."""
+    def end(self, key: str, number: int, cause: str, said: str = "") -> None:
+        """Record how an attempt ended without a result; the first cause named stays. cause: of retry.CAUSES."""
+        if cause not in CAUSES:
+            raise ValueError(f"an attempt ends by {cause!r}; known: {', '.join(CAUSES)}")
+        content = json.dumps({"cause": cause, "said": said})
         with suppress(FileExistsError):
-            _publish(self._attempt(key, number).with_suffix(".end"), json.dumps({"cause": cause}), durable=False)
+            _publish(self._attempt(key, number).with_suffix(".end"), content, durable=False)
 
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
@@ -331,12 +361,16 @@ class Store:
         return first
 
     def retry_failed(self) -> list[Observation]:
-        """Let failed trials be tried again; what they left before stays beside as failed-<its last attempt>.json."""
-        failed = [seen for seen in self.results() if seen.status == "failed"]
+        """Let failed trials be tried again."""
+        return self.retry(seen for seen in self.results() if seen.status == "failed")
+
+    def retry(self, again: Iterable[Observation]) -> list[Observation]:
+        """Let these be tried again; what they left before stays beside as failed-<its last attempt>.json."""
+        failed = list(again)
         for seen in failed:
             last = max(self._numbers(seen.key), default=0)
             if last:
-                self.end(seen.key, last, f"failed: {seen.reason}")
+                self.end(seen.key, last, EXCEPTION, f"failed: {seen.reason}")
             with suppress(FileNotFoundError):  # somebody else was faster
                 (self.folder(seen.key) / "result.json").rename(self.folder(seen.key) / f"failed-{last:04d}.json")
             self._finished.discard(seen.key)
@@ -412,6 +446,15 @@ class Store:
         for name in os.listdir(self.trials):
             if _KEY.fullmatch(name) and name not in known and (seen := self.result(name)):
                 yield seen
+
+    def find(self, prefix: str) -> str:
+        """The key that begins like this. Raises ValueError when none does, or several do."""
+        names = os.listdir(self.trials) if self.trials.is_dir() else []
+        keys = sorted(name for name in names if _KEY.fullmatch(name) and name.startswith(prefix))
+        if len(keys) != 1 or not prefix:
+            some = f"{', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''} begin so" if keys else "none begins so"
+            raise ValueError(f"trial is {prefix!r}; it must be a key in {self.trials}, or the start of one: {some}")
+        return keys[0]
 
     def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
         """Wanted trials being run: the attempt, and the figures its process last left (step, loss)."""
@@ -559,6 +602,16 @@ def _lenient(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _ending(path: Path) -> dict[str, Any]:
+    """How an attempt ended, from its .end file; empty while it has none."""
+    content = _lenient(path)
+    if not content:
+        return {}
+    cause = str(content.get("cause", ""))
+    known = cause if cause in CAUSES else LOST  # older ends hold only a sentence
+    return {"cause": known, "ended": str(content.get("said") or cause)}
 
 
 def _parse(kind: Any, content: Any, where: object) -> Any:

@@ -2,99 +2,252 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
-from sweeps.store import LEASE, STOPPED, Claim, Store
-from sweeps.trial import Observation, Trial, failure
+from sweeps.places import STRIDE, Place
+from sweeps.retry import EXCEPTION, MEMORY, PREEMPTED, STOPPED, TIME
+from sweeps.store import LEASE, Claim, Store
+from sweeps.trial import Observation, Trial
 
 LOST_CLAIM = 75  # exit code: another worker has the trial now (EX_TEMPFAIL of sysexits.h)
+TIME_IS_UP = 75  # likewise: there is more to do, but not by this process
 TERMINATED = 128 + signal.SIGTERM
 IDLE = 0.5  # s between looks at the queue
+LOOK = 20.0  # s between looks at the cluster's jobs, while idle
+HASTE = 5.0  # s to save in after SIGTERM: the launcher waits ten, Slurm thirty unless told otherwise
 REASON_LENGTH = 300  # characters
 
-Train = Callable[[Trial, Path], Observation]
+
+class Cluster(Protocol):
+    """What the worker of a cluster's job can ask of the cluster."""
+
+    job: Mapping[str, Any]  # what its attempts note, see store.Attempt
+
+    def requeue(self) -> bool:
+        """Start this job anew unless it is being ended; True if that was done."""
+
+    def reap(self, store: Store) -> None:
+        """Record the end of attempts whose jobs run no more."""
 
 
-def work(directory: Path, train: Train, lease: float = LEASE) -> int:
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a worker works. size: its class; lower: whether it takes smaller ones too when none of it waits.
+
+    seconds: time that it has. grace: between a signal and the end. patience: how long it waits for something to do.
+    """
+
+    size: str = ""
+    lower: bool = True
+    seconds: float = math.inf
+    grace: float = 30.0
+    patience: float = math.inf
+    cluster: Cluster | None = None
+
+    @property
+    def stride(self) -> float:
+        """The least time to begin a trial with: of a short limit, a part."""
+        return min(STRIDE, self.seconds / 4)
+
+
+class Orders:
+    """What a worker tells its trainer, and how it leaves when a signal tells it to.
+
+    smaller: times that the trainer is to halve its micro-batch. A trainer that asks `leave` between its steps saves
+    and raises SystemExit when it is told to; one that does not ask is stopped where it is.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.until = time.monotonic() + terms.seconds
+        self.smaller = 0
+        self.cause = ""  # why the worker leaves, of retry.CAUSES
+        self._asked = False
+        self._deadline = math.inf
+
+    def begin(self, claim: Claim) -> Orders:
+        """These orders for another trial."""
+        self.smaller, self._asked = claim.smaller, False
+        return self
+
+    def leave(self) -> bool:
+        """Whether to save and raise SystemExit now. Asked between two steps."""
+        self._asked = True
+        return bool(self.cause)
+
+    def leave_now_if_told(self) -> None:
+        """Asked between two trials."""
+        self._asked = False
+        if self.cause:
+            self._go()
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Inside, SIGTERM and SIGUSR2 make the worker leave: the second is a cluster's early warning."""
+        numbers = {signal.SIGTERM: self._stop, signal.SIGUSR2: self._warn, signal.SIGALRM: self._go}
+        before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self._leave_by(STOPPED, min(HASTE, 0.7 * self.terms.grace))
+
+    def _warn(self, *_: object) -> None:
+        near = self.until - time.monotonic() < 2 * self.terms.grace + 60  # Slurm may be so early
+        self._leave_by(TIME if near else PREEMPTED, 0.7 * self.terms.grace)
+
+    def _leave_by(self, cause: str, seconds: float) -> None:
+        self.cause = self.cause or cause
+        if not self._asked:
+            self._go()
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        signal.setitimer(signal.ITIMER_REAL, max(0.01, self._deadline - time.monotonic()))
+
+    def _go(self, *_: object) -> NoReturn:
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)  # the way out must not be interrupted by a second one
+        sys.exit(TERMINATED)
+
+
+Train = Callable[[Trial, Path, Orders], Observation]
+
+
+def work(directory: Path, train: Train, lease: float = LEASE, terms: Terms = Terms()) -> int:
     """Run trials of the sweep in `directory` until it is closed and all are finished. Returns the exit code.
 
-    `train` gets the trial and the folder it may keep a checkpoint in, as checkpoint.safetensors. What it raises
-    becomes a failed observation. SIGTERM stops the worker and leaves the trial to be continued by another.
-    `lease`: seconds, see Store. The process leaves when its parent is gone, and when it loses its claim.
+    `train` gets the trial, the folder it may keep a checkpoint in, as checkpoint.safetensors, and its orders. What it
+    raises ends the attempt; see sweeps/retry.py for what follows. SIGTERM and SIGUSR2 stop the worker and leave the
+    trial to be continued by another. `lease`: seconds, see Store. The process leaves when its parent is gone, when it
+    loses its claim, and as `terms` say.
     """
-    store, parent = Store(directory, lease), os.getppid()
-    before = signal.signal(signal.SIGTERM, _terminate)
-    complaint = ""
+    store, orders, parent = Store(directory, lease), Orders(terms), os.getppid()
+    idle = Idle(terms)
     try:
-        while os.getppid() == parent:
-            try:
-                if claim := store.claim():
-                    _run(store, claim, train, parent)
-                    continue
-                if store.closed and all(store.finished(key) for key in store.queue()):
-                    break
-            except OSError as error:  # a full disk or a cut connection may pass: what is claimed stays claimable
-                if str(error) != complaint:
-                    complaint = str(error)
-                    print(f"waiting: {complaint}", file=sys.stderr, flush=True)
-                time.sleep(10 * IDLE)
-            time.sleep(IDLE)
+        with orders.heeded():
+            while os.getppid() == parent:
+                orders.leave_now_if_told()
+                place = _place(store, orders)
+                try:
+                    if claim := store.claim(place):
+                        _run(store, claim, train, orders, parent)
+                        idle = Idle(terms)
+                        continue
+                    if (code := idle.over(store, place)) is not None:
+                        return code
+                except OSError as error:  # a full disk or a cut connection may pass: what is claimed stays claimable
+                    idle.complain(str(error))
+                    time.sleep(10 * IDLE)
+                time.sleep(IDLE)
         return 0
     except SystemExit:  # folding up torch has taken 9 s on a busy machine, as long as a launcher waits
+        if terms.cluster and orders.cause:
+            terms.cluster.requeue()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(TERMINATED)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
-def _terminate(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the way out must not be interrupted by a second one
-    sys.exit(TERMINATED)
+def _place(store: Store, orders: Orders) -> Place:
+    terms = orders.terms
+    job = terms.cluster.job if terms.cluster else {}
+    return Place(terms.size, terms.lower, orders.until, terms.stride, store.needs(), job)
 
 
-def _run(store: Store, claim: Claim, train: Train, parent: int) -> None:
+class Idle:
+    """A worker without a trial, since its making: when it leaves."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.since = self.looked = time.monotonic()
+        self.complaint = ""
+
+    def over(self, store: Store, place: Place) -> int | None:
+        """The exit code to leave with now; None to wait on."""
+        left = [key for key in store.queue() if not store.finished(key)]
+        if store.closed and not left:
+            return _leave("all trials are finished", 0)
+        if left and place.seconds < self.terms.stride:
+            again = bool(self.terms.cluster and self.terms.cluster.requeue())
+            return _leave(f"the time is up{', starting anew' if again else ''}", TIME_IS_UP)
+        if time.monotonic() - self.since > self.terms.patience:
+            where = f" in class {place.size}" if place.size else ""
+            return _leave(f"nothing to do{where} for {self.terms.patience:g} s", 0)
+        if self.terms.cluster and time.monotonic() - self.looked > LOOK:
+            self.looked = time.monotonic()
+            self.terms.cluster.reap(store)
+        return None
+
+    def complain(self, complaint: str) -> None:
+        """Say once why it waits."""
+        if complaint != self.complaint:
+            self.complaint = complaint
+            print(f"waiting: {complaint}", file=sys.stderr, flush=True)
+
+
+def _leave(why: str, code: int) -> int:
+    print(f"{why}: worker leaves", file=sys.stderr, flush=True)
+    return code
+
+
+def _run(store: Store, claim: Claim, train: Train, orders: Orders, parent: int) -> None:
     try:
         with Lease(store, claim, parent) as lease:
-            observation = _observe(store, claim.trial, train)
+            observation = _observe(store, claim, train, orders.begin(claim))
             lease.training = False
-            _finish(store, observation)
+            if observation:
+                _insist(claim, lambda: store.finish(observation))
     except (SystemExit, KeyboardInterrupt):
-        store.end(claim.trial.key, claim.attempt, STOPPED)
+        with suppress(OSError):  # nothing may keep it from leaving; others see that it is gone
+            store.end(claim.trial.key, claim.attempt, orders.cause or STOPPED)
         raise
 
 
-def _observe(store: Store, trial: Trial, train: Train) -> Observation:
-    """What `train` leaves, whatever becomes of it."""
-    start = time.monotonic()
+def _observe(store: Store, claim: Claim, train: Train, orders: Orders) -> Observation | None:
+    """What `train` leaves. None when it raised: how the attempt ended is recorded then."""
+    trial = claim.trial
     try:
-        observation = train(trial, store.folder(trial.key))
+        observation = train(trial, store.folder(trial.key), orders)
         if observation.key != trial.key:
             raise ValueError(f"training {trial.key} gave the observation of {observation.key}")
         return observation
     except Exception as error:
         with suppress(OSError):
             store.log_trial(trial.key, traceback.format_exc())
-        reason = " ".join(traceback.format_exception_only(error)[-1].split())
-        return failure(trial, reason[:REASON_LENGTH], total_seconds=time.monotonic() - start)
+        said = " ".join(traceback.format_exception_only(error)[-1].split())[:REASON_LENGTH]
+        cause = MEMORY if out_of_memory(error) else EXCEPTION
+    _insist(claim, lambda: store.end(trial.key, claim.attempt, cause, said))
+    return None
 
 
-def _finish(store: Store, observation: Observation) -> None:
-    """Leave the result; a full disk or a cut connection is waited out, for the training is already paid for."""
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was what an exception wanted. torch's own is known by its name, for torch is not imported here."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
+def _insist(claim: Claim, write: Callable[[], object]) -> None:
+    """Write how an attempt ended; a full disk or a cut connection is waited out, for the training is already paid."""
     while True:
         try:
-            store.finish(observation)
+            write()
             return
         except OSError as error:
-            print(f"{observation.key}: result not written, trying again: {error}", file=sys.stderr, flush=True)
+            print(f"{claim.trial.key}: result not written, trying again: {error}", file=sys.stderr, flush=True)
             time.sleep(10 * IDLE)
 
 

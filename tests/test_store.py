@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sweeps.grid import cells, read_sweep
 from sweeps.launchers import LocalWorkers, available_cores, gpus
-from sweeps.store import CHECKPOINT, DEATHS, STOPPED, Store, read_observations, trunk_of
+from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TRIES
+from sweeps.store import CHECKPOINT, Store, read_observations, trunk_of
 from sweeps.trial import Training, Trial, failure
 from sweeps.worker import LOST_CLAIM, TERMINATED, work
 from toy_sweeps import COMMAND, DATA, observe, toy_train
@@ -121,13 +122,13 @@ def test_a_killed_worker_leaves_its_trial_to_be_continued_and_ended_once(new_sto
 
 def test_a_stopped_worker_is_not_the_trials_fault(new_store):
     store, (trial,) = new_store(1, seconds=30.0)
-    for _ in range(DEATHS + 1):
+    for _ in range(TRIES + 1):
         count = len(started(store))
         worker = start(store)
         wait_for(lambda count=count: len(started(store)) > count)
         worker.terminate()
         assert worker.wait(10) == TERMINATED
-    assert [attempt.ended for attempt in store.attempts(trial.key)] == [STOPPED] * (DEATHS + 1)
+    assert [attempt.ended for attempt in store.attempts(trial.key)] == [STOPPED] * (TRIES + 1)
     assert not store.finished(trial.key)
     (store.directory / "toy.json").unlink()
     assert start(store).wait(30) == 0
@@ -142,7 +143,7 @@ def test_the_launcher_replaces_dead_workers_and_gives_up_a_trial_that_kills_them
         wait_for(lambda: said.extend(workers.tend()) or all(store.finished(t.key) for t in wanted))
     finally:
         workers.stop()
-    assert len(started(store)) == len(said) == DEATHS * 3
+    assert len(started(store)) == len(said) == TRIES * 3
     for trial in wanted:
         seen = store.result(trial.key)
         assert seen.status == "failed"
@@ -162,7 +163,7 @@ def test_a_trial_that_advances_is_continued_however_often_its_worker_dies(new_st
     finally:
         workers.stop()
     assert store.result(trial.key) == observe(trial)
-    assert len(store.attempts(trial.key)) > DEATHS
+    assert len(store.attempts(trial.key)) > TRIES
 
 
 @pytest.mark.parametrize(
@@ -178,17 +179,53 @@ def test_workers_that_cannot_start_are_not_started_for_ever(new_store, ending, s
         workers.stop()
 
 
-def test_an_exception_is_a_failed_observation_with_its_traceback_kept(new_store):
+def test_an_exception_is_tried_twice_then_a_failed_observation_with_its_traceback_kept(new_store):
     store, (trial,) = new_store(1, raises="nano-25k")
     assert work(store.directory, toy_train) == 0
     seen = store.result(trial.key)
-    assert (seen.status, seen.reason) == ("failed", "RuntimeError: the model is broken")
+    assert (seen.status, seen.reason) == ("failed", "RuntimeError: the model is broken; given up after 2 attempts")
+    assert [attempt.cause for attempt in store.attempts(trial.key)] == [EXCEPTION] * TRIES
+    assert {attempt.ended for attempt in store.attempts(trial.key)} == {"RuntimeError: the model is broken"}
     assert "toy_train" in (store.folder(trial.key) / "log.txt").read_text()
+
+
+def test_what_ran_out_of_memory_goes_on_with_half_the_micro_batch(new_store):
+    store, (trial,) = new_store(1, scarce="nano-25k")
+    assert work(store.directory, toy_train) == 0
+    assert store.result(trial.key) == observe(trial)
+    assert [attempt.cause for attempt in store.attempts(trial.key)] == [MEMORY, ""]
+
+
+def test_a_trial_that_is_given_up_blocks_no_other(new_store):
+    store, wanted = new_store(4)
+    broken = wanted[0]
+
+    def train(trial, folder, orders):
+        return toy_train(trial, folder) if trial != broken else 1 / 0
+
+    assert work(store.directory, train) == 0
+    assert store.result(broken.key).reason == "ZeroDivisionError: division by zero; given up after 2 attempts"
+    assert [store.result(trial.key) for trial in wanted[1:]] == [observe(trial) for trial in wanted[1:]]
+
+
+def test_a_trainer_that_asks_saves_before_it_leaves(new_store):
+    """Between two signals nothing is lost, and the attempt names its cause."""
+    store, (trial,) = new_store(1, seconds=3.0, checkpoints=True)
+    worker = start(store)
+    wait_for((store.folder(trial.key) / CHECKPOINT).exists)
+    worker.send_signal(signal.SIGUSR2)
+    assert worker.wait(10) == TERMINATED
+    assert [attempt.cause for attempt in store.attempts(trial.key)] == [PREEMPTED]
+    worker = start(store)
+    wait_for(lambda: len(store.attempts(trial.key)) == 2)
+    assert store.attempts(trial.key)[1].state
+    assert worker.wait(30) == 0
+    assert store.result(trial.key) == observe(trial)
 
 
 def test_an_observation_of_another_trial_is_not_taken(new_store):
     store, (trial,) = new_store(1)
-    work(store.directory, lambda given, folder: observe(replace(given, lr=9.0)))
+    work(store.directory, lambda given, folder, orders: observe(replace(given, lr=9.0)))
     assert "gave the observation of" in store.result(trial.key).reason
 
 
@@ -215,7 +252,7 @@ def test_a_living_worker_keeps_its_claim_beyond_the_lease(new_store):
     store, (trial,) = new_store(1)
     seen = []
 
-    def slow(given, folder):
+    def slow(given, folder, orders):
         for _ in range(15):
             time.sleep(0.1)
             seen.append(Store(store.directory, lease=0.5).claim())
@@ -310,7 +347,7 @@ def test_other_trunks_are_gone_before_a_trial_waits(new_store):
 def test_nothing_waits_for_a_dead_trial_nor_to_go_on_from_its_own_checkpoint(new_store):
     store, (small, middle, _) = new_store(1, text=LADDER)
     claim = store.claim()
-    store.end(small.key, claim.attempt, "killed")
+    store.end(small.key, claim.attempt, LOST, "killed")
     assert store.claim().trial == small
     assert store.claim() is None
     (store.folder(middle.key) / CHECKPOINT).write_text("further than the branch of the small one")
@@ -379,25 +416,25 @@ def test_a_failed_trial_is_tried_again_when_asked_and_what_it_left_is_kept(new_s
     assert store.result(trial.key) == failed  # not by itself
     assert store.retry_failed() == [failed]
     folder = store.folder(trial.key)
-    assert list(read_observations(folder / f"failed-{DEATHS:04d}.json")) == [failed]
+    assert list(read_observations(folder / f"failed-{TRIES:04d}.json")) == [failed]
     assert failed.reason in (folder / "log.txt").read_text()
     assert not store.finished(trial.key)
     assert start(store).wait(30) == 0
     assert store.result(trial.key) == observe(trial)
-    assert [attempt.number for attempt in store.attempts(trial.key)] == list(range(1, DEATHS + 2))
+    assert [attempt.number for attempt in store.attempts(trial.key)] == list(range(1, TRIES + 2))
     assert store.retry_failed() == []
 
 
 def test_a_trial_tried_again_may_die_as_often_as_before(new_store):
     store, (trial,) = new_store(1)
     for _ in range(2):
-        for _ in range(DEATHS):
+        for _ in range(TRIES):
             claim = store.claim()
-            store.end(trial.key, claim.attempt, "killed")
+            store.end(trial.key, claim.attempt, LOST, "killed")
         assert store.claim() is None
-        assert store.result(trial.key).reason == f"killed; given up after {DEATHS} attempts without progress"
+        assert store.result(trial.key).reason == f"killed; given up after {TRIES} attempts without progress"
         store.retry_failed()
-    assert store.claim().attempt == 2 * DEATHS + 1
+    assert store.claim().attempt == 2 * TRIES + 1
     assert len(list(store.folder(trial.key).glob("failed-*.json"))) == 2
 
 
@@ -428,7 +465,7 @@ class Interleavings(RuleBasedStateMachine):
             assert self.store.check(claim)
         self.claims[worker] = claim
 
-    @rule(worker=st.integers(0, 2), cause=st.sampled_from([STOPPED, "killed"]))
+    @rule(worker=st.integers(0, 2), cause=st.sampled_from([STOPPED, LOST]))
     def die(self, worker, cause):
         if claim := self.claims[worker]:
             self.store.end(claim.trial.key, claim.attempt, cause)  # as the launcher does; the zombie may yet speak

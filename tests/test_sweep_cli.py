@@ -252,7 +252,7 @@ def test_failures_are_told_with_their_reason_and_the_exit_code(file, capsys):
     assert toy_main(["run", "toy.toml"]) == 1
     text = capsys.readouterr().out
     assert "nano-100k full at 3e+11, lr 0.002 failed: RuntimeError: the model is broken" in text
-    assert "no learning rate gave a loss (failed: RuntimeError: the model is broken)" in text
+    assert "no learning rate gave a loss (failed: RuntimeError: the model is broken; given up after 2 attempts)" in text
     assert cli.main(["status", "results/toy", "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert {seen["trial"]["model"] for seen in status["failures"]} == {"nano-100k"}
@@ -271,7 +271,7 @@ def test_failures_are_told_with_their_reason_and_the_exit_code(file, capsys):
     captured = capsys.readouterr()
     assert captured.err.count("to be tried again: nano-100k") == 3 and "13 trials: 13 done" in captured.out
     assert '"failed"' not in folder.joinpath("observations.jsonl").read_text()
-    assert len(list(folder.glob("trials/*/failed-0001.json"))) == 3
+    assert len(list(folder.glob("trials/*/failed-0002.json"))) == 3
 
 
 def test_an_export_is_a_table_of_every_observation(file, capsys):

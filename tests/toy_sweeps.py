@@ -51,7 +51,7 @@ def loss(trial: Trial) -> float:
     return 0.5 + find_model(trial.model).params ** -0.1 + 40 * trial.pairs**-0.4 + bowl
 
 
-def toy_train(trial: Trial, folder: Path) -> Observation:
+def toy_train(trial: Trial, folder: Path, orders: worker.Orders | None = None) -> Observation:
     """Take `seconds` in ten steps with a checkpoint after each, unless toy.json says otherwise for the model."""
     sweep = folder.parents[1]
     plan = json.loads((sweep / "toy.json").read_text()) if (sweep / "toy.json").exists() else {}
@@ -59,6 +59,8 @@ def toy_train(trial: Trial, folder: Path) -> Observation:
         file.write(f"{trial.key} {os.getpid()}\n")
     if trial.model == plan.get("raises"):
         raise RuntimeError("the\nmodel is broken")
+    if trial.model == plan.get("scarce") and not (orders and orders.smaller):
+        raise MemoryError("no memory for the whole micro-batch")
     checkpoint, trunk = folder / "checkpoint.safetensors", trunk_of(folder, trial)
     reused = _trunk_steps(trunk) if trunk and not checkpoint.exists() else 0
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -73,6 +75,8 @@ def toy_train(trial: Trial, folder: Path) -> Observation:
             trunk.folder.mkdir(exist_ok=True)
             trunk.own.write_text("a state")
         report(folder, step=(step + 1) * trial.steps // 10, loss=9.0 - step)
+        if orders and orders.leave():
+            raise SystemExit
     observation = observe(trial)
     return replace(observation, reused_flops=observation.flops * reused / trial.steps)
 

@@ -1,0 +1,79 @@
+"""What trials take, and the class of resources that each belongs to: the smallest that it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeps.estimate import Cost, Speed
+from sweeps.flops import memory_bytes
+from sweeps.grid import Sweep
+from sweeps.methods import METHODS, Method
+from sweeps.models import ModelSpec
+from sweeps.places import Need, Needs
+from sweeps.profile_file import ResourceClass
+from sweeps.progress import duration
+from sweeps.trial import Training, Trial
+
+PIECES = {True: 4096, False: 512}  # on a GPU, on a CPU: fewest tokens that are put through the model together
+# Of a process besides what it trains. Trainings on a CPU that should take at most 53 MB peaked at 0.65 to 0.99 GB
+# (peak_bytes in results/reference); a GPU's context is taken to need no more.
+BASE = 1e9
+
+
+def needed_memory(model: ModelSpec, method: Method, training: Training, where: ResourceClass) -> float:
+    """Bytes that each process of a trial needs at least, on the GPU where it has one.
+
+    What is trained lies there whole unless the class shares it out; of the batch, one piece is there at a time.
+    """
+    tokens = max(training.context, PIECES[where.on_gpu])
+    width = 2 if where.on_gpu and training.precision != "fp32" else 4
+    still = memory_bytes(model, method, 0)
+    moving = memory_bytes(model, method, tokens, width) - memory_bytes(model, method, 0, width)
+    return BASE + still / (where.ranks if where.sharded else 1) + moving
+
+
+def needs(costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed) -> Needs:
+    """The class and the time of every trial to come. Raises ValueError for one that fits none."""
+    found = {}
+    for cost in costs:
+        seconds = pace.seconds(cost.trial.model, cost.flops)
+        where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes)
+        found[cost.trial.key] = Need(where.name, seconds / where.ranks)
+    return Needs(tuple(one.name for one in classes), found)
+
+
+def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[ResourceClass]) -> ResourceClass:
+    """The first class that a trial fits which takes one process `seconds`. Raises ValueError saying what would fit."""
+    roomy = [one for one in classes if needed_memory(model, trial.method, trial.training, one) <= one.memory * 1e9]
+    if not roomy:
+        raise ValueError(_too_large(trial, model, classes))
+    for one in roomy:
+        if not one.longest or seconds / one.ranks <= one.longest * 3600:
+            return one
+    last = roomy[-1]
+    raise ValueError(
+        f"{_name(trial)} would take about {duration(seconds / last.ranks)} in class {last.name!r}, whose trials may "
+        f"take {last.longest:g} h; it would fit with longest = {seconds / last.ranks / 3600:.2g}, or left out"
+    )
+
+
+def _too_large(trial: Trial, model: ModelSpec, classes: Sequence[ResourceClass]) -> str:
+    needed = {one.name: needed_memory(model, trial.method, trial.training, one) / 1e9 for one in classes}
+    nearest = min(classes, key=lambda one: needed[one.name] / one.memory)
+    others = [kind() for kind in METHODS.values()]
+    fitting = [
+        other.label
+        for other in others
+        if not other.refusal(model)
+        and any(needed_memory(model, other, trial.training, one) <= one.memory * 1e9 for one in classes)
+    ]
+    methods = f", or with method {' or '.join(fitting)}" if fitting else ""
+    return (
+        f"{_name(trial)} needs about {needed[nearest.name]:.3g} GB in each process; no class has so much "
+        f"({', '.join(f'{one.name}: {one.memory:g} GB' for one in classes)}); it would fit class {nearest.name!r} with "
+        f"memory = {needed[nearest.name]:.3g}{methods}"
+    )
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.model} {trial.method.label} at {trial.budget:.3g} FLOPs"
