@@ -31,6 +31,7 @@ def fit_laws(
     bootstraps: int = 1000,
     seed: int = 0,
     drop_highest: int = 0,
+    best: bool = False,
     min_steps: int = 50,
     max_epochs: float = 4.0,
     reference: Path | str | None = None,
@@ -38,7 +39,8 @@ def fit_laws(
 ) -> LawBook:
     """Laws of the runs in a results folder, a table file or a data frame: what the command `fit` does.
 
-    columns, for tables and frames: loss, n, d or c, method, run, share, unique, as the flags of `fit` of these names.
+    columns, for tables and frames: loss, n, d or c, method, run, share, unique, as the flags of `fit` of these names;
+    drop_highest: so many highest losses stay out; best: of rows with one N and D only the lowest loss enters.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
     one that ships; its exponents are shared, E, A and B are the runs' own. Raises ValueError.
@@ -52,15 +54,17 @@ def fit_laws(
     (0.3, True)
     """
     from analysis.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
-    from analysis.table import Columns, read_runs, read_sweep, runs_table
+    from analysis.runs import Columns, read_runs, runs_table
+    from analysis.table import read_sweep
 
     if exponents not in EXPONENTS:
         raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
     settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents])
     if folder:
-        if columns or drop_highest:
-            raise ValueError(f"{', '.join(columns) or 'drop_highest'}: only for tables of runs; {runs} is a folder")
+        if columns or drop_highest or best:
+            given = ", ".join(columns) or ("drop_highest" if drop_highest else "best")
+            raise ValueError(f"{given}: only for tables of runs; {runs} is a folder")
         table = read_sweep(Path(runs), min_steps, max_epochs)
         if reference is None:
             return fit_table(table, settings)
@@ -74,5 +78,5 @@ def fit_laws(
         wrong = f"unknown column {unknown[0]!r}" if unknown else "loss must name the column of final losses"
         raise ValueError(f"{wrong}; columns are named by {', '.join(Columns.__dataclass_fields__)}")
     if isinstance(runs, (str, Path)):
-        return fit_table(read_runs(Path(runs), Columns(**columns), drop_highest), settings)
-    return fit_table(runs_table(runs, Columns(**columns), drop_highest), settings)
+        return fit_table(read_runs(Path(runs), Columns(**columns), drop_highest, best), settings)
+    return fit_table(runs_table(runs, Columns(**columns), drop_highest, best=best), settings)

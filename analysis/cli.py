@@ -58,8 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="share exponents with this sweep's runs (reference: the one that ships); E, A and B stay your own",
     )
-    theirs = parser.add_argument_group("tables of runs: names of columns")
-    theirs.add_argument("--loss", metavar="COLUMN", help="final loss")
+    theirs = parser.add_argument_group(
+        "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
+    )
+    theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B are in the same")
     theirs.add_argument("--n", metavar="COLUMN", help="parameters; without it the law is one in tokens alone")
     theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
     theirs.add_argument("--c", metavar="COLUMN", help="training FLOPs, then D = C / 6N")
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     theirs.add_argument("--share", metavar="COLUMN", help="trained share of the parameters (family trainable)")
     theirs.add_argument("--unique", metavar="COLUMN", help="unique training tokens (family repeated)")
     theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
+    theirs.add_argument("--best", action="store_true", help="of rows with one N and D only the lowest loss enters")
     return parser
 
 
@@ -109,15 +112,15 @@ def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBo
 
 
 def _read(args: argparse.Namespace, ours: bool):
-    from analysis.table import Columns, read_runs, read_sweep
+    from analysis.runs import Columns, read_runs
+    from analysis.table import read_sweep
 
     named = {name: getattr(args, name) for name in ("loss", "n", "d", "c", "method", "run", "share", "unique")}
     if ours:
-        given = [f"--{name}" for name, value in named.items() if value]
-        if given or args.drop_highest:
-            raise ValueError(
-                f"{', '.join(given) or '--drop-highest'}: only for tables of runs; {args.path} is a folder"
-            )
+        more = {**named, "drop-highest": args.drop_highest, "best": args.best}
+        given = [f"--{name}" for name, value in more.items() if value]
+        if given:
+            raise ValueError(f"{', '.join(given)}: only for tables of runs; {args.path} is a folder")
         return read_sweep(args.path, args.min_steps, args.max_epochs)
     if args.reference is not None:
         raise ValueError("--with: only a results folder shares exponents with another; this is a table of runs")
@@ -125,7 +128,7 @@ def _read(args: argparse.Namespace, ours: bool):
         raise FileNotFoundError(2, "no such results folder or table", str(args.path))
     if not args.loss:
         raise ValueError(f"{args.path}: --loss must name the column of final losses")
-    return read_runs(args.path, Columns(**named), args.drop_highest)
+    return read_runs(args.path, Columns(**named), args.drop_highest, args.best)
 
 
 def _write(path: Path, content: str) -> None:

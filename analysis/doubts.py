@@ -79,9 +79,16 @@ def doubts(law: MethodLaw, estimate: Estimate) -> list[Notice]:
             say("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
     if law.span.params[0] == law.span.params[1]:
         say("one_size", "one model size only: its part of the loss is in E, and the law says nothing about other sizes")
+    elif _one_line(estimate.problem.rows):
+        say("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
     if not estimate.settled:
         say("not_settled", "the solver ran out of steps; the coefficients may be off")
     return notices
+
+
+def _one_line(rows: Rows) -> bool:
+    """Whether ln D is a straight line in ln N within 5 %: one ratio of tokens to parameters, or nearly so."""
+    return bool(np.std(rows.d - np.polyval(np.polyfit(rows.n, rows.d, 1), rows.n)) < 0.05)
 
 
 def isoflop_doubts(law: MethodLaw) -> list[Notice]:

@@ -15,7 +15,7 @@ from analysis.families import ONE_SIZE_SHAPES, SHAPES, Array, Rows
 from analysis.influence import leverage
 from analysis.isoflop import cross_check
 from analysis.solver import Problem, huber
-from analysis.table import Table
+from analysis.table import CELL, Table
 from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
 
 # Tried by themselves; repeated joins them where runs repeat their data, trainable is for `--family` alone.
@@ -254,14 +254,12 @@ def _law(family: str, coefficients: dict[str, Array], which: int) -> Law:
 
 
 def repeat_noise(table: Table, methods: Sequence[str]) -> float:
-    """Sd of the log loss over seeds of the same cell; 0 where no cell was repeated."""
-    if "seed" not in table.rows:
-        return 0.0
+    """Sd of the log loss over runs of the same cell; 0 where no cell was repeated."""
     some = table.rows[table.rows["method"].isin(methods)]
+    cell = ["method", "model", "budget"] if "seed" in some else CELL
     logs = np.log(some["loss"])
-    cell = [some["method"], some["model"], some["budget"]]
-    inside = logs - logs.groupby(cell).transform("mean")
-    free = len(some) - some.groupby(["method", "model", "budget"]).ngroups
+    inside = logs - logs.groupby([some[name] for name in cell]).transform("mean")
+    free = len(some) - some.groupby(cell).ngroups
     return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
 
 

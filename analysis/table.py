@@ -1,4 +1,4 @@
-"""Which runs enter a fit, and why the others do not: observations of a sweep, or anybody's CSV or Parquet."""
+"""Which trials of a sweep enter a fit, and why the others do not. analysis/runs.py does it for other tables."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sweeps.trial import Observation, Training
 
 BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
 NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
+CELL = ["method", "params", "tokens"]  # rows that share these are repeats of one run
 
 
 @dataclass(frozen=True)
@@ -202,124 +203,3 @@ def _rates(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
         wins = cells.groupby("lr").agg(cells=("loss", "size"), flops=("flops", "max"))
         rates.setdefault(method, {})[model] = float(wins.sort_values(["cells", "flops"]).index[-1])
     return rates
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns of a table of somebody else's runs; None: not there.
-
-    n: parameters (None: a law in tokens alone). d: training tokens, or c: training FLOPs, then D = C / 6N. run: rows
-    of one training run share its value. share: trained share of the parameters. unique: unique tokens.
-    """
-
-    loss: str
-    n: str | None = None
-    d: str | None = None
-    c: str | None = None
-    method: str | None = None
-    run: str | None = None
-    share: str | None = None
-    unique: str | None = None
-
-
-def read_runs(path: Path, columns: Columns, drop_highest: int = 0) -> Table:
-    """The table of a CSV, TSV or Parquet file. Raises ValueError naming file, column or row."""
-    return runs_table(_read_frame(path), columns, drop_highest, str(path))
-
-
-def _read_frame(path: Path) -> pd.DataFrame:
-    readers = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: neither a results folder nor a table; known endings: {', '.join(readers)}")
-    try:
-        return readers[path.suffix](path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as a table: {error}") from None
-    except ImportError:
-        raise ValueError(f"{path}: reading Parquet needs pyarrow: pip install 'recipe-planner[parquet]'") from None
-    except Exception as error:
-        if type(error).__module__.startswith("pyarrow"):  # its errors share no importable base without pyarrow
-            raise ValueError(f"{path}: cannot be read as Parquet: {error}") from None
-        raise
-
-
-def runs_table(frame: pd.DataFrame, columns: Columns, drop_highest: int = 0, name: str = "table") -> Table:
-    """The table of a data frame of runs; rows are called by their place in it, the first being row 1."""
-    if (columns.d is None) == (columns.c is None):
-        raise ValueError("name either the column of tokens (--d) or the column of training FLOPs (--c), not both")
-    if columns.c and not columns.n:
-        raise ValueError("--c needs --n: tokens follow as C / 6N")
-    for option, column in asdict(columns).items():
-        if column is not None and column not in frame.columns:
-            known = ", ".join(map(str, frame.columns))
-            raise ValueError(f"{name}: has no column {column!r} (--{option}); it has: {known}")
-    if frame.empty:
-        raise ValueError(f"{name}: has no rows")
-    made = _numbers(frame, columns, name)
-    excluded: list[tuple[str, str]] = []
-    made = _leave_out(made, ~np.isfinite(made["loss"]), "its loss is missing or not finite", excluded)
-    made = _leave_out(made, made["tokens"] == 0, "it saw no tokens; the laws are about training", excluded)
-    copies = made.duplicated(["method", "run_given", "params", "tokens", "loss"])
-    notices = []
-    if copies.any():
-        names = ", ".join(made.loc[copies, "name"][:5]) + (" ..." if copies.sum() > 5 else "")
-        text = f"{copies.sum()} rows repeat an earlier one to the last digit and are left out: {names}"
-        notices.append(Notice("duplicates", text))
-        made = _leave_out(made, copies, "it repeats an earlier row", excluded)
-    if drop_highest:
-        if not 0 < drop_highest < len(made):
-            raise ValueError(f"{name}: --drop-highest is {drop_highest}; there are {len(made)} rows")
-        high = made["loss"].rank(method="first") > len(made) - drop_highest
-        made = _leave_out(made, high, f"one of the {drop_highest} highest losses, dropped as asked", excluded)
-    if made.empty:
-        raise ValueError(f"{name}: no row can enter a fit")
-    return Table(
-        name=Path(name).name,
-        rows=made.reset_index(drop=True),
-        settings={method: {"name": method} for method in made["method"].unique()},
-        excluded=tuple(excluded),
-        filters=(f"without the {drop_highest} highest losses",) if drop_highest else (),
-        notices=tuple(notices),
-    )
-
-
-def _leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, excluded: list[tuple[str, str]]) -> pd.DataFrame:
-    excluded += [(name, reason) for name in rows.loc[which, "name"]]
-    return rows[~which]
-
-
-def _numbers(frame: pd.DataFrame, columns: Columns, name: str) -> pd.DataFrame:
-    def column(option: str, lowest: float, missing: float) -> np.ndarray:
-        title = getattr(columns, option)
-        if title is None:
-            return np.full(len(frame), missing)
-        values = pd.to_numeric(frame[title], errors="coerce").to_numpy(float)
-        for place in np.flatnonzero(np.isnan(values) & frame[title].notna().to_numpy()):
-            raise ValueError(f"{name}: row {place + 1}: {title} is {frame[title].iloc[place]!r}, not a number")
-        strict = option != "d"
-        wrong = values <= lowest if strict else values < lowest
-        if option != "loss":  # a missing or infinite loss is a run that failed, and is left out with that reason
-            wrong = wrong | ~np.isfinite(values)
-        for place in np.flatnonzero(wrong):
-            wanted = "positive" if strict else "0 or more"
-            raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
-        return values
-
-    params, loss = column("n", 0, 1.0), column("loss", 0, 1.0)
-    tokens = column("c", 0, 1.0) / (6 * params) if columns.c else column("d", 0, 1.0)
-    labels = [f"row {place + 1}" for place in range(len(frame))]
-    given = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
-    return pd.DataFrame(
-        {
-            "name": labels,
-            "method": frame[columns.method].astype(str).to_numpy() if columns.method else "all",
-            "run": given.to_numpy() if columns.run else labels,
-            "run_given": given.to_numpy(),
-            "params": params,
-            "tokens": tokens,
-            "flops": column("c", 0, 1.0) if columns.c else 6 * params * tokens,
-            "loss": loss,
-            "share": np.minimum(column("share", 0, 1.0), 1.0),
-            "unique": column("unique", 0, np.inf),
-        }
-    )

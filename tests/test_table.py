@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
-from analysis.table import Columns, read_runs, read_sweep, runs_table
+from analysis.table import read_sweep
 from made_sweep import PAIR, observation, observations, write_sweep
 from planner.laws import Chinchilla
 from sweeps.methods import Full, LoRA
@@ -96,74 +94,3 @@ def test_the_mean_pair_is_that_of_the_data(tmp_path):
     pair = read_sweep(write_sweep(tmp_path, observations(models=NANO[:2], budgets=[1e13, 1e14]))).pair
     assert pair.tokens == pytest.approx(PAIR.tokens, rel=1e-6)
     assert pair.squares == pytest.approx(PAIR.squares, rel=1e-6)
-
-
-FRAME = pd.DataFrame({"n": [1e6, 1e7, 1e8], "d": [1e8, 1e9, 1e10], "loss": [3.0, 2.5, 2.0], "tag": ["a", "b", "c"]})
-COLUMNS = Columns(loss="loss", n="n", d="d")
-
-
-def test_tokens_follow_from_flops():
-    frame = FRAME.assign(c=6 * FRAME.n * FRAME.d)
-    table = runs_table(frame, Columns(loss="loss", n="n", c="c"))
-    assert table.rows["tokens"].tolist() == pytest.approx(FRAME.d.tolist())
-
-
-@pytest.mark.parametrize(
-    ("frame", "columns", "words"),
-    [
-        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (--loss); it has: n, d, loss, tag"),
-        (FRAME, Columns(loss="loss", n="n"), "--d"),
-        (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "not both"),
-        (FRAME, Columns(loss="loss", c="d"), "--c needs --n"),
-        (FRAME, Columns(loss="tag", n="n", d="d"), "row 1: tag is 'a', not a number"),
-        (FRAME.assign(loss=[3.0, -0.5, 2.0]), COLUMNS, "row 2: loss is -0.5; it must be positive"),
-        (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
-        (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
-        (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
-        (FRAME.assign(d=[1e6, float("nan"), 1e8]), COLUMNS, "row 2: d is nan"),
-        (FRAME[:0], COLUMNS, "has no rows"),
-        (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),
-    ],
-)
-def test_a_bad_table_is_refused_in_a_sentence(frame, columns, words):
-    with pytest.raises(ValueError, match=re.escape(words)):
-        runs_table(frame, columns, name="runs.csv")
-
-
-def test_failed_repeated_and_untrained_rows_stay_out_with_a_reason():
-    more = pd.DataFrame({"n": [1e6, 1e6, 1e9], "d": [1e8, 0.0, 1e9], "loss": [3.0, 9.0, float("nan")], "tag": "d"})
-    table = runs_table(pd.concat([FRAME, more], ignore_index=True), COLUMNS)
-    assert len(table.rows) == 3
-    assert dict(table.excluded) == {
-        "row 4": "it repeats an earlier row",
-        "row 5": "it saw no tokens; the laws are about training",
-        "row 6": "its loss is missing or not finite",
-    }
-    assert [n.code for n in table.notices] == ["duplicates"]
-
-
-def test_equal_losses_of_different_runs_are_no_copies():
-    twice = pd.concat([FRAME, FRAME], ignore_index=True).assign(run=range(6))
-    assert len(runs_table(twice, Columns(loss="loss", n="n", d="d", run="run")).rows) == 6
-
-
-def test_highest_losses_are_dropped_only_when_asked():
-    table = runs_table(FRAME, COLUMNS, drop_highest=1)
-    assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
-    with pytest.raises(ValueError, match="--drop-highest is 3; there are 3 rows"):
-        runs_table(FRAME, COLUMNS, drop_highest=3)
-
-
-def test_csv_and_parquet_give_the_same_table(tmp_path):
-    pytest.importorskip("pyarrow")
-    FRAME.to_csv(tmp_path / "runs.csv", index=False)
-    FRAME.to_parquet(tmp_path / "runs.parquet")
-    csv, parquet = (read_runs(tmp_path / f"runs.{ending}", COLUMNS) for ending in ("csv", "parquet"))
-    assert csv.hash == parquet.hash
-
-
-@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known endings"), ("runs.csv", "cannot be read")])
-def test_an_unreadable_table_is_refused(tmp_path, name, words):
-    (tmp_path / name).write_text("")
-    with pytest.raises(ValueError, match=words):
-        read_runs(tmp_path / name, COLUMNS)
