@@ -27,9 +27,9 @@ from transformers import AutoConfig, AutoModel
 from runner.contrastive import Spent, make_batch
 from runner.encoder import lowered, make_encoder
 from runner.engine import Engine
+from runner.measure import peak_memory, reset_peak_memory
 from runner.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
 from runner.readers import open_source, survey
-from runner.train import _peak_memory, _reset_peak_memory
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Method
 from sweeps.models import NANO, ModelSpec
@@ -165,7 +165,7 @@ def measure(asked: Bench, model: ModelSpec, method: Method, pairs: Pairs, peak: 
     steps.take(asked.training.batch_size // 8 or 2)  # what happens once happens here
     with Products(encoder.parameters()) as products:
         recorded = steps.take().flops
-    peak_bytes = _peak_memory(asked.device)
+    peak_bytes = peak_memory(asked.device)
     taken: list[tuple[Step, float]] = []
     alone: list[float] = []
     begun = asked.clock()
@@ -196,7 +196,7 @@ def _forget() -> None:
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    _reset_peak_memory()
+    reset_peak_memory()
 
 
 def _timed(work: Callable[[], Any], asked: Bench) -> tuple[Any, float]:

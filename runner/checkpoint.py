@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from runner.parallel import ALONE, Ranks
@@ -35,12 +35,25 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record
             contiguous[name] = every.cpu().contiguous()
     if ranks.rank:
         return
+    write_tensors(path, contiguous, record)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict) -> None:
+    """One safetensors file with a JSON `record`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(contiguous, temporary, metadata={"record": json.dumps(record)})
+    save_file(tensors, temporary, metadata={"record": json.dumps(record)})
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())  # else a power cut may leave the name without its content
     os.replace(temporary, path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of `write_tensors`. Raises ValueError when the file is damaged."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged: {error}") from None
 
 
 def load(path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict:

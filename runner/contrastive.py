@@ -1,4 +1,4 @@
-"""The contrastive loss, its backward in micro-batches (gradient cache), and the held-out loss in fixed pools."""
+"""The loss's backward in micro-batches (gradient cache), and the held-out loss in fixed pools."""
 
 from __future__ import annotations
 
@@ -10,30 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from runner.encoder import Encoder
+from runner.loss import Objective, info_nce
 from runner.pairs import Pairs
 from runner.parallel import ALONE, Ranks
 
-
-def info_nce(
-    query: Tensor, document: Tensor, temperature: float, same: Tensor | None = None, negative: Tensor | None = None
-) -> Tensor:
-    """Symmetric in-batch contrastive loss, nats per pair (Ziarko et al. 2024, section 3.3).
-
-    query, document: [pairs, dim], unit length; row i of one belongs to row i of the other. same: [pairs, pairs],
-    true where two pairs must not be each other's negatives. negative: [texts, dim], further candidates of every query.
-    """
-    logits = query @ document.T / temperature  # [pairs, pairs]
-    if same is not None:
-        others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-        logits = logits.masked_fill(others, float("-inf"))
-    truth = torch.arange(len(logits), device=logits.device)
-    back = cross_entropy(logits.T, truth)
-    if negative is not None:
-        logits = torch.cat([logits, query @ negative.T / temperature], dim=1)  # [pairs, pairs + texts]
-    return (cross_entropy(logits, truth) + back) / 2
+SYMMETRIC = Objective()
 
 
 def micro_batches(lengths: np.ndarray, tokens: int, padding: int, ranks: int = 1) -> list[np.ndarray]:
@@ -60,21 +43,21 @@ def micro_batches(lengths: np.ndarray, tokens: int, padding: int, ranks: int = 1
 @dataclass(frozen=True)
 class Batch:
     """The texts of one step. texts: query 0..n-1, document n..2n-1, then hard negatives. hashes: of the texts.
-    same: see `info_nce`."""
+    marks: see `info_nce`."""
 
     texts: list[np.ndarray]
     hashes: np.ndarray
     pairs: int
-    same: Tensor
+    marks: Tensor
 
     @property
     def lengths(self) -> np.ndarray:
         return np.array([len(text) for text in self.texts])
 
-    def loss(self, vectors: Tensor, temperature: float) -> Tensor:
+    def loss(self, vectors: Tensor, temperature: float | Tensor, objective: Objective = SYMMETRIC) -> Tensor:
         """vectors: [texts, dim] in the order of `texts`."""
         query, document, rest = vectors.split([self.pairs, self.pairs, len(vectors) - 2 * self.pairs])
-        return info_nce(query, document, temperature, self.same, rest if len(rest) else None)
+        return objective.loss(query, document, temperature, self.marks, rest if len(rest) else None)
 
 
 def _each(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -83,16 +66,14 @@ def _each(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: torch.device) -> Batch:
-    """The texts of the `chosen` pairs. Pairs of one group, or with an equal query or document, share `same`."""
+    """The texts of the `chosen` pairs. Pairs of one group, or with an equal query or document, share a mark."""
     drawn = [(pairs.query, chosen), (pairs.positive, chosen)]
     if hard_negatives:
         drawn.append((pairs.negative, pairs.negatives(chosen, hard_negatives)))
     texts = [text for column, places in drawn for text in _each(*column.gather(places))]
     hashes = np.concatenate([column.hashes[places] for column, places in drawn])
-    same = np.zeros((len(chosen), len(chosen)), dtype=bool)
-    for marks in (pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)):
-        same |= marks[:, None] == marks[None, :]
-    return Batch(texts, hashes, len(chosen), torch.from_numpy(same).to(device))
+    marks = np.stack([pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)])
+    return Batch(texts, hashes, len(chosen), torch.from_numpy(marks).to(device))
 
 
 @dataclass(frozen=True)
@@ -146,6 +127,8 @@ def backward(
     with ranks.together():
         value = loss(every[torch.from_numpy(rows).to(every.device)])
         value.backward()
+        if encoder.sharpness is not None:  # each rank has all of this gradient, and they will be added up
+            encoder.sharpness.grad /= ranks.count
         gradients = ranks.own(every.grad).split([len(part) for part in vectors])
         for each, gradient in zip(passes, gradients, strict=True):
             each.backward(gradient)

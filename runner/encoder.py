@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,21 +27,33 @@ def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
     return (states * real[..., None]).sum(1) / lengths[:, None]
 
 
+def weighted_pool(states: Tensor, lengths: Tensor) -> Tensor:
+    """Mean weighted by place, 1 for the first token (Muennighoff 2022, section 3.1). Shapes as in `mean_pool`."""
+    place = torch.arange(states.shape[1], device=states.device) + 1
+    weights = place * (place <= lengths[:, None])
+    return (states * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
 def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
     """State of the last real token. Shapes as in `mean_pool`."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
+LOWEST_TEMPERATURE = 0.01  # CLIP's bound: below it training becomes unstable
 # What a pass through a block costs besides its tokens is worth so many multiplications: measured on a CPU, widths 32
 # to 256. A smaller block gains more from fewer passes than it loses on padding.
 PASS_WORK = 10**7
 PASS_TOKENS = (32, 1024)  # least and most padding that is as dear as another pass
 
-POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_pool, "last": last_pool}
+POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": mean_pool,
+    "weighted": weighted_pool,
+    "last": last_pool,
+}
 
 
 class Encoder(nn.Module):
-    """Backbone and pooling. Causal attention never looks right, so right padding needs no mask.
+    """Backbone and pooling. Causal attention never looks right, so right padding needs no mask; two-way attention does.
 
     A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
     pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
@@ -48,10 +61,18 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, pooling: str, autocast: bool, pack: bool = False, block_weights: int = PASS_WORK
+        self,
+        backbone: nn.Module,
+        pooling: str,
+        autocast: bool,
+        pack: bool = False,
+        block_weights: int = PASS_WORK,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.bidirectional = bidirectional
+        self.sharpness: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt
         self.pool = POOLING[pooling]
         self.autocast = autocast
         self.recomputes = False
@@ -127,11 +148,27 @@ class Encoder(nn.Module):
         """Some of the blocks. states: [texts, tokens, width], before and after."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             if not self.packed:
-                return part(inputs_embeds=states, use_cache=False).last_hidden_state
+                return part(inputs_embeds=states, use_cache=False, **self._both_ways(states, lengths)).last_hidden_state
             where = packed.layout(lengths, states.shape[1])
             row = packed.pack(states, where)
             row = part(inputs_embeds=row, position_ids=where.positions, use_cache=False, **where.attention)
             return packed.unpack(row.last_hidden_state, where, states.shape[:2])
+
+    def _both_ways(self, states: Tensor, lengths: Tensor) -> dict[str, Any]:
+        """What makes attention look both ways, at real tokens only."""
+        if not self.bidirectional:
+            return {}
+        real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        # Where nothing is padded there is no mask to say so, and the attention function would be causal.
+        return {"attention_mask": real.long(), "is_causal": False}
+
+    def learn_temperature(self, start: float) -> None:
+        """Train the temperature too, as CLIP does: log(1 / temperature) (Radford et al. 2021, section 2.5)."""
+        self.sharpness = nn.Parameter(torch.tensor(-math.log(start), device=self.device))
+
+    def temperature(self, given: float) -> float | Tensor:
+        """The one that the loss divides by: `given` unless it is learnt. Never below 0.01."""
+        return given if self.sharpness is None else torch.exp(-self.sharpness).clamp(min=LOWEST_TEMPERATURE)
 
 
 class Skip(nn.Module):
@@ -197,10 +234,12 @@ def make_encoder(
     seed: int,
     precision: str = "auto",
     home: torch.device | None = None,
+    bidirectional: bool = False,
 ) -> Encoder:
     """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
 
-    home: where its weights lie, by default on the `device` that it is made for.
+    home: where its weights lie, by default on the `device` that it is made for. bidirectional: attention looks both
+    ways (its pretraining did not).
     """
     home = home or device
     if reason := method.refusal(model):
@@ -208,11 +247,14 @@ def make_encoder(
     torch.manual_seed(seed)
     backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
     fold(backbone)
+    if bidirectional:
+        decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     low = lowered(precision, device)
-    pack = packed.possible(decoder(backbone), device, low)
-    return Encoder(backbone, pooling, low, pack, model.block_weights)
+    pack = not bidirectional and packed.possible(decoder(backbone), device, low)
+    return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional)
 
 
 def count_trainable(encoder: Encoder) -> int:
     """T: parameters with a gradient, embedding tables aside."""
-    return sum(p.numel() for name, p in encoder.named_parameters() if p.requires_grad and "embed_" not in name)
+    inside = ((name, p) for name, p in encoder.backbone.named_parameters() if p.requires_grad)
+    return sum(p.numel() for name, p in inside if "embed_" not in name)

@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from runner.contrastive import Ahead, Batch, Room, Spent, backward
 from runner.encoder import Encoder
 from runner.lora import refold
+from runner.loss import Objective
 from runner.pairs import Pairs
 from runner.parallel import ALONE, Ranks, out_of_memory
 from runner.prefix import Prefix, prefix_of, worth
@@ -113,7 +114,8 @@ class Engine:
                 torch.cuda.empty_cache()
 
     def _loss(self, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda vectors: batch.loss(vectors, self.trial.training.temperature)
+        given, objective = self.trial.training.temperature, Objective.of(self.trial.training)
+        return lambda vectors: batch.loss(vectors, self.encoder.temperature(given), objective)
 
     def _ahead(self, batch: Batch) -> Ahead | None:
         prefix = self.prefix

@@ -10,10 +10,10 @@ from runner.encoder import Encoder, load_backbone
 from runner.pairs import load_tokenizer
 from runner.quantized import merge_unpacked
 from sweeps.models import find_model
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Training, Trial
 
 MODULES = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
-POOLING_FIELDS = {"mean": "mean_tokens", "last": "lasttoken"}
+POOLING_FIELDS = {"mean": "mean_tokens", "weighted": "weightedmean_tokens", "last": "lasttoken"}
 # Every flag is written out: servers that read this layout do not know the shorter form.
 POOLING_FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 
@@ -39,7 +39,15 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
     pooling = {"word_embedding_dimension": backbone.config.hidden_size}
     pooling |= {f"pooling_mode_{flag}": flag == chosen for flag in POOLING_FLAGS}
     _write(folder / "modules.json", modules)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": training.context, "do_lower_case": False})
+    # Its other attention function is causal wherever nothing is padded, whatever the configuration says.
+    attention = {"model_args": {"attn_implementation": "eager"}} if training.bidirectional else {}
+    content = {"max_seq_length": training.context, "do_lower_case": False, **attention}
+    _write(folder / "sentence_bert_config.json", content)
+    prompts = {"query": training.query_prompt, "document": training.document_prompt}
+    _write(
+        folder / "config_sentence_transformers.json",
+        {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
     for _, path, _ in MODULES[1:]:
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
@@ -85,7 +93,18 @@ def _card(observation: Observation) -> str:
         f"- {observation.flops:.3g} training FLOPs",
         f"- held-out loss {observation.loss:.4f} nats per pair and accuracy@1 {observation.accuracy:.3f} in pools of "
         f"{trial.training.pool_size} (before training: loss {observation.start_loss:.4f})",
+        *_prompt_lines(trial.training),
+        *(["- scores on held-out pairs: " + _scores(observation)] if observation.scores else []),
         "",
         "The whole record is in observation.json.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _prompt_lines(training: Training) -> list[str]:
+    prompts = {"encode_query": training.query_prompt, "encode_document": training.document_prompt}
+    return [f"- `{call}` puts {json.dumps(text)} before a text" for call, text in prompts.items() if text]
+
+
+def _scores(observation: Observation) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in observation.scores.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,12 +177,16 @@ def coding_of(tokenizer: PreTrainedTokenizerFast, training: Training) -> Coding:
         end=tokenizer.eos_token_id if training.pooling == "last" else None,
         keep_left=tokenizer.truncation_side == "right",
         plain_specials=tokenizer.split_special_tokens,
+        prompts=(training.query_prompt, training.document_prompt, training.document_prompt),
     )
 
 
 def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Training) -> Path:
-    end = "-end" if training.pooling == "last" else ""
-    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{end}-v{FORMAT}"
+    more = "-end" if training.pooling == "last" else ""
+    if training.query_prompt or training.document_prompt:
+        prompts = json.dumps([training.query_prompt, training.document_prompt])
+        more += f"-{hashlib.sha256(prompts.encode()).hexdigest()[:8]}"
+    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{more}-v{FORMAT}"
 
 
 def _open(folder: Path) -> Pairs:

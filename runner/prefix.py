@@ -62,6 +62,7 @@ def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, r
     """The states of this model, data and number of frozen blocks: a worker's trials share them one after another."""
     training = trial.training
     seen = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
+    seen += (training.query_prompt, training.document_prompt, training.bidirectional)
     name = (trial.model, encoder.frozen, encoder.autocast, encoder.device.type, micro_tokens, *seen)
     if name not in _last:
         _last.clear()  # room for one only

@@ -26,7 +26,7 @@ HELD_OUT_SHARE = 20  # one group in twenty
 BAD_SHARE = 0.01  # more bad records than this stop the run
 NAMED_PROBLEMS = 5
 ROWS_AT_ONCE = 4096  # of the columnar formats
-RULES = 1  # counts up when the same records give other pairs, so that no count kept earlier is believed
+RULES = 2  # counts up when the same records give other pairs, so that no count kept earlier is believed
 
 Row = dict[str, Any]
 
@@ -241,6 +241,19 @@ READERS: dict[str, Callable[[Path, Meter], Rows]] = {
 }
 
 
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Rows of a JSONL, CSV or Parquet file with the place of each. Raises ValueError naming what cannot be read."""
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix not in READERS:
+        raise ValueError(f"{path}: unknown kind of file; known endings: {', '.join(READERS)}, and .gz behind them")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    for number, row in READERS[suffix](path, Meter()):
+        if isinstance(row, str):
+            raise ValueError(f"{path}:{number}: {row}")
+        yield f"{path}:{number}", row
+
+
 def _hub(name: str) -> Source:
     try:
         import datasets
@@ -286,8 +299,10 @@ def _pair(row: Row) -> Pair | str:
     if not python_env.is_unicode("".join([row["query"], row["positive"], *negatives])):
         return "has half of a surrogate pair"
     group = str(row["group"]) if row.get("group") not in (None, "") else row["query"]
-    digest = hashlib.sha256(group.encode("utf-8", "replace")).digest()
-    return Pair(row["query"], row["positive"], negatives, group, digest[0] % HELD_OUT_SHARE == 0)
+    held_out = row.get("held_out")
+    if not isinstance(held_out, bool):
+        held_out = hashlib.sha256(group.encode("utf-8", "replace")).digest()[0] % HELD_OUT_SHARE == 0
+    return Pair(row["query"], row["positive"], negatives, group, held_out)
 
 
 def _python_env() -> Source:

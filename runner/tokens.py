@@ -43,7 +43,7 @@ class Coding:
     """How texts become ids. tokenizer: its tokenizer.json. context: ids at most; end: the last of them, or None.
 
     keep_left: a text that is too long loses its end, not its beginning. plain_specials: special tokens written out in
-    a text are read as text.
+    a text are read as text. prompts: put before the texts of each column.
     """
 
     tokenizer: str
@@ -51,6 +51,7 @@ class Coding:
     end: int | None = None
     keep_left: bool = True
     plain_specials: bool = False
+    prompts: tuple[str, str, str] = ("", "", "")
 
 
 class Coder:
@@ -58,6 +59,7 @@ class Coder:
 
     def __init__(self, coding: Coding) -> None:
         self.tokenizer = Tokenizer.from_str(coding.tokenizer)
+        self.prompts = coding.prompts
         self.end = [] if coding.end is None else [coding.end]
         self.room = coding.context - len(self.end)
         self.tokenizer.no_padding()
@@ -258,7 +260,8 @@ def _work(path: Path, chunk: Chunk) -> int:
 def write_shard(path: Path, chunk: Chunk, coder: Coder) -> int:
     """Tokenise a chunk into one file; its number of pairs."""
     content = {}
-    for name, texts in chunk.texts.items():
+    for name, prompt in zip(COLUMNS, coder.prompts, strict=True):
+        texts = [prompt + text for text in chunk.texts[name]] if prompt else chunk.texts[name]
         for part, array in zip(("ids", "lengths", "hashes"), coder.arrays(texts), strict=True):
             content[f"{name}.{part}"] = array
     groups = b"".join(hashlib.blake2b(g.encode("utf-8", "replace"), digest_size=8).digest() for g in chunk.groups)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import peft
 import torch
-import transformers
 
 from runner import checkpoint
 from runner.contrastive import held_out, make_batch
-from runner.encoder import Encoder, count_trainable, lowered, make_encoder
+from runner.encoder import Encoder, count_trainable, make_encoder
 from runner.engine import DEFAULTS, Engine, Options
+from runner.measure import environment, peak_memory, reset_peak_memory
 from runner.pairs import Pairs, batch_indices, open_prepared, pools
 from runner.parallel import ALONE, Ranks, fingerprint
 from runner.schedule import rate_factor
 from runner.shard import gather_into, shard
+from runner.watch import Watch, look
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
@@ -44,6 +42,7 @@ class Run:
     engine: Engine
     record: dict
     trunk: Trunk | None = None
+    watch: Watch | None = None
 
 
 def train(
@@ -74,7 +73,7 @@ def train_encoder(
     ranks: who train it together, on one file system. Only rank 0 writes; a sharded encoder is whole on rank 0 only.
     """
     started = time.monotonic()
-    _reset_peak_memory()
+    reset_peak_memory()
     run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options, ranks)
     run.trunk = trunk_of(folder, trial) if folder and ranks.count == 1 else None
     if folder and ranks.first_says((folder / CHECKPOINT).exists()):
@@ -82,15 +81,21 @@ def train_encoder(
     elif run.trunk:
         _take_trunk(run, run.trunk)
     run.engine.micro_tokens = run.record.get("micro_tokens", run.engine.micro_tokens)
+    if trial.training.evaluate_every:
+        run.watch = Watch(trial.training, run.pairs, run.record.setdefault("evaluations", []), folder)
     _keep_prefix(run)
     before = run.record["seconds"]
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
         run.record["start_loss"] = _start_loss(run, chosen)
     reason = _all_steps(run, folder, quiet)
+    if run.watch and trial.training.patience and not reason:
+        run.watch.restore_best(run.engine.encoder)
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
+    if trial.training.score and not reason:
+        run.record["scores"] = _scores(run, chosen)
     observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
     return observation, _whole(run)
 
@@ -103,6 +108,9 @@ def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -
         raise ValueError(f"training.warmup_steps is {trial.training.warmup_steps}; the trial has {trial.steps} steps")
     if ranks.sharded and trial.method.bits:
         raise ValueError(f"{trial.method.name} keeps the backbone in {trial.method.bits} bits, which cannot be sharded")
+    for name in ("learn_temperature", "patience"):
+        if ranks.sharded and getattr(trial.training, name):
+            raise ValueError(f"training.{name} is {getattr(trial.training, name)!r}, which sharded ranks cannot do")
     pairs = ranks.first_does(lambda: open_prepared(trial.training, model.source))
     encoder = _encoder(trial, device, torch.device("cpu") if ranks.sharded else device)
     if ranks.count > 1:
@@ -117,7 +125,11 @@ def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -
 def _encoder(trial: Trial, device: torch.device, home: torch.device) -> Encoder:
     training = trial.training
     model = find_model(trial.model)
-    return make_encoder(model, trial.method, training.pooling, device, trial.seed, training.precision, home)
+    precision, both_ways = training.precision, training.bidirectional
+    made = make_encoder(model, trial.method, training.pooling, device, trial.seed, precision, home, both_ways)
+    if training.learn_temperature:
+        made.learn_temperature(training.temperature)
+    return made
 
 
 def _whole(run: Run) -> Encoder:
@@ -165,6 +177,8 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
     before, ranks = run.record["seconds"], run.engine.ranks
     with Progress(run.trial.model, run.trial.steps, "steps", done=run.record["step"]) as progress:
         while run.record["step"] < run.trial.steps:
+            if _stopped(run):
+                return ""
             loss = _step(run)
             run.record["step"] += 1
             run.record["seconds"] = before + time.monotonic() - begun
@@ -181,7 +195,25 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
                 reported = time.monotonic()
             if not quiet:
                 progress.advance(note=f"loss {loss:.3f}")
+        _stopped(run)
     return ""
+
+
+def _stopped(run: Run) -> bool:
+    """Evaluate where it is time to; whether the training ends here."""
+    watch, step = run.watch, run.record["step"]
+    if watch and watch.due(step):
+        engine = run.engine
+        said = watch.look(step, engine.encoder, 4 * engine.micro_tokens, run.trial.key, engine.ranks)
+        run.record["stopped"] = said if step < run.trial.steps else ""
+    return bool(run.record.get("stopped"))
+
+
+def _scores(run: Run, chosen: list[np.ndarray]) -> dict[str, float]:
+    """Means over the pools."""
+    engine = run.engine
+    found = [look(engine.encoder, run.pairs, pool, 4 * engine.micro_tokens, engine.ranks) for pool in chosen]
+    return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
 
 
 def _step(run: Run) -> float:
@@ -248,8 +280,11 @@ def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds:
         "data_pairs": len(run.pairs.train),
         "seconds": round(record["seconds"], 3),
         "total_seconds": round(total_seconds, 3),
-        "peak_bytes": _peak_memory(run.engine.device),
+        "peak_bytes": peak_memory(run.engine.device),
         "curve": tuple(tuple(p) for p in record["curve"] if p[0] % every == 0 or p[0] == run.trial.steps),
+        "scores": record.get("scores", {}),
+        "evaluations": tuple(record.get("evaluations", ())),
+        "stopped": record.get("stopped", ""),
         "environment": environment(run.engine.device, run.trial.training.precision, run.engine.ranks.count),
     }
     return failure(run.trial, reason, "diverged" if reason else "done", **known)
@@ -263,46 +298,3 @@ def _work(run: Run, counted: dict) -> Work:
 def _flops(run: Run, counted: dict) -> float:
     again, entered = (counted[name] / max(1, counted["tokens"]) for name in ("again", "entered"))
     return exact_flops(run.model, run.trial.method, _work(run, counted), second_forward=again, entered=entered)
-
-
-def environment(device: torch.device, precision: str, ranks: int = 1) -> dict:
-    """What a loss may depend on besides the trial: versions, device, threads, precision, and how many ranks trained."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "peft": peft.__version__,
-        "device": name,
-        "ranks": ranks,
-        "threads": torch.get_num_threads(),
-        "precision": "bf16" if lowered(precision, device) else "fp32",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _reset_peak_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # a worker trains many trials: each has its own peak
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator, else the largest resident set of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -13,11 +13,25 @@ from typing import Any
 from sweeps.methods import Method, make_method
 from sweeps.tables import from_table
 
-POOLINGS = ("mean", "last")
+POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
 # Settings that came after the first observations: left out of a hash at these values, so that older keys still hold.
-ADDED = {"warmup_steps": 0, "precision": "auto"}
+ADDED = {
+    "warmup_steps": 0,
+    "precision": "auto",
+    "symmetric": True,
+    "margin": None,
+    "learn_temperature": False,
+    "dims": (),
+    "query_prompt": "",
+    "document_prompt": "",
+    "bidirectional": False,
+    "score": False,
+    "evaluate_every": 0,
+    "patience": 0,
+    "stop_on_collapse": False,
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,16 @@ class Training:
     warmup_steps: steps of the warm-up in place of a share; trials of schedule wsd that differ only in their steps then
     do the same until the shortest cools down, and share that trunk. 0: the share `warmup` of each trial's own steps.
     precision: of the products. auto: bf16 on a GPU, fp32 on a CPU.
+    pooling: mean, weighted (by place, so that later states count more) or last (the end token's state).
+    symmetric: documents look for their query too. margin: a candidate whose cosine to the query exceeds that of the
+    query's own document by more than this is taken for a false negative and left out; None: none is.
+    learn_temperature: start from `temperature` and train it; the held-out loss keeps `temperature`.
+    dims: the loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022).
+    query_prompt, document_prompt: put before every text. bidirectional: attention looks both ways.
+    score: retrieval scores and the health of the space are measured at the end, in the pools of the loss.
+    evaluate_every: likewise after so many steps each, in a held-out pool beside those; 0: never. patience: so many of
+    these without a better nDCG@10 end the training, and the best state is kept; 0: never. stop_on_collapse: so does a
+    space that collapses.
     """
 
     data: str = "python-env"
@@ -49,8 +73,20 @@ class Training:
     pools: int = 2
     warmup_steps: int = 0
     precision: str = "auto"
+    symmetric: bool = True
+    margin: float | None = None
+    learn_temperature: bool = False
+    dims: tuple[int, ...] = ()
+    query_prompt: str = ""
+    document_prompt: str = ""
+    bidirectional: bool = False
+    score: bool = False
+    evaluate_every: int = 0
+    patience: int = 0
+    stop_on_collapse: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
         for name in ("batch_size", "context", "pool_size", "pools"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("temperature", "clip"):
@@ -58,10 +94,18 @@ class Training:
         for name in ("warmup", "cooldown"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2, to have a negative")
-        for name in ("hard_negatives", "warmup_steps"):
+        _check("margin", self.margin, self.margin is None or 0 <= self.margin <= 2, "between 0 and 2, a cosine")
+        _check("dims", self.dims, all(dim >= 1 for dim in self.dims), "numbers of dimensions, at least 1")
+        _check("dims", self.dims, list(self.dims) == sorted(set(self.dims)), "in rising order, each once")
+        for name in ("hard_negatives", "warmup_steps", "evaluate_every", "patience"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name, known in (("pooling", POOLINGS), ("schedule", SCHEDULE_NAMES), ("precision", PRECISIONS)):
             _check(name, getattr(self, name), getattr(self, name) in known, f"one of {', '.join(known)}")
+        for name in ("patience", "stop_on_collapse"):
+            if getattr(self, name) and not self.evaluate_every:
+                raise ValueError(f"training.{name} is {getattr(self, name)!r} but training.evaluate_every is 0")
+        if self.warmup_steps and (self.patience or self.stop_on_collapse):
+            raise ValueError("training.warmup_steps lets trials share a trunk, which none may leave early: no patience")
         if self.warmup_steps and self.schedule != "wsd":
             raise ValueError(
                 f"training.warmup_steps is {self.warmup_steps} with schedule {self.schedule!r}; it is for schedule "
@@ -158,7 +202,9 @@ class Observation:
     reused_flops: the part of flops that another trial of its trunk had spent. tokens: real ones, never padding.
     squares: sum of squared text lengths, which attention costs. params, trainable: N and T. data_pairs: unique pairs
     at hand. seconds: training alone; total_seconds: with loading and evaluation; both count what was reused.
-    peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads.
+    peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads. scores: by name,
+    of retrieval and space health at the end. evaluations: the same during training, each with its step. stopped: why
+    before the last step, if so; the loss and scores are then those of the best evaluation's state.
     """
 
     trial: Trial
@@ -181,6 +227,9 @@ class Observation:
     curve: tuple[tuple[int, int, float], ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     reused_flops: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    evaluations: tuple[Mapping[str, float], ...] = ()
+    stopped: str = ""
 
     @property
     def key(self) -> str:
@@ -206,6 +255,7 @@ class Observation:
         inside = {key: value for key, value in content.items() if key != "key"}
         inside["trial"] = Trial.from_json(content["trial"])
         inside["curve"] = tuple(tuple(point) for point in content.get("curve", ()))
+        inside["evaluations"] = tuple(content.get("evaluations", ()))
         observation = cls(**inside)
         if content.get("key", observation.key) != observation.key:
             raise ValueError(f"observation {content['key']!r} holds a trial whose key is {observation.key!r}")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from planner.hardware import read_machine
+from sweeps.hardware import read_machine
 from runner import engine as engine_module
 from runner.bench import Bench, Products, bench, stand_in
 from runner.cli import main
@@ -37,7 +37,7 @@ def engine(method):
 def batch_without_padding():
     random = np.random.default_rng(0)
     texts = list(random.integers(2, 4096, size=(2 * PAIRS, LENGTH)))
-    return Batch(texts, np.arange(2 * PAIRS), PAIRS, torch.eye(PAIRS, dtype=torch.bool))
+    return Batch(texts, np.arange(2 * PAIRS), PAIRS, torch.arange(PAIRS)[None])
 
 
 @pytest.mark.parametrize("method", [Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()], ids=lambda method: method.name)

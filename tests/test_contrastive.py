@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from runner.contrastive import Room, backward, info_nce, micro_batches
+from runner.contrastive import Room, backward, micro_batches
 from runner.encoder import POOLING, make_encoder
+from runner.loss import info_nce
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 
@@ -38,8 +39,7 @@ def test_equal_vectors_give_the_loss_of_chance():
 
 def test_pairs_of_one_group_are_not_negatives_of_each_other():
     query, document = unit(4), unit(4)
-    same = torch.eye(4, dtype=torch.bool)
-    same[0, 1] = same[1, 0] = True
+    marks = torch.tensor([[0, 0, 2, 3], [4, 5, 6, 7]])
     kept = torch.tensor([[0, 2, 3], [1, 2, 3]])
     logits = query @ document.T / 0.1
     rows = [torch.logsumexp(logits[i, kept[i]], 0) - logits[i, i] for i in (0, 1)]
@@ -47,7 +47,7 @@ def test_pairs_of_one_group_are_not_negatives_of_each_other():
     columns = [torch.logsumexp(logits[kept[i], i], 0) - logits[i, i] for i in (0, 1)]
     columns += [torch.logsumexp(logits[:, i], 0) - logits[i, i] for i in (2, 3)]
     expected = (torch.stack(rows).mean() + torch.stack(columns).mean()) / 2
-    assert info_nce(query, document, 0.1, same).item() == pytest.approx(expected.item(), abs=1e-12)
+    assert info_nce(query, document, 0.1, marks).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 def test_a_hard_negative_is_one_more_candidate_of_every_query():
@@ -57,6 +57,24 @@ def test_a_hard_negative_is_one_more_candidate_of_every_query():
     assert info_nce(query, document, 0.1, negative=far).item() == pytest.approx(
         info_nce(query, document, 0.1).item(), abs=1e-6
     )
+
+
+@given(st.integers(1, 12), st.integers(0, 3), st.integers(1, 200), st.integers(1, 12), st.integers(0, 99))
+def test_pieces_of_rows_change_neither_the_loss_nor_its_gradients(pairs, negatives, cells, groups, seed):
+    torch.manual_seed(seed)
+    vectors = unit(2 * pairs + negatives)
+    marks = torch.randint(groups, (2, pairs))
+
+    def loss_and_gradient(cells: int) -> tuple[float, torch.Tensor]:
+        leaf = vectors.clone().requires_grad_()
+        query, document, rest = leaf.split([pairs, pairs, negatives])
+        value = info_nce(query, document, 0.05, marks, rest if negatives else None, cells)
+        value.backward()
+        return value.item(), leaf.grad
+
+    whole, pieces = loss_and_gradient(10**9), loss_and_gradient(cells)
+    assert pieces[0] == pytest.approx(whole[0], abs=1e-12)
+    torch.testing.assert_close(pieces[1], whole[1], rtol=1e-10, atol=1e-12)
 
 
 def test_very_similar_vectors_do_not_overflow():
@@ -84,10 +102,10 @@ def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept
     with torch.no_grad():  # an untrained adapter's B is zero, and would hide wrong gradients of A
         for parameter in encoder.parameters():
             parameter += 0.01 * torch.randn_like(parameter) * parameter.requires_grad
-    same = torch.zeros(6, 6, dtype=torch.bool)
+    marks = torch.tensor([[0, 1, 2, 3, 0, 5]])
 
     def loss(vectors: torch.Tensor) -> torch.Tensor:
-        return info_nce(vectors[:6], vectors[6:12], 0.05, same, vectors[12:])
+        return info_nce(vectors[:6], vectors[6:12], 0.05, marks, vectors[12:])
 
     plain = loss(torch.cat([encoder.embed([text]) for text in texts]))  # no padding at all
     plain.backward()

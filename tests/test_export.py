@@ -13,7 +13,7 @@ from runner.encoder import POOLING
 from runner.export import export
 from runner.pairs import load_tokenizer
 from runner.train import train_encoder
-from sweeps.methods import Full, LoRA
+from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial
 
@@ -21,7 +21,7 @@ TEXTS = ["return the sum of two numbers", "def f(a, b):\n    return a + b", "wor
 
 
 @pytest.mark.parametrize("pooling", POOLING)
-@pytest.mark.parametrize("method", [Full(), LoRA(4)], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
 def test_a_loaded_export_gives_the_same_vectors(training, method, pooling, tmp_path):
     trial = Trial("nano-25k", method, replace(training, pooling=pooling), lr=1e-2, steps=6)
     observation, encoder = train_encoder(trial)
@@ -46,12 +46,14 @@ def reference_vectors(folder, pooling):
     flags = json.loads((folder / "1_Pooling" / "config.json").read_text())
     assert flags["pooling_mode_mean_tokens"] == (pooling == "mean")
     assert flags["pooling_mode_lasttoken"] == (pooling == "last")
+    assert flags["pooling_mode_weightedmean_tokens"] == (pooling == "weighted")
     vectors = []
     for text in TEXTS:
         batch = tokenizer(text, truncation=True, return_tensors="pt")
         with torch.no_grad():
             states = model(batch["input_ids"]).last_hidden_state[0]
-        vector = states.mean(0) if pooling == "mean" else states[-1]
+        place = torch.arange(1, len(states) + 1.0)[:, None]
+        vector = {"mean": states.mean(0), "weighted": (states * place).sum(0) / place.sum(), "last": states[-1]}[pooling]
         vectors.append((vector / vector.norm()).numpy())
     return np.stack(vectors)
 
@@ -74,3 +76,20 @@ def test_a_folder_with_a_model_is_not_overwritten(training, tmp_path):
     export(encoder, observation, tmp_path)
     with pytest.raises(ValueError, match="already holds a model"):
         export(encoder, observation, tmp_path)
+
+
+def test_prompts_and_two_way_attention_are_part_of_the_model(training, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    asked = replace(training, bidirectional=True, query_prompt="search: ", document_prompt="code: ")
+    observation, encoder = train_encoder(Trial("nano-25k", Full(), asked, lr=1e-2, steps=6))
+    encoder.eval()
+    export(encoder, observation, tmp_path)
+    loaded = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    tokenizer = load_tokenizer(str(tmp_path))
+    for call, prompt in ((loaded.encode_query, "search: "), (loaded.encode_document, "code: ")):
+        ids = tokenizer([prompt + text for text in TEXTS], truncation=True, max_length=training.context)["input_ids"]
+        with torch.no_grad():
+            expected = encoder.embed([np.array(x) for x in ids]).numpy()
+        assert np.abs(expected - call(TEXTS)).max() < 1e-5
+        assert np.abs(expected[0] - call(TEXTS[0])).max() < 1e-5  # alone, where nothing is padded
+    assert "search: " in (tmp_path / "README.md").read_text()

@@ -31,7 +31,7 @@ def one(model_name: str, method_name: str, pairs: int) -> dict[str, float]:
     from runner import engine as engine_module
     from runner.contrastive import Batch
     from runner.encoder import make_encoder
-    from runner.train import _peak_memory
+    from runner.measure import peak_memory
     from sweeps.methods import make_method
     from sweeps.models import find_model
     from sweeps.trial import Training, Trial
@@ -45,11 +45,11 @@ def one(model_name: str, method_name: str, pairs: int) -> dict[str, float]:
     draw = np.random.default_rng(0)
     lengths = np.concatenate([draw.exponential(mean, pairs) for mean in (QUERY, DOCUMENT)])
     texts = [draw.integers(2, model.vocab, size=n) for n in np.clip(lengths, 3, CONTEXT).astype(int)]
-    batch = Batch(texts, np.arange(2 * pairs), pairs, torch.eye(pairs, dtype=torch.bool))
-    before, begun = _peak_memory(device), time.process_time()
+    batch = Batch(texts, np.arange(2 * pairs), pairs, torch.arange(pairs)[None])
+    before, begun = peak_memory(device), time.process_time()
     spent = made.step(batch, 1e-5)
     assert spent.again == sum(map(len, texts)), "the gradient cache was not used"
-    return {"before": before, "peak": _peak_memory(device), "seconds": time.process_time() - begun}
+    return {"before": before, "peak": peak_memory(device), "seconds": time.process_time() - begun}
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 SWEEP = """
 suite   = "nano"
-models  = ["nano-25k", "nano-100k", "nano-340k"]
-budgets = [1.5e11, 4e11]
+models  = ["nano-25k", "nano-100k"]
+budgets = [2e11, 3e11, 6e11]
 
 [training]
 batch_size = 64

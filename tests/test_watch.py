@@ -1,0 +1,159 @@
+"""Evaluations during training: what they measure, when they stop a training, and what is kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from runner import watch as watch_module
+from runner.health import collapsed, health
+from runner.score import retrieval
+from runner.train import train, train_encoder
+from runner.watch import look
+from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from sweeps.trial import Observation, Trial
+
+
+@pytest.fixture
+def watched(training):
+    return replace(training, evaluate_every=5, score=True)
+
+
+def unit(*shape: int) -> torch.Tensor:
+    return normalize(torch.randn(*shape, dtype=torch.float64), dim=-1)
+
+
+def test_health_of_spaces_that_are_known():
+    basis = torch.eye(8, dtype=torch.float64)
+    spread = health(basis, basis)
+    assert spread["alignment"] == pytest.approx(0)
+    assert spread["effective_rank"] == pytest.approx(8)
+    assert spread["mean_cosine"] == pytest.approx(0, abs=1e-12)
+    assert spread["uniformity"] == pytest.approx(-4)  # every distance is the square root of 2
+    point = normalize(torch.ones(8, 8, dtype=torch.float64), dim=-1)
+    narrow = health(point, -point)
+    assert narrow["effective_rank"] == pytest.approx(1)
+    assert narrow["mean_cosine"] == pytest.approx(1) and narrow["uniformity"] == pytest.approx(0)
+    assert narrow["alignment"] == pytest.approx(4)
+
+
+def test_health_does_not_depend_on_the_axes():
+    query, document = unit(40, 6), unit(40, 6)
+    turn = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    assert health(query @ turn, document @ turn) == pytest.approx(health(query, document), abs=1e-9)
+
+
+def test_variance_in_one_direction_is_seen():
+    line = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+    vectors = normalize(torch.cat([torch.ones_like(line), 0.2 * line, 0.001 * torch.randn(50, 3)], dim=1), dim=-1)
+    assert health(vectors, vectors)["first_direction"] > 0.99
+
+
+def test_scores_of_rankings_that_are_known():
+    document = torch.eye(30)
+    assert retrieval(document, document)["ndcg@10"] == 1
+    moved = document.roll(1, 0) * 2 + document  # another document is nearest, its own comes second
+    found = retrieval(moved, document)
+    assert found["accuracy@1"] == 0 and found["accuracy@5"] == 1
+    assert found["mrr@10"] == pytest.approx(0.5)
+    assert found["ndcg@10"] == pytest.approx(1 / math.log2(3))
+
+
+@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
+def test_watching_changes_no_loss_and_a_healthy_training_is_not_flagged(training, watched, method):
+    trial = Trial("nano-25k", method, training, lr=1e-2, steps=12)
+    seen = train(replace(trial, training=watched))
+    assert seen.loss == train(trial).loss
+    assert [each["step"] for each in seen.evaluations] == [0, 5, 10]
+    assert not any(each["collapsed"] for each in seen.evaluations)
+    assert 0 < seen.scores["ndcg@10"] <= 1 and seen.scores["effective_rank"] > 1
+    assert Observation.from_json(seen.to_json()) == seen
+
+
+def test_a_collapse_made_on_purpose_is_flagged_within_50_steps(watched):
+    """With a large rate and no care for the gradient's size, one direction comes to dominate."""
+    wild = replace(watched, clip=1e9, warmup=0.0, temperature=1.0, stop_on_collapse=True)
+    seen = train(Trial("nano-25k", Full(), wild, lr=1.0, steps=50))
+    assert seen.evaluations[-1]["collapsed"] and seen.evaluations[-1]["step"] <= 50
+    assert "collapsed" in seen.stopped or seen.status == "diverged"
+
+
+def test_patience_ends_a_training_that_gets_worse_and_keeps_its_best_state(watched, monkeypatch):
+    """Scores as over-fitting makes them: rising, then falling."""
+    scores = iter([0.1, 0.5, 0.3, 0.2, 0.1, 0.0])
+    monkeypatch.setattr(watch_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
+    asked = replace(watched, patience=2, score=False)
+    observation, encoder = train_encoder(Trial("nano-25k", Full(), asked, lr=1e-2, steps=100))
+    assert observation.stopped == "no better ndcg@10 in 2 evaluations since step 5"
+    assert observation.pairs == 15 * asked.batch_size
+    monkeypatch.undo()
+    kept = train_encoder(Trial("nano-25k", Full(), watched, lr=1e-2, steps=100))[1]
+    assert any(not torch.equal(one, other) for one, other in zip(encoder.parameters(), kept.parameters(), strict=True))
+    scores = iter([0.1, 0.5, 0.3, 0.2])
+    monkeypatch.setattr(watch_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
+    again = train_encoder(Trial("nano-25k", Full(), replace(asked, patience=1), lr=1e-2, steps=100))[1]
+    for one, other in zip(encoder.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_killed_watched_training_goes_on_as_if_it_had_not_been(watched, tmp_path, monkeypatch):
+    trial = Trial("nano-25k", LoRA(4), replace(watched, patience=2), lr=1e-2, steps=20)
+    whole = train_encoder(trial, tmp_path / "whole")
+    monkeypatch.setattr("runner.train.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("runner.train._stopped", stop_at(12))
+    with pytest.raises(KeyboardInterrupt):
+        train(trial, tmp_path / "cut")
+    monkeypatch.undo()
+    resumed = train_encoder(trial, tmp_path / "cut")
+    assert resumed[0].evaluations == whole[0].evaluations and resumed[0].loss == whole[0].loss
+    for one, other in zip(whole[1].parameters(), resumed[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def stop_at(step: int):
+    from runner import train as train_module
+
+    real = train_module._stopped
+
+    def stopped(run):
+        if run.record["step"] == step:
+            raise KeyboardInterrupt
+        return real(run)
+
+    return stopped
+
+
+def test_no_pool_is_left_to_evaluate_on(training):
+    asked = replace(training, pools=10**6, evaluate_every=5)
+    with pytest.raises(ValueError, match="one pool more"):
+        train(Trial("nano-25k", Full(), asked, lr=1e-2, steps=2))
+
+
+def test_the_pool_that_decides_is_not_one_of_those_that_are_reported(watched):
+    from runner.pairs import open_prepared, pools
+    from runner.watch import Watch
+    from sweeps.models import find_model
+
+    pairs = open_prepared(watched, find_model("nano-25k").source)
+    reported = {int(i) for pool in pools(pairs, watched.pool_size, watched.pools) for i in pool}
+    assert not reported & set(Watch(watched, pairs, [], None).chosen.tolist())
+
+
+def test_collapse_is_told_from_the_best_that_was_seen():
+    assert not collapsed({"effective_rank": 3.0}, [])
+    assert not collapsed({"effective_rank": 6.0}, [{"effective_rank": 3.0}, {"effective_rank": 10.0}])
+    assert collapsed({"effective_rank": 4.9}, [{"effective_rank": 3.0}, {"effective_rank": 10.0}])
+
+
+def test_looking_leaves_the_encoder_in_training(watched):
+    from runner.pairs import open_prepared, pools
+    from sweeps.models import find_model
+
+    encoder = train_encoder(Trial("nano-25k", Full(), watched, lr=1e-2, steps=2))[1]
+    pairs = open_prepared(watched, find_model("nano-25k").source)
+    look(encoder, pairs, pools(pairs, watched.pool_size, 1)[0], 512)
+    assert encoder.training
