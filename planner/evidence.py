@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from planner.laws import LawBook, MethodLaw, Notice, Repeated
 
 if TYPE_CHECKING:
-    from planner.hardware import Machine
     from planner.menu import Option
     from planner.recipe import Recipe
+    from sweeps.hardware import Machine
 
 FEW_ROWS = 15  # three for each coefficient of the plain law
 SURE = 0.9  # probability above which one method is said to be best

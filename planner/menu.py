@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.hardware import Budget, Fit, Machine, fit_batch
+from planner.hardware import Budget, Fit, fit_batch
 from planner.laws import LawBook, MethodLaw, Repeated, worth
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
+from sweeps.hardware import Machine
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 

@@ -5,23 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from sweeps.console import positive
+
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 COUNTS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-
-
-def positive(flag: str, text: str, wanted: str, number: str | None = None) -> float:
-    """`text`, or the part of it that is the `number`, as a positive finite number.
-
-    Raises ValueError naming the flag, the whole text and what is wanted.
-    """
-    try:
-        value = float(text if number is None else number)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{flag} is {text!r}; it must be {wanted}")
-    return value
 
 
 def with_unit(flag: str, text: str, units: Mapping[str, float], wanted: str) -> float:

@@ -10,11 +10,12 @@ from pathlib import Path
 from planner import published
 from planner.evidence import Reach, beyond, notices, provenance
 from planner.frontier import Crossover, Odds, budgets, crossovers, odds
-from planner.hardware import Budget, Machine, read_budget, read_machine
+from planner.hardware import Budget, read_budget
 from planner.laws import LawBook, Notice, read_laws
 from planner.menu import Limits, Option, Refusal, feasible, menu, timed
 from planner.rates import learning_rate
 from sweeps.flops import FLOPS
+from sweeps.hardware import Machine, read_machine
 from sweeps.methods import METHODS
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.trial import Training, Trial

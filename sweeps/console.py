@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,20 @@ def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def positive(flag: str, text: str, wanted: str, number: str | None = None) -> float:
+    """`text`, or the part of it that is the `number`, as a positive finite number.
+
+    Raises ValueError naming the flag, the whole text and what is wanted.
+    """
+    try:
+        value = float(text if number is None else number)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{flag} is {text!r}; it must be {wanted}")
+    return value
 
 
 def run(command: str, main: Callable[[], int | None]) -> int:

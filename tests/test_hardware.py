@@ -9,7 +9,8 @@ import pytest
 from known_laws import law_book
 from planner import plan
 from planner.cli import main
-from planner.hardware import CHIPS, fit_batch, read_budget, read_machine
+from planner.hardware import fit_batch, read_budget
+from sweeps.hardware import CHIPS, read_machine
 from sweeps.methods import BiasOnly, Full, LoRA
 from sweeps.models import NANO, PYTHIA
 from sweeps.profile import Profile, Reached, cache_folder, profile_path, this_host, write_profile
