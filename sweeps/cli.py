@@ -6,27 +6,29 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sweeps import console
-from sweeps.display import Screen, Snapshot, left_out_lines, result, snapshot, status_lines, table
-from sweeps.estimate import Speed, costs, made_here, makespan, speed
-from sweeps.export import write_csv
-from sweeps.grid import Data, Sweep, read_sweep, trial_flops
-from sweeps.launchers import LAUNCHERS, available_cores, local_workers
-from sweeps.progress import duration
+from sweeps import console, views
+from sweeps.console import positive
+from sweeps.display import Screen, Snapshot, plain, result, status_lines
+from sweeps.dry_run import foresee, here, pace_on, plan_lines
+from sweeps.grid import Data, Sweep, read_sweep
+from sweeps.hardware import read_machine
+from sweeps.launchers import LAUNCHERS
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
-from sweeps.search import EXTENSIONS, Outlook, outlook
 from sweeps.store import Store
-from sweeps.trial import Trial
 
 EXAMPLES = """\
   sweep run examples/nano.toml --dry-run    what would be trained, what it costs, what is left out and why
   sweep run examples/nano.toml              train it into results/nano; run it again to continue after Ctrl-C
   sweep run examples/nano.toml --retry-failed   the same, and try again what failed
-  sweep status results/nano                 how far it is, what runs where, what failed and why
-  sweep export results/nano --csv nano.csv  its observations as a table
+  sweep run examples/nano.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
+  sweep status results/nano --watch         how far it is, what runs where, what failed and why, until it is finished
+  sweep logs results/nano 3f2a --follow     what becomes of the trial whose key begins with 3f2a
+  sweep cancel results/nano 3f2a            stop that trial and want it no more; without a key: all that is unfinished
+  sweep retry results/nano --failed         try what failed again with the next `sweep run`; also --cancelled, or keys
+  sweep export results/nano --csv nano.csv  its observations as a table; or --parquet nano.parquet
+  sweep dashboard results/nano              look at its trials in optuna-dashboard
 """
 
 
@@ -57,6 +59,11 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
     command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
+    command.add_argument(
+        "--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100"
+    )
+    command.add_argument("--mfu", help="with --hardware: share of the peak rate that training reaches")
+    command.add_argument("--price", help="with --dry-run: of one chip, or here one GPU or core, for an hour")
     command.add_argument("--fresh", action="store_true", help="train here what other sweeps have observed already")
     command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
@@ -69,6 +76,11 @@ def _positive(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    for flag in ("hardware", "mfu", "price"):
+        if getattr(arguments, flag) is not None and not arguments.dry_run:
+            raise ValueError(f"--{flag} is for --dry-run; give that too")
+    if arguments.mfu is not None and arguments.hardware is None:
+        raise ValueError("--mfu is for --hardware; give that too")
     sweep = read_sweep(arguments.file)
     directory = arguments.out or _folder(arguments.file)
     data = prepare(arguments.file)
@@ -94,11 +106,13 @@ def _run(arguments: argparse.Namespace) -> int:
 def _folder(file: Path) -> Path:
     """Where a sweep lies unless told otherwise; the copy of a sweep file in its folder continues that sweep."""
     copied = file.name == "sweep.toml" and (file.parent / "observations.jsonl").exists()
+    if file.stem in (".", ".."):
+        raise ValueError(f"{file}: its name gives no folder for the sweep; give --out")
     return file.parent if copied else Path("results") / file.stem
 
 
 def _summary(end: Snapshot, reused: int) -> list[str]:
-    lines = status_lines(end)
+    lines = [plain(line) for line in status_lines(end)]
     lines[0] += f", {reused} reused" if reused else ""
     if end.count("failed"):
         lines += ["", "to try failed trials again: the same command with --retry-failed"]
@@ -109,135 +123,24 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
 
 
 def _dry_run(arguments: argparse.Namespace, sweep: Sweep, data: Data, store: Store, library: Library | None) -> int:
-    known = {seen.key: seen for seen in store.results() if not (arguments.retry_failed and seen.status == "failed")}
-    ahead = outlook(sweep, data, known.values())
-    while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
-        known |= {seen.key: seen for seen, _ in hits}
-        ahead = outlook(sweep, data, known.values())
-    workers = arguments.workers or local_workers()
-    pace = speed(made_here(store.directory), max(1, len(available_cores()) // workers))
-    plan = _plan(sweep, data, ahead, store.states(), pace, workers)
-    if arguments.json:
-        print(json.dumps(plan))
-        return 0
-    print("\n".join(_plan_lines(plan, data, ahead)))
-    return 0
-
-
-def _plan(
-    sweep: Sweep, data: Data, ahead: Outlook, states: dict[str, list[int]], pace: Speed, workers: int
-) -> dict[str, Any]:
-    """What is to be trained: rows of trials, and the sums. A row's flops are those of the trial on its own."""
-    searched = {trial.key for found in ahead.searches for trial in map(found.cell.trial, found.open)}
-    rows = [
-        _row(seen.trial, f"{seen.trial.lr:.3g}", "known", data, trial_flops(seen.trial, sweep, data), seen.reused_flops)
-        for seen in ahead.finished
-    ]
-    for place, cost in enumerate(costs(ahead, sweep, data, states)):
-        lr = f"{cost.trial.lr:.3g}" if place < len(ahead.now) else "?"
-        state = "search" if cost.trial.key in searched else "train"
-        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused))
-    order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
-    rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
-    new = [row for row in rows if row["state"] != "known"]
-    return {
-        "trials": rows,
-        "flops": sum(row["flops"] - row["reused_flops"] for row in new),
-        "flops_alone": sum(row["flops"] for row in new),
-        "known": len(ahead.finished),
-        "search_trials": len(searched),
-        "workers": workers,
-        "seconds": makespan(
-            [pace.seconds(row["model"], row["flops"] - row["reused_flops"]) for row in new],
-            workers,
-            alone=[pace.seconds(row["model"], row["flops"]) for row in new],
-        ),
-        "speed": pace.typical,
-        "speed_source": pace.source,
-        "left_out": [cell.to_json() for cell in ahead.left_out],
-    }
-
-
-def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float) -> dict[str, Any]:
-    return {
-        "model": trial.model,
-        "method": trial.method.label,
-        "budget": trial.budget,
-        "seed": trial.seed,
-        "lr": lr,
-        "steps": trial.steps,
-        "pairs": trial.pairs,
-        "epochs": trial.pairs / data.train_pairs,
-        "flops": flops,
-        "reused_flops": reused,
-        "state": state,
-    }
-
-
-def _plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
-    header = ["model", "method", "budget", "seed", "lr", "steps", "pairs", "epochs", "FLOPs", "state"]
-    form = "{model}|{method}|{budget:.3g}|{seed}|{lr}|{steps}|{pairs:,}|{epochs:.2f}|{flops:.3g}|{state}"
-    rows = [form.format(**row).split("|") for row in plan["trials"]]
-    lines = table(header, rows) if rows else ["no trial is possible"]
-    lines += left_out_lines(ahead.left_out)
-    lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
-    new = len(plan["trials"]) - plan["known"]
-    alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""
-    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} known already"]
-    if plan["search_trials"]:
-        extra = f"each search may go up to {EXTENSIONS} rates beyond those listed"
-        lines += [f"search    {plan['search_trials']} of them look for a learning rate; {extra}"]
-    workers = "1 worker" if plan["workers"] == 1 else f"{plan['workers']} workers"
-    return [*lines, f"time      about {duration(plan['seconds'])} with {workers} ({plan['speed_source']})"]
-
-
-def _add_status(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", type=Path, metavar="DIR", help="folder of the sweep")
-    command.add_argument("--json", action="store_true", help="print it as JSON")
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    store = _existing(arguments.directory)
-    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
-    workers = len(list(store.running())) or local_workers()
-    if data := store.read_data():
-        sweep = read_sweep(store.directory / "sweep.toml")
-        pace = speed(made_here(store.directory), max(1, len(available_cores()) // workers))
-        now = snapshot(store, sweep, data, outlook(sweep, data, known.values()), pace, workers)
-    else:  # a committed folder without its trials: what is still to come cannot be known
-        spent = sum(seen.spent_flops for seen in known.values())
-        now = Snapshot(store.directory, tuple(known.values()), (), 0, (), (), spent, spent, 0.0, workers)
-    print(json.dumps(now.to_json()) if arguments.json else "\n".join(status_lines(now)))
-    return 0
-
-
-def _existing(directory: Path) -> Store:
-    if not (directory / "sweep.toml").exists():
-        raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
-    return Store(directory)
-
-
-def _add_export(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", type=Path, metavar="DIR", help="folder of the sweep")
-    command.add_argument("--csv", type=Path, metavar="FILE", required=True, help="file to write, replaced if there")
-    command.add_argument("--json", action="store_true", help="print what was written as JSON")
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    store = _existing(arguments.directory)
-    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
-    columns = write_csv(arguments.csv, known.values())
-    if arguments.json:
-        print(json.dumps({"file": str(arguments.csv), "rows": len(known), "columns": columns}))
+    if arguments.hardware is None:
+        price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
+        pace = here(store, arguments.workers, price)
     else:
-        print(f"{arguments.csv}  {len(known)} observations, {len(columns)} columns")
+        pace = pace_on(read_machine(arguments.hardware, arguments.mfu, arguments.price), sweep, arguments.workers)
+    plan, ahead = foresee(sweep, data, store, library, pace, arguments.retry_failed)
+    print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, ahead)))
     return 0
 
 
 COMMANDS = {
     "run": (_run, "Train the trials of a sweep file; continues where it stopped.", _add_run),
-    "status": (_status, "Show how far a sweep is, what runs where, what failed and why.", _add_status),
-    "export": (_export, "Write the observations of a sweep as a table.", _add_export),
+    "status": (views.status, "Show how far a sweep is, what runs where, what failed and why.", views.add_status),
+    "logs": (views.logs, "Show the log of a sweep, or what became of one trial.", views.add_logs),
+    "cancel": (views.cancel, "Stop wanting trials; what they have done so far is kept.", views.add_cancel),
+    "retry": (views.retry, "Want trials again that failed or were cancelled.", views.add_retry),
+    "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
+    "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard, in the browser.", views.add_dashboard),
 }
 
 if __name__ == "__main__":

@@ -196,6 +196,8 @@ def status_lines(now: Snapshot) -> list[str]:
     lines = [counts(now), *_cost_lines(now)]
     if now.running:
         lines += ["", "running", *(f"  {item.text}  ({item.where})" for item in now.running)]
+    elif now.waiting:
+        lines += ["nothing is running now"]
     if now.failures:
         lines += ["", "no loss from", *_first(result(seen) for seen in now.failures)]
     lines += left_out_lines(now.left_out)
@@ -238,6 +240,11 @@ def settled_line(found: Search) -> str:
 
 def _loss(seen: Observation) -> str:
     return f"{seen.loss:.4f}" if seen.status == "done" and seen.loss is not None else seen.status
+
+
+def plain(text: str) -> str:
+    """Text of others without what would steer a terminal."""
+    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
 
 
 def _first(lines: Iterable[str]) -> list[str]:
@@ -291,6 +298,7 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """A line that stays."""
+        sentence = plain(sentence)
         if self._live:
             self._live.console.print(sentence, markup=False, highlight=False)
         else:

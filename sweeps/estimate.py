@@ -33,11 +33,11 @@ class Cost:
 
 
 def costs(ahead: Outlook, sweep: Sweep, data: Data, states: Mapping[str, Sequence[int]]) -> list[Cost]:
-    """Of the trials to come: those of `ahead.now`, then those of `ahead.later`, whose rate is written as 1.
+    """Of the trials to come: those of `ahead.now`, then those of `ahead.later`; a rate not known is written as 1.
 
     states: steps at which trunks left one already. Those with fewer steps count as run before those with more.
     """
-    coming = [*ahead.now, *(cell.trial(1.0) for cell in ahead.later)]
+    coming = [*ahead.now, *(cell.trial(ahead.rate(cell) or 1.0) for cell in ahead.later)]
     points = {trunk: list(steps) for trunk, steps in states.items()}
     for found in ahead.searches:  # the rate that is chosen will have been trained this far
         if found.open:

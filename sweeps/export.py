@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -21,14 +23,42 @@ def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
     run: the same for observations of one trunk, which are not independent. method: its label, settings included.
     training.*, environment.*: as in the record.
     """
-    rows = [_row(seen) for seen in sorted(observations, key=lambda seen: (seen.trial.budget, seen.key))]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns, rows = _table(observations)
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
     return columns
+
+
+def write_parquet(path: Path, observations: Iterable[Observation]) -> list[str]:
+    """The same table. Lists are written as JSON, and so is a column whose values are of several kinds. Raises
+    ValueError where pyarrow is missing."""
+    columns, rows = _table(observations)
+    try:
+        import pandas
+        import pyarrow  # noqa: F401 (pandas would say so in many lines)
+    except ImportError as error:
+        raise ValueError(f"{path}: Parquet needs {error.name}; pip install 'recipe-planner[parquet]'") from None
+    series = {name: pandas.Series(_of_one_kind([row.get(name) for row in rows])) for name in columns}
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    pandas.DataFrame(series).to_parquet(beside, index=False)
+    os.replace(beside, path)
+    return columns
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    kinds = {float if isinstance(value, float) else type(value) for value in values if value is not None}
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool}):
+        return values
+    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def _table(observations: Iterable[Observation]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the rows."""
+    rows = [_row(seen) for seen in sorted(observations, key=lambda seen: (seen.trial.budget, seen.key))]
+    return list(dict.fromkeys(name for row in rows for name in row)), rows
 
 
 def _row(seen: Observation) -> dict[str, Any]:

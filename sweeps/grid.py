@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -14,17 +12,41 @@ from typing import Any
 from sweeps.flops import FLOPS, Work, exact_flops, steps_for
 from sweeps.methods import METHODS, Method, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
+from sweeps.recipe_file import MOST_STEPS, nearest, read_toml, short
 from sweeps.tables import from_table
 from sweeps.trial import Training, Trial
+
+MOST_CELLS = 100_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """Learning rates to search between `low` and `high`: so many trials, `together` of them at a time."""
+
+    low: float
+    high: float
+    trials: int
+    together: int = 4
+
+
+@dataclass(frozen=True)
+class Racing:
+    """When a method is dropped at large budgets, see sweeps/racing.py. margin: share by which its loss is higher than
+    the best; from_budgets: at how many budgets in a row."""
+
+    margin: float = 0.05
+    from_budgets: int = 2
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try."""
+    """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
+    `span`, what they lie between."""
 
     method: Method
-    rates: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict, hash=False)
     search: tuple[float, ...] = ()
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,7 @@ class Sweep:
     flops: str = "exact"
     min_steps: int = 50
     max_epochs: float = 1.0
+    racing: Racing | None = None
 
     def model(self, name: str) -> ModelSpec:
         return next(model for model in self.models if model.name == name)
@@ -143,6 +166,8 @@ def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
         return f"a batch takes {training.batch_size} pairs, there are {data.train_pairs:,}"
     if cell.steps < sweep.min_steps:
         return f"the budget buys {cell.steps} steps, fewer than min_steps = {sweep.min_steps}"
+    if cell.steps > MOST_STEPS:
+        return f"the budget buys {cell.steps:.3g} steps, more than {MOST_STEPS:,}"
     epochs = cell.pairs / data.train_pairs
     if epochs > sweep.max_epochs:
         return (
@@ -160,11 +185,7 @@ def trial_flops(trial: Trial, sweep: Sweep, data: Data) -> float:
 
 def read_sweep(path: Path) -> Sweep:
     """The checked sweep of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
-    with open(path, "rb") as file:
-        try:
-            table = tomllib.load(file)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not TOML: {error}") from None
+    table = read_toml(path)
     try:
         return _sweep(table)
     except ValueError as error:
@@ -174,7 +195,7 @@ def read_sweep(path: Path) -> Sweep:
 def _sweep(table: dict[str, Any]) -> Sweep:
     _known("the file", table, ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods"])
     models = _models(table)
-    return Sweep(
+    made = Sweep(
         models=models,
         budgets=tuple(_numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
@@ -183,7 +204,18 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         flops=_choice("flops", table.get("flops", "exact"), list(FLOPS)),
         min_steps=_whole("min_steps", table.get("min_steps", 50), least=1),
         max_epochs=_number("max_epochs", table.get("max_epochs", 1.0)),
+        racing=_racing(table["racing"]) if "racing" in table else None,
     )
+    count = math.prod(map(len, (made.models, made.entries, made.budgets, made.seeds)))
+    _few("the grid", count)
+    return made
+
+
+def _racing(table: Any) -> Racing:
+    _check("racing", table, isinstance(table, dict), "a table")
+    _known("racing", table, [item.name for item in fields(Racing)])
+    margin = _number("racing.margin", table.get("margin", Racing.margin))
+    return Racing(margin, _whole("racing.from_budgets", table.get("from_budgets", Racing.from_budgets), least=2))
 
 
 def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
@@ -194,7 +226,7 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
         return suite
     names = table["models"]
     if not isinstance(names, list) or not names:
-        raise ValueError(f"models is {names!r}; it must be a list of names or folders, not empty")
+        raise ValueError(f"models is {short(names)}; it must be a list of names or folders, not empty")
     made: list[ModelSpec] = []
     for i, name in enumerate(names):
         _check(f"models[{i}]", name, isinstance(name, str) and name != "", "a name or a folder")
@@ -213,9 +245,6 @@ def _training(table: Any) -> Training:
     if "data_hash" in table:
         raise ValueError("training.data_hash is filled in from the data; leave it out")
     _known("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])
-    for key, value in table.items():
-        if isinstance(value, float):
-            _check(f"training.{key}", value, math.isfinite(value), "finite")
     return from_table(Training, table, "training")
 
 
@@ -247,35 +276,50 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
         _check(f"{where}.{key}", values, values != [], "a number or a list, not empty")
         read = _whole if settings[key] == "int" else _number
         spans[key] = [read(f"{where}.{key}", value) for value in values]
-    rates, search = _rates(where, table, models)
+    rates, search, span = _rates(where, table, models)
+    _few(where, math.prod(map(len, spans.values())))
     for chosen in itertools.product(*spans.values()):
         try:
             method = make_method(name, dict(zip(spans, chosen, strict=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Entry(method, rates, search)
+        yield Entry(method, rates, search, span)
 
 
-def _rates(where: str, table: dict[str, Any], models: list[str]) -> tuple[dict[str, float], tuple[float, ...]]:
-    """The learning rates of one [[methods]]: by model, and to search; one of the two is empty."""
+def _rates(
+    where: str, table: dict[str, Any], models: list[str]
+) -> tuple[dict[str, float], tuple[float, ...], Span | None]:
+    """The learning rates of one [[methods]]: by model, to try, to search between; one of the three."""
     if ("lr" in table) == ("lr_search" in table):
         found = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
         raise ValueError(f"{where} has {found}; give one rate, a table of rates by model, or rates to search")
+    if isinstance(table.get("lr_search"), dict):
+        return {}, (), _span(f"{where}.lr_search", table["lr_search"])
     if "lr_search" in table:
         rates = _numbers(f"{where}.lr_search", table["lr_search"])
         _check(f"{where}.lr_search", table["lr_search"], len(rates) > 1, "at least two rates, else give lr")
-        return {}, tuple(sorted(rates))
+        return {}, tuple(sorted(rates)), None
     if not isinstance(table["lr"], dict):
-        return dict.fromkeys(models, _number(f"{where}.lr", table["lr"])), ()
+        return dict.fromkeys(models, _number(f"{where}.lr", table["lr"])), (), None
     _known(f"{where}.lr", table["lr"], models)
     missing = [model for model in models if model not in table["lr"]]
     if missing:
         raise ValueError(f"{where}.lr has no rate for {', '.join(missing)}")
-    return {model: _number(f"{where}.lr.{model}", table["lr"][model]) for model in models}, ()
+    return {model: _number(f"{where}.lr.{model}", table["lr"][model]) for model in models}, (), None
+
+
+def _span(where: str, table: dict[str, Any]) -> Span:
+    _known(where, table, [item.name for item in fields(Span)])
+    low, high = (_number(f"{where}.{key}", table.get(key)) for key in ("low", "high"))
+    _check(where, table, low < high, "low below high")
+    trials = _whole(f"{where}.trials", table.get("trials"), least=2)
+    _few(f"{where}.trials", trials)
+    together = _whole(f"{where}.together", table.get("together", min(Span.together, trials)), least=1)
+    return Span(low, high, trials, min(together, trials))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _number(where: str, value: Any) -> float:
@@ -298,27 +342,29 @@ def _whole(where: str, value: Any, least: int = 1) -> int:
 
 def _choice(where: str, value: Any, known: list[str]) -> str:
     if value not in known:
-        raise ValueError(f"{where} is {value!r}{_nearest(value, known)}; known: {', '.join(known)}")
+        raise ValueError(f"{where} is {short(value)}{nearest(value, known)}; known: {', '.join(known)}")
     return value
 
 
 def _known(where: str, table: dict[str, Any], known: list[str]) -> None:
     for key in table:
         if key not in known:
-            raise ValueError(f"{where} has no key {key!r}{_nearest(key, known)}; known: {', '.join(known)}")
-
-
-def _nearest(value: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(value), known, n=1)
-    return f" (meant {near[0]!r}?)" if near else ""
+            raise ValueError(f"{where} has no key {short(key)}{nearest(key, known)}; known: {', '.join(known)}")
 
 
 def _check(where: str, value: Any, holds: bool, wanted: str) -> None:
     if not holds:
-        raise ValueError(f"{where} is {value!r}; it must be {wanted}")
+        raise ValueError(f"{where} is {short(value)}; it must be {wanted}")
+
+
+def _few(where: str, count: int) -> None:
+    if count > MOST_CELLS:
+        raise ValueError(f"{where} spans {count:,} places; at most {MOST_CELLS:,}")
 
 
 def _distinct(where: str, values: list[Any], shown: list[Any]) -> None:
+    seen = set()
     for i, value in enumerate(values):
-        if value in values[:i]:
-            raise ValueError(f"{where} names {shown[i]!r} twice")
+        if value in seen:
+            raise ValueError(f"{where} names {short(shown[i])} twice")
+        seen.add(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from sweeps.methods import make_method
 from sweeps.tables import from_table
 from sweeps.trial import Training, Trial
 
+MOST_BYTES = 1_000_000  # of a sweep file or a recipe
+MOST_CHARACTERS = 10_000  # of a text in one
+DEEPEST = 8  # tables and lists inside one another
+LARGEST = 2**63 - 1  # whole number, as TOML has it
+MOST_STEPS = 10**9
 NUMBERS = {"lr": (int, float), "steps": (int,), "seed": (int,), "budget": (int, float)}
 
 
@@ -37,16 +43,68 @@ def recipe_text(trial: Trial, predicted: Mapping[str, Any], remarks: tuple[str, 
 
 def read_recipe(path: Path) -> Trial:
     """The trial of a recipe. Raises ValueError naming the file, the place and the choices."""
-    import tomllib  # only here: the planner writes recipes and starts faster without
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {error}") from None
+    content = read_toml(path)
     try:
         return _trial(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file from anybody. Raises ValueError naming the file and what no sweep and no recipe can hold."""
+    import tomllib  # only here: the planner writes recipes and starts faster without
+
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path}: is larger than {MOST_BYTES:,} bytes")
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: not TOML: lists or tables inside one another too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
+    inside: list[tuple[str, Any, int]] = [("", table, 0)]
+    while inside:
+        where, value, depth = inside.pop()
+        if problem := _absurd(value, depth):
+            raise ValueError(f"{path}: {where} {problem}")
+        if isinstance(value, dict):
+            inside += [(f"{where}.{key}" if where else key, item, depth + 1) for key, item in value.items()]
+        if isinstance(value, list):
+            inside += [(f"{where}[{i}]", item, depth + 1) for i, item in enumerate(value)]
+    return table
+
+
+def _absurd(value: Any, depth: int) -> str:
+    """What is wrong with a value wherever it stands; "" when nothing is."""
+    if depth > DEEPEST:
+        return f"lies more than {DEEPEST} tables and lists deep"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value!r}; it must be finite"
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        return f"is {short(value)}; whole numbers go up to 2^63 - 1"
+    for text in value if isinstance(value, dict) else [value]:
+        if isinstance(text, str) and len(text) > MOST_CHARACTERS:
+            return f"has a text of {len(text):,} characters; at most {MOST_CHARACTERS:,}"
+    return ""
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+
+
+def short(value: Any) -> str:
+    """As Python writes it, cut where it is long."""
+    return _BRIEF.repr(value)
+
+
+def nearest(value: Any, known: Iterable[str]) -> str:
+    """The known name that was probably meant, in brackets; "" when none is near."""
+    import difflib  # only here: as above
+
+    near = difflib.get_close_matches(str(value)[:80], list(known), n=1)
+    return f" (meant {near[0]!r}?)" if near else ""
 
 
 def _trial(content: dict[str, Any]) -> Trial:
@@ -54,17 +112,20 @@ def _trial(content: dict[str, Any]) -> Trial:
     known = ("model", *NUMBERS, "method", "training")
     for key in content:
         if key not in known:
-            raise ValueError(f"has no key {key!r}; known: {', '.join(known)}, predicted")
+            raise ValueError(f"has no key {short(key)}{nearest(key, known)}; known: {', '.join(known)}, predicted")
     for key in ("model", "lr", "steps", "method", "training"):
         if key not in content:
             raise ValueError(f"lacks {key!r}")
     for key in ("method", "training"):
         if not isinstance(content[key], dict):
-            raise ValueError(f"{key} is {content[key]!r}; it must be a table")
+            raise ValueError(f"{key} is {short(content[key])}; it must be a table")
     for key, kinds in NUMBERS.items():
         value = content.get(key, 0)
         if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-            raise ValueError(f"{key} is {value!r}; it must be a number, 0 or more")
+            whole = "whole " if kinds == (int,) else ""
+            raise ValueError(f"{key} is {short(value)}; it must be a {whole}number, 0 or more")
+    if content["steps"] > MOST_STEPS:
+        raise ValueError(f"steps is {content['steps']}; at most {MOST_STEPS:,}")
     if not isinstance(content["model"], str) or not content["lr"] or not content["steps"]:
         raise ValueError("model must be a name, lr and steps positive")
     method = dict(content.pop("method"))

@@ -56,6 +56,7 @@ class Conductor:
         self.known = {seen.key: seen for seen in store.results()}
         self.reused = 0
         self._exported_at = 0.0
+        self.cancelled = store.cancelled()
         self._sought: set[str] = set()  # keys looked up in the library: once is enough
         self._before = list(made_here(store.directory))
         self._trained: list[Observation] = []  # in this run
@@ -101,6 +102,7 @@ class Conductor:
     def _look(self) -> None:
         """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
         before = [trial.key for trial in self.ahead.now]
+        self._heed()
         new = list(self.store.results(self.known))
         self._trained += new
         self._take(new)
@@ -111,6 +113,15 @@ class Conductor:
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
             self._export()
+
+    def _heed(self) -> None:
+        """Take in what people said meanwhile: `sweep cancel` and `sweep retry`."""
+        again = [key for key, seen in self.known.items() if seen.status != "done" and self.store.result(key) is None]
+        cancelled = self.store.cancelled()
+        if again or cancelled != self.cancelled:
+            self.known = {key: seen for key, seen in self.known.items() if key not in again}
+            self.cancelled = cancelled
+            self.ahead = self._outlook()
 
     def _take(self, new: Sequence[Observation]) -> None:
         if not new:
@@ -158,7 +169,7 @@ class Conductor:
         return trial_flops(trial, self.sweep, self.data) + max(waiting, default=0.0)
 
     def _outlook(self) -> Outlook:
-        return outlook(self.sweep, self.data, self.known.values())
+        return outlook(self.sweep, self.data, self.known.values(), self.cancelled)
 
     def _export(self) -> None:
         now = {trial.key for trial in self.ahead.now}
@@ -166,6 +177,7 @@ class Conductor:
         gathered = {seen.key: seen for seen in before} | self.known
         self.store.export(gathered.values(), replace(self.sweep.training, data_hash=self.data.data_hash))
         self.store.export_rates(self.ahead.searches)
+        self.store.export_left_out(self.ahead.left_out)
         self._exported_at = time.monotonic()
 
 

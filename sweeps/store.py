@@ -3,11 +3,13 @@
     sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
     queue.json          trials wanted, in the order to run   closed        present when no more will come
     needs.json          what each of them takes, for workers that may not take all
+    cancelled/          a file for every trial that nobody wants any more, named by its key; `everything` for all
     trials/<key>/       trial.json, attempt-0001 (a claim), attempt-0001.end (how it ended), progress.json,
                         checkpoint.safetensors, log.txt, result.json, failed-0001.json (a result tried again)
     trunks/<trunk>/     <step>.safetensors: what trials that share a trunk left where their cooldown began
     trunks/wanted.json  the branch steps of the trials that may yet use such a state
     observations.jsonl  gathered export, rebuilt from trials/ rates.json    the learning-rate searches
+    left-out.json       places of the grid that are not tried, with their reason
     logs/               sweep.log and one log a worker
 
 Any number of processes on any number of machines may use one folder on a shared file system. A trial is claimed by
@@ -34,10 +36,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeps.grid import Data
+from sweeps.grid import Cell, Data
 from sweeps.places import ANYWHERE, Needs, Place
 from sweeps.retry import CAUSES, EXCEPTION, LOST, Verdict, verdict
-from sweeps.search import Search
+from sweeps.search import EVERYTHING, Search
 from sweeps.trial import Observation, Training, Trial, failure
 
 PROGRESS = "progress.json"
@@ -145,6 +147,7 @@ class Store:
         self.directory = directory
         self.lease = lease
         self._finished: set[str] = set()  # saves asking again: a result stays
+        self._queue: list[str] = []  # as last read
         self._shared: dict[str, Trunk | None] = {}  # by key, likewise: a trial never changes
 
     @cached_property
@@ -212,7 +215,37 @@ class Store:
             keys = _read_json(self.directory / "queue.json")
         except FileNotFoundError:
             return []
-        return [key for key in keys if isinstance(key, str) and _KEY.fullmatch(key)]
+        if keys != self._queue:  # what failed may be wanted again
+            self._queue = keys
+            self._finished.clear()
+        gone = self.cancelled()
+        wanted = [] if EVERYTHING in gone else [key for key in keys if isinstance(key, str) and key not in gone]
+        return [key for key in wanted if _KEY.fullmatch(key)]
+
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Want these trials no more, EVERYTHING for all: workers stop and do not begin them, until `want_again`."""
+        for key in keys:
+            note = self._note(key)
+            note.parent.mkdir(exist_ok=True)
+            note.touch()
+
+    def want_again(self, keys: Iterable[str]) -> None:
+        """Take `cancel` back."""
+        for key in keys:
+            self._note(key).unlink(missing_ok=True)
+
+    def cancelled(self) -> frozenset[str]:
+        """Keys of the trials cancelled, EVERYTHING among them when all are."""
+        try:
+            return frozenset(os.listdir(self.directory / "cancelled"))
+        except FileNotFoundError:
+            return frozenset()
+
+    def is_cancelled(self, key: str) -> bool:
+        return self._note(key).exists() or self._note(EVERYTHING).exists()
+
+    def _note(self, key: str) -> Path:
+        return self.directory / "cancelled" / (key if key == EVERYTHING else self.folder(key).name)
 
     def need(self, needs: Needs) -> None:
         """Say what the trials take, for workers that may not take all."""
@@ -487,6 +520,10 @@ class Store:
 
     def export_rates(self, searches: Sequence[Search]) -> None:
         _replace(self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n")
+
+    def export_left_out(self, cells: Sequence[Cell]) -> None:
+        """Beside the observations, what was not tried and why."""
+        _replace(self.directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
