@@ -24,7 +24,8 @@ class Search:
     """Where the search of one learning rate stands: at the smallest budget that its model and method can be tried at.
 
     tried: observations by rate. open: rates still to be tried; more: how many will be proposed after these. chosen:
-    the best rate, None until settled. note: how it ended, with the reason when no rate gave a loss.
+    the best rate, None until settled. cancelled: rates that nobody wants any more. note: how it ended, with the reason
+    when no rate gave a loss.
     """
 
     cell: Cell
@@ -33,6 +34,7 @@ class Search:
     chosen: float | None = None
     note: str = ""
     more: int = 0
+    cancelled: tuple[float, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -111,7 +113,8 @@ def outlook(sweep: Sweep, data: Data, observations: Iterable[Observation], cance
         _race(sweep, known, gone, made)
     unique = {trial.key: (cell, trial) for cell, trial in made.placed}
     to_come = [(cell, trial) for key, (cell, trial) in unique.items() if key not in known]
-    left_out = [*made.left_out, *(replace(cell, reason=CANCELLED) for cell, trial in to_come if trial.key in gone)]
+    left_out = made.left_out
+    left_out += [replace(cell, reason=f"lr {one.lr:.3g}: {CANCELLED}") for cell, one in to_come if one.key in gone]
     if EVERYTHING in cancelled:
         left_out += [replace(cell, reason=CANCELLED) for cell in made.later]
         made.later.clear()
@@ -138,11 +141,11 @@ def _sort(
         where = min((cell for cell in group if cell.seed == sweep.seeds[0]), key=lambda cell: cell.budget)
         found = search(where, known, gone)
         made.searches.append(found)
-        made.placed += [(where, where.trial(lr)) for lr in (*found.tried, *found.open)]
+        made.placed += [(where, where.trial(lr)) for lr in (*found.tried, *found.open, *found.cancelled)]
         made.later += [where] * found.more
         others = [cell for cell in group if cell != where]
         if found.failed:
-            made.left_out += [replace(cell, reason=found.note) for cell in (others if found.tried else group)]
+            made.left_out += [replace(cell, reason=found.note) for cell in others]
             return
         if found.chosen is None:
             made.later += others
@@ -206,19 +209,20 @@ def _listed(cell: Cell, known: Mapping[str, Observation], gone: Container[str]) 
     while True:
         keys = {rate: cell.trial(rate).key for rate in rates}
         tried = {rate: known[key] for rate, key in keys.items() if key in known}
-        to_try = tuple(rate for rate in rates if rate not in tried and keys[rate] not in gone)
+        to_try, cancelled = _untried(keys, tried, gone)
         if to_try:
-            return Search(cell, tried, open=to_try)
+            return Search(cell, tried, open=to_try, cancelled=cancelled)
         losses = _losses(tried)
         if not losses:
-            return Search(cell, tried, note=_no_loss(tried))
+            return Search(cell, tried, note=_no_loss(tried), cancelled=cancelled)
         best = min(losses, key=lambda rate: losses[rate])
         further = _beyond(rates, best)
         if further is None:
             note = f"extended by {extended} beyond the rates listed" if extended else "inside the rates listed"
-            return Search(cell, tried, chosen=best, note=note)
+            return Search(cell, tried, chosen=best, note=note, cancelled=cancelled)
         if extended == EXTENSIONS or cell.trial(further).key in gone:
-            return Search(cell, tried, chosen=best, note=f"still at the edge after {extended} further rates")
+            note = f"still at the edge after {extended} further rates"
+            return Search(cell, tried, chosen=best, note=note, cancelled=cancelled)
         rates, extended = sorted([*rates, further]), extended + 1
 
 
@@ -229,8 +233,9 @@ def _sampled(cell: Cell, span: Span, known: Mapping[str, Observation], gone: Con
     while True:
         keys = {rate: cell.trial(rate).key for rate in rates}
         tried = {rate: known[key] for rate, key in keys.items() if key in known}
-        if to_try := tuple(rate for rate in rates if rate not in tried and keys[rate] not in gone):
-            return Search(cell, tried, open=to_try, more=span.trials - len(rates))
+        to_try, cancelled = _untried(keys, tried, gone)
+        if to_try:
+            return Search(cell, tried, open=to_try, more=span.trials - len(rates), cancelled=cancelled)
         losses = _losses(tried)
         if len(rates) == span.trials:
             break
@@ -238,10 +243,21 @@ def _sampled(cell: Cell, span: Span, known: Mapping[str, Observation], gone: Con
             break
         rates += propose(span, tuple((rate, losses.get(rate)) for rate in rates))
     if not losses:
-        return Search(cell, tried, note=_no_loss(tried))
+        return Search(cell, tried, note=_no_loss(tried), cancelled=cancelled)
     best = min(losses, key=lambda rate: losses[rate])
     edge = "the lowest" if best == min(tried) else "the highest" if best == max(tried) else "the best"
-    return Search(cell, tried, chosen=best, note=f"{edge} of {len(tried)} between {span.low:g} and {span.high:g}")
+    note = f"{edge} of {len(tried)} between {span.low:g} and {span.high:g}"
+    return Search(cell, tried, chosen=best, note=note, cancelled=cancelled)
+
+
+def _untried(
+    keys: Mapping[float, str], tried: Mapping[float, Observation], gone: Container[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Rates without an observation: those to be tried, and those cancelled."""
+    untried = [rate for rate in keys if rate not in tried]
+    return tuple(rate for rate in untried if keys[rate] not in gone), tuple(
+        rate for rate in untried if keys[rate] in gone
+    )
 
 
 def _no_loss(tried: Mapping[float, Observation]) -> str:

@@ -1,0 +1,166 @@
+"""People look at a sweep and steer it while it runs: nothing they say is lost, and nothing that was done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sweeps import cli
+from sweeps.hardware import CHIPS
+from sweeps.search import CANCELLED
+from sweeps.store import Store, read_observations
+from test_sweep_cli import begin, spawn, started, wait_for
+from toy_sweeps import SWEEP, toy_main
+
+
+@pytest.fixture
+def sweep_file(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.toml").write_text(SWEEP)
+    return tmp_path / "toy.toml"
+
+
+def said(capsys, *arguments: str) -> dict:
+    capsys.readouterr()
+    assert cli.main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sweep_file, capsys):
+    toy_main(["run", "toy.toml", "--out", "undisturbed/toy"])
+    folder = begin("results/toy", seconds=10.0, checkpoints=True)
+    process = spawn("run", "toy.toml", "--workers", "1", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    store = Store(folder)
+    wait_for(lambda: list(folder.glob("trials/*/checkpoint.safetensors")))
+    (running, attempt, _), *_ = store.running()
+    assert cli.main(["cancel", "results/toy", running.key[:6]]) == 0
+    assert f"cancelled: {running.key} nano-" in capsys.readouterr().out
+    wait_for(lambda: len(started(folder)) == 2)  # the same worker takes another
+    lines = (folder / "started.txt").read_text().splitlines()
+    assert [int(line.split()[1]) for line in lines] == [attempt.pid] * 2 and lines[1].split()[0] != running.key
+    assert store.attempts(running.key)[-1].cause == "stopped"
+    reached = int((store.folder(running.key) / "checkpoint.safetensors").read_text())
+    status = said(capsys, "status", "results/toy")
+    assert [cell["budget"] for cell in status["left_out"] if cell["reason"].endswith(CANCELLED)] == [running.budget]
+
+    assert cli.main(["cancel", "results/toy"]) == 0
+    out, _ = process.communicate(timeout=60)  # it ends by itself: nothing is wanted any more
+    assert process.returncode == 0 and CANCELLED in out.decode()
+    assert CANCELLED in (folder / "left-out.json").read_text()
+    (folder / "toy.json").write_text("{}")
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert len(started(folder)) == 2  # nor does the next run want it
+    capsys.readouterr()
+    assert "everything" in said(capsys, "retry", "results/toy", "--cancelled")["wanted_again"]
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert (folder / "observations.jsonl").read_bytes() == Path("undisturbed/toy/observations.jsonl").read_bytes()
+    assert reached >= 1 and store.attempts(running.key)[-1].state > 0  # it went on from its checkpoint
+    assert json.loads((folder / "left-out.json").read_text()) == json.loads(
+        Path("undisturbed/toy/left-out.json").read_text()
+    )
+
+
+def test_failures_are_tried_again_while_the_sweep_runs(sweep_file, capsys):
+    folder = begin("results/toy", seconds=1.0, raises="nano-100k")
+    process = spawn("run", "toy.toml", "--json", "--workers", "2", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(seen.status == "failed" for seen in Store(folder).results()))
+    (folder / "toy.json").write_text("{}")
+    again = said(capsys, "retry", "results/toy", "--failed")["retried"]
+    out, _ = process.communicate(timeout=60)
+    assert again and all(Store(folder).result(key).status == "done" for key in again)
+    assert json.loads(out)["failed"] == sum(row.status == "failed" for row in Store(folder).results())
+
+
+def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):
+    begin("results/toy", raises="nano-100k")
+    assert toy_main(["run", "toy.toml"]) == 1
+    failed = next(seen for seen in Store(Path("results/toy")).results() if seen.status == "failed")
+    Store(Path("results/toy")).log_trial(failed.key, "colours \x1b[31m and bells \x07")
+    capsys.readouterr()
+    assert cli.main(["logs", "results/toy", failed.key[:7]]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{failed.key}  nano-100k") and "the\n  model is broken" in text
+    assert "attempt 1 on " in text and "\x1b" not in text and "colours ?[31m" in text
+    content = said(capsys, "logs", "results/toy", failed.key)
+    assert content["status"] == "failed" and content["attempts"][0]["ended"]
+    assert cli.main(["logs", "results/toy", "--lines", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    for name, what in [("zz", "none begins so"), ("", "begin so"), ("../../etc", "none begins so")]:
+        assert cli.main(["logs", "results/toy", name]) == 2
+        assert what in capsys.readouterr().err
+    done = next(seen for seen in Store(Path("results/toy")).results() if seen.status == "done")
+    for command in ("cancel", "retry"):
+        assert cli.main([command, "results/toy", done.key]) == 2
+        assert "nothing was c" in capsys.readouterr().err
+    assert cli.main(["retry", "results/toy"]) == 2
+
+
+def test_a_watch_and_a_followed_log_end_with_the_sweep_and_quietly_with_ctrl_c(sweep_file):
+    folder = begin("results/toy", seconds=2.0)
+    sweep = spawn("run", "toy.toml", "--workers", "2", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(lambda: started(folder))
+    key = started(folder)[0]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    watches = [spawn("status", "results/toy", "--watch", **pipes) for _ in range(2)]
+    follow = spawn("logs", "results/toy", key, "--follow", **pipes)
+    out, _ = follow.communicate(timeout=60)
+    assert follow.returncode == 0 and "attempt 1 on " in out and ": loss " in out.splitlines()[-1]
+    assert all(process.poll() is None for process in watches)
+    watches[0].send_signal(signal.SIGINT)
+    out, err = watches[0].communicate(timeout=30)
+    assert watches[0].returncode == 0 and "Traceback" not in err and "stopped" not in err
+    (folder / "toy.json").write_text("{}")
+    out, err = watches[1].communicate(timeout=60)
+    assert watches[1].returncode == 0 and "13 trials: 13 done" in out and "best so far" in out
+    assert sweep.wait(60) == 0
+
+
+def test_a_table_is_the_same_as_parquet_and_replaces_nothing_unasked(sweep_file, capsys):
+    begin("results/toy", raises="nano-100k")
+    toy_main(["run", "toy.toml"])
+    assert cli.main(["export", "results/toy", "--csv", "toy.csv"]) == 0
+    assert cli.main(["export", "results/toy", "--parquet", "toy.parquet"]) == 0
+    text, binary = pd.read_csv("toy.csv"), pd.read_parquet("toy.parquet")
+    assert list(text) == list(binary) and len(text) == 10
+    for column in ("key", "loss", "lr", "training.batch_size", "status"):
+        assert binary[column].isna().equals(text[column].isna())
+        assert (binary[column] == text[column]).equals(text[column].notna())
+    before = os.stat("toy.csv").st_mtime_ns
+    capsys.readouterr()
+    assert cli.main(["export", "results/toy", "--csv", "toy.csv"]) == 2
+    assert "toy.csv: is there already; --force replaces it" in capsys.readouterr().err
+    assert os.stat("toy.csv").st_mtime_ns == before
+    assert cli.main(["export", "results/toy", "--csv", "toy.csv", "--force"]) == 0
+
+
+def test_a_dry_run_for_another_machine_names_hours_and_price(sweep_file, capsys):
+    assert toy_main(["run", "toy.toml", "--dry-run", "--hardware", "2xh100", "--price", "2.5", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    rate = CHIPS["h100"].peak * CHIPS["h100"].reached
+    assert plan["workers"] == 2 and plan["hours_of"] == "h100"
+    assert plan["hours"] == pytest.approx(plan["flops"] / rate / 3600)
+    assert plan["price"] == pytest.approx(2.5 * plan["hours"])
+    dearest = max(row["flops"] for row in plan["trials"])
+    assert plan["seconds"] == pytest.approx(max(plan["flops"] / 2, dearest) / rate)
+    assert not Path("results").exists()
+    assert toy_main(["run", "toy.toml", "--dry-run", "--price", "0.1"]) == 0
+    assert "core-hours, price " in capsys.readouterr().out
+    for wrong in (["--hardware", "2xh100"], ["--dry-run", "--mfu", "0.3"], ["--dry-run", "--hardware", "9xz"]):
+        assert toy_main(["run", "toy.toml", *wrong]) == 2
+        assert capsys.readouterr().err.startswith("sweep: error: --")
+
+
+def test_observations_of_a_sweep_without_its_trials_can_be_looked_at(sweep_file, capsys):
+    toy_main(["run", "toy.toml"])
+    count = len(list(read_observations(Path("results/toy/observations.jsonl"))))
+    for path in Path("results/toy").iterdir():
+        if path.name not in ("sweep.toml", "observations.jsonl"):
+            subprocess.run(["rm", "-r", str(path)], check=True)
+    assert said(capsys, "status", "results/toy")["done"] == count
+    assert cli.main(["status", "results/toy", "--watch"]) == 0
