@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner import quality
 from sweeps import console
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ EXAMPLES = """\
   embed prepare sweep.toml --pairs 1e8         what so many pairs like its own would take
   embed pretrain ladder.toml --out ladder      make a suite of small language models
   embed bench                                  measure this machine for `plan --hardware this`
+  embed evaluate model --tasks code-search     scores on real tasks
+  embed mine python-env --model model --out mined.jsonl   hard negatives for pairs that have none
   embed worker --sweep results/demo            take trials of a sweep until none is left
 """
 
@@ -301,6 +304,8 @@ COMMANDS = {
     "prepare": (_prepare, "Read and tokenise the data of a sweep.", _add_prepare),
     "pretrain": (_pretrain, "Pretrain a ladder of small language models on one text.", _add_pretrain),
     "bench": (_bench, "Measure how fast this machine trains, for `plan --hardware this`.", _add_bench),
+    "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
+    "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sweeps.models import ModelSpec
+from sweeps.models import Linear, ModelSpec
 from sweeps.tables import from_table
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ class Method(ABC):
         """The backbone, ready to train: same forward, `requires_grad` as this method says."""
 
     @property
-    def options(self) -> dict[str, float]:
-        """The method's settings by name."""
-        return asdict(self)  # type: ignore[call-overload]
+    def options(self) -> dict[str, Any]:
+        """The method's settings by name. Settings that came later stand there only where they say something."""
+        return {key: value for key, value in asdict(self).items() if value != ""}  # type: ignore[call-overload]
 
     @property
     def label(self) -> str:
         """Name and settings, as tables and figures print them."""
-        return " ".join([self.name, *(f"{key} {value:g}" for key, value in self.options.items())])
+        shown = {key: value if isinstance(value, str) else f"{value:g}" for key, value in self.options.items()}
+        return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items())])
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,33 @@ class LoRA(Method):
     The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that a step changes the
     weights by the same amount at every rank; the paper's runs scaled by 8 / rank, which shrinks it at high ranks. The
     best rate still falls a little with rank, so it is searched for each.
+
+    only: names of the maps that get an adapter, with commas between, at least one that attention reads its input
+    through among them ("q_proj,v_proj"); "" gives one to every map.
     """
 
     name: ClassVar[str] = "lora"
     rank: int = 32
     alpha: float = 8.0
+    only: str = ""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
             raise ValueError(f"lora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
+        if self.only and not {"query_key_value", "q_proj", "k_proj", "v_proj"} & set(self.only.split(",")):
+            raise ValueError(f"lora: only is {self.only!r}; it must hold query_key_value, q_proj, k_proj or v_proj")
+
+    def refusal(self, model: ModelSpec) -> str:
+        known = [linear.name for linear in model.linears]
+        unknown = [name for name in self.only.split(",") if name not in known] if self.only else []
+        return f"{model.name} has no map {unknown[0]!r}; it has {', '.join(known)}" if unknown else ""
+
+    def adapted(self, model: ModelSpec) -> list[Linear]:
+        """The maps of a block that get an adapter."""
+        return [linear for linear in model.linears if not self.only or linear.name in self.only.split(",")]
 
     def trainable(self, model: ModelSpec) -> int:
-        return _adapter_entries(model, self.rank)
+        return _adapter_entries(model, self.rank, self.adapted(model))
 
     def backprop(self, model: ModelSpec) -> int:
         return model.params
@@ -121,7 +137,8 @@ class LoRA(Method):
         return self.trainable(model)
 
     def per_step(self, model: ModelSpec) -> int:
-        return self.rank * model.layers * model.block_weights  # adapters are folded: W + sBA
+        folded = sum(linear.weights for linear in self.adapted(model))  # W + sBA
+        return self.rank * model.layers * folded
 
     def differentiated(self, model: ModelSpec) -> int:
         # Nothing below the first block's reading maps is trained, so no gradient is passed on there.
@@ -132,7 +149,7 @@ class LoRA(Method):
         return 2 * self.trainable(model)
 
     def apply(self, backbone: PreTrainedModel) -> Any:
-        return _adapted(backbone, self.rank, self.alpha)
+        return _adapted(backbone, self.rank, self.alpha, self.only)
 
 
 @dataclass(frozen=True)
@@ -152,7 +169,7 @@ class QLoRA(Method):
             raise ValueError(f"qlora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
 
     def trainable(self, model: ModelSpec) -> int:
-        return _adapter_entries(model, self.rank)
+        return _adapter_entries(model, self.rank, model.linears)
 
     def backprop(self, model: ModelSpec) -> int:
         return model.params
@@ -181,18 +198,18 @@ class QLoRA(Method):
 QUANTIZED_TOGETHER = 64  # weights that share a scale in bitsandbytes' nf4
 
 
-def _adapter_entries(model: ModelSpec, rank: int) -> int:
-    return model.layers * rank * sum(x.inputs + x.outputs for x in model.linears)
+def _adapter_entries(model: ModelSpec, rank: int, adapted: Iterable[Linear]) -> int:
+    return model.layers * rank * sum(x.inputs + x.outputs for x in adapted)
 
 
-def _adapted(backbone: PreTrainedModel, rank: int, alpha: float) -> Any:
-    """The backbone, frozen, with peft's adapters on every linear map of every block."""
+def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "") -> Any:
+    """The backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
     import peft  # only here: the planner reads this module and must start without torch
 
     from sweeps.models import from_config
 
     spec = from_config(backbone.config.to_dict(), "backbone")
-    targets = [linear.name for linear in spec.linears]
+    targets = only.split(",") if only else [linear.name for linear in spec.linears]
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=True, target_modules=targets)
     return peft.get_peft_model(backbone, config)
 

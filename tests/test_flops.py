@@ -75,6 +75,15 @@ def test_exact_flops_are_what_torch_counts(model):
             assert exact_flops(model, method, WORK) == pytest.approx(truth, rel=0.001), method.label
 
 
+@pytest.mark.parametrize("only", ["q_proj", "q_proj,v_proj", "k_proj,down_proj"])
+def test_adapters_on_some_maps_are_counted(only):
+    model, method = shallow(find_model("smollm2-360m")), LoRA(rank=8, only=only)
+    backbone = tuned(method, build(model))
+    entries = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
+    assert method.trainable(model) == entries
+    assert exact_flops(model, method, WORK) == pytest.approx(counted(backbone), rel=0.01)
+
+
 @pytest.mark.parametrize("method", [Full(), LoRA(rank=8), FreezeBlocks(share=0.5)], ids=lambda method: method.label)
 def test_a_second_forward_pass_is_counted(method):
     model = find_model("nano-340k")

@@ -121,3 +121,11 @@ def test_a_wrong_method_names_the_choices(name, options, words):
     with pytest.raises(ValueError, match=words[0]) as error:
         make_method(name, options)
     assert all(word in str(error.value) for word in words)
+
+
+def test_adapters_on_some_maps_are_named_and_keys_without_them_stay():
+    assert LoRA(8).options == {"rank": 8, "alpha": 8.0}
+    assert LoRA(8, only="q_proj").label == "lora rank 8 alpha 8 only q_proj"
+    assert "no map 'q_proj'" in LoRA(8, only="q_proj").refusal(find_model("nano-25k"))
+    with pytest.raises(ValueError, match="must hold query_key_value"):
+        LoRA(8, only="down_proj")

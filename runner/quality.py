@@ -1,0 +1,104 @@
+"""`embed evaluate` and `embed mine`: what a model's embeddings are worth, and harder negatives to train it on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+EVALUATE_EXAMPLES = """\
+examples:
+  embed evaluate model --tasks code-search          held-out docstrings look for their functions; needs no file
+  embed evaluate model --tasks sts:stsb.jsonl#test  sentence1, sentence2, score; only rows whose split is test
+  embed evaluate model --tasks retrieval:scifact mteb:STS17 --out scores.json
+"""
+MINE_EXAMPLES = """\
+examples:
+  embed mine python-env --model model --out mined.jsonl           one negative a pair
+  embed mine pairs.jsonl --model BAAI/bge-small-en-v1.5 --negatives 4 --margin 0.1 --out mined.jsonl
+"""
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    from runner.evaluate import evaluate
+
+    say = (lambda text: print(text, file=sys.stderr, flush=True)) if not arguments.json else (lambda _: None)
+    if arguments.out and arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out")
+    scores = evaluate(arguments.model, arguments.tasks, say)
+    content = {"model": arguments.model, "scores": [score.to_json() for score in scores]}
+    if arguments.out:
+        from sweeps.recipe_file import write_text
+
+        write_text(arguments.out, json.dumps(content, indent=2) + "\n")
+    if arguments.json:
+        print(json.dumps(content))
+        return 0
+    for score in scores:
+        print(f"{score.task:<24} {score.main} {score.values[score.main]:.4f}   {score.size}")
+        rest = "  ".join(f"{name} {value:.4f}" for name, value in score.values.items() if name != score.main)
+        print(f"  {rest}" if rest else "", end="\n" if rest else "")
+        for note in score.notes:
+            print(f"  {note}")
+    return 0
+
+
+def add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = EVALUATE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", metavar="MODEL", help="folder of a Sentence Transformers model, or owner/name")
+    command.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="TASK",
+        help="sts:FILE[#SPLIT], retrieval:FOLDER[#SPLIT] (BEIR layout), code-search, mteb:NAME",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the scores there")
+    command.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def mine(arguments: argparse.Namespace) -> int:
+    from runner.evaluate import load_model
+    from runner.mine import mine
+
+    model = load_model(arguments.model)
+    found = mine(arguments.data, model, arguments.out, arguments.negatives, arguments.margin, arguments.beyond)
+    if arguments.json:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(f"{arguments.out}: {found.pairs:,} pairs, {found.with_negatives:,} of them with negatives")
+    print(f'train with data = "{arguments.out}" and hard_negatives = {arguments.negatives} under [training]')
+    return 0
+
+
+def add_mine(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = MINE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("data", help="python-env, a file of pairs, or hf:owner/name")
+    command.add_argument("--model", required=True, metavar="MODEL", help="what looks for them: a folder, or owner/name")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the pairs with their negatives")
+    command.add_argument("--negatives", type=_count, default=1, metavar="N", help="of each pair (default: 1)")
+    command.add_argument(
+        "--margin",
+        type=_share,
+        default=0.05,
+        help="nearer than (1 - MARGIN) times the query's own document is taken for an answer (default: 0.05)",
+    )
+    command.add_argument("--beyond", type=int, default=0, metavar="K", help="pass over the K nearest (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to below 1")
+    return value
