@@ -6,6 +6,7 @@ its intermediate values the training loss by step; all else that is known of it 
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
     if find_spec("optuna_dashboard") is None:
         raise ValueError("the dashboard needs optuna-dashboard; pip install 'recipe-planner[dashboard]'")
     port = _free(port)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the server ends with this process, however that ends
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
         path = Path(folder) / "studies.sqlite3"
         count = project(store, path)
