@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ from sweeps import console
 if TYPE_CHECKING:
     from runner.engine import Options
     from runner.parallel import Ranks
-    from sweeps.trial import Training
+    from sweeps.trial import Observation, Training, Trial
+    from sweeps.worker import Orders, Train
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
@@ -286,16 +289,90 @@ def _seconds(text: str) -> float:
 def _worker(arguments: argparse.Namespace) -> int:
     if not (arguments.sweep / "sweep.toml").exists():
         raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
-    _quiet()
-    from runner.train import train
-    from sweeps.worker import work
+    from sweeps.slurm import this_element
+    from sweeps.worker import Terms, work
 
+    terms = Terms(
+        size=arguments.size,
+        lower=arguments.processes * arguments.nodes == 1,
+        seconds=arguments.seconds or float("inf"),
+        grace=arguments.grace,
+        patience=arguments.patience or float("inf"),
+        cluster=this_element(),
+    )
+    return work(arguments.sweep, _trainer(arguments), terms=terms)
+
+
+def _trainer(arguments: argparse.Namespace) -> Train:
+    """What a worker trains with: this process, or as many as its class has."""
+    if arguments.processes * arguments.nodes > 1:
+        from sweeps.ranks import Together
+
+        passed = ["--shard"] if arguments.shard else []
+        passed += ["--micro-tokens", str(arguments.micro_tokens)] if arguments.micro_tokens else []
+        passed += [f"--{name}" for name in ("recompute", "compile") if getattr(arguments, name)]
+        return Together(arguments.processes, arguments.nodes, tuple(passed)).train
+    if arguments.shard:
+        raise ValueError("--shard needs --processes or --nodes of at least 2")
+    _quiet()
+    import torch
+
+    from runner.train import train
+
+    if arguments.slots > 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
     options = _options(arguments)
-    return work(arguments.sweep, lambda trial, folder, _: train(trial, folder, options=options))
+
+    def alone(trial: Trial, folder: Path, orders: Orders) -> Observation:
+        given = replace(options, smaller=orders.smaller, leave=orders.leave)
+        return train(trial, folder, options=given)
+
+    return alone
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
+    command.add_argument("--class", dest="size", default="", metavar="C", help="take trials of this class first")
+    command.add_argument("--seconds", type=_seconds, metavar="S", help="time it has (default: no limit)")
+    command.add_argument("--grace", type=_seconds, default=30.0, metavar="S", help="between a signal and the end")
+    command.add_argument("--patience", type=_seconds, metavar="S", help="leave when idle for so long (default: never)")
+    command.add_argument("--slots", type=_at_least_one, default=1, metavar="K", help="workers that share its GPU")
+    command.add_argument("--processes", type=_at_least_one, default=1, metavar="K", help="of each trial, by torchrun")
+    command.add_argument("--nodes", type=_at_least_one, default=1, metavar="K", help="of each trial, inside Slurm")
+    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    _add_options(command)
+
+
+def _rank(arguments: argparse.Namespace) -> int:
+    """One of the processes that train a trial for a worker; see sweeps/ranks.py."""
+    from sweeps.ranks import die_with_parent, told_to_leave
+
+    die_with_parent(signal.SIGKILL)
+    meeting = arguments.meeting
+    _quiet()
+    from runner.parallel import joined
+    from runner.train import train_encoder
+    from sweeps.recipe_file import write_text
+    from sweeps.trial import Trial
+
+    trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))
+    options = replace(_options(arguments), smaller=arguments.smaller, leave=told_to_leave(meeting))
+    with joined(arguments.on, arguments.shard) as ranks:
+        try:
+            observation, _ = train_encoder(trial, meeting.parent, arguments.on, True, options, ranks)
+        except SystemExit:
+            (meeting / "left").touch()
+            raise
+        if ranks.rank == 0:
+            write_text(meeting / "observation.json", json.dumps(observation.to_json()))
+    return 0
+
+
+def _add_rank(command: argparse.ArgumentParser) -> None:
+    command.add_argument("meeting", type=Path, help="folder that the worker made")
+    command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
+    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
     _add_options(command)
 
 
@@ -307,6 +384,7 @@ COMMANDS = {
     "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
     "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
+    "rank": (_rank, "Started by a worker: one of the processes of a trial.", _add_rank),
 }
 
 if __name__ == "__main__":

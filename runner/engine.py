@@ -33,11 +33,14 @@ class Options:
 
     micro_tokens: padded tokens of a micro-batch, 0 to choose by the model's width. recompute: forget the activations
     inside a block and compute them again on the way back (gradient checkpointing). compile: torch.compile each block.
+    smaller: times that the micro-batch is halved. leave: asked between steps, whether to save and stop there.
     """
 
     micro_tokens: int = 0
     recompute: bool = False
     compile: bool = False
+    smaller: int = 0
+    leave: Callable[[], bool] = bool  # which says no
 
 
 DEFAULTS = Options()
@@ -56,7 +59,8 @@ class Engine:
         encoder.train()  # transformers loads for inference, and recomputes nothing then
         self.trained = [p for p in encoder.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.trained, trial)
-        self.micro_tokens = options.micro_tokens or micro_tokens(model, self.device)
+        self.micro_tokens = max(1, (options.micro_tokens or micro_tokens(model, self.device)) >> options.smaller)
+        self.options = options
         self.prefix: Prefix | None = None
         self._bytes = 0  # a token's graph takes
         if options.recompute:

@@ -25,6 +25,7 @@ from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
 from sweeps.store import CHECKPOINT, Trunk, report, trunk_of
 from sweeps.trial import Observation, Training, Trial, failure
+from sweeps.worker import TERMINATED
 
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
@@ -80,7 +81,8 @@ def train_encoder(
         run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
     elif run.trunk:
         _take_trunk(run, run.trunk)
-    run.engine.micro_tokens = run.record.get("micro_tokens", run.engine.micro_tokens)
+    kept = run.record.get("micro_tokens", run.engine.micro_tokens)
+    run.engine.micro_tokens = min(kept, run.engine.micro_tokens) if options.smaller else kept
     if trial.training.evaluate_every:
         run.watch = Watch(trial.training, run.pairs, run.record.setdefault("evaluations", []), folder)
     _keep_prefix(run)
@@ -187,9 +189,12 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
             if run.trunk:
                 _leave_trunk(run, run.trunk)
-            if folder and ranks.first_says(time.monotonic() - saved > CHECKPOINT_SECONDS):
+            leave = ranks.first_says(run.engine.options.leave())
+            if folder and (leave or ranks.first_says(time.monotonic() - saved > CHECKPOINT_SECONDS)):
                 checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record, ranks)
                 saved = time.monotonic()
+            if leave:
+                raise SystemExit(TERMINATED)
             if folder and ranks.rank == 0 and time.monotonic() - reported > REPORT_SECONDS:
                 report(folder, run.record["step"], loss)
                 reported = time.monotonic()

@@ -14,6 +14,7 @@ from sweeps.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.grid import Data, Sweep, read_sweep
 from sweeps.hardware import read_machine
 from sweeps.launchers import LAUNCHERS
+from sweeps.profile_file import ClusterProfile, read_profile_file
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
 from sweeps.store import Store
@@ -22,6 +23,7 @@ EXAMPLES = """\
   sweep run examples/nano.toml --dry-run    what would be trained, what it costs, what is left out and why
   sweep run examples/nano.toml              train it into results/nano; run it again to continue after Ctrl-C
   sweep run examples/nano.toml --retry-failed   the same, and try again what failed
+  sweep run examples/nano.toml --launcher slurm --profile examples/slurm.toml   on a cluster, see docs/cluster.md
   sweep run examples/nano.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
   sweep status results/nano --watch         how far it is, what runs where, what failed and why, until it is finished
   sweep logs results/nano 3f2a --follow     what becomes of the trial whose key begins with 3f2a
@@ -58,10 +60,11 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--workers", type=_positive, metavar="K", help="trials at once (default: one a GPU, or a core)"
     )
     command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
+    command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile, for --launcher slurm")
+    command.add_argument("--detach", action="store_true", help="with slurm: jobs go on when this command is stopped")
+    command.add_argument("--slots", type=_positive, default=1, metavar="K", help="local: trials at once on a GPU")
     command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
-    command.add_argument(
-        "--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100"
-    )
+    command.add_argument("--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100")
     command.add_argument("--mfu", help="with --hardware: share of the peak rate that training reaches")
     command.add_argument("--price", help="with --dry-run: of one chip, or here one GPU or core, for an hour")
     command.add_argument("--fresh", action="store_true", help="train here what other sweeps have observed already")
@@ -82,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.mfu is not None and arguments.hardware is None:
         raise ValueError("--mfu is for --hardware; give that too")
     sweep = read_sweep(arguments.file)
+    profile = _profile(arguments)
     directory = arguments.out or _folder(arguments.file)
     data = prepare(arguments.file)
     store = Store(directory)
@@ -89,9 +93,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(arguments, sweep, data, store, library)
     failed = store.retry_failed() if arguments.retry_failed else []
-    launch = partial(LAUNCHERS[arguments.launcher], workers=arguments.workers)
+    launch = partial(
+        LAUNCHERS[arguments.launcher],
+        workers=arguments.workers,
+        profile=profile,
+        detach=arguments.detach,
+        slots=arguments.slots,
+    )
     with Screen(directory.resolve().name) as screen:
-        conductor = Conductor(sweep, data, store, library, screen)
+        conductor = Conductor(sweep, data, store, library, screen, profile.classes if profile else ())
         store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
         for seen in failed:
             conductor.say(f"to be tried again: {result(seen)}")
@@ -101,6 +111,18 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_summary(end, conductor.reused)))
     return 1 if end.count("failed") else 0
+
+
+def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
+    """The cluster profile. Raises ValueError for flags that the launcher has no use for."""
+    if arguments.launcher == "slurm":
+        if arguments.profile is None:
+            raise ValueError("--launcher slurm needs --profile FILE.toml; examples/slurm.toml is one")
+        return read_profile_file(arguments.profile)
+    for name in ("profile", "detach"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} is for --launcher slurm; the launcher is {arguments.launcher}")
+    return None
 
 
 def _folder(file: Path) -> Path:

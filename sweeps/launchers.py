@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sweeps.profile_file import ClusterProfile
 from sweeps.retry import LOST, STOPPED
 from sweeps.slurm import slurm
 from sweeps.store import Store
@@ -128,14 +129,25 @@ def gpus() -> list[str]:
     return re.findall(r"UUID: (MIG-[^)]+)\)", listed) or re.findall(r"UUID: (GPU-[^)]+)\)", listed)
 
 
-def local(store: Store, trials: int, workers: int | None = None, command: Sequence[str] = WORKER) -> Workers:
-    """Workers on this machine: one a GPU, or one a core where there is none, and no more than there are trials."""
-    return LocalWorkers(store, min(trials, workers or local_workers()), command)
+def local(
+    store: Store,
+    trials: int,
+    workers: int | None = None,
+    command: Sequence[str] = WORKER,
+    profile: ClusterProfile | None = None,
+    detach: bool = False,
+    slots: int = 1,
+) -> Workers:
+    """Workers on this machine: `slots` on a GPU, or one on a core where there is none, no more than there are trials.
+
+    profile, detach: for clusters.
+    """
+    return LocalWorkers(store, min(trials, workers or local_workers(slots)), command)
 
 
-def local_workers() -> int:
+def local_workers(slots: int = 1) -> int:
     """Workers that run at once on this machine unless told otherwise."""
-    return len(gpus()) or len(available_cores())
+    return slots * len(gpus()) or len(available_cores())
 
 
 LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm}

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.display import Screen, Snapshot, result, settled_line, snapshot
-from sweeps.estimate import made_here, speed
+from sweeps.estimate import costs, made_here, speed
 from sweeps.grid import Data, Sweep, trial_flops
 from sweeps.launchers import available_cores
+from sweeps.places import Needs
+from sweeps.profile_file import ResourceClass
+from sweeps.resources import needs
 from sweeps.reuse import Library
 from sweeps.search import Outlook, outlook, sharing
 from sweeps.store import Store
@@ -49,10 +52,20 @@ class Conductor:
     """One `sweep run`: what is known of a sweep and what was done about it.
 
     library: where identical trials are looked for, None to train everything here. reused: trials taken from there.
+    classes: of resources, smallest first, where workers differ; ValueError is raised for a trial that fits none.
     """
 
-    def __init__(self, sweep: Sweep, data: Data, store: Store, library: Library | None, screen: Screen) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        data: Data,
+        store: Store,
+        library: Library | None,
+        screen: Screen,
+        classes: Sequence[ResourceClass] = (),
+    ) -> None:
         self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
+        self.classes = classes
         self.known = {seen.key: seen for seen in store.results()}
         self.reused = 0
         self._exported_at = 0.0
@@ -62,6 +75,7 @@ class Conductor:
         self._trained: list[Observation] = []  # in this run
         self.ahead = self._outlook()
         self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
+        self._needs()
 
     def run(self, launch: Launch) -> Snapshot:
         """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
@@ -109,6 +123,7 @@ class Conductor:
         while self._reuse():
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
+            self.store.need(self._needs())
             self.store.share(sharing(self.ahead))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
@@ -122,6 +137,12 @@ class Conductor:
             self.known = {key: seen for key, seen in self.known.items() if key not in again}
             self.cancelled = cancelled
             self.ahead = self._outlook()
+
+    def _needs(self) -> Needs:
+        if not self.classes:
+            return Needs()
+        coming = costs(self.ahead, self.sweep, self.data, self.store.states())
+        return needs(coming, self.sweep, self.classes, speed(self._trained or self._before, 1))
 
     def _take(self, new: Sequence[Observation]) -> None:
         if not new:

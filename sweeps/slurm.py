@@ -29,7 +29,7 @@ from sweeps.workers import WORKER, Workers, environment, last_line
 POLL = 15.0  # s between looks at Slurm's queue
 ASKED = 60.0  # s that a command may take
 BARREN = 3  # jobs in a row that may fail before a trial is begun or ended
-FIELDS = "JobArrayID:60,RestartCnt:12,StateLong:24,Name:60"  # columns; none of them holds a space
+FIELDS = "JobArrayID:60,RestartCnt:12,State:24,Name:60"  # columns; none of them holds a space
 ALIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 ENDS = {"PREEMPTED": PREEMPTED, "TIMEOUT": TIME, "DEADLINE": TIME, "OUT_OF_MEMORY": MEMORY, "CANCELLED": STOPPED}
@@ -72,8 +72,10 @@ def ask(*command: str) -> str:
 def jobs(*choice: str) -> list[Job]:
     """Slurm's jobs, those that ended lately too. Raises ValueError when Slurm does not answer."""
     listed = ask("squeue", "--noheader", "--array", "--states=all", f"--Format={FIELDS}", *choice)
-    rows = [line.split() for line in listed.splitlines()]
-    return [Job(row[0], int(row[1]), row[2], row[3]) for row in rows if len(row) == 4 and row[1].isdecimal()]
+    rows = [line.split() for line in listed.splitlines() if line.strip()]
+    if bad := next((row for row in rows if len(row) != 4 or not row[1].isdecimal()), None):
+        raise ValueError(f"squeue printed {' '.join(bad)!r} where {FIELDS} was asked for")
+    return [Job(row[0], int(row[1]), row[2], row[3]) for row in rows]
 
 
 def sweep_name(store: Store) -> str:
@@ -284,10 +286,14 @@ def slurm(
     command: Sequence[str] = WORKER,
     profile: ClusterProfile | None = None,
     detach: bool = False,
+    slots: int = 1,
 ) -> Workers:
-    """Workers as Slurm jobs, at most `workers` of each class. Raises ValueError without a profile or without Slurm."""
+    """Workers as Slurm jobs, at most `workers` of each class. Raises ValueError without a profile or without Slurm.
+
+    slots: for machines without classes.
+    """
     if profile is None:
-        raise ValueError("--launcher slurm needs --profile FILE.toml; docs/cluster.md shows one")
+        raise ValueError("the launcher slurm needs a cluster profile; examples/slurm.toml is one")
     for name in ("sbatch", "squeue", "scancel"):
         if not shutil.which(name):
             raise ValueError(f"--launcher slurm needs the command {name}, which is not on the PATH")

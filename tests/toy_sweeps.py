@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from unittest import mock
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sweeps import cli, run, worker
+from sweeps import cli, run, slurm, worker
 from sweeps.grid import Data
 from sweeps.launchers import LAUNCHERS, local
 from sweeps.models import find_model
@@ -98,16 +99,30 @@ def observe(trial: Trial) -> Observation:
 def toy_main(argv: list[str]) -> int:
     """`sweep` with the toy's worker and data."""
     ours = [mock.patch.dict(LAUNCHERS, {"local": partial(local, command=COMMAND)})]
+    ours += [mock.patch.dict(LAUNCHERS, {"slurm": partial(slurm.slurm, command=COMMAND)})]
+    ours += [mock.patch.object(slurm, "POLL", 0.5)]
     ours += [mock.patch.object(cli, "prepare", partial(run.prepare, command=COMMAND))]
     ours += [mock.patch.object(run, "POLL", 0.1)]  # its trials take milliseconds
-    with ours[0], ours[1], ours[2]:
+    with ExitStack() as stack:
+        for patch in ours:
+            stack.enter_context(patch)
         return cli.main(argv)
+
+
+def toy_worker(argv: list[str]) -> int:
+    """`embed worker` with the toy's trainer, but for trials of several processes."""
+    import runner.cli
+
+    real = runner.cli._trainer
+    toys = mock.patch.object(runner.cli, "_trainer", lambda one: real(one) if one.processes > 1 else toy_train)
+    with toys:
+        return runner.cli.main(["worker", *argv])
 
 
 if __name__ == "__main__":
     worker.IDLE = 0.1
     if sys.argv[1] == "--sweep":
-        raise SystemExit(worker.work(Path(sys.argv[2]), toy_train))
+        raise SystemExit(toy_worker(sys.argv[1:]))
     if sys.argv[1] == "sweep":
         raise SystemExit(toy_main(sys.argv[2:]))
     print(json.dumps(DATA.to_json()))
