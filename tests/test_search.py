@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.grid import cells, read_sweep
-from sweeps.search import EXTENSIONS, next_trials, outlook, sharing
+from sweeps.search import EXTENSIONS, next_trials, outlook, propose, sharing
 from sweeps.trial import Observation, failure
-from toy_sweeps import DATA
+from test_sweep_cli import begin, spawn, wait_for
+from toy_sweeps import DATA, SWEEP, toy_main
 
 TEXT = """
 models = ["nano-25k", "nano-100k"]
@@ -160,3 +164,71 @@ def test_a_search_trial_is_the_first_stretch_of_the_trials_at_its_rate(tmp_path)
         first = found.cell.trial(found.chosen)
         ladder = [seen.trial for seen in end.finished if seen.trial.trunk == first.trunk]
         assert {trial.budget for trial in ladder} == {1e11, 3e11} and first in ladder
+
+
+SPAN = TEXT.replace("[1e-3, 4e-3, 16e-3]", "{ low = 1e-4, high = 1.0, trials = 9, together = 3 }")
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.toml"
+    path.write_text(SPAN)
+    return read_sweep(path)
+
+
+@settings(deadline=None, max_examples=10)
+@given(best=st.floats(1e-3, 0.1), seed=st.integers(0, 1000), bad=st.floats(0, 1))
+def test_rates_are_proposed_the_same_whoever_asks_and_none_twice(sampled, best, seed, bad):
+    chance, broken = random.Random(seed), {}
+
+    def observe(trial):
+        fails = broken.setdefault(trial.key, chance.random() < bad / 2)
+        return failure(trial, "out of memory") if fails else bowl(best)(trial)
+
+    def some(trials):
+        return chance.sample(trials, chance.randint(1, len(trials)))
+
+    known = run(sampled, observe, some)
+    propose.cache_clear()  # another process, that remembers nothing
+    assert run(sampled, lambda trial: known[trial.key]).keys() == known.keys()
+    for found in outlook(sampled, DATA, known.values()).searches:
+        assert len(found.tried) == 9 and all(1e-4 <= rate <= 1.0 for rate in found.tried)
+        losses = {rate: seen.loss for rate, seen in found.tried.items() if seen.status == "done"}
+        assert found.failed if not losses else found.chosen == min(losses, key=losses.get)
+
+
+def test_sampled_rates_begin_evenly_and_close_in_on_the_best(sampled):
+    assert propose(sampled.entries[1].span, ()) == pytest.approx([10**-3.333, 1e-2, 10**-0.667], rel=1e-3)
+    for best in (2e-3, 1e-2, 5e-2):
+        found = outlook(sampled, DATA, run(sampled, bowl(best)).values()).searches[0]
+        rates = list(found.tried)
+        assert abs(math.log(found.chosen / best)) < math.log(3)
+        off = [abs(math.log(rate / best)) for rate in rates]
+        assert sum(off[3:]) / 6 < sum(off[:3]) / 3
+        assert "of 9 between 0.0001 and 1" in found.note
+
+
+def test_rates_not_yet_proposed_are_counted(sampled):
+    ahead = outlook(sampled, DATA, [])
+    assert all((len(found.open), found.more) == (3, 6) for found in ahead.searches)
+    searched = [cell for cell in ahead.later if cell in [found.cell for found in ahead.searches]]
+    assert len(searched) == 6 * len(ahead.searches)
+
+
+def test_a_killed_conductor_proposes_what_it_would_have(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search = "lr_search = { low = 1e-3, high = 0.1, trials = 6, together = 2 }"
+    Path("toy.toml").write_text(SWEEP.replace("lr_search = [1e-3, 3e-3]", search))
+    assert toy_main(["run", "toy.toml", "--out", "undisturbed/toy"]) == 0
+    folder = begin("results/toy", seconds=0.3)
+    for done in (2, 5, 9):  # killed in the midst of each search's rounds
+        process = spawn("run", "toy.toml", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        wait_for(lambda done=done: len(list(folder.glob("trials/*/result.json"))) >= done)
+        process.kill()
+        process.wait()
+    (folder / "toy.json").write_text("{}")
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert (folder / "rates.json").read_bytes() == Path("undisturbed/toy/rates.json").read_bytes()
+    assert (folder / "observations.jsonl").read_bytes() == Path("undisturbed/toy/observations.jsonl").read_bytes()
+    rates = json.loads((folder / "rates.json").read_text())
+    assert [len({tried["lr"] for tried in found["tried"]}) for found in rates] == [6, 6]
