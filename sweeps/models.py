@@ -29,6 +29,7 @@ class Architecture:
     pre_norm: bool = True
 
 
+MOST_CHARACTERS = 10_000_000  # of a config.json
 ARCHITECTURES = {
     "gpt_neox": Architecture(fused_qkv=True, gated=False, qkv_bias=True, biases=True, norm_bias=True, parallel=True),
     "llama": Architecture(),
@@ -161,10 +162,11 @@ class ModelSpec:
 
 def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpec:
     """The shape in a Hugging Face config.json. Raises ValueError naming the model, the key and the choices."""
-    if "text_config" in config and config.get("model_type") not in ARCHITECTURES:
-        config = config["text_config"]  # models that also see images keep their decoder there
+    inner = config.get("text_config")
+    if isinstance(inner, dict) and config.get("model_type") not in list(ARCHITECTURES):
+        config = inner  # models that also see images keep their decoder there
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"{name}: model_type is {kind!r}; known: {', '.join(ARCHITECTURES)}")
     if kind == "gemma3_text":
         config = {**GEMMA3_DEFAULTS, **config}
@@ -193,7 +195,7 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
 
 def _count(config: dict[str, Any], key: str, name: str) -> int:
     value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
         raise ValueError(f"{name}: {key} in its config.json is {value!r}; it must be a positive whole number")
     return value
 
@@ -201,10 +203,15 @@ def _count(config: dict[str, Any], key: str, name: str) -> int:
 def read_model(path: Path) -> ModelSpec:
     """The shape of a model folder, or of a config.json itself. Raises ValueError or FileNotFoundError."""
     file = path / "config.json" if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file}: neither a folder nor a file")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        with open(file, encoding="utf-8") as opened:
+            config = json.loads(opened.read(MOST_CHARACTERS))
+    except ValueError as error:
         raise ValueError(f"{file}: not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{file}: not JSON: lists or objects inside one another too deeply") from None
     if not isinstance(config, dict):
         raise ValueError(f"{file}: holds {type(config).__name__}, not an object")
     folder = file.parent
