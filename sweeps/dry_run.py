@@ -55,7 +55,7 @@ def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
 
     unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
     rate = machine.rate / machine.count
-    source = f"{rate:.2g} FLOP/s a {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
+    source = f"{rate:.2g} FLOP/s per {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
     return Pace(seconds, workers, min(1.0, share), unit, machine.price, rate, source)
 
 
@@ -151,6 +151,8 @@ def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
     if plan["racing"] and new:
         lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
     workers = "1 worker" if plan["workers"] == 1 else f"{plan['workers']} workers"
-    price = "" if plan["price"] is None else f", price {plan['price']:,.2f}"
+    price = ""
+    if plan["price"] is not None:
+        price = f", price {plan['price']:,.2f}" if plan["price"] >= 1 else f", price {plan['price']:.3g}"
     lines += [f"takes     {plan['hours']:.3g} {plan['hours_of']}-hours{price}"]
     return [*lines, f"time      about {duration(plan['seconds'])} with {workers} ({plan['speed_source']})"]

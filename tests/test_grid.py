@@ -13,6 +13,7 @@ from sweeps.flops import FLOPS
 from sweeps.grid import Data, cells, read_sweep, trial_flops
 from sweeps.methods import METHODS
 from sweeps.models import SUITES
+from sweeps.recipe_file import lines
 from sweeps.store import read_observations
 from sweeps.trial import Training
 from toy_sweeps import DATA, SWEEP
@@ -95,8 +96,8 @@ def test_a_warm_up_longer_than_the_smallest_trial_is_refused(write):
 
 def test_every_training_setting_can_stand_in_a_sweep_file(write):
     given = {item.name: getattr(Training(), item.name) for item in fields(Training) if item.name != "data_hash"}
-    lines = [f"{name} = {value!r}" for name, value in given.items()]
-    assert read_sweep(write(HEAD + FULL + "\n".join(["[training]", *lines]))).training == Training()
+    text = "\n".join(["[training]", *lines(given)])  # None has no TOML
+    assert read_sweep(write(HEAD + FULL + text)).training == Training()
 
 
 def test_rates_may_differ_by_model(write):
