@@ -16,7 +16,7 @@ from sweeps.profile_file import ClusterProfile
 from sweeps.retry import LOST, STOPPED
 from sweeps.slurm import slurm
 from sweeps.store import Store
-from sweeps.worker import LOST_CLAIM
+from sweeps.worker import LAUNCHER, LOST_CLAIM
 from sweeps.workers import WORKER, Workers, environment, last_line
 
 GRACE = 10.0  # s between asking a worker to stop and ending it
@@ -34,7 +34,7 @@ class LocalWorkers(Workers):
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         cores, devices = available_cores(), gpus()
         share = len(cores) // self.count
-        variables = os.environ | environment(share)
+        variables = os.environ | environment(share) | {LAUNCHER: str(os.getpid())}
         if devices:
             variables["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with open(self.store.worker_log(index + 1), "ab") as log:

@@ -22,6 +22,7 @@ cost the way twice. It waits for a living one only, so that nothing is waited fo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -29,7 +30,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,7 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
 _FAILED = re.compile(r"failed-(\d{4,})\.json")
 _STATE = re.compile(r"(\d+)\.safetensors")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _HOLDER = ("host", "boot", "pid", "started", "state", "job", "restarts")
 
 
@@ -126,14 +128,14 @@ class Trunk:
 
     def wanted(self) -> bool:
         """Whether some other trial could go on from this trial's state."""
-        branches = _lenient(self.folder.parent / WANTED).get(self.folder.name, [])
+        branches = lenient(self.folder.parent / WANTED).get(self.folder.name, [])
         return sum(branch >= self.branch for branch in branches) > 1  # this trial is one of them
 
 
 def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
     """The trunk of a trial that runs in `folder`; None where its sweep has no other trial to share it with."""
     trunks = folder.parent.parent / "trunks"
-    shared = bool(trial.trunk) and trial.trunk in _lenient(trunks / WANTED)
+    shared = bool(trial.trunk) and trial.trunk in lenient(trunks / WANTED)
     return Trunk(trunks / trial.trunk, trial.branch) if shared else None
 
 
@@ -173,8 +175,8 @@ class Store:
         """Make the folder, keep a copy of the sweep file and of the data's description, and open the queue."""
         for path in (self.trials, self.directory / "logs"):
             path.mkdir(parents=True, exist_ok=True)
-        _replace(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
-        _replace(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
+        replace_text(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
+        replace_text(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
         (self.directory / "closed").unlink(missing_ok=True)
 
     def read_data(self) -> Data | None:
@@ -190,7 +192,7 @@ class Store:
         for trial in trials:
             if not self.folder(trial.key).exists():
                 self._create(trial)
-        _replace(self.directory / "queue.json", json.dumps([trial.key for trial in trials]))
+        replace_text(self.directory / "queue.json", json.dumps([trial.key for trial in trials]))
 
     def _create(self, trial: Trial) -> None:
         temporary = self.trials / f".{trial.key}.{uuid.uuid4().hex}.tmp"  # renamed, so that none lacks its trial.json
@@ -249,10 +251,10 @@ class Store:
 
     def need(self, needs: Needs) -> None:
         """Say what the trials take, for workers that may not take all."""
-        _replace(self.directory / "needs.json", json.dumps(needs.to_json()))
+        replace_text(self.directory / "needs.json", json.dumps(needs.to_json()))
 
     def needs(self) -> Needs:
-        return Needs.from_json(_lenient(self.directory / "needs.json"))
+        return Needs.from_json(lenient(self.directory / "needs.json"))
 
     def close(self) -> None:
         """Say that nothing more will be added: workers leave when all is finished."""
@@ -266,6 +268,10 @@ class Store:
         if key not in self._finished and (self.folder(key) / "result.json").exists():
             self._finished.add(key)
         return key in self._finished
+
+    def unfinished(self) -> list[str]:
+        """Keys of the trials wanted that have no result yet."""
+        return [key for key in self.queue() if not self.finished(key)]
 
     # -- who runs what
 
@@ -292,7 +298,6 @@ class Store:
         return bool(attempts) and not attempts[-1].ended
 
     def _claim(self, key: str, place: Place) -> Claim | None:
-        folder = self.folder(key)
         attempts = self.attempts(key)
         if attempts and not attempts[-1].ended:
             if not (cause := self._dead(key, attempts[-1])):
@@ -300,7 +305,7 @@ class Store:
             self.end(key, attempts[-1].number, LOST, cause)
             attempts = self.attempts(key)
         trial = self.read_trial(key)
-        state = _changed(folder / CHECKPOINT)
+        state = _changed(self.folder(key) / CHECKPOINT)
         found = self._verdict(key, attempts, state, place)
         if found.reason:
             self.finish(failure(trial, found.reason))
@@ -310,15 +315,25 @@ class Store:
         number = attempts[-1].number + 1 if attempts else 1
         host, boot = machine()
         mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **place.job}
+        return Claim(trial, number, found.smaller) if self._begin(key, number, mine) else None
+
+    def _begin(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
+        """Make an attempt that nobody else makes, at a trial without a result; False when somebody was faster."""
         try:
-            _publish(folder / f"attempt-{number:04d}", json.dumps(mine), durable=False)
-        except OSError:  # any error: network file systems have more names than "exists" for losing a race
-            return None
-        return None if self.finished(key) else Claim(trial, number, found.smaller)
+            _publish(self._attempt(key, number), json.dumps(holder), durable=False)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise
+            return False  # any other: network file systems have more names than "exists" for losing a race
+        return not self.finished(key)
 
     def _verdict(self, key: str, attempts: Sequence[Attempt], state: int, place: Place) -> Verdict:
-        answered = self._numbers(key, _FAILED)[-1:] or [0]  # ends before that do not count
-        return verdict([seen for seen in attempts if seen.number > answered[0]], state, place.above(key))
+        answered = self._answered(key)
+        return verdict([seen for seen in attempts if seen.number > answered], state, place.above(key))
+
+    def _answered(self, key: str) -> int:
+        """The newest attempt that was answered for when the trial was to be tried again; 0 before."""
+        return max(self._numbers(key, _FAILED), default=0)
 
     def _dead(self, key: str, last: Attempt) -> str:
         """How the newest attempt died, as far as can be seen; "" while it may live."""
@@ -348,9 +363,8 @@ class Store:
         made = []
         for number in self._numbers(key):
             path = self._attempt(key, number)
-            content = _lenient(path)
-            holder = {name: content[name] for name in _HOLDER if name in content}
-            made.append(Attempt(number, **holder, **_ending(path.with_suffix(".end"))))
+            content = lenient(path)
+            made.append(Attempt(number, **holder_of(content), **_ending(path.with_suffix(".end"))))
         return made
 
     def _numbers(self, key: str, names: re.Pattern[str] = _ATTEMPT) -> list[int]:
@@ -374,24 +388,29 @@ class Store:
         """Record how an attempt ended without a result; the first cause named stays. cause: of retry.CAUSES."""
         if cause not in CAUSES:
             raise ValueError(f"an attempt ends by {cause!r}; known: {', '.join(CAUSES)}")
+        self._end(key, number, cause, said)
+
+    def _end(self, key: str, number: int, cause: str, said: str) -> None:
         content = json.dumps({"cause": cause, "said": said})
         with suppress(FileExistsError):
             _publish(self._attempt(key, number).with_suffix(".end"), content, durable=False)
 
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
-        folder = self.folder(observation.key)
-        text = json.dumps(observation.to_json()) + "\n"
-        try:
-            _publish(folder / "result.json", text)
-            first = True
-        except OSError:
-            if not (folder / "result.json").exists():
-                raise
-            first = (folder / "result.json").read_text(encoding="utf-8") == text  # a link may succeed and say otherwise
-        for path in folder.glob("*checkpoint.safetensors*"):  # it was there to continue the trial
+        first = self._leave(observation.key, json.dumps(observation.to_json()) + "\n")
+        for path in self.folder(observation.key).glob("*checkpoint.safetensors*"):  # it was there to continue the trial
             path.unlink(missing_ok=True)
         return first
+
+    def _leave(self, key: str, text: str) -> bool:
+        path = self.folder(key) / "result.json"
+        try:
+            _publish(path, text)
+            return True
+        except OSError:
+            if not path.exists():
+                raise
+            return path.read_text(encoding="utf-8") == text  # a link may succeed and say otherwise
 
     def retry_failed(self) -> list[Observation]:
         """Let failed trials be tried again."""
@@ -401,14 +420,17 @@ class Store:
         """Let these be tried again; what they left before stays beside as failed-<its last attempt>.json."""
         failed = list(again)
         for seen in failed:
-            last = max(self._numbers(seen.key), default=0)
+            last = max((attempt.number for attempt in self.attempts(seen.key)), default=0)
             if last:
                 self.end(seen.key, last, EXCEPTION, f"failed: {seen.reason}")
-            with suppress(FileNotFoundError):  # somebody else was faster
-                (self.folder(seen.key) / "result.json").rename(self.folder(seen.key) / f"failed-{last:04d}.json")
+            self._set_aside(seen.key, last)
             self._finished.discard(seen.key)
             self.log_trial(seen.key, f"to be tried again after attempt {last}: {seen.reason}")
         return failed
+
+    def _set_aside(self, key: str, last: int) -> None:
+        with suppress(FileNotFoundError):  # somebody else was faster
+            (self.folder(key) / "result.json").rename(self.folder(key) / f"failed-{last:04d}.json")
 
     # -- what trials of one trunk share
 
@@ -420,7 +442,7 @@ class Store:
                 wanted.setdefault(trial.trunk, []).append(trial.branch)
         if wanted:
             self.trunks.mkdir(parents=True, exist_ok=True)
-            _replace(self.trunks / WANTED, json.dumps(wanted))
+            replace_text(self.trunks / WANTED, json.dumps(wanted))
         else:
             (self.trunks / WANTED).unlink(missing_ok=True)
         for folder in self._trunk_folders():
@@ -459,7 +481,7 @@ class Store:
 
     def read_trial(self, key: str) -> Trial:
         path = self.folder(key) / "trial.json"
-        trial = _parse(Trial, _read_json(path), path)
+        trial = parse(Trial, _read_json(path), path)
         if trial.key != key:
             raise ValueError(f"{path}: holds a trial whose key is {trial.key}")
         return trial
@@ -468,7 +490,7 @@ class Store:
         """The observation of a finished trial; None before."""
         path = self.folder(key) / "result.json"
         try:
-            return _parse(Observation, _read_json(path), path)
+            return parse(Observation, _read_json(path), path)
         except FileNotFoundError:
             return None
 
@@ -496,7 +518,7 @@ class Store:
                 continue
             last = attempts[-1]
             if not last.ended and not self._dead(key, last):
-                yield self.read_trial(key), last, _lenient(self.folder(key) / PROGRESS)
+                yield self.read_trial(key), last, lenient(self.folder(key) / PROGRESS)
 
     # -- records for people and for other commands
 
@@ -514,16 +536,18 @@ class Store:
         lines: dict[bool, list[str]] = {True: [], False: []}
         for seen in ordered:
             lines[seen.trial.training == training].append(json.dumps(seen.to_json()) + "\n")
-        _replace(self.directory / "observations.jsonl", "".join(lines[True]))
+        replace_text(self.directory / "observations.jsonl", "".join(lines[True]))
         if lines[False] or (self.directory / OTHER_CONDITIONS).exists():
-            _replace(self.directory / OTHER_CONDITIONS, "".join(lines[False]))
+            replace_text(self.directory / OTHER_CONDITIONS, "".join(lines[False]))
 
     def export_rates(self, searches: Sequence[Search]) -> None:
-        _replace(self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n")
+        replace_text(
+            self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n"
+        )
 
     def export_left_out(self, cells: Sequence[Cell]) -> None:
         """Beside the observations, what was not tried and why."""
-        _replace(self.directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
+        replace_text(self.directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
@@ -559,7 +583,7 @@ def read_observations(path: Path) -> Iterator[Observation]:
                 content = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{where}: not JSON: {error}") from None
-            yield _parse(Observation, content, where)
+            yield parse(Observation, content, where)
 
 
 def machine() -> tuple[str, str]:
@@ -614,7 +638,7 @@ def _publish(path: Path, text: str, durable: bool = True) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write `path` so that a reader sees the old content or the new, whole."""
     temporary = _temporary(path)
     try:
@@ -632,7 +656,12 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not JSON: {error}") from None
 
 
-def _lenient(path: Path) -> dict[str, Any]:
+def holder_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an attempt noted when it began, the fields of Attempt."""
+    return {name: content[name] for name in _HOLDER if name in content}
+
+
+def lenient(path: Path) -> dict[str, Any]:
     """The object in a file that says nothing durable; empty when it is missing or torn."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -643,7 +672,7 @@ def _lenient(path: Path) -> dict[str, Any]:
 
 def _ending(path: Path) -> dict[str, Any]:
     """How an attempt ended, from its .end file; empty while it has none."""
-    content = _lenient(path)
+    content = lenient(path)
     if not content:
         return {}
     cause = str(content.get("cause", ""))
@@ -651,7 +680,7 @@ def _ending(path: Path) -> dict[str, Any]:
     return {"cause": known, "ended": str(content.get("said") or cause)}
 
 
-def _parse(kind: Any, content: Any, where: object) -> Any:
+def parse(kind: Any, content: Any, where: object) -> Any:
     """A Trial or an Observation from parsed JSON. Raises ValueError naming the place."""
     try:
         return kind.from_json(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -23,10 +24,12 @@ from sweeps.trial import Observation, Trial
 LOST_CLAIM = 75  # exit code: another worker has the trial now (EX_TEMPFAIL of sysexits.h)
 TIME_IS_UP = 75  # likewise: there is more to do, but not by this process
 TERMINATED = 128 + signal.SIGTERM
+LAUNCHER = "SWEEP_LAUNCHER"  # variable: process id of what started the worker; it may be gone before we can ask
 IDLE = 0.5  # s between looks at the queue
 LOOK = 20.0  # s between looks at the cluster's jobs, while idle
 HASTE = 5.0  # s to save in after SIGTERM: the launcher waits ten, Slurm thirty unless told otherwise
 REASON_LENGTH = 300  # characters
+DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 class Cluster(Protocol):
@@ -73,18 +76,19 @@ class Orders:
         self.until = time.monotonic() + terms.seconds
         self.smaller = 0
         self.cause = ""  # why the worker leaves, of retry.CAUSES
+        self.cancelled = False  # nobody wants the trial any more; the worker stays
         self._asked = False
         self._deadline = math.inf
 
     def begin(self, claim: Claim) -> Orders:
         """These orders for another trial."""
-        self.smaller, self._asked = claim.smaller, False
+        self.smaller, self._asked, self.cancelled = claim.smaller, False, False
         return self
 
     def leave(self) -> bool:
         """Whether to save and raise SystemExit now. Asked between two steps."""
         self._asked = True
-        return bool(self.cause)
+        return bool(self.cause or self.cancelled)
 
     def leave_now_if_told(self) -> None:
         """Asked between two trials."""
@@ -96,6 +100,7 @@ class Orders:
     def heeded(self) -> Iterator[None]:
         """Inside, SIGTERM and SIGUSR2 make the worker leave: the second is a cluster's early warning."""
         numbers = {signal.SIGTERM: self._stop, signal.SIGUSR2: self._warn, signal.SIGALRM: self._go}
+        numbers[signal.SIGUSR1] = self._cancel
         before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
         try:
             yield
@@ -110,6 +115,15 @@ class Orders:
     def _warn(self, *_: object) -> None:
         near = self.until - time.monotonic() < 2 * self.terms.grace + 60  # Slurm may be so early
         self._leave_by(TIME if near else PREEMPTED, 0.7 * self.terms.grace)
+
+    def cancel(self) -> None:
+        """Stop the trial under way, from any thread."""
+        self.cancelled = True
+        signal.raise_signal(signal.SIGUSR1)
+
+    def _cancel(self, *_: object) -> None:
+        if self.cancelled and not self._asked:
+            sys.exit(TERMINATED)
 
     def _leave_by(self, cause: str, seconds: float) -> None:
         self.cause = self.cause or cause
@@ -135,7 +149,8 @@ def work(directory: Path, train: Train, lease: float = LEASE, terms: Terms = Ter
     trial to be continued by another. `lease`: seconds, see Store. The process leaves when its parent is gone, when it
     loses its claim, and as `terms` say.
     """
-    store, orders, parent = Store(directory, lease), Orders(terms), os.getppid()
+    store, orders = Store(directory, lease), Orders(terms)
+    parent = int(os.environ.get(LAUNCHER) or os.getppid())
     idle = Idle(terms)
     try:
         with orders.heeded():
@@ -178,7 +193,7 @@ class Idle:
 
     def over(self, store: Store, place: Place) -> int | None:
         """The exit code to leave with now; None to wait on."""
-        left = [key for key in store.queue() if not store.finished(key)]
+        left = store.unfinished()
         if store.closed and not left:
             return _leave("all trials are finished", 0)
         if left and place.seconds < self.terms.stride:
@@ -206,7 +221,7 @@ def _leave(why: str, code: int) -> int:
 
 def _run(store: Store, claim: Claim, train: Train, orders: Orders, parent: int) -> None:
     try:
-        with Lease(store, claim, parent) as lease:
+        with Lease(store, claim, parent, orders) as lease:
             observation = _observe(store, claim, train, orders.begin(claim))
             lease.training = False
             if observation:
@@ -214,7 +229,8 @@ def _run(store: Store, claim: Claim, train: Train, orders: Orders, parent: int) 
     except (SystemExit, KeyboardInterrupt):
         with suppress(OSError):  # nothing may keep it from leaving; others see that it is gone
             store.end(claim.trial.key, claim.attempt, orders.cause or STOPPED)
-        raise
+        if orders.cause or not orders.cancelled:
+            raise
 
 
 def _observe(store: Store, claim: Claim, train: Train, orders: Orders) -> Observation | None:
@@ -226,6 +242,9 @@ def _observe(store: Store, claim: Claim, train: Train, orders: Orders) -> Observ
             raise ValueError(f"training {trial.key} gave the observation of {observation.key}")
         return observation
     except Exception as error:
+        if disk_is_full(error):  # not the trial's fault; the worker waits until there is space again
+            _insist(claim, lambda: store.end(trial.key, claim.attempt, STOPPED, DISK_FULL))
+            raise OSError(errno.ENOSPC, DISK_FULL) from None
         with suppress(OSError):
             store.log_trial(trial.key, traceback.format_exc())
         said = " ".join(traceback.format_exception_only(error)[-1].split())[:REASON_LENGTH]
@@ -238,6 +257,11 @@ def out_of_memory(error: Exception) -> bool:
     """Whether memory was what an exception wanted. torch's own is known by its name, for torch is not imported here."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether space on a disk or in a quota was what an exception wanted. safetensors' own is known by its words."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or DISK_FULL in str(error)
 
 
 def _insist(claim: Claim, write: Callable[[], object]) -> None:
@@ -258,8 +282,8 @@ class Lease:
     is no longer `training` nothing is left to fight for: the first result stays.
     """
 
-    def __init__(self, store: Store, claim: Claim, parent: int) -> None:
-        self.store, self.claim, self.parent = store, claim, parent
+    def __init__(self, store: Store, claim: Claim, parent: int, orders: Orders) -> None:
+        self.store, self.claim, self.parent, self.orders = store, claim, parent, orders
         self.training = True
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -279,6 +303,9 @@ class Lease:
             if os.getppid() != self.parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            with suppress(OSError):  # not known: asked again in a second
+                if self.training and not self.orders.cancelled and self.store.is_cancelled(self.claim.trial.key):
+                    self.orders.cancel()
             if time.monotonic() - renewed < every:
                 continue
             try:
@@ -289,4 +316,17 @@ class Lease:
             if not alive and self.training:
                 with suppress(OSError):
                     self.store.log_trial(self.claim.trial.key, f"attempt {self.claim.attempt} lost its claim")
+                end_descendants()
                 os._exit(LOST_CLAIM)
+
+
+def end_descendants(grace: float = 2.0) -> None:
+    """End all processes that this one started, and theirs, also those in sessions of their own. grace: seconds."""
+    import psutil
+
+    descendants = psutil.Process().children(recursive=True)
+    for number in (signal.SIGTERM, signal.SIGKILL):  # srun and torchrun have others to end
+        for process in descendants:
+            with suppress(psutil.Error):
+                process.send_signal(number)
+        _, descendants = psutil.wait_procs(descendants, timeout=grace)

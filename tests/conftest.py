@@ -13,6 +13,20 @@ import pytest
 os.environ["RECIPE_PLANNER_CACHE"] = tempfile.mkdtemp(prefix="recipe-planner-tests-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+_missing: dict[str, str] = {}
+
+
+def missing(what: str, why: str) -> None:
+    """Skip a test for want of something on this machine; the end of the run says so."""
+    _missing[what] = why
+    pytest.skip(f"{what}: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what, why in _missing.items():
+        terminalreporter.write_line(f"NOT TESTED: {what}: {why}", yellow=True, bold=True)
+
+
 # Documented functions enough for a held-out pool, and the same in every CPython.
 MODULES = ("argparse", "ast", "asyncio", "collections", "ctypes", "email", "http", "importlib", "inspect", "logging")
 MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tarfile", "threading", "unittest")
