@@ -194,7 +194,7 @@ class Conductor:
 
     def _export(self) -> None:
         now = {trial.key for trial in self.ahead.now}
-        before = [seen for seen in self.store.exported() if not (seen.status == "failed" and seen.key in now)]
+        before = [seen for seen in self.store.exported() if not (seen.status != "done" and seen.key in now)]
         gathered = {seen.key: seen for seen in before} | self.known
         self.store.export(gathered.values(), replace(self.sweep.training, data_hash=self.data.data_hash))
         self.store.export_rates(self.ahead.searches)
