@@ -100,7 +100,7 @@ def simulated(truth: Law, sizes: int, budgets: int, sims: int, noise: float = 0.
 
 
 # Of 300 simulations the share that holds has a binomial sd of 1.7 %: 90 % is three of them inside 85 to 97 %, and 80 %
-# would pass once in 70 times. Seeds are fixed. tests/benchmarks/bench_recovery.py does the whole fit on more truths.
+# would pass once in 70 times. Seeds are fixed. tests/benchmarks/bench_fit.py does the whole fit.
 def test_nine_in_ten_intervals_hold_the_loss_at_ten_times_the_largest_budget():
     uneven = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
     found = [simulated(truth, sizes=8, budgets=6, sims=150) for truth in (TRUTH, uneven)]

@@ -19,12 +19,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from analysis import fit_laws  # noqa: E402
 from analysis.families import SHAPES  # noqa: E402
+from analysis.runs import Columns, read_runs  # noqa: E402
 from analysis.solver import Problem, polish, solve  # noqa: E402
-from analysis.table import Columns, read_runs  # noqa: E402
-from test_fit import DATA, TRUTH, grid  # noqa: E402
+from planner.laws import Chinchilla, Law  # noqa: E402
+from test_fit import TRUTH, grid  # noqa: E402
+from test_fit_published import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95  # noqa: E402
+from test_fit_published import fine_tuning as runs_of  # noqa: E402
 
-CHINCHILLA = {"n": "Model Size", "c": "Training FLOP", "loss": "loss"}
-PUBLISHED = {"flan": 0.00648, "gigaword": 0.00515, "wmt19": 0.01228}
+UNEVEN = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
 
 
 def line(what: str, value: str, wanted: str = "") -> None:
@@ -43,7 +45,7 @@ def timed(what: str, wanted: str, work: Callable[[], object], times: int = 5) ->
 
 
 def speed() -> None:
-    rows = read_runs(DATA / "chinchilla_svg.csv", Columns(**CHINCHILLA), 5).of(["all"])
+    rows = read_runs(DATA / "chinchilla_svg.csv", Columns(**COLUMNS), 5).of(["all"])
     problem = Problem(SHAPES["chinchilla"], rows)
     once = np.ones((1, len(rows)))
     timed("one fit, 240 rows, from the grid", "<= 0.050 s", lambda: solve(problem, once, 1e-3), 20)
@@ -58,23 +60,17 @@ def speed() -> None:
 
 def known_answers() -> None:
     law = fit_laws(
-        DATA / "chinchilla_svg.csv", family="chinchilla", drop_highest=5, bootstraps=4000, **CHINCHILLA
+        DATA / "chinchilla_svg.csv", family="chinchilla", drop_highest=5, bootstraps=4000, **COLUMNS
     ).laws[0]
     line("chinchilla, 5 dropped: objective", f"{law.objective:.12f}", "<= 0.00101828")
     for name, known in {"alpha": 0.34731, "beta": 0.36717, "E": 1.8172, "A": 477.8, "B": 2143}.items():
         line(f"  {name}", f"{law.law.coefficients[name]:.6g}", f"known {known}")
-    rows = read_runs(DATA / "chinchilla_svg.csv", Columns(**CHINCHILLA), 5).of(["all"])
+    rows = read_runs(DATA / "chinchilla_svg.csv", Columns(**COLUMNS), 5).of(["all"])
     problem = Problem(SHAPES["chinchilla"], rows)
     begin = solve(problem, np.ones((1, 240)), 1e-3).theta.repeat(4000, axis=0)
     weights = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), size=4000).astype(float)
     draws = problem.coefficients(polish(problem, np.log(rows.loss)[None], weights, begin, 1e-3, 1e-7).theta)[0]
-    for name, low, high in [
-        ("E", 1.769, 1.871),
-        ("alpha", 0.317, 0.373),
-        ("beta", 0.331, 0.415),
-        ("A", 285, 744),
-        ("B", 1042, 5810),
-    ]:
+    for name, (low, high) in PUBLISHED_95.items():
         ends = np.quantile(draws[name], [0.025, 0.975])
         off = max(abs(ends[0] - low), abs(ends[1] - high)) / (high - low)
         line(
@@ -85,11 +81,9 @@ def known_answers() -> None:
 
 
 def fine_tuning() -> None:
-    for name, published in PUBLISHED.items():
-        wide = pd.read_csv(DATA / f"finetune_{name}.csv")
-        sizes = [column for column in wide if column.isdigit() and column != "0"]
-        runs = wide.melt(id_vars="config name", value_vars=sizes, var_name="D", value_name="loss").astype({"D": float})
-        options = {"d": "D", "loss": "loss", "method": "config name", "delta": 1.0, "bootstraps": 20}
+    for name, (published, forecast) in FINE_TUNING.items():
+        runs = runs_of(name)
+        options = {"d": "D", "loss": "loss", "method": "config name", "bootstraps": 20}
         chosen = fit_laws(runs, **options).laws[0]
         line(
             f"{name}: family chosen",
@@ -107,23 +101,24 @@ def fine_tuning() -> None:
         rmsd = np.mean([np.sqrt((miss**2).mean()) for miss in misses["all"]])
         line(f"{name}: rectified, mean log-RMSD", f"{rmsd:.5f}", f"published {published}")
         ahead = np.mean([abs(miss.iloc[-1]) for miss in misses["an eighth"]])
-        line(f"{name}: fitted to 1/8, error at full size", f"{100 * ahead:.2f} %")
+        line(f"{name}: fitted to 1/8, error at full size", f"{100 * ahead:.2f} %", f"{100 * forecast:.1f} %")
 
 
-def recovery(simulations: int, **options) -> None:
+def recovery(truth: Law, simulations: int, **options) -> None:
     held, regret, families = [], [], []
     for sim in range(simulations):
-        frame = grid(TRUTH, 8, 6, noise=0.02, seed=1000 + sim)
+        frame = grid(truth, 8, 6, noise=0.02, seed=1000 + sim)
         law = fit_laws(frame, n="N", d="D", loss="loss", bootstraps=200, seed=sim, **options).laws[0]
         menu = np.unique(frame["N"]) * 4
         tokens = 10 * frame["C"].max() / (6 * menu)
-        true = TRUTH.loss(menu, tokens)
+        true = truth.loss(menu, tokens)
         best, chosen = int(np.argmin(true)), int(np.argmin(law.law.loss(menu, tokens)))
         low, high = law.interval(menu[best], tokens[best], run=False)
         held.append(low <= true[best] <= high)
         regret.append(true[chosen] / true[best] - 1)
         families.append(law.family)
-    what = f"recovery, 8 x 6 runs, 2 % noise, {options or 'family chosen'}"
+    how = "family given" if options else "family chosen"
+    what = f"recovery, alpha {truth.alpha}, beta {truth.beta}, {how}"
     names = ", ".join(f"{name} {families.count(name)}" for name in sorted(set(families)))
     line(what, f"{100 * np.mean(held):.1f} % held", f"85 to 97 %; {names}")
     line("  mean regret of the chosen checkpoint", f"{100 * np.mean(regret):.3f} %", "<= 0.5 %")
@@ -138,8 +133,10 @@ def main() -> None:
         speed()
         known_answers()
         fine_tuning()
-    recovery(simulations, family="chinchilla", delta=0.0269)
-    recovery(simulations)
+    print(f"\n{simulations} simulated sweeps each, 8 sizes x 6 budgets, 2 % noise; the loss at 10 x the largest budget")
+    for truth in (TRUTH, UNEVEN):
+        recovery(truth, simulations, family="chinchilla", delta=0.0269)
+        recovery(truth, simulations)
 
 
 if __name__ == "__main__":

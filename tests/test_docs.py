@@ -1,0 +1,54 @@
+"""What the documentation says holds: examples run, commands and files it names are there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+COMMANDS = {"plan": "planner.cli", "fit": "analysis.cli", "sweep": "sweeps.cli", "embed": "runner.cli"}
+
+
+@pytest.mark.parametrize("name", ["planner.recipe", "analysis"])
+def test_examples_in_docstrings_run(name):
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted >= 2 and not found.failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def commands() -> dict[tuple[str, str], set[str]]:
+    """Options that the pages use, by command and subcommand."""
+    used: dict[tuple[str, str], set[str]] = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        whole_lines = re.findall(r"^(?:\$ | {4})?((?:plan|fit|sweep|embed) (?!.*->).*)$", text, re.MULTILINE)
+        for line in re.findall(r"`([^`\n]+)`", text) + whole_lines:
+            words = line.removeprefix("$ ").split()
+            if words and words[0] in COMMANDS and len(words) > 1:
+                subcommand = words[1] if words[0] in ("sweep", "embed") and re.fullmatch("[a-z]+", words[1]) else ""
+                options = {word.partition("=")[0].rstrip(",;") for word in words if word.startswith("--")}
+                used.setdefault((words[0], subcommand), set()).update(options)
+    return used
+
+
+@pytest.mark.parametrize(("command", "options"), commands().items(), ids=lambda value: " ".join(value).strip())
+def test_every_option_that_a_page_names_is_there(command, options):
+    name, subcommand = command
+    program = [sys.executable, "-m", COMMANDS[name], *shlex.split(subcommand), "--help"]
+    shown = subprocess.run(program, capture_output=True, text=True)
+    assert shown.returncode == 0, f"{name} {subcommand}: {shown.stderr}"
+    missing = {option for option in options if not re.search(rf"{re.escape(option)}\b", shown.stdout)}
+    assert not missing
