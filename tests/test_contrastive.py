@@ -13,11 +13,16 @@ from torch.nn.functional import normalize
 
 from runner.contrastive import Room, backward, micro_batches
 from runner.encoder import POOLING, make_encoder
-from runner.loss import info_nce
+from runner.loss import Objective, info_nce
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 
 NANO = find_model("nano-25k")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
 
 
 def unit(rows: int, dim: int = 8) -> torch.Tensor:
@@ -75,6 +80,59 @@ def test_pieces_of_rows_change_neither_the_loss_nor_its_gradients(pairs, negativ
     whole, pieces = loss_and_gradient(10**9), loss_and_gradient(cells)
     assert pieces[0] == pytest.approx(whole[0], abs=1e-12)
     torch.testing.assert_close(pieces[1], whole[1], rtol=1e-10, atol=1e-12)
+
+
+def test_one_direction_is_the_loss_of_the_queries():
+    query, document, negative = unit(5), unit(5), unit(3)
+    logits = query @ torch.cat([document, negative]).T / 0.1
+    expected = torch.nn.functional.cross_entropy(logits, torch.arange(5))
+    found = info_nce(query, document, 0.1, negative=negative, symmetric=False)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+@given(st.floats(0, 1), st.integers(0, 99))
+def test_candidates_beyond_the_margin_are_left_out(margin, seed):
+    torch.manual_seed(seed)
+    query, document, negative = unit(6), unit(6), unit(3)
+    cosines = query @ torch.cat([document, negative]).T
+    own = cosines.diagonal()
+    forth, back = [], []
+    for i in range(6):
+        kept = [j for j in range(9) if j == i or cosines[i, j] <= own[i] + margin]
+        forth.append(torch.logsumexp(cosines[i, kept] / 0.1, 0) - own[i] / 0.1)
+        kept = [j for j in range(6) if j == i or cosines[j, i] <= own[i] + margin]
+        back.append(torch.logsumexp(cosines[kept, i] / 0.1, 0) - own[i] / 0.1)
+    expected = (torch.stack(forth).mean() + torch.stack(back).mean()) / 2
+    found = info_nce(query, document, 0.1, negative=negative, margin=margin, cells=20)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_shorter_vectors_count_as_much_as_whole_ones():
+    query, document = unit(5), unit(5)
+    parts = [info_nce(normalize(query[:, :d], dim=1), normalize(document[:, :d], dim=1), 0.1) for d in (2, 4, 8)]
+    found = Objective(dims=(2, 4)).loss(query, document, 0.1)
+    assert found.item() == pytest.approx(sum(parts).item() / 3, abs=1e-12)
+
+
+def test_a_learnt_temperature_starts_where_it_is_told_and_moves(training):
+    from dataclasses import replace
+
+    from runner.train import train_encoder
+    from sweeps.trial import Trial
+
+    asked = replace(training, learn_temperature=True, temperature=0.2)
+    trial = Trial("nano-25k", LoRA(4), asked, lr=1e-2, steps=10)
+    observation, encoder = train_encoder(trial)
+    assert observation.trainable == LoRA(4).trainable(NANO)  # the temperature is no part of T
+    assert encoder.temperature(0.2).item() != pytest.approx(0.2, rel=1e-3)
+    encoder.zero_grad()
+    vectors, nudge = unit(12).float(), 1e-3
+    with torch.no_grad():
+        encoder.sharpness.fill_(math.log(5))
+    Objective().loss(vectors[:6], vectors[6:], encoder.temperature(0.2)).backward()
+    sides = [info_nce(vectors[:6], vectors[6:], 0.2 * math.exp(-step)).item() for step in (nudge, -nudge)]
+    assert encoder.sharpness.grad.item() == pytest.approx((sides[0] - sides[1]) / (2 * nudge), rel=1e-2)
+    assert make_encoder(NANO, Full(), "mean", torch.device("cpu"), 0).temperature(0.2) == 0.2
 
 
 def test_very_similar_vectors_do_not_overflow():

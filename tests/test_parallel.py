@@ -95,6 +95,11 @@ def test_loss_and_gradients_of_two_ranks_are_those_of_one(found, method, precisi
         assert errors["worst" if precision == "float64" else "all"] < (1e-9 if precision == "float64" else 1e-5), name
 
 
+def test_a_learnt_temperature_has_the_gradient_of_one_process(found):
+    alone, together = found["temperatures"]
+    assert together == pytest.approx(alone, rel=1e-9) and alone != 0
+
+
 @pytest.mark.parametrize("kind", ["data", "sharded"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_by_two_ranks_is_that_of_one(found, method, kind):

@@ -98,6 +98,23 @@ def gradient_errors(ranks: Ranks) -> dict:
     return errors
 
 
+def temperatures(ranks: Ranks) -> list[float]:
+    """The gradient of a learnt temperature, alone and together."""
+    found = []
+    for these in (ALONE, ranks):
+        encoder = encoder_for(Full(), "mean", torch.float64, these)
+        encoder.learn_temperature(0.1)
+        random = np.random.default_rng(0)
+        texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=14)]
+        batch = Batch(texts, np.arange(14), 7, torch.arange(7)[None])
+        backward(
+            encoder, texts, lambda v, e=encoder, b=batch: b.loss(v, e.temperature(0.1)), ROOMS["kept"], None, these
+        )
+        these.add_up([encoder.sharpness.grad])
+        found.append(encoder.sharpness.grad.item())
+    return found
+
+
 def seen(observation: Observation) -> dict:
     """What does not depend on the clock."""
     wanted = (
@@ -291,6 +308,7 @@ def main(folder: Path) -> None:
         pairs = open_prepared(trial.training, NANO.source)
         found = {
             "gradients": gradient_errors(ranks),
+            "temperatures": temperatures(ranks),
             "trainings": trainings(ranks, trial),
             "epochs": epochs(ranks, trial),
             "options": options(ranks, trial),
