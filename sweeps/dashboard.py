@@ -130,7 +130,7 @@ def _ordered(seen: Iterable[Observation]) -> list[Observation]:
 
 def _finished(seen: Observation) -> FrozenTrial:
     """done: complete; diverged: pruned, for its curve says where it stopped being of use; else: failed."""
-    state = {"done": "COMPLETE", "diverged": "PRUNED"}.get(seen.status, "FAIL")
+    state = {"done": "COMPLETE", "diverged": "PRUNED", "pruned": "PRUNED"}.get(seen.status, "FAIL")
     known = {"status": seen.status, "reason": seen.reason} | {name: getattr(seen, name) for name in FIGURES}
     return _frozen(seen.trial, state, {step: loss for step, _, loss in seen.curve}, seen.loss, known)
 

@@ -83,7 +83,7 @@ class Snapshot:
         return {
             "directory": str(self.directory),
             "total": self.total,
-            **{status: self.count(status) for status in ("done", "diverged", "failed")},
+            **{status: self.count(status) for status in ("done", "diverged", "pruned", "failed")},
             "running": [
                 {"trial": item.trial.to_json(), "key": item.trial.key, "where": item.where, "step": item.step}
                 | {"loss": item.loss, "seconds": item.seconds}
@@ -183,7 +183,7 @@ def result(seen: Observation) -> str:
 def counts(now: Snapshot) -> str:
     """One line on the whole sweep."""
     parts = [f"{now.total} trials: {now.count('done')} done"]
-    parts += [f"{now.count(status)} {status}" for status in ("diverged", "failed") if now.count(status)]
+    parts += [f"{now.count(status)} {status}" for status in ("diverged", "pruned", "failed") if now.count(status)]
     parts += [f"{len(now.running)} running"] if now.running else []
     parts += [f"{now.waiting} to come"] if now.waiting else []
     share = f"; {100 * now.flops_done / now.flops:.0f} % of {now.flops:.3g} FLOPs" if now.flops else ""
@@ -319,7 +319,7 @@ def _drawing(title: str, now: Snapshot) -> Any:
     from rich.text import Text
 
     lines = [f"{_bar(now.flops_done / (now.flops or 1.0), 24)} {title}: {counts(now)}"]
-    lines += [f"  {_bar(item.step / item.trial.steps, 12)} {item.text}" for item in now.running]
+    lines += [f"  {_bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
     lines += [f"  best at {budget:.3g}: {result(seen)}" for budget, seen in best(now.finished).items()]
     drawn = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     failed = [Text(f"  {result(seen)}", style="red", no_wrap=True, overflow="ellipsis") for seen in now.failures[-3:]]

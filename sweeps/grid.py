@@ -21,12 +21,16 @@ MOST_CELLS = 100_000
 
 @dataclass(frozen=True)
 class Span:
-    """Learning rates to search between `low` and `high`: so many trials, `together` of them at a time."""
+    """Learning rates to search between `low` and `high`: so many trials, `together` of them at a time.
+
+    prune: stop those that stand badly beside finished ones, see `search.hopeless`.
+    """
 
     low: float
     high: float
     trials: int
     together: int = 4
+    prune: bool = False
 
 
 @dataclass(frozen=True)
@@ -315,7 +319,9 @@ def _span(where: str, table: dict[str, Any]) -> Span:
     trials = _whole(f"{where}.trials", table.get("trials"), least=2)
     _few(f"{where}.trials", trials)
     together = _whole(f"{where}.together", table.get("together", min(Span.together, trials)), least=1)
-    return Span(low, high, trials, min(together, trials))
+    prune = table.get("prune", False)
+    _check(f"{where}.prune", prune, isinstance(prune, bool), "true or false")
+    return Span(low, high, trials, min(together, trials), prune)
 
 
 def _is_number(value: Any) -> bool:

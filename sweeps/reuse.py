@@ -17,7 +17,8 @@ class Library:
     """Looks a trial up by its key in the exports and the trial folders of other sweeps.
 
     `store`'s own export counts as well, so that a committed folder without its trials is continued. Failed trials are
-    not taken: they may succeed here. problems: files that could not be used, as sentences.
+    not taken, they may succeed here; nor pruned ones, which were judged beside others. problems: files that could not
+    be used, as sentences.
     """
 
     def __init__(self, store: Store) -> None:
@@ -44,7 +45,7 @@ class Library:
     def find(self, trial: Trial) -> tuple[Observation, Path] | None:
         """The observation of an identical trial, under this trial's budget, and where it was found."""
         for observation, path in self._found(trial.key):
-            if observation.status != "failed":
+            if observation.status not in ("failed", "pruned"):
                 return replace(observation, trial=trial), path
         return None
 

@@ -21,9 +21,9 @@ from sweeps.places import Needs
 from sweeps.profile_file import ResourceClass
 from sweeps.resources import needs
 from sweeps.reuse import Library
-from sweeps.search import Outlook, outlook, sharing
+from sweeps.search import Outlook, hopeless, outlook, sharing
 from sweeps.store import Store
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Trial, failure
 from sweeps.workers import Workers
 
 PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
@@ -100,6 +100,8 @@ class Conductor:
         finally:
             if workers:
                 workers.stop()
+            for key in self.store.cancelled() & self.known.keys():
+                self.store.stopped(key)
             self._export()
         return self.snapshot(workers.count if workers else 1)
 
@@ -117,6 +119,7 @@ class Conductor:
         """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
         before = [trial.key for trial in self.ahead.now]
         self._heed()
+        self._prune()
         new = list(self.store.results(self.known))
         self._trained += new
         self._take(new)
@@ -143,6 +146,17 @@ class Conductor:
             return Needs()
         coming = costs(self.ahead, self.sweep, self.data, self.store.states())
         return needs(coming, self.sweep, self.classes, speed(self._trained or self._before, 1))
+
+    def _prune(self) -> None:
+        """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""
+        asked = [found for found in self.ahead.searches if found.cell.entry.span and found.cell.entry.span.prune]
+        open_ = {found.cell.trial(rate).key: found for found in asked for rate in found.open}
+        for trial, _, figures in self.store.running() if open_ else ():
+            step, loss = figures.get("step", 0), figures.get("loss")
+            if trial.key in open_ and loss is not None and (why := hopeless(open_[trial.key], trial, step, loss)):
+                spent = trial_flops(trial, self.sweep, self.data) * step / trial.steps
+                if self.store.finish(failure(trial, why, "pruned", flops=spent)):
+                    self.store.cancel([trial.key])
 
     def _take(self, new: Sequence[Observation]) -> None:
         if not new:

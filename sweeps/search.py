@@ -293,6 +293,30 @@ def propose(span: Span, tried: tuple[tuple[float, float | None], ...]) -> list[f
     return rates[len(tried) :]
 
 
+def hopeless(found: Search, trial: Trial, step: int, loss: float) -> str:
+    """Why a trial of a search is to be stopped at `step` with this training loss; "" when it is not, nor asked to be.
+
+    Optuna's median rule, from half of the steps on: before the cooldown a high rate looks worse than it will be, and
+    even so this favours low ones.
+    """
+    span = found.cell.entry.span
+    if not (span and span.prune and 2 * step >= trial.steps):
+        return ""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=span.together))
+    for seen in found.tried.values():
+        passed = [there for at, _, there in seen.curve if at <= step]
+        if seen.status == "done" and passed:
+            study.add_trial(optuna.trial.create_trial(value=seen.loss, intermediate_values={step: passed[-1]}))
+    asked = study.ask()
+    asked.report(loss, step)
+    return (
+        f"training loss {loss:.3f} at step {step}, above the median of the rates tried" if asked.should_prune() else ""
+    )
+
+
 def _widest_gap(span: Span, rates: list[float]) -> float:
     """The middle of the widest gap between `rates` in the logarithm."""
     ends = sorted({span.low, *rates, span.high})

@@ -196,8 +196,8 @@ def how_far(step: int, steps: int, rising: int) -> float:
 class Observation:
     """What one trial left, whatever became of it.
 
-    status: done, diverged or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE in
-    fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
+    status: done, diverged, pruned or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE
+    in fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
     training. flops, paper_flops: what the trial takes on its own, by the exact and by the paper's count.
     reused_flops: the part of flops that another trial of its trunk had spent. tokens: real ones, never padding.
     squares: sum of squared text lengths, which attention costs. params, trainable: N and T. data_pairs: unique pairs

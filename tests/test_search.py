@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.grid import cells, read_sweep
-from sweeps.search import EXTENSIONS, next_trials, outlook, propose, sharing
+from sweeps.search import EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
+from sweeps.store import Store
 from sweeps.trial import Observation, failure
 from test_sweep_cli import begin, spawn, wait_for
 from toy_sweeps import DATA, SWEEP, toy_main
@@ -232,3 +233,44 @@ def test_a_killed_conductor_proposes_what_it_would_have(tmp_path, monkeypatch):
     assert (folder / "observations.jsonl").read_bytes() == Path("undisturbed/toy/observations.jsonl").read_bytes()
     rates = json.loads((folder / "rates.json").read_text())
     assert [len({tried["lr"] for tried in found["tried"]}) for found in rates] == [6, 6]
+
+
+PRUNED = "{ low = 1e-4, high = 1.0, trials = 8, together = 2, prune = true }"
+
+
+def test_a_trial_is_stopped_only_when_asked_and_late_and_worse_than_the_median(tmp_path):
+    (tmp_path / "sweep.toml").write_text(SPAN.replace("together = 3", "together = 3, prune = true"))
+    asked = read_sweep(tmp_path / "sweep.toml")
+    known = {}
+    for trial in next_trials(asked, DATA, []):
+        known[trial.key] = Observation(trial, "done", loss=2.0, curve=((10, 0, 3.0), (20, 0, 2.5), (9999, 0, 2.0)))
+    found = outlook(asked, DATA, known.values()).searches[0]
+    trial = found.cell.trial(found.open[0])
+    assert trial.steps / 2 > 20
+    late = trial.steps - 1
+    assert "above the median" in hopeless(found, trial, late, 2.6)
+    assert not hopeless(found, trial, late, 2.4)  # beside the losses of the others at that step, not their last
+    assert not hopeless(found, trial, 20, 9.9)
+    (tmp_path / "sweep.toml").write_text(SPAN)
+    unasked = outlook(read_sweep(tmp_path / "sweep.toml"), DATA, known.values()).searches[0]
+    assert unasked.open == found.open and not hopeless(unasked, trial, late, 9.9)
+
+
+def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = SWEEP.replace("lr_search = [1e-3, 3e-3]", f"lr_search = {PRUNED}").replace('"nano-25k", ', "")
+    Path("toy.toml").write_text(text.replace("[1e11, 3e11]", "[2e11]"))
+    folder = begin("results/toy", seconds=2.0, curves=True, checkpoints=True)
+    assert toy_main(["run", "toy.toml", "--workers", "2", "--json"]) == 0
+    end = json.loads(capsys.readouterr().out)
+    pruned = [seen for seen in Store(folder).results() if seen.status == "pruned"]
+    assert end["pruned"] == len(pruned) > 0 and end["failed"] == 0
+    (found,) = json.loads((folder / "rates.json").read_text())
+    assert found["chosen"] == min((one["loss"], one["lr"]) for one in found["tried"] if one["status"] == "done")[1]
+    for seen in pruned:
+        assert "above the median" in seen.reason and 0 < seen.flops < 2.1e11
+        assert not list(Store(folder).folder(seen.key).glob("checkpoint*"))
+    assert not Store(folder).cancelled()
+    before = (folder / "observations.jsonl").read_bytes()
+    assert toy_main(["run", "toy.toml"]) == 0  # and is not tried again
+    assert (folder / "observations.jsonl").read_bytes() == before

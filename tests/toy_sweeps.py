@@ -75,10 +75,13 @@ def toy_train(trial: Trial, folder: Path, orders: worker.Orders | None = None) -
         if trunk and (step + 1) * trial.steps >= 10 * trunk.branch and trunk.wanted():
             trunk.folder.mkdir(exist_ok=True)
             trunk.own.write_text("a state")
-        report(folder, step=(step + 1) * trial.steps // 10, loss=9.0 - step)
+        at = (step + 1) * trial.steps // 10
+        report(folder, step=at, loss=loss(trial) if plan.get("curves") else 9.0 - step)
         if orders and orders.leave():
             raise SystemExit
     observation = observe(trial)
+    if plan.get("curves"):
+        observation = replace(observation, curve=((1, 60, loss(trial)),))
     return replace(observation, reused_flops=observation.flops * reused / trial.steps)
 
 
