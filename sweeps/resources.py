@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sweeps.estimate import Cost, Speed
@@ -53,7 +54,7 @@ def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[R
     last = roomy[-1]
     raise ValueError(
         f"{_name(trial)} would take about {duration(seconds / last.ranks)} in class {last.name!r}, whose trials may "
-        f"take {last.longest:g} h; it would fit with longest = {seconds / last.ranks / 3600:.2g}, or left out"
+        f"take {last.longest:g} h; it would fit with longest = {_at_least(seconds / last.ranks / 3600)}"
     )
 
 
@@ -69,10 +70,15 @@ def _too_large(trial: Trial, model: ModelSpec, classes: Sequence[ResourceClass])
     ]
     methods = f", or with method {' or '.join(fitting)}" if fitting else ""
     return (
-        f"{_name(trial)} needs about {needed[nearest.name]:.3g} GB in each process; no class has so much "
+        f"{_name(trial)} needs about {_at_least(needed[nearest.name])} GB in each process; no class has so much "
         f"({', '.join(f'{one.name}: {one.memory:g} GB' for one in classes)}); it would fit class {nearest.name!r} with "
-        f"memory = {needed[nearest.name]:.3g}{methods}"
+        f"memory = {_at_least(needed[nearest.name])}{methods}"
     )
+
+
+def _at_least(number: float) -> str:
+    """Rounded up, so that what is asked for is enough."""
+    return f"{math.ceil(100 * number) / 100:g}"
 
 
 def _name(trial: Trial) -> str:

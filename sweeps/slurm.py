@@ -46,8 +46,9 @@ class Job:
     name: str
 
     def runs(self, attempt: Attempt) -> bool:
-        """Whether the attempt that it began may still be running."""
-        return self.state in ALIVE and self.restarts == attempt.restarts
+        """Whether the attempt that it began may still be running. A job on its way back into the queue counts its
+        restart before its processes are gone."""
+        return self.state == "COMPLETING" or (self.state in ALIVE and self.restarts == attempt.restarts)
 
     def why(self, attempt: Attempt) -> tuple[str, str]:
         """How an attempt of this job ended: its cause, and that as a sentence."""

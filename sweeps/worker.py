@@ -99,9 +99,11 @@ class Orders:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Inside, SIGTERM and SIGUSR2 make the worker leave: the second is a cluster's early warning."""
-        numbers = {signal.SIGTERM: self._stop, signal.SIGUSR2: self._warn, signal.SIGALRM: self._go}
+        numbers = {signal.SIGTERM: self._stop, signal.SIGUSR2: self._warn, signal.SIGALRM: self._ring}
         numbers[signal.SIGUSR1] = self._cancel
         before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+        if self.until < math.inf:  # a cluster's own warning may be a minute early or late, or never come
+            signal.setitimer(signal.ITIMER_REAL, max(1.0, self.until - time.monotonic() - self.terms.grace))
         try:
             yield
         finally:
@@ -124,6 +126,11 @@ class Orders:
     def _cancel(self, *_: object) -> None:
         if self.cancelled and not self._asked:
             sys.exit(TERMINATED)
+
+    def _ring(self, *_: object) -> None:
+        if self.cause:
+            self._go()
+        self._leave_by(TIME, 0.7 * self.terms.grace)
 
     def _leave_by(self, cause: str, seconds: float) -> None:
         self.cause = self.cause or cause

@@ -55,3 +55,18 @@ def training(pairs_file: Path):
     from sweeps.trial import Training
 
     return Training(data=str(pairs_file), batch_size=16, context=48, pool_size=32, pools=1)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server."""
+    from postgres_server import programs, server
+
+    if not (bin := programs()):
+        missing("the PostgreSQL store", "there is no server (Debian package `postgresql`; .ci/setup-postgres)")
+    try:
+        import psycopg  # noqa: F401 (is it there?)
+    except ImportError:
+        missing("the PostgreSQL store", "psycopg is not installed (extra postgres)")
+    with server(bin) as running:
+        yield running
