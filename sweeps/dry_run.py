@@ -46,17 +46,17 @@ def pace_here(found: Speed, workers: int, price: float | None) -> Pace:
 
 
 def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
-    """On another: one chip a trial, as many trials at once as it has chips."""
+    """On another: as many trials at once as it has chips. A trial may use several cores, but one accelerator only."""
     workers = workers or machine.count
-    share = machine.count / workers
+    unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
+    share = machine.count / workers if unit == "core" else min(1.0, machine.count / workers)
 
     def seconds(trial: Trial, flops: float) -> float:
-        return flops / (machine.rate_of(sweep.model(trial.model), trial.method) / machine.count * min(1.0, share))
+        return flops / (machine.rate_of(sweep.model(trial.model), trial.method) / machine.count * share)
 
-    unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
     rate = machine.rate / machine.count
     source = f"{rate:.2g} FLOP/s per {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
-    return Pace(seconds, workers, min(1.0, share), unit, machine.price, rate, source)
+    return Pace(seconds, workers, share, unit, machine.price, rate, source)
 
 
 def foresee(

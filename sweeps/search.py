@@ -158,7 +158,9 @@ def _race(sweep: Sweep, known: Mapping[str, Observation], gone: Container[str], 
     """Take out what racing drops, and let wait what it cannot judge yet. Searches are finished first."""
     assert sweep.racing
     rates = {_place(found.cell): found.chosen for found in made.searches}
-    of_grid = [(cell, trial) for cell, trial in made.placed if rates.get(_place(cell), trial.lr) == trial.lr]
+    of_grid, searching = [], []
+    for cell, trial in made.placed:
+        (of_grid if rates.get(_place(cell), trial.lr) == trial.lr else searching).append((cell, trial))
 
     def loss(trial: Trial) -> float | None:
         """None: still to come. NaN: it will never have one."""
@@ -173,7 +175,7 @@ def _race(sweep: Sweep, known: Mapping[str, Observation], gone: Container[str], 
     made.left_out += [replace(cell, reason=found.dropped[cell]) for cell in found.dropped if cell in to_come]
     made.later += [cell for cell, _ in of_grid if cell in to_come & found.waiting]
     held = to_come & (found.waiting | set(found.dropped))
-    made.placed = [pair for pair in made.placed if pair not in of_grid or pair[0] not in held]
+    made.placed = searching + [(cell, trial) for cell, trial in of_grid if cell not in held]
 
 
 def sharing(ahead: Outlook) -> list[Trial]:

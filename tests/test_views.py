@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -107,16 +108,24 @@ def test_a_watch_and_a_followed_log_end_with_the_sweep_and_quietly_with_ctrl_c(s
     wait_for(lambda: started(folder))
     key = started(folder)[0]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    watches = [spawn("status", "results/toy", "--watch", **pipes) for _ in range(2)]
+    ours, theirs = pty.openpty()
+    screen = {"stderr": theirs, "stdout": subprocess.PIPE, "env": os.environ | {"TERM": "xterm"}}
+    watches = [spawn("status", "results/toy", "--watch", **how) for how in (screen, pipes)]
+    os.close(theirs)
+    drawn = b""
+    while b"running" not in drawn:  # in place, on the terminal
+        drawn += os.read(ours, 65536)
+    assert b"\x1b[" in drawn and "╌".encode() in drawn
     follow = spawn("logs", "results/toy", key, "--follow", **pipes)
     out, _ = follow.communicate(timeout=60)
     assert follow.returncode == 0 and "attempt 1 on " in out and ": loss " in out.splitlines()[-1]
     assert all(process.poll() is None for process in watches)
     watches[0].send_signal(signal.SIGINT)
-    out, err = watches[0].communicate(timeout=30)
-    assert watches[0].returncode == 0 and "Traceback" not in err and "stopped" not in err
+    assert watches[0].wait(30) == 0
+    drawn += os.read(ours, 65536)
+    assert b"Traceback" not in drawn and b"stopped" not in drawn
     (folder / "toy.json").write_text("{}")
-    out, err = watches[1].communicate(timeout=60)
+    out, _ = watches[1].communicate(timeout=60)
     assert watches[1].returncode == 0 and "13 trials: 13 done" in out and "best so far" in out
     assert sweep.wait(60) == 0
 
@@ -149,6 +158,9 @@ def test_a_dry_run_for_another_machine_names_hours_and_price(sweep_file, capsys)
     dearest = max(row["flops"] for row in plan["trials"])
     assert plan["seconds"] == pytest.approx(max(plan["flops"] / 2, dearest) / rate)
     assert not Path("results").exists()
+    for workers in ("2", "8"):  # the same work takes as many core-hours however it is shared out
+        assert toy_main(["run", "toy.toml", "--dry-run", "--hardware", "4xcpu", "--workers", workers, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["hours"] == pytest.approx(plan["flops"] / (90e9 * 0.33) / 3600)
     assert toy_main(["run", "toy.toml", "--dry-run", "--price", "0.1"]) == 0
     assert "core-hours, price " in capsys.readouterr().out
     for wrong in (["--hardware", "2xh100"], ["--dry-run", "--mfu", "0.3"], ["--dry-run", "--hardware", "9xz"]):
