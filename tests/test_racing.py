@@ -15,7 +15,7 @@ from sweeps.racing import race
 from sweeps.search import next_trials, outlook
 from sweeps.trial import Observation, failure
 from test_sweep_cli import begin, started
-from toy_sweeps import DATA, toy_main
+from toy_sweeps import DATA, SWEEP, toy_main
 
 TEXT = """
 models = ["nano-25k", "nano-100k"]
@@ -155,3 +155,15 @@ def test_the_dry_run_the_status_and_the_record_say_what_was_dropped(tmp_path, mo
     assert toy_main(["run", "toy.toml"]) == 0  # a rerun reaches the same choice
     assert len(started(folder)) == len(after["trials"])
     assert "racing: dominated by" in capsys.readouterr().out
+
+
+def test_what_waits_for_a_verdict_still_starts_from_the_trunk_of_the_smaller(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = SWEEP.replace("[1e11, 3e11]", "[2e11, 3e11, 5e11]").replace("lr_search = [1e-3, 3e-3]", "lr = 1e-2")
+    spent = []
+    for name, racing in (("free", ""), ("raced", "[racing]\nmargin = 9.0\n")):
+        Path("toy.toml").write_text(text + racing + "[training]\nwarmup_steps = 20\n")
+        assert toy_main(["run", "toy.toml", "--out", f"{name}/toy", "--fresh", "--workers", "1", "--json"]) == 0
+        end = json.loads(capsys.readouterr().out)
+        spent.append((end["done"], end["flops_spent"], end["flops_alone"]))
+    assert spent[0] == pytest.approx(spent[1]) and spent[0][1] < spent[0][2]

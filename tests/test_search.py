@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.grid import cells, read_sweep
-from sweeps.search import EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
+from sweeps.search import EVERYTHING, EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
 from sweeps.store import Store
 from sweeps.trial import Observation, failure
 from test_sweep_cli import begin, spawn, wait_for
@@ -274,3 +274,20 @@ def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys
     before = (folder / "observations.jsonl").read_bytes()
     assert toy_main(["run", "toy.toml"]) == 0  # and is not tried again
     assert (folder / "observations.jsonl").read_bytes() == before
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 1000), share=st.floats(0, 1), span=st.booleans())
+def test_what_is_cancelled_is_left_out_and_everything_else_is_tried(sweep, sampled, seed, share, span):
+    chance, cancelled, known = random.Random(seed), set(), {}
+    chosen = sampled if span else sweep
+    while proposed := outlook(chosen, DATA, known.values(), cancelled).now:
+        cancelled |= {trial.key for trial in proposed if chance.random() < share}
+        known |= {trial.key: bowl(4e-3)(trial) for trial in proposed if trial.key not in cancelled}
+    end = outlook(chosen, DATA, known.values(), cancelled)
+    assert not end.later and not cancelled & known.keys()
+    seen = {(o.trial.model, o.trial.method, o.trial.budget, o.trial.seed) for o in end.finished}
+    skipped = {(c.model.name, c.entry.method, c.budget, c.seed) for c in end.left_out}
+    assert seen | skipped == {(c.model.name, c.entry.method, c.budget, c.seed) for c in cells(chosen, DATA)}
+    nothing = outlook(chosen, DATA, [], {EVERYTHING})
+    assert not nothing.now and not nothing.later and len(nothing.left_out) >= len(cells(chosen, DATA))
