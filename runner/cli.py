@@ -67,11 +67,14 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
     trial = read_recipe(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
-    if (out / "config.json").exists():
+    if any((out / name).exists() for name in ("config.json", "adapter_config.json")):
         raise ValueError(f"{out}: already holds a model; give another --out")
+    if arguments.adapter and not hasattr(trial.method, "rank"):
+        raise ValueError(f"--adapter: method {trial.method.name} has none; only lora and qlora do")
     _quiet()
     from runner.export import export
     from runner.train import CHECKPOINT, train_encoder
+    from runner.watch import BEST
     from sweeps.store import PROGRESS
 
     if ranks.rank == 0:
@@ -80,20 +83,34 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     if ranks.rank:
         return 0
     if observation.status == "done":
-        export(encoder, observation, out)
+        export(encoder, observation, out, arguments.adapter)
     (out / "observation.json").write_text(json.dumps(observation.to_json(), indent=2) + "\n", encoding="utf-8")
-    for name in (CHECKPOINT, PROGRESS):
+    for name in (CHECKPOINT, BEST, PROGRESS):
         (out / name).unlink(missing_ok=True)
     if arguments.json:
         print(json.dumps(observation.to_json()))
     elif observation.status == "done":
         print(f"held-out loss {observation.loss:.4f} (before: {observation.start_loss:.4f}), ", end="")
         print(f"accuracy@1 {observation.accuracy:.3f}, {observation.flops:.3g} FLOPs in {observation.seconds:.0f} s")
+        for line in _quality_lines(observation):
+            print(line)
         print(f"model: {out}")
     if observation.status != "done":
         print(f"embed: {observation.status}: {observation.reason}", file=sys.stderr)
         return 1
     return 0
+
+
+def _quality_lines(observation: Observation) -> list[str]:
+    """What evaluations found, where there were any."""
+    lines = []
+    if observation.scores:
+        lines.append("  ".join(f"{name} {value:.3f}" for name, value in observation.scores.items()))
+    if observation.stopped:
+        lines.append(f"stopped early: {observation.stopped}")
+    if fallen := [each["step"] for each in observation.evaluations if each["collapsed"]]:
+        lines.append(f"careful: the space had lost half of its directions at step {fallen[0]:.0f}")
+    return lines
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
@@ -102,6 +119,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     _add_options(command)
     command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
+    command.add_argument("--adapter", action="store_true", help="of LoRA write the adapter alone; else it is merged")
     command.add_argument("--json", action="store_true", help="print the observation as JSON")
 
 
@@ -383,6 +401,7 @@ COMMANDS = {
     "bench": (_bench, "Measure how fast this machine trains, for `plan --hardware this`.", _add_bench),
     "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
     "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
+    "export": (quality.export, "Add a form for other runtimes to a trained model.", quality.add_export),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
     "rank": (_rank, "Started by a worker: one of the processes of a trial.", _add_rank),
 }

@@ -18,13 +18,22 @@ POOLING_FIELDS = {"mean": "mean_tokens", "weighted": "weightedmean_tokens", "las
 POOLING_FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 
 
-def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
-    """Write weights (LoRA merged), tokenizer, pooling and a model card. `folder` must not hold a model yet."""
-    if (folder / "config.json").exists():
+HOLDS = ("config.json", "adapter_config.json")  # of a folder that has a model in it
+
+
+def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bool = False) -> None:
+    """Write weights, tokenizer, pooling and a model card. `folder` must not hold a model yet.
+
+    adapter: of LoRA write the adapter alone, which keeps the place of its base model, instead of merging it. Raises
+    ValueError when the method has none.
+    """
+    if adapter and not hasattr(encoder.backbone, "merge_and_unload"):
+        raise ValueError(f"{observation.trial.method.name} has no adapter; only lora and qlora do")
+    if any((folder / name).exists() for name in HOLDS):
         raise ValueError(f"{folder}: already holds a model; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
-    backbone = _merged(encoder, observation.trial)
+    backbone = encoder.backbone if adapter else _merged(encoder, observation.trial)
     backbone.save_pretrained(folder)
     tokenizer = load_tokenizer(find_model(observation.trial.model).source)
     tokenizer.model_max_length = training.context
@@ -39,10 +48,13 @@ def export(encoder: Encoder, observation: Observation, folder: Path) -> None:
     pooling = {"word_embedding_dimension": backbone.config.hidden_size}
     pooling |= {f"pooling_mode_{flag}": flag == chosen for flag in POOLING_FLAGS}
     _write(folder / "modules.json", modules)
-    # Its other attention function is causal wherever nothing is padded, whatever the configuration says.
-    attention = {"model_args": {"attn_implementation": "eager"}} if training.bidirectional else {}
-    content = {"max_seq_length": training.context, "do_lower_case": False, **attention}
-    _write(folder / "sentence_bert_config.json", content)
+    loading = {}
+    if training.bidirectional:  # the other attention function is causal wherever nothing is padded, whatever is asked
+        loading["attn_implementation"] = "eager"
+    if adapter:  # it was trained over weights in fp32, in which the base may not lie on disk
+        loading["dtype"] = "float32"
+    content = {"max_seq_length": training.context, "do_lower_case": False}
+    _write(folder / "sentence_bert_config.json", content | ({"model_args": loading} if loading else {}))
     prompts = {"query": training.query_prompt, "document": training.document_prompt}
     _write(
         folder / "config_sentence_transformers.json",

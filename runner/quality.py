@@ -1,4 +1,4 @@
-"""`embed evaluate` and `embed mine`: what a model's embeddings are worth, and harder negatives to train it on."""
+"""`embed evaluate`, `embed mine`, `embed export`: what embeddings are worth, harder negatives, other runtimes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ MINE_EXAMPLES = """\
 examples:
   embed mine python-env --model model --out mined.jsonl           one negative a pair
   embed mine pairs.jsonl --model BAAI/bge-small-en-v1.5 --negatives 4 --margin 0.1 --out mined.jsonl
+"""
+EXPORT_EXAMPLES = """\
+examples:
+  embed export model            adds model/onnx/model.onnx, checked against the model itself
 """
 
 
@@ -86,6 +90,24 @@ def add_mine(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--beyond", type=int, default=0, metavar="K", help="pass over the K nearest (default: 0)")
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from runner.onnx import PLACE, to_onnx
+
+    off = to_onnx(arguments.model)
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.model / PLACE), "difference": off}))
+    else:
+        print(f"{arguments.model / PLACE}: states within {off:.1g} of torch's")
+    return 0
+
+
+def add_export(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote")
+    command.add_argument("--to", choices=("onnx",), default="onnx", help="what to add to it (default: onnx)")
+    command.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from runner.cli import main
 from runner.encoder import POOLING
 from runner.export import export
 from runner.pairs import load_tokenizer
@@ -53,7 +54,9 @@ def reference_vectors(folder, pooling):
         with torch.no_grad():
             states = model(batch["input_ids"]).last_hidden_state[0]
         place = torch.arange(1, len(states) + 1.0)[:, None]
-        vector = {"mean": states.mean(0), "weighted": (states * place).sum(0) / place.sum(), "last": states[-1]}[pooling]
+        vector = {"mean": states.mean(0), "weighted": (states * place).sum(0) / place.sum(), "last": states[-1]}[
+            pooling
+        ]
         vectors.append((vector / vector.norm()).numpy())
     return np.stack(vectors)
 
@@ -93,3 +96,46 @@ def test_prompts_and_two_way_attention_are_part_of_the_model(training, tmp_path)
         assert np.abs(expected - call(TEXTS)).max() < 1e-5
         assert np.abs(expected[0] - call(TEXTS[0])).max() < 1e-5  # alone, where nothing is padded
     assert "search: " in (tmp_path / "README.md").read_text()
+
+
+def test_an_adapter_alone_gives_the_same_vectors(training, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), training, lr=1e-2, steps=6))
+    encoder.eval()
+    ids = load_tokenizer(find_model("nano-25k").source)(TEXTS[:2])["input_ids"]
+    with torch.no_grad():
+        expected = encoder.embed([np.array(x) for x in ids]).numpy()
+    export(encoder, observation, tmp_path, adapter=True)
+    assert (tmp_path / "adapter_model.safetensors").exists() and not (tmp_path / "model.safetensors").exists()
+    loaded = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    assert np.abs(expected - loaded.encode(TEXTS[:2])).max() < 1e-5
+    with pytest.raises(ValueError, match="already holds a model"):
+        export(encoder, observation, tmp_path)
+
+
+def test_a_method_without_an_adapter_has_none_to_write(training, tmp_path):
+    observation, encoder = train_encoder(Trial("nano-25k", Full(), training, lr=1e-2, steps=2))
+    with pytest.raises(ValueError, match="full has no adapter"):
+        export(encoder, observation, tmp_path, adapter=True)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("both_ways", [False, True], ids=["causal", "two-way"])
+def test_onnx_gives_the_same_states(training, tmp_path, both_ways, capsys):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    asked = replace(training, bidirectional=both_ways)
+    observation, encoder = train_encoder(Trial("nano-25k", Full(), asked, lr=1e-2, steps=6))
+    encoder.eval()
+    export(encoder, observation, tmp_path)
+    assert main(["export", str(tmp_path)]) == 0
+    session = runtime.InferenceSession(str(tmp_path / "onnx" / "model.onnx"))
+    batch = load_tokenizer(str(tmp_path))(TEXTS[0])["input_ids"]
+    ids = np.array([batch], dtype=np.int64)
+    states = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+    with torch.no_grad():
+        expected = encoder.embed([np.array(batch)])[0].numpy()
+    vector = states.mean(0)
+    assert np.abs(vector / np.linalg.norm(vector) - expected).max() < 1e-5
+    assert main(["export", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
