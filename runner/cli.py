@@ -305,11 +305,14 @@ def _seconds(text: str) -> float:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    if not (arguments.sweep / "sweep.toml").exists():
-        raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
+    from sweeps.postgres import join
     from sweeps.slurm import this_element
     from sweeps.worker import Terms, work
 
+    if arguments.store:
+        join(arguments.sweep, arguments.store)
+    if not (arguments.sweep / "sweep.toml").exists():
+        raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
     terms = Terms(
         size=arguments.size,
         lower=arguments.processes * arguments.nodes == 1,
@@ -349,7 +352,10 @@ def _trainer(arguments: argparse.Namespace) -> Train:
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
+    from sweeps.postgres import add_store
+
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
+    add_store(command)
     command.add_argument("--class", dest="size", default="", metavar="C", help="take trials of this class first")
     command.add_argument("--seconds", type=_seconds, metavar="S", help="time it has (default: no limit)")
     command.add_argument("--grace", type=_seconds, default=30.0, metavar="S", help="between a signal and the end")

@@ -14,6 +14,7 @@ from sweeps.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.grid import Data, Sweep, read_sweep
 from sweeps.hardware import read_machine
 from sweeps.launchers import LAUNCHERS
+from sweeps.postgres import add_store, open_store
 from sweeps.profile_file import ClusterProfile, read_profile_file
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
@@ -63,6 +64,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile, for --launcher slurm")
     command.add_argument("--detach", action="store_true", help="with slurm: jobs go on when this command is stopped")
     command.add_argument("--slots", type=_positive, default=1, metavar="K", help="local: trials at once on a GPU")
+    add_store(command)
     command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
     command.add_argument("--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100")
     command.add_argument("--mfu", help="with --hardware: share of the peak rate that training reaches")
@@ -88,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
     profile = _profile(arguments)
     directory = arguments.out or _folder(arguments.file)
     data = prepare(arguments.file)
-    store = Store(directory)
+    store = open_store(directory, url=arguments.store)
     library = None if arguments.fresh else Library(store)
     if arguments.dry_run:
         return _dry_run(arguments, sweep, data, store, library)

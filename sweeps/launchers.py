@@ -101,8 +101,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
     """Record how the attempts of a dead process of ours ended; the keys of their trials."""
     keys = []
-    for key in store.queue():
-        attempts = [] if store.finished(key) else store.attempts(key)
+    for key in store.unfinished():
+        attempts = store.attempts(key)
         if attempts and attempts[-1].here and attempts[-1].pid == pid:
             store.end(key, attempts[-1].number, cause, said)
             keys.append(key)

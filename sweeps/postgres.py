@@ -12,6 +12,7 @@ the password: that comes from PGPASSWORD or ~/.pgpass.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import threading
@@ -65,6 +66,16 @@ def join(directory: Path, url: str) -> None:
     store = open_store(directory, url=url)
     if isinstance(store, PostgresStore):
         store.fetch()
+
+
+def add_store(command: argparse.ArgumentParser) -> None:
+    """The option --store."""
+    command.add_argument(
+        "--store",
+        default="",
+        metavar="URL",
+        help="postgresql://USER@HOST/DATABASE, for machines that share no folder (password: PGPASSWORD or ~/.pgpass)",
+    )
 
 
 def without_password(url: str) -> str:
@@ -285,7 +296,7 @@ class PostgresStore(Store):
             holder=json.dumps(holder),
             token=token,
         )
-        ours = "SELECT FROM sweep_attempts WHERE sweep = %(sweep)s AND key = %(key)s AND token = %(token)s"
+        ours = "SELECT 1 FROM sweep_attempts WHERE sweep = %(sweep)s AND key = %(key)s AND token = %(token)s"
         return bool(self._ask(ours, key=key, token=token))
 
     def _answered(self, key: str) -> int:
@@ -386,6 +397,9 @@ class PostgresStore(Store):
     def _parse(self, key: str, text: str) -> Observation:
         seen: Observation = parse(Observation, json.loads(text), f"{self._database.url}: result of {key}")
         return seen
+
+    def keys(self) -> list[str]:
+        return [key for (key,) in self._ask("SELECT key FROM sweep_trials WHERE sweep = %(sweep)s")]
 
     def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
         rows = self._ask("SELECT key, figures FROM sweep_attempts WHERE sweep = %(sweep)s AND cause IS NULL")

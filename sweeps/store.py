@@ -398,9 +398,18 @@ class Store:
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
         first = self._leave(observation.key, json.dumps(observation.to_json()) + "\n")
-        for path in self.folder(observation.key).glob("*checkpoint.safetensors*"):  # it was there to continue the trial
-            path.unlink(missing_ok=True)
+        self._drop_checkpoint(observation.key)  # it was there to continue the trial
         return first
+
+    def stopped(self, key: str) -> None:
+        """An attempt at a trial was stopped by `cancel`: where the trial has a result, that was all it was for."""
+        if self.finished(key):
+            self._drop_checkpoint(key)
+            self.want_again([key])
+
+    def _drop_checkpoint(self, key: str) -> None:
+        for path in self.folder(key).glob("*checkpoint.safetensors*"):
+            path.unlink(missing_ok=True)
 
     def _leave(self, key: str, text: str) -> bool:
         path = self.folder(key) / "result.json"
@@ -496,16 +505,20 @@ class Store:
 
     def results(self, known: Container[str] = ()) -> Iterator[Observation]:
         """Observations of all finished trials in the folder but the `known` keys."""
-        if not self.trials.is_dir():
-            return
-        for name in os.listdir(self.trials):
-            if _KEY.fullmatch(name) and name not in known and (seen := self.result(name)):
+        for key in self.keys():
+            if key not in known and (seen := self.result(key)):
                 yield seen
+
+    def keys(self) -> list[str]:
+        """Of all trials, whether or not they are still wanted."""
+        try:
+            return [name for name in os.listdir(self.trials) if _KEY.fullmatch(name)]
+        except FileNotFoundError:
+            return []
 
     def find(self, prefix: str) -> str:
         """The key that begins like this. Raises ValueError when none does, or several do."""
-        names = os.listdir(self.trials) if self.trials.is_dir() else []
-        keys = sorted(name for name in names if _KEY.fullmatch(name) and name.startswith(prefix))
+        keys = sorted(key for key in self.keys() if key.startswith(prefix))
         if len(keys) != 1 or not prefix:
             some = f"{', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''} begin so" if keys else "none begins so"
             raise ValueError(f"trial is {prefix!r}; it must be a key in {self.trials}, or the start of one: {some}")

@@ -15,6 +15,7 @@ from sweeps.estimate import made_here, speed
 from sweeps.export import write_csv, write_parquet
 from sweeps.grid import read_sweep
 from sweeps.launchers import available_cores, local_workers
+from sweeps.postgres import add_store, join, open_store
 from sweeps.search import EVERYTHING, outlook
 from sweeps.store import Store
 from sweeps.trial import Observation
@@ -41,7 +42,7 @@ class Standing:
             return Snapshot(self.store.directory, seen, (), 0, (), (), spent, spent, 0.0, workers)
         sweep = read_sweep(self.store.directory / "sweep.toml")
         pace = speed(self.measured, max(1, len(available_cores()) // workers))
-        again = {key for key in self.store.queue() if key in self.known and not self.store.finished(key)}
+        again = {key for key in self.store.unfinished() if key in self.known}
         known = [seen for key, seen in self.known.items() if key not in again]
         ahead = outlook(sweep, data, known, self.store.cancelled())
         return snapshot(self.store, sweep, data, ahead, pace, workers)
@@ -51,7 +52,7 @@ def existing(directory: Path) -> Store:
     """The store of a sweep that is there. Raises ValueError where there is none."""
     if not (directory / "sweep.toml").exists():
         raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
-    return Store(directory)
+    return open_store(directory)
 
 
 def _folder(command: argparse.ArgumentParser) -> None:
@@ -63,9 +64,12 @@ def add_status(command: argparse.ArgumentParser) -> None:
     how = command.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print it as JSON")
     how.add_argument("--watch", action="store_true", help="show it again and again until the sweep is finished")
+    add_store(command)
 
 
 def status(arguments: argparse.Namespace) -> int:
+    if arguments.store:
+        join(arguments.directory, arguments.store)
     standing = Standing(arguments.directory)
     if arguments.watch:
         return _watch(standing)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from sweeps.places import STRIDE, Place
+from sweeps.postgres import open_store
 from sweeps.retry import EXCEPTION, MEMORY, PREEMPTED, STOPPED, TIME
 from sweeps.store import LEASE, Claim, Store
 from sweeps.trial import Observation, Trial
@@ -156,7 +157,7 @@ def work(directory: Path, train: Train, lease: float = LEASE, terms: Terms = Ter
     trial to be continued by another. `lease`: seconds, see Store. The process leaves when its parent is gone, when it
     loses its claim, and as `terms` say.
     """
-    store, orders = Store(directory, lease), Orders(terms)
+    store, orders = open_store(directory, lease), Orders(terms)
     parent = int(os.environ.get(LAUNCHER) or os.getppid())
     idle = Idle(terms)
     try:
@@ -236,6 +237,8 @@ def _run(store: Store, claim: Claim, train: Train, orders: Orders, parent: int) 
     except (SystemExit, KeyboardInterrupt):
         with suppress(OSError):  # nothing may keep it from leaving; others see that it is gone
             store.end(claim.trial.key, claim.attempt, orders.cause or STOPPED)
+            if orders.cancelled:
+                store.stopped(claim.trial.key)
         if orders.cause or not orders.cancelled:
             raise
 
