@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sweeps.estimate import Cost, Speed
 from sweeps.flops import memory_bytes
@@ -33,12 +34,18 @@ def needed_memory(model: ModelSpec, method: Method, training: Training, where: R
     return BASE + still / (where.ranks if where.sharded else 1) + moving
 
 
-def needs(costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed) -> Needs:
-    """The class and the time of every trial to come. Raises ValueError for one that fits none."""
+def needs(
+    costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed, patient: bool = False
+) -> Needs:
+    """The class and the time of every trial to come. Raises ValueError for one that fits none.
+
+    patient: trials may take longer than the largest class wants them to, for what was begun is to be ended.
+    """
     found = {}
+    allowed = [*classes[:-1], replace(classes[-1], longest=0.0)] if patient else classes
     for cost in costs:
         seconds = pace.seconds(cost.trial.model, cost.flops)
-        where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes)
+        where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
         found[cost.trial.key] = Need(where.name, seconds / where.ranks)
     return Needs(tuple(one.name for one in classes), found)
 

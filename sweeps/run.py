@@ -126,7 +126,7 @@ class Conductor:
         while self._reuse():
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
-            self.store.need(self._needs())
+            self.store.need(self._needs(patient=True))
             self.store.share(sharing(self.ahead))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
@@ -141,11 +141,11 @@ class Conductor:
             self.cancelled = cancelled
             self.ahead = self._outlook()
 
-    def _needs(self) -> Needs:
+    def _needs(self, patient: bool = False) -> Needs:
         if not self.classes:
             return Needs()
         coming = costs(self.ahead, self.sweep, self.data, self.store.states())
-        return needs(coming, self.sweep, self.classes, speed(self._trained or self._before, 1))
+        return needs(coming, self.sweep, self.classes, speed(self._trained or self._before, 1), patient)
 
     def _prune(self) -> None:
         """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""

@@ -29,7 +29,8 @@ from sweeps.workers import WORKER, Workers, environment, last_line
 POLL = 15.0  # s between looks at Slurm's queue
 ASKED = 60.0  # s that a command may take
 BARREN = 3  # jobs in a row that may fail before a trial is begun or ended
-FIELDS = "JobArrayID:60,RestartCnt:12,State:24,Name:60"  # columns; none of them holds a space
+FIELDS = "JobArrayID:60,RestartCnt:12,State:24,Name:80"  # columns; of our jobs none holds a space
+FAREWELL = 10.0  # s that workers may take to see that all is finished
 ALIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 ENDS = {"PREEMPTED": PREEMPTED, "TIMEOUT": TIME, "DEADLINE": TIME, "OUT_OF_MEMORY": MEMORY, "CANCELLED": STOPPED}
@@ -70,10 +71,10 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
-def jobs(*choice: str) -> list[Job]:
-    """Slurm's jobs, those that ended lately too. Raises ValueError when Slurm does not answer."""
-    listed = ask("squeue", "--noheader", "--array", "--states=all", f"--Format={FIELDS}", *choice)
-    rows = [line.split() for line in listed.splitlines() if line.strip()]
+def jobs(prefix: str) -> list[Job]:
+    """A sweep's jobs, those that ended lately too. Raises ValueError when Slurm does not answer."""
+    listed = ask("squeue", "--noheader", "--me", "--array", "--states=all", f"--Format={FIELDS}")
+    rows = [line.split() for line in listed.splitlines() if f" {prefix}." in line]
     if bad := next((row for row in rows if len(row) != 4 or not row[1].isdecimal()), None):
         raise ValueError(f"squeue printed {' '.join(bad)!r} where {FIELDS} was asked for")
     return [Job(row[0], int(row[1]), row[2], row[3]) for row in rows]
@@ -105,8 +106,8 @@ def reap(store: Store, known: Sequence[Job]) -> list[str]:
 class Element:
     """The job that this worker runs in, an element of an array."""
 
-    def __init__(self, number: str, restarts: int, name: str) -> None:
-        self.number, self.restarts, self.name = number, restarts, name
+    def __init__(self, number: str, restarts: int, prefix: str) -> None:
+        self.number, self.restarts, self.prefix = number, restarts, prefix
 
     @property
     def job(self) -> Mapping[str, Any]:
@@ -115,7 +116,7 @@ class Element:
     def requeue(self) -> bool:
         """Put this job back into the queue, unless it is being cancelled or was put back already."""
         try:
-            mine = [job for job in jobs(f"--jobs={self.number}") if job.number == self.number]
+            mine = [job for job in jobs(self.prefix) if job.number == self.number]
             if not mine or mine[0].state != "RUNNING" or mine[0].restarts != self.restarts:
                 return False
             ask("scontrol", "requeue", self.number)
@@ -126,14 +127,10 @@ class Element:
 
     def reap(self, store: Store) -> None:
         try:
-            for sentence in reap(store, jobs(f"--name={self._siblings(store)}")):
+            for sentence in reap(store, jobs(self.prefix)):
                 print(sentence, file=sys.stderr, flush=True)
         except ValueError as error:  # squeue may not be there on a node; the lease still is
             print(f"other jobs cannot be seen: {error}", file=sys.stderr, flush=True)
-
-    def _siblings(self, store: Store) -> str:
-        prefix = self.name.partition(".")[0]
-        return ",".join([self.name, *(job_name(prefix, size) for size in store.needs().classes)])
 
 
 def this_element() -> Element | None:
@@ -141,7 +138,7 @@ def this_element() -> Element | None:
     variables = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_NAME")
     array, task, job, restarts, name = (os.environ.get(variable, "") for variable in variables)
     number = f"{array}_{task}" if array and task else job
-    return Element(number, int(restarts or 0), name) if _NUMBER.fullmatch(number) else None
+    return Element(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
 
 
 def job_name(prefix: str, size: str) -> str:
@@ -174,7 +171,7 @@ class SlurmWorkers(Workers):
             return []
         first, self._looked = not self._looked, time.monotonic()
         try:
-            known = jobs(f"--name={','.join(job_name(self.prefix, one.name) for one in self.profile.classes)}")
+            known = jobs(self.prefix)
             said = reap(self.store, known)
             self._notice_failures(known)
             return said + self._submit(known)
@@ -253,11 +250,21 @@ class SlurmWorkers(Workers):
         return ["sbatch", "--parsable", "--requeue", *given, *one.options, str(script)]
 
     def stop(self) -> None:
-        """Cancel the jobs, which save on the way; with `detach` they go on without us."""
-        if self.detach and any(not self.store.finished(key) for key in self.store.queue()):
+        """Cancel the jobs, which save on the way. With `detach` they go on without us while there is something to do;
+        where there is nothing, they leave by themselves."""
+        left = any(not self.store.finished(key) for key in self.store.queue())
+        if left and self.detach:
             return
-        names = ",".join(job_name(self.prefix, one.name) for one in self.profile.classes)
-        ask("scancel", "--quiet", f"--name={names}")
+        deadline = time.monotonic() + (0.0 if left else FAREWELL)
+        while (living := self._living()) and time.monotonic() < deadline:
+            if all(job.state in WAITING for job in living):
+                break
+            time.sleep(0.5)
+        if living:
+            ask("scancel", "--quiet", f"--name={','.join({job.name for job in living})}")
+
+    def _living(self) -> list[Job]:
+        return [job for job in jobs(self.prefix) if job.state in (*ALIVE, *WAITING)]
 
 
 def _ram(one: ResourceClass) -> float:

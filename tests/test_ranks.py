@@ -1,0 +1,182 @@
+"""A trial by several processes ends whole or leaves nothing behind: not a process, not a folder, not a claim."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sweeps import ranks
+from sweeps.methods import Full
+from sweeps.ranks import Together, port
+from sweeps.store import CHECKPOINT, Store
+from sweeps.trial import Observation, Training, Trial
+from sweeps.worker import TERMINATED, Orders, Terms
+from toy_sweeps import observe
+
+ROOT = Path(__file__).parents[1]
+TRIAL = Trial("nano-25k", Full(), Training(), lr=2e-3, steps=100)
+CHILD = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+TELL = CHILD + " open('{folder}/pids', 'w').write(str(child.pid));"
+
+
+@dataclass(frozen=True)
+class Pretending(Together):
+    """Ranks that are one small program; {meeting} in it is their folder, {folder} the trial's."""
+
+    program: str = ""
+
+    def command(self, folder: Path) -> list[str]:
+        program = self.program.replace("{meeting}", str(folder)).replace("{folder}", str(folder.parent))
+        return [sys.executable, "-c", program]
+
+
+@pytest.fixture
+def train(tmp_path):
+    def act(program: str, orders: Orders | None = None) -> Observation:
+        return Pretending(2, program=program).train(TRIAL, tmp_path, orders or Orders(Terms()))
+
+    yield act
+    assert not list(tmp_path.glob("ranks-*"))
+    assert not alive(tmp_path)
+
+
+def alive(folder: Path) -> bool:
+    """Whether the child that the program started still runs."""
+    try:
+        os.kill(int((folder / "pids").read_text()), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return True
+
+
+RESULT = repr(json.dumps(observe(TRIAL).to_json()))
+WRITE = f"open('{{meeting}}/observation.json', 'w').write({RESULT});"
+
+
+def test_the_result_is_what_the_ranks_wrote(train):
+    assert train(WRITE) == observe(TRIAL)
+
+
+def test_ranks_that_hang_after_their_result_are_ended(train, monkeypatch):
+    monkeypatch.setattr(ranks, "AFTER", 0.3)
+    assert train(TELL + WRITE + "import time; time.sleep(600)") == observe(TRIAL)
+
+
+@pytest.mark.parametrize(
+    ("program", "error", "said"),
+    [
+        ("sys.exit('embed: error: no model')", RuntimeError, "exit code 1: embed: error: no model"),
+        ("raise MemoryError('one text does not fit')", MemoryError, "one text does not fit"),
+        ("print('exitcode : -9 (SIGKILL)'); sys.exit(1)", ChildProcessError, "was killed"),
+        ("import os; os.kill(os.getpid(), 9)", ChildProcessError, "was killed"),
+    ],
+)
+def test_what_ends_the_ranks_is_told_apart(train, tmp_path, program, error, said):
+    with pytest.raises(error, match=said):
+        train(TELL + program)
+    if "model" in program:
+        assert "no model" in (tmp_path / "log.txt").read_text()
+
+
+def test_ranks_are_told_to_leave_and_leave(train):
+    orders = Orders(Terms())
+    orders.cause = "preempted"
+    waits = "import os, time\nwhile not os.path.getsize('{meeting}/leave'): time.sleep(0.01)\n"
+    with pytest.raises(SystemExit) as left:
+        train(waits + "open('{meeting}/left', 'w'); raise SystemExit(143)", orders)
+    assert left.value.code == TERMINATED
+
+
+def test_a_killed_worker_takes_its_ranks_along(tmp_path):
+    """torchrun would be told by its parent's death, and ends its own; so does the program here."""
+    program = TELL + "import signal; signal.signal(15, lambda *_: (child.kill(), sys.exit())); child.wait()"
+    code = "import sys; from pathlib import Path; from test_ranks import *\n"
+    code += "Pretending(2, program=sys.argv[1]).train(TRIAL, Path(sys.argv[2]), Orders(Terms()))"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    worker = subprocess.Popen([sys.executable, "-c", code, program, tmp_path], env=os.environ | {"PYTHONPATH": path})
+    wait_for((tmp_path / "pids").exists)
+    wait_for((tmp_path / "pids").read_text)
+    worker.kill()
+    worker.wait()
+    wait_for(lambda: not alive(tmp_path))
+
+
+def test_every_job_has_its_own_port(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    here = port()
+    monkeypatch.setenv("SLURM_JOB_ID", "123457")
+    assert 1024 < here < 65536 and here != port()
+
+
+def wait_for(condition, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+SWEEP = """
+models = ["nano-25k"]
+budgets = [{budget}]
+min_steps = 1
+max_epochs = 1000
+[[methods]]
+name = "full"
+lr = 1e-2
+[training]
+data = "{data}"
+batch_size = 16
+context = 48
+pool_size = 32
+pools = 1
+"""
+
+
+def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
+    """`embed worker --processes 2` with the real trainer: USR2 in its middle, then a second worker ends the trial."""
+    (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e10", data=pairs_file))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+    prepare(tmp_path, environment)
+    store = Store(tmp_path / "out")
+    (key,) = store.queue()
+    worker = [sys.executable, "-m", "runner.cli", "worker", "--sweep", str(tmp_path / "out"), "--processes", "2"]
+    first = subprocess.Popen(worker, env=environment)
+    wait_for((store.folder(key) / "progress.json").exists)
+    first.send_signal(signal.SIGUSR2)
+    assert first.wait(60) == TERMINATED
+    assert (store.folder(key) / CHECKPOINT).exists() and not list(store.folder(key).glob("ranks-*"))
+    second = subprocess.Popen(worker, env=environment)
+    assert second.wait(200) == 0
+    seen = store.result(key)
+    assert seen.status == "done" and seen.environment["ranks"] == 2, seen.reason
+    steps = [point[0] for point in seen.curve]
+    assert steps == sorted(set(steps)) and steps[-1] == seen.trial.steps
+    assert [attempt.cause for attempt in store.attempts(key)] == ["preempted", ""]
+
+
+def prepare(tmp_path: Path, environment: dict) -> None:
+    """The sweep's queue as `sweep run` leaves it, closed."""
+    code = """
+import sys
+from pathlib import Path
+from sweeps.grid import cells, read_sweep
+from sweeps.run import prepare
+from sweeps.store import Store
+file = Path(sys.argv[1])
+data = prepare(file)
+store = Store(Path(sys.argv[2]))
+store.begin(file, data)
+store.add([cell.trial(1e-2) for cell in cells(read_sweep(file), data) if not cell.reason])
+store.close()
+"""
+    arguments = [str(tmp_path / "real.toml"), str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
