@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import quality
+from runner.track import TRACKERS
 from sweeps import console
 
 if TYPE_CHECKING:
@@ -79,7 +80,13 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
     if ranks.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-    observation, encoder = train_encoder(trial, out, arguments.on, False, _options(arguments), ranks)
+    log, end = None, lambda: None
+    if arguments.track and ranks.rank == 0:
+        from runner.track import start
+
+        log, end = start(arguments.track, trial, out)
+    observation, encoder = train_encoder(trial, out, arguments.on, False, _options(arguments), ranks, log)
+    end()
     if ranks.rank:
         return 0
     if observation.status == "done":
@@ -119,6 +126,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     _add_options(command)
     command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
+    command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
     command.add_argument("--adapter", action="store_true", help="of LoRA write the adapter alone; else it is merged")
     command.add_argument("--json", action="store_true", help="print the observation as JSON")
 

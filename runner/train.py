@@ -19,6 +19,7 @@ from runner.pairs import Pairs, batch_indices, open_prepared, pools
 from runner.parallel import ALONE, Ranks, fingerprint
 from runner.schedule import rate_factor
 from runner.shard import gather_into, shard
+from runner.track import Log
 from runner.watch import Watch, look
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
@@ -44,6 +45,7 @@ class Run:
     record: dict
     trunk: Trunk | None = None
     watch: Watch | None = None
+    log: Log | None = None
 
 
 def train(
@@ -68,14 +70,17 @@ def train_encoder(
     quiet: bool = True,
     options: Options = DEFAULTS,
     ranks: Ranks = ALONE,
+    log: Log | None = None,
 ) -> tuple[Observation, Encoder]:
     """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it.
 
     ranks: who train it together, on one file system. Only rank 0 writes; a sharded encoder is whole on rank 0 only.
+    log: is told the figures of every step and evaluation.
     """
     started = time.monotonic()
     reset_peak_memory()
     run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options, ranks)
+    run.log = log
     run.trunk = trunk_of(folder, trial) if folder and ranks.count == 1 else None
     if folder and ranks.first_says((folder / CHECKPOINT).exists()):
         run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
@@ -187,6 +192,8 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             if not math.isfinite(loss):
                 return f"training loss is {loss} at step {run.record['step']} of {run.trial.steps}"
             run.record["curve"].append([run.record["step"], run.record["tokens"], loss])
+            if run.log:
+                run.log(run.record["step"], {"loss": loss, "tokens": run.record["tokens"]})
             if run.trunk:
                 _leave_trunk(run, run.trunk)
             leave = ranks.first_says(run.engine.options.leave())
@@ -211,6 +218,8 @@ def _stopped(run: Run) -> bool:
         engine = run.engine
         said = watch.look(step, engine.encoder, 4 * engine.micro_tokens, run.trial.key, engine.ranks)
         run.record["stopped"] = said if step < run.trial.steps else ""
+        if run.log:
+            run.log(step, watch.seen[-1])
     return bool(run.record.get("stopped"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -157,3 +159,33 @@ def test_looking_leaves_the_encoder_in_training(watched):
     pairs = open_prepared(watched, find_model("nano-25k").source)
     look(encoder, pairs, pools(pairs, watched.pool_size, 1)[0], 512)
     assert encoder.training
+
+
+def test_a_training_is_followed_in_tensorboard(watched, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from runner.cli import main
+    from sweeps.recipe_file import write_recipe
+
+    trial = Trial("nano-25k", LoRA(4), watched, lr=1e-2, steps=8)
+    write_recipe(tmp_path / "recipe.toml", trial, {})
+    out = tmp_path / "model"
+    assert (
+        main(["train", str(tmp_path / "recipe.toml"), "--out", str(out), "--track", "tensorboard", "--on", "cpu"]) == 0
+    )
+    seen = EventAccumulator(str(next(out.rglob("events*")).parent)).Reload()
+    observation = Observation.from_json(json.loads((out / "observation.json").read_text()))
+    assert [event.step for event in seen.Scalars("loss")] == list(range(1, 9))
+    assert seen.Scalars("loss")[-1].value == pytest.approx(observation.curve[-1][2])
+    assert [event.step for event in seen.Scalars("ndcg@10")] == [0, 5]
+
+
+def test_a_tracker_that_is_not_installed_is_named(watched, tmp_path, monkeypatch, capsys):
+    from runner.cli import main
+    from sweeps.recipe_file import write_recipe
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    write_recipe(tmp_path / "recipe.toml", Trial("nano-25k", LoRA(4), watched, lr=1e-2, steps=8), {})
+    assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "m"), "--track", "wandb"]) == 2
+    assert "pip install wandb" in capsys.readouterr().err
