@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeps.hardware import read_machine
 from runner import engine as engine_module
 from runner.bench import Bench, Products, bench, stand_in
 from runner.cli import main
@@ -19,6 +18,7 @@ from runner.contrastive import Batch
 from runner.encoder import make_encoder
 from runner.engine import Engine
 from sweeps.flops import Work, exact_flops
+from sweeps.hardware import read_machine
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model, read_model
 from sweeps.profile import Profile, profile_path, this_host
