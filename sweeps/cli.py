@@ -10,11 +10,12 @@ from pathlib import Path
 from sweeps import console, views
 from sweeps.console import positive
 from sweeps.display import Screen, Snapshot, plain, result, status_lines
+from sweeps.doctor import add_doctor, doctor, refuse_unfit
 from sweeps.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.grid import Data, Sweep, read_sweep
 from sweeps.hardware import read_machine
 from sweeps.launchers import LAUNCHERS
-from sweeps.postgres import add_store, open_store
+from sweeps.postgres import PostgresStore, add_store, open_store
 from sweeps.profile_file import ClusterProfile, read_profile_file
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
@@ -31,6 +32,7 @@ EXAMPLES = """\
   sweep cancel results/nano 3f2a            stop that trial and want it no more; without a key: all that is unfinished
   sweep retry results/nano --failed         try what failed again with the next `sweep run`; also --cancelled, or keys
   sweep export results/nano --csv nano.csv  its observations as a table; or --parquet nano.parquet
+  sweep doctor /shared/results --two        whether that file system can hold sweeps, seen from two machines
   sweep dashboard results/nano              look at its trials in optuna-dashboard
 """
 
@@ -94,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> int:
     library = None if arguments.fresh else Library(store)
     if arguments.dry_run:
         return _dry_run(arguments, sweep, data, store, library)
+    if not isinstance(store, PostgresStore):
+        refuse_unfit(directory)
     failed = store.retry_failed() if arguments.retry_failed else []
     launch = partial(
         LAUNCHERS[arguments.launcher],
@@ -164,6 +168,7 @@ COMMANDS = {
     "cancel": (views.cancel, "Stop wanting trials; what they have done so far is kept.", views.add_cancel),
     "retry": (views.retry, "Want trials again that failed or were cancelled.", views.add_retry),
     "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
+    "doctor": (doctor, "Probe whether a file system keeps the promises that sweeps rest on.", add_doctor),
     "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard, in the browser.", views.add_dashboard),
 }
 
