@@ -158,7 +158,8 @@ def _race(sweep: Sweep, known: Mapping[str, Observation], gone: Container[str], 
     """Take out what racing drops, and let wait what it cannot judge yet. Searches are finished first."""
     assert sweep.racing
     rates = {_place(found.cell): found.chosen for found in made.searches}
-    of_grid, searching = [], []
+    of_grid: list[tuple[Cell, Trial]] = []
+    searching: list[tuple[Cell, Trial]] = []
     for cell, trial in made.placed:
         (of_grid if rates.get(_place(cell), trial.lr) == trial.lr else searching).append((cell, trial))
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sweeps.display import Screen, Snapshot, name, plain, result, snapshot, status_lines
 from sweeps.estimate import made_here, speed
@@ -16,9 +17,10 @@ from sweeps.export import write_csv, write_parquet
 from sweeps.grid import read_sweep
 from sweeps.launchers import available_cores, local_workers
 from sweeps.postgres import add_store, join, open_store
-from sweeps.search import EVERYTHING, outlook
+from sweeps.progress import Progress
+from sweeps.search import CANCELLED, EVERYTHING, outlook
 from sweeps.store import Store
-from sweeps.trial import Observation
+from sweeps.trial import Observation, Trial
 
 LOOK = 2.0  # s between looks at a sweep that is watched
 FOLLOW = 0.5  # s between looks at a log that is followed
@@ -112,19 +114,40 @@ def logs(arguments: argparse.Namespace) -> int:
         ]
         print(json.dumps({**content, "attempts": attempts, "status": seen.status if seen else None}))
         return 0
-    print(f"{key}  {name(store.read_trial(key))}")
+    trial = store.read_trial(key)
+    print(plain(f"{key}  {name(trial)}"))
     shown = _told(store, key, 0)
     for line in _tail(path, arguments.lines):
         print(f"  {line}")
     if arguments.follow:
         with suppress(KeyboardInterrupt):
-            for line in _added(path, lambda: store.result(key) is not None):
-                shown = _told(store, key, shown)
-                if line:
-                    print(f"  {line}", flush=True)
+            _follow(store, trial, shown)
     if seen := store.result(key):
         print(plain(result(seen)))
+    elif store.is_cancelled(key):
+        print(CANCELLED)
+    elif figures := _figures(store, key):
+        print(f"step {figures['step']} of {trial.steps}, training loss {figures['loss']:.4f}")
     return 0
+
+
+def _follow(store: Store, trial: Trial, shown: int) -> None:
+    """Until the trial has a result: what is added to its log and to its attempts, and how far it is in one place."""
+    before = _figures(store, trial.key).get("step", 0)
+    with Progress(trial.key, trial.steps, "steps", done=before) as progress:
+        for line in _added(store.folder(trial.key) / "log.txt", lambda: store.result(trial.key) is not None):
+            if line:
+                print(f"  {line}", flush=True)
+                continue
+            shown = _told(store, trial.key, shown)
+            if (figures := _figures(store, trial.key)) and figures["step"] > progress.done:
+                progress.advance(figures["step"] - progress.done, f"loss {figures['loss']:.4f}")
+
+
+def _figures(store: Store, key: str) -> dict[str, Any]:
+    """What a running trial last told: step and loss. Empty when it does not run, or has told nothing yet."""
+    found = next((figures for trial, _, figures in store.running() if trial.key == key), {})
+    return found if {"step", "loss"} <= set(found) else {}
 
 
 def _sweep_log(store: Store, arguments: argparse.Namespace) -> int:

@@ -43,6 +43,13 @@ def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sw
     assert cli.main(["cancel", "results/toy", running.key[:6]]) == 0
     assert f"cancelled: {running.key} nano-" in capsys.readouterr().out
     wait_for(lambda: len(started(folder)) == 2)  # the same worker takes another
+    capsys.readouterr()
+    assert cli.main(["logs", "results/toy", running.key]) == 0
+    assert capsys.readouterr().out.endswith(f"{CANCELLED}\n")
+    (other, *_), *_ = store.running()
+    wait_for((store.folder(other.key) / "progress.json").exists)
+    assert cli.main(["logs", "results/toy", other.key]) == 0
+    assert f" of {other.steps}, training loss " in capsys.readouterr().out
     lines = (folder / "started.txt").read_text().splitlines()
     assert [int(line.split()[1]) for line in lines] == [attempt.pid] * 2 and lines[1].split()[0] != running.key
     assert store.attempts(running.key)[-1].cause == "stopped"
