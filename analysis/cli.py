@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
     ours.add_argument("--max-epochs", type=float, default=4.0, help="runs with more passes over their pairs stay out")
     ours.add_argument(
+        "--score",
+        default="",
+        metavar="NAME",
+        help="laws of 1 less this score, such as ndcg@10, instead of the loss; written to laws-NAME.json",
+    )
+    ours.add_argument(
         "--with",
         dest="reference",
         metavar="FOLDER",
@@ -83,7 +89,8 @@ def _fit(args: argparse.Namespace) -> int:
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
     table = _read(args, ours)
     book = _fitted(table, args, settings)
-    out = args.out or (args.path / "laws.json" if ours else None)
+    named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
+    out = args.out or (args.path / named if ours else None)
     if out:
         _write(out, json.dumps(book.to_json(), indent=1) + "\n")
     drawn = []
@@ -108,7 +115,8 @@ def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBo
     from analysis.joint import fit_with
     from analysis.table import read_sweep
 
-    return fit_with(table, read_sweep(reference_folder(args.reference), args.min_steps, args.max_epochs), settings)
+    reference = reference_folder(args.reference)
+    return fit_with(table, read_sweep(reference, args.min_steps, args.max_epochs, args.score), settings)
 
 
 def _read(args: argparse.Namespace, ours: bool):
@@ -121,7 +129,9 @@ def _read(args: argparse.Namespace, ours: bool):
         given = [f"--{name}" for name, value in more.items() if value]
         if given:
             raise ValueError(f"{', '.join(given)}: only for tables of runs; {args.path} is a folder")
-        return read_sweep(args.path, args.min_steps, args.max_epochs)
+        return read_sweep(args.path, args.min_steps, args.max_epochs, args.score)
+    if args.score:
+        raise ValueError("--score: only a results folder has scores; of a table, --loss names any column")
     if args.reference is not None:
         raise ValueError("--with: only a results folder shares exponents with another; this is a table of runs")
     if not args.path.exists():

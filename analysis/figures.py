@@ -13,7 +13,7 @@ matplotlib.use("Agg")  # files only: a window system need not be there
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.families import Array
 from analysis.frontier import Spending, budget_levels, crossings, frontier, law_losses
@@ -49,6 +49,8 @@ def draw_all(table: Table, book: LawBook, folder: Path) -> list[Path]:
     for name, draw in FIGURES.items():
         with plt.rc_context(STYLE):
             figure = draw(table, book)
+            if figure is None:
+                continue
             for ending in ("png", "svg"):
                 path = folder / f"{name}.{ending}"
                 metadata = {"Date": None} if ending == "svg" else {}
@@ -156,14 +158,42 @@ def draw_residuals(table: Table, book: LawBook) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[Table, LawBook], Figure]] = {
+SCORES = {"ndcg@10": "nDCG@10", "effective_rank": "effective rank (directions)"}  # what is drawn of the scores
+
+
+def draw_scores(table: Table, book: LawBook) -> Figure | None:
+    """Scores against the held-out loss, all trials, with the rank correlation; None where no trial was scored."""
+    names = [name for name in SCORES if name in table.scored]
+    if not names:
+        return None
+    figure, panels = plt.subplots(1, len(names), figsize=(4 * len(names), 3.8), layout="constrained", squeeze=False)
+    for axes, name in zip(panels[0], names, strict=True):
+        known = table.scored.dropna(subset=[name])
+        for place, (method, some) in enumerate(known.groupby("method", sort=False)):
+            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+            axes.plot(some["loss"], some[name], marker, color=colour, markersize=4.5, alpha=0.8, label=method)
+        axes.set_xlabel("held-out loss (nats per pair)")
+        axes.set_ylabel(SCORES[name])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5, prune="both"))
+        if len(known) > 2:
+            correlation = known["loss"].corr(known[name], method="spearman")
+            axes.set_title(f"Spearman {correlation:+.2f} over {len(known)} trials")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Table, LawBook], Figure | None]] = {
     "isoflop": draw_isoflop,
     "frontier": draw_frontier,
     "residuals": draw_residuals,
+    "scores": draw_scores,
 }
 
 
 def _loss_label(book: LawBook) -> str:
+    if book.measure != "loss":
+        return f"{book.measure}, held out"
     return "held-out loss (nats per pair)" if book.training else "loss"
 
 

@@ -58,6 +58,7 @@ def law_book(
             "name": table.name,
             "observations": len(table.rows),
             "rows_hash": table.hash,
+            "measure": table.measure,
             "filters": list(table.filters),
             "unique_tokens": _unique_tokens(table),
             **asdict(settings),

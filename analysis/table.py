@@ -28,6 +28,8 @@ class Table:
 
     rows: one line each; columns name, method (label), run, params, tokens, flops, loss, share, unique, and for our own
     sweeps model, lr, seed. settings: of each method label. excluded: (name, reason). filters: in words, for the record.
+    measure: what the column loss holds: the loss, or 1 less a score. scored: method, loss and scores of all trials that
+    were scored, whether or not they enter.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Table:
     training: Training | None = None
     pair: Work | None = None
     learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measure: str = "loss"
+    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -62,16 +66,20 @@ class Table:
         return Rows(*columns, run, group, some["name"].to_numpy(str))
 
 
-def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0) -> Table:
-    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError."""
+def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
+    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError.
+
+    score: a name such as ndcg@10; the laws are then about 1 less this score.
+    """
     observations, notices = read_observations(folder / "observations.jsonl")
-    entering, excluded = _admit(observations, min_steps, max_epochs)
-    entering, beaten, edges = _best_rates(entering)
+    _check_score(folder, observations, score)
+    entering, excluded = _admit(observations, min_steps, max_epochs, score)
+    entering, beaten, edges = _best_rates(entering, score)
     if not entering:
         reasons = "; ".join(sorted({reason for _, reason in excluded})) or "the file is empty"
         raise ValueError(f"{folder}: no observation can enter a fit: {reasons}")
     training = _shared_training(folder, entering)
-    rows = pd.DataFrame([_row(observation) for observation in entering])
+    rows = pd.DataFrame([_row(observation, score) for observation in entering])
     pairs = rows["pairs"].sum()
     work = Work(1, rows["tokens"].sum() / pairs, rows["squares"].sum() / pairs, training.batch_size)
     return Table(
@@ -88,7 +96,29 @@ def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0) -> Ta
         training=training,
         pair=work,
         learning_rates=_rates(rows),
+        measure=f"1 - {score}" if score else "loss",
+        scored=pd.DataFrame(
+            {"method": o.trial.method.label, "loss": o.loss, **o.scores}
+            for o in observations
+            if o.status == "done" and o.scores
+        ),
     )
+
+
+def _check_score(folder: Path, observations: list[Observation], score: str) -> None:
+    known = sorted({name for o in observations for name in o.scores})
+    if score and score not in known:
+        raise ValueError(
+            f"{folder}: no observation has a score {score!r}; known: {', '.join(known) or 'none'} (training.score = "
+            "true in the sweep file measures them)"
+        )
+
+
+def _measured(o: Observation, score: str) -> float | None:
+    """What the laws are about: the loss, or 1 less a score."""
+    if not score:
+        return o.loss
+    return 1 - o.scores[score] if score in o.scores else None
 
 
 def read_observations(path: Path) -> tuple[list[Observation], tuple[Notice, ...]]:
@@ -107,10 +137,10 @@ def read_observations(path: Path) -> tuple[list[Observation], tuple[Notice, ...]
     return read, tuple(Notice("broken_line", text) for text in broken)
 
 
-def _admit(observations: list[Observation], min_steps: int, max_epochs: float) -> tuple[list, list]:
+def _admit(observations: list[Observation], min_steps: int, max_epochs: float, score: str) -> tuple[list, list]:
     entering, excluded, seen = [], [], set()
     for o in observations:
-        reason = _refusal(o, min_steps, max_epochs)
+        reason = _refusal(o, min_steps, max_epochs, score)
         if o.key in seen:
             reason = "the same trial is recorded on an earlier line"
         seen.add(o.key)
@@ -121,11 +151,12 @@ def _admit(observations: list[Observation], min_steps: int, max_epochs: float) -
     return entering, excluded
 
 
-def _refusal(o: Observation, min_steps: int, max_epochs: float) -> str:
+def _refusal(o: Observation, min_steps: int, max_epochs: float, score: str) -> str:
     if o.status != "done":
         return f"{o.status}: {o.reason}" if o.reason else o.status
-    if o.loss is None or not np.isfinite(o.loss) or o.loss <= 0:
-        return f"its loss is {o.loss}, not a positive number"
+    value = _measured(o, score)
+    if value is None or not np.isfinite(value) or value <= 0:
+        return f"its {f'1 - {score}' if score else 'loss'} is {value}, not a positive number"
     if min(o.params, o.tokens, o.flops, o.pairs) <= 0:
         return "params, tokens, pairs or flops are missing"
     if o.trial.steps < min_steps:
@@ -135,14 +166,14 @@ def _refusal(o: Observation, min_steps: int, max_epochs: float) -> str:
     return ""
 
 
-def _best_rates(observations: list[Observation]) -> tuple[list, list, tuple[Notice, ...]]:
+def _best_rates(observations: list[Observation], score: str) -> tuple[list, list, tuple[Notice, ...]]:
     """The best rate of each cell (model, method, steps, seed), why the others stay out, and winners at an edge."""
     cells: dict[tuple, list[Observation]] = {}
     for o in observations:
         cells.setdefault((o.trial.model, o.trial.method.label, o.trial.steps, o.trial.seed), []).append(o)
     best, beaten, edges = [], [], []
     for (model, method, steps, _), tried in cells.items():
-        winner = min(tried, key=lambda o: o.loss)
+        winner = min(tried, key=lambda o: _measured(o, score))
         best.append(winner)
         reason = f"another learning rate did better in its cell ({winner.trial.lr:g})"
         beaten += [(o.key, reason) for o in tried if o is not winner]
@@ -176,7 +207,7 @@ def _shared_training(folder: Path, observations: list[Observation]) -> Training:
     return observations[0].trial.training
 
 
-def _row(o: Observation) -> dict[str, Any]:
+def _row(o: Observation, score: str) -> dict[str, Any]:
     return {
         "name": f"{o.trial.model} at {o.trial.budget or o.flops:.3g} FLOP ({o.key})",
         "method": o.trial.method.label,
@@ -185,7 +216,7 @@ def _row(o: Observation) -> dict[str, Any]:
         "params": o.params,
         "tokens": o.tokens,
         "flops": o.flops,
-        "loss": o.loss,
+        "loss": _measured(o, score),
         "share": min(1.0, o.trainable / o.params),
         "unique": o.tokens * o.data_pairs / o.pairs if o.data_pairs else np.inf,
         "budget": o.trial.budget or o.flops,

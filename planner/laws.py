@@ -289,6 +289,11 @@ class LawBook:
     warnings: tuple[Notice, ...] = ()
     created_by: str = ""
 
+    @property
+    def measure(self) -> str:
+        """What the laws predict: the loss, or 1 less a score."""
+        return str(self.source.get("measure", "loss"))
+
     def to_json(self) -> dict[str, Any]:
         pair = {"tokens": self.pair.tokens, "squares": self.pair.squares} if self.pair else None
         return {

@@ -89,7 +89,7 @@ def write(plan: Plan, path: Path) -> None:
 def text(plan: Plan, calibration: Calibration | None = None) -> str:
     """The answer for a terminal."""
     parts = [
-        _answer(plan.recipe),
+        _answer(plan.recipe, plan.laws.measure),
         _machine(plan.recipe),
         _candidates(plan.candidates),
         _crossovers(plan),
@@ -103,16 +103,17 @@ def text(plan: Plan, calibration: Calibration | None = None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(recipe: Recipe) -> str:
+def _answer(recipe: Recipe, measure: str) -> str:
     trial, training = recipe.trial, recipe.trial.training
     epochs = "" if recipe.epochs is None else f", {recipe.epochs:.3g} epochs"
     sure = "" if recipe.best is None else f"; best with probability {recipe.best:.2f}, regret {recipe.regret:.2g}"
+    unit = "nats per pair" if measure == "loss" else f"as {measure}"
     rows = {
         "model": f"{trial.model}, N = {short(recipe.params)}, {recipe.dim} dimensions",
         "method": f"{trial.method.label}, learning rate {trial.lr:.3g}",
         "data": f"{short(recipe.tokens)} tokens, {short(recipe.pairs)} pairs of {training.data}{epochs}",
         "steps": f"{trial.steps:,} of {training.batch_size} pairs, temperature {training.temperature:g}",
-        "loss": f"{recipe.loss:.3f} nats per pair, held out; 90 % of runs in {recipe.low:.3f} to {recipe.high:.3f}",
+        "loss": f"{recipe.loss:.3f} {unit}, held out; 90 % of runs in {recipe.low:.3f} to {recipe.high:.3f}",
         "evidence": f"{recipe.reach}{sure}",
     }
     return "\n".join(f"{name:<10} {value}" for name, value in rows.items())

@@ -54,6 +54,7 @@ def observation(
         squares=round(work.squares),
         pairs=steps * training.batch_size,
         data_pairs=data_pairs,
+        scores={"ndcg@10": 1 - loss / 10, "effective_rank": 20 / loss},
     )
 
 
