@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,24 +17,24 @@ from sweeps.grid import Data, Sweep, read_sweep
 from sweeps.hardware import read_machine
 from sweeps.launchers import LAUNCHERS
 from sweeps.postgres import PostgresStore, add_store, open_store
-from sweeps.profile_file import ClusterProfile, read_profile_file
+from sweeps.profile_file import ClusterProfile, ResourceClass, read_profile_file
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
 from sweeps.store import Store
 
 EXAMPLES = """\
-  sweep run examples/nano.toml --dry-run    what would be trained, what it costs, what is left out and why
-  sweep run examples/nano.toml              train it into results/nano; run it again to continue after Ctrl-C
-  sweep run examples/nano.toml --retry-failed   the same, and try again what failed
-  sweep run examples/nano.toml --launcher slurm --profile examples/slurm.toml   on a cluster, see docs/cluster.md
-  sweep run examples/nano.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
-  sweep status results/nano --watch         how far it is, what runs where, what failed and why, until it is finished
-  sweep logs results/nano 3f2a --follow     what becomes of the trial whose key begins with 3f2a
-  sweep cancel results/nano 3f2a            stop that trial and want it no more; without a key: all that is unfinished
-  sweep retry results/nano --failed         try what failed again with the next `sweep run`; also --cancelled, or keys
-  sweep export results/nano --csv nano.csv  its observations as a table; or --parquet nano.parquet
+  sweep run examples/demo.toml --dry-run    what would be trained, what it costs, what is left out and why
+  sweep run examples/demo.toml              train it into results/demo; run it again to continue after Ctrl-C
+  sweep run examples/demo.toml --retry-failed   the same, and try again what failed
+  sweep run examples/demo.toml --launcher slurm --profile examples/slurm.toml   on a cluster, see docs/cluster.md
+  sweep run examples/demo.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
+  sweep status results/demo --watch         how far it is, what runs where, what failed and why, until it is finished
+  sweep logs results/demo 3f2a --follow     what becomes of the trial whose key begins with 3f2a
+  sweep cancel results/demo 3f2a            stop that trial and want it no more; without a key: all that is unfinished
+  sweep retry results/demo --failed         try what failed again with the next `sweep run`; also --cancelled, or keys
+  sweep export results/demo --csv demo.csv  its observations as a table; or --parquet demo.parquet
   sweep doctor /shared/results --two        whether that file system can hold sweeps, seen from two machines
-  sweep dashboard results/nano              look at its trials in optuna-dashboard
+  sweep dashboard results/demo              look at its trials in optuna-dashboard
 """
 
 
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     store = open_store(directory, url=arguments.store)
     library = None if arguments.fresh else Library(store)
     if arguments.dry_run:
-        return _dry_run(arguments, sweep, data, store, library)
+        return _dry_run(arguments, sweep, data, store, library, profile.classes if profile else ())
     if not isinstance(store, PostgresStore):
         refuse_unfit(directory)
     failed = store.retry_failed() if arguments.retry_failed else []
@@ -150,13 +151,20 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     return [*lines, "", f"next: fit {end.directory}"]
 
 
-def _dry_run(arguments: argparse.Namespace, sweep: Sweep, data: Data, store: Store, library: Library | None) -> int:
+def _dry_run(
+    arguments: argparse.Namespace,
+    sweep: Sweep,
+    data: Data,
+    store: Store,
+    library: Library | None,
+    classes: Sequence[ResourceClass],
+) -> int:
     if arguments.hardware is None:
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
         pace = here(store, arguments.workers, price)
     else:
         pace = pace_on(read_machine(arguments.hardware, arguments.mfu, arguments.price), sweep, arguments.workers)
-    plan, ahead = foresee(sweep, data, store, library, pace, arguments.retry_failed)
+    plan, ahead = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
     print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, ahead)))
     return 0
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweeps.display import left_out_lines, table
-from sweeps.estimate import Speed, costs, made_here, makespan, speed
+from sweeps.estimate import Cost, Speed, costs, made_here, makespan, speed
 from sweeps.grid import Data, Sweep, trial_flops
 from sweeps.hardware import Machine
 from sweeps.launchers import available_cores, gpus, local_workers
+from sweeps.profile_file import ResourceClass
 from sweeps.progress import duration
+from sweeps.resources import smallest
 from sweeps.reuse import Library
 from sweeps.search import EXTENSIONS, Outlook, outlook
 from sweeps.store import Store
@@ -60,11 +62,18 @@ def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
 
 
 def foresee(
-    sweep: Sweep, data: Data, store: Store, library: Library | None, pace: Pace, again: bool = False
+    sweep: Sweep,
+    data: Data,
+    store: Store,
+    library: Library | None,
+    pace: Pace,
+    again: bool = False,
+    classes: Sequence[ResourceClass] = (),
 ) -> tuple[dict[str, Any], Outlook]:
     """What is to be trained, rows of trials and the sums, and the outlook it comes from; nothing is written.
 
-    A row's flops are those of the trial on its own. again: failed trials are tried again.
+    A row's flops are those of the trial on its own. again: failed trials are tried again. classes: of a cluster, among
+    which the trials are shared out. Raises ValueError for a trial that fits none of them.
     """
     known = {seen.key: seen for seen in store.results() if not (again and seen.status == "failed")}
     cancelled = store.cancelled()
@@ -72,7 +81,29 @@ def foresee(
     while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
         known |= {seen.key: seen for seen, _ in hits}
         ahead = outlook(sweep, data, known.values(), cancelled)
-    return _plan(sweep, data, ahead, store.states(), pace), ahead
+    coming = costs(ahead, sweep, data, store.states())
+    alone = [pace.seconds(cost.trial, cost.flops) for cost in coming]
+    found = [
+        smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None
+        for cost, seconds in zip(coming, alone, strict=True)
+    ]
+    plan = _plan(sweep, data, ahead, coming, pace, [one.name if one else "" for one in found])
+    return plan | (_spread(classes, found, alone) if classes else {}), ahead
+
+
+def _spread(
+    classes: Sequence[ResourceClass], found: Sequence[ResourceClass | None], alone: Sequence[float]
+) -> dict[str, Any]:
+    """How trials that take a process so long `alone` spread over the classes, and what that takes together."""
+    spread: list[dict[str, Any]] = []
+    for one in classes:
+        seconds = [took / one.ranks for took, where in zip(alone, found, strict=True) if where is one]
+        places = one.workers * one.slots
+        spread.append(
+            {"name": one.name, "trials": len(seconds), "places": places, "seconds": makespan(seconds, places)}
+        )
+    workers = sum(one["places"] for one in spread if one["trials"])
+    return {"classes": spread, "workers": workers, "seconds": max(one["seconds"] for one in spread)}
 
 
 def here(store: Store, workers: int | None, price: float | None) -> Pace:
@@ -81,20 +112,21 @@ def here(store: Store, workers: int | None, price: float | None) -> Pace:
     return pace_here(speed(made_here(store.directory), max(1, len(available_cores()) // workers)), workers, price)
 
 
-def _plan(sweep: Sweep, data: Data, ahead: Outlook, states: dict[str, list[int]], pace: Pace) -> dict[str, Any]:
+def _plan(
+    sweep: Sweep, data: Data, ahead: Outlook, coming: Sequence[Cost], pace: Pace, sizes: Sequence[str]
+) -> dict[str, Any]:
     searching = {trial.key for found in ahead.searches for trial in map(found.cell.trial, found.open)}
     proposed = {found.cell.trial(1.0).key for found in ahead.searches if found.more}
     rows = [
         _row(seen.trial, f"{seen.trial.lr:.3g}", "known", data, trial_flops(seen.trial, sweep, data), seen.reused_flops)
         for seen in ahead.finished
     ]
-    coming = costs(ahead, sweep, data, states)
     rates = [trial.lr for trial in ahead.now] + [ahead.rate(cell) for cell in ahead.later]
-    for cost, rate in zip(coming, rates, strict=True):
+    for cost, rate, size in zip(coming, rates, sizes, strict=True):
         searched = cost.trial.key in searching or (rate is None and cost.trial.key in proposed)
         lr = "?" if rate is None else f"{rate:.3g}"
         state = "search" if searched else "train"
-        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused))
+        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
     rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
     own = [pace.seconds(cost.trial, cost.spent) for cost in coming]
@@ -139,6 +171,11 @@ def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
     header = ["model", "method", "budget", "seed", "lr", "steps", "pairs", "epochs", "FLOPs", "state"]
     form = "{model}\n{method}\n{budget:.3g}\n{seed}\n{lr}\n{steps}\n{pairs:,}\n{epochs:.2f}\n{flops:.3g}\n{state}"
     rows = [form.format(**row).split("\n") for row in plan["trials"]]
+    if "classes" in plan:
+        header, rows = (
+            [*header, "class"],
+            [[*row, made.get("class", "")] for row, made in zip(rows, plan["trials"], strict=True)],
+        )
     lines = table(header, rows) if rows else ["no trial is possible"]
     lines += left_out_lines(ahead.left_out)
     lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
@@ -150,6 +187,11 @@ def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
         lines += [f"search    {plan['search_trials']} of them look for a learning rate{extra}"]
     if plan["racing"] and new:
         lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
+    used = [one for one in plan.get("classes", ()) if one["trials"]]
+    for one in used:
+        lines += [
+            f"class     {one['name']}: {one['trials']} trials, {one['places']} at once, {duration(one['seconds'])}"
+        ]
     workers = "1 worker" if plan["workers"] == 1 else f"{plan['workers']} workers"
     price = ""
     if plan["price"] is not None:

@@ -183,3 +183,25 @@ def test_observations_of_a_sweep_without_its_trials_can_be_looked_at(sweep_file,
             subprocess.run(["rm", "-r", str(path)], check=True)
     assert said(capsys, "status", "results/toy")["done"] == count
     assert cli.main(["status", "results/toy", "--watch"]) == 0
+
+
+def test_a_dry_run_for_a_cluster_shares_the_trials_out_among_its_classes(sweep_file, capsys):
+    classes = (
+        '[[classes]]\nname = "short"\nmemory = 4\nworkers = 3\nlongest = {}\n[[classes]]\nname = "long"\nmemory = 4\n'
+    )
+    Path("cluster.toml").write_text(classes.format(1.0))
+    dry = ["run", "toy.toml", "--dry-run", "--hardware", "2xcpu", "--launcher", "slurm", "--profile", "cluster.toml"]
+    assert toy_main([*dry, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert {row["class"] for row in plan["trials"]} == {"short"} and plan["workers"] == 3
+    cut = sorted(row["flops"] for row in plan["trials"])[4] / (90e9 * 0.33) / 3600  # hours: the fifth still fits
+    Path("cluster.toml").write_text(classes.format(cut * 1.0001))
+    assert toy_main([*dry, "--workers", "2", "--json"]) == 0
+    by_class = {one["name"]: one for one in json.loads(capsys.readouterr().out)["classes"]}
+    counts = {name: one["trials"] for name, one in by_class.items()}
+    assert counts["short"] >= 5 and counts["long"] > 0 and sum(counts.values()) == len(plan["trials"])
+    assert toy_main(dry) == 0
+    text = capsys.readouterr().out
+    assert f"class     long: {counts['long']} trials, 1 at once" in text and "state   class" in text
+    Path("cluster.toml").write_text(classes.format(1.0).replace("memory = 4", "memory = 0.1"))
+    assert toy_main(dry) == 2 and "no class has so much" in capsys.readouterr().err
