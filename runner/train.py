@@ -101,7 +101,7 @@ def train_encoder(
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
-    if trial.training.score and not reason:
+    if trial.training.score and math.isfinite(loss):  # also of one that is said to have diverged
         run.record["scores"] = _scores(run, chosen)
     observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
     return observation, _whole(run)

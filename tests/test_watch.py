@@ -84,6 +84,32 @@ def test_a_collapse_made_on_purpose_is_flagged_within_50_steps(watched):
     assert "collapsed" in seen.stopped or seen.status == "diverged"
 
 
+@pytest.fixture
+def few(training, pairs_file, tmp_path):
+    """256 pairs to train on, seen over and over, and many held out."""
+    rows = [json.loads(line) for line in pairs_file.read_text().splitlines()]
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps({**row, "held_out": i >= 256}) + "\n" for i, row in enumerate(rows)))
+    return replace(training, data=str(path), batch_size=32, pool_size=128, evaluate_every=10, warmup=0.02, cooldown=0.0)
+
+
+def test_many_epochs_shrink_the_space_and_are_stopped(few):
+    """What a practitioner saw: without an evaluator epochs went on while the space shrank into a blob."""
+    blind = replace(few, temperature=0.01)
+    unwatched = train(Trial("nano-25k", Full(), blind, lr=0.1, steps=80))
+    assert unwatched.evaluations[-1]["effective_rank"] < unwatched.evaluations[0]["effective_rank"] / 2
+    watched = train(Trial("nano-25k", Full(), replace(blind, stop_on_collapse=True), lr=0.1, steps=80))
+    assert "collapsed" in watched.stopped and watched.pairs < unwatched.pairs
+
+
+def test_early_stopping_keeps_a_state_that_searches_better(few):
+    last = train(Trial("nano-25k", Full(), replace(few, score=True), lr=3e-2, steps=120))
+    best = train(Trial("nano-25k", Full(), replace(few, score=True, patience=3), lr=3e-2, steps=120))
+    assert best.stopped and best.pairs < last.pairs
+    assert max(seen["ndcg@10"] for seen in best.evaluations) > last.evaluations[-1]["ndcg@10"]
+    assert best.scores["ndcg@10"] > last.scores["ndcg@10"]  # in a pool that did not choose
+
+
 def test_patience_ends_a_training_that_gets_worse_and_keeps_its_best_state(watched, monkeypatch):
     """Scores as over-fitting makes them: rising, then falling."""
     scores = iter([0.1, 0.5, 0.3, 0.2, 0.1, 0.0])
