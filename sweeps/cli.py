@@ -64,7 +64,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--workers", type=_positive, metavar="K", help="trials at once (default: one a GPU, or a core)"
     )
     command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
-    command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile, for --launcher slurm")
+    command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: classes of resources")
     command.add_argument("--detach", action="store_true", help="with slurm: jobs go on when this command is stopped")
     command.add_argument("--slots", type=_positive, default=1, metavar="K", help="local: trials at once on a GPU")
     add_store(command)
@@ -122,14 +122,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
     """The cluster profile. Raises ValueError for flags that the launcher has no use for."""
-    if arguments.launcher == "slurm":
-        if arguments.profile is None:
-            raise ValueError("--launcher slurm needs --profile FILE.toml; examples/slurm.toml is one")
-        return read_profile_file(arguments.profile)
-    for name in ("profile", "detach"):
-        if getattr(arguments, name):
-            raise ValueError(f"--{name} is for --launcher slurm; the launcher is {arguments.launcher}")
-    return None
+    launcher = arguments.launcher
+    if launcher == "slurm" and arguments.profile is None:
+        raise ValueError("--launcher slurm needs --profile FILE.toml; examples/slurm.toml is one")
+    if arguments.detach and launcher != "slurm":
+        raise ValueError(f"--detach is for --launcher slurm; the launcher is {launcher}")
+    if arguments.slots > 1 and launcher != "local":
+        raise ValueError(f"--slots is for --launcher local; with {launcher} a class of the profile has slots")
+    if arguments.profile and launcher == "local":
+        raise ValueError("--profile is for --launcher slurm or external; the launcher is local")
+    return read_profile_file(arguments.profile) if arguments.profile else None
 
 
 def _folder(file: Path) -> Path:

@@ -91,6 +91,23 @@ class LocalWorkers(Workers):
                 _end_attempts(self.store, process.pid, STOPPED)
 
 
+class Elsewhere(Workers):
+    """Workers that something else starts, ends and replaces."""
+
+    def __init__(self, store: Store, count: int) -> None:
+        self.store, self.count = store, count
+        self.told = False
+
+    def tend(self) -> list[str]:
+        if self.told:
+            return []
+        self.told = True
+        return [f"waiting for workers: embed worker --sweep {self.store.directory.resolve()}"]
+
+    def stop(self) -> None:
+        """Nothing: they leave when all is finished."""
+
+
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
     try:
         os.killpg(process.pid, number)
@@ -145,9 +162,22 @@ def local(
     return LocalWorkers(store, min(trials, workers or local_workers(slots)), command)
 
 
+def external(
+    store: Store,
+    trials: int,
+    workers: int | None = None,
+    command: Sequence[str] = WORKER,
+    profile: ClusterProfile | None = None,
+    detach: bool = False,
+    slots: int = 1,
+) -> Workers:
+    """Workers that are started elsewhere, by hand or by any other engine; see docs/cluster.md. workers: how many."""
+    return Elsewhere(store, min(trials, workers or 1))
+
+
 def local_workers(slots: int = 1) -> int:
     """Workers that run at once on this machine unless told otherwise."""
     return slots * len(gpus()) or len(available_cores())
 
 
-LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm}
+LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm, "external": external}

@@ -317,6 +317,29 @@ def test_status_shows_what_runs_where_and_what_is_to_come(file, capsys):
         assert process.wait(60) == 130
 
 
+def test_workers_may_be_started_elsewhere(file):
+    process = spawn("run", "toy.toml", "--launcher", "external", stderr=subprocess.PIPE, text=True)
+    wait_for(Path("results/toy/sweep.toml").exists)
+    workers = [subprocess.Popen([*COMMAND, "--sweep", "results/toy"]) for _ in range(2)]
+    assert "waiting for workers: embed worker --sweep " in process.communicate(timeout=90)[1]
+    assert process.returncode == 0 and [worker.wait(30) for worker in workers] == [0, 0]
+    assert len(started(Path("results/toy"))) == 13
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--launcher", "slurm"], "--launcher slurm needs --profile FILE.toml"),
+        (["--detach"], "--detach is for --launcher slurm; the launcher is local"),
+        (["--profile", "x.toml"], "--profile is for --launcher slurm or external"),
+        (["--launcher", "external", "--slots", "2"], "--slots is for --launcher local"),
+    ],
+)
+def test_flags_that_a_launcher_has_no_use_for_are_refused(file, capsys, flags, said):
+    assert toy_main(["run", "toy.toml", *flags]) == 2
+    assert said in capsys.readouterr().err and not Path("results").exists()
+
+
 def test_on_a_terminal_it_is_redrawn_in_place(file):
     begin("results/toy", seconds=0.5)
     ours, theirs = pty.openpty()
