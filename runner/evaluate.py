@@ -75,9 +75,10 @@ def search(model: Any, where: str) -> Score:
     return _retrieve(model, code_search())
 
 
-def _retrieve(model: Any, task: Retrieval) -> Score:
+def _retrieve(model: Any, task: Retrieval, compare: str = "cos_sim") -> Score:
+    """compare: the function of sentence_transformers.util that two texts' vectors are compared by."""
+    from sentence_transformers import util
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-    from sentence_transformers.util import cos_sim
 
     evaluator = InformationRetrievalEvaluator(
         task.queries,
@@ -86,11 +87,11 @@ def _retrieve(model: Any, task: Retrieval) -> Score:
         accuracy_at_k=list(ACCURACY),
         precision_recall_at_k=list(RECALL),
         mrr_at_k=[10, 100],
-        score_functions={"cosine": cos_sim},
+        score_functions={compare: getattr(util, compare)},
         batch_size=BATCH,
         write_csv=False,
     )
-    values = named(evaluator.compute_all_metrics(model)["cosine"])
+    values = named(evaluator.compute_all_metrics(model)[compare])
     size = f"{len(task.queries):,} queries, {len(task.corpus):,} documents"
     return Score(task.name, "retrieval", "ndcg@10", _finite(values, task.name), size, task.skipped)
 

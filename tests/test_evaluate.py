@@ -12,6 +12,7 @@ import pytest
 from runner.cli import main
 from runner.evaluate import evaluate, load_model, score_task
 from runner.export import export
+from runner.readers import open_source
 from runner.tasks import read_retrieval, read_similarity
 from runner.train import train_encoder
 from sweeps.methods import LoRA
@@ -40,7 +41,9 @@ def sets(tmp_path) -> Path:
     return tmp_path
 
 
-def test_scores_are_printed_and_written(model, sets, capsys):
+def test_scores_are_printed_and_written(model, sets, capsys, pairs_file, monkeypatch):
+    # All sources of the machine take a minute to read.
+    monkeypatch.setattr("runner.tasks.open_source", lambda name: open_source({"python-env": str(pairs_file)}[name]))
     tasks = [f"sts:{sets / 'sts.jsonl'}", str(sets / "set"), "code-search"]
     assert main(["evaluate", model, "--tasks", *tasks, "--out", str(sets / "scores.json")]) == 0
     printed = capsys.readouterr().out
@@ -167,6 +170,44 @@ def test_shared_retrieval_sets_have_the_known_counts(name, documents, queries, j
     task = read_retrieval(f"{DATA}/retrieval/{name}")
     assert len(task.corpus) == documents and len(task.queries) == queries
     assert sum(map(len, task.relevant.values())) == judgements and not task.skipped
+
+
+class BM25:
+    """Robertson's weights (k1 0.9, b 0.4) as vectors over the queries' words, so that a dot product is the score."""
+
+    def __init__(self, task):
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        self.words = CountVectorizer(stop_words="english", vocabulary=None).fit(task.queries.values())
+        self.counter = CountVectorizer(stop_words="english").build_analyzer()
+        self.lengths = {text: len(self.counter(text)) for text in task.corpus.values()}
+
+    def encode_query(self, texts, **_):
+        import torch
+
+        return torch.from_numpy(self.words.transform(texts).toarray()).float()
+
+    def encode_document(self, texts, **_):
+        import numpy as np
+        import torch
+
+        counts = self.words.transform(texts).toarray().astype(float)
+        seen = (counts > 0).sum(0)
+        rarity = np.log(1 + (len(texts) - seen + 0.5) / (seen + 0.5))
+        lengths = np.array([self.lengths[text] for text in texts])[:, None]
+        weights = counts * 1.9 / (counts + 0.9 * (0.6 + 0.4 * lengths / lengths.mean()))
+        return torch.from_numpy(weights * rarity).float()
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "known"), [("scifact", 0.6713), ("cosqa", 0.3208)])
+def test_word_matching_searches_as_well_as_is_known_of_it(name, known):
+    """The known numbers are of stemmed words, ours of whole ones: within 0.05."""
+    pytest.importorskip("sklearn")
+    from runner.evaluate import _retrieve
+
+    task = read_retrieval(f"{DATA}/retrieval/{name}")
+    assert _retrieve(BM25(task), task, "dot_score").values["ndcg@10"] == pytest.approx(known, abs=0.05)
 
 
 @needs_data
