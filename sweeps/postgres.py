@@ -271,7 +271,7 @@ class PostgresStore(Store):
 
     def _learn(self) -> None:
         """Ask at once which trials are finished."""
-        self._finished |= {key for (key,) in self._ask("SELECT key FROM sweep_results WHERE sweep = %(sweep)s")}
+        self._finished = {key for (key,) in self._ask("SELECT key FROM sweep_results WHERE sweep = %(sweep)s")}
 
     # -- who runs what
 
