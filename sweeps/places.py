@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-STRIDE = 120.0  # s: a trial that can be continued is begun when there is at least so much time for it
+STRIDE = 300.0  # s: a trial that can be continued is begun when there is so much time, to load and get somewhere
 
 
 @dataclass(frozen=True)

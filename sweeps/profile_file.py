@@ -145,11 +145,14 @@ def _profile(table: dict[str, Any]) -> ClusterProfile:
     setup = _strings("setup", table.get("setup", []))
     python = table.get("python", "")
     _check("python", python, isinstance(python, str) and python.isprintable(), "the path of an interpreter")
+    classes, grace = _classes(table.get("classes"), shared), _whole("grace", table.get("grace", 90), 1, 3600)
+    shortest = min(60 * one.minutes for one in classes)
+    _check("grace", grace, grace < shortest, f"less than the {shortest} s that the shortest job has")
     return ClusterProfile(
-        classes=_classes(table.get("classes"), shared),
+        classes=classes,
         setup=tuple(_words(f"setup[{i}]", line) for i, line in enumerate(setup)),
         environment=_environment(table.get("environment", {})),
-        grace=_whole("grace", table.get("grace", 90), 1, 3600),
+        grace=grace,
         patience=_whole("patience", table.get("patience", 60), 0, 24 * 3600),
         python=python,
     )

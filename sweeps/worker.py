@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from sweeps.places import STRIDE, Place
 from sweeps.postgres import open_store
-from sweeps.retry import EXCEPTION, MEMORY, PREEMPTED, STOPPED, TIME
+from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME
 from sweeps.store import LEASE, Claim, Store
 from sweeps.trial import Observation, Trial
 
@@ -49,7 +49,8 @@ class Cluster(Protocol):
 class Terms:
     """On what terms a worker works. size: its class; lower: whether it takes smaller ones too when none of it waits.
 
-    seconds: time that it has. grace: between a signal and the end. patience: how long it waits for something to do.
+    seconds: time that it has, from now. grace: between a signal and the end, for saving. patience: how long it waits
+    for something to do.
     """
 
     size: str = ""
@@ -60,9 +61,14 @@ class Terms:
     cluster: Cluster | None = None
 
     @property
+    def usable(self) -> float:
+        """Seconds for trials: the last ones are for saving."""
+        return self.seconds - self.grace
+
+    @property
     def stride(self) -> float:
         """The least time to begin a trial with: of a short limit, a part."""
-        return min(STRIDE, self.seconds / 4)
+        return min(STRIDE, self.usable / 4)
 
 
 class Orders:
@@ -74,7 +80,7 @@ class Orders:
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
-        self.until = time.monotonic() + terms.seconds
+        self.until = time.monotonic() + terms.usable  # when to save and leave
         self.smaller = 0
         self.cause = ""  # why the worker leaves, of retry.CAUSES
         self.cancelled = False  # nobody wants the trial any more; the worker stays
@@ -104,7 +110,7 @@ class Orders:
         numbers[signal.SIGUSR1] = self._cancel
         before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
         if self.until < math.inf:  # a cluster's own warning may be a minute early or late, or never come
-            signal.setitimer(signal.ITIMER_REAL, max(1.0, self.until - time.monotonic() - self.terms.grace))
+            signal.setitimer(signal.ITIMER_REAL, max(1.0, self.until - time.monotonic()))
         try:
             yield
         finally:
@@ -116,7 +122,7 @@ class Orders:
         self._leave_by(STOPPED, min(HASTE, 0.7 * self.terms.grace))
 
     def _warn(self, *_: object) -> None:
-        near = self.until - time.monotonic() < 2 * self.terms.grace + 60  # Slurm may be so early
+        near = self.until - time.monotonic() < self.terms.grace + 60  # Slurm may be so early
         self._leave_by(TIME if near else PREEMPTED, 0.7 * self.terms.grace)
 
     def cancel(self) -> None:
@@ -258,7 +264,8 @@ def _observe(store: Store, claim: Claim, train: Train, orders: Orders) -> Observ
         with suppress(OSError):
             store.log_trial(trial.key, traceback.format_exc())
         said = " ".join(traceback.format_exception_only(error)[-1].split())[:REASON_LENGTH]
-        cause = MEMORY if out_of_memory(error) else EXCEPTION
+        lost = LOST if isinstance(error, ChildProcessError) else EXCEPTION
+        cause = MEMORY if out_of_memory(error) else lost
     _insist(claim, lambda: store.end(trial.key, claim.attempt, cause, said))
     return None
 

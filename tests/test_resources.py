@@ -184,6 +184,7 @@ def test_a_profile_says_what_it_holds(tmp_path):
         (("module load cuda/12.4", "echo 'half"), r"setup\[0\] is .*: No closing quotation"),
         (("NCCL_DEBUG", '"A;B"'), r"environment.A;B is 'A;B'; it must be the name of a variable"),
         (("minutes = 30", "grace = -5"), "grace is -5; it must be a whole number between 1 and 3600"),
+        (("minutes = 30", "minutes = 1"), "grace is 90; it must be less than the 60 s that the shortest job has"),
         (("[[classes]]", "[classes]"), r"has no \[\[classes\]\]"),
         (("minutes = 30", "minutes ="), "not TOML"),
     ],

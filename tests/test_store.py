@@ -20,10 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sweeps.grid import cells, read_sweep
 from sweeps.launchers import LocalWorkers, available_cores, gpus
-from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TRIES
+from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, TRIES
 from sweeps.store import CHECKPOINT, Store, read_observations, trunk_of
 from sweeps.trial import Training, Trial, failure
-from sweeps.worker import LOST_CLAIM, TERMINATED, work
+from sweeps.worker import LOST_CLAIM, TERMINATED, Terms, work
 from toy_sweeps import COMMAND, DATA, observe, toy_train
 
 FULL = (
@@ -537,3 +537,20 @@ Interleavings.TestCase.settings = settings(deadline=None, max_examples=25, state
 TestInterleavings = Interleavings.TestCase
 TrunkInterleavings.TestCase.settings = Interleavings.TestCase.settings
 TestTrunkInterleavings = TrunkInterleavings.TestCase
+
+
+def test_a_worker_leaves_before_its_time_is_up_and_another_goes_on(new_store):
+    store, (trial,) = new_store(1, seconds=4.0, checkpoints=True)
+    timed = [*COMMAND, "--sweep", str(store.directory), "--seconds", "3", "--grace", "2"]
+    first = subprocess.run(timed, timeout=60)
+    assert first.returncode == TERMINATED
+    assert [attempt.cause for attempt in store.attempts(trial.key)] == [TIME]
+    assert start(store).wait(60) == 0
+    assert store.result(trial.key) == observe(trial) and store.attempts(trial.key)[1].state
+
+
+def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
+    store, _ = new_store(1, closed=False)
+    assert work(store.directory, toy_train, terms=Terms(patience=0.1)) == 0
+    assert work(store.directory, toy_train, terms=Terms(size="gpu", patience=0.1)) == 0
+    assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
