@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
@@ -42,6 +43,7 @@ def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> fl
     return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.squares)
 
 
+@lru_cache(maxsize=10_000)  # trials of a grid differ in their rate and seed more than in what they take
 def exact_flops(
     model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, entered: float = 1.0
 ) -> float:

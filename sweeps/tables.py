@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -19,7 +20,7 @@ _ITEMS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,)}
 
 def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
     """A `kind` from `table`. Raises ValueError naming `where`, the key and the choices."""
-    known = {item.name: str(item.type) for item in fields(kind)}
+    known = _types(kind)
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"{where} has no key {key!r}; known: {', '.join(known) or 'none'}")
@@ -28,6 +29,11 @@ def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
             raise ValueError(f"{where}.{key} is {value!r}; it must be of type {known[key]}")
     # 1 and 1.0 are one setting, and must give one key.
     return kind(**{key: float(value) if _is_float(known[key], value) else value for key, value in table.items()})
+
+
+@cache
+def _types(kind: type) -> dict[str, str]:
+    return {item.name: str(item.type) for item in fields(kind)}
 
 
 def _fits(value: object, wanted: tuple[type, ...] | None) -> bool:

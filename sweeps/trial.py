@@ -6,8 +6,8 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sweeps.methods import Method, make_method
@@ -85,6 +85,12 @@ class Training:
     patience: int = 0
     stop_on_collapse: bool = False
 
+    @cached_property
+    def hashed(self) -> dict[str, Any]:
+        """What a trial's key is made of."""
+        settings = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in settings.items() if name not in ADDED or value != ADDED[name]}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
         for name in ("batch_size", "context", "pool_size", "pools"):
@@ -146,9 +152,8 @@ class Trial:
         return self.trunk or self.key
 
     def _hash_without(self, *names: str) -> str:
-        content = {name: value for name, value in self.to_json().items() if name not in names}
-        settings = content["training"].items()
-        content["training"] = {key: value for key, value in settings if key not in ADDED or value != ADDED[key]}
+        content = {name: value for name, value in self._content().items() if name not in names}
+        content["training"] = self.training.hashed
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -166,20 +171,33 @@ class Trial:
         return self.steps * self.training.batch_size
 
     def to_json(self) -> dict[str, Any]:
+        training = {item.name: getattr(self.training, item.name) for item in fields(self.training)}
+        return {**self._content(), "training": training}
+
+    def _content(self) -> dict[str, Any]:
         method = {"name": self.method.name, **self.method.options}
-        return {
-            **{f.name: getattr(self, f.name) for f in fields(self)},
-            "method": method,
-            "training": asdict(self.training),
-        }
+        return {**{item.name: getattr(self, item.name) for item in fields(self)}, "method": method}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Trial:
         """The trial written by `to_json`. Raises ValueError on unknown keys, methods or settings."""
         method = dict(content["method"])
         made = make_method(method.pop("name"), method)
-        training = from_table(Training, content["training"], "training")
-        return cls(**{**content, "method": made, "training": training})
+        return cls(**{**content, "method": made, "training": _read_training(content["training"])})
+
+
+def _read_training(table: Mapping[str, Any]) -> Training:
+    """The conditions in a table; the same object for the same table, since thousands of trials share one."""
+    try:
+        items = [(name, tuple(value) if isinstance(value, list) else value) for name, value in table.items()]
+        return _same_training(tuple((name, value, type(value)) for name, value in items))
+    except TypeError:  # of a value that cannot be looked up
+        return from_table(Training, table, "training")
+
+
+@lru_cache(maxsize=100)
+def _same_training(items: tuple[tuple[str, Any, type], ...]) -> Training:
+    return from_table(Training, {name: value for name, value, _ in items}, "training")
 
 
 def warmup_length(steps: int, share: float, count: int = 0) -> int:
@@ -254,7 +272,7 @@ class Observation:
         """The observation written by `to_json`; one whose key does not fit its trial is refused (ValueError)."""
         inside = {key: value for key, value in content.items() if key != "key"}
         inside["trial"] = Trial.from_json(content["trial"])
-        inside["curve"] = tuple(tuple(point) for point in content.get("curve", ()))
+        inside["curve"] = tuple(map(tuple, content.get("curve", ())))
         inside["evaluations"] = tuple(content.get("evaluations", ()))
         observation = cls(**inside)
         if content.get("key", observation.key) != observation.key:
