@@ -190,13 +190,13 @@ def _read_training(table: Mapping[str, Any]) -> Training:
     """The conditions in a table; the same object for the same table, since thousands of trials share one."""
     try:
         items = [(name, tuple(value) if isinstance(value, list) else value) for name, value in table.items()]
-        return _same_training(tuple((name, value, type(value)) for name, value in items))
+        return _same_training(tuple((name, value, repr(value)) for name, value in items))  # 1 is not 1.0
     except TypeError:  # of a value that cannot be looked up
         return from_table(Training, table, "training")
 
 
 @lru_cache(maxsize=100)
-def _same_training(items: tuple[tuple[str, Any, type], ...]) -> Training:
+def _same_training(items: tuple[tuple[str, Any, str], ...]) -> Training:
     return from_table(Training, {name: value for name, value, _ in items}, "training")
 
 

@@ -83,9 +83,8 @@ def status(folder: Path) -> tuple[float, float]:
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.getcwd()) as name:
         calls = overhead(Path(name))
-        print(
-            f"overhead  {sum(calls.values()):6.2f} ms a trial  ({', '.join(f'{n} {ms:.2f}' for n, ms in calls.items())})"
-        )
+        parts = ", ".join(f"{name} {each:.2f}" for name, each in calls.items())
+        print(f"overhead  {sum(calls.values()):6.2f} ms a trial  ({parts})", flush=True)
     for size in SIZES:
         with tempfile.TemporaryDirectory(dir=os.getcwd()) as name:
             store, wanted = begin(Path(name), size)
