@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import quality
+from runner import merging, quality
 from runner.track import TRACKERS
 from sweeps import console
 
@@ -32,6 +32,7 @@ EXAMPLES = """\
   embed bench                                  measure this machine for `plan --hardware this`
   embed evaluate model --tasks code-search     scores on real tasks
   embed mine python-env --model model --out mined.jsonl   hard negatives for pairs that have none
+  embed merge nano-340k a b --method slerp --out merged   one model out of several
   embed worker --sweep results/demo            take trials of a sweep until none is left
 """
 
@@ -416,6 +417,7 @@ COMMANDS = {
     "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
     "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
     "export": (quality.export, "Add a form for other runtimes to a trained model.", quality.add_export),
+    "merge": (merging.merge, "Make one model out of several tuned from one base.", merging.add_merge),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
     "rank": (_rank, "Started by a worker: one of the processes of a trial.", _add_rank),
 }
