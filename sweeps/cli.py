@@ -15,9 +15,10 @@ from sweeps.doctor import add_doctor, doctor, refuse_unfit
 from sweeps.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.grid import Data, Sweep, read_sweep
 from sweeps.hardware import read_machine
-from sweeps.launchers import LAUNCHERS
+from sweeps.launchers import LAUNCHERS, gpus
 from sweeps.postgres import PostgresStore, add_store, open_store
 from sweeps.profile_file import ClusterProfile, ResourceClass, read_profile_file
+from sweeps.resources import this_machine
 from sweeps.reuse import Library
 from sweeps.run import Conductor, prepare
 from sweeps.store import Store
@@ -108,7 +109,8 @@ def _run(arguments: argparse.Namespace) -> int:
         slots=arguments.slots,
     )
     with Screen(directory.resolve().name) as screen:
-        conductor = Conductor(sweep, data, store, library, screen, profile.classes if profile else ())
+        classes = profile.classes if profile else ()
+        conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))
         store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
         for seen in failed:
             conductor.say(f"to be tried again: {result(seen)}")
@@ -118,6 +120,15 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_summary(end, conductor.reused)))
     return 1 if end.count("failed") else 0
+
+
+def _here(arguments: argparse.Namespace) -> ResourceClass | None:
+    """What a trial may use of this machine; None where workers run elsewhere."""
+    if arguments.launcher != "local":
+        return None
+    devices = gpus()
+    shared = arguments.workers / len(devices) if arguments.workers and devices else arguments.slots
+    return this_machine(devices, shared)
 
 
 def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from sweeps.grid import Sweep
 from sweeps.methods import METHODS, Method
 from sweeps.models import ModelSpec
 from sweeps.places import Need, Needs
+from sweeps.profile import installed_memory
 from sweeps.profile_file import ResourceClass
 from sweeps.progress import duration
 from sweeps.trial import Training, Trial
@@ -32,6 +34,24 @@ def needed_memory(model: ModelSpec, method: Method, training: Training, where: R
     still = memory_bytes(model, method, 0)
     moving = memory_bytes(model, method, tokens, width) - memory_bytes(model, method, 0, width)
     return BASE + still / (where.ranks if where.sharded else 1) + moving
+
+
+def this_machine(gpus: Sequence[str], trials_on_each: float) -> ResourceClass:
+    """What one trial may use here: a share of the smallest GPU, or all of the main memory where there is none."""
+    sizes = [gpu_memory(name) for name in gpus]
+    if known := [size for size in sizes if size]:
+        return ResourceClass("this-machine", memory=min(known) / max(1.0, trials_on_each), gpus=1)
+    return ResourceClass("this-machine", memory=installed_memory() / 1e9)
+
+
+def gpu_memory(name: str) -> float:
+    """GB of a GPU as nvidia-smi tells; 0 when it does not."""
+    query = ["nvidia-smi", f"--id={name}", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
+        return float(done.stdout) * 2**20 / 1e9
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return 0.0
 
 
 def needs(

@@ -52,7 +52,8 @@ class Conductor:
     """One `sweep run`: what is known of a sweep and what was done about it.
 
     library: where identical trials are looked for, None to train everything here. reused: trials taken from there.
-    classes: of resources, smallest first, where workers differ; ValueError is raised for a trial that fits none.
+    classes: of resources, smallest first, where workers differ. ValueError is raised for a trial that fits none of
+    them, or `here`, the only one where they do not.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Conductor:
         library: Library | None,
         screen: Screen,
         classes: Sequence[ResourceClass] = (),
+        here: ResourceClass | None = None,
     ) -> None:
         self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
         self.classes = classes
@@ -75,7 +77,8 @@ class Conductor:
         self._trained: list[Observation] = []  # in this run
         self.ahead = self._outlook()
         self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
-        self._needs()
+        if fitting := classes or ([here] if here else []):
+            self._needs(fitting)
 
     def run(self, launch: Launch) -> Snapshot:
         """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
@@ -126,7 +129,7 @@ class Conductor:
         while self._reuse():
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
-            self.store.need(self._needs(patient=True))
+            self.store.need(self._needs(self.classes, patient=True) if self.classes else Needs())
             self.store.share(sharing(self.ahead))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
@@ -141,11 +144,9 @@ class Conductor:
             self.cancelled = cancelled
             self.ahead = self._outlook()
 
-    def _needs(self, patient: bool = False) -> Needs:
-        if not self.classes:
-            return Needs()
+    def _needs(self, classes: Sequence[ResourceClass], patient: bool = False) -> Needs:
         coming = costs(self.ahead, self.sweep, self.data, self.store.states())
-        return needs(coming, self.sweep, self.classes, speed(self._trained or self._before, 1), patient)
+        return needs(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
 
     def _prune(self) -> None:
         """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""

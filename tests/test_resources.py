@@ -11,18 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeps import resources
 from sweeps.estimate import Cost, Speed
 from sweeps.flops import memory_bytes
 from sweeps.grid import cells, read_sweep
 from sweeps.methods import METHODS, Full, LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.places import Need, Needs, Place
+from sweeps.profile import installed_memory
 from sweeps.profile_file import ClusterProfile, ResourceClass, read_profile_file
-from sweeps.resources import BASE, needed_memory, needs, smallest
+from sweeps.resources import BASE, needed_memory, needs, smallest, this_machine
 from sweeps.slurm import Job, job_script, reap, sweep_name
 from sweeps.store import Attempt, Store
 from sweeps.trial import Training, Trial
-from toy_sweeps import DATA, SWEEP
+from toy_sweeps import DATA, SWEEP, toy_main
 
 ROOT = Path(__file__).parents[1]
 PACE = Speed({}, 1e12, 10.0, "made up")
@@ -72,6 +74,27 @@ def test_what_can_never_fit_is_refused_and_told_what_would():
     assert fitting(trial("pythia-2.8b", QLoRA())) == "large"
     with pytest.raises(ValueError, match=r"whose trials may take 1 h; it would fit with longest = 3$"):
         fitting(trial("pythia-14m"), seconds=3 * 3600, classes=CLASSES[1:2])
+
+
+def test_this_machine_offers_its_memory_or_a_share_of_its_smallest_gpu(tmp_path, monkeypatch):
+    assert this_machine([], 1).memory == installed_memory() / 1e9
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert this_machine(["0"], 1).memory == installed_memory() / 1e9  # nobody tells how large it is
+    tool = '#!/bin/sh\ncase "$1" in --id=0) echo 81559 ;; --id=1) echo 40960 ;; *) echo "[N/A]" ;; esac\n'
+    (tmp_path / "nvidia-smi").write_text(tool)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert this_machine(["0", "1"], 4).memory == 40960 * 2**20 / 1e9 / 4
+    assert this_machine(["MIG-x"], 1).memory == installed_memory() / 1e9
+
+
+def test_what_this_machine_cannot_hold_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resources, "installed_memory", lambda: 0.5e9)
+    (tmp_path / "toy.toml").write_text(SWEEP)
+    assert toy_main(["run", "toy.toml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sweep: error: nano-25k") and "(this-machine: 0.5 GB)" in said and said.count("\n") == 1
+    assert not (tmp_path / "results").exists()
 
 
 def test_every_trial_of_a_sweep_has_a_class_and_a_time(tmp_path):
