@@ -55,6 +55,7 @@ class Calls(RuleBasedStateMachine):
         self.newest = {trial.key: 0 for trial in self.wanted}
         self.deaths = dict.fromkeys(self.newest, 0)
         self.results: dict[str, object] = {}
+        self.finishes = 0
 
     def as_worker(self, worker: int):
         return mock.patch.object(store_module, "machine", return_value=(f"machine-{worker}", "boot"))
@@ -103,6 +104,14 @@ class Calls(RuleBasedStateMachine):
             self.outlive(claim)
             del self.living[claim.trial.key]
 
+    @rule(worker=WORKERS)
+    def is_overtaken(self, worker):
+        """Its lease runs out, another worker claims, and it comes back."""
+        self.lease_runs_out(worker)
+        self.claim((worker + 1) % 3)
+        self.check(worker)
+        self.renew(worker)
+
     @rule()
     def leases_of_dead_workers_run_out(self):
         for claim in [claim for claim in self.living.values() if claim not in self.held.values()]:
@@ -120,7 +129,8 @@ class Calls(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def finish(self, worker):
         if claim := self.held[worker]:  # its own, or long another's
-            key, seen = claim.trial.key, replace(observe(claim.trial), seconds=float(worker))
+            self.finishes += 1  # no two results are the same
+            key, seen = claim.trial.key, replace(observe(claim.trial), seconds=float(self.finishes))
             assert self.store.finish(seen) == (self.results.setdefault(key, seen) == seen)
             self.living.pop(key, None)
 

@@ -2,15 +2,14 @@
 
     python tests/benchmarks/bench_store.py        about 2 minutes on 2 cores
 
-A trial's overhead is all that a worker and a launcher do for it besides training: add, claim, renew, finish, look. The
-folders lie in the current folder's file system. Status is the whole process, with 9 of 10 trials finished, before and
-after their first gathered export; memory is that process's peak.
+A trial's overhead is all that a worker and a launcher do for it besides training: add, claim, renew, finish, look.
+Status is the whole process, with 9 of 10 trials finished, before and after their first gathered export; memory is that
+process's peak. TMPDIR=/some/folder measures that folder's file system.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -81,12 +80,12 @@ def status(folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=os.getcwd()) as name:
+    with tempfile.TemporaryDirectory() as name:
         calls = overhead(Path(name))
         parts = ", ".join(f"{name} {each:.2f}" for name, each in calls.items())
         print(f"overhead  {sum(calls.values()):6.2f} ms a trial  ({parts})", flush=True)
     for size in SIZES:
-        with tempfile.TemporaryDirectory(dir=os.getcwd()) as name:
+        with tempfile.TemporaryDirectory() as name:
             store, wanted = begin(Path(name), size)
             for trial in wanted[: 9 * size // 10]:
                 store.claim()
