@@ -205,13 +205,15 @@ class SlurmWorkers(Workers):
 
     def _notice_failures(self, known: Sequence[Job]) -> None:
         """Raise ValueError when jobs only fail: what they need is not there, and more of them would not find it."""
-        happened = sum(len(self.store.attempts(key)) + 1 for key in self.store.queue())
+        attempts = [attempt for key in self.store.queue() for attempt in self.store.attempts(key)]
+        happened = len(attempts) + len(self.store.queue())
+        claimed = {attempt.job for attempt in attempts}
         ended = {(job.number, job.restarts): job for job in known if job.state not in (*ALIVE, *WAITING)}
         if self._ended is None or happened != self._happened:
             self.barren = []
         else:
-            failed = [job for place, job in ended.items() if place not in self._ended and job.state == "FAILED"]
-            self.barren += [job.number for job in failed]
+            new = [job for place, job in ended.items() if place not in self._ended]
+            self.barren += [job.number for job in new if job.state == "FAILED" and job.number not in claimed]
         self._ended, self._happened = set(ended), happened
         if len(self.barren) >= BARREN:
             log = self._log(known, self.barren[-1])

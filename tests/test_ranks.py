@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -180,3 +180,38 @@ store.close()
     arguments = [str(tmp_path / "real.toml"), str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_trainer_told_to_leave_saves_and_the_rest_has_the_same_bits(training, tmp_path):
+    from runner.engine import Options
+    from runner.pairs import prepare as prepare_pairs
+    from runner.train import train
+    from sweeps.models import find_model
+
+    data_hash = prepare_pairs(training, find_model("nano-25k").source).data_hash
+    trial = replace(TRIAL, training=replace(training, data_hash=data_hash), lr=1e-2, steps=6)
+    for name in ("whole", "cut", "small"):
+        (tmp_path / name).mkdir()
+    whole = train(trial, tmp_path / "whole", on="cpu")
+    for _ in range(2):
+        asked = iter([False, True])
+        with pytest.raises(SystemExit) as left:
+            train(trial, tmp_path / "cut", on="cpu", options=Options(leave=lambda asked=asked: next(asked)))
+        assert left.value.code == TERMINATED and (tmp_path / "cut" / CHECKPOINT).exists()
+    cut = train(trial, tmp_path / "cut", on="cpu")
+    assert (cut.loss, cut.curve, cut.tokens) == (whole.loss, whole.curve, whole.tokens)
+    small = train(trial, tmp_path / "small", on="cpu", options=Options(smaller=1))
+    assert small.loss == pytest.approx(whole.loss, abs=1e-5)
+
+
+def test_each_halving_halves_the_micro_batch():
+    import torch
+
+    from runner.encoder import make_encoder
+    from runner.engine import Engine, Options
+    from sweeps.models import find_model
+
+    model = find_model("nano-25k")
+    encoder = make_encoder(model, Full(), "mean", torch.device("cpu"), seed=0)
+    sizes = [Engine(model, TRIAL, encoder, Options(smaller=halvings)).micro_tokens for halvings in range(3)]
+    assert sizes[0] == 2 * sizes[1] == 4 * sizes[2]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sweeps.grid import cells, read_sweep
-from sweeps.launchers import LocalWorkers, available_cores, gpus
+from sweeps.launchers import LocalWorkers, available_cores, gpus, local_workers
 from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, TRIES
 from sweeps.store import CHECKPOINT, Store, read_observations, trunk_of
 from sweeps.trial import Training, Trial, failure
@@ -290,6 +290,13 @@ def test_gpus_are_those_that_are_visible(monkeypatch):
     assert gpus() == ["2", "GPU-ab"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpus() == []
+
+
+def test_several_workers_may_share_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert (local_workers(), local_workers(slots=3)) == (2, 6)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local_workers(slots=3) == len(available_cores())
 
 
 def test_names_from_files_never_become_paths(new_store):
