@@ -159,6 +159,7 @@ def _at_least_one(text: str) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from sweeps.grid import read_sweep
+    from sweeps.trial import parts_of
 
     sweep = read_sweep(arguments.sweep)
     _quiet()
@@ -171,7 +172,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
     if arguments.pairs:
         return _plan_data(arguments, sweep.training, source)
     prepared = prepare(sweep.training, source)
-    tokens, squares = prepared.pairs.mean_pair(sweep.training.hard_negatives)
+    tokens, squares = prepared.pairs.mean_pair(
+        sweep.training.hard_negatives, [weight for _, weight in parts_of(sweep.training.data)]
+    )
     pairs = len(prepared.pairs)
     report = {
         "data_hash": prepared.data_hash,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from runner.readers import cache_folder, open_source, survey
 from runner.shuffle import shuffled
 from runner.tokens import COLUMNS, FORMAT, Coding, tokenise
 from sweeps.launchers import available_cores
-from sweeps.trial import Training
+from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
 KEPT_EPOCHS = 4
@@ -78,8 +80,9 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 class Pairs:
     """Tokenised pairs. negative_start: [pairs + 1], where the hard negatives of each pair begin in that column.
 
-    groups: [pairs], 64-bit; train, held_out: indices of the pairs of either split, the held-out ones in the order of
-    their documents' hashes. All are memory-mapped: what is held in memory does not grow with the pairs.
+    groups: [pairs], 64-bit; sources: [pairs], of those trained on together, one after the other; train, held_out:
+    indices of the pairs of either split, the held-out ones in the order of their documents' hashes. All are
+    memory-mapped: what is held in memory does not grow with the pairs.
     """
 
     query: Column
@@ -87,23 +90,37 @@ class Pairs:
     negative: Column
     negative_start: np.ndarray
     groups: np.ndarray
+    sources: np.ndarray
     train: np.ndarray
     held_out: np.ndarray
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def mean_pair(self, hard_negatives: int) -> tuple[float, float]:
-        """Mean real tokens, and mean sum of squared text lengths, of a training pair."""
+    @cached_property
+    def trained(self) -> list[np.ndarray]:
+        """Training pairs by source."""
+        if len(self.groups) == 0 or not self.sources[-1]:  # sources lie one after the other
+            return [self.train]
+        mine = self.sources[self.train]
+        return [self.train[mine == source] for source in range(int(self.sources[-1]) + 1)]
+
+    def mean_pair(self, hard_negatives: int, weights: Sequence[float] = (1.0,)) -> tuple[float, float]:
+        """Mean real tokens, and mean sum of squared text lengths, of a training pair. weights: of the sources."""
+        found = [self._mean_pair(train, hard_negatives) for train in self.trained]
+        tokens, squares = np.average(found, axis=0, weights=weights)
+        return float(tokens), float(squares)
+
+    def _mean_pair(self, train: np.ndarray, hard_negatives: int) -> tuple[float, float]:
         tokens = squares = 0
-        for start in range(0, len(self.train), PAIRS_AT_ONCE):
-            chosen = self.train[start : start + PAIRS_AT_ONCE]
+        for start in range(0, len(train), PAIRS_AT_ONCE):
+            chosen = train[start : start + PAIRS_AT_ONCE]
             columns = [self.query.lengths_of(chosen), self.positive.lengths_of(chosen)]
             if hard_negatives:
                 columns.append(self.negative.lengths_of(self.negatives(chosen, hard_negatives)))
             tokens += sum(int(lengths.sum()) for lengths in columns)
             squares += sum(int((lengths**2).sum()) for lengths in columns)
-        return tokens / len(self.train), squares / len(self.train)
+        return tokens / len(train), squares / len(train)
 
     def negatives(self, pairs: np.ndarray, count: int) -> np.ndarray:
         """Text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""
@@ -145,6 +162,10 @@ def prepare(training: Training, source: str) -> Prepared:
         made = tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
     seconds = time.monotonic() - begun
     pairs = _open(folder)
+    if empty := [
+        part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
+    ]:
+        raise ValueError(f"data {empty[0]!r} has no pair to train on")
     if len(pairs.held_out) < training.pool_size:
         raise ValueError(
             f"data {training.data!r} has {len(pairs.held_out)} held-out pairs, training.pool_size is "
@@ -190,12 +211,38 @@ def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Train
 
 
 def _open(folder: Path) -> Pairs:
-    arrays = [_open_array(folder, name) for name in ("negative_start", "groups", "train", "held_out")]
+    arrays = [_open_array(folder, name) for name in ("negative_start", "groups", "sources", "train", "held_out")]
     return Pairs(*(Column(folder, name) for name in COLUMNS), *arrays)
 
 
 def _open_array(folder: Path, name: str) -> np.ndarray:
     return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # a plain array: np.memmap is slow to index
+
+
+def draw(pairs: Pairs, training: Training, step: int, seed: int) -> np.ndarray:
+    """Pair indices of one step: all of one source, whose turn it is."""
+    if len(pairs.trained) == 1:
+        return batch_indices(pairs.train, training.batch_size, step, seed)
+    weights = tuple(weight for _, weight in parts_of(training.data))
+    source, before = turn(weights, step)
+    return batch_indices(pairs.trained[source], training.batch_size, before, seed)
+
+
+def turn(weights: tuple[float, ...], step: int) -> tuple[int, int]:
+    """Which source a step is drawn from, and how many steps before it were: as evenly as their weights allow."""
+    order = _turns(weights, 1 << max(10, (step + 1).bit_length()))
+    return int(order[step]), int((order[:step] == order[step]).sum())
+
+
+@lru_cache(maxsize=8)
+def _turns(weights: tuple[float, ...], steps: int) -> np.ndarray:
+    shares = np.array(weights) / sum(weights)
+    taken, order = np.zeros(len(weights)), np.empty(steps, np.uint8)
+    for step in range(steps):
+        source = int(np.argmax(shares * (step + 1) - taken))
+        taken[source] += 1
+        order[step] = source
+    return order
 
 
 def batch_indices(train: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -223,14 +270,24 @@ def _epoch(size: int, epoch: int, seed: int, places: np.ndarray) -> np.ndarray:
 
 
 def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
-    """Fixed pools of held-out pairs, [pool_size] each, no group or document twice in one; at most `count` of them.
+    """Fixed pools of held-out pairs, [pool_size] each, no group or document twice in one; at most `count` of a source.
 
-    They are filled in the order of `held_out`, which does not depend on the order in which the data was read.
+    They are filled in the order of `held_out`, which does not depend on the order in which the data was read. All pools
+    of the first source come first.
     """
+    return [pool for made in pools_by_source(pairs, pool_size, count) for pool in made]
+
+
+def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.ndarray]]:
+    """The pools of each source."""
+    return [_pools(pairs, source, pool_size, count) for source in range(len(pairs.trained))]
+
+
+def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.ndarray]:
     made: list[np.ndarray] = []
     pool: list[int] = []
     seen: set[int] = set()
-    for index in pairs.held_out:
+    for index in pairs.held_out[pairs.sources[pairs.held_out] == source]:
         marks = {int(pairs.groups[index]), int(pairs.positive.hashes[index]), int(pairs.query.hashes[index])}
         if marks & seen:
             continue

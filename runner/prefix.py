@@ -11,7 +11,7 @@ from runner.encoder import Encoder
 from runner.pairs import Pairs
 from runner.parallel import ALONE, Ranks
 from sweeps.progress import Progress
-from sweeps.trial import Trial
+from sweeps.trial import Trial, parts_of
 
 STATE_BYTES = 4
 ROWS = 2**12  # of states that travel together between ranks
@@ -74,7 +74,7 @@ def worth(encoder: Encoder, pairs: Pairs, trial: Trial, width: int, room: float)
     """Whether texts come back (several epochs), blocks are frozen, and `room` bytes hold the states."""
     if not encoder.frozen or trial.pairs <= len(pairs.train):
         return False
-    tokens, _ = pairs.mean_pair(trial.training.hard_negatives)
+    tokens, _ = pairs.mean_pair(trial.training.hard_negatives, [weight for _, weight in parts_of(trial.training.data)])
     return tokens * len(pairs.train) * width * STATE_BYTES <= room
 
 

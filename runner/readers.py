@@ -14,13 +14,14 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from runner import python_env
 from sweeps.profile import cache_folder
 from sweeps.progress import Progress
+from sweeps.trial import MIXED, parts_of
 
 HELD_OUT_SHARE = 20  # one group in twenty
 BAD_SHARE = 0.01  # more bad records than this stop the run
@@ -40,6 +41,7 @@ class Pair:
     negatives: tuple[str, ...] = ()
     group: str = ""
     held_out: bool = False
+    source: int = 0  # its place among the sources that are trained on together
 
 
 @dataclass
@@ -95,6 +97,8 @@ def open_source(name: str) -> Source:
     """The source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
     if name == "python-env":
         return _python_env()
+    if MIXED in name:
+        return _together(name)
     if name.startswith("hf:"):
         return _hub(name)
     path = Path(name)
@@ -104,6 +108,19 @@ def open_source(name: str) -> Source:
     if not path.is_file():
         raise ValueError(f"data is {name!r}; there is no such file")
     return Source(name, (path,), lambda problems, meter: _pairs(READERS[suffix](path, meter), str(path), problems))
+
+
+def _together(name: str) -> Source:
+    """Several sources, one after the other; a group of one is no group of another."""
+    parts = [open_source(part) for part, _ in parts_of(name)]
+
+    def read(problems: Problems, meter: Meter) -> Iterator[Pair]:
+        for place, part in enumerate(parts):
+            for pair in part.read(problems, meter):
+                yield replace(pair, group=f"{place}:{pair.group}", source=place)
+
+    files = tuple(file for part in parts for file in part.files) if all(part.files for part in parts) else ()
+    return Source(name, files, read)
 
 
 def read_pairs(name: str) -> tuple[list[Pair], Problems]:
@@ -127,7 +144,8 @@ class DataHash:
         self._digest = hashlib.sha256()
 
     def add(self, pair: Pair) -> None:
-        content = [pair.query, pair.positive, pair.negatives, pair.group, pair.held_out]
+        content: list[Any] = [pair.query, pair.positive, pair.negatives, pair.group, pair.held_out]
+        content += [pair.source] if pair.source else []
         self._digest.update(json.dumps(content).encode() + b"\n")
 
     @property

@@ -1,8 +1,8 @@
 """Texts to token ids by all cores, in shards: a killed preparation goes on where it stopped.
 
 A folder of tokens holds `.npy` arrays that open as memory maps: of each column `ids` (all texts end to end),
-`offsets` [texts + 1] and `hashes` [texts]; of the pairs `negative_start` [pairs + 1], `groups` [pairs], and the indices
-`train` and `held_out`, the latter in the order of their documents' hashes. Hashes are 64 bits.
+`offsets` [texts + 1] and `hashes` [texts]; of the pairs `negative_start` [pairs + 1], `groups` and `sources` [pairs],
+and the indices `train` and `held_out`, the latter in the order of their documents' hashes. Hashes are 64 bits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from runner.readers import DataHash, Pair
 from sweeps.progress import Progress
 
 COLUMNS = ("query", "positive", "negative")
-FORMAT = 2  # counts up when the arrays of a folder, or how texts become ids, change
+FORMAT = 3  # counts up when the arrays of a folder, or how texts become ids, change
 SHARD_PAIRS = 2**13
 SHARD_CHARS = 2**25  # a shard of long documents closes earlier: it must fit in memory once a core
 TEXTS_AT_ONCE = 1024
@@ -129,6 +129,7 @@ class Chunk:
     negatives: list[int] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
     chars: int = 0
     name: str = ""
 
@@ -139,6 +140,7 @@ class Chunk:
         self.negatives.append(len(pair.negatives))
         self.groups.append(pair.group)
         self.held_out.append(pair.held_out)
+        self.sources.append(pair.source)
         self.chars += len(pair.query) + len(pair.positive) + sum(map(len, pair.negatives))
 
 
@@ -268,6 +270,7 @@ def write_shard(path: Path, chunk: Chunk, coder: Coder) -> int:
     content["groups"] = np.frombuffer(groups, np.int64)
     content["negatives"] = np.array(chunk.negatives, np.int64)
     content["held_out"] = np.array(chunk.held_out, bool)
+    content["sources"] = np.array(chunk.sources, np.uint8)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with open(temporary, "wb") as file:
         np.savez(file, **content)
@@ -289,6 +292,7 @@ def _merge(shards: Sequence[Path], folder: Path) -> None:
         _write_array(folder / f"{column}.hashes.npy", parts(f"{column}.hashes"))
         _write_array(folder / f"{column}.offsets.npy", _sums(parts(f"{column}.lengths")))
     _write_array(folder / "groups.npy", parts("groups"))
+    _write_array(folder / "sources.npy", parts("sources"))
     _write_array(folder / "negative_start.npy", _sums(parts("negatives")))
     _write_array(folder / "train.npy", _where(~side for side in parts("held_out")))
     held_out = np.concatenate(list(_where(parts("held_out"))))

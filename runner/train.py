@@ -15,7 +15,7 @@ from runner.contrastive import held_out, make_batch
 from runner.encoder import Encoder, count_trainable, make_encoder
 from runner.engine import DEFAULTS, Engine, Options
 from runner.measure import environment, peak_memory, reset_peak_memory
-from runner.pairs import Pairs, batch_indices, open_prepared, pools
+from runner.pairs import Pairs, draw, open_prepared, pools, pools_by_source
 from runner.parallel import ALONE, Ranks, fingerprint
 from runner.schedule import rate_factor
 from runner.shard import gather_into, shard
@@ -25,7 +25,7 @@ from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.models import ModelSpec, find_model
 from sweeps.progress import Progress
 from sweeps.store import CHECKPOINT, Trunk, report, trunk_of
-from sweeps.trial import Observation, Training, Trial, failure
+from sweeps.trial import Observation, Training, Trial, failure, parts_of
 from sweeps.worker import TERMINATED
 
 CHECKPOINT_SECONDS = 60.0
@@ -101,7 +101,7 @@ def train_encoder(
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
     if not reason:
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
-    if trial.training.score and math.isfinite(loss):  # also of one that is said to have diverged
+    if math.isfinite(loss):  # also of one that is said to have diverged
         run.record["scores"] = _scores(run, chosen)
     observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
     return observation, _whole(run)
@@ -224,10 +224,15 @@ def _stopped(run: Run) -> bool:
 
 
 def _scores(run: Run, chosen: list[np.ndarray]) -> dict[str, float]:
-    """Means over the pools."""
-    engine = run.engine
-    found = [look(engine.encoder, run.pairs, pool, 4 * engine.micro_tokens, engine.ranks) for pool in chosen]
-    return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+    """Retrieval and health where they are asked for; of several sources the held-out loss of each."""
+    training, scores = run.trial.training, {}
+    if training.score:
+        scores |= look(run.engine.encoder, run.pairs, chosen, 4 * run.engine.micro_tokens, run.engine.ranks)
+    parts = parts_of(training.data)
+    if len(parts) > 1:
+        made = pools_by_source(run.pairs, training.pool_size, training.pools)
+        scores |= {f"loss {name}": _held_out(run, mine)[0] for (name, _), mine in zip(parts, made, strict=True)}
+    return scores
 
 
 def _step(run: Run) -> float:
@@ -236,7 +241,7 @@ def _step(run: Run) -> float:
     factor = rate_factor(
         training.schedule, step, run.trial.steps, training.warmup, training.cooldown, training.warmup_steps
     )
-    chosen = batch_indices(run.pairs.train, training.batch_size, step, run.trial.seed)
+    chosen = draw(run.pairs, training, step, run.trial.seed)
     batch = make_batch(run.pairs, chosen, training.hard_negatives, run.engine.device)
     spent = run.engine.step(batch, run.trial.lr * factor)
     run.record["tokens"] += int(batch.lengths.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from runner import checkpoint
 from runner.contrastive import embed_all
 from runner.encoder import Encoder
 from runner.health import collapsed, health
-from runner.pairs import Pairs, pools
+from runner.pairs import Pairs, pools_by_source
 from runner.parallel import ALONE, Ranks
 from runner.score import retrieval
 from sweeps.trial import Training
@@ -23,12 +23,19 @@ BEST = "best-checkpoint.safetensors"
 MAIN = "ndcg@10"
 
 
-def look(encoder: Encoder, pairs: Pairs, chosen: np.ndarray, tokens: int, ranks: Ranks = ALONE) -> dict[str, float]:
-    """Retrieval scores and health in one pool. chosen: pair indices."""
+def look(
+    encoder: Encoder, pairs: Pairs, chosen: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """Retrieval scores and health, means over pools of pair indices."""
     encoder.eval()
-    columns = [[column[i] for i in chosen] for column in (pairs.query, pairs.positive)]
-    query, document = (embed_all(encoder, texts, tokens, ranks).float().cpu() for texts in columns)
+    found = [_look(encoder, pairs, pool, tokens, ranks) for pool in chosen]
     encoder.train()
+    return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+
+
+def _look(encoder: Encoder, pairs: Pairs, pool: np.ndarray, tokens: int, ranks: Ranks) -> dict[str, float]:
+    columns = [[column[i] for i in pool] for column in (pairs.query, pairs.positive)]
+    query, document = (embed_all(encoder, texts, tokens, ranks).float().cpu() for texts in columns)
     return {**retrieval(query, document), **health(query, document)}
 
 
@@ -40,14 +47,14 @@ class Watch:
     """
 
     def __init__(self, training: Training, pairs: Pairs, seen: list[dict[str, float]], folder: Path | None) -> None:
-        made = pools(pairs, training.pool_size, training.pools + 1)
-        if len(made) <= training.pools:
+        made = pools_by_source(pairs, training.pool_size, training.pools + 1)
+        if min(map(len, made)) <= training.pools:
             raise ValueError(
                 f"training.evaluate_every needs one pool more: {len(pairs.held_out)} held-out pairs give none "
                 f"of {training.pool_size} beside the {training.pools} of the loss: give more data or smaller pools"
             )
         self.training, self.pairs, self.seen, self.folder = training, pairs, seen, folder
-        self.chosen = made[training.pools]
+        self.chosen = [mine[training.pools] for mine in made]
         self._best: dict[str, Tensor] = {}
 
     def due(self, step: int) -> bool:

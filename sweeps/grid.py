@@ -14,7 +14,7 @@ from sweeps.methods import METHODS, Method, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.recipe_file import MOST_STEPS, nearest, read_toml, short
 from sweeps.tables import from_table
-from sweeps.trial import Training, Trial
+from sweeps.trial import MIXED, Training, Trial, mixed
 
 MOST_CELLS = 100_000
 
@@ -197,13 +197,17 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _sweep(table: dict[str, Any]) -> Sweep:
-    _known("the file", table, ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods"])
+    _known(
+        "the file",
+        table,
+        ["suite", "data", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods"],
+    )
     models = _models(table)
     made = Sweep(
         models=models,
         budgets=tuple(_numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
-        training=_training(table.get("training", {})),
+        training=_training(table.get("training", {}), table.get("data")),
         seeds=_seeds(table.get("seeds", [0])),
         flops=_choice("flops", table.get("flops", "exact"), list(FLOPS)),
         min_steps=_whole("min_steps", table.get("min_steps", 50), least=1),
@@ -244,12 +248,31 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
     return tuple(made)
 
 
-def _training(table: Any) -> Training:
+def _training(table: Any, sources: Any = None) -> Training:
     _check("training", table, isinstance(table, dict), "a table")
+    if sources is not None:
+        if "data" in table:
+            raise ValueError("training.data and [[data]] both say what to train on; give one")
+        table = {**table, "data": mixed(read_sources(sources))}
     if "data_hash" in table:
         raise ValueError("training.data_hash is filled in from the data; leave it out")
     _known("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])
     return from_table(Training, table, "training")
+
+
+def read_sources(tables: Any) -> list[tuple[str, float]]:
+    """Sources and weights of `[[data]]` tables: source, and weight where it is not 1."""
+    if not isinstance(tables, list) or len(tables) < 2 or not all(isinstance(table, dict) for table in tables):
+        raise ValueError("[[data]] lists sources that are trained on together; give two or more, or training.data")
+    found = []
+    for i, table in enumerate(tables):
+        _known(f"data[{i}]", table, ["source", "weight"])
+        source = table.get("source")
+        _check(f"data[{i}].source", source, isinstance(source, str) and bool(source.strip()), "a file or a name")
+        if MIXED in source or "*" in source:
+            raise ValueError(f"data[{i}].source is {source!r}; a name of a source holds neither {MIXED!r} nor '*'")
+        found.append((source, _number(f"data[{i}].weight", table.get("weight", 1))))
+    return found
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

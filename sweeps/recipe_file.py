@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeps.methods import make_method
 from sweeps.tables import from_table
-from sweeps.trial import Training, Trial
+from sweeps.trial import Training, Trial, mixed
 
 MOST_BYTES = 1_000_000  # of a sweep file or a recipe
 MOST_CHARACTERS = 10_000  # of a text in one
@@ -110,6 +110,13 @@ def nearest(value: Any, known: Iterable[str]) -> str:
 def _trial(content: dict[str, Any]) -> Trial:
     content.pop("predicted", None)
     known = ("model", *NUMBERS, "method", "training")
+    if "data" in content:
+        from sweeps.grid import read_sources  # only here: the planner writes recipes and starts faster without
+
+        sources = content.pop("data")
+        if "data" in content.get("training", {}):
+            raise ValueError("training.data and [[data]] both say what to train on; give one")
+        content["training"] = {**content.get("training", {}), "data": mixed(read_sources(sources))}
     for key in content:
         if key not in known:
             raise ValueError(f"has no key {short(key)}{nearest(key, known)}; known: {', '.join(known)}, predicted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -38,7 +38,8 @@ ADDED = {
 class Training:
     """Conditions that all trials of a law share; a contrastive loss means nothing without them.
 
-    data: `python-env`, a file, or `hf:owner/name`. data_hash: of its pairs, filled in once they are read.
+    data: `python-env`, a file, or `hf:owner/name`; of several with " + " between each step is drawn from one, from
+    `a.jsonl*3 + b.jsonl` three times as often from the first. data_hash: of its pairs, filled in once they are read.
     batch_size: pairs in a step, hence in-batch negatives. temperature: divides the cosine. context: tokens at which a
     text is cut. warmup, cooldown: shares of the steps. hard_negatives: given negatives used per pair.
     pool_size, pools: held-out pairs in one pool, and how many pools, for the held-out loss.
@@ -93,6 +94,7 @@ class Training:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
+        parts_of(self.data)
         for name in ("batch_size", "context", "pool_size", "pools"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("temperature", "clip"):
@@ -117,6 +119,31 @@ class Training:
                 f"training.warmup_steps is {self.warmup_steps} with schedule {self.schedule!r}; it is for schedule "
                 "'wsd', whose trials can share a trunk: give warmup, a share of the steps"
             )
+
+
+MIXED = " + "
+
+
+def parts_of(data: str) -> tuple[tuple[str, float], ...]:
+    """The sources that `data` names, each with its weight. Raises ValueError when a weight cannot be."""
+    found = []
+    for part in data.split(MIXED) if MIXED in data else []:
+        name, star, factor = part.rpartition("*")
+        try:
+            weight = float(factor) if star else 1.0
+        except ValueError:
+            weight = 0.0
+        if not (name if star else part).strip() or not 0 < weight < float("inf"):
+            raise ValueError(f"training.data holds {part!r}; a source is NAME or NAME*WEIGHT, the weight above 0")
+        found.append(((name if star else part).strip(), weight))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError(f"training.data is {data!r}; it names a source twice")
+    return tuple(found) or ((data, 1.0),)
+
+
+def mixed(parts: Iterable[tuple[str, float]]) -> str:
+    """`Training.data` of these sources and weights."""
+    return MIXED.join(f"{name}*{weight:g}" for name, weight in parts)
 
 
 def _check(name: str, value: object, holds: bool, wanted: str) -> None:

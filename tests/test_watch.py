@@ -168,7 +168,7 @@ def test_the_pool_that_decides_is_not_one_of_those_that_are_reported(watched):
 
     pairs = open_prepared(watched, find_model("nano-25k").source)
     reported = {int(i) for pool in pools(pairs, watched.pool_size, watched.pools) for i in pool}
-    assert not reported & set(Watch(watched, pairs, [], None).chosen.tolist())
+    assert not reported & set(Watch(watched, pairs, [], None).chosen[0].tolist())
 
 
 def test_collapse_is_told_from_the_best_that_was_seen():
@@ -183,7 +183,7 @@ def test_looking_leaves_the_encoder_in_training(watched):
 
     encoder = train_encoder(Trial("nano-25k", Full(), watched, lr=1e-2, steps=2))[1]
     pairs = open_prepared(watched, find_model("nano-25k").source)
-    look(encoder, pairs, pools(pairs, watched.pool_size, 1)[0], 512)
+    look(encoder, pairs, pools(pairs, watched.pool_size, 1), 512)
     assert encoder.training
 
 
