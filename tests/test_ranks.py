@@ -141,17 +141,17 @@ pools = 1
 
 
 def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
-    """`embed worker --processes 2` with the real trainer: USR2 in its middle, then a second worker ends the trial."""
-    (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e10", data=pairs_file))
+    """`embed worker --processes 2` and the real trainer: USR2 at the beginning, then a second worker ends it."""
+    (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e9", data=pairs_file))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
     prepare(tmp_path, environment)
     store = Store(tmp_path / "out")
     (key,) = store.queue()
     worker = [sys.executable, "-m", "runner.cli", "worker", "--sweep", str(tmp_path / "out"), "--processes", "2"]
-    first = subprocess.Popen(worker, env=environment)
-    wait_for((store.folder(key) / "progress.json").exists)
-    first.send_signal(signal.SIGUSR2)
-    assert first.wait(60) == TERMINATED
+    first = subprocess.Popen([*worker, "--grace", "300"], env=environment)
+    wait_for(lambda: list(store.folder(key).glob("ranks-*")))
+    first.send_signal(signal.SIGUSR2)  # heeded after the first step
+    assert first.wait(200) == TERMINATED
     assert (store.folder(key) / CHECKPOINT).exists() and not list(store.folder(key).glob("ranks-*"))
     second = subprocess.Popen(worker, env=environment)
     assert second.wait(200) == 0
