@@ -200,7 +200,7 @@ def _sweep(table: dict[str, Any]) -> Sweep:
     _known(
         "the file",
         table,
-        ["suite", "data", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods"],
+        ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data"],
     )
     models = _models(table)
     made = Sweep(
