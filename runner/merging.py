@@ -88,12 +88,11 @@ def _probed(base: str, first: Path, probe: Path, asked: Search) -> tuple[Encoder
         pooling=pooling,
         context=int(read["sentence_bert_config.json"]["max_seq_length"]),
         hard_negatives=asked.negatives,
-        pool_size=1,
         query_prompt=prompts.get("query", ""),
         document_prompt=prompts.get("document", ""),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return make_encoder(model, Full(), pooling, device, asked.seed), prepare(training, model.source).pairs
+    return make_encoder(model, Full(), pooling, device, asked.seed), prepare(training, model.source, judged=False).pairs
 
 
 def _json(path: Path) -> dict:

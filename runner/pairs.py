@@ -144,10 +144,10 @@ class Prepared:
     seconds: float = 0.0
 
 
-def prepare(training: Training, source: str) -> Prepared:
+def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     """Read and tokenise the data of `training` with the tokenizer of the model at `source`, or open what is kept.
 
-    Raises ValueError when the data is not the one that training.data_hash names, or is too small for the pools.
+    judged: whether there must be held-out pairs for the pools. Raises ValueError when the data is not the one that training.data_hash names, or is too small for the pools.
     """
     tokenizer = load_tokenizer(source)
     data, begun = open_source(training.data), time.monotonic()
@@ -166,7 +166,7 @@ def prepare(training: Training, source: str) -> Prepared:
         part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
     ]:
         raise ValueError(f"data {empty[0]!r} has no pair to train on")
-    if len(pairs.held_out) < training.pool_size:
+    if judged and len(pairs.held_out) < training.pool_size:
         raise ValueError(
             f"data {training.data!r} has {len(pairs.held_out)} held-out pairs, training.pool_size is "
             f"{training.pool_size}; give more data or a smaller pool"

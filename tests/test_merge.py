@@ -190,8 +190,8 @@ def space(tasks):
 
 @pytest.fixture(scope="module")
 def probe(tasks, training):
-    asked = replace(training, data=str(tasks[0] / "both.jsonl"), pool_size=16)
-    pairs = prepare(asked, NANO.source).pairs
+    asked = replace(training, data=str(tasks[0] / "both.jsonl"))
+    pairs = prepare(asked, NANO.source, judged=False).pairs
     return replace(pairs, train=pairs.train[:256])
 
 
