@@ -147,7 +147,8 @@ class Prepared:
 def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     """Read and tokenise the data of `training` with the tokenizer of the model at `source`, or open what is kept.
 
-    judged: whether there must be held-out pairs for the pools. Raises ValueError when the data is not the one that training.data_hash names, or is too small for the pools.
+    judged: whether there must be held-out pairs for the pools. Raises ValueError when the data is not the one that
+    training.data_hash names, or is too small for the pools.
     """
     tokenizer = load_tokenizer(source)
     data, begun = open_source(training.data), time.monotonic()
