@@ -364,7 +364,7 @@ def test_two_nodes_train_one_trial_with_the_real_trainer(cluster, tmp_path, pair
             env=environment,
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=400,
         )
         logs = "\n".join(path.read_text() for path in (tmp_path / "out" / "logs").glob("*"))
         assert done.returncode == 0, done.stderr + logs
