@@ -497,11 +497,16 @@ class Store:
 
     def result(self, key: str) -> Observation | None:
         """The observation of a finished trial; None before."""
-        path = self.folder(key) / "result.json"
+        self.folder(key)  # refuses what is no key
+        path = f"{self.trials}/{key}/result.json"  # joined as text: Path takes a tenth of the time of reading thousands
         try:
-            return parse(Observation, _read_json(path), path)
+            content = _read_json(path)
         except FileNotFoundError:
             return None
+        # The folder's name is the key: whoever gathers observations from files works it out.
+        seen: Observation = parse(Observation, content, path, key)
+        self._finished.add(key)
+        return seen
 
     def results(self, known: Container[str] = ()) -> Iterator[Observation]:
         """Observations of all finished trials in the folder but the `known` keys."""
@@ -662,9 +667,10 @@ def replace_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path | str) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            return json.loads(file.read())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
 
@@ -693,10 +699,10 @@ def _ending(path: Path) -> dict[str, Any]:
     return {"cause": known, "ended": str(content.get("said") or cause)}
 
 
-def parse(kind: Any, content: Any, where: object) -> Any:
+def parse(kind: Any, content: Any, where: object, *known: str) -> Any:
     """A Trial or an Observation from parsed JSON. Raises ValueError naming the place."""
     try:
-        return kind.from_json(content)
+        return kind.from_json(content, *known)
     except KeyError as error:
         raise ValueError(f"{where}: has no {error.args[0]!r}") from None
     except (ValueError, TypeError, AttributeError) as error:

@@ -295,10 +295,15 @@ class Observation:
         return {"key": self.key, **content, "trial": self.trial.to_json(), "environment": dict(self.environment)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Observation:
-        """The observation written by `to_json`; one whose key does not fit its trial is refused (ValueError)."""
+    def from_json(cls, content: Mapping[str, Any], key: str = "") -> Observation:
+        """The observation written by `to_json`; one whose key does not fit its trial is refused (ValueError).
+
+        key: the trial's, where it is known from elsewhere: it is then not worked out again.
+        """
         inside = {key: value for key, value in content.items() if key != "key"}
-        inside["trial"] = Trial.from_json(content["trial"])
+        trial = inside["trial"] = Trial.from_json(content["trial"])
+        if key:
+            trial.__dict__["key"] = key
         inside["curve"] = tuple(map(tuple, content.get("curve", ())))
         inside["evaluations"] = tuple(content.get("evaluations", ()))
         observation = cls(**inside)
