@@ -59,9 +59,7 @@ def speed() -> None:
 
 
 def known_answers() -> None:
-    law = fit_laws(
-        DATA / "chinchilla_svg.csv", family="chinchilla", drop_highest=5, bootstraps=4000, **COLUMNS
-    ).laws[0]
+    law = fit_laws(DATA / "chinchilla_svg.csv", family="chinchilla", drop_highest=5, bootstraps=4000, **COLUMNS).laws[0]
     line("chinchilla, 5 dropped: objective", f"{law.objective:.12f}", "<= 0.00101828")
     for name, known in {"alpha": 0.34731, "beta": 0.36717, "E": 1.8172, "A": 477.8, "B": 2143}.items():
         line(f"  {name}", f"{law.law.coefficients[name]:.6g}", f"known {known}")
