@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
@@ -208,23 +208,27 @@ class Trial:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Trial:
         """The trial written by `to_json`. Raises ValueError on unknown keys, methods or settings."""
-        method = dict(content["method"])
-        made = make_method(method.pop("name"), method)
-        return cls(**{**content, "method": made, "training": _read_training(content["training"])})
+        method, training = dict(content["method"]), content["training"]
+        made = {
+            "method": _shared(_methods, method, lambda: make_method(method.pop("name"), method)),
+            "training": _shared(_trainings, training, lambda: from_table(Training, training, "training")),
+        }
+        return cls(**{**content, **made})
 
 
-def _read_training(table: Mapping[str, Any]) -> Training:
-    """The conditions in a table; the same object for the same table, since thousands of trials share one."""
-    try:
-        items = [(name, tuple(value) if isinstance(value, list) else value) for name, value in table.items()]
-        return _same_training(tuple((name, value, repr(value)) for name, value in items))  # 1 is not 1.0
-    except TypeError:  # of a value that cannot be looked up
-        return from_table(Training, table, "training")
+KNOWN = 1000  # methods, and conditions
+_methods: dict[str, Method] = {}
+_trainings: dict[str, Training] = {}
 
 
-@lru_cache(maxsize=100)
-def _same_training(items: tuple[tuple[str, Any, str], ...]) -> Training:
-    return from_table(Training, {name: value for name, value, _ in items}, "training")
+def _shared(known: dict[str, Any], table: Mapping[str, Any], read: Callable[[], Any]) -> Any:
+    """What `read` makes of a table; the same object for the same table, since thousands of trials share one."""
+    name = repr(table)  # tells 1 from 1.0
+    if name not in known:
+        if len(known) >= KNOWN:
+            known.clear()
+        known[name] = read()
+    return known[name]
 
 
 def warmup_length(steps: int, share: float, count: int = 0) -> int:
