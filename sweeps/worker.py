@@ -128,7 +128,7 @@ class Orders:
     def cancel(self) -> None:
         """Stop the trial under way, from any thread."""
         self.cancelled = True
-        signal.raise_signal(signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
 
     def _cancel(self, *_: object) -> None:
         if self.cancelled and not self._asked:
