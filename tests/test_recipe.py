@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from known_laws import law_book
 from planner import plan, report
 from sweeps.methods import METHODS
+from sweeps.models import find_model
 from sweeps.recipe_file import read_recipe, recipe_text, toml_value, write_recipe
 from sweeps.trial import Training, Trial
 
@@ -96,3 +98,10 @@ def test_a_recipe_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="cannot be written"):
         write_recipe(path, EXAMPLE, {"loss": float("nan")})
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_ready_recipe_fits_its_model():
+    trial = read_recipe(Path(__file__).parents[1] / "examples" / "small-lm-sts.toml")
+    assert not trial.method.refusal(find_model(trial.model))
+    assert [linear.name for linear in trial.method.adapted(find_model(trial.model))] == ["q_proj", "v_proj"]
+    assert trial.method.alpha / trial.method.rank**0.5 == pytest.approx(32 / 8, rel=0.01)  # the published scale
