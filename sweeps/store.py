@@ -142,12 +142,14 @@ def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
 class Store:
     """The folder of a sweep. `lease`: seconds after which an attempt without a sign of life counts as dead.
 
-    Workers use six calls: add, claim, renew, check, finish, list (here `results` and `running`).
+    curves: whether results are read with their training curves, most of what they hold. Only for what is never written
+    again. Workers use six calls: add, claim, renew, check, finish, list (here `results` and `running`).
     """
 
     def __init__(self, directory: Path, lease: float = LEASE) -> None:
         self.directory = directory
         self.lease = lease
+        self.curves = True
         self._finished: set[str] = set()  # saves asking again: a result stays
         self._queue: list[str] = []  # as last read
         self._shared: dict[str, Trunk | None] = {}  # by key, likewise: a trial never changes
@@ -500,7 +502,7 @@ class Store:
         self.folder(key)  # refuses what is no key
         path = f"{self.trials}/{key}/result.json"  # joined as text: Path takes a tenth of the time of reading thousands
         try:
-            content = _read_json(path)
+            content = _read_json(path, self.curves)
         except FileNotFoundError:
             return None
         # The folder's name is the key: whoever gathers observations from files works it out.
@@ -543,7 +545,7 @@ class Store:
     def exported(self) -> Iterator[Observation]:
         """The observations in the gathered exports, whether or not their trials are in the folder."""
         for name in ("observations.jsonl", OTHER_CONDITIONS):
-            yield from read_observations(self.directory / name)
+            yield from read_observations(self.directory / name, self.curves)
 
     def export(self, observations: Iterable[Observation], training: Training) -> None:
         """Write observations.jsonl, those made under another Training aside, in one stable order."""
@@ -586,7 +588,7 @@ def report(folder: Path, step: int, loss: float) -> None:
     os.replace(temporary, folder / PROGRESS)
 
 
-def read_observations(path: Path) -> Iterator[Observation]:
+def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
     """The observations in a file, one a line; none when there is no file. Raises ValueError naming the line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -598,7 +600,7 @@ def read_observations(path: Path) -> Iterator[Observation]:
         if line.strip():
             where = f"{path}:{number}"
             try:
-                content = json.loads(line)
+                content = json.loads(line if curves else _without_curve(line))
             except json.JSONDecodeError as error:
                 raise ValueError(f"{where}: not JSON: {error}") from None
             yield parse(Observation, content, where)
@@ -667,10 +669,16 @@ def replace_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _read_json(path: Path | str) -> Any:
+def _without_curve(text: str) -> str:
+    """An observation's JSON with an empty curve. Inside a string the quotes of its name would be escaped."""
+    start = text.find('"curve": [[')
+    return text if start < 0 else f'{text[:start]}"curve": []{text[text.index("]]", start) + 2 :]}'
+
+
+def _read_json(path: Path | str, curves: bool = True) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.loads(file.read())
+            return json.loads(file.read() if curves else _without_curve(file.read()))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
 

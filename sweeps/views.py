@@ -32,6 +32,7 @@ class Standing:
 
     def __init__(self, directory: Path) -> None:
         self.store = existing(directory)
+        self.store.curves = False
         self.known = {seen.key: seen for seen in self.store.exported()}
         self.measured = list(made_here(self.store.directory))
 

@@ -561,3 +561,13 @@ def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
     assert work(store.directory, toy_train, terms=Terms(patience=0.1)) == 0
     assert work(store.directory, toy_train, terms=Terms(size="gpu", patience=0.1)) == 0
     assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
+
+
+def test_results_can_be_read_without_their_curves(new_store):
+    store, wanted = new_store(1)
+    seen = replace(observe(wanted[0]), curve=((1, 10, 2.0), (2, 20, 1.5)), reason='a "curve": [[1]] in words')
+    store.finish(seen)
+    store.curves = False
+    assert store.result(seen.key) == replace(seen, curve=())
+    store.curves = True
+    assert store.result(seen.key) == seen
