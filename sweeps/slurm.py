@@ -30,6 +30,8 @@ POLL = 15.0  # s between looks at Slurm's queue
 ASKED = 60.0  # s that a command may take
 BARREN = 3  # jobs in a row that may fail before a trial is begun or ended
 FIELDS = "JobArrayID:60,RestartCnt:12,State:24,Name:80"  # columns; of our jobs none holds a space
+# The warning may come before a worker has learnt to heed it, and would end it; it leaves by its own clock then.
+DEAF = "trap '' USR2; exec \"$@\""
 FAREWELL = 10.0  # s that workers may take to see that all is finished
 ALIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
@@ -284,9 +286,9 @@ def job_script(one: ResourceClass, profile: ClusterProfile, command: Sequence[st
     worker += ["--slots", str(one.slots)] if one.slots > 1 else []
     worker += ["--processes", str(one.per_node), "--nodes", str(one.nodes)] if one.ranks > 1 else []
     worker += ["--shard"] if one.sharded else []
-    step = [] if one.nodes > 1 else ["srun", "--kill-on-bad-exit=0"]
+    step = [] if one.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
     lines = ["#!/bin/bash", f"# Workers of class {one.name}, written by `sweep run`.", *map(shlex.join, profile.setup)]
-    return "\n".join([*lines, *exports, f"exec {shlex.join([*step, *worker])}", ""])
+    return "\n".join([*lines, *exports, "trap '' USR2", f"exec {shlex.join([*step, *worker])}", ""])
 
 
 def slurm(
