@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointFunction
 
 from sweeps.trial import Training
 
-CELLS = 2**22  # similarities that are in memory at once, a few times over
+CELLS = 2**20  # similarities that are in memory at once, a few times over
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def info_nce(
     """
     candidates = document if negative is None else torch.cat([document, negative])
     rows = max(1, cells // len(candidates))
-    piece = partial(_piece, candidates=candidates, pairs=len(document), temperature=temperature)
-    piece = partial(piece, marks=marks, own=(query * document).sum(1).detach(), margin=margin)
-    if rows < len(query):
-        piece = partial(checkpoint, piece, use_reentrant=False, preserve_rng_state=False)
+    own = (query * document).sum(1).detach()
+    rest = (candidates, len(document), temperature, marks, own, margin)
+    # Not by torch's `checkpoint`, which loads its compiler for this: 170 MB and a second.
+    again = rows < len(query) and torch.is_grad_enabled()
+    piece = partial(CheckpointFunction.apply, _piece, False) if again else _piece
     starts = range(0, len(query), rows)
-    found = [piece(part, start) for part, start in zip(query.split(rows), starts, strict=True)]
+    found = [piece(part, start, *rest) for part, start in zip(query.split(rows), starts, strict=True)]
     truth, forth, back = zip(*found, strict=True)
     likelihoods = torch.cat(forth).mean()
     if symmetric:

@@ -591,19 +591,23 @@ def report(folder: Path, step: int, loss: float) -> None:
 def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
     """The observations in a file, one a line; none when there is no file. Raises ValueError naming the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _observation(line if curves else _without_curve(line), f"{path}:{number}")
     except FileNotFoundError:
         return
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            try:
-                content = json.loads(line if curves else _without_curve(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not JSON: {error}") from None
-            yield parse(Observation, content, where)
+
+
+def _observation(line: str, where: str) -> Observation:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON: {error}") from None
+    seen: Observation = parse(Observation, content, where)
+    return seen
 
 
 def machine() -> tuple[str, str]:
