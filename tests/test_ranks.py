@@ -149,7 +149,8 @@ def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pa
     (key,) = store.queue()
     worker = [sys.executable, "-m", "runner.cli", "worker", "--sweep", str(tmp_path / "out"), "--processes", "2"]
     first = subprocess.Popen([*worker, "--grace", "300"], env=environment)
-    wait_for(lambda: list(store.folder(key).glob("ranks-*")))
+    wait_for(lambda: list(store.folder(key).glob("ranks-*/said")))
+    time.sleep(2)  # a worker that has not begun to ask whether to leave is stopped at once, with nothing to save
     first.send_signal(signal.SIGUSR2)  # heeded after the first step
     assert first.wait(200) == TERMINATED
     assert (store.folder(key) / CHECKPOINT).exists() and not list(store.folder(key).glob("ranks-*"))
