@@ -69,16 +69,15 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
     trial = read_recipe(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
-    if any((out / name).exists() for name in ("config.json", "adapter_config.json")):
-        raise ValueError(f"{out}: already holds a model; give another --out")
     if arguments.adapter and not hasattr(trial.method, "rank"):
         raise ValueError(f"--adapter: method {trial.method.name} has none; only lora and qlora do")
     _quiet()
-    from runner.export import export
+    from runner.export import export, must_be_free
     from runner.train import CHECKPOINT, train_encoder
     from runner.watch import BEST
     from sweeps.store import PROGRESS
 
+    must_be_free(out)
     if ranks.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
     log, end = None, lambda: None

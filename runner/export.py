@@ -29,8 +29,7 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     """
     if adapter and not hasattr(encoder.backbone, "merge_and_unload"):
         raise ValueError(f"{observation.trial.method.name} has no adapter; only lora and qlora do")
-    if any((folder / name).exists() for name in HOLDS):
-        raise ValueError(f"{folder}: already holds a model; give another folder")
+    must_be_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
     backbone = encoder.backbone if adapter else _merged(encoder, observation.trial)
@@ -64,6 +63,12 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
     (folder / "README.md").write_text(_card(observation), encoding="utf-8")
+
+
+def must_be_free(folder: Path) -> None:
+    """Raises ValueError when there is a model in `folder`."""
+    if any((folder / name).exists() for name in HOLDS):
+        raise ValueError(f"{folder}: already holds a model; give another folder")
 
 
 def _merged(encoder: Encoder, trial: Trial) -> Any:

@@ -72,12 +72,13 @@ def _probed(base: str, first: Path, probe: Path, asked: Search) -> tuple[Encoder
     from runner.encoder import make_encoder
     from runner.export import POOLING_FIELDS
     from runner.pairs import prepare
+    from runner.weights import read_json
     from sweeps.methods import Full
     from sweeps.models import find_model
     from sweeps.trial import Training
 
-    read = {name: _json(first / name) for name in ("1_Pooling/config.json", "sentence_bert_config.json")}
-    prompts = _json(first / "config_sentence_transformers.json").get("prompts", {})
+    read = {name: read_json(first / name) for name in ("1_Pooling/config.json", "sentence_bert_config.json")}
+    prompts = read_json(first / "config_sentence_transformers.json").get("prompts", {})
     flags = read["1_Pooling/config.json"]
     pooling = next((name for name, flag in POOLING_FIELDS.items() if flags.get(f"pooling_mode_{flag}")), None)
     if pooling is None:
@@ -93,13 +94,6 @@ def _probed(base: str, first: Path, probe: Path, asked: Search) -> tuple[Encoder
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return make_encoder(model, Full(), pooling, device, asked.seed), prepare(training, model.source, judged=False).pairs
-
-
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
 
 
 def add_merge(command: argparse.ArgumentParser) -> None:

@@ -145,7 +145,7 @@ def position(space: Space, pairs: Pairs, asked: Search, quiet: bool = True) -> F
             loss, read = loss_of(space.encoder, pairs, chosen, asked)
             loss.backward()
             (factors @ space.slopes() + asked.mu * scalars[-1]).backward()
-            path.append((float(scalars[-1]), *scalars[:-1].tolist(), loss.item()))
+            path.append((scalars[-1].item(), *scalars[:-1].tolist(), loss.item()))
             optimizer.step()
             with torch.no_grad():
                 scalars.clamp_(min=1e-3)  # a share below 0 leaves the sphere's arc

@@ -49,7 +49,7 @@ def open_weights(folder: Path, base: Weights | None = None) -> Weights:
             return file.get_tensor(stored)
 
     return Weights(
-        folder, {name: _shape(*place) for name, place in places.items()}, read, _json(folder / "config.json")
+        folder, {name: _shape(*place) for name, place in places.items()}, read, read_json(folder / "config.json")
     )
 
 
@@ -82,7 +82,7 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
 
 def _adapted(folder: Path, base: Weights) -> Weights:
     """The base with scale * B A added wherever the adapter has both: merging A and B themselves is something else."""
-    settings = _json(folder / "adapter_config.json")
+    settings = read_json(folder / "adapter_config.json")
     rank = settings["r"]
     scale = settings["lora_alpha"] / (rank**0.5 if settings.get("use_rslora") else rank)
     path = folder / "adapter_model.safetensors"
@@ -139,10 +139,10 @@ def _told(shape: tuple[int, ...] | None) -> str:
 
 
 def _content(path: Path) -> Any:
-    return _json(path) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
