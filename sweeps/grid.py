@@ -43,6 +43,20 @@ class Racing:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """Further seeds for some places of the grid; () admits all models, budgets or methods (by name)."""
+
+    seeds: tuple[int, ...]
+    models: tuple[str, ...] = ()
+    budgets: tuple[float, ...] = ()
+    methods: tuple[str, ...] = ()
+
+    def admits(self, model: str, budget: float, method: str) -> bool:
+        asked = ((self.models, model), (self.budgets, budget), (self.methods, method))
+        return all(not chosen or value in chosen for chosen, value in asked)
+
+
+@dataclass(frozen=True)
 class Entry:
     """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
     `span`, what they lie between."""
@@ -66,9 +80,15 @@ class Sweep:
     min_steps: int = 50
     max_epochs: float = 1.0
     racing: Racing | None = None
+    repeat: tuple[Repeat, ...] = ()
 
     def model(self, name: str) -> ModelSpec:
         return next(model for model in self.models if model.name == name)
+
+    def seeds_at(self, model: str, budget: float, method: str) -> tuple[int, ...]:
+        """Seeds of one place of the grid, those of its repeats behind the sweep's own, each once."""
+        more = [seed for one in self.repeat if one.admits(model, budget, method) for seed in one.seeds]
+        return tuple(dict.fromkeys((*self.seeds, *more)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +170,7 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
         steps = steps_for(budget, model, entry.method, data.pair(training.batch_size), sweep.flops)
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
         cell = replace(cell, reason=_impossible(cell, sweep, data))
-        made += [replace(cell, seed=seed) for seed in sweep.seeds]
+        made += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
     smallest = min((cell for cell in made if not cell.reason), key=lambda cell: cell.steps, default=None)
     if smallest and training.warmup_steps >= smallest.trial(1.0).branch:
         raise ValueError(
@@ -208,11 +228,12 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         budgets=tuple(_numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
         training=_training(table.get("training", {}), table.get("data")),
-        seeds=_seeds(table.get("seeds", [0])),
+        seeds=_seeds("seeds", table.get("seeds", [0])),
         flops=_choice("flops", table.get("flops", "exact"), list(FLOPS)),
         min_steps=_whole("min_steps", table.get("min_steps", 50), least=1),
         max_epochs=_number("max_epochs", table.get("max_epochs", 1.0)),
         racing=_racing(table["racing"]) if "racing" in table else None,
+        repeat=_repeats(table, [model.name for model in models]),
     )
     count = math.prod(map(len, (made.models, made.entries, made.budgets, made.seeds)))
     _few("the grid", count)
@@ -275,11 +296,38 @@ def read_sources(tables: Any) -> list[tuple[str, float]]:
     return found
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
-    _check("seeds", value, isinstance(value, list) and value != [], "a list of whole numbers, not empty")
-    seeds = [_whole(f"seeds[{i}]", seed, least=0) for i, seed in enumerate(value)]
-    _distinct("seeds", seeds, seeds)
+def _seeds(where: str, value: Any) -> tuple[int, ...]:
+    _check(where, value, isinstance(value, list) and value != [], "a list of whole numbers, not empty")
+    seeds = [_whole(f"{where}[{i}]", seed, least=0) for i, seed in enumerate(value)]
+    _distinct(where, seeds, seeds)
     return tuple(seeds)
+
+
+def _repeats(table: dict[str, Any], models: list[str]) -> tuple[Repeat, ...]:
+    """The `[[repeat]]` tables; what they name must be in the file's grid, else they would repeat nothing unnoticed."""
+    tables = table.get("repeat", [])
+    _check("repeat", tables, isinstance(tables, list) and all(isinstance(one, dict) for one in tables), "tables")
+    methods = [str(one["name"]) for one in table["methods"]]
+    grid: dict[str, list[Any]] = {
+        "models": models,
+        "budgets": _numbers("budgets", table["budgets"]),
+        "methods": methods,
+    }
+    made = []
+    for i, one in enumerate(tables):
+        where = f"repeat[{i}]"
+        _known(where, one, [item.name for item in fields(Repeat)])
+        chosen = {name: _members(f"{where}.{name}", one[name], known) for name, known in grid.items() if name in one}
+        made.append(Repeat(_seeds(f"{where}.seeds", one.get("seeds")), **chosen))
+    return tuple(made)
+
+
+def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
+    _check(where, value, isinstance(value, list) and value != [], "a list, not empty")
+    for i, one in enumerate(value):
+        if one not in known:
+            raise ValueError(f"{where}[{i}] is {short(one)}; known: {', '.join(map(str, known))}")
+    return tuple(value)
 
 
 def _entries(tables: Any, models: list[str]) -> tuple[Entry, ...]:

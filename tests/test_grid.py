@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -256,3 +257,40 @@ def test_absurd_data_are_refused(content, said):
         Data.from_json(content, "report")
     assert said in str(caught.value)
     assert Data.from_json(DATA.to_json(), "report") == DATA
+
+
+REPEATED = (
+    'models = ["nano-25k", "nano-100k"]\nbudgets = [1e11, 2e11]\n' + FULL + '[[methods]]\nname = "bias"\nlr = 0.03\n'
+)
+
+
+def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(write):
+    text = REPEATED + '[[repeat]]\nseeds = [1, 2]\nmodels = ["nano-25k"]\nmethods = ["full"]\n'
+    text += "[[repeat]]\nseeds = [2, 5]\nbudgets = [2e11]\n"
+    sweep = read_sweep(write(text))
+    found = {(cell.model.name, cell.entry.method.name, cell.budget, cell.seed) for cell in cells(sweep, DATA)}
+    for model in sweep.models:
+        for method in ("full", "bias"):
+            for budget in sweep.budgets:
+                wanted = {0}
+                if (model.name, method) == ("nano-25k", "full"):
+                    wanted |= {1, 2}
+                if budget == 2e11:
+                    wanted |= {2, 5}
+                assert {seed for *place, seed in found if place == [model.name, method, budget]} == wanted
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("seeds = []", "repeat[0].seeds is []"),
+        ('models = ["nano-25k"]', "repeat[0].seeds is None"),
+        ('seeds = [1]\nmodels = ["nano-340k"]', "repeat[0].models[0] is 'nano-340k'; known: nano-25k, nano-100k"),
+        ("seeds = [1]\nbudgets = [3e11]", "repeat[0].budgets[0] is 300000000000.0; known:"),
+        ('seeds = [1]\nmethods = ["lora"]', "repeat[0].methods[0] is 'lora'; known: full, bias"),
+        ("seeds = [1]\nmodel = 3", "repeat[0] has no key 'model'"),
+    ],
+)
+def test_a_repeat_of_what_is_not_in_the_grid_is_refused(write, table, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_sweep(write(REPEATED + "[[repeat]]\n" + table + "\n"))
