@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.estimate import Settings
-from analysis.figures import FIGURES, MARKERS, MOST_METHODS, STYLE, draw_all, spread
+from analysis.figures import FIGURES, draw_all
+from analysis.figures.axes import spread
+from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
 from analysis.fit import fit_table
 from analysis.frontier import Spending, budget_levels, crossings, frontier
 from analysis.runs import Columns, runs_table

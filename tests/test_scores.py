@@ -8,7 +8,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.estimate import Settings
-from analysis.figures import draw_scores
+from analysis.figures.scores import draw_scores
 from analysis.fit import fit_table
 from analysis.table import read_sweep
 from made_sweep import observations, write_sweep
