@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.families import Rows
+from analysis.projection import PROJECTION, Projection, read_projection
 from planner.laws import Notice
 from sweeps.flops import Work
 from sweeps.trial import Observation, Training
 
 BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
 NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
+COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed"]
 CELL = ["method", "params", "tokens"]  # rows that share these are repeats of one run
 
 
@@ -29,7 +31,8 @@ class Table:
     rows: one line each; columns name, method (label), run, params, tokens, flops, loss, share, unique, and for our own
     sweeps model, lr, seed. settings: of each method label. excluded: (name, reason). filters: in words, for the record.
     measure: what the column loss holds: the loss, or 1 less a score. scored: method, loss and scores of all trials that
-    were scored, whether or not they enter.
+    were scored, whether or not they enter. observations: all of the folder, whatever became of them. projection: of an
+    embedding space, where the folder has one.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Table:
     learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     measure: str = "loss"
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)
+    observations: tuple[Observation, ...] = ()
+    projection: Projection | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -67,21 +72,22 @@ class Table:
 
 
 def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
-    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError.
+    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError."""
+    table = sweep_table(folder, min_steps, max_epochs, score)
+    if table.rows.empty:
+        reasons = "; ".join(sorted({reason for _, reason in table.excluded})) or "the file is empty"
+        raise ValueError(f"{folder}: no observation can enter a fit: {reasons}")
+    return table
 
-    score: a name such as ndcg@10; the laws are then about 1 less this score.
-    """
+
+def sweep_table(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
+    """As `read_sweep`, but a table without rows is one too: there may be trials to look at that enter no fit."""
     observations, notices = read_observations(folder / "observations.jsonl")
     _check_score(folder, observations, score)
     entering, excluded = _admit(observations, min_steps, max_epochs, score)
     entering, beaten, edges = _best_rates(entering, score)
-    if not entering:
-        reasons = "; ".join(sorted({reason for _, reason in excluded})) or "the file is empty"
-        raise ValueError(f"{folder}: no observation can enter a fit: {reasons}")
-    training = _shared_training(folder, entering)
-    rows = pd.DataFrame([_row(observation, score) for observation in entering])
-    pairs = rows["pairs"].sum()
-    work = Work(1, rows["tokens"].sum() / pairs, rows["squares"].sum() / pairs, training.batch_size)
+    training = _shared_training(folder, entering) if entering else None
+    rows = pd.DataFrame([_row(observation, score) for observation in entering], columns=COLUMNS)
     return Table(
         name=folder.resolve().name,
         rows=rows,
@@ -94,7 +100,7 @@ def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score
         ),
         notices=(*notices, *edges),
         training=training,
-        pair=work,
+        pair=_mean_pair(rows, training) if training else None,
         learning_rates=_rates(rows),
         measure=f"1 - {score}" if score else "loss",
         scored=pd.DataFrame(
@@ -102,7 +108,14 @@ def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score
             for o in observations
             if o.status == "done" and o.scores
         ),
+        observations=tuple(observations),
+        projection=read_projection(folder / PROJECTION),
     )
+
+
+def _mean_pair(rows: pd.DataFrame, training: Training) -> Work:
+    pairs = rows["pairs"].sum()
+    return Work(1, rows["tokens"].sum() / pairs, rows["squares"].sum() / pairs, training.batch_size)
 
 
 def _check_score(folder: Path, observations: list[Observation], score: str) -> None:
