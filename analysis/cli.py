@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
   fit results/nano --figures results/nano/figures
+  fit results/nano --page nano.html             a page that plans in the browser, with no network
   fit results/mine --with reference             few runs of your own: exponents shared with the sweep that ships
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
@@ -48,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)"
     )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.html", help="write one page of a results folder: recipes, frontier, trials"
+    )
     parser.add_argument("--json", action="store_true", help="print the laws as JSON")
     ours = parser.add_argument_group("results folders")
     ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
@@ -87,8 +91,14 @@ def _fit(args: argparse.Namespace) -> int:
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
-    table = _read(args, ours)
-    book = _fitted(table, args, settings)
+    try:
+        table = _read(args, ours)
+        book = _fitted(table, args, settings)
+    except (ValueError, FileNotFoundError) as error:
+        if args.page and ours:
+            why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."
+            _write_page(args, None, None, why)
+        raise
     named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
     out = args.out or (args.path / named if ours else None)
     if out:
@@ -98,12 +108,22 @@ def _fit(args: argparse.Namespace) -> int:
         from analysis.figures import draw_all
 
         drawn = draw_all(table, book, args.figures)
+    if args.page:
+        drawn.append(_write_page(args, book, out))
     if args.json:
         print(json.dumps(report.document(book), indent=1))
     else:
         print(report.text(book))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path)]).rstrip())
     return 0
+
+
+def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | None, why: str = "") -> Path:
+    """The page; without a book it shows the trials, and in words why they have no law."""
+    from analysis.page import page
+
+    _write(args.page, page(args.path, book, why, laws))
+    return args.page
 
 
 def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBook:
@@ -136,6 +156,8 @@ def _read(args: argparse.Namespace, ours: bool):
         raise ValueError("--with: only a results folder shares exponents with another; this is a table of runs")
     if not args.path.exists():
         raise FileNotFoundError(2, "no such results folder or table", str(args.path))
+    if args.page:
+        raise ValueError("--page: only a results folder has one, with its trials; this is a table of runs")
     if not args.loss:
         raise ValueError(f"{args.path}: --loss must name the column of final losses")
     return read_runs(args.path, Columns(**named), args.drop_highest, args.best)

@@ -46,9 +46,9 @@ def test_a_command_is_there_and_explains_itself(command, capsys):
     assert f"usage: {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("package", ["runner", "results"])
+@pytest.mark.parametrize("package", ["analysis.page", "runner", "results"])
 def test_every_data_file_is_in_the_wheel(package):
-    folder = ROOT / package
+    folder = ROOT / package.replace(".", "/")
     shipped = {
         file for pattern in PROJECT["tool"]["setuptools"]["package-data"][package] for file in folder.glob(pattern)
     }

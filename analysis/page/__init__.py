@@ -1,0 +1,93 @@
+"""One HTML file of a results folder: the recipe of any budget, the frontier, every trial. It needs no network.
+
+The page plans by itself: planner.js does for a moved slider what `planner` does, and tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from analysis.page.menu import planning
+from analysis.page.trials import columns
+from analysis.table import read_observations
+from planner.laws import LawBook
+
+HERE = Path(__file__).parent
+SCRIPTS = ("vendor/echarts.common.min.js", "planner.js", "dom.js", "charts.js", "table.js", "page.js")
+
+
+def page(folder: Path, book: LawBook | None, why: str = "", laws: Path | None = None) -> str:
+    """The HTML of a results folder and the laws of its observations.
+
+    book: None where no law could be fitted, and `why` says so. laws: the file that holds the book.
+    """
+    name = folder.resolve().name
+    return assembled(name, document(folder, book, why, laws))
+
+
+def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | None = None) -> dict[str, Any]:
+    """All that the page shows, ready for JSON."""
+    path = folder / "observations.jsonl"
+    observations, notices = read_observations(path) if path.exists() else ([], ())
+    excluded = dict(book.excluded) if book else {}
+    return {
+        "name": folder.resolve().name,
+        "why": why,
+        "measure": book.measure if book else "loss",
+        "createdBy": book.created_by if book else "",
+        "laws": f"--laws {shlex.quote(str(laws))}" if laws else "",
+        "planning": planning(book) if book else None,
+        "trials": columns(observations, excluded),
+        "broken": [notice.text for notice in notices],
+    }
+
+
+def assembled(name: str, content: dict[str, Any]) -> str:
+    """The file: template, style and scripts with their hashes in the policy, and the content where nothing runs."""
+    style = _read("page.css")
+    scripts = [_read(script) for script in SCRIPTS]
+    parts = {
+        "policy": _policy(style, scripts),
+        "title": html.escape(name),
+        "style": style,
+        "data": as_json(content),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+    }
+    # In one pass: a name that looks like a place of the template stays a name.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
+
+
+def as_json(content: object) -> str:
+    """JSON for a <script> that is not run: no tag can begin or end in it, numbers that are none are null."""
+    return json.dumps(_finite(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _policy(style: str, scripts: list[str]) -> str:
+    """Nothing from anywhere, and of scripts and styles these alone."""
+    runs = " ".join(_hash(script) for script in scripts)
+    mine = f"script-src {runs}; style-src {_hash(style)}"
+    return f"default-src 'none'; {mine}; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,166 @@
+'use strict';
+/* Charts: options for ECharts. Both axes hold log10 of what they show, so that bands may be stacked on them. */
+
+const PER_DECADE = 10; // points of a frontier line
+const BEYOND = 100; // the chart goes on so many times beyond the evidence
+
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  return Object.fromEntries(['ink', 'muted', 'line', 'edge', 'panel', 'accent'].map((name) =>
+    [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+/** Values to write at a logarithmic axis from low to high: decades, or steps that read well where there are few. */
+function ticks(low, high) {
+  for (const steps of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]]) {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+      found.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
+    if (found.length >= 4) return found;
+  }
+  const rough = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(rough));
+  const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
+  const first = Math.ceil(low / step);
+  return Array.from({length: Math.max(0, Math.floor(high / step) - first + 1)}, (_, i) => (first + i) * step);
+}
+
+/** Every n-th, so that at most `most` are left. */
+const fewer = (values, most) => values.filter((_, i) => i % Math.ceil(values.length / most) === 0);
+
+function logAxis(name, low, high, values, text, colours) {
+  const at = values.map(Math.log10);
+  return {
+    type: 'value', min: Math.log10(low), max: Math.log10(high), name, nameLocation: 'middle',
+    nameTextStyle: {color: colours.muted, fontSize: 12},
+    axisLabel: {customValues: at, formatter: (place) => text(10 ** place), color: colours.muted, fontSize: 12, hideOverlap: true},
+    axisTick: {customValues: at, show: true, lineStyle: {color: colours.edge}},
+    axisLine: {show: true, lineStyle: {color: colours.edge}, onZero: false},
+    splitLine: {show: true, lineStyle: {color: colours.line}},
+  };
+}
+
+const base = (colours) => ({
+  animation: false,
+  textStyle: {fontFamily: 'system-ui, "Segoe UI", Roboto, sans-serif', color: colours.ink},
+  tooltip: {
+    trigger: 'item', confine: true, className: 'tip', backgroundColor: colours.panel, borderColor: colours.edge,
+    textStyle: {color: colours.ink, fontSize: 13}, extraCssText: 'white-space: normal; max-width: 17rem;',
+  },
+});
+
+function tip(title, ...lines) {
+  return element('div', {}, element('b', {}, title), ...lines.map((line) => element('div', {}, line)));
+}
+
+/** Where the frontier chart begins and ends: the evidence, and the asked budget. FLOP. */
+function chartSpan(planning, budget) {
+  const [low, high] = planning.span.flops;
+  return [Math.min(low, budget) / 2, Math.max(high * BEYOND, budget * 3)];
+}
+
+/** lines: [{law, points}] as `frontier` gives them. trials: [{place, flops, loss, method, entered}]. */
+function frontierOption(planning, span, lines, trials, narrow, measureName) {
+  const colours = theme(), evidence = planning.span.flops[1];
+  const [low, high] = lossSpan(lines, trials);
+  const labels = !narrow && lines.length > 1;
+  return {
+    ...base(colours),
+    grid: {left: 58, right: labels ? 132 : 16, top: 12, bottom: 46},
+    xAxis: {...logAxis('training compute, FLOP', ...span, fewer(ticks(...span), narrow ? 4 : 9), plain, colours), nameGap: 28},
+    yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
+    series: [
+      ...lines.flatMap((line) => lawSeries(line, evidence, labels)),
+      ...planning.laws.flatMap((law, i) => trialSeries(law.label, i, trials, colours)),
+      {id: 'edge', type: 'line', data: [], silent: true, markLine: {
+        silent: true, symbol: 'none', animation: false, lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
+        label: {formatter: 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
+        data: [{xAxis: Math.log10(evidence)}]}},
+    ],
+  };
+}
+
+function lossSpan(lines, trials) {
+  const losses = [
+    ...lines.flatMap(({points}) => points.filter(Boolean).map((point) => point.loss)),
+    ...trials.filter((trial) => trial.entered).map((trial) => trial.loss)];
+  if (!losses.length) return [1, 10];
+  const low = losses.reduce((a, b) => Math.min(a, b)), high = losses.reduce((a, b) => Math.max(a, b));
+  const room = Math.max((high / low) ** 0.06, 1.02);
+  return [low / room, high * room];
+}
+
+/** One law: a line, dashed beyond the evidence, and its band. Budgets it cannot train are gaps. */
+function lawSeries({law, place, points}, evidence, labelled) {
+  const colour = colourOf(place);
+  const row = (point, value) => [Math.log10(point.budget), value];
+  const known = points.filter(Boolean);
+  const within = known.filter((point) => point.budget <= evidence), after = known.filter((point) => point.budget > evidence);
+  const stack = `band ${place}`;
+  const line = {
+    type: 'line', showSymbol: false, symbol: 'circle', symbolSize: 7, z: 3, itemStyle: {color: colour}, emphasis: {disabled: true},
+    triggerLineEvent: true, tooltip: {formatter: () => tip(law.label, 'the law, with the best model at each budget')},
+  };
+  return [
+    {type: 'line', stack, stackStrategy: 'all', data: known.map((point) => row(point, Math.log10(point.low))), showSymbol: false,
+      lineStyle: {opacity: 0}, silent: true, z: 1},
+    {type: 'line', stack, stackStrategy: 'all', data: known.map((point) => row(point, Math.log10(point.high / point.low))), showSymbol: false,
+      lineStyle: {opacity: 0}, areaStyle: {color: colour, opacity: 0.14}, silent: true, z: 1},
+    {...line, data: within.map((point) => row(point, Math.log10(point.loss))), lineStyle: {color: colour, width: 2}},
+    {...line, data: [...within.slice(-1), ...after].map((point) => row(point, Math.log10(point.loss))),
+      lineStyle: {color: colour, width: 2, type: [6, 4]},
+      endLabel: {show: labelled, formatter: shortened(law.label, 20), color: theme().ink, fontSize: 12, distance: 6},
+      labelLayout: {moveOverlap: 'shiftY'}},
+  ];
+}
+
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+/** Trials of a method: those that entered its law strong, the others pale. */
+function trialSeries(label, place, trials, colours) {
+  const mine = trials.filter((trial) => trial.method === label);
+  const series = (some, opacity) => ({
+    type: 'scatter', name: label, symbol: `path://${markOf(place)}`, symbolSize: 9, z: 4, cursor: 'pointer',
+    itemStyle: {color: colourOf(place), opacity, borderColor: colours.panel, borderWidth: 0.6},
+    data: some.map((trial) => [Math.log10(trial.flops), Math.log10(trial.loss), trial.place]),
+    tooltip: {formatter: ({data}) => trialTip(data[2])},
+  });
+  return [series(mine.filter((trial) => !trial.entered), 0.3), series(mine.filter((trial) => trial.entered), 0.95)];
+}
+
+/** The asked budget and the recipe's expected loss with its interval, over the chart that is there. */
+function nowSeries(budget, recipe, place) {
+  const colours = theme(), x = Math.log10(budget);
+  const line = {silent: true, symbol: 'none', animation: false};
+  return [
+    {id: 'now', type: 'line', data: [], silent: true, z: 6, markLine: {...line, label: {show: false},
+      lineStyle: {color: colours.accent, width: 1.5, type: 'solid', opacity: 0.7}, data: recipe ? [{xAxis: x}] : []}},
+    {id: 'interval', type: 'line', silent: true, showSymbol: false, z: 7, lineStyle: {color: colours.ink, width: 3, cap: 'round'},
+      data: recipe ? [[x, Math.log10(recipe.low)], [x, Math.log10(recipe.high)]] : []},
+    {id: 'answer', type: 'scatter', silent: true, z: 8, symbol: recipe ? `path://${markOf(place)}` : 'none', symbolSize: 15,
+      itemStyle: {color: recipe ? colourOf(place) : colours.ink, borderColor: colours.ink, borderWidth: 2},
+      data: recipe ? [[x, Math.log10(recipe.loss)]] : []},
+  ];
+}
+
+/** The training loss of one trial; held: its held-out loss, or null. */
+function curveOption(steps, losses, held, place) {
+  const colours = theme();
+  const positive = losses.filter((loss) => loss > 0 && Number.isFinite(loss));
+  const all = held > 0 ? [...positive, held] : positive;
+  const low = Math.min(...all) / 1.04, high = Math.max(...all) * 1.04;
+  return {
+    ...base(colours),
+    grid: {left: 56, right: 18, top: 14, bottom: 44},
+    xAxis: {type: 'value', name: 'optimiser steps', nameLocation: 'middle', nameGap: 28, min: 0, max: steps[steps.length - 1],
+      nameTextStyle: {color: colours.muted, fontSize: 12}, axisLabel: {color: colours.muted, hideOverlap: true, formatter: short},
+      axisLine: {onZero: false, lineStyle: {color: colours.edge}}, splitLine: {show: false}, splitNumber: 4},
+    yAxis: {...logAxis('training loss, nats per pair', low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 38},
+    series: [{
+      type: 'line', showSymbol: steps.length < 60, symbolSize: 4, data: steps.map((step, i) => [step, losses[i] > 0 ? Math.log10(losses[i]) : null]),
+      lineStyle: {color: colourOf(place), width: 2}, itemStyle: {color: colourOf(place)},
+      tooltip: {formatter: ({data}) => tip(`step ${whole(data[0])}`, `${g(10 ** data[1], 4)} nats per pair`)},
+      markLine: held > 0 ? {symbol: 'none', silent: true, animation: false, lineStyle: {color: colours.edge, type: 'dashed'},
+        label: {formatter: `held out ${g(held, 4)}`, position: 'insideEndTop', color: colours.ink}, data: [{yAxis: Math.log10(held)}]} : undefined,
+    }],
+  };
+}

@@ -1,0 +1,144 @@
+"""What the page must know of laws, models and machines to plan as `planner` does: all that hangs on no control."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from planner import evidence, quantities
+from planner.hardware import training_memory
+from planner.laws import LawBook, MethodLaw
+from planner.menu import PUBLISHED_REPEATS, Limits, Option, menu
+from planner.rates import learning_rate
+from sweeps.flops import FLOPS, exact_flops, forward_flops
+from sweeps.hardware import CHIPS, THIS, Machine, read_machine
+from sweeps.models import SUITES, ModelSpec, find_model
+
+BOTH = (False, True)  # fp32 products, and 16-bit ones
+
+
+def planning(book: LawBook) -> dict[str, Any]:
+    """What assets/planner.js reads. The laws must be of a results folder, which has conditions and a mean pair."""
+    assert book.training and book.pair
+    known, missing = _measured(book)
+    models = list(
+        {model.name: model for model in (*known, *(one for suite in SUITES.values() for one in suite))}.values()
+    )
+    return {
+        "laws": [_law(law) for law in book.laws],
+        "models": [{"name": model.name, "params": model.params, "dim": model.width} for model in models],
+        "menus": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
+        "missing": missing,
+        "options": _options(book, models),
+        "measured": list(book.models),
+        "span": asdict(book.span),
+        "source": dict(book.source),
+        "warnings": [{"code": notice.code, "text": notice.text} for notice in book.warnings],
+        "training": asdict(book.training),
+        "pairTokens": book.pair.tokens,
+        "machines": _machines(book, models),
+        "counts": list(FLOPS),
+        "units": {"seconds": quantities.SECONDS, "bytes": quantities.BYTES, "counts": quantities.COUNTS},
+        "constants": {
+            "fewRows": evidence.FEW_ROWS,
+            "sure": evidence.SURE,
+            "shortestStep": evidence.SHORTEST_STEP,
+            "epochs": evidence.EPOCHS,
+            "repeats": PUBLISHED_REPEATS,
+            "minSteps": Limits().min_steps,
+        },
+    }
+
+
+def packed(values: Iterable[float], kind: str = "d") -> str:
+    """Little-endian numbers in base64; kind: d for floats of 8 bytes, f of 4, I for whole numbers of 4."""
+    made = array(kind, values)
+    if sys.byteorder == "big":
+        made.byteswap()
+    return base64.b64encode(made.tobytes()).decode()
+
+
+def _measured(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
+    """The models of the laws, and the names of those whose shape is nowhere to be found."""
+    known, missing = [], []
+    for name in book.models:
+        try:
+            known.append(replace(find_model(name), name=name))
+        except (ValueError, OSError):
+            missing.append(name)
+    return known, missing
+
+
+def _places(models: Sequence[ModelSpec], some: Iterable[ModelSpec]) -> list[int]:
+    names = [model.name for model in models]
+    return [names.index(model.name) for model in some]
+
+
+def _law(law: MethodLaw) -> dict[str, Any]:
+    return {
+        "label": law.label,
+        "name": law.settings["name"],
+        "family": law.family,
+        "coefficients": law.law.coefficients,
+        "draws": {name: packed(getattr(draw, name) for draw in law.draws) for name in law.law.coefficients},
+        "noise": law.noise,
+        "rows": law.rows,
+        "span": asdict(law.span),
+        "shared": bool(law.shared),
+    }
+
+
+def _options(book: LawBook, models: Sequence[ModelSpec]) -> list[list[dict[str, Any]]]:
+    """For every law, every model with its method, whatever the limits; refused: why it can never be."""
+    options, refused = menu(book, models, (), Limits())
+    found = {(one.evidence.label, one.model.name): _option(one) for one in options}
+    never = {(one.method, one.model): {"refused": one.reason} for one in refused}
+    return [[(found | never)[law.label, model.name] for model in models] for law in book.laws]
+
+
+def _option(option: Option) -> dict[str, Any]:
+    model, method, pair = option.model, option.method, option.pair
+    try:
+        lr, source = learning_rate(option)
+    except ValueError as error:
+        lr, source = None, str(error)
+    return {
+        "share": option.trained_share,
+        # The exact count is linear in the share of the batch that is embedded twice: its ends.
+        "exact": [exact_flops(model, method, pair, share) for share in (0.0, 1.0)],
+        "counts": {name: count(model, method, pair) for name, count in FLOPS.items() if name != "exact"},
+        "serving": forward_flops(model, pair) / pair.tokens,
+        "still": training_memory(model, method, 0),
+        "each": [training_memory(model, method, 1, mixed) - training_memory(model, method, 0, mixed) for mixed in BOTH],
+        "lr": lr,
+        "lrSource": source,
+    }
+
+
+def _machines(book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
+    """Every chip, and this machine where `embed bench` measured it: name -> one of it."""
+    found = {name: _machine(read_machine(name)) for name in CHIPS}
+    try:
+        here = read_machine(THIS)
+    except ValueError:
+        return found
+    rates = [[here.rate_of(model, law.method) for model in models] for law in book.laws]
+    origins = [[here.origin(model, law.method) for model in models] for law in book.laws]
+    return {**found, THIS: {**_machine(here), "rates": rates, "origins": origins}}
+
+
+def _machine(machine: Machine) -> Mapping[str, Any]:
+    """count: how many of it `--hardware NAME` means without a number."""
+    kind = machine.kind
+    return {
+        "count": machine.count,
+        "peak": kind.peak,
+        "mfu": machine.mfu,
+        "memory": machine.memory,
+        "mixed": kind.mixed,
+        "source": kind.source,
+    }
