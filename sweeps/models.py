@@ -283,8 +283,9 @@ OLMO2 = tuple(
 )
 NANO_FOLDER = Path(__file__).resolve().parents[1] / "runner" / "nano"
 NANO = tuple(
-    _neox(name, layers, width, width // 32, 4096, 256, tied=True, source=str(NANO_FOLDER / name))
+    _neox(name, layers, width, max(1, width // 32), 4096, 256, tied=True, source=str(NANO_FOLDER / name))
     for name, layers, width in [
+        ("nano-7k", 2, 16),
         ("nano-25k", 2, 32),
         ("nano-100k", 2, 64),
         ("nano-340k", 3, 96),

@@ -40,8 +40,8 @@ def test_more_budget_never_promises_a_higher_loss():
 
 def test_paper_count_is_six_flops_a_parameter_and_token():
     recipe = plan(1e13, laws=law_book(), flops="paper", methods=["full"], models=["nano-340k"]).recipe
-    assert recipe.tokens == pytest.approx(1e13 / (6 * NANO[2].params), rel=1e-3)
-    assert recipe.flops == pytest.approx(paper_flops(NANO[2], Full(), PAIR.times(recipe.pairs)))
+    assert recipe.tokens == pytest.approx(1e13 / (6 * NANO[3].params), rel=1e-3)
+    assert recipe.flops == pytest.approx(paper_flops(NANO[3], Full(), PAIR.times(recipe.pairs)))
 
 
 def test_probabilities_add_up_and_regret_is_never_negative():
@@ -69,7 +69,7 @@ def crossing_laws(spread):
     """Laws of one size that cross where algebra says: LoRA has the lower floor, full tuning the faster start."""
     full = Chinchilla(E=1.0, A=1e-9, alpha=0.3, B=300.0, beta=0.4)
     lora = Chinchilla(E=0.9, A=1e-9, alpha=0.3, B=500.0, beta=0.4)
-    model = NANO[2]
+    model = NANO[3]
     costs = [exact_flops(model, method, PAIR) / PAIR.tokens for method in (Full(), LoRA(8))]
     crossing = ((lora.B * costs[1] ** 0.4 - full.B * costs[0] ** 0.4) / (full.E - lora.E)) ** (1 / 0.4)
     settings = {"name": "lora", "rank": 8, "alpha": 8.0}
@@ -120,7 +120,7 @@ def test_rates_are_measured_then_interpolated_then_published_then_extrapolated()
         RATES["nano-340k"],
         "measured here: the best of the tried rates for this model and method",
     )
-    between = replace(NANO[2], name="between", mlp_width=3 * NANO[2].width)
+    between = replace(NANO[3], name="between", mlp_width=3 * NANO[3].width)
     lr, source = rate(between)
     assert lr == pytest.approx(
         5e-3 * (between.params / NANO[0].params) ** -0.25
@@ -170,7 +170,7 @@ def test_models_by_folder_keep_the_name_that_finds_them_again(tmp_path):
 
 def test_size_and_dimension_limits_leave_only_what_they_allow():
     answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64), top=99)
-    assert {one.trial.model for one in answer.candidates} == {"nano-25k", "nano-100k"}
+    assert {one.trial.model for one in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
     reasons = {one.model: one.reason for one in answer.refused}
     assert "--max-dim" in reasons["nano-340k"] and "--max-params" in reasons["nano-1.2m"]
 
