@@ -89,7 +89,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(report.to_json(made, sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(made, sweep))
+        print(report.text(made, sweep, None if sweep else _advised(made)))
 
 
 def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
@@ -100,6 +100,12 @@ def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
     if out:
         write_text(out, sweep.toml)
     return sweep
+
+
+def _advised(made: Plan) -> Calibration | None:
+    from planner.design import advised
+
+    return advised(made)
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import mul
 
@@ -20,6 +21,7 @@ from planner.recipe import Plan
 from sweeps.recipe_file import comments, lines
 from sweeps.search import EXTENSIONS
 
+ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
 WORTH_TRYING = 0.05  # a method less likely to be best than this is not swept
 LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
@@ -61,6 +63,14 @@ class Calibration:
     regret_after: float
     assumed: str
     toml: str
+
+
+def advised(plan: Plan) -> Calibration | None:
+    """What to try first for a share of the budget; None where the answer is sure, or no sweep is that small."""
+    for share in () if plan.recipe.sure else ADVISED:
+        with suppress(ValueError):
+            return calibrate(plan, share)
+    return None
 
 
 def calibrate(plan: Plan, share: float) -> Calibration:

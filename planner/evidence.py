@@ -56,7 +56,7 @@ def notices(
     """What a reader of the answer must know, beside what the fit has said already."""
     best, option = recipes[0], fits[0]
     found = [
-        *_distance(book, best, data),
+        *_distance(book, best, option, data),
         *_choice(book, recipes, fits),
         *_data(best, option, budget),
         *_repeats(book, best, data),
@@ -65,10 +65,22 @@ def notices(
     return (*found, *book.warnings)
 
 
-def _distance(book: LawBook, best: Recipe, data: str | None) -> list[Notice]:
+def _wider(best: Recipe, option: Option) -> str:
+    """How much wider the interval of the answer is than that of the same option at its largest measured budget."""
+    edge = option.evidence.span.flops[1]
+    if option.refusal(edge):
+        return ""
+    low, high = option.evidence.interval(*option.inputs(option.tokens(edge)))
+    times = math.log(best.high / best.low) / math.log(high / low) if high > low else 1.0
+    return f", {times:.2g} times as wide as at {edge:.2g} FLOP," if times > 1.05 else ""
+
+
+def _distance(book: LawBook, best: Recipe, option: Option, data: str | None) -> list[Notice]:
     found = []
     if not best.reach.measured:
-        text = f"{best.reach} beyond the evidence: the interval holds if the law keeps its shape, which nobody measured"
+        wider = _wider(best, option)
+        text = f"{best.reach} beyond the evidence: the interval{wider} holds if the law keeps its shape"
+        text += ", which nobody measured"
         found.append(Notice("extrapolated", text))
     if best.trial.model not in book.models:
         found.append(

@@ -232,8 +232,9 @@ class MethodLaw:
     @property
     def label(self) -> str:
         """Name and settings, as Method.label prints them."""
-        options = (f"{key} {value:g}" for key, value in self.settings.items() if key != "name")
-        return " ".join([str(self.settings["name"]), *options])
+        options = {key: value for key, value in self.settings.items() if key != "name"}
+        shown = (f"{key} {value if isinstance(value, str) else f'{value:g}'}" for key, value in options.items())
+        return " ".join([str(self.settings["name"]), *shown])
 
     def interval(
         self, N: float, D: float, S: float = 1.0, U: float = math.inf, run: bool = True

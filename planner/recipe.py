@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner import published
-from planner.evidence import Reach, beyond, notices, provenance
+from planner.evidence import SURE, Reach, beyond, notices, provenance
 from planner.frontier import Crossover, Odds, budgets, crossovers, odds
 from planner.hardware import Budget, read_budget
 from planner.laws import LawBook, Notice, read_laws
@@ -58,6 +58,11 @@ class Recipe:
     def pairs(self) -> int:
         """Training pairs seen, repeats counted."""
         return self.trial.pairs
+
+    @property
+    def sure(self) -> bool:
+        """Within the evidence, and most likely the best."""
+        return self.reach.measured and self.best is not None and self.best >= SURE
 
 
 @dataclass(frozen=True)
@@ -281,8 +286,8 @@ def _recipe(
 
 
 def _facts(book: LawBook, recipe: Recipe, option: Option) -> tuple[published.Fact, ...]:
-    """Published findings, where the law has not seen the answer's model."""
-    if recipe.trial.model in book.models:
+    """Published findings, where the law has seen neither the answer's model nor as much compute."""
+    if recipe.trial.model in book.models and recipe.reach.flops == 1:
         return ()
     spent = FLOPS["paper"](option.model, option.method, option.pair.times(recipe.pairs))
     return published.facts(spent, option.method.name, option.method.options.get("rank"))

@@ -86,8 +86,8 @@ def write(plan: Plan, path: Path) -> None:
     write_recipe(path, plan.recipe.trial, predicted(plan.recipe), remarks)
 
 
-def text(plan: Plan, calibration: Calibration | None = None) -> str:
-    """The answer for a terminal."""
+def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
+    """The answer for a terminal. calibration: the sweep that was asked for; advised: one that nobody asked for."""
     parts = [
         _answer(plan.recipe, plan.laws.measure),
         _machine(plan.recipe),
@@ -95,6 +95,7 @@ def text(plan: Plan, calibration: Calibration | None = None) -> str:
         _crossovers(plan),
         _curve(plan.curve),
         _calibration(calibration, plan.laws.source.get("name", "the laws")),
+        _advice(advised, plan),
         _refused(plan),
         _list("mind", [notice.text for notice in plan.notices]),
         _list("published, not measured here", [_fact(fact) for fact in plan.facts]),
@@ -223,6 +224,22 @@ def _calibration(made: Calibration | None, lender: str) -> str:
         f"then `fit` its folder `--with` that of {lender} gives your own law: exponents shared, E, A and B yours",
     ]
     return _list("a sweep to be surer", lines)
+
+
+def _advice(made: Calibration | None, plan: Plan) -> str:
+    if made is None:
+        return ""
+    gain = f"expected regret {made.regret_now:.2g} nats now, {made.regret_after:.2g} after, if the laws keep their form"
+    if made.regret_now < 1e-3:
+        gain = "the choice is hardly in doubt if the laws keep their form; whether they do, nearer to it, is the test"
+    share = made.limit / plan.budget.flops
+    lines = [
+        f"{made.cells} trials ({', '.join(made.models)}; {', '.join(made.methods)}) for {made.flops:.3g} FLOP, "
+        f"{100 * made.flops / plan.budget.flops:.2g} % of the budget",
+        gain,
+        f"`--calibrate {share:.0%} --sweep-out calibrate.toml` behind this command writes it for `sweep run`",
+    ]
+    return _list("try this sweep first", lines)
 
 
 def _fact(fact: Any) -> str:

@@ -194,3 +194,23 @@ def test_the_documented_example_runs(capsys):
     code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL).group(1)
     exec(compile(code, str(DOCUMENT), "exec"), {})
     assert "[[methods]]" in capsys.readouterr().out
+
+
+def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
+    assert main(["--budget", "1e19"]) == 0
+    said = capsys.readouterr().out
+    assert "times in C" in said and "times as wide as at" in said
+    assert "up to 9.06e+16 FLOP" in said and "Ziarko et al. 2024" in said
+    assert "try this sweep first" in said and "--calibrate 1% --sweep-out" in said
+
+
+def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):
+    laws = str(write_laws(tmp_path / "laws.json", law_book(method_law(FULL, {"name": "full"}))))
+    asked = ["--budget", "1e12", "--laws", laws, "--model", "nano-7k", "--model", "nano-340k"]
+    assert main([*asked, "--json"]) == 0
+    sure = json.loads(capsys.readouterr().out)["recipe"]
+    assert max(sure["extrapolation"].values()) == 1 and sure["best_probability"] >= 0.9
+    assert main(asked) == 0
+    assert "try this sweep first" not in capsys.readouterr().out
+    assert main(["--budget", "1e13", "--laws", str(write_laws(tmp_path / "two.json"))]) == 0
+    assert "try this sweep first" in capsys.readouterr().out  # full and LoRA are not told apart
