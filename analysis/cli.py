@@ -19,6 +19,7 @@ EXAMPLES = """\
   fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
   fit results/nano --figures results/nano/figures
   fit results/nano --page nano.html             a page that plans in the browser, with no network
+  fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
   fit results/mine --with reference             few runs of your own: exponents shared with the sweep that ships
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
     ours.add_argument("--max-epochs", type=float, default=4.0, help="runs with more passes over their pairs stay out")
     ours.add_argument(
+        "--backtest",
+        action="store_true",
+        help="also what laws of budgets up to C/4 would have chosen at C, beside what was measured there",
+    )
+    ours.add_argument(
         "--score",
         default="",
         metavar="NAME",
@@ -86,10 +92,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(args: argparse.Namespace) -> int:
     from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
+    from analysis.decisions import decisions
     from analysis.estimate import Settings
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
+    if args.backtest and (args.reference or not ours):
+        raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
     try:
         table = _read(args, ours)
@@ -110,10 +119,14 @@ def _fit(args: argparse.Namespace) -> int:
         drawn = draw_all(table, book, args.figures)
     if args.page:
         drawn.append(_write_page(args, book, out))
+    tested = decisions(table, settings) if args.backtest else None
     if args.json:
-        print(json.dumps(report.document(book), indent=1))
+        more = {} if tested is None else {"decisions": [one.to_json() for one in tested]}
+        print(json.dumps({**report.document(book), **more}, indent=1))
     else:
         print(report.text(book))
+        if tested is not None:
+            print("\n" + report.decisions(tested))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path)]).rstrip())
     return 0
 

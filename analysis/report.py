@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.decisions import BELOW, Decision
 from planner.laws import LawBook, MethodLaw
 
 SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"
@@ -36,6 +37,26 @@ def document(book: LawBook) -> dict[str, Any]:
         shown = ("family", "objective", "delta", "coefficients", "intervals", "intervals_95", "backtest")
         content.update({key: only[key] for key in shown})
     return content
+
+
+def decisions(found: Sequence[Decision]) -> str:
+    """A line for every budget, and how many cells lay in their interval at all."""
+    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large"]
+    for one in found:
+        best, chosen = one.cells[0], one.chosen
+        if chosen is None:
+            lines.append(f"  {one.budget:8.3g}  no law yet: {one.reason or 'no method at this budget has one'}")
+            continue
+        error = "no law yet" if one.error is None else f"{100 * one.error:+.1f} %"
+        lines.append(
+            f"  {one.budget:8.3g}  best {best['model']} {best['method']} {best['loss']:.3f}, predicted {error};"
+            f" chosen {chosen['model']} {chosen['method']}, {100 * (one.regret or 0):.2f} % above it;"
+            f" {one.inside} of {len(one.predicted)} cells in their 90 % interval"
+        )
+    cells, inside = sum(len(one.predicted) for one in found), sum(one.inside for one in found)
+    if cells:
+        lines.append(f"  all       {inside} of {cells} cells in their 90 % interval ({100 * inside / cells:.0f} %)")
+    return "\n".join(lines)
 
 
 def _head(book: LawBook) -> str:
