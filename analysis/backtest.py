@@ -88,22 +88,55 @@ def windows(rows: Rows, needed: int) -> tuple[Array, Array]:
     The smaller levels are fitted, all larger ones predicted. needed: rows a method must have left to be fitted; of
     several sizes three must be left too, for two identify no exponent.
     """
+    train, test = zip(*(_windows(rows, values, needed) for values in (rows.flops, rows.N)), strict=True)
+    return np.concatenate(train), np.concatenate(test)
+
+
+def _windows(rows: Rows, values: Array, needed: int) -> tuple[Array, Array]:
+    """Those that expand along one axis; values [rows]: where the rows lie on it."""
     train, test = [], []
-    for values in (rows.flops, rows.N):
-        cuts = [_cuts(values[rows.group == g]) for g in range(rows.group.max() + 1)]
-        for w in range(min(MAX_WINDOWS, max(len(c) for c in cuts))):
-            below = np.zeros(len(rows), dtype=bool)
-            for g, ends in enumerate(cuts):
-                mine = rows.group == g
-                fitted = mine & (values <= ends[w]) if w < len(ends) else mine & False
-                if fitted.sum() >= needed and _sizes(rows, fitted) >= min(FEWEST_SIZES, _sizes(rows, mine)):
-                    below |= fitted
-            tried = np.isin(rows.group, np.unique(rows.group[below]))  # methods that this window can fit
-            if below.any():
-                train.append(below)
-                test.append(tried & ~below)
+    cuts = [_cuts(values[rows.group == g]) for g in range(rows.group.max() + 1)]
+    for w in range(min(MAX_WINDOWS, max(len(c) for c in cuts))):
+        below = np.zeros(len(rows), dtype=bool)
+        for g, ends in enumerate(cuts):
+            mine = rows.group == g
+            fitted = mine & (values <= ends[w]) if w < len(ends) else mine & False
+            if fitted.sum() >= needed and _sizes(rows, fitted) >= min(FEWEST_SIZES, _sizes(rows, mine)):
+                below |= fitted
+        tried = np.isin(rows.group, np.unique(rows.group[below]))  # methods that this window can fit
+        if below.any():
+            train.append(below)
+            test.append(tried & ~below)
     shape = (-1, len(rows))
     return np.array(train, float).reshape(shape), np.array(test, float).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Runs as fits to smaller ones predicted them, one entry for each window and run. along: the axis, "C" or "N".
+
+    place: of the run among the rows. factor: how far it lies beyond the largest fitted run of its method on that axis.
+    """
+
+    along: Sequence[str]
+    place: NDArray[np.int64]
+    predicted: Array
+    factor: Array
+
+
+def forecasts(candidate: Candidate, rows: Rows, needed: int, delta: float) -> Forecasts:
+    """What the windows of `needed` rows a method predict; without entries where there is none."""
+    along: list[str] = []
+    columns: list[list[float]] = []
+    for axis, values in (("C", rows.flops), ("N", rows.N)):
+        train, test = _windows(rows, values, needed)
+        predicted = np.exp(_predicted(candidate, rows, train, delta, *ROUGH)) if len(train) else train
+        for window, place in zip(*np.nonzero(test), strict=True):
+            fitted = (train[window] > 0) & (rows.group == rows.group[place])
+            along.append(axis)
+            columns.append([place, predicted[window, place], values[place] / values[fitted].max()])
+    places, predicted, factor = np.array(columns, float).reshape(-1, 3).T
+    return Forecasts(along, places.astype(int), predicted, factor)
 
 
 def _sizes(rows: Rows, which: NDArray[np.bool_]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,16 +108,19 @@ def _fit(args: argparse.Namespace) -> int:
         if args.page and ours:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."
             _write_page(args, None, None, why)
+        if args.figures and ours and isinstance(error, ValueError):
+            _draw_without_laws(args)
         raise
     named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
     out = args.out or (args.path / named if ours else None)
     if out:
         _write(out, json.dumps(book.to_json(), indent=1) + "\n")
-    drawn = []
+    drawn, left_out = [], []
     if args.figures:
-        from analysis.figures import draw_all
+        from analysis.figures import draw_all, not_drawn
 
         drawn = draw_all(table, book, args.figures)
+        left_out = [f"not drawn: {line}" for line in not_drawn(drawn)]
     if args.page:
         drawn.append(_write_page(args, book, out))
     tested = decisions(table, settings) if args.backtest else None
@@ -127,7 +131,7 @@ def _fit(args: argparse.Namespace) -> int:
         print(report.text(book))
         if tested is not None:
             print("\n" + report.decisions(tested))
-        print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path)]).rstrip())
+        print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path), *left_out]).rstrip())
     return 0
 
 
@@ -137,6 +141,16 @@ def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | Non
 
     _write(args.page, page(args.path, book, why, laws))
     return args.page
+
+
+def _draw_without_laws(args: argparse.Namespace) -> None:
+    """What was run can be looked at where it is too little for a law; the figures say so."""
+    from analysis.figures import draw_all, without_laws
+    from analysis.table import sweep_table
+
+    table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score)
+    written = draw_all(table, without_laws(table), args.figures)
+    print(f"drew {len(written)} files in {args.figures} without laws", file=sys.stderr)
 
 
 def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBook:

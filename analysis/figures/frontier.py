@@ -1,4 +1,4 @@
-"""Best loss against compute, and where the best method changes."""
+"""Best loss against compute, how surely each method is the best, and where the best one changes."""
 
 from __future__ import annotations
 
@@ -8,74 +8,172 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from analysis.families import Array
-from analysis.figures.axes import flops, label_ends, logarithmic
-from analysis.figures.style import COLOURS, MARKERS, loss_label, shown
-from analysis.frontier import budget_levels, crossings, frontier
+from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say, spread, why_empty
+from analysis.figures.isoflop import at_level
+from analysis.figures.style import INK, PALE, Shown, left_out, loss_label, shown
+from analysis.frontier import Band, Crossing, budget_levels, chances, crossings, frontier
 from analysis.table import Table
-from planner.laws import LawBook, MethodLaw
+from planner.laws import LawBook
+
+TITLE = "Best held-out loss for the compute"
+BEYOND = 10  # times the largest budget that laws are drawn to
+LETTERS = "abcdefgh"  # of the budgets at which the best method changes
 
 
 def draw_frontier(table: Table, book: LawBook) -> Figure:
-    """Best loss against training FLOPs, one line a method; dashed beyond the runs; bands where the best changes."""
-    laws = shown(table, book)
-    figure, axes = plt.subplots(figsize=(7.2, 4.6))
-    low, high = book.span.flops
-    budgets = np.geomspace(low, high * 10, 120)
-    labels, lines = [], []
-    for law, colour, marker in zip(laws, COLOURS, MARKERS, strict=False):
-        runs = table.rows[table.rows["method"] == law.label]
-        line = frontier(law, runs, budgets)
-        lines.append(line)
-        seen = budgets <= high * 1.001
-        axes.plot(budgets[seen], line.middle[seen], color=colour, linewidth=1.6)
-        axes.plot(budgets[~seen], line.middle[~seen], color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
-        axes.fill_between(budgets, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
-        best = [
-            runs.loc[inside["loss"].idxmin()]
-            for level in budget_levels(runs["flops"].to_numpy(float))
-            if not (inside := runs[(runs["flops"] >= level.low) & (runs["flops"] <= level.high)]).empty
-        ]
-        points = [(row["flops"], row["loss"]) for row in best]
-        axes.plot(
-            *zip(*points, strict=True), marker, color=colour, markersize=6, markeredgecolor="white", label=law.label
-        )
-        if len(laws) > 1:
-            labels.append((budgets[-1], line.middle[-1], law.label, colour))
-    axes.axvline(high, color="#999999", linewidth=0.8, linestyle=":")
-    axes.annotate(
-        "largest run",
-        (high, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, -2),
-        color="#666666",
-        textcoords="offset points",
-        va="top",
-        fontsize=8,
-    )
-    _mark_crossings(axes, laws, lines, budgets)
-    axes.set_xlabel("training compute C (FLOP)")
-    axes.set_ylabel(loss_label(book))
-    axes.set_title("Best loss at each budget (points: best run, lines: law, bands: 90 %)")
-    logarithmic(axes, flops)
-    label_ends(axes, labels)
+    """The best loss of each method against training FLOPs, dashed beyond the runs, over who is the best how surely."""
+    if said := why_empty(table):
+        return say(TITLE, said)
+    methods = [method for method in shown(table, book) if not method.runs.empty]
+    lawful = [method for method in methods if method.law]
+    figure, axes, below = _two_panels(len(lawful) > 1)
+    spent = table.rows["flops"].to_numpy(float)
+    low, high = float(spent.min()), float(spent.max())
+    budgets = np.geomspace(low, high * BEYOND, 150)
+    lines = [frontier(method.law, method.runs, budgets) for method in lawful]
+    ends, heights = _draw_lines(axes, lawful, lines, budgets, high), [line.middle for line in lines]
+    for method in methods:
+        best = _best_runs(method)
+        heights.append(best[1])
+        axes.plot(*best, method.marker, color=method.colour, markersize=6, mec="white", mew=0.6, zorder=4)
+        if method.law is None:
+            ends.append((best[0][-1], best[1][-1], method.name, method.colour))
+    axes.set_ylabel(loss_label(table))
+    axes.set_xlim(*((low / 1.15, high * BEYOND) if lawful else (low / 3, high * 3)))
+    axes.set_ylim(*limits(*heights, room=1.05))
+    log_axis(axes, "y", plain_number, 7)
+    if lawful:
+        axes.axvspan(high, axes.get_xlim()[1], color="#000000", alpha=0.025, linewidth=0)
+        axes.text(high, 1, " beyond the runs", transform=axes.get_xaxis_transform(), color=PALE, va="top", fontsize=8)
+    found = crossings([method.name for method in lawful], lines, budgets) if len(lawful) > 1 else []
+    if below:
+        _draw_chances(below, lawful, chances(lines), budgets)
+    lowest = below or axes
+    lowest.set_xlabel("training compute C (FLOP)")
+    log_axis(lowest, "x", flops, 8)
+    letters = _mark(axes, below, found)
+    head(figure, _finding(lawful, lines, budgets, high), _note(found, lawful, left_out(table)) + _single(table))
+    label_ends(figure, {axes: ends})
+    _side_by_side(axes, letters)
     return figure
 
 
-def _mark_crossings(axes: Axes, laws: Sequence[MethodLaw], lines: Sequence, budgets: Array) -> None:
-    """Budgets at which the best method changes: a line at the estimate, a band over the 90 % interval."""
-    for place, crossing in enumerate(crossings([law.label for law in laws], lines, budgets)):
-        axes.axvspan(crossing.low, crossing.high, color="#000000", alpha=0.06, linewidth=0)
-        axes.axvline(crossing.budget, color="#444444", linewidth=0.9)
-        ends = f"{flops(crossing.low)} to {flops(crossing.high)}"
-        text = f"{crossing.after} overtakes {crossing.before}\nat {flops(crossing.budget)} FLOP ({ends})"
-        axes.annotate(
-            text,
-            (crossing.budget, 0.03 + 0.12 * place),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            fontsize=8,
-            color="#444444",
-        )
+def _two_panels(two: bool) -> tuple[Figure, Axes, Axes | None]:
+    if not two:
+        figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
+        return figure, axes, None
+    figure, (axes, below) = plt.subplots(
+        2, 1, figsize=(7.2, 5.2), layout="constrained", sharex=True, gridspec_kw={"height_ratios": [3.4, 1]}
+    )
+    return figure, axes, below
+
+
+def _draw_lines(
+    axes: Axes, methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, high: float
+) -> list[Label]:
+    seen, faint = budgets <= high * 1.001, 0.15 if len(methods) < 4 else 0.08
+    for method, line in zip(methods, lines, strict=True):
+        axes.plot(budgets[seen], line.middle[seen], color=method.colour, linewidth=1.6)
+        axes.plot(budgets[~seen], line.middle[~seen], color=method.colour, linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.fill_between(budgets, line.low, line.high, color=method.colour, alpha=faint, linewidth=0)
+    return [
+        (budgets[-1], line.middle[-1], method.name, method.colour) for method, line in zip(methods, lines, strict=True)
+    ]
+
+
+def _best_runs(method: Shown) -> tuple[list[float], list[float]]:
+    """FLOPs and loss of the lowest run at each budget."""
+    levels = [at_level(method.runs, level) for level in budget_levels(method.runs["flops"].to_numpy(float))]
+    best = [some.loc[some["loss"].idxmin()] for some in levels if not some.empty]
+    return [float(row["flops"]) for row in best], [float(row["loss"]) for row in best]
+
+
+def _draw_chances(axes: Axes, methods: Sequence[Shown], shares: Array, budgets: Array) -> None:
+    """How often each method is the best over the draws, stacked; named where there is room for it."""
+    axes.stackplot(budgets, shares, colors=[method.colour for method in methods], alpha=0.75, linewidth=0)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.5, 1])
+    axes.set_ylabel("probability\nof the best")
+    axes.grid(False)
+    floor = np.zeros(len(budgets))
+    for method, share in zip(methods, shares, strict=True):
+        widest = _widest(share)
+        if widest is not None:
+            middle = (budgets[widest], floor[widest] + share[widest] / 2)
+            ink = "white" if method.colour in DARK else "black"
+            axes.text(*middle, method.name, ha="center", va="center", fontsize=8, color=ink, fontweight="bold")
+        floor = floor + share
+
+
+DARK = ("#0072B2", "#000000", "#D55E00", "#009E73")
+ROOM = 0.34  # of the height: where it is less, a name does not fit
+
+
+def _widest(share: Array) -> int | None:
+    """The middle of the longest stretch of budgets over which a method has room for its name; None without one."""
+    roomy = np.append(share >= ROOM, False)
+    best, start = (0, 0), None
+    for place, enough in enumerate(roomy):
+        if enough and start is None:
+            start = place
+        elif not enough and start is not None:
+            best, start = max(best, (place - start, start)), None
+    length, start = best
+    return start + length // 2 if length > 0.22 * len(share) else None
+
+
+def _mark(axes: Axes, below: Axes | None, found: Sequence[Crossing]) -> list[Annotation]:
+    """A band over the 90 % interval of each crossing, with a letter above it; returns the letters."""
+    low, high = axes.get_xlim()
+    above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+    style = {"fontsize": 9, "fontweight": "bold", "color": INK}
+    letters = []
+    for letter, crossing in zip(LETTERS, found, strict=False):
+        for panel in filter(None, (axes, below)):
+            panel.axvspan(max(crossing.low, low), min(crossing.high, high), color="#000000", alpha=0.09, linewidth=0)
+        letters.append(axes.annotate(letter, (crossing.budget, 1), (0, 3), **above, **style))
+    return letters
+
+
+def _side_by_side(axes: Axes, letters: Sequence[Annotation]) -> None:
+    """Letters of crossings that lie close together, moved apart."""
+    places = np.array([axes.transData.transform((letter.xy[0], 1))[0] for letter in letters])
+    points = axes.figure.dpi / 72
+    for letter, before, after in zip(letters, places, spread(places, 9 * points), strict=True):
+        letter.set_position(((after - before) / points, 3))
+
+
+def _finding(methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, high: float) -> str:
+    """What the picture says, as far as there were runs."""
+    if len(methods) < 2:
+        return TITLE + (f": {methods[0].name}" if methods else "")
+    inside = budgets <= high * 1.001
+    best = np.argmin([line.middle for line in lines], axis=0)[inside]
+    winners = [methods[place].name for place in dict.fromkeys(best)]
+    if len(winners) == 1:
+        return f"{winners[0]} has the lowest predicted loss at every budget tried"
+    return f"Lowest predicted loss as budgets grow: {', then '.join(winners)}"
+
+
+def _note(found: Sequence[Crossing], methods: Sequence[Shown], others: str) -> str:
+    said = [
+        f"{letter}: {crossing.after} overtakes {crossing.before} at {flops(crossing.budget)} FLOP ({_ends(crossing)})."
+        for letter, crossing in zip(LETTERS, found, strict=False)
+    ]
+    lines = "Lines: laws, best size at each budget. Bands: 90 %." if methods else "Too few runs for a law."
+    return " ".join([f"Points: best run of each budget. {lines}", *said, others])
+
+
+def _single(table: Table) -> str:
+    return " There is one run only: nothing to compare it with." if len(table.rows) == 1 else ""
+
+
+def _ends(crossing: Crossing) -> str:
+    if crossing.low == 0 and np.isinf(crossing.high):
+        return "at any budget, at 90 %"
+    low = "below those drawn" if crossing.low == 0 else flops(crossing.low)
+    high = "beyond those drawn" if np.isinf(crossing.high) else flops(crossing.high)
+    return f"90 %: {low} to {high}"

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.axes import count, few_ticks
-from analysis.figures.style import COLOURS, MARKERS, shown
+from analysis.figures.axes import count, flops, head, log_axis, panels, say, why_empty
+from analysis.figures.style import left_out, shown
 from analysis.table import Table
 from planner.laws import LawBook
 
+TITLE = "Measured loss against the laws'"
+NORMAL = 1.645  # 90 % of a normal lie within so many sd
+AXES = {
+    "params": ("model size N (parameters)", count),
+    "tokens": ("training tokens D", count),
+    "flops": ("training compute C (FLOP)", flops),
+}
+
 
 def draw_residuals(table: Table, book: LawBook) -> Figure:
-    """Measured over predicted loss against N and against D: a trend here is something the law does not know."""
-    laws = shown(table, book)
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True, layout="constrained")
-    for law, colour, marker in zip(laws, COLOURS, MARKERS, strict=False):
-        runs = table.rows[table.rows["method"] == law.label]
-        columns = [runs[name].to_numpy(float) for name in ("params", "tokens", "share", "unique")]
-        ratio = 100 * (runs["loss"].to_numpy(float) / law.law.at(*columns) - 1)
-        for axes, values in zip(panels, columns[:2], strict=True):
-            axes.plot(
-                values, ratio, marker, color=colour, markersize=4.5, alpha=0.8, markeredgewidth=0, label=law.label
-            )
-    for axes, title in zip(panels, ("model size N (parameters)", "training tokens D"), strict=True):
+    """Measured over predicted loss against N, D and C: a trend here is something the law does not know."""
+    if said := why_empty(table):
+        return say(TITLE, said)
+    methods = [method for method in shown(table, book) if method.law and not method.runs.empty]
+    if not methods:
+        return say(TITLE, f"No method has runs enough for a law, so there is nothing to hold the {len(table.rows)} to.")
+    figure, axes_of = panels(3, size=(2.9, 2.9), sharey=True)
+    for method in methods:
+        columns = [method.runs[name].to_numpy(float) for name in ("params", "tokens", "share", "unique")]
+        gap = 100 * (method.runs["loss"].to_numpy(float) / method.law.law.at(*columns) - 1)
+        for axes, name in zip(axes_of, AXES, strict=True):
+            values = method.runs[name]
+            axes.plot(values, gap, method.marker, color=method.colour, markersize=4.5, alpha=0.85, mec="white", mew=0.3)
+    noise = 100 * NORMAL * float(np.median([method.law.noise for method in methods]))
+    for axes, (title, name) in zip(axes_of, AXES.values(), strict=True):
+        axes.axhspan(-noise, noise, color="#000000", alpha=0.05, linewidth=0)
         axes.axhline(0, color="#666666", linewidth=0.8)
-        axes.set_xscale("log")
         axes.set_xlabel(title)
-        few_ticks(axes, count)
-    panels[0].set_ylabel("measured over predicted loss, minus 1 (%)")
-    if len(laws) > 1:
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        axes.set_xscale("log")
+        log_axis(axes, "x", name, 4)
+    axes_of[0].set_ylabel("measured over predicted, minus 1 (%)")
+    axes_of[0].yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    note = f"Grey: where 90 % of runs should lie by the laws' own noise, {noise:.2g} %. A trend is what a law misses. "
+    keys = [method.key(linestyle="") for method in methods]
+    head(figure, TITLE, note + left_out(table), keys)
     return figure

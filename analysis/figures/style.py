@@ -1,56 +1,134 @@
-"""What all figures share: palette, markers, type, and which methods are shown."""
+"""What all figures share: palette, markers, type, which methods are shown, and what they are called."""
 
 from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
 
 import matplotlib
 
 matplotlib.use("Agg")  # files only: a window system need not be there
 
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.lines import Line2D
 
 from analysis.table import Table
 from planner.laws import LawBook, MethodLaw
+from sweeps.methods import METHODS, Method
 
 # Okabe and Ito (2008): told apart under every common colour blindness. Yellow is left out, too pale for lines.
-
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F"]
-
-
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-
-
 BUDGET_COLOURS = plt.get_cmap("viridis")
-
-
+INK, PALE = "#444444", "#767676"  # of words beside the data; the paler one still has a contrast of 4.5 on white
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.labelsize": 9,
     "axes.grid": True,
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "legend.frameon": False,
+    "legend.fontsize": 8,
     "svg.fonttype": "none",
     "svg.hashsalt": "recipe-planner",  # the same picture gives the same file
 }
-
-
 MOST_METHODS = len(COLOURS)
+LONGEST = 26  # letters of a name; a longer one loses its middle
 
 
-def shown(table: Table, book: LawBook) -> list[MethodLaw]:
-    """All laws, or where there are too many to tell apart those that reached the lowest losses."""
-    if len(book.laws) <= MOST_METHODS:
-        return list(book.laws)
-    lowest = table.rows.groupby("method")["loss"].min()
-    return sorted(book.laws, key=lambda law: lowest[law.label])[:MOST_METHODS]
+@dataclass(frozen=True)
+class Shown:
+    """A method in a figure. law: None where its runs are too few for one. runs: its rows of the table, maybe none."""
+
+    label: str
+    name: str
+    law: MethodLaw | None
+    runs: pd.DataFrame
+    colour: str
+    marker: str
+
+    def key(self, **other) -> Line2D:
+        """Its entry in a key above the panels."""
+        return Line2D([], [], color=self.colour, marker=self.marker, markersize=5, label=self.name, **other)
 
 
-def loss_label(book: LawBook) -> str:
-    if book.measure != "loss":
-        return f"{book.measure}, held out"
-    return "held-out loss (nats per pair)" if book.training else "loss"
+def shown(table: Table, book: LawBook) -> list[Shown]:
+    """The methods, each with a colour and marker that it has in every figure.
+
+    Where there are too many to tell apart, those that reached the lowest losses; `left_out` says so.
+    """
+    laws = {law.label: law for law in book.laws}
+    every = _methods(table)
+    kept = set(every)
+    if len(every) > MOST_METHODS:
+        lowest = table.rows.groupby("method")["loss"].min()
+        kept = set(sorted(every, key=lambda label: lowest.get(label, float("inf")))[:MOST_METHODS])
+    names = _names(table, every)
+    chosen = [label for label in every if label in kept]
+    return [
+        Shown(label, names[label], laws.get(label), table.rows[table.rows["method"] == label], colour, marker)
+        for label, colour, marker in zip(chosen, COLOURS, MARKERS, strict=False)
+    ]
+
+
+def left_out(table: Table) -> str:
+    """What a figure says of the methods that it does not show."""
+    more = len(_methods(table)) - MOST_METHODS
+    return f"{more} more methods, with higher losses, are not shown. " if more > 0 else ""
+
+
+def _methods(table: Table) -> list[str]:
+    """Those of the table, and those of which no run entered it. Our own are sorted as METHODS are."""
+    tried = {o.trial.method.label: o.trial.method for o in table.observations}
+    order = list(METHODS)
+    ours = sorted(tried, key=lambda label: (order.index(tried[label].name), *_sizes(tried[label])))
+    return list(dict.fromkeys([*ours, *table.settings]))
+
+
+def _sizes(method: Method) -> list[str]:
+    """Settings as text that sorts as the numbers do."""
+    return [f"{value:020.6f}" if isinstance(value, (int, float)) else str(value) for value in method.options.values()]
+
+
+def _names(table: Table, methods: list[str]) -> dict[str, str]:
+    """Labels less the settings that all methods of one name share: lora rank 8 alpha 8 is lora rank 8 beside rank 2."""
+    settings = {
+        o.trial.method.label: {"name": o.trial.method.name, **o.trial.method.options} for o in table.observations
+    }
+    settings |= {label: dict(given) for label, given in table.settings.items()}
+    alike = Counter(str(settings[label]["name"]) for label in methods)
+    names = {}
+    for label in methods:
+        own = settings[label]
+        others = [settings[other] for other in methods if settings[other]["name"] == own["name"]]
+        varied = [key for key in own if key != "name" and any(other.get(key) != own[key] for other in others)]
+        text = " ".join([str(own["name"]), *(f"{key} {_value(own[key])}" for key in varied)])
+        names[label] = plain(label if alike[str(own["name"])] == 1 else text)
+    return names
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """Text from data on one line, cut in its middle, and never read as a formula."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if len(text) > longest:
+        text = f"{text[: longest // 2]}…{text[len(text) - longest + longest // 2 + 1 :]}"
+    return text.replace("\\", "/").replace("$", r"\$")
+
+
+def loss_label(table: Table) -> str:
+    if table.measure != "loss":
+        return f"{plain(table.measure)}, held out"
+    return "held-out loss (nats per pair)" if table.observations else "loss"

@@ -1,0 +1,132 @@
+"""How well laws fitted to smaller runs predicted larger ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from analysis.backtest import Candidate, Forecasts, forecasts
+from analysis.estimate import Settings
+from analysis.families import ONE_SIZE_SHAPES, SHAPES, Array
+from analysis.figures.axes import head, limits, log_axis, panels, plain_number, round_numbers, say, why_empty
+from analysis.figures.style import INK, Shown, left_out, loss_label, shown
+from analysis.table import Table
+from planner.laws import LawBook
+
+TITLE = "Larger runs, as laws of the smaller ones predicted them"
+NEAR = 0.03  # of the loss: a miss that changes few decisions
+AXES = {"C": "runs of larger budgets", "N": "runs of larger models"}
+
+
+@dataclass(frozen=True)
+class Misses:
+    """Predictions of one method's runs along one axis."""
+
+    method: Shown
+    measured: Array
+    predicted: Array
+    factor: Array
+
+
+def draw_backtest(table: Table, book: LawBook) -> Figure:
+    """Predicted against measured loss of runs that the fit had not seen, by how far they lie beyond it."""
+    if said := why_empty(table):
+        return say(TITLE, said)
+    found = _forecasts(table, book)
+    if not any(found.values()):
+        few = "There are too few sizes or budgets to fit the smaller runs and leave larger ones to predict."
+        return say(TITLE, few)
+    every = [misses for some in found.values() for misses in some]
+    drawn = [axis for axis in AXES if found[axis]]
+    figure, axes_of = panels(len(drawn), columns=2, size=(3.6, 3.3), sharey=True)
+    ends = limits(*(array for m in every for array in (m.measured, m.predicted)), room=1.04)
+    factors = np.concatenate([m.factor for m in every])
+    shade = LogNorm(factors.min() / 1.05, factors.max() * 1.05)
+    for axes, axis in zip(axes_of, drawn, strict=True):
+        line = np.array(ends)
+        axes.fill_between(line, line * (1 - NEAR), line * (1 + NEAR), color="#000000", alpha=0.08, linewidth=0)
+        axes.plot(line, line, color="#666666", linewidth=0.8)
+        for m in found[axis]:
+            style = {"marker": m.method.marker, "s": 28, "linewidths": 0.4, "edgecolors": "white"}
+            axes.scatter(m.measured, m.predicted, c=m.factor, norm=shade, cmap=FAR, **style)
+        axes.set_title(f"{AXES[axis]}: {_said(found[axis])}")
+        axes.set_xlabel(f"measured {loss_label(table)}")
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        log_axis(axes, "x", plain_number, 5)
+        log_axis(axes, "y", plain_number, 7)
+    axes_of[0].set_ylabel(f"predicted {loss_label(table)}")
+    _bar(figure, axes_of, shade)
+    note = (
+        f"Each point is a run that its fit had not seen; a run appears once for each fit to still smaller ones. Grey: "
+        f"within {100 * NEAR:.0f} %. Colour: how many times it lies beyond the largest run fitted. "
+    )
+    if len(drawn) < len(AXES):
+        note += f"There are too few {'sizes' if drawn == ['C'] else 'budgets'} to leave the largest out. "
+    shown_here = {m.method.label: m.method for m in every}
+    head(figure, TITLE, note + left_out(table), [_key(m) for m in shown(table, book) if m.label in shown_here])
+    return figure
+
+
+FAR = plt.get_cmap("plasma_r")
+
+
+def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
+    """Of the chosen family, method by method, along C and along N."""
+    methods = {method.label: method for method in shown(table, book) if method.law}
+    found: dict[str, list[Misses]] = {axis: [] for axis in AXES}
+    for labels in _alike(book):
+        first = next(law for law in book.laws if law.label == labels[0])
+        rows = table.of(labels)
+        shapes = SHAPES if len(np.unique(rows.N)) > 1 and first.family in SHAPES else ONE_SIZE_SHAPES
+        tried = [name.partition(",")[0] for name in first.backtest["tried"]]
+        needed = max(shapes[name].size for name in tried if name in shapes) + 1
+        candidate = Candidate(first.family, shapes[first.family], bool(first.shared))
+        made = forecasts(candidate, rows, needed, first.delta or Settings().first_delta)
+        for axis in AXES:
+            for place, label in enumerate(labels):
+                mine = np.array(made.along, dtype=str) == axis
+                mine &= rows.group[made.place] == place
+                if label in methods and mine.any():
+                    found[axis].append(_misses(methods[label], rows.loss, made, mine))
+    return found
+
+
+def _misses(method: Shown, loss: Array, made: Forecasts, mine: Array) -> Misses:
+    return Misses(method, loss[made.place[mine]], made.predicted[mine], made.factor[mine])
+
+
+def _alike(book: LawBook) -> list[list[str]]:
+    """Labels of laws that were chosen together and backtested."""
+    groups: dict[str, list[str]] = {}
+    for law in book.laws:
+        if law.backtest and "tried" in law.backtest:
+            groups.setdefault(f"{law.family} {law.backtest}", []).append(law.label)
+    return list(groups.values())
+
+
+def _said(found: Sequence[Misses]) -> str:
+    misses = np.abs(np.concatenate([m.predicted / m.measured - 1 for m in found]))
+    return f"{100 * misses.mean():.1f} % off\n{(misses <= NEAR).sum()} of {len(misses)} within {100 * NEAR:.0f} %"
+
+
+def _key(method: Shown) -> Line2D:
+    key = method.key(linestyle="")
+    key.set_color(INK)  # colour tells the distance here
+    return key
+
+
+def _bar(figure: Figure, panels: Sequence[Axes], shade: LogNorm) -> None:
+    bar = figure.colorbar(plt.cm.ScalarMappable(shade, FAR), ax=list(panels), shrink=0.8, pad=0.02)
+    bar.set_label("times beyond the fit")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}x"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.set_ticks(round_numbers(shade.vmin, shade.vmax, 5))

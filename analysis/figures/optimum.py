@@ -1,0 +1,111 @@
+"""How large a model and how many tokens a budget is best spent on."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.families import Array
+from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, say_in, why_empty
+from analysis.figures.isoflop import at_level
+from analysis.figures.style import INK, Shown, left_out, shown
+from analysis.frontier import REACH, Band, Spending, budget_levels, optimum
+from analysis.table import Table
+from planner.laws import LawBook
+
+TITLE = "Best model size and tokens for the compute"
+BEYOND = 10  # times the largest budget that laws are drawn to
+WIDE = 3  # factor in budget over which the line must be known to have an exponent
+FRAME = 4  # times the tried sizes that the panels show
+
+
+def draw_optimum(table: Table, book: LawBook) -> Figure:
+    """N and D of the lowest predicted loss against C, a pair of panels a method, the others' in grey."""
+    if said := why_empty(table):
+        return say(TITLE, said)
+    if table.rows["params"].nunique() == 1:
+        size = count(table.rows["params"].iloc[0])
+        return say(TITLE, f"Every run has the same size, N = {size}: which size is the best cannot be told.")
+    methods = [method for method in shown(table, book) if method.law and method.runs["params"].nunique() > 1]
+    if not methods:
+        return say(TITLE, "No method has runs enough for a law over several sizes.")
+    spent = table.rows["flops"].to_numpy(float)
+    budgets = np.geomspace(spent.min(), spent.max() * BEYOND, 60)
+    best = [optimum(method.law, method.runs, budgets) for method in methods]
+    pairs = 1 if len(methods) < 4 else 2
+    figure, axes_of = panels(2 * len(methods), columns=2 * pairs, size=(3.5 if pairs == 1 else 2.6, 2.3), sharex=True)
+    for place, method in enumerate(methods):
+        known = _known(method, budgets, best[place][0].middle)
+        for axis, axes in enumerate(axes_of[2 * place : 2 * place + 2]):
+            for other in best:
+                axes.plot(budgets, other[axis].middle, color="#C8C8C8", linewidth=0.8)
+            _draw(axes, method, budgets, best[place][axis], known)
+            _draw_measured(axes, method, axis == 1)
+            axes.set_title(f"{method.name}" if axis == 0 else "", pad=12)
+            grows = _exponent(budgets, best[place][axis], known)
+            axes.text(
+                0, 1.02, f"{'ND'[axis]}{grows}" if grows else "", transform=axes.transAxes, fontsize=7.5, color=INK
+            )
+    sizes = table.rows["params"].to_numpy(float)
+    tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best))
+    for place, axes in enumerate(axes_of):
+        axes.set_xlim(budgets[0] / 1.15, budgets[-1])
+        axes.set_ylim(*(limits(sizes, room=FRAME) if place % 2 == 0 else tokens))
+        axes.set_ylabel("tokens D" if place % 2 else "size N (parameters)")
+        log_axis(axes, "x", flops, 4)
+        log_axis(axes, "y", count, 5)
+    figure.supxlabel("training compute C (FLOP)", fontsize=9)
+    note = (
+        "Lines and bands: lowest loss by the law, 90 %; dashed beyond the budgets or sizes that were run; grey: the "
+        "other methods. Diamonds: bottoms of parabolas through the runs of one budget, which know no law. Circles: the "
+        f"best size that was run. {left_out(table)}"
+    )
+    head(figure, TITLE, note)
+    return figure
+
+
+def _known(method: Shown, budgets: Array, sizes: Array) -> Array:
+    """Where there were runs of such budgets and sizes."""
+    (low, high), most = method.law.span.params, method.law.span.flops[1]
+    return (budgets <= most * 1.001) & (sizes >= low) & (sizes <= high)
+
+
+def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: Array) -> None:
+    """known [budgets]: where there were runs of such budgets and sizes."""
+    if not np.isfinite(line.middle).any():
+        say_in(axes, f"the best size lies more than\n{REACH:g} times beyond the tried ones")
+        return
+    low, high = np.clip(line.low, 1e-9, None), np.clip(line.high, None, 1e99)  # open ends leave the panel
+    axes.fill_between(budgets, low, high, color=method.colour, alpha=0.18, linewidth=0)
+    axes.plot(budgets, line.middle, color=method.colour, linewidth=1.2, linestyle=(0, (3, 2)))
+    axes.plot(budgets, np.where(known, line.middle, np.nan), color=method.colour, linewidth=1.8)
+
+
+def _draw_measured(axes: Axes, method: Shown, tokens: bool) -> None:
+    """The best size that was run at each budget, and the bottoms of parabolas; or the tokens that go with them."""
+    spending = Spending.of(method.runs)
+    levels = [at_level(method.runs, level) for level in budget_levels(method.runs["flops"].to_numpy(float))]
+    best = [some.loc[some["loss"].idxmin()] for some in levels if some["params"].nunique() > 1]
+    spent, sizes = (np.array([row[name] for row in best], float) for name in ("flops", "params"))
+    known = [bottom for bottom in method.law.isoflop.get("bottoms", ()) if bottom["params"] is not None]
+    at, bottoms = (np.array([bottom[name] for bottom in known], float) for name in ("budget", "params"))
+    style = {"linestyle": "", "mec": method.colour, "zorder": 4}
+    for x, y, marker, face in ((spent, sizes, "o", "white"), (at, bottoms, "D", method.colour)):
+        if len(x):
+            axes.plot(x, spending.tokens(x, y) if tokens else y, marker, color=face, markersize=4.5, **style)
+
+
+def _exponent(budgets: Array, line: Band, known: Array) -> str:
+    """Slope of the line in logs and its 90 % interval, where there were runs."""
+    at = np.log(budgets[known])
+    if not len(at) or np.ptp(at) < np.log(WIDE):
+        return ""
+    every = [values[known] for values in (line.middle, *line.draws) if _inside(values[known])]
+    slopes = [np.polyfit(at, np.log(values), 1)[0] for values in every]
+    low, high = np.quantile(slopes[1:] or slopes, [0.05, 0.95])
+    return f"$ \\propto C^{{{slopes[0]:.2f}}}$  ({low:.2f} to {high:.2f})"
+
+
+def _inside(values: Array) -> bool:
+    return bool((np.isfinite(values) & (values > 0)).all())

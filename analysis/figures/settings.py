@@ -1,0 +1,126 @@
+"""Which rank, or which frozen share, a budget is best spent on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+
+from analysis.figures.axes import flops, head, log_axis, panels, plain_number, say, say_in, why_empty
+from analysis.figures.isoflop import at_level
+from analysis.figures.style import Shown, left_out, shown
+from analysis.frontier import budget_levels, chances, frontier
+from analysis.table import Table
+from planner.laws import LawBook
+
+TITLE = "Best LoRA rank and frozen share for the compute"
+KNOBS = {"rank": "rank", "share": "share of the blocks that is frozen"}  # settings that are chosen by size
+SHADES = LinearSegmentedColormap.from_list("chance", ["#FFFFFF", "#5E9BD1"])
+TIE = 5e-4  # a share of the loss that is not told
+MOST_LEVELS = 8  # budgets whose losses have room for their numbers
+BEYOND = 10  # times the largest budget that laws are drawn to
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The tried settings of one method, ascending by `values` of the setting `name`."""
+
+    method: str
+    name: str
+    values: list[float]
+    methods: list[Shown]
+
+
+def draw_settings(table: Table, book: LawBook) -> Figure | None:
+    """What was best at each budget, and how surely by the laws. None where no method has a rank or a share."""
+    if said := why_empty(table):
+        return say(TITLE, said)
+    knobs = _knobs(table, shown(table, book))
+    if not knobs:
+        return None
+    figure, axes_of = panels(len(knobs), columns=2, size=(4.2, 3.0))
+    spent = table.rows["flops"].to_numpy(float)
+    for axes, knob in zip(axes_of, knobs, strict=True):
+        axes.set_xlim(spent.min() / 2, spent.max() * (BEYOND if any(m.law for m in knob.methods) else 2))
+        axes.set_ylim(-0.6, len(knob.values) - 0.4)
+        axes.set_yticks(range(len(knob.values)), [plain_number(value) for value in knob.values])
+        axes.set_title(knob.method)
+        axes.set_ylabel(KNOBS[knob.name])
+        axes.grid(False)
+        if len(knob.values) > 1:
+            _draw_chances(axes, knob, spent.max())
+            _draw_measured(axes, knob)
+        else:
+            say_in(axes, f"only {knob.name} {plain_number(knob.values[0])} was tried:\nthere is nothing to compare")
+        log_axis(axes, "x", flops, 5)
+    figure.supxlabel("training compute C (FLOP)", fontsize=9)
+    note = (
+        "Full circles: lowest loss of those run at a budget, any size; the others by how much theirs is higher. "
+        "Shade: probability of being the best by the laws, white 0, darkest 1; the line follows the lowest law, dashed "
+        f"beyond the runs. {left_out(table)}"
+    )
+    head(figure, TITLE, note)
+    return figure
+
+
+def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
+    groups: dict[tuple[str, str], dict[float, Shown]] = {}
+    for method in methods:
+        given = dict(table.settings.get(method.label, {}))
+        name = next((knob for knob in KNOBS if isinstance(given.get(knob), (int, float))), "")
+        if name and not method.runs.empty:
+            value, fixed = float(given.pop(name)), " ".join(str(v) for v in given.values())
+            groups.setdefault((fixed, name), {})[value] = method
+    return [
+        Knob(next(iter(some.values())).name.split()[0], name, sorted(some), [some[value] for value in sorted(some)])
+        for (_, name), some in groups.items()
+    ]
+
+
+def _draw_chances(axes: Axes, knob: Knob, most: float) -> None:
+    """A tile for each budget and setting; the law's choice as a line."""
+    if any(method.law is None for method in knob.methods):
+        axes.text(1, 1.02, "too few runs for laws", transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
+        return
+    low = max(float(method.runs["flops"].min()) for method in knob.methods)
+    budgets = np.geomspace(low, axes.get_xlim()[1], 100)
+    lines = [frontier(method.law, method.runs, budgets) for method in knob.methods]
+    axes.pcolormesh(
+        budgets, range(len(lines)), chances(lines), cmap=SHADES, vmin=0, vmax=1, shading="nearest", rasterized=True
+    )
+    best = np.argmin([line.middle for line in lines], axis=0).astype(float)
+    axes.plot(budgets, best, color="#000000", linewidth=1.0, linestyle=(0, (3, 2)), drawstyle="steps-mid")
+    axes.plot(np.where(budgets <= most, budgets, np.nan), best, color="#000000", linewidth=1.6, drawstyle="steps-mid")
+
+
+def _draw_measured(axes: Axes, knob: Knob) -> None:
+    spent = np.concatenate([method.runs["flops"].to_numpy(float) for method in knob.methods])
+    levels = budget_levels(spent)
+    for level in levels:
+        lowest = {
+            place: float(some["loss"].min())
+            for place, method in enumerate(knob.methods)
+            if not (some := at_level(method.runs, level)).empty
+        }
+        best = min(lowest, key=lambda place: lowest[place])
+        for place, loss in lowest.items():
+            colour = knob.methods[place].colour
+            first = loss < lowest[best] * (1 + TIE)
+            axes.plot(
+                level.middle, place, "o", color=colour if first else "white", mec=colour, markersize=9 if first else 6
+            )
+            if not first and len(levels) <= MOST_LEVELS:
+                axes.annotate(
+                    f"+{100 * (loss / lowest[best] - 1):.1f} %",
+                    (level.middle, place),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                    path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()],
+                )
