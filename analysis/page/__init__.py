@@ -46,7 +46,7 @@ def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | Non
         "laws": f"--laws {shlex.quote(str(laws))}" if laws else "",
         "planning": planning(book) if book else None,
         "trials": columns(observations, excluded),
-        "broken": [notice.text for notice in notices],
+        "broken": [] if book else [notice.text for notice in notices],  # a book's warnings name them already
     }
 
 

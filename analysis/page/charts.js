@@ -1,7 +1,7 @@
 'use strict';
 /* Charts: options for ECharts. Both axes hold log10 of what they show, so that bands may be stacked on them. */
 
-const PER_DECADE = 10; // points of a frontier line
+const PER_DECADE = 12, MOST_POINTS = 80; // of a frontier line
 const BEYOND = 100; // the chart goes on so many times beyond the evidence
 
 function theme() {

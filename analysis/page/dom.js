@@ -65,4 +65,4 @@ function markImage(i) {
 const whole = (value) => value.toLocaleString('en-US');
 
 /** A loss, with the digits that a reader compares. */
-const lossText = (value) => value.toFixed(3);
+const lossText = (value) => fixed(value, 3);

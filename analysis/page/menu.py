@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from planner import evidence, quantities
+from planner import evidence, published, quantities
 from planner.hardware import training_memory
 from planner.laws import LawBook, MethodLaw
 from planner.menu import PUBLISHED_REPEATS, Limits, Option, menu
@@ -43,6 +43,12 @@ def planning(book: LawBook) -> dict[str, Any]:
         "machines": _machines(book, models),
         "counts": list(FLOPS),
         "units": {"seconds": quantities.SECONDS, "bytes": quantities.BYTES, "counts": quantities.COUNTS},
+        "published": {
+            "budgets": published.BUDGETS,
+            "crossover": published.CROSSOVER,
+            "ranks": published.LORA_RANKS,
+            "paper": published.PAPER,
+        },
         "constants": {
             "fewRows": evidence.FEW_ROWS,
             "sure": evidence.SURE,
@@ -82,6 +88,7 @@ def _law(law: MethodLaw) -> dict[str, Any]:
     return {
         "label": law.label,
         "name": law.settings["name"],
+        "rank": law.settings.get("rank"),
         "family": law.family,
         "coefficients": law.law.coefficients,
         "draws": {name: packed(getattr(draw, name) for draw in law.draws) for name in law.law.coefficients},

@@ -163,6 +163,7 @@ function show() {
   current = null;
   if (question) {
     try {
+      if (!planning.menus[question.suite].length) throw new Error('None of the measured models was found where this page was made; choose other models under Limits.');
       const answer = plan(planning, question);
       const machine = question.machine, flops = readBudget(question.budget, machine, planning.units.seconds).flops;
       current = {question, answer, spent: flops};
@@ -174,7 +175,7 @@ function show() {
   for (const id of ['recipe', 'runners', 'mind']) byId(id).hidden = !current;
   showMachine();
   if (current) showAnswer();
-  showFrontier(question);
+  showFrontierSoon(question);
 }
 
 function limitsSet() {
@@ -201,18 +202,26 @@ function showAnswer() {
   placeSlider(spent);
   fill(byId('headline'), words(best.model), ' ', element('small', {}, 'tuned with '), words(best.method));
   byId('loss').textContent = `Expected loss ${lossText(best.loss)} ${unit}, held out; 90 % of runs in ${lossText(best.low)} to ${lossText(best.high)}.`;
-  fill(byId('facts'), ...facts(question, best));
+  fill(byId('facts'), ...parts(question, best));
   byId('command').textContent = command(question);
-  fill(byId('notices'), ...answer.notices.map((notice) => element('li', {}, words(notice.text))), ...content.broken.map((text) => element('li', {}, words(text))));
+  fill(byId('notices'), ...answer.notices.map((notice) => element('li', {}, words(notice.text))));
+  byId('published').hidden = !answer.facts.length;
+  fill(byId('published-list'), ...answer.facts.map(published));
   fill(byId('provenance'), ...Object.entries(answer.provenance).map(([part, source]) => term(part.replaceAll('_', ' '), words(source))).flatMap((pair) => [...pair.children]));
   showCandidates(answer);
   say(`${best.model} with ${best.method}, expected loss ${lossText(best.loss)}`);
 }
 
-function facts(question, best) {
+function published({text, citation, agrees}) {
+  const verdict = agrees === null ? '' : agrees ? ' In line with this answer.' : ' Against this answer.';
+  return element('li', {}, `${text} (${citation}).${verdict}`);
+}
+
+/** What the recipe is made of. */
+function parts(question, best) {
   const {batch_size: batch, temperature} = planning.training;
   const sure = best.best === null ? term('best with probability', 'not known', 'the laws hold no draws')
-    : term('best with probability', best.best.toFixed(2), `regret ${g(best.regret, 2)} ${content.measure === 'loss' ? 'nats' : ''}`);
+    : term('best with probability', fixed(best.best, 2), `regret ${g(best.regret, 2)} ${content.measure === 'loss' ? 'nats' : ''}`);
   const found = [
     sure,
     term('evidence', measured(best.reach) ? 'measured' : 'extrapolated', measured(best.reach) ? 'within the measured range' : reachText(best.reach).replace('extrapolated ', ''), measured(best.reach) ? '' : 'far'),
@@ -249,7 +258,7 @@ function showCandidates(answer) {
 }
 
 function candidate(recipe, option, i) {
-  const chance = recipe.best === null ? ['', ''] : [recipe.best.toFixed(2), g(recipe.regret, 3)];
+  const chance = recipe.best === null ? ['', ''] : [fixed(recipe.best, 2), g(recipe.regret, 3)];
   const method = element('span', {class: 'mark'}, markImage(option.lawPlace), words(recipe.method));
   return element('tr', i ? {} : {class: 'best'}, cell(words(recipe.model)), cell(method), cell(lossText(recipe.loss), 'number'),
     cell(`${lossText(recipe.low)} to ${lossText(recipe.high)}`, 'number'), ...chance.map((text) => cell(text, 'number')),
@@ -272,6 +281,14 @@ function trialTip(place) {
     `learning rate ${g(trial.lr, 3)}, ${whole(trial.steps)} steps`, shortened(trial.excluded || 'in its law', 120));
 }
 
+let awaited = null; // what the chart is to show at the next frame
+
+/** Once a frame, however fast the slider moves. */
+function showFrontierSoon(question) {
+  if (!awaited) requestAnimationFrame(() => { showFrontier(awaited.question); awaited = null; });
+  awaited = {question};
+}
+
 /** The lines are drawn anew where a control changes them; the budget alone moves the mark. */
 function showFrontier(question) {
   if (!question) {
@@ -285,7 +302,7 @@ function showFrontier(question) {
   const drawn = JSON.stringify([span, [...question.methods], question.suite, question.count, question.limits, question.machine?.memory, question.machine?.count, narrow, theme()]);
   chart ??= startChart();
   if (drawn !== charted) {
-    const along = budgets(...span, PER_DECADE);
+    const along = budgets(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
     const lines = planning.laws.map((law, place) => ({law, place, points: frontier(options, law, along)})).filter(({law, points}) => question.methods.has(law.name) && points.some(Boolean));
     const shown = chartTrials.filter((trial) => question.methods.has(trial.name));
     chart.setOption(frontierOption(planning, span, lines, shown, narrow, measureName), {notMerge: true});
@@ -408,6 +425,7 @@ function showWithout() {
   byId('why').textContent = content.why || 'The laws are not there.';
   byId('without-trials').textContent = content.trials.count
     ? 'Every trial is below, with what became of it.' : 'The folder holds no trial yet.';
+  byId('without').append(...content.broken.map((text) => element('p', {class: 'muted'}, words(text))));
 }
 
 const trialData = readTrials(content.trials);

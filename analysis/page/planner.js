@@ -288,6 +288,7 @@ function plan(planning, asked) {
     budget: {flops: spent, kind: budget.kind}, options, fits, refused, recipe,
     notices: notices(planning, recipe(0), fits, spent),
     provenance: provenance(planning, asked, recipe(0), fits[0]),
+    facts: facts(planning, recipe(0), fits[0]),
   };
 }
 
@@ -341,15 +342,24 @@ function reachText(reach) {
 /** What a reader of the answer must know, beside what the fit has said already: [{code, text}]. */
 function notices(planning, best, fits, budget) {
   return [
-    ...distance(planning, best), ...choice(planning, best, fits), ...data(planning, best, fits[0], budget),
+    ...distance(planning, best, fits[0]), ...choice(planning, best, fits), ...data(planning, best, fits[0], budget),
     ...repeats(planning, best), ...time(planning, best), ...planning.warnings,
   ];
 }
 
-function distance(planning, best) {
+/** How much wider the interval of the answer is than that of the same option at its largest measured budget. */
+function wider(best, option) {
+  const edge = option.law.span.flops[1];
+  if (option.refusal(edge)) return '';
+  const [low, high] = interval(option.law, option.inputs(option.tokens(edge)));
+  const times = high > low ? Math.log(best.high / best.low) / Math.log(high / low) : 1;
+  return times > 1.05 ? `, ${g(times, 2)} times as wide as at ${g(edge, 2)} FLOP,` : '';
+}
+
+function distance(planning, best, option) {
   const found = [];
   if (!measured(best.reach))
-    found.push({code: 'extrapolated', text: `${reachText(best.reach)} beyond the evidence: the interval holds if the law keeps its shape, which nobody measured`});
+    found.push({code: 'extrapolated', text: `${reachText(best.reach)} beyond the evidence: the interval${wider(best, option)} holds if the law keeps its shape, which nobody measured`});
   if (!planning.measured.includes(best.model))
     found.push({code: 'other-suite', text: `${best.model} was not measured: the law is of ${planning.measured.join(', ')}`});
   return found;
@@ -360,7 +370,7 @@ function choice(planning, best, fits) {
   if (best.best === null)
     found.push({code: 'no-draws', text: 'the law holds no bootstrap draws: nothing is known of how sure this choice is'});
   else if (best.best < sure && fits.length > 1)
-    found.push({code: 'not-told-apart', text: `the laws do not tell the first candidates apart: this one is best with probability ${best.best.toFixed(2)} and gives away ${g(best.regret, 3)} nats on average`});
+    found.push({code: 'not-told-apart', text: `the laws do not tell the first candidates apart: this one is best with probability ${fixed(best.best, 2)} and gives away ${g(best.regret, 3)} nats on average`});
   const sizes = fits.map((one) => one.model.params), smallest = Math.min(...sizes), largest = Math.max(...sizes);
   if (smallest < largest && [smallest, largest].includes(best.params))
     found.push({code: 'edge-of-menu', text: `the ${best.params === largest ? 'largest' : 'smallest'} model that this budget can train wins: a menu beyond it may hold better`});
@@ -414,26 +424,54 @@ function provenance(planning, asked, best, option) {
   return found;
 }
 
+// ---- planner/published.py
+
+/** Published findings, where the laws have seen neither the answer's model nor as much compute: [{text, agrees}]. */
+function facts(planning, best, {law, known}) {
+  if (planning.measured.includes(best.model) && best.reach.flops === 1) return [];
+  const {budgets: [first, last], crossover, ranks: [low, high], paper} = planning.published;
+  const spent = known.counts.paper * best.pairs, chosen = spent <= crossover ? 'full' : 'lora';
+  const where = first <= spent && spent <= last ? '' : `; ${g(spent, 3)} FLOP lies outside the budgets it tried`;
+  return [
+    {text: `full tuning is best up to ${g(crossover, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`,
+      citation: `${paper}, section 4.4`, agrees: law.name === chosen},
+    {text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`,
+      citation: `${paper}, section 4.2`, agrees: law.rank === null ? null : low <= law.rank && law.rank <= high},
+    {text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${paper}, section 4.4`, agrees: null},
+    {text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${paper}, section 4`, agrees: law.name === 'bias' ? false : null},
+  ];
+}
+
 // ---- numbers as Python's formats print them
+
+/** What toFixed or toExponential gives, but halves to the even side. */
+function even(value, method, digits) {
+  const [mantissa, tail] = value[method](Math.min(100, digits + 50)).split('e');
+  const end = mantissa.indexOf('.') + (digits ? digits + 1 : 0);
+  const kept = mantissa.slice(0, end);
+  const half = /^\.?50*$/.test(mantissa.slice(end)) && '02468'.includes(kept[kept.length - 1]);
+  return half ? kept + (tail ? `e${tail}` : '') : value[method](digits);
+}
+
+/** `:.{digits}f` */
+const fixed = (value, digits) => even(value, 'toFixed', digits);
 
 /** `:.{digits}g` */
 function g(value, digits) {
   if (!Number.isFinite(value) || value === 0) return value === 0 ? '0' : Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf';
-  const power = Number(value.toExponential(digits - 1).split('e')[1]);
   const bare = (text) => (text.includes('.') ? text.replace(/\.?0+$/, '') : text);
-  if (power >= -4 && power < digits) return bare(value.toFixed(Math.max(0, digits - 1 - power)));
-  const [mantissa, tail] = exponential(value, digits - 1).split('e');
-  return `${bare(mantissa)}e${tail}`;
+  const [mantissa, tail] = exponential(value, digits - 1).split('e'), power = Number(tail);
+  return power >= -4 && power < digits ? bare(fixed(value, digits - 1 - power)) : `${bare(mantissa)}e${tail}`;
 }
 
 /** `:.{digits}e` */
 function exponential(value, digits) {
-  const [mantissa, power] = value.toExponential(digits).split('e');
+  const [mantissa, power] = even(value, 'toExponential', digits).split('e');
   return `${mantissa}e${power[0]}${power.slice(1).padStart(2, '0')}`;
 }
 
 /** `:.0%` */
-const percent = (value) => `${(100 * value).toFixed(0)}%`;
+const percent = (value) => `${fixed(100 * value, 0)}%`;
 
 /** A count as people say it: 302 M, 8.1 G, 1e+15. */
 function short(value) {
