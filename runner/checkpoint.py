@@ -56,6 +56,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: is damaged: {error}") from None
 
 
+def key_of(path: Path) -> str:
+    """Of which training a checkpoint is; "" where there is none. Raises ValueError when it is damaged."""
+    return str(read_record(path)["key"]) if path.exists() else ""
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a file of `write_tensors`. Raises ValueError when the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads(file.metadata()["record"])
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: is damaged, delete it to start without: {error}") from None
+
+
 def load(path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Restore what `save` wrote into `module` and `optimizer`; returns the record.
 

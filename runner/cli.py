@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import warnings
@@ -71,11 +72,13 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     out = arguments.out or arguments.recipe.with_suffix("")
     if arguments.adapter and not hasattr(trial.method, "rank"):
         raise ValueError(f"--adapter: method {trial.method.name} has none; only lora and qlora do")
+    if arguments.adapter and trial.training.merge:
+        raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
     _quiet()
     from runner.export import export, must_be_free
     from runner.train import CHECKPOINT, train_encoder
     from runner.watch import BEST
-    from sweeps.store import PROGRESS
+    from sweeps.store import PROGRESS, parts_folder
 
     must_be_free(out)
     if ranks.rank == 0:
@@ -94,6 +97,7 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     (out / "observation.json").write_text(json.dumps(observation.to_json(), indent=2) + "\n", encoding="utf-8")
     for name in (CHECKPOINT, BEST, PROGRESS):
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(out), ignore_errors=True)
     if arguments.json:
         print(json.dumps(observation.to_json()))
     elif observation.status == "done":
@@ -181,6 +185,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         "held_out_pairs": len(prepared.pairs.held_out),
         "tokens": tokens,
         "squares": squares,
+        "sources": prepared.pairs.mean_pairs(sweep.training.hard_negatives),
         "problems": prepared.problems,
         "made_pairs": prepared.made_pairs,
         "pairs_per_second": prepared.made_pairs / prepared.seconds if prepared.made_pairs else None,
@@ -419,6 +424,7 @@ COMMANDS = {
     "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
     "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
     "export": (quality.export, "Add a form for other runtimes to a trained model.", quality.add_export),
+    "project": (quality.project, "Two dimensions of a space before and after tuning.", quality.add_project),
     "merge": (merging.merge, "Make one model out of several tuned from one base.", merging.add_merge),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
     "rank": (_rank, "Started by a worker: one of the processes of a trial.", _add_rank),

@@ -32,7 +32,7 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     must_be_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
-    backbone = encoder.backbone if adapter else _merged(encoder, observation.trial)
+    backbone = encoder.backbone if adapter else whole_backbone(encoder, observation.trial)
     backbone.save_pretrained(folder)
     tokenizer = load_tokenizer(find_model(observation.trial.model).source)
     tokenizer.model_max_length = training.context
@@ -71,7 +71,7 @@ def must_be_free(folder: Path) -> None:
         raise ValueError(f"{folder}: already holds a model; give another folder")
 
 
-def _merged(encoder: Encoder, trial: Trial) -> Any:
+def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
     """The backbone with whatever the method added worked into its weights."""
     if trial.method.bits:
         return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))

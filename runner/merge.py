@@ -162,15 +162,22 @@ def _copy_rest(folder: Path, out: Path) -> None:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, out / path.name)
 
 
-def merge(base: Path, models: Sequence[Path], rule: Rule, out: Path) -> list[float] | None:
-    """Merge and write; the coefficients of the task vectors, None for TIES, which has none."""
-    start, tuned = open_all(base, models)
+def merged_tensors(
+    base: Weights, models: Sequence[Weights], rule: Rule
+) -> tuple[Callable[[str], Tensor], list[float] | None]:
+    """A merged tensor by its name; and the coefficients of the task vectors, None for TIES, which has none."""
     if rule.method == "ties":
         if not 0 < rule.density <= 1:
             raise ValueError(f"density is {rule.density:g}; it must lie above 0 and be at most 1")
-        coefficients(Rule("average", rule.weights), torch.eye(len(tuned)))  # its weights are checked alike
-        write_merged(start, tuned, lambda name: ties(start, tuned, rule, name), out)
-        return None
-    factors = coefficients(rule, inner_products(start, tuned))
-    write_merged(start, tuned, lambda name: combine(start, tuned, factors, name), out)
-    return factors.tolist()
+        coefficients(Rule("average", rule.weights), torch.eye(len(models)))  # its weights are checked alike
+        return lambda name: ties(base, models, rule, name), None
+    factors = coefficients(rule, inner_products(base, models))
+    return lambda name: combine(base, models, factors, name), factors.tolist()
+
+
+def merge(base: Path, models: Sequence[Path], rule: Rule, out: Path) -> list[float] | None:
+    """Merge and write; the coefficients of the task vectors, None for TIES, which has none."""
+    start, tuned = open_all(base, models)
+    tensor, factors = merged_tensors(start, tuned, rule)
+    write_merged(start, tuned, tensor, out)
+    return factors

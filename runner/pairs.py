@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -107,9 +107,17 @@ class Pairs:
 
     def mean_pair(self, hard_negatives: int, weights: Sequence[float] = (1.0,)) -> tuple[float, float]:
         """Mean real tokens, and mean sum of squared text lengths, of a training pair. weights: of the sources."""
-        found = [self._mean_pair(train, hard_negatives) for train in self.trained]
-        tokens, squares = np.average(found, axis=0, weights=weights)
+        tokens, squares = np.average(self.mean_pairs(hard_negatives), axis=0, weights=weights)
         return float(tokens), float(squares)
+
+    def mean_pairs(self, hard_negatives: int) -> list[tuple[float, float]]:
+        """The same of each source alone."""
+        return [self._mean_pair(train, hard_negatives) for train in self.trained]
+
+    def of(self, source: int) -> Pairs:
+        """These, of which only those of one source are trained on and held out."""
+        held_out = self.held_out[self.sources[self.held_out] == source]
+        return replace(self, train=self.trained[source], held_out=held_out, sources=np.zeros_like(self.sources))
 
     def _mean_pair(self, train: np.ndarray, hard_negatives: int) -> tuple[float, float]:
         tokens = squares = 0

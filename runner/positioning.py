@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from runner.merge import combine, differences, inner_products, open_all, slerp, 
 from runner.pairs import Pairs, batch_indices
 from runner.weights import Weights
 from sweeps.progress import Progress
+from sweeps.worker import TERMINATED
 
 TOKENS = 2**14  # padded, that go through the model together when a whole probe set is scored
 
@@ -51,7 +52,8 @@ class Search:
 class Found:
     """Where the search ended. weights: a_i; scale: lambda; factors: c_i of theta_0 + sum c_i V_i.
 
-    path: scale, weights and loss of every step. tokens: real ones that went through the model, forward and back.
+    path: scale, weights and loss of every step. tokens, squares: real ones that went through the model, forward and
+    back, and the sum of squared text lengths.
     """
 
     weights: tuple[float, ...]
@@ -59,6 +61,7 @@ class Found:
     factors: tuple[float, ...]
     path: tuple[tuple[float, ...], ...] = field(repr=False)
     tokens: int = 0
+    squares: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {"weights": self.weights, "scale": self.scale, "factors": self.factors, "tokens": self.tokens}
@@ -93,21 +96,21 @@ class Space:
         found = torch.zeros(len(self.models), dtype=torch.float64)
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                gradient = parameter.grad.to(torch.float64)
+                gradient = parameter.grad.to("cpu", torch.float64)
                 vectors = differences(self.base, self.models, name)
                 found += torch.stack([(gradient * vector).sum() for vector in vectors])
                 parameter.grad = None
         return found
 
 
-def loss_of(encoder: Encoder, pairs: Pairs, chosen: np.ndarray, asked: Search) -> tuple[Tensor, int]:
-    """The queries' InfoNCE over these pairs, with a graph, and its real tokens."""
+def loss_of(encoder: Encoder, pairs: Pairs, chosen: np.ndarray, asked: Search) -> tuple[Tensor, np.ndarray]:
+    """The queries' InfoNCE over these pairs, with a graph, and the lengths of its texts."""
     batch = make_batch(pairs, chosen, asked.negatives, encoder.device)
     vectors = encoder.embed(batch.texts)
     query, document, rest = vectors.split([batch.pairs, batch.pairs, len(vectors) - 2 * batch.pairs])
     negative = rest if len(rest) else None
     loss = info_nce(query, document, asked.temperature, batch.marks, negative, symmetric=False)
-    return loss, int(batch.lengths.sum())
+    return loss, batch.lengths.astype(np.int64)
 
 
 @torch.no_grad()
@@ -129,33 +132,38 @@ def batches(pairs: Pairs, size: int) -> Iterator[np.ndarray]:
         yield pairs.train[start : start + size]
 
 
-def position(space: Space, pairs: Pairs, asked: Search, quiet: bool = True) -> Found:
-    """Adam over the weights a_i and the scale lambda, all from 1, of the probe loss plus mu lambda."""
+def position(space: Space, pairs: Pairs, asked: Search, quiet: bool = True, leave: Callable[[], bool] = bool) -> Found:
+    """Adam over the weights a_i and the scale lambda, all from 1, of the probe loss plus mu lambda.
+
+    leave: asked between steps, whether to stop there with SystemExit.
+    """
     if len(pairs.train) < asked.batch:
         raise ValueError(f"the probe set has {len(pairs.train)} pairs to train on, fewer than a batch of {asked.batch}")
     scalars = torch.ones(len(space.models) + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([scalars], lr=asked.rate)
-    path, tokens = [], 0
+    path, tokens, squares = [], 0, 0
     with Progress("positioning", asked.steps, "steps") as progress:
         for step in range(asked.steps):
             optimizer.zero_grad()
             factors = space.factors(scalars[:-1], scalars[-1])
             space.stand(factors.detach())
             chosen = batch_indices(pairs.train, asked.batch, step, asked.seed)
-            loss, read = loss_of(space.encoder, pairs, chosen, asked)
+            loss, lengths = loss_of(space.encoder, pairs, chosen, asked)
             loss.backward()
             (factors @ space.slopes() + asked.mu * scalars[-1]).backward()
             path.append((scalars[-1].item(), *scalars[:-1].tolist(), loss.item()))
             optimizer.step()
             with torch.no_grad():
                 scalars.clamp_(min=1e-3)  # a share below 0 leaves the sphere's arc
-            tokens += read
+            tokens, squares = tokens + int(lengths.sum()), squares + int((lengths**2).sum())
+            if leave():
+                raise SystemExit(TERMINATED)
             if not quiet:
                 progress.advance(note=f"loss {loss.item():.3f}")
     with torch.no_grad():
         factors = space.factors(scalars[:-1], scalars[-1])
     *weights, scale = scalars.tolist()
-    return Found(tuple(weights), scale, tuple(factors.tolist()), tuple(path), tokens)
+    return Found(tuple(weights), scale, tuple(factors.tolist()), tuple(path), tokens, squares)
 
 
 def merge_by_search(

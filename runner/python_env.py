@@ -1,4 +1,4 @@
-"""`python-env`: the Python source that is already on the machine, as text and as code-search pairs.
+"""`python-env`: the Python source that is already on the machine, as text and as pairs of three tasks (TASKS).
 
 The standard library and every installed distribution are read, never imported. A file belongs to the held-out split
 by a hash of its name alone, so the split is the same wherever a package is installed, no file feeds both splits, and
@@ -17,9 +17,10 @@ import textwrap
 import tokenize
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sweeps.progress import Progress
@@ -28,6 +29,7 @@ HELD_OUT_SHARE = 20  # one file in twenty
 MAX_FILE_BYTES = 1_000_000  # larger ones are generated tables
 MAX_CODE_CHARS = 4_000  # far beyond any context used here; keeps the pairs file small
 MIN_QUERY_WORDS = 3
+MIN_HALF_LINES = 3
 OWN_DISTRIBUTION = "recipe-planner"
 
 
@@ -86,14 +88,15 @@ def texts(held_out: bool) -> Iterator[str]:
                 yield text
 
 
-def function_pairs(source: str) -> Iterator[tuple[str, str]]:
-    """(first paragraph of the docstring, `def` line and body without the docstring) of each documented function."""
+def function_pairs(source: str, task: str = "python-env") -> Iterator[tuple[str, str]]:
+    """The pair that the task makes of each documented function that has one."""
+    pair_of = TASKS[task]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's strings
         tree = ast.parse(source)
     lines = source.splitlines()
     for node in _statements(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (pair := _pair(node, lines)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (pair := pair_of(node, lines)):
             yield pair
 
 
@@ -116,7 +119,8 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> tuple[str, str] | None:
+def _search(node: Function, lines: list[str]) -> tuple[str, str] | None:
+    """First paragraph of the docstring; `def` line and body without the docstring."""
     documentation = ast.get_docstring(node, clean=False)
     if documentation is None or len(node.body) < 2:
         return None
@@ -129,18 +133,45 @@ def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> tup
     return query, textwrap.dedent("\n".join(code))[:MAX_CODE_CHARS]
 
 
-def _pairs_of_file(file: SourceFile) -> list[tuple[str, str]] | None:
+def _halves(node: Function, lines: list[str]) -> tuple[str, str] | None:
+    """First and second half of a function's lines, the docstring left out."""
+    found = _search(node, lines)
+    code = found[1].splitlines() if found else []
+    if len(code) < 2 * MIN_HALF_LINES:
+        return None
+    middle = len(code) // 2
+    return "\n".join(code[:middle]), "\n".join(code[middle:])
+
+
+def _documentation(node: Function, lines: list[str]) -> tuple[str, str] | None:
+    """First paragraph of the docstring; the rest of it."""
+    summary, _, rest = inspect.cleandoc(ast.get_docstring(node, clean=False) or "").partition("\n\n")
+    query, text = " ".join(summary.split()), rest.strip()[:MAX_CODE_CHARS]
+    if min(len(query.split()), len(text.split())) < MIN_QUERY_WORDS or not is_unicode(query + text):
+        return None
+    return query, text
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+TASKS: dict[str, Callable[[Function, list[str]], tuple[str, str] | None]] = {
+    "python-env": _search,
+    "python-env-halves": _halves,
+    "python-env-docs": _documentation,
+}
+
+
+def _pairs_of_file(task: str, file: SourceFile) -> list[tuple[str, str]] | None:
     source = read_source(file.path)
     if source is None:
         return None
     try:
-        return list(function_pairs(source))
+        return list(function_pairs(source, task))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
-def mine_pairs(files: list[SourceFile]) -> tuple[list[dict], list[str]]:
-    """Code-search pairs of `files`, and the keys of those that could not be read or parsed.
+def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[dict], list[str]]:
+    """Pairs of `files` for a task of TASKS, and the keys of those that could not be read or parsed.
 
     Each pair is {query, positive, file, held_out}. A query or a body that occurred before is dropped (copied
     functions would be false negatives, and could sit on both sides of the split), so the first by file name stays.
@@ -148,12 +179,13 @@ def mine_pairs(files: list[SourceFile]) -> tuple[list[dict], list[str]]:
     pairs, unread = [], []
     seen: set[str] = set()
     with ProcessPoolExecutor(os.cpu_count()) as pool, Progress("reading source", len(files), "files") as progress:
-        for file, found in zip(files, pool.map(_pairs_of_file, files, chunksize=64), strict=True):
+        for file, found in zip(files, pool.map(partial(_pairs_of_file, task), files, chunksize=64), strict=True):
             progress.advance()
             if found is None:
                 unread.append(file.key)
             for query, code in found or ():
-                marks = {"q" + query.lower(), "c" + "".join(code.split("\n", 1)[1:])}
+                body = "".join(code.split("\n", 1)[1:]) if task == "python-env" else code  # other names, same function
+                marks = {"q" + query.lower(), "c" + body}
                 if not marks & seen:
                     pairs.append({"query": query, "positive": code, "file": file.key, "held_out": file.held_out})
                 seen |= marks

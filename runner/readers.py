@@ -95,8 +95,8 @@ class Source:
 
 def open_source(name: str) -> Source:
     """The source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
-    if name == "python-env":
-        return _python_env()
+    if name in python_env.TASKS:
+        return _python_env(name)
     if MIXED in name:
         return _together(name)
     if name.startswith("hf:"):
@@ -104,7 +104,8 @@ def open_source(name: str) -> Source:
     path = Path(name)
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix not in READERS:
-        raise ValueError(f"data is {name!r}; known: python-env, hf:owner/name, files ending in {', '.join(READERS)}")
+        known = ", ".join([*python_env.TASKS, "hf:owner/name"])
+        raise ValueError(f"data is {name!r}; known: {known}, files ending in {', '.join(READERS)}")
     if not path.is_file():
         raise ValueError(f"data is {name!r}; there is no such file")
     return Source(name, (path,), lambda problems, meter: _pairs(READERS[suffix](path, meter), str(path), problems))
@@ -323,20 +324,20 @@ def _pair(row: Row) -> Pair | str:
     return Pair(row["query"], row["positive"], negatives, group, held_out)
 
 
-def _python_env() -> Source:
+def _python_env(task: str) -> Source:
     files = python_env.source_files()
     digest = hashlib.sha256()
     for file in files:
         stat = file.path.stat() if file.path.exists() else None
         digest.update(f"{file.key} {stat.st_size if stat else 0} {stat.st_mtime_ns if stat else 0}\n".encode())
-    kept = cache_folder() / f"python-env-{digest.hexdigest()[:16]}.json.gz"
+    kept = cache_folder() / f"{task}-{digest.hexdigest()[:16]}.json.gz"
     if not kept.exists():
-        mined, unread = python_env.mine_pairs(files)
+        mined, unread = python_env.mine_pairs(files, task)
         temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
         with gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
             json.dump({"pairs": mined, "unread": unread}, out)
         os.replace(temporary, kept)
-    return Source("python-env", (kept,), lambda problems, _: _mined_pairs(kept, len(files), problems))
+    return Source(task, (kept,), lambda problems, _: _mined_pairs(kept, len(files), problems))
 
 
 def _mined_pairs(kept: Path, files: int, problems: Problems) -> Iterator[Pair]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +35,20 @@ CURVE_POINTS = 50
 COUNTED = ("step", "tokens", "squares", "again", "entered")  # what the FLOPs follow from; see contrastive.Spent
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a training that is one of several takes of their data, and the steps that were before it."""
+
+    pairs: Pairs
+    before: int
+
+
 @dataclass
 class Run:
-    """A training under way: everything that `step` needs, and what it has counted so far."""
+    """A training under way: everything that `step` needs, and what it has counted so far.
+
+    known: of its observation, what does not follow from the counts. elsewhere: seconds that it took before this call.
+    """
 
     trial: Trial
     model: ModelSpec
@@ -46,6 +58,9 @@ class Run:
     trunk: Trunk | None = None
     watch: Watch | None = None
     log: Log | None = None
+    share: Share | None = None
+    known: dict[str, Any] = field(default_factory=dict)
+    elsewhere: float = 0.0
 
 
 def train(
@@ -71,18 +86,21 @@ def train_encoder(
     options: Options = DEFAULTS,
     ranks: Ranks = ALONE,
     log: Log | None = None,
+    share: Share | None = None,
 ) -> tuple[Observation, Encoder]:
     """As `train`, and the tuned encoder. The checkpoint stays: only whoever has kept the observation may drop it.
 
     ranks: who train it together, on one file system. Only rank 0 writes; a sharded encoder is whole on rank 0 only.
-    log: is told the figures of every step and evaluation.
+    log: is told the figures of every step and evaluation. share: what it takes of the data of a trial that it is a part
+    of.
     """
     started = time.monotonic()
     reset_peak_memory()
-    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options, ranks)
-    run.log = log
+    run = _start(trial, torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), options, ranks, share)
+    run.log, run.share = log, share
     run.trunk = trunk_of(folder, trial) if folder and ranks.count == 1 else None
-    if folder and ranks.first_says((folder / CHECKPOINT).exists()):
+    merging = bool(trial.training.merge)  # then its parts are trained, and have the checkpoints
+    if folder and not merging and ranks.first_says((folder / CHECKPOINT).exists()):
         run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
     elif run.trunk:
         _take_trunk(run, run.trunk)
@@ -90,12 +108,13 @@ def train_encoder(
     run.engine.micro_tokens = min(kept, run.engine.micro_tokens) if options.smaller else kept
     if trial.training.evaluate_every:
         run.watch = Watch(trial.training, run.pairs, run.record.setdefault("evaluations", []), folder)
-    _keep_prefix(run)
+    if not merging:
+        _keep_prefix(run)
     before = run.record["seconds"]
     chosen = pools(run.pairs, trial.training.pool_size, trial.training.pools)
     if "start_loss" not in run.record:
         run.record["start_loss"] = _start_loss(run, chosen)
-    reason = _all_steps(run, folder, quiet)
+    reason = _parts(run, folder, quiet) if merging else _all_steps(run, folder, quiet)
     if run.watch and trial.training.patience and not reason:
         run.watch.restore_best(run.engine.encoder)
     loss, accuracy = _held_out(run, chosen) if not reason else (math.nan, math.nan)
@@ -103,11 +122,17 @@ def train_encoder(
         reason = _why_diverged(loss, run.record["start_loss"], math.log(trial.training.pool_size))
     if math.isfinite(loss):  # also of one that is said to have diverged
         run.record["scores"] = _scores(run, chosen)
-    observation = _observe(run, reason, loss, accuracy, before + time.monotonic() - started)
+    observation = _observe(run, reason, loss, accuracy, before + run.elsewhere + time.monotonic() - started)
     return observation, _whole(run)
 
 
-def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -> Run:
+def _parts(run: Run, folder: Path | None, quiet: bool) -> str:
+    from runner.apart import train_parts  # only here: it trains them with this module
+
+    return train_parts(run, folder, quiet)
+
+
+def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks, share: Share | None) -> Run:
     model = find_model(trial.model)
     if trial.training.context > model.context:
         raise ValueError(f"training.context is {trial.training.context}; {model.name} reads {model.context} tokens")
@@ -118,7 +143,9 @@ def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -
     for name in ("learn_temperature", "patience"):
         if ranks.sharded and getattr(trial.training, name):
             raise ValueError(f"training.{name} is {getattr(trial.training, name)!r}, which sharded ranks cannot do")
-    pairs = ranks.first_does(lambda: open_prepared(trial.training, model.source))
+    if trial.training.merge:
+        _check_merge(trial, ranks)
+    pairs = share.pairs if share else ranks.first_does(lambda: open_prepared(trial.training, model.source))
     encoder = _encoder(trial, device, torch.device("cpu") if ranks.sharded else device)
     if ranks.count > 1:
         key = int(trial.key, 16) >> 1
@@ -127,6 +154,18 @@ def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks) -
         shard(encoder, device, ranks.count)
     record = {"key": trial.key, "curve": [], "seconds": 0.0, **dict.fromkeys(COUNTED, 0)}
     return Run(trial, model, pairs, Engine(model, trial, encoder, options, ranks), record)
+
+
+def _check_merge(trial: Trial, ranks: Ranks) -> None:
+    merge = trial.training.merge
+    if trial.method.bits:
+        raise ValueError(
+            f"training.merge is {merge!r}; {trial.method.name} keeps the backbone in bits: not to be merged"
+        )
+    if ranks.count > 1:
+        raise ValueError(f"training.merge is {merge!r}; such a trial is trained by one process, not {ranks.count}")
+    if fewest := [part.training.data for part in trial.parts if part.steps < 1]:
+        raise ValueError(f"training.merge is {merge!r}; of {trial.steps} steps {fewest[0]!r} gets none")
 
 
 def _encoder(trial: Trial, device: torch.device, home: torch.device) -> Encoder:
@@ -203,7 +242,7 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
             if leave:
                 raise SystemExit(TERMINATED)
             if folder and ranks.rank == 0 and time.monotonic() - reported > REPORT_SECONDS:
-                report(folder, run.record["step"], loss)
+                report(folder, (run.share.before if run.share else 0) + run.record["step"], loss)
                 reported = time.monotonic()
             if not quiet:
                 progress.advance(note=f"loss {loss:.3f}")
@@ -305,7 +344,7 @@ def _observe(run: Run, reason: str, loss: float, accuracy: float, total_seconds:
         "evaluations": tuple(record.get("evaluations", ())),
         "stopped": record.get("stopped", ""),
         "environment": environment(run.engine.device, run.trial.training.precision, run.engine.ranks.count),
-    }
+    } | run.known
     return failure(run.trial, reason, "diverged" if reason else "done", **known)
 
 

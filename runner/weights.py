@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,27 @@ def open_weights(folder: Path, base: Weights | None = None) -> Weights:
     return Weights(
         folder, {name: _shape(*place) for name, place in places.items()}, read, read_json(folder / "config.json")
     )
+
+
+def weights_of(tensors: Mapping[str, Tensor], name: str) -> Weights:
+    """Weights in memory, those of a backbone by its own names."""
+    shapes = {each: tuple(tensor.shape) for each, tensor in tensors.items()}
+    return Weights(Path(name), shapes, lambda each: tensors[each].detach(), {})
+
+
+def open_file(path: Path) -> Weights:
+    """The weights in one safetensors file. Raises ValueError when it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: is damaged: {error}") from None
+
+    def read(name: str) -> Tensor:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(name)
+
+    return Weights(path, shapes, read, {})
 
 
 def _places(folder: Path) -> dict[str, tuple[Path, str]]:

@@ -170,7 +170,7 @@ def best(finished: Iterable[Observation]) -> dict[float, Observation]:
 
 def name(trial: Trial) -> str:
     seed = f" seed {trial.seed}" if trial.seed else ""
-    return f"{trial.model} {trial.method.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{seed}"
+    return f"{trial.model} {trial.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{seed}"
 
 
 def result(seen: Observation) -> str:
@@ -206,7 +206,7 @@ def status_lines(now: Snapshot) -> list[str]:
         lines += ["", "learning rates searched", *(f"  {settled_line(found)}" for found in settled)]
     if found := best(now.finished):
         rows = [
-            [f"{budget:.3g}", seen.trial.model, seen.trial.method.label, f"{seen.trial.lr:.3g}", f"{seen.loss:.4f}"]
+            [f"{budget:.3g}", seen.trial.model, seen.trial.label, f"{seen.trial.lr:.3g}", f"{seen.loss:.4f}"]
             for budget, seen in found.items()
         ]
         lines += ["", "best so far", *table(["budget", "model", "method", "lr", "loss"], rows)]
@@ -231,7 +231,7 @@ def left_out_lines(cells: Sequence[Cell]) -> list[str]:
 
 
 def settled_line(found: Search) -> str:
-    place = f"{found.cell.model.name} {found.cell.entry.method.label}"
+    place = f"{found.cell.model.name} {found.cell.trial(1.0).label}"
     if found.chosen is None:
         return f"{place}: {found.note}"
     tried = ", ".join(f"{lr:.3g}: {_loss(seen)}" for lr, seen in found.tried.items())

@@ -153,7 +153,7 @@ def _plan(
 def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float) -> dict[str, Any]:
     return {
         "model": trial.model,
-        "method": trial.method.label,
+        "method": trial.label,
         "budget": trial.budget,
         "seed": trial.seed,
         "lr": lr,

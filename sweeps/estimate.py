@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from sweeps.grid import Data, Sweep, trial_flops
+from sweeps.grid import Data, Sweep, search_flops, trial_flops
 from sweeps.reuse import siblings
 from sweeps.search import Outlook
 from sweeps.store import Store, machine
@@ -21,7 +21,8 @@ SAMPLE = 500  # trials of one sweep folder that are looked at
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs of a trial to come. flops: on its own. reused: the part of it that another of its trunk spends."""
+    """FLOPs of a trial to come. flops: on its own. reused: the part of it that another of its trunk, or one with the
+    same models to merge, spends."""
 
     trial: Trial
     flops: float
@@ -42,7 +43,14 @@ def costs(ahead: Outlook, sweep: Sweep, data: Data, states: Mapping[str, Sequenc
     for found in ahead.searches:  # the rate that is chosen will have been trained this far
         if found.open:
             points[found.cell.trial(1.0).trunk] = [found.cell.trial(1.0).branch]
-    reused = {}
+    reused: dict[str, float] = {}
+    seen = set()
+    for trial in coming:
+        for part in trial.parts:
+            if part.key in seen:
+                trained = trial_flops(trial, sweep, data) - search_flops(sweep.model(trial.model), trial.training, data)
+                reused[trial.key] = reused.get(trial.key, 0.0) + trained * part.steps / trial.steps
+            seen.add(part.key)
     for trial in sorted(coming, key=lambda trial: trial.steps):
         if trial.trunk:
             before = [step for step in points.setdefault(trial.trunk, []) if step < trial.branch]  # not its own state

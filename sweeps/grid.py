@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sweeps.flops import FLOPS, Work, exact_flops, steps_for
-from sweeps.methods import METHODS, Method, make_method
+from sweeps.methods import METHODS, Full, Method, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.recipe_file import MOST_STEPS, nearest, read_toml, short
 from sweeps.tables import from_table
-from sweeps.trial import MIXED, Training, Trial, mixed
+from sweeps.trial import MERGES, MIXED, PROBED_PAIRS, SEARCHED, Training, Trial, mixed
 
 MOST_CELLS = 100_000
+JOINT = "joint"  # in a sweep file: no merge
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Ways to make one model of several sources, tried side by side: "" is joint training, the others are MERGES.
+
+    ratios: weights of the sources; () for those of the file alone.
+    """
+
+    merges: tuple[str, ...]
+    ratios: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Entry:
     """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
     `span`, what they lie between."""
@@ -81,6 +93,17 @@ class Sweep:
     max_epochs: float = 1.0
     racing: Racing | None = None
     repeat: tuple[Repeat, ...] = ()
+    compare: Compare | None = None
+
+    def conditions(self, data_hash: str) -> tuple[Training, ...]:
+        """What trials are trained under: one condition, unless ways to train on several sources are compared."""
+        training = replace(self.training, data_hash=data_hash)
+        if self.compare is None:
+            return (training,)
+        names = [name for name, _ in training.sources]
+        mixtures = [mixed(zip(names, ratio, strict=True)) for ratio in self.compare.ratios] or [training.data]
+        asked = itertools.product(mixtures, self.compare.merges)
+        return tuple(replace(training, data=data, merge=merge) for data, merge in asked)
 
     def model(self, name: str) -> ModelSpec:
         return next(model for model in self.models if model.name == name)
@@ -96,7 +119,8 @@ class Data:
     """The text pairs of a sweep once they are read, as `embed prepare` reports them.
 
     tokens, squares: means over the training pairs of a pair's real tokens and of the sum of its squared text lengths.
-    problems: what was wrong with records that were left out.
+    sources: the same of each source alone, where there are several. problems: what was wrong with records that were
+    left out.
     """
 
     data_hash: str
@@ -105,10 +129,21 @@ class Data:
     tokens: float
     squares: float
     problems: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[tuple[float, float], ...] = ()
 
-    def pair(self, batch_size: int) -> Work:
-        """The mean pair."""
-        return Work(1, self.tokens, self.squares, batch_size)
+    def pair(self, batch_size: int, weights: Sequence[float] = ()) -> Work:
+        """The mean pair. weights: of the sources, where they are not those of the sweep file."""
+        if not weights or len(self.sources) != len(weights):
+            return Work(1, self.tokens, self.squares, batch_size)
+        tokens, squares = (
+            sum(weight * each for weight, each in zip(weights, column, strict=True)) / sum(weights)
+            for column in zip(*self.sources, strict=True)
+        )
+        return Work(1, tokens, squares, batch_size)
+
+    def pair_of(self, training: Training) -> Work:
+        """The mean pair that is trained on under this condition."""
+        return self.pair(training.batch_size, [weight for _, weight in training.sources])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -118,14 +153,14 @@ class Data:
         """The data written by `to_json`. Raises ValueError naming `where` and what is missing or absurd."""
         if not isinstance(content, dict):
             raise ValueError(f"{where}: holds {type(content).__name__}, not an object")
-        missing = {item.name for item in fields(cls)} - {"problems"} - set(content)
+        missing = {item.name for item in fields(cls)} - {"problems", "sources"} - set(content)
         if missing:
             raise ValueError(f"{where}: has no {', '.join(sorted(missing))}")
         data = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
         for name in ("train_pairs", "tokens", "squares"):
             if not _is_number(getattr(data, name)) or getattr(data, name) <= 0:
                 raise ValueError(f"{where}: {name} is {getattr(data, name)!r}; it must be a positive number")
-        return data
+        return replace(data, sources=tuple((float(tokens), float(squares)) for tokens, squares in data.sources))
 
 
 @dataclass(frozen=True)
@@ -150,31 +185,33 @@ class Cell:
     @property
     def label(self) -> str:
         seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.model.name}, {self.entry.method.label} at {self.budget:.3g} FLOPs{seed}"
+        return f"{self.model.name}, {self.trial(1.0).label} at {self.budget:.3g} FLOPs{seed}"
 
     def to_json(self) -> dict[str, Any]:
         """What identifies the cell, for records and programs."""
         method = {"name": self.entry.method.name, **self.entry.method.options}
         place = {"model": self.model.name, "method": method, "budget": self.budget, "seed": self.seed}
-        return {**place, "steps": self.steps, "reason": self.reason}
+        way = {"way": self.training.way} if self.training.way else {}
+        return {**place, **way, "steps": self.steps, "reason": self.reason}
 
 
 def cells(sweep: Sweep, data: Data) -> list[Cell]:
-    """Every place in the grid, in the order model, method, budget, seed; the impossible ones with their reason.
+    """Every place in the grid, in the order model, method, budget, condition, seed; the impossible with their reason.
 
     Raises ValueError when the smallest trial has too few steps for training.warmup_steps.
     """
-    training = replace(sweep.training, data_hash=data.data_hash)
     made = []
-    for model, entry, budget in itertools.product(sweep.models, sweep.entries, sweep.budgets):
-        steps = steps_for(budget, model, entry.method, data.pair(training.batch_size), sweep.flops)
+    grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data.data_hash))
+    for model, entry, budget, training in grid:
+        left = budget - search_flops(model, training, data, sweep.flops)
+        steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
         cell = replace(cell, reason=_impossible(cell, sweep, data))
         made += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
     smallest = min((cell for cell in made if not cell.reason), key=lambda cell: cell.steps, default=None)
-    if smallest and training.warmup_steps >= smallest.trial(1.0).branch:
+    if smallest and sweep.training.warmup_steps >= smallest.trial(1.0).branch:
         raise ValueError(
-            f"training.warmup_steps is {training.warmup_steps}; the smallest trial ({smallest.label}) has "
+            f"training.warmup_steps is {sweep.training.warmup_steps}; the smallest trial ({smallest.label}) has "
             f"{smallest.steps} steps and would not be warm before it cools down"
         )
     return made
@@ -188,8 +225,17 @@ def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
         return f"training.context is {training.context} tokens, {model.name} reads at most {model.context}"
     if training.batch_size > data.train_pairs:
         return f"a batch takes {training.batch_size} pairs, there are {data.train_pairs:,}"
+    if training.merge and cell.entry.method.bits:
+        return f"its backbone is kept in {cell.entry.method.bits} bits, which cannot be merged"
+    if cell.steps < sweep.min_steps and (search := search_flops(model, training, data, sweep.flops)):
+        return (
+            f"the search takes {search:.3g} FLOPs, the rest buys {max(0, cell.steps)} steps, fewer than min_steps = "
+            f"{sweep.min_steps}"
+        )
     if cell.steps < sweep.min_steps:
         return f"the budget buys {cell.steps} steps, fewer than min_steps = {sweep.min_steps}"
+    if any(part.steps < 1 for part in cell.trial(1.0).parts):
+        return f"of {cell.steps} steps a source of {training.way} gets none"
     if cell.steps > MOST_STEPS:
         return f"the budget buys {cell.steps:.3g} steps, more than {MOST_STEPS:,}"
     epochs = cell.pairs / data.train_pairs
@@ -203,8 +249,17 @@ def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
 
 def trial_flops(trial: Trial, sweep: Sweep, data: Data) -> float:
     """Estimated cost of a trial by the exact count, FLOPs."""
-    pairs = data.pair(trial.training.batch_size).times(trial.pairs)
-    return exact_flops(sweep.model(trial.model), trial.method, pairs)
+    model = sweep.model(trial.model)
+    trained = exact_flops(model, trial.method, data.pair_of(trial.training).times(trial.pairs))
+    return trained + search_flops(model, trial.training, data)
+
+
+def search_flops(model: ModelSpec, training: Training, data: Data, count: str = "exact") -> float:
+    """Estimated cost of the search of self-positioning, in which every weight gets its gradient; else 0."""
+    if training.merge != SEARCHED:
+        return 0.0
+    pair = data.pair(PROBED_PAIRS, [1.0] * len(training.sources))  # as many of each source
+    return FLOPS[count](model, Full(), pair.times(training.search_steps * PROBED_PAIRS))
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -235,7 +290,9 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         racing=_racing(table["racing"]) if "racing" in table else None,
         repeat=_repeats(table, [model.name for model in models]),
     )
-    count = math.prod(map(len, (made.models, made.entries, made.budgets, made.seeds)))
+    if "compare" in table:
+        made = replace(made, compare=_compare(table["compare"], made))
+    count = math.prod(map(len, (made.models, made.entries, made.budgets, made.conditions(""), made.seeds)))
     _few("the grid", count)
     return made
 
@@ -245,6 +302,36 @@ def _racing(table: Any) -> Racing:
     _known("racing", table, [item.name for item in fields(Racing)])
     margin = _number("racing.margin", table.get("margin", Racing.margin))
     return Racing(margin, _whole("racing.from_budgets", table.get("from_budgets", Racing.from_budgets), least=2))
+
+
+def _compare(table: Any, sweep: Sweep) -> Compare:
+    """The table [compare]: merges, "joint" among them for joint training, and ratios."""
+    _check("compare", table, isinstance(table, dict), "a table")
+    _known("compare", table, [item.name for item in fields(Compare)])
+    sources = len(sweep.training.sources)
+    if sources < 2:
+        raise ValueError("compare: there is one source; ways to train on several are compared: give [[data]] tables")
+    if sweep.training.merge:
+        raise ValueError(f"training.merge is {sweep.training.merge!r} beside [compare]; name it in compare.merges")
+    if sweep.racing:
+        raise ValueError("racing compares methods under one condition, [compare] conditions; give one of the two")
+    merges = table.get("merges")
+    _check("compare.merges", merges, isinstance(merges, list) and merges != [], "a list of names, not empty")
+    for i, name in enumerate(merges):
+        _choice(f"compare.merges[{i}]", name, [JOINT, *MERGES])
+    _distinct("compare.merges", merges, merges)
+    ratios = table.get("ratios", [])
+    _check("compare.ratios", ratios, isinstance(ratios, list), "a list of lists of weights")
+    made = []
+    for i, ratio in enumerate(ratios):
+        where = f"compare.ratios[{i}]"
+        fits = isinstance(ratio, list) and len(ratio) == sources
+        _check(where, ratio, fits, f"a list of {sources} weights, one of each source")
+        made.append(tuple(_number(f"{where}[{j}]", weight) for j, weight in enumerate(ratio)))
+    _distinct("compare.ratios", made, ratios)
+    compare = Compare(tuple("" if name == JOINT else name for name in merges), tuple(made))
+    replace(sweep, compare=compare).conditions("")  # refuses what cannot be merged
+    return compare
 
 
 def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +199,7 @@ class Conductor:
         waiting = [
             trial_flops(cell.trial(1.0), self.sweep, self.data)
             for cell in self.ahead.later
-            if (cell.model.name, cell.entry.method) == (trial.model, trial.method)
+            if (cell.model.name, cell.entry.method, cell.training) == (trial.model, trial.method, trial.training)
         ]
         return trial_flops(trial, self.sweep, self.data) + max(waiting, default=0.0)
 
@@ -211,7 +210,7 @@ class Conductor:
         now = {trial.key for trial in self.ahead.now}
         before = [seen for seen in self.store.exported() if not (seen.status != "done" and seen.key in now)]
         gathered = {seen.key: seen for seen in before} | self.known
-        self.store.export(gathered.values(), replace(self.sweep.training, data_hash=self.data.data_hash))
+        self.store.export(gathered.values(), *self.sweep.conditions(self.data.data_hash))
         self.store.export_rates(self.ahead.searches)
         self.store.export_left_out(self.ahead.left_out)
         self._exported_at = time.monotonic()

@@ -12,8 +12,9 @@ from typing import Any
 
 from sweeps.grid import Cell, Data, Span, Sweep, cells
 from sweeps.racing import race
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Training, Trial
 
+Place = tuple[str, str, Training]
 EXTENSIONS = 2  # further rates tried beyond an edge of those listed
 EVERYTHING = "everything"  # in place of a key: all trials without a result
 CANCELLED = "cancelled; `sweep retry` takes that back"
@@ -135,7 +136,7 @@ class _All:
 def _sort(
     group: list[Cell], sweep: Sweep, known: Mapping[str, Observation], gone: Container[str], made: _Sorted
 ) -> None:
-    """Take in the cells of one model and method."""
+    """Take in the cells of one model, method and condition."""
     rate = group[0].entry.rates.get(group[0].model.name)
     if rate is None:
         where = min((cell for cell in group if cell.seed == sweep.seeds[0]), key=lambda cell: cell.budget)
@@ -186,15 +187,16 @@ def sharing(ahead: Outlook) -> list[Trial]:
 
 
 def _groups(possible: Iterable[Cell]) -> list[list[Cell]]:
-    """Cells by model and method."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    """Cells by model, method and condition."""
+    groups: dict[Place, list[Cell]] = {}
     for cell in possible:
         groups.setdefault(_place(cell), []).append(cell)
     return list(groups.values())
 
 
-def _place(cell: Cell) -> tuple[str, str]:
-    return cell.model.name, cell.entry.method.label
+def _place(cell: Cell) -> Place:
+    """What has one learning rate."""
+    return cell.model.name, cell.entry.method.label, cell.training
 
 
 def search(cell: Cell, known: Mapping[str, Observation], gone: Container[str] = ()) -> Search:

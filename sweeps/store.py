@@ -8,6 +8,7 @@
                         checkpoint.safetensors, log.txt, result.json, failed-0001.json (a result tried again)
     trunks/<trunk>/     <step>.safetensors: what trials that share a trunk left where their cooldown began
     trunks/wanted.json  the branch steps of the trials that may yet use such a state
+    parts/<key>.safetensors   the model of one source, for trials that merge it with those of the others
     observations.jsonl  gathered export, rebuilt from trials/ rates.json    the learning-rate searches
     left-out.json       places of the grid that are not tried, with their reason
     logs/               sweep.log and one log a worker
@@ -130,6 +131,12 @@ class Trunk:
         """Whether some other trial could go on from this trial's state."""
         branches = lenient(self.folder.parent / WANTED).get(self.folder.name, [])
         return sum(branch >= self.branch for branch in branches) > 1  # this trial is one of them
+
+
+def parts_folder(folder: Path) -> Path:
+    """Where a trial that runs in `folder` keeps the models that it merges: with those of its sweep, if it has one."""
+    sweep = folder.parent.parent
+    return (sweep if (sweep / "sweep.toml").exists() and folder.parent.name == "trials" else folder) / "parts"
 
 
 def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
@@ -446,9 +453,12 @@ class Store:
     # -- what trials of one trunk share
 
     def share(self, trials: Iterable[Trial]) -> None:
-        """Say which trials may yet start from the state of another of their trunk, and delete what none will take."""
+        """Say which trials may yet start from the state of another of their trunk, and delete what none will take: such
+        states, and models of one source that none will merge."""
         wanted: dict[str, list[int]] = {}
+        parts = set()
         for trial in trials:
+            parts |= {f"{part.key}.safetensors" for part in trial.parts}
             if trial.trunk:
                 wanted.setdefault(trial.trunk, []).append(trial.branch)
         if wanted:
@@ -456,6 +466,9 @@ class Store:
             replace_text(self.trunks / WANTED, json.dumps(wanted))
         else:
             (self.trunks / WANTED).unlink(missing_ok=True)
+        for path in (self.directory / "parts").glob("*.safetensors"):
+            if path.name not in parts:
+                path.unlink(missing_ok=True)
         for folder in self._trunk_folders():
             kept = {Trunk(folder, branch).newest() for branch in wanted.get(folder.name, [])}
             for state in folder.glob("*.safetensors"):
@@ -547,15 +560,15 @@ class Store:
         for name in ("observations.jsonl", OTHER_CONDITIONS):
             yield from read_observations(self.directory / name, self.curves)
 
-    def export(self, observations: Iterable[Observation], training: Training) -> None:
-        """Write observations.jsonl, those made under another Training aside, in one stable order."""
+    def export(self, observations: Iterable[Observation], *conditions: Training) -> None:
+        """Write observations.jsonl, those made under other conditions aside, in one stable order."""
         ordered = sorted(
             observations,
-            key=lambda seen: (seen.trial.budget, seen.trial.model, seen.trial.method.label, seen.trial.lr, seen.key),
+            key=lambda seen: (seen.trial.budget, seen.trial.model, seen.trial.label, seen.trial.lr, seen.key),
         )
         lines: dict[bool, list[str]] = {True: [], False: []}
         for seen in ordered:
-            lines[seen.trial.training == training].append(json.dumps(seen.to_json()) + "\n")
+            lines[seen.trial.training in conditions].append(json.dumps(seen.to_json()) + "\n")
         replace_text(self.directory / "observations.jsonl", "".join(lines[True]))
         if lines[False] or (self.directory / OTHER_CONDITIONS).exists():
             replace_text(self.directory / OTHER_CONDITIONS, "".join(lines[False]))

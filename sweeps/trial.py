@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,9 @@ from sweeps.tables import from_table
 POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
+SEARCHED = "self-positioning"
+MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may become of a model for each source
+PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
 # Settings that came after the first observations: left out of a hash at these values, so that older keys still hold.
 ADDED = {
     "warmup_steps": 0,
@@ -31,6 +34,9 @@ ADDED = {
     "evaluate_every": 0,
     "patience": 0,
     "stop_on_collapse": False,
+    "merge": "",
+    "search_steps": 1000,
+    "search_rate": 5e-3,
 }
 
 
@@ -56,6 +62,9 @@ class Training:
     evaluate_every: likewise after so many steps each, in a held-out pool beside those; 0: never. patience: so many of
     these without a better nDCG@10 end the training, and the best state is kept; 0: never. stop_on_collapse: so does a
     space that collapses.
+    merge: "" trains one model on all sources. Else one of MERGES: a model is trained on each source, the steps are
+    shared out by the weights, and what is judged is their merge, with the same weights.
+    search_steps, search_rate: of the search of self-positioning; the paper's (Li et al. 2024, appendix A).
     """
 
     data: str = "python-env"
@@ -85,6 +94,20 @@ class Training:
     evaluate_every: int = 0
     patience: int = 0
     stop_on_collapse: bool = False
+    merge: str = ""
+    search_steps: int = 1000
+    search_rate: float = 5e-3
+
+    @cached_property
+    def sources(self) -> tuple[tuple[str, float], ...]:
+        """What is trained on, each with its weight."""
+        return parts_of(self.data)
+
+    @property
+    def way(self) -> str:
+        """How several sources become one model, and in what ratio, as in "average 2:1"; "" where there is only one."""
+        ratio = ":".join(f"{weight:g}" for _, weight in self.sources)
+        return f"{self.merge or 'joint'} {ratio}" if len(self.sources) > 1 else ""
 
     @cached_property
     def hashed(self) -> dict[str, Any]:
@@ -94,7 +117,7 @@ class Training:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
-        parts_of(self.data)
+        parts_of(self.data)  # refuses what cannot be
         for name in ("batch_size", "context", "pool_size", "pools"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("temperature", "clip"):
@@ -114,11 +137,27 @@ class Training:
                 raise ValueError(f"training.{name} is {getattr(self, name)!r} but training.evaluate_every is 0")
         if self.warmup_steps and (self.patience or self.stop_on_collapse):
             raise ValueError("training.warmup_steps lets trials share a trunk, which none may leave early: no patience")
+        self._check_merge()
         if self.warmup_steps and self.schedule != "wsd":
             raise ValueError(
                 f"training.warmup_steps is {self.warmup_steps} with schedule {self.schedule!r}; it is for schedule "
                 "'wsd', whose trials can share a trunk: give warmup, a share of the steps"
             )
+
+    def _check_merge(self) -> None:
+        _check("merge", self.merge, self.merge in ("", *MERGES), f"one of {', '.join(MERGES)}, or '' for none")
+        _check("search_steps", self.search_steps, self.search_steps >= 1, "at least 1")
+        _check("search_rate", self.search_rate, self.search_rate > 0, "positive")
+        if not self.merge:
+            return
+        if len(self.sources) < 2:
+            raise ValueError(f"training.merge is {self.merge!r} with one source, {self.data!r}; give several: [[data]]")
+        for name in ("warmup_steps", "evaluate_every", "learn_temperature"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"training.merge is {self.merge!r} and training.{name} {getattr(self, name)!r}; that is for one "
+                    "model, and merging trains several"
+                )
 
 
 MIXED = " + "
@@ -139,6 +178,16 @@ def parts_of(data: str) -> tuple[tuple[str, float], ...]:
     if len({name for name, _ in found}) < len(found):
         raise ValueError(f"training.data is {data!r}; it names a source twice")
     return tuple(found) or ((data, 1.0),)
+
+
+def shared_out(steps: int, weights: Sequence[float]) -> list[int]:
+    """`steps` in parts that stand to one another as the weights, to the nearest whole ones; they add up to `steps`."""
+    shares = [steps * weight / sum(weights) for weight in weights]
+    counts = [int(share) for share in shares]
+    by_rest = sorted(range(len(shares)), key=lambda place: counts[place] - shares[place])
+    for place in by_rest[: steps - sum(counts)]:
+        counts[place] += 1
+    return counts
 
 
 def mixed(parts: Iterable[tuple[str, float]]) -> str:
@@ -183,6 +232,26 @@ class Trial:
         content["training"] = self.training.hashed
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """The method, and how several sources become one model."""
+        return ", ".join(filter(None, (self.method.label, self.training.way)))
+
+    @cached_property
+    def parts(self) -> tuple[Trial, ...]:
+        """What is trained on each source before it is merged; nothing without `training.merge`.
+
+        Each has its share of the steps; joint training takes as many of each source, to within two.
+        """
+        if not self.training.merge:
+            return ()
+        steps = shared_out(self.steps, [weight for _, weight in self.training.sources])
+        plain: dict[str, Any] = {name: ADDED[name] for name in ("merge", "search_steps", "search_rate", "score")}
+        return tuple(
+            replace(self, steps=count, budget=0.0, training=replace(self.training, data=name, **plain))
+            for (name, _), count in zip(self.training.sources, steps, strict=True)
+        )
 
     @cached_property
     def branch(self) -> int:
@@ -248,12 +317,13 @@ class Observation:
     status: done, diverged, pruned or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE
     in fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
     training. flops, paper_flops: what the trial takes on its own, by the exact and by the paper's count.
-    reused_flops: the part of flops that another trial of its trunk had spent. tokens: real ones, never padding.
-    squares: sum of squared text lengths, which attention costs. params, trainable: N and T. data_pairs: unique pairs
-    at hand. seconds: training alone; total_seconds: with loading and evaluation; both count what was reused.
-    peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads. scores: by name,
-    of retrieval and space health at the end. evaluations: the same during training, each with its step. stopped: why
-    before the last step, if so; the loss and scores are then those of the best evaluation's state.
+    reused_flops: the part of flops that another trial of its trunk, or one with the same parts, had spent. tokens: real
+    ones, never padding. squares: sum of squared text lengths, which attention costs. params, trainable: N and T.
+    data_pairs: unique pairs at hand. seconds: training alone; total_seconds: with loading and evaluation; both count
+    what was reused. peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads.
+    scores: by name, of retrieval and space health at the end. evaluations: the same during training, each with its
+    step. stopped: why before the last step, if so; the loss and scores are then those of the best evaluation's state.
+    merged: of a trial that merges its parts, what runner/apart.py tells of it.
     """
 
     trial: Trial
@@ -279,6 +349,7 @@ class Observation:
     scores: Mapping[str, float] = field(default_factory=dict)
     evaluations: tuple[Mapping[str, float], ...] = ()
     stopped: str = ""
+    merged: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
