@@ -21,6 +21,7 @@ EXAMPLES = """\
   fit results/nano --figures results/nano/figures
   fit results/nano --page nano.html             a page that plans in the browser, with no network
   fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
+  fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
   fit results/mine --with reference             few runs of your own: exponents shared with the sweep that ships
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
@@ -92,12 +93,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
+    from analysis import merging, report  # pandas and numpy take a second to load; `fit --help` need not wait for them
     from analysis.decisions import decisions
     from analysis.estimate import Settings
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
+    if ours and merging.compares(args.path):
+        return _compare(args)
     if args.backtest and (args.reference or not ours):
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
@@ -132,6 +135,23 @@ def _fit(args: argparse.Namespace) -> int:
         if tested is not None:
             print("\n" + report.decisions(tested))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path), *left_out]).rstrip())
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """Of a sweep that compares joint training with merging: its table and figures, and no law."""
+    from analysis import merging
+
+    given = {"page": args.page, "out": args.out, "with": args.reference, "score": args.score, "backtest": args.backtest}
+    for name in (name for name, value in given.items() if value):
+        raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
+    found = merging.read_comparison(args.path)
+    drawn = merging.draw_all(found, args.figures) if args.figures else []
+    if args.json:
+        print(json.dumps(merging.document(found), indent=1))
+    else:
+        left_out = [merging.MISSING] if drawn and found.surface is None else []
+        print("\n".join([merging.text(found), "", *(f"wrote {path}" for path in drawn), *left_out]).rstrip())
     return 0
 
 

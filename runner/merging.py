@@ -20,6 +20,7 @@ examples:
   embed merge nano-340k code similarity --method average --weights 3,1 --out merged
   embed merge nano-340k code similarity --method self-positioning --probe probe.jsonl --out merged
                                       weights and scale where the loss of the probe set is lowest
+  embed merge nano-340k code text --method self-positioning --probe probe.jsonl --out merged --surface surface.json
 """
 
 
@@ -30,6 +31,10 @@ def merge(arguments: argparse.Namespace) -> int:
     searching = arguments.method == "self-positioning"
     if searching != bool(arguments.probe):
         raise ValueError(f"--probe: {'self-positioning needs one' if searching else 'only for self-positioning'}")
+    if arguments.surface and not searching:
+        raise ValueError("--surface: only for --method self-positioning, whose way it shows")
+    if arguments.surface and arguments.surface.exists():
+        raise ValueError(f"{arguments.surface}: exists already; give another --surface")
     if given and not searching:
         raise ValueError(f"--{given[0]}: only for --method self-positioning")
     if searching and (arguments.weights or arguments.scale != 1.0):
@@ -51,11 +56,19 @@ def merge(arguments: argparse.Namespace) -> int:
 
 
 def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
-    from runner.positioning import Search, merge_by_search
+    from runner.positioning import Found, Search, Space, merge_by_search
+    from runner.surface import surface
+    from sweeps.recipe_file import write_text
 
     asked = Search(**given)
     encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, asked)
-    found = merge_by_search(base, arguments.models, encoder, pairs, asked, arguments.out, arguments.json)
+
+    def look(space: Space, found: Found) -> None:
+        names = [folder.name for folder in arguments.models]
+        write_text(arguments.surface, json.dumps(surface(space, names, pairs, asked, found)) + "\n")
+
+    models, shown = arguments.models, look if arguments.surface else None
+    found = merge_by_search(base, models, encoder, pairs, asked, arguments.out, arguments.json, shown)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "method": arguments.method, **found.to_json()}))
     else:
@@ -65,7 +78,7 @@ def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
     return 0
 
 
-def _probed(base: str, first: Path, probe: Path, asked: Search) -> tuple[Encoder, Pairs]:
+def _probed(base: str, first: Path, probe: str, asked: Search) -> tuple[Encoder, Pairs]:
     """An encoder of the base as the first model pools and cuts, and the probe set's tokens."""
     import torch
 
@@ -85,7 +98,7 @@ def _probed(base: str, first: Path, probe: Path, asked: Search) -> tuple[Encoder
         raise ValueError(f"{first / '1_Pooling'}: pools neither by {', '.join(POOLING_FIELDS)}")
     model = find_model(base)
     training = Training(
-        data=str(probe),
+        data=probe,
         pooling=pooling,
         context=int(read["sentence_bert_config.json"]["max_seq_length"]),
         hard_negatives=asked.negatives,
@@ -107,7 +120,7 @@ def add_merge(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the merged model")
     command.add_argument("--json", action="store_true", help="print what was found as JSON")
     search = command.add_argument_group("self-positioning; the defaults are the paper's")
-    search.add_argument("--probe", type=Path, metavar="FILE", help="pairs of all tasks, where its loss is to be low")
+    search.add_argument("--probe", metavar="DATA", help="pairs of all tasks, where its loss is to be low")
     search.add_argument("--steps", type=int, help="of Adam (1000)")
     search.add_argument("--batch", type=int, help="pairs in a step (32)")
     search.add_argument("--rate", type=float, help="Adam's (5e-3)")
@@ -115,6 +128,12 @@ def add_merge(command: argparse.ArgumentParser) -> None:
     search.add_argument("--temperature", type=float, help="of the loss (0.02)")
     search.add_argument("--negatives", type=int, help="listed ones used of each pair (1)")
     search.add_argument("--seed", type=int, help="of the order of pairs (0)")
+    search.add_argument(
+        "--surface",
+        type=Path,
+        metavar="FILE",
+        help="write the probe loss along the first two task vectors and the search's path; `fit` draws surface.json",
+    )
 
 
 def _numbers(text: str) -> list[float]:

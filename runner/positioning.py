@@ -167,13 +167,26 @@ def position(space: Space, pairs: Pairs, asked: Search, quiet: bool = True, leav
 
 
 def merge_by_search(
-    base: Path, models: Sequence[Path], encoder: Encoder, pairs: Pairs, asked: Search, out: Path, quiet: bool = True
+    base: Path,
+    models: Sequence[Path],
+    encoder: Encoder,
+    pairs: Pairs,
+    asked: Search,
+    out: Path,
+    quiet: bool = True,
+    look: Callable[[Space, Found], None] | None = None,
 ) -> Found:
-    """Search and write the model that was found. encoder: of the base's shape, its weights are overwritten."""
+    """Search and write the model that was found. encoder: of the base's shape, its weights are overwritten.
+
+    look: is shown where the search went, once the model is written.
+    """
     if out.exists():
         raise ValueError(f"{out}: exists already; give another --out")
     start, tuned = open_all(base, models)
-    found = position(Space(start, tuned, encoder), pairs, asked, quiet)
+    space = Space(start, tuned, encoder)
+    found = position(space, pairs, asked, quiet)
     factors = torch.tensor(found.factors, dtype=torch.float64)
     write_merged(start, tuned, lambda name: combine(start, tuned, factors, name), out)
+    if look:
+        look(space, found)
     return found

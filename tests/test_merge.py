@@ -268,3 +268,32 @@ def test_coefficients_of_three_are_found_without_the_vectors(tasks):
     gram = inner_products(base, models)
     assert torch.allclose(gram, gram.T) and (torch.linalg.eigvalsh(gram) > -1e-9).all()
     assert sum(coefficients(Rule("average", (1.0, 2.0, 1.0)), gram)).item() == pytest.approx(1)
+
+
+def test_adapters_of_differing_rank_are_merged_as_what_they_make_of_the_base(training, tmp_path):
+    folders = [tuned(training, tmp_path / f"rank{rank}", LoRA(rank), adapter=True) for rank in (2, 4)]
+    merge(BASE, folders, Rule("average"), tmp_path / "out")
+    base, (one, other) = open_all(BASE, folders)
+    merged = tensors(tmp_path / "out")
+    for name in merged:
+        torch.testing.assert_close(merged[name].double(), (one.get(name) + other.get(name)) / 2, rtol=1e-6, atol=1e-7)
+    assert any(not torch.equal(merged[name].double(), base.get(name)) for name in merged)
+
+
+def test_the_surface_holds_the_path_and_the_losses_that_the_search_saw(tasks, tmp_path, capsys):
+    folder, models = tasks
+    out = tmp_path / "surface.json"
+    command = ["merge", "nano-25k", *map(str, models), "--method", "self-positioning", "--negatives", "0"]
+    command += ["--probe", str(folder / "both.jsonl"), "--steps", "4", "--rate", "0.1", "--out", str(tmp_path / "out")]
+    assert main([*command, "--surface", str(out)]) == 0
+    seen = json.loads(out.read_text())
+    assert seen["models"] == ["plain", "turned"] and seen["others"] == [] and len(seen["path"]) == 5
+    for along, place in (("x", 0), ("y", 1)):
+        assert all(seen[along][0] < point[place] < seen[along][-1] for point in [*seen["path"], (0, 0), (1, 1)])
+    loss = np.array(seen["loss"])
+    assert loss.shape == (len(seen["y"]), len(seen["x"])) and np.isfinite(loss).all()
+    row, column = np.unravel_index(loss.argmin(), loss.shape)
+    assert seen["x"][column] > 0 and seen["y"][row] > 0  # the base is not the best place
+    capsys.readouterr()
+    assert main([*command, "--surface", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err

@@ -54,12 +54,19 @@ def draw_all(table: Table, book: LawBook, folder: Path) -> list[Path]:
             figure = draw(table, book)
             if figure is None:
                 continue
-            for ending in ("png", "svg"):
-                path = folder / f"{name}.{ending}"
-                metadata = {"Date": None} if ending == "svg" else {}
-                figure.savefig(path, dpi=300, metadata=metadata)
-                written.append(path)
-            plt.close(figure)
+            written += save(figure, name, folder)
+    return written
+
+
+def save(figure: Figure, name: str, folder: Path) -> list[Path]:
+    """A figure as PNG and SVG; it is closed then."""
+    written = []
+    for ending in ("png", "svg"):
+        path = folder / f"{name}.{ending}"
+        metadata = {"Date": None} if ending == "svg" else {}
+        figure.savefig(path, dpi=300, metadata=metadata)
+        written.append(path)
+    plt.close(figure)
     return written
 
 
