@@ -3,6 +3,9 @@
 
 const PER_DECADE = 12, MOST_POINTS = 80; // of a frontier line
 const BEYOND = 100; // the chart goes on so many times beyond the evidence
+const GRID = {left: 58, right: 16, top: 12, bottom: 46};
+const LABELS = 150, LABEL_GAP = 16; // pixels: to the right of the lines, and from label to label
+const MANY = 2000; // trials; of more, those that would lie on one another are drawn once
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -62,14 +65,13 @@ function chartSpan(planning, budget) {
 function frontierOption(planning, span, lines, trials, narrow, measureName) {
   const colours = theme(), evidence = planning.span.flops[1];
   const [low, high] = lossSpan(lines, trials);
-  const labels = !narrow && lines.length > 1;
   return {
     ...base(colours),
-    grid: {left: 58, right: labels ? 132 : 16, top: 12, bottom: 46},
+    grid: {...GRID, right: narrow ? GRID.right : LABELS},
     xAxis: {...logAxis('training compute, FLOP', ...span, fewer(ticks(...span), narrow ? 4 : 9), plain, colours), nameGap: 28},
     yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
     series: [
-      ...lines.flatMap((line) => lawSeries(line, evidence, labels)),
+      ...lines.flatMap((line) => lawSeries(line, evidence)),
       ...planning.laws.flatMap((law, i) => trialSeries(law.label, i, trials, colours)),
       {id: 'edge', type: 'line', data: [], silent: true, markLine: {
         silent: true, symbol: 'none', animation: false, lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
@@ -90,7 +92,7 @@ function lossSpan(lines, trials) {
 }
 
 /** One law: a line, dashed beyond the evidence, and its band. Budgets it cannot train are gaps. */
-function lawSeries({law, place, points}, evidence, labelled) {
+function lawSeries({law, place, points}, evidence) {
   const colour = colourOf(place);
   const row = (point, value) => [Math.log10(point.budget), value];
   const known = points.filter(Boolean);
@@ -107,13 +109,23 @@ function lawSeries({law, place, points}, evidence, labelled) {
       lineStyle: {opacity: 0}, areaStyle: {color: colour, opacity: 0.14}, silent: true, z: 1},
     {...line, data: within.map((point) => row(point, Math.log10(point.loss))), lineStyle: {color: colour, width: 2}},
     {...line, data: [...within.slice(-1), ...after].map((point) => row(point, Math.log10(point.loss))),
-      lineStyle: {color: colour, width: 2, type: [6, 4]},
-      endLabel: {show: labelled, formatter: shortened(law.label, 20), color: theme().ink, fontSize: 12, distance: 6},
-      labelLayout: {moveOverlap: 'shiftY'}},
+      lineStyle: {color: colour, width: 2, type: [6, 4]}},
   ];
 }
 
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+/** Of many trials one for each method and place of the chart, those that entered a law first. */
+function apart(trials) {
+  if (trials.length <= MANY) return trials;
+  const fine = (value) => Math.round(60 * Math.log10(value));
+  const places = new Map();
+  for (const trial of [...trials].sort((a, b) => b.entered - a.entered)) {
+    const place = `${trial.method} ${fine(trial.flops)} ${fine(trial.loss ** 4)}`;
+    if (!places.has(place)) places.set(place, trial);
+  }
+  return [...places.values()];
+}
 
 /** Trials of a method: those that entered its law strong, the others pale. */
 function trialSeries(label, place, trials, colours) {
@@ -127,18 +139,45 @@ function trialSeries(label, place, trials, colours) {
   return [series(mine.filter((trial) => !trial.entered), 0.3), series(mine.filter((trial) => trial.entered), 0.95)];
 }
 
-/** The asked budget and the recipe's expected loss with its interval, over the chart that is there. */
-function nowSeries(budget, recipe, place) {
-  const colours = theme(), x = Math.log10(budget);
-  const line = {silent: true, symbol: 'none', animation: false};
+/** Names at the ends of the lines, as little apart from them as need be. */
+function labelShapes(chart, lines) {
+  const colours = theme(), above = {zlevel: 1, silent: true};
+  const ends = lines.map(({law, place, points}) => {
+    const last = points.findLast(Boolean);
+    const [x, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
+    return {x: x + 10, y, place, text: shortened(law.label, 20)};
+  }).sort((a, b) => a.y - b.y);
+  spread(ends, GRID.top, chart.getHeight() - GRID.bottom);
+  return ends.flatMap(({x, y, place, text}) => [
+    echarts.graphic.makePath(markOf(place), {...above, style: {fill: colourOf(place)}}, {x, y: y - 4.5, width: 9, height: 9}),
+    new echarts.graphic.Text({...above, style: {text, x: x + 14, y, verticalAlign: 'middle', fill: colours.ink, font: '12px system-ui, sans-serif'}}),
+  ]);
+}
+
+/** Pushes places, in order from the top, apart: down first, then up from the lower end. */
+function spread(places, top, bottom) {
+  places.forEach((one, i) => { one.y = Math.max(one.y, i ? places[i - 1].y + LABEL_GAP : top); });
+  let limit = bottom;
+  for (const one of [...places].reverse()) {
+    one.y = Math.min(one.y, limit);
+    limit = one.y - LABEL_GAP;
+  }
+}
+
+/** The asked budget and the recipe's expected loss with its interval: shapes on a layer of their own, so that the slider
+    draws nothing else anew. recipe: null where there is none. */
+function nowShapes(chart, budget, recipe, place) {
+  const colours = theme(), above = {zlevel: 1, silent: true};
+  const at = (loss) => chart.convertToPixel('grid', [Math.log10(budget), Math.log10(loss)]);
+  const line = (x, y1, y2, style) => new echarts.graphic.Line({...above, shape: {x1: x, x2: x, y1, y2}, style});
+  const [x, y] = at(recipe.loss), [, low] = at(recipe.low), [, high] = at(recipe.high);
+  const top = GRID.top, bottom = chart.getHeight() - GRID.bottom, inside = (place) => Math.min(bottom, Math.max(top, place));
+  const mark = echarts.graphic.makePath(markOf(place), {...above, style: {fill: colourOf(place), stroke: colours.ink, lineWidth: 2, strokeNoScale: true}},
+    {x: x - 8, y: y - 8, width: 16, height: 16});
   return [
-    {id: 'now', type: 'line', data: [], silent: true, z: 6, markLine: {...line, label: {show: false},
-      lineStyle: {color: colours.accent, width: 1.5, type: 'solid', opacity: 0.7}, data: recipe ? [{xAxis: x}] : []}},
-    {id: 'interval', type: 'line', silent: true, showSymbol: false, z: 7, lineStyle: {color: colours.ink, width: 3, cap: 'round'},
-      data: recipe ? [[x, Math.log10(recipe.low)], [x, Math.log10(recipe.high)]] : []},
-    {id: 'answer', type: 'scatter', silent: true, z: 8, symbol: recipe ? `path://${markOf(place)}` : 'none', symbolSize: 15,
-      itemStyle: {color: recipe ? colourOf(place) : colours.ink, borderColor: colours.ink, borderWidth: 2},
-      data: recipe ? [[x, Math.log10(recipe.loss)]] : []},
+    line(x, top, bottom, {stroke: colours.accent, lineWidth: 1.5, opacity: 0.7}),
+    line(x, inside(low), inside(high), {stroke: colours.ink, lineWidth: 3, lineCap: 'round'}),
+    mark,
   ];
 }
 

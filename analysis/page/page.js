@@ -292,7 +292,7 @@ function showFrontierSoon(question) {
 /** The lines are drawn anew where a control changes them; the budget alone moves the mark. */
 function showFrontier(question) {
   if (!question) {
-    chart?.setOption({series: nowSeries(planning.span.flops[1], null, 0)});
+    showShapes();
     return;
   }
   const spent = current ? current.answer.budget.flops : planning.span.flops[1];
@@ -304,19 +304,33 @@ function showFrontier(question) {
   if (drawn !== charted) {
     const along = budgets(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
     const lines = planning.laws.map((law, place) => ({law, place, points: frontier(options, law, along)})).filter(({law, points}) => question.methods.has(law.name) && points.some(Boolean));
-    const shown = chartTrials.filter((trial) => question.methods.has(trial.name));
+    const shown = apart(chartTrials.filter((trial) => question.methods.has(trial.name)));
     chart.setOption(frontierOption(planning, span, lines, shown, narrow, measureName), {notMerge: true});
     frontierTable(lines, span);
+    lined = narrow ? [] : lines;
     charted = drawn;
   }
   const best = current && current.answer.recipe(0);
-  chart.setOption({series: nowSeries(spent, best, current ? current.answer.fits[0].lawPlace : 0)});
+  showShapes();
   byId('chart-means').textContent = chartMeans();
   byId('chart').setAttribute('aria-label', best ? `Loss against training compute, one line per method. At ${plain(spent)} FLOP ${best.model} with ${best.method} is expected to reach ${lossText(best.loss)}.` : 'Loss against training compute, one line per method.');
 }
 
+let lined = []; // the lines that the chart shows, where there is room for their names
+let shapes = []; // over the chart: these names, and the mark of the answer
+
+function showShapes() {
+  if (!chart) return;
+  const zr = chart.getZr();
+  for (const shape of shapes) zr.remove(shape);
+  const now = current ? nowShapes(chart, current.answer.budget.flops, current.answer.recipe(0), current.answer.fits[0].lawPlace) : [];
+  shapes = [...labelShapes(chart, lined), ...now];
+  for (const shape of shapes) zr.add(shape);
+}
+
 function chartMeans() {
-  const shown = content.trials.count ? 'Points: trials, pale where they entered no law. ' : '';
+  const many = chartTrials.length > MANY ? ', one where several lie on one another' : '';
+  const shown = content.trials.count ? `Points: trials, pale where they entered no law${many}. ` : '';
   return `${shown}Lines: the law with the best model at each budget, dashed beyond the largest trial; bands: 90 % interval of the law. The mark: the recipe, with where 90 % of runs fall. Click a point to open its trial, anywhere else to set the budget.`;
 }
 

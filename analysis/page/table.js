@@ -5,17 +5,16 @@ const ROWS = 50; // shown at once
 
 /** The trials as objects with names; numbers that are missing are NaN. */
 function readTrials(columns) {
-  const said = ({words: texts, places}) => places.map((place) => texts[place]);
-  const numbers = Object.fromEntries(Object.entries(columns.numbers).map(([name, text]) => [name, unpacked(text, 'f')]));
-  const scores = Object.fromEntries(Object.entries(columns.scores).map(([name, text]) => [name, unpacked(text, 'f')]));
-  const texts = ['model', 'method', 'status', 'reason', 'excluded'].map((name) => [name, said(columns[name])]);
-  const trials = columns.key.map((key, place) => {
-    const trial = {place, key, steps: columns.steps[place], seed: columns.seed[place]};
-    for (const [name, values] of texts) trial[name] = values[place];
-    for (const name of Object.keys(numbers)) trial[name] = numbers[name][place];
-    trial.why = trial.reason || trial.excluded;
-    return trial;
-  });
+  const floats = (packed) => Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpacked(text, 'f')]));
+  const said = (name) => columns[name].places.map((place) => columns[name].words[place]);
+  const [model, method, status, reason, excluded] = ['model', 'method', 'status', 'reason', 'excluded'].map(said);
+  const {lr, loss, start, accuracy, flops, tokens, epochs, seconds} = floats(columns.numbers);
+  const scores = floats(columns.scores);
+  const trials = columns.key.map((key, i) => ({
+    place: i, key, steps: columns.steps[i], seed: columns.seed[i], model: model[i], method: method[i], status: status[i],
+    reason: reason[i], excluded: excluded[i], why: reason[i] || excluded[i], lr: lr[i], loss: loss[i], start: start[i],
+    accuracy: accuracy[i], flops: flops[i], tokens: tokens[i], epochs: epochs[i], seconds: seconds[i],
+  }));
   return {trials, scores};
 }
 

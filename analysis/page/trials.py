@@ -51,15 +51,13 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str]) ->
 
 
 def _numbers(observations: Sequence[Observation]) -> dict[str, list[float | None]]:
-    """budget and flops: FLOP. loss, start: held out, nats per pair. seconds: of training alone."""
+    """flops: FLOP. loss, start: held out, nats per pair. seconds: of training alone."""
     return {
         "lr": [o.trial.lr for o in observations],
-        "budget": [o.trial.budget for o in observations],
         "loss": [o.loss for o in observations],
         "start": [o.start_loss for o in observations],
         "accuracy": [o.accuracy for o in observations],
         "flops": [o.flops for o in observations],
-        "params": [o.params for o in observations],
         "tokens": [o.tokens for o in observations],
         "epochs": [o.epochs for o in observations],
         "seconds": [o.seconds for o in observations],
