@@ -6,6 +6,8 @@ import ast
 import shutil
 from pathlib import Path
 
+import pytest
+
 from runner import python_env
 
 SOURCE = '''
@@ -42,6 +44,25 @@ def test_mined_code_is_python_and_never_holds_its_query():
     for query, code in pairs:
         assert ast.parse(code).body[0].name
         assert query not in " ".join(code.split())
+
+
+def test_the_tasks_are_made_of_the_same_functions():
+    assert list(python_env.function_pairs(SOURCE, "python-env-halves")) == []  # too short to be cut
+    [(summary, rest)] = python_env.function_pairs(SOURCE, "python-env-docs")
+    assert summary == "Take books from the shelf." and rest == "A second paragraph that is no part of the query."
+    source = python_env.read_source(Path(shutil.__file__))
+    whole = {code for _, code in python_env.function_pairs(source)}
+    halves = list(python_env.function_pairs(source, "python-env-halves"))
+    assert len(halves) > 10 and {f"{first}\n{second}" for first, second in halves} <= whole
+
+
+@pytest.mark.parametrize("task", python_env.TASKS)
+def test_every_task_has_its_pairs_once_each(task):
+    files = [f for f in python_env.source_files() if f.key.startswith(("stdlib/email/", "stdlib/asyncio/"))]
+    pairs, unread = python_env.mine_pairs(files, task)
+    assert len(pairs) > 30 and not unread
+    assert {pair["held_out"] for pair in pairs} <= {f.held_out for f in files}
+    assert len({pair["positive"] for pair in pairs}) == len(pairs)
 
 
 def test_mining_twice_gives_the_same_pairs_once_each():
