@@ -1,4 +1,4 @@
-"""`embed evaluate`, `embed mine`, `embed export`: what embeddings are worth, harder negatives, other runtimes."""
+"""`embed evaluate`, `mine`, `export`, `project`: what embeddings are worth, harder negatives, runtimes, a view."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ examples:
 EXPORT_EXAMPLES = """\
 examples:
   embed export model            adds model/onnx/model.onnx, checked against the model itself
+"""
+PROJECT_EXAMPLES = """\
+examples:
+  embed project model --out results/mine/projection.json      then: fit results/mine --figures figures
 """
 
 
@@ -108,6 +112,36 @@ def add_export(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote")
     command.add_argument("--to", choices=("onnx",), default="onnx", help="what to add to it (default: onnx)")
     command.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def project(arguments: argparse.Namespace) -> int:
+    from runner.project import project
+    from sweeps.recipe_file import write_text
+
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
+    found = project(arguments.model, arguments.pairs)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out, json.dumps(found) + "\n")
+    told = {state: {name: found[state][name] for name in ("variance", "accuracy")} for state in ("before", "after")}
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), **told}))
+        return 0
+    for state, numbers in told.items():
+        print(f"{state:<7} two directions hold {100 * numbers['variance']:.0f} % of the variance; ", end="")
+        print(f"{100 * numbers['accuracy']:.0f} % of {arguments.pairs} queries find their document")
+    print(arguments.out)
+    return 0
+
+
+def add_project(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = PROJECT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote, not an adapter")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="projection.json of a results folder"
+    )
+    command.add_argument("--pairs", type=_count, default=128, metavar="N", help="held-out pairs to show (default: 128)")
+    command.add_argument("--json", action="store_true", help="print the shares as JSON")
 
 
 def _count(text: str) -> int:
