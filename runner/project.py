@@ -28,11 +28,8 @@ def project(folder: Path, count: int) -> dict[str, Any]:
     trial = _read(folder).trial
     before = find_model(trial.model)
     pairs = open_prepared(trial.training, before.source)
-    chosen = pools(pairs, count, 1)
-    if not chosen:
-        held = f"{len(pairs.held_out)} held-out pairs"
-        raise ValueError(f"data {trial.training.data!r} has {held}, too few for {count} without a text twice: --pairs")
-    states = [_vectors(name, trial.training, pairs, chosen[0]) for name in (trial.model, str(folder))]
+    (chosen,) = pools(pairs, count, 1)[:1]
+    states = [_vectors(name, trial.training, pairs, chosen) for name in (trial.model, str(folder))]
     directions = axes(states)
     return {
         "format": FORMAT,

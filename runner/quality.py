@@ -115,11 +115,14 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 
 def project(arguments: argparse.Namespace) -> int:
+    import transformers
+
     from runner.project import project
     from sweeps.recipe_file import write_text
 
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
+    transformers.utils.logging.disable_progress_bar()
     found = project(arguments.model, arguments.pairs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(arguments.out, json.dumps(found) + "\n")

@@ -39,7 +39,7 @@ def draw_projection(table: Table, book: LawBook) -> Figure | None:
         for name, (marker, colour) in (("query", QUERY), ("document", DOCUMENT))
     ]
     keys.append(Line2D([], [], color="#8A8A8A", linewidth=0.8, label="a pair"))
-    title = f"{plain(made.model)} before and after {plain(made.method)}"
+    title = f"{plain(made.model)} before and after {plain(made.method, 60)}"
     note = (
         f"{len(made.before.query)} held-out pairs of {plain(made.data, 40)}, vectors of {made.dims} dimensions, each "
         "state about its own mean, along the same two directions and in one scale. What these two directions do not "
