@@ -16,10 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
+from scipy.interpolate import RegularGridInterpolator
 
 from analysis.figures import save
 from analysis.figures.axes import flops, head, label_ends, limits, log_axis, plain_number, say
@@ -34,6 +36,7 @@ JOINT = "joint"
 WAYS = (JOINT, *MERGES)
 MEAN = "mean of the tasks"
 MOST_TICKS = 4
+FEWEST_LEVELS = 4
 APART = 1.06  # factor by which points of one budget are moved apart
 TITLE = "Merged or trained together, at equal FLOPs"
 SURFACE_TITLE = "Where the search went between two models"
@@ -270,10 +273,12 @@ def draw_surface(found: Comparison) -> Figure | None:
     if finite.size < loss.size:
         return say(SURFACE_TITLE, f"{loss.size - finite.size} of {loss.size} places have no finite loss.")
     figure, axes = plt.subplots(figsize=(6.6, 5.2), layout="constrained")
-    # Levels by quantile: the valley is what matters, and the far corners would take all of them.
+    # Levels by quantile, evenly coloured: the valley is what matters, and far corners would take all of them.
     levels = np.unique(np.quantile(loss, np.linspace(0, 1, 15)))
-    filled = axes.contourf(x, y, loss, levels=levels if len(levels) > 2 else 3, cmap="cividis")
-    lines = axes.contour(x, y, loss, levels=filled.levels[1:-1:2], colors="white", linewidths=0.5, alpha=0.7)
+    if len(levels) < FEWEST_LEVELS:
+        levels = loss.min() + np.arange(FEWEST_LEVELS) * max(1e-3, np.ptp(loss))
+    filled = axes.contourf(x, y, loss, levels=levels, cmap="cividis", norm=BoundaryNorm(levels, 256))
+    lines = axes.contour(x, y, loss, levels=levels[2:-1:2], colors="white", linewidths=0.6)
     axes.clabel(lines, fmt="%.2f", fontsize=7)
     path = np.array(made["path"], float)
     axes.plot(*path.T, color="white", linewidth=3)
@@ -285,7 +290,7 @@ def draw_surface(found: Comparison) -> Figure | None:
         axes.annotate(
             name,
             place,
-            xytext=(7, 6),
+            xytext=(8, -15) if marker == "*" else (7, 6),
             textcoords="offset points",
             fontsize=9,
             fontweight="bold",
@@ -293,32 +298,26 @@ def draw_surface(found: Comparison) -> Figure | None:
             zorder=6,
         )
     axes.grid(visible=False)
+    axes.set_aspect("equal")
     axes.set_xlabel(f"share of the task vector of {names[0]}")
     axes.set_ylabel(f"share of the task vector of {names[1]}")
     bar = figure.colorbar(filled, ax=axes, format="%.2f")
     bar.set_label("probe loss (nats per pair)")
     bar.outline.set_visible(False)
-    head(figure, _surface_finding(loss, path), _surface_note(made, names))
+    start, end = RegularGridInterpolator((x, y), loss.T)(path[[0, -1]])
+    title = f"{SURFACE_TITLE}: from a loss of {start:.3f} to {end:.3f}; the lowest of the grid is {loss.min():.3f}"
+    head(figure, title, _surface_note(made, names))
     return figure
 
 
-def _surface_finding(loss: np.ndarray, path: np.ndarray) -> str:
-    return f"{SURFACE_TITLE}: from {_pair(path[0])} to {_pair(path[-1])}, the grid's lowest loss being {loss.min():.2f}"
-
-
-def _pair(place: np.ndarray) -> str:
-    return f"({place[0]:.2f}, {place[1]:.2f})"
-
-
 def _surface_note(made: dict[str, Any], names: list[str]) -> str:
-    said = (
-        f"InfoNCE of {made['pairs']} probe pairs in batches of {made['batch']}, temperature {made['temperature']:g}. "
-    )
-    said += "The search also pays for the scale, so it stops short of the lowest loss. "
+    said = f"InfoNCE of {made['pairs']} probe pairs in batches of {made['batch']} at temperature "
+    said += f"{made['temperature']:g}; the search sees one batch a step, and pays for its scale too. "
     if made["others"]:
         others = ", ".join(f"{name} at {share:.2f}" for name, share in zip(names[2:], made["others"], strict=True))
         said += f"Further task vectors stay where they were found: {others}. "
-    return said + f"The line is the search's path, {len(made['path']) - 1} steps."
+    end = ", ".join(f"{share:.2f}" for share in made["path"][-1])
+    return said + f"The line is the search's path, {len(made['path']) - 1} steps to ({end})."
 
 
 FIGURES: dict[str, Callable[[Comparison], Figure | None]] = {"merging": draw_merging, "merge-surface": draw_surface}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from runner import checkpoint, train
 from runner.encoder import Encoder, make_encoder
@@ -26,6 +27,7 @@ from runner.positioning import Found, Search, Space, position
 from runner.weights import Weights, open_file, weights_of
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.methods import Full
+from sweeps.models import find_model
 from sweeps.store import CHECKPOINT, parts_folder
 from sweeps.trial import PROBED_PAIRS, SEARCHED, Observation, Training, Trial
 
@@ -37,7 +39,7 @@ KEPT_STEPS = 50  # of the search's path, in the record
 
 @dataclass(frozen=True)
 class Part:
-    """A model of one source: what training it left, its weights, and whether another trial had trained it."""
+    """A model of one source. seen: what training it left; path: its weights; reused: another trial had trained it."""
 
     seen: Observation
     path: Path
@@ -97,7 +99,7 @@ def _drop_stale(whole: Trial, part: Trial, folder: Path | None) -> None:
 
 
 def _take(run: train.Run, parts: list[Part]) -> None:
-    """Let the parts' figures be the run's own."""
+    """Let the parts' figures be the run's own. merged: `alone` has the held-out loss of each on its own source."""
     every, curve, steps, tokens = [part.seen for part in parts], [], 0, 0
     for seen in every:
         curve += [(steps + step, tokens + read, loss) for step, read, loss in seen.curve]
@@ -135,14 +137,15 @@ def _merge(run: train.Run, parts: list[Weights], quiet: bool) -> None:
 
 
 @torch.no_grad()
-def _stand(encoder: Encoder, tensor: Any) -> None:
+def _stand(encoder: Encoder, tensor: Callable[[str], Tensor]) -> None:
+    """Give the encoder the weights that `tensor` has by their names."""
     for name, parameter in encoder.backbone.named_parameters():
         parameter.copy_(tensor(name))
 
 
 def _whole_encoder(trial: Trial, device: torch.device) -> Encoder:
     """The pretrained encoder as a whole, whatever the method adds to it."""
-    training, model = trial.training, train.find_model(trial.model)
+    training, model = trial.training, find_model(trial.model)
     precision, both_ways = training.precision, training.bidirectional
     return make_encoder(model, Full(), training.pooling, device, trial.seed, precision, bidirectional=both_ways)
 
@@ -176,7 +179,10 @@ def probe_of(pairs: Pairs, batch: int) -> Pairs:
 
 
 def _tell(run: train.Run, found: Found, asked: Search) -> dict[str, Any]:
-    """The search in the record; its FLOPs count as the trial's."""
+    """The search for `Observation.merged`: its FLOPs, which count as the trial's, tokens, and where it went.
+
+    path: scale, weights and probe loss, of at most about KEPT_STEPS steps.
+    """
     work = Work(asked.steps * asked.batch, found.tokens, found.squares, asked.batch)
     flops = exact_flops(run.model, Full(), work)
     run.known["flops"] += flops

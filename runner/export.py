@@ -101,7 +101,7 @@ def _card(observation: Observation) -> str:
         "pipeline_tag: sentence-similarity",
         "---",
         "",
-        f"# {trial.model}, tuned with {trial.method.label}",
+        f"# {trial.model}, tuned with {trial.label}",
         "",
         f"- data: {trial.training.data} (hash {trial.training.data_hash}), {observation.pairs:,} pairs in "
         f"{observation.epochs:.2f} epochs, {observation.tokens:,} tokens",
