@@ -160,7 +160,12 @@ class Data:
         for name in ("train_pairs", "tokens", "squares"):
             if not _is_number(getattr(data, name)) or getattr(data, name) <= 0:
                 raise ValueError(f"{where}: {name} is {getattr(data, name)!r}; it must be a positive number")
-        return replace(data, sources=tuple((float(tokens), float(squares)) for tokens, squares in data.sources))
+        try:
+            return replace(data, sources=tuple((float(tokens), float(squares)) for tokens, squares in data.sources))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{where}: sources is {short(data.sources)}; it must be a list of two numbers each"
+            ) from None
 
 
 @dataclass(frozen=True)

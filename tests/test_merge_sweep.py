@@ -118,6 +118,15 @@ def test_every_way_and_ratio_spends_its_budget_to_within_a_step():
         assert abs(trial_flops(trial, sweep, DATA) - cell.budget) <= step
 
 
+def test_the_mean_pair_follows_the_ratio():
+    even, twice = (DATA.pair_of(Training(data=data)) for data in ("a + b + c", "a*2 + b + c"))
+    assert even.tokens == pytest.approx(90) and twice.tokens == pytest.approx(82.5)
+    assert DATA.pair_of(Training(data="a")).tokens == DATA.tokens
+    assert Data.from_json(json.loads(json.dumps(DATA.to_json())), "here") == DATA
+    with pytest.raises(ValueError, match="here: sources"):
+        Data.from_json(DATA.to_json() | {"sources": [[1.0], "x"]}, "here")
+
+
 def test_a_search_that_leaves_nothing_to_train_with_is_said():
     sweep = read_sweep(EXAMPLE)
     dear = replace(sweep, training=replace(sweep.training, search_steps=1000))
