@@ -172,6 +172,6 @@ def test_the_vendored_library_is_the_one_that_its_note_names():
     [(name, version, sha256)] = re.findall(r"\| `([\w.]+)` \|.*echarts@([\d.]+)`.*`(\w{64})`", note)
     content = (HERE / "vendor" / name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == sha256
-    assert f'version="{version}"' in content.decode() and f"ECharts {version}" in (HERE / "page.js").read_text()
+    assert f'version="{version}"' in content.decode() and f"ECharts {version}" in (HERE / "about.js").read_text()
     for named in re.findall(r"`((?:LICENSE|NOTICE)-\w+)`", note):
         assert (HERE / "vendor" / named).stat().st_size > 100

@@ -28,6 +28,7 @@ from sweeps.profile import Profile, profile_path, this_host, write_profile
 from sweeps.trial import failure
 from test_hardware import PEAKS, ROWS
 from test_page import diverged, hostile_page
+from test_plan import crossing_laws
 
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 
@@ -79,7 +80,9 @@ def measured_machine() -> None:
 
 # ---- numbers
 
+TURNS = "(budget) => crossovers(menu(planning, current.question)[0], ...lookedAt(planning.span.flops, budget))"
 ANSWERS = """([fields, budgets]) => {
+  const turns = TURNS;
   byId('ask').reset();
   const {methods} = fields;
   for (const box of document.querySelectorAll('#methods input')) box.checked = !methods || methods.includes(box.value);
@@ -88,11 +91,11 @@ ANSWERS = """([fields, budgets]) => {
     byId('budget').value = budget;
     show();
     if (!current) return {budget, error: byId('budget-error').textContent};
-    const {fits, recipe, ...answer} = current.answer;
-    delete answer.options;
-    return {...answer, recipes: fits.map((_, i) => recipe(i)), command: byId('command').textContent};
+    const {fits, recipe, options, ...answer} = current.answer;
+    const found = {...answer, recipes: fits.map((_, i) => recipe(i)), command: byId('command').textContent};
+    return budget === budgets[budgets.length - 1] ? {...found, turns: turns(answer.budget.flops)} : found;
   });
-}"""
+}""".replace("TURNS", TURNS)
 # Field of a recipe in the page -> the same of `plan --json`.
 SAME = {
     "lr": "lr", "tokens": "tokens", "epochs": "epochs", "flops": "flops", "exactFlops": "exact_flops", "loss": "loss",
@@ -136,11 +139,13 @@ def assert_same(mine: dict, theirs: dict) -> None:
 def planned(monkeypatch):
     """What `plan --json` says to a command of the page: its document, or its error."""
     said: list[dict] = []
-    monkeypatch.setattr(planner.recipe, "crossovers", lambda *_: [])  # slow, and the page shows none
+    real = planner.recipe.crossovers
     monkeypatch.setattr(plan_cli.console, "run", lambda _, main: main())
     monkeypatch.setattr("planner.report.to_json", lambda *given: said.append(to_json(*given)) or {})
 
-    def planned(command: str) -> dict:
+    def planned(command: str, crossovers: bool = False) -> dict:
+        # They take most of the time and hardly depend on the budget.
+        monkeypatch.setattr(planner.recipe, "crossovers", real if crossovers else lambda *_: [])
         plan_cli.main([*shlex.split(command)[1:], "--json", "--top", "1000"])
         return said.pop()
 
@@ -177,7 +182,7 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
             assert answer["error"] == str(refused.value)
             continue
         answered += 1
-        theirs = planned(answer["command"])
+        theirs = planned(answer["command"], crossovers="turns" in answer)
         assert answer["budget"]["flops"] == pytest.approx(theirs["budget"]["flops"], rel=1e-9)
         assert len(answer["recipes"]) == len(theirs["candidates"])
         for mine, other in zip(answer["recipes"], theirs["candidates"], strict=True):
@@ -187,6 +192,25 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
         assert answer["refused"] == theirs["refused"]
         assert answer["facts"] == theirs["published"]
     assert answered >= 12
+    for mine, other in zip(answer["turns"], theirs["crossovers"], strict=True):
+        other.pop("extrapolation")
+        assert mine == {
+            name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in other.items()
+        }
+
+
+def test_a_crossover_is_a_band_and_a_sentence(chromium, tmp_path, planned):
+    """Laws that cross where algebra says; see tests/test_plan.py."""
+    book, model, crossing = crossing_laws(0.01)
+    laws = write_laws(tmp_path / "laws.json", replace(book, models=(model,)))
+    with tab(chromium, write_page(write_sweep(tmp_path / "sweep", []), laws)) as page:
+        page.wait_for_selector("#crossovers li")
+        page.fill("#budget", f"{crossing:.4g}")
+        [turn] = page.evaluate(f"({TURNS})(current.spent)")
+        assert turn["flops"] == pytest.approx(crossing, rel=0.01) and turn["low"] < crossing < turn["high"]
+        [other] = planned(shown_text(page, "#command"), crossovers=True)["crossovers"]
+        assert [turn["low"], turn["high"]] == pytest.approx([other["low"], other["high"]], rel=1e-6)
+        assert "full up to" in shown_text(page, "#crossovers") and "then lora" in shown_text(page, "#crossovers")
 
 
 @pytest.mark.parametrize("family", LAWS)

@@ -1,6 +1,6 @@
 """One HTML file of a results folder: the recipe of any budget, the frontier, every trial. It needs no network.
 
-The page plans by itself: planner.js does for a moved slider what `planner` does, and tests hold the two equal.
+The page plans by itself: planner/*.js do for a moved slider what `planner` does, and tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from analysis.table import read_observations
 from planner.laws import LawBook
 
 HERE = Path(__file__).parent
-SCRIPTS = ("vendor/echarts.common.min.js", "planner.js", "dom.js", "charts.js", "table.js", "page.js")
+SCRIPTS = (
+    "vendor/echarts.common.min.js",
+    *(f"planner/{name}.js" for name in ("formats", "laws", "hardware", "menu", "frontier", "recipe", "evidence")),
+    *(f"{name}.js" for name in ("dom", "charts", "table", "controls", "answer", "frontier", "about", "page")),
+)
 
 
 def page(folder: Path, book: LawBook | None, why: str = "", laws: Path | None = None) -> str:

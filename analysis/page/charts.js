@@ -1,16 +1,22 @@
 'use strict';
 /* Charts: options for ECharts. Both axes hold log10 of what they show, so that bands may be stacked on them. */
 
-const PER_DECADE = 12, MOST_POINTS = 80; // of a frontier line
+const PER_DECADE = 12; // points of a frontier line
+const MOST_POINTS = 80; // of it altogether
 const BEYOND = 100; // the chart goes on so many times beyond the evidence
-const GRID = {left: 58, right: 16, top: 12, bottom: 46};
-const LABELS = 150, LABEL_GAP = 16; // pixels: to the right of the lines, and from label to label
+const GRID = {left: 58, right: 16, top: 12, bottom: 46}; // pixels around the axes
+const LABELS = 150; // pixels to the right of the lines, where their names stand
+const LABEL_GAP = 16; // pixels from name to name
 const MANY = 2000; // trials; of more, those that would lie on one another are drawn once
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(['ink', 'muted', 'line', 'edge', 'panel', 'accent'].map((name) =>
-    [name, style.getPropertyValue(`--${name}`).trim()]));
+  return Object.fromEntries(
+    ['ink', 'muted', 'line', 'edge', 'panel', 'accent'].map((name) => [
+      name,
+      style.getPropertyValue(`--${name}`).trim(),
+    ]),
+  );
 }
 
 /** Values to write at a logarithmic axis from low to high: decades, or steps that read well where there are few. */
@@ -21,7 +27,8 @@ function ticks(low, high) {
       found.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
     if (found.length >= 4) return found;
   }
-  const rough = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / 5;
+  const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
   const first = Math.ceil(low / step);
   return Array.from({length: Math.max(0, Math.floor(high / step) - first + 1)}, (_, i) => (first + i) * step);
@@ -33,9 +40,19 @@ const fewer = (values, most) => values.filter((_, i) => i % Math.ceil(values.len
 function logAxis(name, low, high, values, text, colours) {
   const at = values.map(Math.log10);
   return {
-    type: 'value', min: Math.log10(low), max: Math.log10(high), name, nameLocation: 'middle',
+    type: 'value',
+    min: Math.log10(low),
+    max: Math.log10(high),
+    name,
+    nameLocation: 'middle',
     nameTextStyle: {color: colours.muted, fontSize: 12},
-    axisLabel: {customValues: at, formatter: (place) => text(10 ** place), color: colours.muted, fontSize: 12, hideOverlap: true},
+    axisLabel: {
+      customValues: at,
+      formatter: (place) => text(10 ** place),
+      color: colours.muted,
+      fontSize: 12,
+      hideOverlap: true,
+    },
     axisTick: {customValues: at, show: true, lineStyle: {color: colours.edge}},
     axisLine: {show: true, lineStyle: {color: colours.edge}, onZero: false},
     splitLine: {show: true, lineStyle: {color: colours.line}},
@@ -46,8 +63,13 @@ const base = (colours) => ({
   animation: false,
   textStyle: {fontFamily: 'system-ui, "Segoe UI", Roboto, sans-serif', color: colours.ink},
   tooltip: {
-    trigger: 'item', confine: true, className: 'tip', backgroundColor: colours.panel, borderColor: colours.edge,
-    textStyle: {color: colours.ink, fontSize: 13}, extraCssText: 'white-space: normal; max-width: 17rem;',
+    trigger: 'item',
+    confine: true,
+    className: 'tip',
+    backgroundColor: colours.panel,
+    borderColor: colours.edge,
+    textStyle: {color: colours.ink, fontSize: 13},
+    extraCssText: 'white-space: normal; max-width: 17rem;',
   },
 });
 
@@ -61,32 +83,60 @@ function chartSpan(planning, budget) {
   return [Math.min(low, budget) / 2, Math.max(high * BEYOND, budget * 3)];
 }
 
-/** lines: [{law, points}] as `frontier` gives them. trials: [{place, flops, loss, method, entered}]. */
-function frontierOption(planning, span, lines, trials, narrow, measureName) {
-  const colours = theme(), evidence = planning.span.flops[1];
+/** lines: [{law, place, points}], points as `frontier` gives them. trials: [{place, flops, loss, method, entered}].
+    turns: as `crossovers` gives them. */
+function frontierOption(planning, span, lines, trials, turns, narrow, measureName) {
+  const colours = theme();
+  const evidence = planning.span.flops[1];
   const [low, high] = lossSpan(lines, trials);
   return {
     ...base(colours),
     grid: {...GRID, right: narrow ? GRID.right : LABELS},
-    xAxis: {...logAxis('training compute, FLOP', ...span, fewer(ticks(...span), narrow ? 4 : 9), plain, colours), nameGap: 28},
+    xAxis: {
+      ...logAxis('training compute, FLOP', ...span, fewer(ticks(...span), narrow ? 4 : 9), plain, colours),
+      nameGap: 28,
+    },
     yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
     series: [
       ...lines.flatMap((line) => lawSeries(line, evidence)),
       ...planning.laws.flatMap((law, i) => trialSeries(law.label, i, trials, colours)),
-      {id: 'edge', type: 'line', data: [], silent: true, markLine: {
-        silent: true, symbol: 'none', animation: false, lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
-        label: {formatter: 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
-        data: [{xAxis: Math.log10(evidence)}]}},
+      {
+        type: 'line',
+        data: [],
+        silent: true,
+        markLine: {
+          silent: true,
+          symbol: 'none',
+          animation: false,
+          lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
+          label: {formatter: 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
+          data: [{xAxis: Math.log10(evidence)}],
+        },
+        markArea: {
+          silent: true,
+          animation: false,
+          itemStyle: {color: colours.edge, opacity: 0.22},
+          data: turnAreas(turns, span),
+        },
+      },
     ],
   };
+}
+
+/** Where crossovers may lie, as far as the chart shows it. */
+function turnAreas(turns, [left, right]) {
+  const inside = turns.map(({low, high}) => [Math.max(low ?? left, left), Math.min(high ?? right, right)]);
+  return inside.filter(([low, high]) => low < high).map((ends) => ends.map((value) => ({xAxis: Math.log10(value)})));
 }
 
 function lossSpan(lines, trials) {
   const losses = [
     ...lines.flatMap(({points}) => points.filter(Boolean).map((point) => point.loss)),
-    ...trials.filter((trial) => trial.entered).map((trial) => trial.loss)];
+    ...trials.filter((trial) => trial.entered).map((trial) => trial.loss),
+  ];
   if (!losses.length) return [1, 10];
-  const low = losses.reduce((a, b) => Math.min(a, b)), high = losses.reduce((a, b) => Math.max(a, b));
+  const low = losses.reduce((a, b) => Math.min(a, b));
+  const high = losses.reduce((a, b) => Math.max(a, b));
   const room = Math.max((high / low) ** 0.06, 1.02);
   return [low / room, high * room];
 }
@@ -96,20 +146,48 @@ function lawSeries({law, place, points}, evidence) {
   const colour = colourOf(place);
   const row = (point, value) => [Math.log10(point.budget), value];
   const known = points.filter(Boolean);
-  const within = known.filter((point) => point.budget <= evidence), after = known.filter((point) => point.budget > evidence);
+  const within = known.filter((point) => point.budget <= evidence);
+  const after = known.filter((point) => point.budget > evidence);
   const stack = `band ${place}`;
   const line = {
-    type: 'line', showSymbol: false, symbol: 'circle', symbolSize: 7, z: 3, itemStyle: {color: colour}, emphasis: {disabled: true},
-    triggerLineEvent: true, tooltip: {formatter: () => tip(law.label, 'the law, with the best model at each budget')},
+    type: 'line',
+    showSymbol: false,
+    symbol: 'circle',
+    symbolSize: 7,
+    z: 3,
+    itemStyle: {color: colour},
+    emphasis: {disabled: true},
+    triggerLineEvent: true,
+    tooltip: {formatter: () => tip(law.label, 'the law, with the best model at each budget')},
   };
   return [
-    {type: 'line', stack, stackStrategy: 'all', data: known.map((point) => row(point, Math.log10(point.low))), showSymbol: false,
-      lineStyle: {opacity: 0}, silent: true, z: 1},
-    {type: 'line', stack, stackStrategy: 'all', data: known.map((point) => row(point, Math.log10(point.high / point.low))), showSymbol: false,
-      lineStyle: {opacity: 0}, areaStyle: {color: colour, opacity: 0.14}, silent: true, z: 1},
+    {
+      type: 'line',
+      stack,
+      stackStrategy: 'all',
+      data: known.map((point) => row(point, Math.log10(point.low))),
+      showSymbol: false,
+      lineStyle: {opacity: 0},
+      silent: true,
+      z: 1,
+    },
+    {
+      type: 'line',
+      stack,
+      stackStrategy: 'all',
+      data: known.map((point) => row(point, Math.log10(point.high / point.low))),
+      showSymbol: false,
+      lineStyle: {opacity: 0},
+      areaStyle: {color: colour, opacity: 0.14},
+      silent: true,
+      z: 1,
+    },
     {...line, data: within.map((point) => row(point, Math.log10(point.loss))), lineStyle: {color: colour, width: 2}},
-    {...line, data: [...within.slice(-1), ...after].map((point) => row(point, Math.log10(point.loss))),
-      lineStyle: {color: colour, width: 2, type: [6, 4]}},
+    {
+      ...line,
+      data: [...within.slice(-1), ...after].map((point) => row(point, Math.log10(point.loss))),
+      lineStyle: {color: colour, width: 2, type: [6, 4]},
+    },
   ];
 }
 
@@ -131,32 +209,58 @@ function apart(trials) {
 function trialSeries(label, place, trials, colours) {
   const mine = trials.filter((trial) => trial.method === label);
   const series = (some, opacity) => ({
-    type: 'scatter', name: label, symbol: `path://${markOf(place)}`, symbolSize: 9, z: 4, cursor: 'pointer',
+    type: 'scatter',
+    name: label,
+    symbol: `path://${markOf(place)}`,
+    symbolSize: 9,
+    z: 4,
+    cursor: 'pointer',
     itemStyle: {color: colourOf(place), opacity, borderColor: colours.panel, borderWidth: 0.6},
     data: some.map((trial) => [Math.log10(trial.flops), Math.log10(trial.loss), trial.place]),
     tooltip: {formatter: ({data}) => trialTip(data[2])},
   });
-  return [series(mine.filter((trial) => !trial.entered), 0.3), series(mine.filter((trial) => trial.entered), 0.95)];
+  return [
+    series(
+      mine.filter((trial) => !trial.entered),
+      0.3,
+    ),
+    series(
+      mine.filter((trial) => trial.entered),
+      0.95,
+    ),
+  ];
 }
 
 /** Names at the ends of the lines, as little apart from them as need be. */
 function labelShapes(chart, lines) {
-  const colours = theme(), above = {zlevel: 1, silent: true};
-  const ends = lines.map(({law, place, points}) => {
-    const last = points.findLast(Boolean);
-    const [x, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
-    return {x: x + 10, y, place, text: shortened(law.label, 20)};
-  }).sort((a, b) => a.y - b.y);
+  const colours = theme();
+  const above = {zlevel: 1, silent: true};
+  const ends = lines
+    .map(({law, place, points}) => {
+      const last = points.findLast(Boolean);
+      const [x, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
+      return {x: x + 10, y, place, text: shortened(law.label, 20)};
+    })
+    .sort((a, b) => a.y - b.y);
   spread(ends, GRID.top, chart.getHeight() - GRID.bottom);
   return ends.flatMap(({x, y, place, text}) => [
-    echarts.graphic.makePath(markOf(place), {...above, style: {fill: colourOf(place)}}, {x, y: y - 4.5, width: 9, height: 9}),
-    new echarts.graphic.Text({...above, style: {text, x: x + 14, y, verticalAlign: 'middle', fill: colours.ink, font: '12px system-ui, sans-serif'}}),
+    echarts.graphic.makePath(
+      markOf(place),
+      {...above, style: {fill: colourOf(place)}},
+      {x, y: y - 4.5, width: 9, height: 9},
+    ),
+    new echarts.graphic.Text({
+      ...above,
+      style: {text, x: x + 14, y, verticalAlign: 'middle', fill: colours.ink, font: '12px system-ui, sans-serif'},
+    }),
   ]);
 }
 
 /** Pushes places, in order from the top, apart: down first, then up from the lower end. */
 function spread(places, top, bottom) {
-  places.forEach((one, i) => { one.y = Math.max(one.y, i ? places[i - 1].y + LABEL_GAP : top); });
+  places.forEach((one, i) => {
+    one.y = Math.max(one.y, i ? places[i - 1].y + LABEL_GAP : top);
+  });
   let limit = bottom;
   for (const one of [...places].reverse()) {
     one.y = Math.min(one.y, limit);
@@ -167,13 +271,21 @@ function spread(places, top, bottom) {
 /** The asked budget and the recipe's expected loss with its interval: shapes on a layer of their own, so that the slider
     draws nothing else anew. recipe: null where there is none. */
 function nowShapes(chart, budget, recipe, place) {
-  const colours = theme(), above = {zlevel: 1, silent: true};
+  const colours = theme();
+  const above = {zlevel: 1, silent: true};
   const at = (loss) => chart.convertToPixel('grid', [Math.log10(budget), Math.log10(loss)]);
   const line = (x, y1, y2, style) => new echarts.graphic.Line({...above, shape: {x1: x, x2: x, y1, y2}, style});
-  const [x, y] = at(recipe.loss), [, low] = at(recipe.low), [, high] = at(recipe.high);
-  const top = GRID.top, bottom = chart.getHeight() - GRID.bottom, inside = (place) => Math.min(bottom, Math.max(top, place));
-  const mark = echarts.graphic.makePath(markOf(place), {...above, style: {fill: colourOf(place), stroke: colours.ink, lineWidth: 2, strokeNoScale: true}},
-    {x: x - 8, y: y - 8, width: 16, height: 16});
+  const [x, y] = at(recipe.loss);
+  const [, low] = at(recipe.low);
+  const [, high] = at(recipe.high);
+  const top = GRID.top;
+  const bottom = chart.getHeight() - GRID.bottom;
+  const inside = (place) => Math.min(bottom, Math.max(top, place));
+  const mark = echarts.graphic.makePath(
+    markOf(place),
+    {...above, style: {fill: colourOf(place), stroke: colours.ink, lineWidth: 2, strokeNoScale: true}},
+    {x: x - 8, y: y - 8, width: 16, height: 16},
+  );
   return [
     line(x, top, bottom, {stroke: colours.accent, lineWidth: 1.5, opacity: 0.7}),
     line(x, inside(low), inside(high), {stroke: colours.ink, lineWidth: 3, lineCap: 'round'}),
@@ -186,20 +298,49 @@ function curveOption(steps, losses, held, place) {
   const colours = theme();
   const positive = losses.filter((loss) => loss > 0 && Number.isFinite(loss));
   const all = held > 0 ? [...positive, held] : positive;
-  const low = Math.min(...all) / 1.04, high = Math.max(...all) * 1.04;
+  const low = Math.min(...all) / 1.04;
+  const high = Math.max(...all) * 1.04;
   return {
     ...base(colours),
     grid: {left: 56, right: 18, top: 14, bottom: 44},
-    xAxis: {type: 'value', name: 'optimiser steps', nameLocation: 'middle', nameGap: 28, min: 0, max: steps[steps.length - 1],
-      nameTextStyle: {color: colours.muted, fontSize: 12}, axisLabel: {color: colours.muted, hideOverlap: true, formatter: short},
-      axisLine: {onZero: false, lineStyle: {color: colours.edge}}, splitLine: {show: false}, splitNumber: 4},
-    yAxis: {...logAxis('training loss, nats per pair', low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 38},
-    series: [{
-      type: 'line', showSymbol: steps.length < 60, symbolSize: 4, data: steps.map((step, i) => [step, losses[i] > 0 ? Math.log10(losses[i]) : null]),
-      lineStyle: {color: colourOf(place), width: 2}, itemStyle: {color: colourOf(place)},
-      tooltip: {formatter: ({data}) => tip(`step ${whole(data[0])}`, `${g(10 ** data[1], 4)} nats per pair`)},
-      markLine: held > 0 ? {symbol: 'none', silent: true, animation: false, lineStyle: {color: colours.edge, type: 'dashed'},
-        label: {formatter: `held out ${g(held, 4)}`, position: 'insideEndTop', color: colours.ink}, data: [{yAxis: Math.log10(held)}]} : undefined,
-    }],
+    xAxis: {
+      type: 'value',
+      name: 'optimiser steps',
+      nameLocation: 'middle',
+      nameGap: 28,
+      min: 0,
+      max: steps[steps.length - 1],
+      nameTextStyle: {color: colours.muted, fontSize: 12},
+      axisLabel: {color: colours.muted, hideOverlap: true, formatter: short},
+      axisLine: {onZero: false, lineStyle: {color: colours.edge}},
+      splitLine: {show: false},
+      splitNumber: 4,
+    },
+    yAxis: {
+      ...logAxis('training loss, nats per pair', low, high, ticks(low, high), (value) => g(value, 3), colours),
+      nameGap: 38,
+    },
+    series: [
+      {
+        type: 'line',
+        showSymbol: steps.length < 60,
+        symbolSize: 4,
+        data: steps.map((step, i) => [step, losses[i] > 0 ? Math.log10(losses[i]) : null]),
+        lineStyle: {color: colourOf(place), width: 2},
+        itemStyle: {color: colourOf(place)},
+        tooltip: {formatter: ({data}) => tip(`step ${whole(data[0])}`, `${g(10 ** data[1], 4)} nats per pair`)},
+        markLine:
+          held > 0
+            ? {
+                symbol: 'none',
+                silent: true,
+                animation: false,
+                lineStyle: {color: colours.edge, type: 'dashed'},
+                label: {formatter: `held out ${g(held, 4)}`, position: 'insideEndTop', color: colours.ink},
+                data: [{yAxis: Math.log10(held)}],
+              }
+            : undefined,
+      },
+    ],
   };
 }

@@ -48,11 +48,15 @@ const MARKS = [
 
 /** Which mark and which colour the i-th method has: no two of 64 have both in common. */
 const markOf = (i) => MARKS[(i + Math.floor(i / MARKS.length)) % MARKS.length];
-const colourOf = (i) => getComputedStyle(document.documentElement).getPropertyValue(`--m${i % MARKS.length}`).trim();
+const colourOf = (i) =>
+  getComputedStyle(document.documentElement)
+    .getPropertyValue(`--m${i % MARKS.length}`)
+    .trim();
 
 function markImage(i) {
   const space = 'http://www.w3.org/2000/svg';
-  const image = document.createElementNS(space, 'svg'), path = document.createElementNS(space, 'path');
+  const image = document.createElementNS(space, 'svg');
+  const path = document.createElementNS(space, 'path');
   image.setAttribute('viewBox', '0 0 10 10');
   image.setAttribute('aria-hidden', 'true');
   path.setAttribute('d', markOf(i));

@@ -22,7 +22,7 @@ BOTH = (False, True)  # fp32 products, and 16-bit ones
 
 
 def planning(book: LawBook) -> dict[str, Any]:
-    """What assets/planner.js reads. The laws must be of a results folder, which has conditions and a mean pair."""
+    """What planner/*.js read. The laws must be of a results folder, which has conditions and a mean pair."""
     assert book.training and book.pair
     known, missing = _measured(book)
     models = list(

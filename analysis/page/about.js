@@ -1,0 +1,55 @@
+'use strict';
+/* What the page was made from, and words where there is no law. */
+
+function about() {
+  const source = planning?.source ?? {};
+  const said = (value) => (Array.isArray(value) ? value.join(' ') : (value ?? 'none'));
+  const conditions = Object.entries(planning?.training ?? {}).filter(([, value]) => said(value) !== '');
+  const rows = {
+    sweep: content.name,
+    laws:
+      planning &&
+      `${planning.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`,
+    'entered the fit': source.filters?.join(', '),
+    models: planning?.measured.join(', '),
+    conditions: conditions.map(([name, value]) => `${name} ${said(value)}`).join(', '),
+    curves: content.trials.thinned
+      ? `thinned to ${content.trials.points} points a trial, each the mean of its stretch of steps`
+      : 'every recorded point',
+    'numbers of trials': 'as measured, kept with seven digits',
+    'made by': content.createdBy,
+    charts:
+      'Apache ECharts 6.1.0 (Apache-2.0) with zrender (BSD-3-Clause, Baidu Inc.) and parts of d3 (BSD-3-Clause, Mike Bostock)',
+    network: 'none: this file holds all that it shows, and its policy lets it load nothing',
+  };
+  const known = Object.entries(rows).filter(([, value]) => value);
+  fill(byId('about'), ...known.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, words(value))]));
+}
+
+const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? '' : 's'}`;
+
+function summary() {
+  const lost = trialData.trials.filter((trial) => trial.status !== 'done').length;
+  const found = [counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '')];
+  if (planning) {
+    const {
+      measured: models,
+      laws,
+      missing,
+      span: {flops},
+    } = planning;
+    found.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
+    found.push(`${flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
+    if (missing.length) found.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
+  }
+  return `${found.join('; ')}.`;
+}
+
+function showWithout() {
+  byId('without').hidden = false;
+  byId('why').textContent = content.why || 'The laws are not there.';
+  byId('without-trials').textContent = content.trials.count
+    ? 'Every trial is below, with what became of it.'
+    : 'The folder holds no trial yet.';
+  byId('without').append(...content.broken.map((text) => element('p', {class: 'muted'}, words(text))));
+}
