@@ -317,7 +317,7 @@ def _surface_note(made: dict[str, Any], names: list[str]) -> str:
         others = ", ".join(f"{name} at {share:.2f}" for name, share in zip(names[2:], made["others"], strict=True))
         said += f"Further task vectors stay where they were found: {others}. "
     end = ", ".join(f"{share:.2f}" for share in made["path"][-1])
-    return said + f"The line is the search's path, {len(made['path']) - 1} steps to ({end})."
+    return said + f"The line is the search's path, {len(made['path']) - 1:,} steps to ({end})."
 
 
 FIGURES: dict[str, Callable[[Comparison], Figure | None]] = {"merging": draw_merging, "merge-surface": draw_surface}

@@ -72,7 +72,8 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 
 def _part(run: train.Run, source: int, trial: Trial, folder: Path | None, place: Path, quiet: bool) -> Part:
     path, begun = place / f"{trial.key}.safetensors", time.monotonic()
-    if not path.exists():
+    missing = not path.exists()
+    if missing:
         _drop_stale(run.trial, trial, folder)
         share = train.Share(run.pairs.of(source), sum(part.steps for part in run.trial.parts[:source]))
         on = run.engine.device.type
@@ -88,7 +89,7 @@ def _part(run: train.Run, source: int, trial: Trial, folder: Path | None, place:
     record = checkpoint.read_record(path)
     seen = Observation.from_json(record["observation"])
     run.elsewhere += seen.total_seconds - (time.monotonic() - begun)
-    return Part(seen, path, record["by"] != run.trial.key)
+    return Part(seen, path, reused=not missing and record["by"] != run.trial.key)
 
 
 def _drop_stale(whole: Trial, part: Trial, folder: Path | None) -> None:
@@ -103,7 +104,7 @@ def _take(run: train.Run, parts: list[Part]) -> None:
     every, curve, steps, tokens = [part.seen for part in parts], [], 0, 0
     for seen in every:
         curve += [(steps + step, tokens + read, loss) for step, read, loss in seen.curve]
-        steps, tokens = steps + seen.trial.steps, tokens + seen.tokens
+        steps, tokens = steps + seen.pairs // seen.trial.training.batch_size, tokens + seen.tokens
     run.record |= {"step": steps, "tokens": tokens, "squares": sum(seen.squares for seen in every)}
     run.record["seconds"] = sum(seen.seconds for seen in every)
     run.known |= {
