@@ -33,7 +33,7 @@ UNITS = {
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    return fitted(tmp_path_factory.mktemp("sweep"), grid(METHODS[:6]))
+    return fitted(tmp_path_factory.mktemp("sweep"), grid(METHODS[:3]))
 
 
 @pytest.mark.parametrize("name", FIGURES)

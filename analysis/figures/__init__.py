@@ -21,6 +21,7 @@ from analysis.figures.settings import draw_settings
 from analysis.figures.style import STYLE
 from analysis.table import Table
 from planner.laws import LawBook, Span
+from sweeps.progress import Progress
 
 # Each draws what the table and the laws hold, says in the picture what they lack, and gives None where the sweep did
 # not record what it would show: NEEDS says what that is.
@@ -49,25 +50,24 @@ def draw_all(table: Table, book: LawBook, folder: Path) -> list[Path]:
     """Every figure as PNG (300 dpi) and SVG in `folder`; returns the files. Titles name laws, never paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, draw in FIGURES.items():
-        with plt.rc_context(STYLE):
+    with Progress("figures", len(FIGURES)) as progress, plt.rc_context(STYLE):
+        for name, draw in FIGURES.items():
             figure = draw(table, book)
-            if figure is None:
-                continue
-            written += save(figure, name, folder)
+            if figure is not None:
+                written += _save(figure, folder / name)
+            progress.advance(note=name)
     return written
 
 
-def save(figure: Figure, name: str, folder: Path) -> list[Path]:
-    """A figure as PNG and SVG; it is closed then."""
-    written = []
+def _save(figure: Figure, path: Path) -> list[Path]:
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is done; drawing each file would do it again
+    files = []
     for ending in ("png", "svg"):
-        path = folder / f"{name}.{ending}"
-        metadata = {"Date": None} if ending == "svg" else {}
-        figure.savefig(path, dpi=300, metadata=metadata)
-        written.append(path)
+        files.append(path.with_name(f"{path.name}.{ending}"))
+        figure.savefig(files[-1], dpi=300, metadata={"Date": None} if ending == "svg" else {})
     plt.close(figure)
-    return written
+    return files
 
 
 def without_laws(table: Table) -> LawBook:
