@@ -552,6 +552,21 @@ def test_a_sweep_without_a_law_is_told_in_words(chromium, tmp_path, make, said):
         assert page.locator("body").inner_text().count("NaN") == 0
 
 
+def test_laws_of_a_score_are_drawn_through_scores(chromium, tmp_path):
+    found = observations(models=NANO[:2], budgets=[1e13])
+    folder = write_sweep(tmp_path / "sweep", [*found[:3], replace(found[3], scores={})])
+    book = replace(law_book(), source={"name": "scores", "measure": "1 - ndcg@10"})
+    file = tmp_path / "page.html"
+    file.write_text(page_of(folder, book), encoding="utf-8")
+    with tab(chromium, file) as page:
+        drawn = page.evaluate("chartTrials.map((one) => one.loss)")
+        shown = [one for one in found[:3] if one.trial.method.label in ("full", "lora rank 8 alpha 8")]
+        assert drawn == pytest.approx([1 - one.scores["ndcg@10"] for one in shown], rel=1e-6) and drawn
+        assert "as 1 - ndcg@10" in shown_text(page, "#loss")
+        page.wait_for_selector("#chart canvas")
+        assert page.evaluate("chart.getOption().yAxis[0].name") == "1 - ndcg@10"
+
+
 def test_a_menu_that_is_nowhere_to_be_found_is_told_in_words(chromium, tmp_path):
     folder = write_sweep(tmp_path / "sweep", [])
     book = replace(law_book(method_law(FULL, {"name": "full"}), method_law(LORA, LORA_8)), models=("gone/away",))

@@ -42,6 +42,7 @@ def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | Non
     path = folder / "observations.jsonl"
     observations, notices = read_observations(path) if path.exists() else ([], ())
     excluded = dict(book.excluded) if book else {}
+    score = book.measure.removeprefix("1 - ") if book and book.measure != "loss" else ""
     return {
         "name": folder.resolve().name,
         "why": why,
@@ -49,7 +50,7 @@ def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | Non
         "createdBy": book.created_by if book else "",
         "laws": f"--laws {shlex.quote(str(laws))}" if laws else "",
         "planning": planning(book) if book else None,
-        "trials": columns(observations, excluded),
+        "trials": columns(observations, excluded, score),
         "broken": [] if book else [notice.text for notice in notices],  # a book's warnings name them already
     }
 

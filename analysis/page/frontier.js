@@ -132,7 +132,7 @@ function trialTip(place) {
   const trial = trialData.trials[place];
   return tip(
     `${shortened(trial.model, 60)}, ${shortened(trial.method, 60)}`,
-    `loss ${lossText(trial.loss)} at ${plain(trial.flops)} FLOP`,
+    `${content.measure} ${lossText(trial.measured)} at ${plain(trial.flops)} FLOP`,
     `learning rate ${g(trial.lr, 3)}, ${whole(trial.steps)} steps`,
     shortened(trial.excluded || 'in its law', 120),
   );

@@ -73,11 +73,11 @@ const trialData = readTrials(content.trials);
 const methodPlaces = new Map((planning?.laws ?? []).map((law, place) => [law.label, place]));
 const methodNames = new Map((planning?.laws ?? []).map((law) => [law.label, law.name]));
 const chartTrials = trialData.trials
-  .filter((trial) => trial.loss > 0 && trial.flops > 0 && methodPlaces.has(trial.method))
-  .map(({place, flops, loss, method, excluded}) => ({
+  .filter((trial) => trial.measured > 0 && trial.flops > 0 && methodPlaces.has(trial.method))
+  .map(({place, flops, measured, method, excluded}) => ({
     place,
     flops,
-    loss,
+    loss: measured,
     method,
     name: methodNames.get(method),
     entered: !excluded,

@@ -9,7 +9,7 @@ function readTrials(columns) {
     Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpacked(text, 'f')]));
   const said = (name) => columns[name].places.map((place) => columns[name].words[place]);
   const [model, method, status, reason, excluded] = ['model', 'method', 'status', 'reason', 'excluded'].map(said);
-  const {lr, loss, start, accuracy, flops, tokens, epochs, seconds} = floats(columns.numbers);
+  const {lr, loss, measured, start, accuracy, flops, tokens, epochs, seconds} = floats(columns.numbers);
   const scores = floats(columns.scores);
   const trials = columns.key.map((key, i) => ({
     place: i,
@@ -24,6 +24,7 @@ function readTrials(columns) {
     why: reason[i] || excluded[i],
     lr: lr[i],
     loss: loss[i],
+    measured: measured[i],
     start: start[i],
     accuracy: accuracy[i],
     flops: flops[i],

@@ -16,8 +16,9 @@ MOST_EVALUATIONS = 12  # of one trial
 MOST_TEXT = 400  # characters of a name or a reason
 
 
-def columns(observations: Sequence[Observation], excluded: Mapping[str, str]) -> dict[str, Any]:
-    """Every observation, those that failed among them. excluded: key -> why it is no part of a law.
+def columns(observations: Sequence[Observation], excluded: Mapping[str, str], score: str = "") -> dict[str, Any]:
+    """Every observation, those that failed among them. excluded: key -> why it is no part of a law. score: the laws are
+    about 1 less this one, instead of the loss.
 
     Measured numbers keep the seven digits of four bytes. curves: the points of all trials on end, with how many each
     trial has; a point is the mean over its stretch, `points` of them at most.
@@ -34,7 +35,7 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str]) ->
         "excluded": _words(excluded.get(o.key, "") for o in observations),
         "steps": [o.trial.steps for o in observations],
         "seed": [o.trial.seed for o in observations],
-        "numbers": {name: packed(map(_single, values), "f") for name, values in _numbers(observations).items()},
+        "numbers": {name: packed(map(_single, values), "f") for name, values in _numbers(observations, score).items()},
         "scores": {
             name: packed((_single(o.scores.get(name)) for o in observations), "f")
             for name in sorted({_short(name) for o in observations for name in o.scores})
@@ -50,11 +51,12 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str]) ->
     }
 
 
-def _numbers(observations: Sequence[Observation]) -> dict[str, list[float | None]]:
-    """flops: FLOP. loss, start: held out, nats per pair. seconds: of training alone."""
+def _numbers(observations: Sequence[Observation], score: str) -> dict[str, list[float | None]]:
+    """flops: FLOP. loss, start: held out, nats per pair. measured: what the laws are about. seconds: training alone."""
     return {
         "lr": [o.trial.lr for o in observations],
         "loss": [o.loss for o in observations],
+        "measured": [1 - o.scores[score] if score in o.scores else None if score else o.loss for o in observations],
         "start": [o.start_loss for o in observations],
         "accuracy": [o.accuracy for o in observations],
         "flops": [o.flops for o in observations],
