@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import console
+from sweeps.recipe_file import read_toml
 
 if TYPE_CHECKING:
     from analysis.estimate import Settings
@@ -93,13 +94,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from analysis import merging, report  # pandas and numpy take a second to load; `fit --help` need not wait for them
+    from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
     from analysis.decisions import decisions
     from analysis.estimate import Settings
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
-    if ours and merging.compares(args.path):
+    if ours and _compares(args.path):
         return _compare(args)
     if args.backtest and (args.reference or not ours):
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
@@ -136,6 +137,11 @@ def _fit(args: argparse.Namespace) -> int:
             print("\n" + report.decisions(tested))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path), *left_out]).rstrip())
     return 0
+
+
+def _compares(folder: Path) -> bool:
+    """Whether a results folder is of a sweep that compares ways to train on several sources."""
+    return (folder / "sweep.toml").is_file() and "compare" in read_toml(folder / "sweep.toml")
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -18,17 +18,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 from scipy.interpolate import RegularGridInterpolator
 
 from analysis.figures import save
-from analysis.figures.axes import flops, head, label_ends, limits, log_axis, plain_number, say
+from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say
 from analysis.figures.style import COLOURS, MARKERS, STYLE, plain
 from analysis.table import read_observations
 from planner.laws import Notice
-from sweeps.recipe_file import read_toml
 from sweeps.trial import MERGES, Observation
 
 SURFACE = "surface.json"
@@ -61,11 +59,6 @@ class Comparison:
     def ways(self) -> list[str]:
         present = set(self.rows["way"]) if len(self.rows) else set()
         return [way for way in WAYS if way in present]
-
-
-def compares(folder: Path) -> bool:
-    """Whether a results folder is of a sweep that compares ways to train on several sources."""
-    return (folder / "sweep.toml").is_file() and "compare" in read_toml(folder / "sweep.toml")
 
 
 def read_comparison(folder: Path) -> Comparison:
@@ -186,17 +179,12 @@ def draw_merging(found: Comparison) -> Figure:
         line[0].set_ylabel(f"{plain(str(model))} {plain(str(method))}, {ratio}\nheld-out loss (nats per pair)")
     for axes in grid[-1]:
         axes.set_xlabel("training compute C (FLOP)")
-    keys = [
-        Line2D([], [], color=COLOURS[place], marker=MARKERS[place], markersize=5, label=way)
-        for place, way in enumerate(WAYS)
-        if way in found.ways
-    ]
-    head(figure, finding(found), _note(found), keys)
+    head(figure, finding(found), _note(found))
     label_ends(figure, ends, size=7.5)
     return figure
 
 
-def _draw_ways(axes: Axes, ways: list[str], rows: pd.DataFrame, name: str) -> list[tuple[float, float, str, object]]:
+def _draw_ways(axes: Axes, ways: list[str], rows: pd.DataFrame, name: str) -> list[Label]:
     """A line for each way; where and how each ends."""
     labels = []
     for place, way in enumerate(WAYS):
@@ -209,7 +197,7 @@ def _draw_ways(axes: Axes, ways: list[str], rows: pd.DataFrame, name: str) -> li
         style = {"color": COLOURS[place], "zorder": 3}
         axes.vlines(x, by_budget["min"], by_budget["max"], linewidth=1.6, alpha=0.55, **style)
         axes.plot(x, middle, marker=MARKERS[place], markersize=4.5, mec="white", mew=0.5, linewidth=1.1, **style)
-        labels.append((x[-1], middle[-1], way, COLOURS[place]))
+        labels.append((x[-1], middle[-1], way, COLOURS[place], MARKERS[place]))
     axes.set_xlim(*limits(rows["budget"].to_numpy(float), room=1.6))
     if rows[name].notna().any():
         axes.set_ylim(*limits(rows[name].to_numpy(float), room=1.04))
@@ -331,5 +319,5 @@ def draw_all(found: Comparison, folder: Path) -> list[Path]:
     for name, draw in FIGURES.items():
         with plt.rc_context(STYLE):
             figure = draw(found)
-            written += save(figure, name, folder) if figure else []
+            written += save(figure, folder / name) if figure else []
     return written

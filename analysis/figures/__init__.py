@@ -54,12 +54,13 @@ def draw_all(table: Table, book: LawBook, folder: Path) -> list[Path]:
         for name, draw in FIGURES.items():
             figure = draw(table, book)
             if figure is not None:
-                written += _save(figure, folder / name)
+                written += save(figure, folder / name)
             progress.advance(note=name)
     return written
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save(figure: Figure, path: Path) -> list[Path]:
+    """A figure as PNG and SVG of this name without an ending; it is closed then."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it is done; drawing each file would do it again
     files = []
