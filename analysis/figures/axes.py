@@ -185,11 +185,17 @@ def flops(value: float) -> str:
     return f"${power}$" if mantissa == "1" else f"${mantissa}\\times{power}$"
 
 
-def label_ends(figure: Figure, labels: Mapping[Axes, Sequence[Label]], size: float = 8) -> None:
-    """Each line's name to the right of its panel, at the height of its end, pushed apart where they would touch."""
+def label_ends(
+    figure: Figure, labels: Mapping[Axes, Sequence[Label]], size: float = 8, markers: Mapping[str, str] | None = None
+) -> None:
+    """Each line's name to the right of its panel, at the height of its end, pushed apart where they would touch.
+
+    markers: by name, put before it.
+    """
+    markers = markers or {}
     made: list[tuple[Axes, list[Annotation]]] = []
     for axes, ends in labels.items():
-        beside = offset_copy(axes.get_yaxis_transform(), figure, x=7, units="points")
+        beside = offset_copy(axes.get_yaxis_transform(), figure, x=14 if markers else 7, units="points")
         texts = [
             axes.annotate(
                 text,
@@ -215,6 +221,11 @@ def label_ends(figure: Figure, labels: Mapping[Axes, Sequence[Label]], size: flo
     figure.draw_without_rendering()  # the panels get their places
     for axes, texts in made:
         _push_apart(axes, texts, 1.3 * size * figure.dpi / 72)
+        near = offset_copy(axes.get_yaxis_transform(), figure, x=9, units="points")
+        for text, (_, _, name, colour) in zip(texts, sorted(labels[axes], key=lambda end: end[1]), strict=True):
+            if name in markers:
+                style = {"color": colour, "markersize": 4.5, "mew": 0, "transform": near, "clip_on": False}
+                axes.plot(1.0, text.get_position()[1], markers[name], **style)
 
 
 def readable(colour: Any) -> tuple[float, float, float]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analysis.backtest import Candidate, Forecasts, forecasts
 from analysis.estimate import Settings
 from analysis.families import ONE_SIZE_SHAPES, SHAPES, Array
-from analysis.figures.axes import head, limits, log_axis, panels, plain_number, round_numbers, say, why_empty
+from analysis.figures.axes import head, limits, log_axis, panels, plain_number, say, why_empty
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
 from analysis.table import Table
 from planner.laws import LawBook
@@ -46,11 +45,11 @@ def draw_backtest(table: Table, book: LawBook) -> Figure:
         return say(TITLE, few)
     every = [misses for some in found.values() for misses in some]
     drawn = [axis for axis in AXES if found[axis]]
-    figure, axes_of = panels(len(drawn), columns=2, size=(3.6, 3.3), sharey=True)
+    figure, axes_of = panels(len(drawn) + 1, columns=3, size=(3.3, 3.3))
     ends = limits(*(array for m in every for array in (m.measured, m.predicted)), room=1.04)
     factors = np.concatenate([m.factor for m in every])
     shade = LogNorm(factors.min() / 1.05, factors.max() * 1.05)
-    for axes, axis in zip(axes_of, drawn, strict=True):
+    for axes, axis in zip(axes_of, drawn, strict=False):
         line = np.array(ends)
         axes.fill_between(line, line * (1 - NEAR), line * (1 + NEAR), color="#000000", alpha=0.08, linewidth=0)
         axes.plot(line, line, color="#666666", linewidth=0.8)
@@ -64,10 +63,11 @@ def draw_backtest(table: Table, book: LawBook) -> Figure:
         log_axis(axes, "x", plain_number, 5)
         log_axis(axes, "y", plain_number, 7)
     axes_of[0].set_ylabel(f"predicted {loss_label(table)}")
-    _bar(figure, axes_of, shade)
+    _draw_misses(axes_of[-1], found, shade)
     note = (
         f"Each point is a run that its fit had not seen; a run appears once for each fit to still smaller ones. Grey: "
-        f"within {100 * NEAR:.0f} %. Colour: how many times it lies beyond the largest run fitted. "
+        f"within {100 * NEAR:.0f} %. Colour: how many times it lies beyond the largest run fitted, as along "
+        "the last panel (full: beyond in budget, open: in model size). "
     )
     if len(drawn) < len(AXES):
         note += f"There are too few {'sizes' if drawn == ['C'] else 'budgets'} to leave the largest out. "
@@ -76,7 +76,7 @@ def draw_backtest(table: Table, book: LawBook) -> Figure:
     return figure
 
 
-FAR = plt.get_cmap("plasma_r")
+FAR = LinearSegmentedColormap.from_list("far", plt.get_cmap("plasma_r")(np.linspace(0.15, 1, 64)))  # no pale yellow
 
 
 def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
@@ -124,9 +124,18 @@ def _key(method: Shown) -> Line2D:
     return key
 
 
-def _bar(figure: Figure, panels: Sequence[Axes], shade: LogNorm) -> None:
-    bar = figure.colorbar(plt.cm.ScalarMappable(shade, FAR), ax=list(panels), shrink=0.8, pad=0.02)
-    bar.set_label("times beyond the fit")
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}x"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.set_ticks(round_numbers(shade.vmin, shade.vmax, 5))
+def _draw_misses(axes: Axes, found: Mapping[str, Sequence[Misses]], shade: LogNorm) -> None:
+    """Each miss against how far the run lies beyond the fit: whether predictions get worse with distance."""
+    axes.axhspan(-100 * NEAR, 100 * NEAR, color="#000000", alpha=0.08, linewidth=0)
+    axes.axhline(0, color="#666666", linewidth=0.8)
+    for axis, some in found.items():
+        for m in some:
+            edge = FAR(shade(m.factor))
+            style = {"facecolors": edge if axis == "C" else "none", "edgecolors": edge, "linewidths": 0.9, "s": 24}
+            axes.scatter(m.factor, 100 * (m.predicted / m.measured - 1), marker=m.method.marker, **style)
+    low, high = limits(*(m.factor for some in found.values() for m in some), room=1.2)
+    axes.set_xlim(low, high)
+    axes.set_xlabel("times beyond the largest run fitted")
+    axes.set_ylabel("predicted over measured, minus 1 (%)")
+    axes.set_title("misses by distance\n")
+    log_axis(axes, "x", lambda value: f"{value:.3g}x", 5)

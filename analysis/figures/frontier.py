@@ -56,7 +56,7 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     log_axis(lowest, "x", flops, 8)
     letters = _mark(axes, below, found)
     head(figure, _finding(lawful, lines, budgets, high), _note(found, lawful, left_out(table)) + _single(table))
-    label_ends(figure, {axes: ends})
+    label_ends(figure, {axes: ends}, markers={method.name: method.marker for method in methods})
     _side_by_side(axes, letters)
     return figure
 

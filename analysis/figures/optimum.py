@@ -16,8 +16,8 @@ from planner.laws import LawBook
 
 TITLE = "Best model size and tokens for the compute"
 BEYOND = 10  # times the largest budget that laws are drawn to
+KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets
 WIDE = 3  # factor in budget over which the line must be known to have an exponent
-FRAME = 4  # times the tried sizes that the panels show
 
 
 def draw_optimum(table: Table, book: LawBook) -> Figure:
@@ -42,16 +42,14 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
                 axes.plot(budgets, other[axis].middle, color="#C8C8C8", linewidth=0.8)
             _draw(axes, method, budgets, best[place][axis], known)
             _draw_measured(axes, method, axis == 1)
-            axes.set_title(f"{method.name}" if axis == 0 else "", pad=12)
-            grows = _exponent(budgets, best[place][axis], known)
-            axes.text(
-                0, 1.02, f"{'ND'[axis]}{grows}" if grows else "", transform=axes.transAxes, fontsize=7.5, color=INK
-            )
-    sizes = table.rows["params"].to_numpy(float)
-    tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best))
+            axes.set_title(method.name if axis == 0 else "", pad=18)
+            if grows := _exponent(budgets, best[place][axis], known):
+                axes.text(0, 1.03, f"{'ND'[axis]}{grows}", transform=axes.transAxes, fontsize=7.5, color=INK)
+    sizes = limits(table.rows["params"].to_numpy(float), *(pair[0].middle for pair in best), room=1.5)
+    tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best), room=1.5)
     for place, axes in enumerate(axes_of):
         axes.set_xlim(budgets[0] / 1.15, budgets[-1])
-        axes.set_ylim(*(limits(sizes, room=FRAME) if place % 2 == 0 else tokens))
+        axes.set_ylim(*(tokens if place % 2 else sizes))
         axes.set_ylabel("tokens D" if place % 2 else "size N (parameters)")
         log_axis(axes, "x", flops, 4)
         log_axis(axes, "y", count, 5)
@@ -77,7 +75,7 @@ def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: Array) -
         say_in(axes, f"the best size lies more than\n{REACH:g} times beyond the tried ones")
         return
     low, high = np.clip(line.low, 1e-9, None), np.clip(line.high, None, 1e99)  # open ends leave the panel
-    axes.fill_between(budgets, low, high, color=method.colour, alpha=0.18, linewidth=0)
+    axes.fill_between(budgets, low, high, where=np.isfinite(line.middle), color=method.colour, alpha=0.18, linewidth=0)
     axes.plot(budgets, line.middle, color=method.colour, linewidth=1.2, linestyle=(0, (3, 2)))
     axes.plot(budgets, np.where(known, line.middle, np.nan), color=method.colour, linewidth=1.8)
 
@@ -102,6 +100,8 @@ def _exponent(budgets: Array, line: Band, known: Array) -> str:
     if not len(at) or np.ptp(at) < np.log(WIDE):
         return ""
     every = [values[known] for values in (line.middle, *line.draws) if _inside(values[known])]
+    if len(every) <= KNOWN * len(line.draws):
+        return ""
     slopes = [np.polyfit(at, np.log(values), 1)[0] for values in every]
     low, high = np.quantile(slopes[1:] or slopes, [0.05, 0.95])
     return f"$ \\propto C^{{{slopes[0]:.2f}}}$  ({low:.2f} to {high:.2f})"
