@@ -169,9 +169,9 @@ def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, B
 
 
 def _tokens(spending: Spending, budgets: Array, sizes: Array) -> Array:
-    """Tokens at these sizes, which may be 0 or infinite."""
+    """Tokens at these sizes, which may be 0, infinite or unknown."""
     inside = np.isfinite(sizes) & (sizes > 0)
-    beyond = np.where(sizes > 0, np.where(np.isnan(sizes), np.nan, 0.0), np.inf)
+    beyond = np.where(np.isnan(sizes), np.nan, np.where(sizes > 0, 0.0, np.inf))
     return np.where(inside, spending.tokens(budgets, np.where(inside, sizes, 1.0)), beyond)
 
 

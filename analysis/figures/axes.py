@@ -154,7 +154,7 @@ def round_numbers(low: float, high: float, most: int, fine: bool = False) -> lis
                 break
         if len(inside) > 1:
             return inside
-    found = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    found = MaxNLocator(most - 1, steps=[1, 2, 5, 10]).tick_values(low, high)
     return [float(value) for value in found if low <= value <= high]
 
 
