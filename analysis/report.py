@@ -45,7 +45,11 @@ def decisions(found: Sequence[Decision]) -> str:
     for one in found:
         best, chosen = one.cells[0], one.chosen
         if chosen is None:
-            lines.append(f"  {one.budget:8.3g}  no law yet: {one.reason or 'no method at this budget has one'}")
+            lines.append(
+                f"  {one.budget:8.3g}  no law yet of {one.runs} runs; --json says why"
+                if one.reason
+                else f"  {one.budget:8.3g}  no law yet of a method that was tried here"
+            )
             continue
         error = "no law yet" if one.error is None else f"{100 * one.error:+.1f} %"
         lines.append(

@@ -30,7 +30,7 @@ def runs(tmp_path) -> Path:
 
 @pytest.fixture
 def sweep(tmp_path) -> Path:
-    found = observations(models=NANO[:3], budgets=[1e13, 4e13, 1.6e14], noise=0.01)
+    found = observations(models=NANO[1:4], budgets=[1e13, 4e13, 1.6e14], noise=0.01)
     return write_sweep(tmp_path / "sweep", found)
 
 
@@ -42,7 +42,7 @@ def test_a_sweep_becomes_a_law_file_that_plan_can_read(sweep, capsys):
     for law in book.laws:
         assert law.label in out
         assert len(law.draws) == 50
-        assert law.learning_rates == {model.name: 1e-3 for model in NANO[:3]}
+        assert law.learning_rates == {model.name: 1e-3 for model in NANO[1:4]}
     assert "90 % interval" in out
     assert f"wrote {sweep / 'laws.json'}" in out
     assert book.source["rows_hash"]
