@@ -180,7 +180,7 @@ def draw_merging(found: Comparison) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("training compute C (FLOP)")
     head(figure, finding(found), _note(found))
-    label_ends(figure, ends, size=7.5)
+    label_ends(figure, ends, 7.5, dict(zip(WAYS, MARKERS, strict=False)))
     return figure
 
 
@@ -197,7 +197,7 @@ def _draw_ways(axes: Axes, ways: list[str], rows: pd.DataFrame, name: str) -> li
         style = {"color": COLOURS[place], "zorder": 3}
         axes.vlines(x, by_budget["min"], by_budget["max"], linewidth=1.6, alpha=0.55, **style)
         axes.plot(x, middle, marker=MARKERS[place], markersize=4.5, mec="white", mew=0.5, linewidth=1.1, **style)
-        labels.append((x[-1], middle[-1], way, COLOURS[place], MARKERS[place]))
+        labels.append((x[-1], middle[-1], way, COLOURS[place]))
     axes.set_xlim(*limits(rows["budget"].to_numpy(float), room=1.6))
     if rows[name].notna().any():
         axes.set_ylim(*limits(rows[name].to_numpy(float), room=1.04))
