@@ -14,7 +14,7 @@ from analysis.fit import fit_table
 from analysis.frontier import Spending, budget_levels, crossings, frontier
 from analysis.runs import Columns, runs_table
 from made_sweep import LAWS_OF_THE_TESTS, observations
-from pictures import METHODS, fitted, grid, words
+from pictures import METHODS, check_words, fitted, grid, words
 from sweeps.methods import Full
 from sweeps.models import NANO
 
@@ -108,3 +108,15 @@ def test_the_frontier_is_the_best_of_all_sizes_and_its_crossing_the_laws(swept):
         earlier = budgets < crossing.budget
         assert (before.middle < after.middle)[earlier][-1]
         assert not (before.middle < after.middle)[~earlier][0]
+
+
+@pytest.mark.parametrize("name", ["frontier", "residuals"])
+def test_methods_that_are_not_shown_are_told(name, tmp_path):
+    table, book = fitted(tmp_path, grid(METHODS))
+    assert len(METHODS) == MOST_METHODS + 2
+    with plt.rc_context(STYLE):
+        figure = FIGURES[name](table, book)
+        check_words(figure)
+        said = " ".join(" ".join(text.get_text() for text in words(figure)).split())
+        plt.close(figure)
+    assert "2 more methods, with higher losses, are not shown." in said
