@@ -18,7 +18,7 @@ LAW = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)
 
 def made(lr: float = 1e-3, budget: float = 1e14, method=None, **changes):
     options = {k: changes.pop(k) for k in ("training", "seed", "data_pairs") if k in changes}
-    found = observation(NANO[1], method or Full(), LAW, budget, lr=lr, **options)
+    found = observation(NANO[2], method or Full(), LAW, budget, lr=lr, **options)
     return replace(found, **changes)
 
 
@@ -55,7 +55,7 @@ def test_seeds_are_rows_but_rates_compete_within_a_seed(tmp_path):
     table = read_sweep(write_sweep(tmp_path, grid))
     assert sorted(table.rows["seed"]) == [0, 1]
     assert set(table.rows["lr"]) == {2e-3}
-    assert table.learning_rates == {"full": {NANO[1].name: 2e-3}}
+    assert table.learning_rates == {"full": {NANO[2].name: 2e-3}}
 
 
 def test_a_best_rate_at_the_edge_of_the_tried_ones_is_told(tmp_path):
@@ -91,6 +91,6 @@ def test_an_empty_sweep_says_so(tmp_path):
 
 
 def test_the_mean_pair_is_that_of_the_data(tmp_path):
-    pair = read_sweep(write_sweep(tmp_path, observations(models=NANO[:2], budgets=[1e13, 1e14]))).pair
+    pair = read_sweep(write_sweep(tmp_path, observations(models=NANO[1:3], budgets=[1e13, 1e14]))).pair
     assert pair.tokens == pytest.approx(PAIR.tokens, rel=1e-6)
     assert pair.squares == pytest.approx(PAIR.squares, rel=1e-6)
