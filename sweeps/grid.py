@@ -71,12 +71,13 @@ class Compare:
 @dataclass(frozen=True)
 class Entry:
     """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
-    `span`, what they lie between."""
+    `span`, what they lie between. models: names of those it is tried on; () for all."""
 
     method: Method
     rates: Mapping[str, float] = field(default_factory=dict, hash=False)
     search: tuple[float, ...] = ()
     span: Span | None = None
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
     made = []
     grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data.data_hash))
     for model, entry, budget, training in grid:
+        if entry.models and model.name not in entry.models:
+            continue
         left = budget - search_flops(model, training, data, sweep.flops)
         steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
@@ -437,20 +440,21 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
         raise ValueError(f"{where} has no name; known: {', '.join(METHODS)}")
     name = _choice(f"{where}.name", table["name"], list(METHODS))
     settings = {item.name: str(item.type) for item in fields(METHODS[name])}  # type: ignore[arg-type]
-    _known(where, table, ["name", "lr", "lr_search", *settings])
+    _known(where, table, ["name", "models", "lr", "lr_search", *settings])
+    chosen_models = _members(f"{where}.models", table["models"], models) if "models" in table else ()
     spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}
     for key, values in spans.items():
         _check(f"{where}.{key}", values, values != [], "a number or a list, not empty")
         read = _whole if settings[key] == "int" else _number
         spans[key] = [read(f"{where}.{key}", value) for value in values]
-    rates, search, span = _rates(where, table, models)
+    rates, search, span = _rates(where, table, list(chosen_models) or models)
     _few(where, math.prod(map(len, spans.values())))
     for chosen in itertools.product(*spans.values()):
         try:
             method = make_method(name, dict(zip(spans, chosen, strict=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Entry(method, rates, search, span)
+        yield Entry(method, rates, search, span, chosen_models)
 
 
 def _rates(

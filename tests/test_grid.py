@@ -223,7 +223,7 @@ def test_trials_know_their_data_and_their_cost(write):
         (HEAD + '[[methods]]\nname = "full"\nlr = { nano-25 = 1.0 }\n', "methods[0].lr has no key 'nano-25'"),
         (HEAD + '[[methods]]\nname = "full"\nlr = { nano-25k = "x" }\n', "methods[0].lr.nano-25k is 'x'"),
         (HEAD + FULL + FULL, "methods names 'full' twice"),
-        (HEAD + FULL + "rank = 8\n", "methods[0] has no key 'rank'; known: name, lr, lr_search"),
+        (HEAD + FULL + "rank = 8\n", "methods[0] has no key 'rank'; known: name, models, lr, lr_search"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = 0\nlr = 1\n', "methods[1].rank is 0"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = [8, 1.5]\nlr = 1\n', "methods[1].rank is 1.5"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = []\nlr = 1\n', "methods[1].rank is []"),
@@ -294,3 +294,12 @@ def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(wr
 def test_a_repeat_of_what_is_not_in_the_grid_is_refused(write, table, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         read_sweep(write(REPEATED + "[[repeat]]\n" + table + "\n"))
+
+
+def test_a_method_is_tried_on_the_models_that_it_names(write):
+    some = '[[methods]]\nname = "bias"\nmodels = ["nano-25k"]\nlr = {"nano-25k" = 0.03}\n'
+    text = 'models = ["nano-25k", "nano-100k"]\nbudgets = [1e11]\n' + FULL + some
+    found = [(cell.model.name, cell.entry.method.name) for cell in cells(read_sweep(write(text)), DATA)]
+    assert found == [("nano-25k", "full"), ("nano-25k", "bias"), ("nano-100k", "full")]
+    with pytest.raises(ValueError, match=re.escape("methods[1].models[0] is 'nano-340k'; known: nano-25k, nano-100k")):
+        read_sweep(write(text.replace('models = ["nano-25k"]\nlr', 'models = ["nano-340k"]\nlr')))
