@@ -32,7 +32,7 @@ from sweeps.trial import MERGES, PROBED_PAIRS, SEARCHED, Observation, Training, 
 
 NANO = find_model("nano-25k")
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "merging.toml"
-REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference" / "observations.jsonl"
+FIRST = Path(__file__).parent / "records" / "first-observations.jsonl"
 DATA = Data("d0", 200_000, 5000, 90.0, 5500.0, sources=((60.0, 3000.0), (90.0, 5000.0), (120.0, 9000.0)))
 
 
@@ -59,7 +59,7 @@ def alike(one: Observation, other: Observation) -> bool:
 
 
 def test_observations_made_before_there_was_merging_keep_their_keys():
-    for line in REFERENCE.read_text(encoding="utf-8").splitlines():
+    for line in FIRST.read_text(encoding="utf-8").splitlines():
         content = json.loads(line)
         for name in ("merge", "search_steps", "search_rate"):
             content["trial"]["training"].pop(name, None)
