@@ -259,6 +259,9 @@ class PostgresStore(Store):
     def close(self) -> None:
         self._ask("UPDATE sweep_queue SET closed = true WHERE sweep = %(sweep)s")
 
+    def reopen(self) -> None:
+        self._ask("UPDATE sweep_queue SET closed = false WHERE sweep = %(sweep)s")
+
     @property
     def closed(self) -> bool:
         row = self._queue_row("closed")

@@ -84,8 +84,7 @@ class Conductor:
         workers: Workers | None = None
         try:
             with _interruptible():
-                self._look()
-                while self.ahead.now:
+                while self._goes_on():
                     started = time.monotonic()
                     if workers is None:
                         workers = launch(self.store, len(self.ahead.now) + len(self.ahead.later))
@@ -94,8 +93,6 @@ class Conductor:
                     self.screen.show(self.snapshot(workers.count))
                     # A large folder takes long to look at: most of the time goes to waiting even so.
                     time.sleep(max(POLL, 5 * (time.monotonic() - started)))
-                    self._look()
-                self.store.close()
         except KeyboardInterrupt:
             self.say("stopping; the same command continues")
             raise
@@ -117,6 +114,16 @@ class Conductor:
         self.screen.say(sentence)
         self.store.log(sentence)
 
+    def _goes_on(self) -> bool:
+        """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
+        self._look()
+        if not self.ahead.now:
+            self.store.close()
+            self._look()  # for one that came just before
+            if self.ahead.now:
+                self.store.reopen()
+        return bool(self.ahead.now)
+
     def _look(self) -> None:
         """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
         before = [trial.key for trial in self.ahead.now]
@@ -136,12 +143,17 @@ class Conductor:
 
     def _heed(self) -> None:
         """Take in what people said meanwhile: `sweep cancel` and `sweep retry`."""
-        again = [key for key, seen in self.known.items() if seen.status != "done" and self.store.result(key) is None]
+        again = [key for key, seen in self.known.items() if seen.status != "done" and self._retried(seen)]
         cancelled = self.store.cancelled()
         if again or cancelled != self.cancelled:
             self.known = {key: seen for key, seen in self.known.items() if key not in again}
             self.cancelled = cancelled
             self.ahead = self._outlook()
+
+    def _retried(self, seen: Observation) -> bool:
+        """Whether its result is gone, or was followed by another already."""
+        found = self.store.result(seen.key)
+        return found is None or (found.status, found.reason) != (seen.status, seen.reason)
 
     def _needs(self, classes: Sequence[ResourceClass], patient: bool = False) -> Needs:
         coming = costs(self.ahead, self.sweep, self.data, self.store.states())

@@ -40,7 +40,7 @@ from typing import Any
 
 from sweeps.grid import Cell, Data
 from sweeps.places import ANYWHERE, Needs, Place
-from sweeps.retry import CAUSES, EXCEPTION, LOST, Verdict, verdict
+from sweeps.retry import CAUSES, EXCEPTION, LOST, STOPPED, Verdict, verdict
 from sweeps.search import EVERYTHING, Search
 from sweeps.trial import Observation, Training, Trial, failure
 
@@ -157,8 +157,8 @@ class Store:
         self.directory = directory
         self.lease = lease
         self.curves = True
-        self._finished: set[str] = set()  # saves asking again: a result stays
-        self._queue: list[str] = []  # as last read
+        self._finished: set[str] = set()  # saves asking again: a result stays until it is retried
+        self._queue: tuple[list[str], int] = ([], 0)  # as last read, and when it had changed
         self._shared: dict[str, Trunk | None] = {}  # by key, likewise: a trial never changes
 
     @cached_property
@@ -186,7 +186,7 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
         replace_text(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
         replace_text(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
-        (self.directory / "closed").unlink(missing_ok=True)
+        self.reopen()
 
     def read_data(self) -> Data | None:
         """What the sweep's data were when it was last run; None when that was not here."""
@@ -222,12 +222,13 @@ class Store:
 
     def queue(self) -> list[str]:
         """Keys of the trials wanted, as last added; empty before."""
+        path = self.directory / "queue.json"
         try:
-            keys = _read_json(self.directory / "queue.json")
+            keys = _read_json(path)
         except FileNotFoundError:
             return []
-        if keys != self._queue:  # what failed may be wanted again
-            self._queue = keys
+        if (now := (keys, _changed(path))) != self._queue:  # what failed may be wanted again
+            self._queue = now
             self._finished.clear()
         gone = self.cancelled()
         wanted = [] if EVERYTHING in gone else [key for key in keys if isinstance(key, str) and key not in gone]
@@ -268,6 +269,10 @@ class Store:
     def close(self) -> None:
         """Say that nothing more will be added: workers leave when all is finished."""
         (self.directory / "closed").touch()
+
+    def reopen(self) -> None:
+        """Take `close` back."""
+        (self.directory / "closed").unlink(missing_ok=True)
 
     @property
     def closed(self) -> bool:
@@ -317,7 +322,7 @@ class Store:
         state = _changed(self.folder(key) / CHECKPOINT)
         found = self._verdict(key, attempts, state, place)
         if found.reason:
-            self.finish(failure(trial, found.reason))
+            self._give_up(failure(trial, found.reason), attempts[-1].number)
             return None
         if not place.takes(key, found.bigger):
             return None
@@ -325,6 +330,11 @@ class Store:
         host, boot = machine()
         mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **place.job}
         return Claim(trial, number, found.smaller) if self._begin(key, number, mine) else None
+
+    def _give_up(self, failed: Observation, last: int) -> None:
+        """Leave this result of the attempts up to `last`, unless a retry has answered for them meanwhile."""
+        if self.finish(failed) and self._answered(failed.key) >= last:
+            self._set_aside(failed.key, last)
 
     def _begin(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
         """Make an attempt that nobody else makes, at a trial without a result; False when somebody was faster."""
@@ -334,7 +344,10 @@ class Store:
             if error.errno in _NO_SPACE:
                 raise
             return False  # any other: network file systems have more names than "exists" for losing a race
-        return not self.finished(key)
+        if self.finished(key):
+            self.end(key, number, STOPPED, "there was a result already")
+            return False
+        return True
 
     def _verdict(self, key: str, attempts: Sequence[Attempt], state: int, place: Place) -> Verdict:
         answered = self._answered(key)
@@ -449,6 +462,7 @@ class Store:
     def _set_aside(self, key: str, last: int) -> None:
         with suppress(FileNotFoundError):  # somebody else was faster
             (self.folder(key) / "result.json").rename(self.folder(key) / f"failed-{last:04d}.json")
+            os.utime(self.directory / "queue.json")  # tells those who saw the result, though the same keys are wanted
 
     # -- what trials of one trunk share
 

@@ -232,7 +232,11 @@ def cancel(arguments: argparse.Namespace) -> int:
 def add_retry(command: argparse.ArgumentParser) -> None:
     _folder(command)
     command.add_argument("trials", nargs="*", metavar="TRIAL", help="keys or starts of keys of trials without a loss")
-    command.add_argument("--failed", action="store_true", help="try every failed trial again")
+    command.add_argument(
+        "--failed",
+        action="store_true",
+        help="try failed trials again: a running sweep does before it ends, an ended one when it is run again",
+    )
     command.add_argument("--cancelled", action="store_true", help="want everything again that was cancelled")
     command.add_argument("--json", action="store_true", help="print what will be tried again as JSON")
 
@@ -259,7 +263,8 @@ def retry(arguments: argparse.Namespace) -> int:
     said = [f"to be tried again: {result(seen)}" for seen in failed] + [f"wanted again: {key}" for key in again]
     _log(store, said)
     if arguments.json:
-        print(json.dumps({"retried": [seen.key for seen in failed], "wanted_again": again}))
+        ended = store.closed  # asked last: a sweep that is open now looks once more before it ends
+        print(json.dumps({"retried": [seen.key for seen in failed], "wanted_again": again, "ended": ended}))
         return 0
     print("\n".join(map(plain, said)) or "nothing to try again")
     if said:

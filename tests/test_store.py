@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from sweeps.grid import cells, read_sweep
 from sweeps.launchers import LocalWorkers, available_cores, gpus, local_workers
+from sweeps.postgres import open_store
 from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, TRIES
 from sweeps.store import CHECKPOINT, Store, read_observations, trunk_of
 from sweeps.trial import Training, Trial, failure
@@ -443,6 +444,37 @@ def test_a_trial_tried_again_may_die_as_often_as_before(new_store):
         store.retry_failed()
     assert store.claim().attempt == 2 * TRIES + 1
     assert len(list(store.folder(trial.key).glob("failed-*.json"))) == 2
+
+
+def give_up(store: Store, trial: Trial) -> None:
+    """End as many attempts as a trial has; the next claim gives it up."""
+    for _ in range(TRIES):
+        store.end(trial.key, store.claim().attempt, EXCEPTION, "broken")
+
+
+def test_a_retry_reaches_workers_that_saw_the_failure_before_the_queue_changes(new_store):
+    store, (trial,) = new_store(1)
+    other = open_store(store.directory)
+    give_up(store, trial)
+    assert store.claim() is None and other.claim() is None and other.finished(trial.key)
+    store.retry_failed()
+    assert other.unfinished() == [trial.key] and other.claim().attempt == TRIES + 1
+
+
+def test_a_worker_that_gives_up_late_does_not_undo_a_retry(new_store, monkeypatch):
+    """Both workers see that all attempts failed; one leaves that result and it is retried before the other does."""
+    store, (trial,) = new_store(1)
+    slow = open_store(store.directory)
+    give_up(store, trial)
+    leave = slow.finish
+
+    def late(observation):
+        assert store.claim() is None and store.retry_failed()
+        return leave(observation)
+
+    monkeypatch.setattr(slow, "finish", late)
+    assert slow.claim() is None
+    assert store.result(trial.key) is None and store.claim().attempt == TRIES + 1
 
 
 class Interleavings(RuleBasedStateMachine):

@@ -15,9 +15,9 @@ import pytest
 from sweeps import cli
 from sweeps.hardware import CHIPS
 from sweeps.search import CANCELLED
-from sweeps.store import Store, read_observations
+from sweeps.store import Store, read_observations, replace_text
 from test_sweep_cli import begin, spawn, started, wait_for
-from toy_sweeps import SWEEP, toy_main
+from toy_sweeps import SWEEP, observe, toy_main
 
 
 @pytest.fixture
@@ -31,6 +31,11 @@ def said(capsys, *arguments: str) -> dict:
     capsys.readouterr()
     assert cli.main([*arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def repair(folder: Path) -> None:
+    """Let the toy work from now on; a worker reads the old orders or the new, whole."""
+    replace_text(folder / "toy.json", "{}")
 
 
 def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sweep_file, capsys):
@@ -61,7 +66,7 @@ def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sw
     out, _ = process.communicate(timeout=60)  # it ends by itself: nothing is wanted any more
     assert process.returncode == 0 and CANCELLED in out.decode()
     assert CANCELLED in (folder / "left-out.json").read_text()
-    (folder / "toy.json").write_text("{}")
+    repair(folder)
     assert toy_main(["run", "toy.toml"]) == 0
     assert len(started(folder)) == 2  # nor does the next run want it
     capsys.readouterr()
@@ -78,11 +83,51 @@ def test_failures_are_tried_again_while_the_sweep_runs(sweep_file, capsys):
     folder = begin("results/toy", seconds=1.0, raises="nano-100k")
     process = spawn("run", "toy.toml", "--json", "--workers", "2", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     wait_for(lambda: any(seen.status == "failed" for seen in Store(folder).results()))
-    (folder / "toy.json").write_text("{}")
-    again = said(capsys, "retry", "results/toy", "--failed")["retried"]
+    repair(folder)
+    content = said(capsys, "retry", "results/toy", "--failed")
     out, _ = process.communicate(timeout=60)
-    assert again and all(Store(folder).result(key).status == "done" for key in again)
-    assert json.loads(out)["failed"] == sum(row.status == "failed" for row in Store(folder).results())
+    assert content["retried"]
+    results = [Store(folder).result(key) for key in content["retried"]]
+    if content["ended"] and None in results:  # the machine was too busy to retry it in time: the next run does
+        assert toy_main(["run", "toy.toml"]) in (0, 1)
+        results = [Store(folder).result(key) for key in content["retried"]]
+    else:
+        assert json.loads(out)["failed"] == sum(row.status == "failed" for row in Store(folder).results())
+    assert {seen.status for seen in results} == {"done"}
+
+
+def test_a_retry_in_the_moment_a_sweep_ends_is_heeded_and_one_after_it_waits_for_the_next_run(
+    sweep_file, capsys, monkeypatch
+):
+    folder = begin("results/toy", raises="nano-100k")
+    close, retried = Store.close, []
+
+    def retried_before(store):
+        if not retried:  # the last failure is taken in, and nothing is left to run
+            repair(folder)
+            content = said(capsys, "retry", "results/toy", "--failed")
+            assert not content["ended"]
+            retried.extend(content["retried"])
+            store.finish(observe(store.read_trial(retried[0])))  # a worker was faster than the next look
+        close(store)
+
+    monkeypatch.setattr(Store, "close", retried_before)
+    assert toy_main(["run", "toy.toml", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    results = list(Store(folder).results())
+    assert retried and (outcome["failed"], outcome["done"]) == (0, len(results))
+    assert {seen.status for seen in results} == {"done"}
+    assert {seen.key: seen for seen in read_observations(folder / "observations.jsonl")} == {
+        seen.key: seen for seen in results
+    }
+
+    (folder / "toy.json").write_text(json.dumps({"raises": "nano-100k"}))
+    Path("wider.toml").write_text(SWEEP.replace("3e11]", "3e11, 5e11]"))
+    assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 1
+    repair(folder)
+    content = said(capsys, "retry", "results/toy", "--failed")
+    assert content["ended"] and not any(map(Store(folder).finished, content["retried"]))
+    assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 0
 
 
 def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):
@@ -131,7 +176,7 @@ def test_a_watch_and_a_followed_log_end_with_the_sweep_and_quietly_with_ctrl_c(s
     assert watches[0].wait(30) == 0
     drawn += os.read(ours, 65536)
     assert b"Traceback" not in drawn and b"stopped" not in drawn
-    (folder / "toy.json").write_text("{}")
+    repair(folder)
     out, _ = watches[1].communicate(timeout=60)
     assert watches[1].returncode == 0 and "13 trials: 13 done" in out and "best so far" in out
     assert sweep.wait(60) == 0
