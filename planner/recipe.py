@@ -128,7 +128,7 @@ def plan(
     >>> from planner import plan
     >>> recipe = plan(1e13).recipe
     >>> recipe.trial.model, recipe.low < recipe.loss < recipe.high
-    ('nano-340k', True)
+    ('nano-100k', True)
     """
     machine = read_machine(hardware, _text(mfu), _text(price)) if hardware else None
     asked = read_budget(budget if isinstance(budget, str) else repr(budget), machine)
