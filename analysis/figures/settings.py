@@ -63,7 +63,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | None:
         log_axis(axes, "x", flops, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
     note = (
-        "Full circles: lowest loss of those run at a budget, any size; the others by how much theirs is higher. "
+        "Full circles: lowest loss of those run at a budget, any size; the others by how many % theirs is higher. "
         "Shade: probability of being the best by the laws, white 0, darkest 1; the line follows the lowest law, dashed "
         f"beyond the runs. {left_out(table)}"
     )
@@ -119,7 +119,7 @@ def _draw_measured(axes: Axes, knob: Knob) -> None:
             )
             if not first and len(levels) <= MOST_LEVELS:
                 axes.annotate(
-                    f"+{100 * (loss / lowest[best] - 1):.1f} %",
+                    f"{100 * (loss / lowest[best] - 1):.1f}",
                     (level.middle, place),
                     (0, 6),
                     textcoords="offset points",
