@@ -22,6 +22,7 @@ from sweeps.recipe_file import comments, lines
 from sweeps.search import EXTENSIONS
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
+ADVISED_DRAWS = 40  # a fifth of what `fit` keeps: an answer must not wait for advice
 WORTH_TRYING = 0.05  # a method less likely to be best than this is not swept
 LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
@@ -69,19 +70,22 @@ def advised(plan: Plan) -> Calibration | None:
     """What to try first for a share of the budget; None where the answer is sure, or no sweep is that small."""
     for share in () if plan.recipe.sure else ADVISED:
         with suppress(ValueError):
-            return calibrate(plan, share)
+            return calibrate(plan, share, ADVISED_DRAWS)
     return None
 
 
-def calibrate(plan: Plan, share: float) -> Calibration:
-    """The sweep for at most `share` of the plan's budget. Raises ValueError when no sweep fits into that."""
+def calibrate(plan: Plan, share: float, draws: int | None = None) -> Calibration:
+    """The sweep for at most `share` of the plan's budget, by so many draws of the laws (all of them by default).
+
+    Raises ValueError when no sweep fits into that.
+    """
     limit = share * plan.budget.flops
     options = _worth_trying(plan)
     if not all(option.evidence.draws for option in options):
         raise ValueError("--calibrate needs bootstrap draws, and the laws hold none")
     strange = _unseen(plan)
     targets = sorted(_feasible(options, plan.budget.flops), key=lambda one: one.loss(one.tokens(plan.budget.flops)))
-    beliefs = _Beliefs(targets[:TARGETS], plan.budget.flops, assume=bool(strange))
+    beliefs = _Beliefs(targets[:TARGETS], plan.budget.flops, assume=bool(strange), draws=draws)
     search = any(option.model.name not in option.evidence.learning_rates for option in options)
     grid = _grow(beliefs, [_for_sweeps(option) for option in options], limit, search)
     assumed = f"{strange}: factors of its laws differ by {SUITE_SPREAD:.0%}, by {METHOD_SPREAD:.0%} between methods"
@@ -217,8 +221,10 @@ Rows = list[list[float]]
 class _Beliefs:
     """What may be true of the candidates, as draws of their log losses, and what trials would do to it."""
 
-    def __init__(self, targets: Sequence[Option], budget: float, assume: bool, seed: int = 0) -> None:
-        self.count = min(len(option.evidence.draws) for option in targets)
+    def __init__(
+        self, targets: Sequence[Option], budget: float, assume: bool, seed: int = 0, draws: int | None = None
+    ) -> None:
+        self.count = min([len(option.evidence.draws) for option in targets] + ([draws] if draws else []))
         self.chance = random.Random(seed)
         self.budget = budget
         self.factors = self._assumptions(targets) if assume else {}
