@@ -237,7 +237,7 @@ def _advice(made: Calibration | None, plan: Plan) -> str:
         f"{made.cells} trials ({', '.join(made.models)}; {', '.join(made.methods)}) for {made.flops:.3g} FLOP, "
         f"{100 * made.flops / plan.budget.flops:.2g} % of the budget",
         gain,
-        f"`--calibrate {share:.0%} --sweep-out calibrate.toml` behind this command works it out in full for `sweep run`",
+        f"`--calibrate {share:.0%} --sweep-out calibrate.toml` behind this works it out in full for `sweep run`",
     ]
     return _list("try this sweep first", lines)
 
