@@ -20,8 +20,8 @@ class Decision:
     """What laws of smaller budgets say of one budget, beside what was measured there.
 
     budget, fitted_to: FLOPs; the largest budget that the laws saw. runs: that they were fitted to. cells: model,
-    method, measured loss (mean over seeds, nats), predicted loss and the ends of its 90 % interval, best measured
-    first; None for methods that had no law yet. reason: why nothing could be fitted, else "".
+    method, measured losses of its seeds and their mean (nats), predicted loss and the ends of the 90 % interval of one
+    run, best measured first; None for methods that had no law yet. reason: why nothing could be fitted, else "".
     """
 
     budget: float
@@ -51,18 +51,18 @@ class Decision:
         return self.chosen and self.chosen["loss"] / self.cells[0]["loss"] - 1
 
     @property
+    def told(self) -> int:
+        """How many runs were predicted."""
+        return sum(len(cell["losses"]) for cell in self.predicted)
+
+    @property
     def inside(self) -> int:
-        """How many predicted cells lie in their interval."""
-        return sum(cell["low"] <= cell["loss"] <= cell["high"] for cell in self.predicted)
+        """How many of them lie in their interval."""
+        return sum(cell["low"] <= loss <= cell["high"] for cell in self.predicted for loss in cell["losses"])
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "error": self.error,
-            "regret": self.regret,
-            "chosen": self.chosen,
-            "inside": self.inside,
-        }
+        derived = ("error", "regret", "chosen", "told", "inside")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
 def decisions(table: Table, settings: Settings | None = None) -> list[Decision]:
@@ -92,5 +92,6 @@ def _cell(runs: pd.DataFrame, laws: dict[str, MethodLaw]) -> dict[str, Any]:
     law = laws.get(first["method"])
     low, high = law.interval(*place) if law else (None, None)
     predicted = law.law.at(*place) if law else None
-    found = {"model": first["model"], "method": first["method"], "seeds": len(runs), "loss": float(runs["loss"].mean())}
-    return {**found, "predicted": predicted, "low": low, "high": high}
+    measured = {"losses": runs["loss"].tolist(), "loss": float(runs["loss"].mean())}
+    place_of = {"model": first["model"], "method": first["method"]}
+    return {**place_of, **measured, "predicted": predicted, "low": low, "high": high}

@@ -83,6 +83,11 @@ def budget_levels(flops: Array) -> list[Level]:
     return [Level(float(g[0]), float(np.median(g)), float(g[-1])) for g in groups if len(g)]
 
 
+def at_level(runs: pd.DataFrame, level: Level) -> pd.DataFrame:
+    """Those of the runs that spent about this budget."""
+    return runs[(runs["flops"] >= level.low) & (runs["flops"] <= level.high)]
+
+
 def law_losses(law: MethodLaw, sizes: Array, tokens: Array, spending: Spending) -> Band:
     """Losses of the law and its draws at sizes and tokens, any shape."""
     share = spending.share(sizes)

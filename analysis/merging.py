@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 from scipy.interpolate import RegularGridInterpolator
 
-from analysis.figures import save
+from analysis.figures import write
 from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say
-from analysis.figures.style import COLOURS, MARKERS, STYLE, plain
+from analysis.figures.style import COLOURS, MARKERS, plain
 from analysis.table import read_observations
 from planner.laws import Notice
-from sweeps.trial import MERGES, Observation
+from sweeps.trial import JOINT, MERGES, Observation
 
 SURFACE = "surface.json"
-JOINT = "joint"
 WAYS = (JOINT, *MERGES)
 MEAN = "mean of the tasks"
 MOST_TICKS = 4
@@ -314,10 +314,4 @@ MISSING = f"not drawn: merge-surface: the folder has no {SURFACE} (embed merge -
 
 def draw_all(found: Comparison, folder: Path) -> list[Path]:
     """Every figure as PNG and SVG in `folder`; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, draw in FIGURES.items():
-        with plt.rc_context(STYLE):
-            figure = draw(found)
-            written += save(figure, folder / name) if figure else []
-    return written
+    return write({name: partial(draw, found) for name, draw in FIGURES.items()}, folder)

@@ -40,27 +40,25 @@ def document(book: LawBook) -> dict[str, Any]:
 
 
 def decisions(found: Sequence[Decision]) -> str:
-    """A line for every budget, and how many cells lay in their interval at all."""
-    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large"]
-    for one in found:
-        best, chosen = one.cells[0], one.chosen
-        if chosen is None:
-            lines.append(
-                f"  {one.budget:8.3g}  no law yet of {one.runs} runs; --json says why"
-                if one.reason
-                else f"  {one.budget:8.3g}  no law yet of a method that was tried here"
-            )
-            continue
-        error = "no law yet" if one.error is None else f"{100 * one.error:+.1f} %"
-        lines.append(
-            f"  {one.budget:8.3g}  best {best['model']} {best['method']} {best['loss']:.3f}, predicted {error};"
-            f" chosen {chosen['model']} {chosen['method']}, {100 * (one.regret or 0):.2f} % above it;"
-            f" {one.inside} of {len(one.predicted)} cells in their 90 % interval"
-        )
-    cells, inside = sum(len(one.predicted) for one in found), sum(one.inside for one in found)
-    if cells:
-        lines.append(f"  all       {inside} of {cells} cells in their 90 % interval ({100 * inside / cells:.0f} %)")
+    """A line for every budget, and how many runs lay in their interval at all."""
+    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large", *map(_decision, found)]
+    told, inside = sum(one.told for one in found), sum(one.inside for one in found)
+    if told:
+        lines.append(f"  all       {inside} of {told} runs in their 90 % interval ({100 * inside / told:.0f} %)")
     return "\n".join(lines)
+
+
+def _decision(one: Decision) -> str:
+    best, chosen = one.cells[0], one.chosen
+    if chosen is None or one.regret is None:
+        why = f"of {one.runs} runs; --json says why" if one.reason else "of a method that was tried here"
+        return f"  {one.budget:8.3g}  no law yet {why}"
+    error = "no law yet" if one.error is None else f"{100 * one.error:+.1f} %"
+    return (
+        f"  {one.budget:8.3g}  best {best['model']} {best['method']} {best['loss']:.3f}, predicted {error};"
+        f" chosen {chosen['model']} {chosen['method']}, {100 * one.regret:.2f} % above it;"
+        f" {one.inside} of {one.told} runs in their 90 % interval"
+    )
 
 
 def _head(book: LawBook) -> str:

@@ -194,6 +194,9 @@ class Span:
     tokens: tuple[float, float]
 
 
+NORMAL = 1.645  # 90 % of a normal lie within so many sd
+
+
 @dataclass(frozen=True)
 class MethodLaw:
     """The law of one tuning method.
@@ -245,7 +248,7 @@ class MethodLaw:
         """
         centre = math.log(self.law.at(N, D, S, U))
         drawn = sorted(math.log(law.at(N, D, S, U)) for law in self.draws) or [centre]
-        noise = 1.645 * self.noise if run else 0.0  # 90 % of a normal lie within 1.645 sd
+        noise = NORMAL * self.noise if run else 0.0
         below = math.hypot(max(centre - quantile(drawn, 0.05), 0.0), noise)
         above = math.hypot(max(quantile(drawn, 0.95) - centre, 0.0), noise)
         return math.exp(centre - below), math.exp(centre + above)

@@ -28,7 +28,7 @@ def project(folder: Path, count: int) -> dict[str, Any]:
     trial = _read(folder).trial
     before = find_model(trial.model)
     pairs = open_prepared(trial.training, before.source)
-    (chosen,) = pools(pairs, count, 1)[:1]
+    chosen = pools(pairs, count, 1)[0]  # of the first source
     states = [_vectors(name, trial.training, pairs, chosen) for name in (trial.model, str(folder))]
     directions = axes(states)
     return {

@@ -14,10 +14,9 @@ from sweeps.methods import METHODS, Full, Method, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.recipe_file import MOST_STEPS, nearest, read_toml, short
 from sweeps.tables import from_table
-from sweeps.trial import MERGES, MIXED, PROBED_PAIRS, SEARCHED, Training, Trial, mixed
+from sweeps.trial import JOINT, MERGES, MIXED, PROBED_PAIRS, SEARCHED, Training, Trial, mixed
 
 MOST_CELLS = 100_000
-JOINT = "joint"  # in a sweep file: no merge
 
 
 @dataclass(frozen=True)
@@ -296,12 +295,12 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         min_steps=_whole("min_steps", table.get("min_steps", 50), least=1),
         max_epochs=_number("max_epochs", table.get("max_epochs", 1.0)),
         racing=_racing(table["racing"]) if "racing" in table else None,
-        repeat=_repeats(table, [model.name for model in models]),
     )
+    made = replace(made, repeat=_repeats(table.get("repeat", []), made))
     if "compare" in table:
         made = replace(made, compare=_compare(table["compare"], made))
-    count = math.prod(map(len, (made.models, made.entries, made.budgets, made.conditions(""), made.seeds)))
-    _few("the grid", count)
+    seeds = len(made.seeds) + sum(len(one.seeds) for one in made.repeat)
+    _few("the grid", seeds * math.prod(map(len, (made.models, made.entries, made.budgets, made.conditions("")))))
     return made
 
 
@@ -398,15 +397,14 @@ def _seeds(where: str, value: Any) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _repeats(table: dict[str, Any], models: list[str]) -> tuple[Repeat, ...]:
+def _repeats(tables: Any, sweep: Sweep) -> tuple[Repeat, ...]:
     """The `[[repeat]]` tables; what they name must be in the file's grid, else they would repeat nothing unnoticed."""
-    tables = table.get("repeat", [])
     _check("repeat", tables, isinstance(tables, list) and all(isinstance(one, dict) for one in tables), "tables")
-    methods = [str(one["name"]) for one in table["methods"]]
+    methods = [entry.method.name for entry in sweep.entries]
     grid: dict[str, list[Any]] = {
-        "models": models,
-        "budgets": _numbers("budgets", table["budgets"]),
-        "methods": methods,
+        "models": [model.name for model in sweep.models],
+        "budgets": list(sweep.budgets),
+        "methods": list(dict.fromkeys(methods)),
     }
     made = []
     for i, one in enumerate(tables):

@@ -16,6 +16,7 @@ from sweeps.tables import from_table
 POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
+JOINT = "joint"  # one model trained on all sources: no merge
 SEARCHED = "self-positioning"
 MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may become of a model for each source
 PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
@@ -107,7 +108,7 @@ class Training:
     def way(self) -> str:
         """How several sources become one model, and in what ratio, as in "average 2:1"; "" where there is only one."""
         ratio = ":".join(f"{weight:g}" for _, weight in self.sources)
-        return f"{self.merge or 'joint'} {ratio}" if len(self.sources) > 1 else ""
+        return f"{self.merge or JOINT} {ratio}" if len(self.sources) > 1 else ""
 
     @cached_property
     def hashed(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 # Before torch or the readers are imported: nothing of a test lands in the user's own cache.
-os.environ["RECIPE_PLANNER_CACHE"] = tempfile.mkdtemp(prefix="recipe-planner-tests-")
+_cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", ignore_cleanup_errors=True)
+os.environ["RECIPE_PLANNER_CACHE"] = _cache.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _missing: dict[str, str] = {}

@@ -68,8 +68,9 @@ def test_json_names_every_cell(tmp_path, capsys):
     folder = write_sweep(tmp_path, observations(models=NANO[1:5], budgets=BUDGETS, noise=0.01))
     assert main([str(folder), "--backtest", "--bootstraps", "50", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["decisions"]
+    assert any(one["told"] for one in found)
     for one in found:
-        assert one["inside"] <= len(one["cells"])
+        assert one["inside"] <= one["told"] <= sum(len(cell["losses"]) for cell in one["cells"])
         assert {cell["model"] for cell in one["cells"]} <= {model.name for model in NANO[1:5]}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -48,18 +49,23 @@ NEEDS = {
 
 def draw_all(table: Table, book: LawBook, folder: Path) -> list[Path]:
     """Every figure as PNG (300 dpi) and SVG in `folder`; returns the files. Titles name laws, never paths."""
+    return write({name: partial(draw, table, book) for name, draw in FIGURES.items()}, folder)
+
+
+def write(figures: Mapping[str, Callable[[], Figure | None]], folder: Path) -> list[Path]:
+    """Draw each and write it as PNG and SVG in `folder`, but for those that are None; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with Progress("figures", len(FIGURES)) as progress, plt.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            figure = draw(table, book)
+    with Progress("figures", len(figures)) as progress, plt.rc_context(STYLE):
+        for name, draw in figures.items():
+            figure = draw()
             if figure is not None:
-                written += save(figure, folder / name)
+                written += _save(figure, folder / name)
             progress.advance(note=name)
     return written
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
+def _save(figure: Figure, path: Path) -> list[Path]:
     """A figure as PNG and SVG of this name without an ending; it is closed then."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it is done; drawing each file would do it again

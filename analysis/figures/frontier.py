@@ -12,14 +12,12 @@ from matplotlib.text import Annotation
 
 from analysis.families import Array
 from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say, spread, why_empty
-from analysis.figures.isoflop import at_level
-from analysis.figures.style import INK, PALE, Shown, left_out, loss_label, shown
-from analysis.frontier import Band, Crossing, budget_levels, chances, crossings, frontier
+from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
+from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
 from analysis.table import Table
 from planner.laws import LawBook
 
 TITLE = "Best held-out loss for the compute"
-BEYOND = 10  # times the largest budget that laws are drawn to
 LETTERS = "abcdefgh"  # of the budgets at which the best method changes
 
 

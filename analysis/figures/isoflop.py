@@ -21,7 +21,7 @@ from analysis.figures.axes import (
     why_empty,
 )
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
-from analysis.frontier import Level, Spending, budget_levels, law_losses
+from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
 from analysis.table import Table
 from planner.laws import LawBook
 
@@ -64,10 +64,6 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
     head(figure, TITLE, note + left_out(table))
     label_ends(figure, labels, 7.5)
     return figure
-
-
-def at_level(runs: pd.DataFrame, level: Level) -> pd.DataFrame:
-    return runs[(runs["flops"] >= level.low) & (runs["flops"] <= level.high)]
 
 
 def nominal(runs: pd.DataFrame) -> float:

@@ -8,14 +8,12 @@ from matplotlib.figure import Figure
 
 from analysis.families import Array
 from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, say_in, why_empty
-from analysis.figures.isoflop import at_level
-from analysis.figures.style import INK, Shown, left_out, shown
-from analysis.frontier import REACH, Band, Spending, budget_levels, optimum
+from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
+from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
 from analysis.table import Table
 from planner.laws import LawBook
 
 TITLE = "Best model size and tokens for the compute"
-BEYOND = 10  # times the largest budget that laws are drawn to
 KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets
 WIDE = 3  # factor in budget over which the line must be known to have an exponent
 

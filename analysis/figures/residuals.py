@@ -9,10 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.axes import count, flops, head, log_axis, panels, say, why_empty
 from analysis.figures.style import left_out, shown
 from analysis.table import Table
-from planner.laws import LawBook
+from planner.laws import NORMAL, LawBook
 
 TITLE = "Measured loss against the laws'"
-NORMAL = 1.645  # 90 % of a normal lie within so many sd
 AXES = {
     "params": ("model size N (parameters)", count),
     "tokens": ("training tokens D", count),

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
 from analysis.figures.axes import flops, head, log_axis, panels, plain_number, say, say_in, why_empty
-from analysis.figures.isoflop import at_level
-from analysis.figures.style import Shown, left_out, shown
-from analysis.frontier import budget_levels, chances, frontier
+from analysis.figures.style import BEYOND, Shown, left_out, shown
+from analysis.frontier import at_level, budget_levels, chances, frontier
 from analysis.table import Table
 from planner.laws import LawBook
 
@@ -23,7 +22,6 @@ KNOBS = {"rank": "rank", "share": "share of the blocks that is frozen"}  # setti
 SHADES = LinearSegmentedColormap.from_list("chance", ["#FFFFFF", "#5E9BD1"])
 TIE = 5e-4  # a share of the loss that is not told
 MOST_LEVELS = 8  # budgets whose losses have room for their numbers
-BEYOND = 10  # times the largest budget that laws are drawn to
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ STYLE = {
     "svg.hashsalt": "recipe-planner",  # the same picture gives the same file
 }
 MOST_METHODS = len(COLOURS)
+BEYOND = 10  # times the largest budget that laws are drawn to
 LONGEST = 26  # letters of a name; a longer one loses its middle
 
 
