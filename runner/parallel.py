@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,9 @@ from torch import Tensor
 PATIENCE = timedelta(days=1)  # one rank may tokenise for hours while the others wait
 BUCKET = 2**24  # numbers that travel together: enough to fill a link, little beside a model
 FAILED = "failed"
+# Modules of torch with the group of their import as a default argument. Imported while there is one, they keep it, and
+# its threads, still at work as Python ends, abort the process.
+BOUND_TO_A_GROUP = ("torch.distributed.nn.functional", "torch.distributed.fsdp.sharded_grad_scaler")
 Result = TypeVar("Result")
 
 
@@ -206,6 +210,8 @@ def joined(on: str | None = None, sharded: bool = False) -> Iterator[Ranks]:
         yield ALONE
         return
     ranks, backend = Several(_variable("RANK"), count, sharded), _backend(on)
+    for name in BOUND_TO_A_GROUP:
+        import_module(name)
     store = next(iter(dist.rendezvous("env://", ranks.rank, count)))[0]
     group = {"store": dist.PrefixStore("group", store), "rank": ranks.rank, "world_size": count}
     dist.init_process_group(backend, timeout=PATIENCE, **group)
@@ -213,8 +219,11 @@ def joined(on: str | None = None, sharded: bool = False) -> Iterator[Ranks]:
         with nullcontext() if ranks.rank == 0 else _silent():
             yield ranks
             ranks.wait()  # torchrun stops the others when one has ended badly, so rank 0 finishes writing first
-    except BaseException:
-        if not _is_first(store, ranks.rank):
+    except BaseException as error:
+        first = _is_first(store, ranks.rank)
+        if isinstance(error, Exception):  # else an exchange may be under way, and its end waited for
+            dist.destroy_process_group()
+        if not first:
             raise SystemExit(2) from None
         raise
     dist.destroy_process_group()
