@@ -100,6 +100,7 @@ def _fit(args: argparse.Namespace) -> int:
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
+    _check_paths(args)
     if ours and _compares(args.path):
         return _compare(args)
     if args.backtest and (args.reference or not ours):
@@ -137,6 +138,20 @@ def _fit(args: argparse.Namespace) -> int:
             print("\n" + report.decisions(tested))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path), *left_out]).rstrip())
     return 0
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    """Before anything is fitted. An ending of its own keeps a slip from replacing somebody's notes."""
+    if not args.path.exists():
+        raise FileNotFoundError(2, "no such results folder or table", str(args.path))
+    for name, ending in (("out", ".json"), ("page", ".html")):
+        path = getattr(args, name)
+        if path and path.suffix != ending:
+            raise ValueError(f"--{name}: {path} must be a file that ends in {ending}")
+        if path and path.is_dir():
+            raise ValueError(f"--{name}: {path} is a folder; give a file")
+    if args.figures and args.figures.exists() and not args.figures.is_dir():
+        raise ValueError(f"--figures: {args.figures} is a file; give a folder")
 
 
 def _compares(folder: Path) -> bool:
@@ -207,8 +222,6 @@ def _read(args: argparse.Namespace, ours: bool):
         raise ValueError("--score: only a results folder has scores; of a table, --loss names any column")
     if args.reference is not None:
         raise ValueError("--with: only a results folder shares exponents with another; this is a table of runs")
-    if not args.path.exists():
-        raise FileNotFoundError(2, "no such results folder or table", str(args.path))
     if args.page:
         raise ValueError("--page: only a results folder has one, with its trials; this is a table of runs")
     if not args.loss:

@@ -138,3 +138,27 @@ def test_help_has_examples_and_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "examples:" in done.stdout
     assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--page", "notes.txt"], "--page: notes.txt must be a file that ends in .html"),
+        (["--out", "."], "--out: . must be a file that ends in .json"),
+        (["--page", "folder.html"], "--page: folder.html is a folder; give a file"),
+        (["--figures", "notes.txt"], "--figures: notes.txt is a file; give a folder"),
+    ],
+)
+def test_what_would_be_written_is_checked_before_anything_is_fitted(tmp_path, monkeypatch, capsys, given, words):
+    write_sweep(tmp_path / "sweep", [])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "folder.html").mkdir()
+    assert main(["sweep", *given]) == 2
+    assert capsys.readouterr().err == f"fit: error: {words}\n"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_there_is_named_whatever_else_is_asked(capsys):
+    assert main(["nowhere", "--backtest"]) == 2
+    assert capsys.readouterr().err == "fit: error: nowhere: no such results folder or table\n"
