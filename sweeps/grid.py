@@ -411,7 +411,10 @@ def _repeats(tables: Any, sweep: Sweep) -> tuple[Repeat, ...]:
         where = f"repeat[{i}]"
         _known(where, one, [item.name for item in fields(Repeat)])
         chosen = {name: _members(f"{where}.{name}", one[name], known) for name, known in grid.items() if name in one}
-        made.append(Repeat(_seeds(f"{where}.seeds", one.get("seeds")), **chosen))
+        seeds = _seeds(f"{where}.seeds", one.get("seeds"))
+        if trained := sorted(set(seeds) & set(sweep.seeds)):
+            raise ValueError(f"{where}.seeds names {trained[0]}, which all of the grid is trained with")
+        made.append(Repeat(seeds, **chosen))
     return tuple(made)
 
 

@@ -284,6 +284,7 @@ def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(wr
     ("table", "said"),
     [
         ("seeds = []", "repeat[0].seeds is []"),
+        ("seeds = [1, 0]", "repeat[0].seeds names 0, which all of the grid is trained with"),
         ('models = ["nano-25k"]', "repeat[0].seeds is None"),
         ('seeds = [1]\nmodels = ["nano-340k"]', "repeat[0].models[0] is 'nano-340k'; known: nano-25k, nano-100k"),
         ("seeds = [1]\nbudgets = [3e11]", "repeat[0].budgets[0] is 300000000000.0; known:"),
