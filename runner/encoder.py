@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 
-from runner import packed
+from runner import attention, packed
 from runner.lora import fold
 from runner.pairs import unavailable
 from runner.quantized import quantization
@@ -251,6 +251,8 @@ def make_encoder(
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     low = lowered(precision, device)
     pack = not bidirectional and packed.possible(decoder(backbone), device, low)
+    if not bidirectional and attention.possible(decoder(backbone), device, low):
+        attention.use(decoder(backbone))
     return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional)
 
 
