@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXAttention
 
-LONGEST = 128  # tokens; all scores are kept for the way back, which from here on is dearer than torch's kernel
+LONGEST = 128  # tokens; all scores are kept for the way back: as dear as torch's kernel somewhere from here to 256
 
 
 def possible(backbone: nn.Module, device: torch.device, low: bool) -> bool:
