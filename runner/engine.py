@@ -15,9 +15,10 @@ from runner.encoder import Encoder
 from runner.lora import refold
 from runner.loss import Objective
 from runner.pairs import Pairs
-from runner.parallel import ALONE, Ranks, out_of_memory
+from runner.parallel import ALONE, Ranks
 from runner.prefix import Prefix, prefix_of, worth
 from sweeps.models import ModelSpec
+from sweeps.retry import out_of_memory
 from sweeps.trial import Trial
 
 # A CPU is fastest when what one block writes stays in its cache; a GPU when it is given much at once.

@@ -24,6 +24,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sweeps.retry import out_of_memory
+
 PATIENCE = timedelta(days=1)  # one rank may tokenise for hours while the others wait
 BUCKET = 2**24  # numbers that travel together: enough to fill a link, little beside a model
 FAILED = "failed"
@@ -182,12 +184,6 @@ def buckets(tensors: Sequence[Tensor], elements: int = BUCKET) -> Iterator[list[
         bucket.append(tensor)
     if bucket:
         yield bucket
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether torch failed to get memory; on a CPU it says so in words, or as Python does."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error)
 
 
 def fingerprint(module: torch.nn.Module) -> int:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.retry import WANTED_MEMORY
 from sweeps.trial import Observation, Trial
 from sweeps.worker import TERMINATED, Orders
 from sweeps.workers import last_line
@@ -133,8 +134,8 @@ def _result(code: int, meeting: Path, folder: Path) -> Observation:
     said = (meeting / "said").read_text(encoding="utf-8", errors="replace")
     with suppress(OSError), open(folder / "log.txt", "a", encoding="utf-8") as log:
         log.write(said)
-    if any(sign in said for sign in ("MemoryError", "OutOfMemoryError", "can't allocate memory")):
-        raise MemoryError(_words(said, ("MemoryError", "OutOfMemoryError", "can't allocate memory")))
+    if any(sign in said for sign in WANTED_MEMORY):
+        raise MemoryError(_words(said, WANTED_MEMORY))
     if "SIGKILL" in said or code == -signal.SIGKILL:
         raise ChildProcessError(f"a process of the trial was killed (exit code {code})")
     raise RuntimeError(f"ranks ended with exit code {code}: {_words(said, ('error:', 'Error:'))}")

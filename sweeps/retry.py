@@ -22,7 +22,19 @@ MEMORY = "memory"  # the machine's or the GPU's was not enough
 EXCEPTION = "exception"  # the trainer's own
 CAUSES = (STOPPED, PREEMPTED, TIME, LOST, MEMORY, EXCEPTION)
 BLAMELESS = (STOPPED, PREEMPTED)
+WANTED_MEMORY = (
+    "MemoryError",
+    "OutOfMemoryError",
+    "can't allocate memory",  # torch on a CPU
+    "could not create a primitive",  # its oneDNN, which gives no reason; any other fails again with less
+)
 TRIES = 2  # with the same exception, or from the same state
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was what an exception wanted. torch's own is known by its name, for torch is not imported here."""
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    return any(sign in f"{names} {error}" for sign in WANTED_MEMORY)
 
 
 class Ended(Protocol):

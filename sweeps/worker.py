@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from sweeps.places import STRIDE, Place
 from sweeps.postgres import open_store
-from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME
+from sweeps.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, out_of_memory
 from sweeps.store import LEASE, Claim, Store
 from sweeps.trial import Observation, Trial
 
@@ -268,12 +268,6 @@ def _observe(store: Store, claim: Claim, train: Train, orders: Orders) -> Observ
         cause = MEMORY if out_of_memory(error) else lost
     _insist(claim, lambda: store.end(trial.key, claim.attempt, cause, said))
     return None
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory was what an exception wanted. torch's own is known by its name, for torch is not imported here."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 def disk_is_full(error: Exception) -> bool:
