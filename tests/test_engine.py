@@ -228,8 +228,8 @@ from sweeps.methods import Full
 from sweeps.models import find_model
 from sweeps.trial import Training, Trial
 torch.set_num_threads(1)
-model = find_model("nano-340k")
-trial = Trial("nano-340k", Full(), Training(), 1e-3, 4)
+model = find_model("nano-100k")
+trial = Trial("nano-100k", Full(), Training(), 1e-3, 4)
 encoder = make_encoder(model, Full(), "mean", torch.device("cpu"), 0)
 made = Engine(model, trial, encoder, Options(micro_tokens=2**17))
 made._bytes = 1
@@ -239,8 +239,8 @@ def batch(pairs):
     return Batch(texts, np.arange(2 * pairs), pairs, torch.arange(pairs)[None])
 made.step(batch(8), 1e-3)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 600 * 2**20, -1))
-print(json.dumps([made.step(batch(800), 1e-3).loss, made.micro_tokens]))
+resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, -1))
+print(json.dumps([made.step(batch(400), 1e-3).loss, made.micro_tokens]))
 """
     # What is freed goes back to the kernel: kept in a heap, it would be no room for oneDNN's code.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
