@@ -5,10 +5,10 @@ is taken, not the one with the fewest: each window fits fewer runs than the fina
 and a spare coefficient costs little where a missing one misleads. For the same reason special cases of another family
 (tied, power) must beat it beyond doubt. Exponents are shared across methods where that is within one standard error.
 
-Over 3,480 simulated sweeps (grids of 16, 25 and 48 runs, and the sizes and budgets of 240 published ones; noise 0.8 to
-3 %; plain, tied, rectified and multiplicative truths) the predicted loss at 10 times the largest budget was off by
-1.4 % against 1.7 % with the fewest coefficients, the chosen size gave away 0.4 % against 0.6 %, and of the 90 %
-intervals 88 % held the truth against 78 %. tests/benchmarks/bench_recovery.py does it again, on fewer.
+Over 210 simulated sweeps (truths of these families, and such as none of them holds; noise 0.8 to 3 %) the chosen cell
+at 10 times the largest budget gave away 1.3 % against 2.1 % with the fewest coefficients, 76 % of the 90 % intervals
+held the truth against 67 %, and the loss was as far off (5.5 and 5.4 %); the plain law alone gave away 1.6 % and was
+off by 7.5 % (tests/benchmarks/bench_recovery.py --simulations 30).
 """
 
 from __future__ import annotations
