@@ -6,9 +6,9 @@ and a spare coefficient costs little where a missing one misleads. For the same 
 (tied, power) must beat it beyond doubt. Exponents are shared across methods where that is within one standard error.
 
 Over 210 simulated sweeps (truths of these families, and such as none of them holds; noise 0.8 to 3 %) the chosen cell
-at 10 times the largest budget gave away 1.3 % against 2.1 % with the fewest coefficients, 76 % of the 90 % intervals
-held the truth against 67 %, and the loss was as far off (5.5 and 5.4 %); the plain law alone gave away 1.6 % and was
-off by 7.5 % (tests/benchmarks/bench_recovery.py --simulations 30).
+at 10 times the largest budget gave away 0.7 % against 1.6 % with the fewest coefficients, 84 % of the 90 % intervals
+held the truth against 77 %, and the loss was as far off (3.2 %); the plain law alone gave away 1.0 % and was off by
+4.6 % (python tests/benchmarks/bench_recovery.py).
 """
 
 from __future__ import annotations

@@ -87,10 +87,11 @@ def uneven(chance: np.random.Generator) -> Truth:
 
 
 def bent(chance: np.random.Generator) -> Truth:
-    """The slope in D changes by a half to twice around some D in the range."""
-    law, turn, times = chinchilla(chance), 10 ** chance.uniform(6, 8), chance.uniform(0.5, 2)
-    more = chance.uniform(0.2, 0.4) * (times - 1)
-    return lambda N, D: 0.3 + (law(N, D) - 0.3 if times < 1 else law(N, D)) * (1 + D / turn) ** -more
+    """The slope in D becomes half to twice what it was, around some D in the range."""
+    alpha, beta, times = chance.uniform(0.2, 0.5), chance.uniform(0.2, 0.6), chance.uniform(0.5, 2)
+    E, A, B = chance.uniform(0.05, 1), chance.uniform(0.3, 1.5), chance.uniform(0.3, 1.5)
+    turn, more = 10 ** chance.uniform(6, 8), beta * (times - 1)
+    return lambda N, D: E + A * (N / 1e5) ** -alpha + B * (D / 1e7) ** -beta * ((turn + D) / (turn + 1e7)) ** -more
 
 
 def joined(chance: np.random.Generator) -> Truth:
