@@ -258,21 +258,25 @@ class Products(TorchDispatchMode):
         self._operands: dict[tuple, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
         if is_product(func):
-            self.calls.append((func, *tree_map(self._operand, (args, kwargs or {}))))
-        return func(*args, **(kwargs or {}))
+            given = tree_map(self._operand, (args, {name: each for name, each in kwargs.items() if name != "out"}))
+            results = {name: self._operand(each, "out") for name, each in kwargs.items() if name == "out"}
+            self.calls.append((func, given[0], given[1] | results))
+        return func(*args, **kwargs)
 
     def repeat(self) -> None:
         with torch.no_grad():
             for func, args, kwargs in self.calls:
                 func(*args, **kwargs)
 
-    def _operand(self, value: Any) -> Any:
+    def _operand(self, value: Any, role: str = "") -> Any:
+        """role: of a tensor that must be no other's, for it is written to."""
         if not isinstance(value, Tensor):
             return value
         if not value.is_floating_point() or value.untyped_storage().data_ptr() in self._kept:
             return value.detach()  # lengths of texts, states of random numbers: they decide what is done
-        name = (tuple(value.shape), value.stride(), value.dtype)
+        name = (tuple(value.shape), value.stride(), value.dtype, role)
         if name not in self._operands:
             size = 1 + sum((n - 1) * stride for n, stride in zip(value.shape, value.stride(), strict=True))
             flat = torch.randn(size, device=value.device, dtype=value.dtype)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 
-from runner import attention, packed
+from runner import block, packed
 from runner.lora import fold
 from runner.pairs import unavailable
 from runner.quantized import quantization
@@ -57,7 +57,8 @@ class Encoder(nn.Module):
 
     A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
     pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
-    first that is trained.
+    first that is trained. fused: blocks run as in runner/block.py; pack: as in runner/packed.py; either way texts lie
+    end to end in one row.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Encoder(nn.Module):
         pack: bool = False,
         block_weights: int = PASS_WORK,
         bidirectional: bool = False,
+        fused: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -77,7 +79,7 @@ class Encoder(nn.Module):
         self.autocast = autocast
         self.recomputes = False
         self.block_weights = block_weights
-        self.packed = pack
+        self.packed, self.fused = pack, fused
         if pack:
             packed.use(decoder(backbone))
         self.frozen = frozen_blocks(backbone)
@@ -120,18 +122,22 @@ class Encoder(nn.Module):
 
     def recompute(self) -> None:
         """Forget activations inside each block and compute them again on the way back."""
-        self.recomputes = True
+        self.recomputes, self.fused = True, False
         decoder(self.backbone).gradient_checkpointing_enable({"use_reentrant": False})
 
     def compile_blocks(self) -> None:
         """torch.compile every block; they share one program, made for any batch shape."""
-        for block in decoder(self.backbone).layers:
-            block.compile(dynamic=True)
+        self.fused = False
+        for each in decoder(self.backbone).layers:
+            each.compile(dynamic=True)
 
     def padding(self, tokens: int) -> int:
         """Padding that a micro-batch of `tokens` may hold: packed, it is looked up but never computed."""
-        if self.packed:
-            return tokens // 2
+        return tokens // 2 if self.packed or self.fused else self.pass_tokens
+
+    @property
+    def pass_tokens(self) -> int:
+        """Padding that is as dear as another pass."""
         least, most = PASS_TOKENS
         return min(most, max(least, PASS_WORK // self.block_weights))
 
@@ -147,12 +153,16 @@ class Encoder(nn.Module):
     def _run(self, part: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
         """Some of the blocks. states: [texts, tokens, width], before and after."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            if not self.packed:
+            if not (self.packed or self.fused):
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(states, lengths)).last_hidden_state
             where = packed.layout(lengths, states.shape[1])
             row = packed.pack(states, where)
-            row = part(inputs_embeds=row, position_ids=where.positions, use_cache=False, **where.attention)
-            return packed.unpack(row.last_hidden_state, where, states.shape[:2])
+            if self.fused:
+                row = block.run(part, row[0], lengths, self.pass_tokens)[None]
+            else:
+                given = {"position_ids": where.positions, "use_cache": False, **where.attention}
+                row = part(inputs_embeds=row, **given).last_hidden_state
+            return packed.unpack(row, where, states.shape[:2])
 
     def _both_ways(self, states: Tensor, lengths: Tensor) -> dict[str, Any]:
         """What makes attention look both ways, at real tokens only."""
@@ -251,9 +261,8 @@ def make_encoder(
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     low = lowered(precision, device)
     pack = not bidirectional and packed.possible(decoder(backbone), device, low)
-    if not bidirectional and attention.possible(decoder(backbone), device, low):
-        attention.use(decoder(backbone))
-    return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional)
+    fused = not bidirectional and block.possible(decoder(backbone), device, low)
+    return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional, fused)
 
 
 def count_trainable(encoder: Encoder) -> int:

@@ -22,7 +22,7 @@ from sweeps.retry import out_of_memory
 from sweeps.trial import Trial
 
 # A CPU is fastest when what one block writes stays in its cache; a GPU when it is given much at once.
-MICRO_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}  # of the widest states of one micro-batch
+MICRO_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}  # of the widest states of one micro-batch
 MICRO_TOKENS = {"cpu": (512, 8192), "cuda": (4096, 2**18)}  # least and most
 SHARE = {"cpu": 0.25, "cuda": 0.8}  # of the free memory: other workers want theirs of a CPU's
 PROBE_TEXTS = 8

@@ -41,17 +41,29 @@ def refold(backbone: nn.Module) -> None:
 class FoldedLinear(Linear):
     """peft's adapted linear map, computed as one dense product. Without dropout, as `sweeps.methods.LoRA` makes it."""
 
+    @property
+    def adapter(self) -> tuple[Tensor, Tensor]:
+        """A [rank, inputs] and B [outputs, rank]."""
+        return self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
+
+    @property
+    def scale(self) -> float:
+        """s, by which their product counts."""
+        return self.scaling[ADAPTER]
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """x: [..., inputs] -> [..., outputs]."""
-        down, up = self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
-        weight, bias = self._folded(down, up), self.base_layer.bias
+        (down, up), weight, bias = self.adapter, self.folded, self.base_layer.bias
         if _lowered(x):
             kind = torch.get_autocast_dtype(x.device.type)
             x, weight, down, up = (tensor.to(kind) for tensor in (x, weight, down, up))
             bias = None if bias is None else bias.to(kind)
-        return Folded.apply(x, weight, bias, down, up, self.scaling[ADAPTER])
+        return Folded.apply(x, weight, bias, down, up, self.scale)
 
-    def _folded(self, down: Tensor, up: Tensor) -> Tensor:
+    @property
+    def folded(self) -> Tensor:
+        """W + sBA [outputs, inputs]."""
+        down, up = self.adapter
         # Loading a checkpoint or moving the module changes one of these; see `refold` for an optimiser's step.
         made_from = (down._version, up._version, up.data_ptr(), up.dtype)
         if getattr(self, "_made_from", None) != made_from:
@@ -62,7 +74,7 @@ class FoldedLinear(Linear):
     def _fold(self, down: Tensor, up: Tensor) -> Tensor:
         # The sum of the weights stays in fp32.
         with torch.autocast(up.device.type, enabled=False) if _lowered(up) else nullcontext():
-            return torch.addmm(self.base_layer.weight, up, down, alpha=self.scaling[ADAPTER])
+            return torch.addmm(self.base_layer.weight, up, down, alpha=self.scale)
 
 
 def _lowered(tensor: Tensor) -> bool:
@@ -83,9 +95,13 @@ class Folded(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):
         x, weight, down, up = ctx.saved_tensors
-        flat, rows = gradient.flatten(0, -2), x.flatten(0, -2)  # [tokens, outputs], [tokens, inputs]
-        thin = flat @ up  # [tokens, rank]
-        to_down = ctx.scale * (thin.T @ rows)
-        to_up = ctx.scale * (flat.T @ (rows @ down.T))
+        flat = gradient.flatten(0, -2)  # [tokens, outputs]
+        to_down, to_up = adapter_gradients(flat, x.flatten(0, -2), down, up, ctx.scale)
         to_x = (flat @ weight).view_as(x) if ctx.needs_input_grad[0] else None
         return to_x, None, None, to_down, to_up, None
+
+
+def adapter_gradients(arriving: Tensor, given: Tensor, down: Tensor, up: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """To A and B. arriving: gradient to the outputs [tokens, outputs]; given: [tokens, inputs]."""
+    thin = arriving @ up  # [tokens, rank]
+    return scale * (thin.T @ given), scale * (arriving.T @ (given @ down.T))

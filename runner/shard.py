@@ -22,6 +22,7 @@ def shard(encoder: Encoder, device: torch.device, count: int) -> None:
     Adapters run unfolded, as peft has them: a folded weight is as large as the one it was made from, and is kept.
     """
     unfold(encoder.backbone)
+    encoder.fused = False
     mesh = init_device_mesh(device.type, (count,))
     for part in (encoder.table, *decoder(encoder.backbone).layers, encoder):
         fully_shard(part, mesh=mesh)

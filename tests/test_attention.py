@@ -1,4 +1,4 @@
-"""Attention of short texts is transformers' own, in losses and gradients."""
+"""Attention over texts in one row is torch's own, text by text, in values and gradients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
-from backbones import build
-from runner import attention
-from runner.attention import LONGEST, Attend, ShortAttention, turn
-from runner.encoder import make_encoder
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
-from sweeps.models import NANO, find_model
-
-CPU = torch.device("cpu")
+from runner.attention import LONGEST, attend, attend_back, groups, make_row, turn
 
 
 def angles(tokens, turned):
@@ -24,76 +17,77 @@ def angles(tokens, turned):
     return torch.cat([steps, steps], -1).cos(), torch.cat([steps, steps], -1).sin()
 
 
-def oracle(heads, cos, sin, scale):
+def text_by_text(heads, lengths, cos, sin, scale):
     """As transformers does it, on torch's kernel."""
-    query, key, value = heads.permute(3, 0, 2, 1, 4)
-    query, key = apply_rotary_pos_emb(query, key, cos[None], sin[None])
-    found = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-    return found.transpose(1, 2).flatten(2)
+    found = []
+    for text in heads.split(lengths):
+        query, key, value = text.permute(2, 1, 0, 3)[:, None]
+        here = [each[None, : len(text)] for each in (cos, sin)]
+        query, key = apply_rotary_pos_emb(query, key, *here)
+        seen = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+        found.append(seen[0].transpose(0, 1).flatten(1))
+    return torch.cat(found)
 
 
 @given(
-    st.integers(1, 5), st.integers(1, 40), st.integers(1, 4), st.sampled_from([(8, 2), (8, 8), (16, 4)]), st.integers(0)
+    st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    st.integers(0, 100),
+    st.integers(1, 4),
+    st.sampled_from([(8, 2), (8, 8), (16, 4)]),
+    st.integers(0),
 )
 @settings(deadline=None, max_examples=60)
-def test_values_and_gradients_are_those_of_torchs_kernel(texts, tokens, count, dims, seed):
-    torch.manual_seed(seed % 2**31)
-    given = torch.randn(texts, tokens, count, 3, dims[0], dtype=torch.float64)
-    sent = torch.randn(texts, tokens, count * dims[0], dtype=torch.float64)
-    found = []
-    for attend in (Attend.apply, oracle):
-        heads = given.clone().requires_grad_()
-        vectors = attend(heads, *angles(tokens, dims[1]), dims[0] ** -0.5)
-        vectors.backward(sent)
-        found.append((vectors.detach(), heads.grad))
-    for mine, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
-    assert torch.equal(heads.detach(), given)  # turned in a copy
+def test_values_and_gradients_are_those_of_torchs_kernel(lengths, padding, count, dims, seed):
+    compare(lengths, padding, count, dims, seed % 2**31)
 
 
-def test_its_gradient_is_the_numerical_one():
-    heads = torch.randn(2, 4, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda it: Attend.apply(it, *angles(4, 2), 0.5), heads)
+@pytest.mark.parametrize("padding", [0, 10**6])
+def test_long_texts_are_left_to_torchs_kernel(padding):
+    compare([LONGEST + 2, 5, LONGEST + 1, LONGEST], padding, 2, (8, 4), 0)
+
+
+def compare(lengths, padding, count, dims, seed):
+    torch.manual_seed(seed)
+    heads = torch.randn(sum(lengths), count, 3, dims[0], dtype=torch.float64)
+    sent = torch.randn(sum(lengths), count * dims[0], dtype=torch.float64)
+    cos, sin = angles(max(lengths), dims[1])
+    row, scale, kept = make_row(lengths, cos, sin, padding), dims[0] ** -0.5, []
+    given = heads.clone()
+    found = attend(given, row, scale, kept)
+    assert torch.equal(given, heads)  # turned in a copy
+    assert torch.equal(attend(given, row, scale, None), found)
+    leaf = heads.clone().requires_grad_()
+    expected = text_by_text(leaf, lengths, cos, sin, scale)
+    expected.backward(sent)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-10, atol=1e-10)
+    back = attend_back(sent, row, scale, kept, count)
+    torch.testing.assert_close(back, leaf.grad, rtol=1e-10, atol=1e-10)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 500))
+def test_groups_hold_each_token_once_and_little_padding(lengths, padding):
+    made = groups(lengths, padding)
+    row = torch.arange(sum(lengths))[:, None] + 1
+    assert [group.start for group in made] == [0, *(group.end for group in made[:-1])]
+    assert made[-1].end == len(row) and sum(group.texts for group in made) == len(lengths)
+    texts = []
+    for group in made:
+        assert group.texts * group.tokens - (group.end - group.start) <= padding
+        padded = group.open(row)
+        assert padded.shape == (group.texts, group.tokens, 1)
+        texts += [text[text > 0].tolist() for text in padded]
+        again = torch.zeros_like(row)
+        group.close(padded, again)
+        assert torch.equal(again[group.start : group.end], row[group.start : group.end])
+    assert texts == [text.flatten().tolist() for text in row.split(lengths)]
 
 
 def test_turning_back_ends_where_it_began():
-    states = torch.randn(3, 5, 8, dtype=torch.float64)
-    turned = states.clone()
-    cos, sin = angles(5, 4)
-    turn(turned, cos, sin)
-    assert not torch.allclose(turned[:, 1:], states[:, 1:]) and torch.equal(turned[..., 4:], states[..., 4:])
-    turn(turned, cos, -sin)
-    torch.testing.assert_close(turned, states)
-
-
-@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda method: method.name)
-def test_an_encoder_embeds_and_learns_as_with_transformers_own(method, monkeypatch):
-    texts = [torch.arange(2, 2 + length).numpy() for length in (1, 7, LONGEST, LONGEST + 1)]
-    found = []
-    for allowed in (True, False):
-        if not allowed:
-            monkeypatch.setattr(attention, "possible", lambda *_: False)
-        encoder = make_encoder(NANO[1], method, "mean", CPU, 0).double()
-        assert any(isinstance(module, ShortAttention) for module in encoder.modules()) == allowed
-        vectors = torch.cat([encoder.embed([text, text[::-1].copy()]) for text in texts])
-        (vectors @ torch.arange(vectors.shape[1], dtype=torch.float64)).sum().backward()
-        found.append((vectors.detach(), {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}))
-    (mine, gradients), (theirs, others) = found
-    torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)  # rotary angles are fp32
-    assert gradients.keys() == others.keys() and gradients
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-6, msg=name)
-
-
-@pytest.mark.parametrize(
-    ("model", "low", "used"),
-    [("pythia-14m", False, True), ("pythia-14m", True, False), ("smollm2-135m", False, False)],
-)
-def test_it_is_for_gpt_neox_in_full_precision(model, low, used):
-    assert attention.possible(build(find_model(model)), CPU, low) == used
-    assert not attention.possible(build(find_model(model)), torch.device("cuda"), low)
-
-
-def test_two_way_attention_stays_transformers_own():
-    encoder = make_encoder(NANO[1], Full(), "mean", CPU, 0, bidirectional=True)
-    assert not any(isinstance(module, ShortAttention) for module in encoder.modules())
+    parts = torch.randn(3, 2, 2, 5, 8, dtype=torch.float64)
+    row = make_row([5, 5], *angles(5, 4), 0)
+    turned = parts.clone()
+    turn(turned, row.cos, row.sin)
+    assert torch.equal(turned[2], parts[2]) and torch.equal(turned[..., 4:], parts[..., 4:])
+    assert not torch.allclose(turned[:2, ..., 1:, :4], parts[:2, ..., 1:, :4])
+    turn(turned, row.cos, -row.sin)
+    torch.testing.assert_close(turned, parts)

@@ -1,7 +1,7 @@
-"""A training step with the attention of runner/attention.py and with transformers' own, taken in turn.
+"""A training step with the blocks of runner/block.py and with transformers' own, taken in turn.
 
-    python tests/benchmarks/bench_attention.py                    every nano size, full tuning, batches of 256
-    python tests/benchmarks/bench_attention.py --method lora
+    python tests/benchmarks/bench_block.py                    every nano size, full tuning, batches of 256
+    python tests/benchmarks/bench_block.py --method lora
 
 CPU seconds of one thread, the median of the steps; both encoders start alike and see the same batches of random ids
 with lengths as real pairs have them.
@@ -14,14 +14,12 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from runner import attention
 from runner.contrastive import Batch
 from runner.encoder import make_encoder
 from runner.engine import Engine
@@ -48,8 +46,8 @@ def batch(draw: np.random.Generator) -> Batch:
 def compare(name: str, method: str, steps: int) -> tuple[float, float]:
     """CPU seconds of a step: ours, transformers' own."""
     ours = engine(name, method)
-    with patch.object(attention, "possible", lambda *_: False):
-        theirs = engine(name, method)
+    theirs = engine(name, method)
+    theirs.encoder.fused = False
     draw, taken = np.random.default_rng(0), ([], [])
     for _ in range(steps + 1):
         given = batch(draw)
