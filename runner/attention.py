@@ -100,13 +100,13 @@ def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Ten
 
     kept: takes what `attend_back` wants of each group; None where there is no way back.
     """
-    mixed = heads.new_empty(len(heads), heads.shape[1] * heads.shape[3])
+    mixed = torch.empty_like(heads[:, :, 0])
     for group in row.groups:
         parts = group.open(heads).permute(3, 0, 2, 1, 4).contiguous()
         turn(parts, row.cos, row.sin)
         found = _short(parts, row.ahead, scale, kept) if group.tokens <= LONGEST else _long(parts, scale, kept)
-        group.close(found.transpose(1, 2).flatten(2), mixed)
-    return mixed
+        group.close(found.transpose(1, 2), mixed)
+    return mixed.flatten(1)
 
 
 def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], heads: int) -> Tensor:

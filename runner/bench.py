@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from transformers import AutoConfig, AutoModel
 
+from runner import heap
 from runner.contrastive import Spent, make_batch
 from runner.encoder import lowered, make_encoder
 from runner.engine import Engine
@@ -74,8 +73,9 @@ def bench(asked: Bench) -> tuple[Profile, list[str]]:
     skipped = [f"{model} with {method}: {reason}" for (model, method), reason in refusals.items() if reason]
     if len(skipped) == len(refusals):
         raise ValueError(f"nothing can be measured: {'; '.join(skipped) or 'no model or no method was named'}")
+    load = os.getloadavg()[0]  # before the data is read, which keeps all cores busy
     training = replace(asked.training, data_hash=survey(open_source(asked.training.data)).data_hash)
-    asked, load = replace(asked, training=training), os.getloadavg()[0]
+    asked = replace(asked, training=training)
     precision = "bf16" if lowered(training.precision, asked.device) else "fp32"
     seen = peaks(asked.device, asked.clock)
     rows = _rows(asked, seen[precision]["all"])
@@ -192,8 +192,7 @@ def measure(asked: Bench, model: ModelSpec, method: Method, pairs: Pairs, peak: 
 def _forget() -> None:
     """Give the memory of the last row back, so that this one's peak is its own."""
     gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+    heap.give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     reset_peak_memory()

@@ -181,12 +181,12 @@ class Block(torch.autograd.Function):
         to_heads = attend_back(gradient @ parts.mix.weight, row, parts.scale, pairs, parts.heads).flatten(1)
         to_read = parts.read.gradients(to_heads, lambda: norm(parts.norms[0], states)[0])
         below = ctx.needs_input_grad[0]
-        leaving, to_norms = gradient, []
+        leaving, to_norms = gradient if below else None, []
         for each, above, part in zip(parts.norms, (to_heads, to_wide), (parts.read, parts.widen), strict=True):
             wanted = [below, each.weight.requires_grad, each.bias.requires_grad]
             if any(wanted):
                 given = (above @ part.weight, states, each.normalized_shape, mean, scale, each.weight, each.bias)
                 to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*given, wanted)
                 to_norms += [found for found in to_norm if found is not None]
-                leaving = leaving + to_states if below else None
-        return (leaving if below else None), None, None, *to_norms, *to_read, *to_mix, *to_widen, *to_narrow
+                leaving = to_states.add_(leaving) if below else None
+        return leaving, None, None, *to_norms, *to_read, *to_mix, *to_widen, *to_narrow

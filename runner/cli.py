@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import merging, quality
+from runner import heap, merging, quality
 from runner.track import TRACKERS
 from sweeps import console
 
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
+    heap.keep_freed()
     return console.run("embed", lambda: arguments.function(arguments))
 
 
