@@ -31,7 +31,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks -s
-	@for name in store fit data restart memory page block sweep training; do \
+	@for name in store fit data restart memory page block together sweep training; do \
 	echo; echo "== bench_$$name"; $(BIN)/python -W ignore tests/benchmarks/bench_$$name.py || exit 1; done
 
 # setuptools is in the lock: building the project fetches nothing more.

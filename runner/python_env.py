@@ -8,6 +8,7 @@ a language model pretrained on the `train` text has not seen what the `held_out`
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import importlib.metadata
 import inspect
@@ -178,7 +179,9 @@ def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[
     """
     pairs, unread = [], []
     seen: set[str] = set()
-    with ProcessPoolExecutor(os.cpu_count()) as pool, Progress("reading source", len(files), "files") as progress:
+    # A syntax tree has no cycles: looking for some takes an eighth of the time.
+    readers = ProcessPoolExecutor(os.cpu_count(), initializer=gc.disable)
+    with readers as pool, Progress("reading source", len(files), "files") as progress:
         for file, found in zip(files, pool.map(partial(_pairs_of_file, task), files, chunksize=64), strict=True):
             progress.advance()
             if found is None:

@@ -20,6 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from runner import heap
 from runner.contrastive import Batch
 from runner.encoder import make_encoder
 from runner.engine import Engine
@@ -37,10 +38,10 @@ def engine(name: str, method_name: str) -> Engine:
     return Engine(model, trial, make_encoder(model, method, "mean", CPU, 0))
 
 
-def batch(draw: np.random.Generator) -> Batch:
-    lengths = np.concatenate([draw.exponential(mean, PAIRS) for mean in (QUERY, DOCUMENT)])
+def batch(draw: np.random.Generator, pairs: int = PAIRS) -> Batch:
+    lengths = np.concatenate([draw.exponential(mean, pairs) for mean in (QUERY, DOCUMENT)])
     texts = [draw.integers(2, 4096, size=n) for n in np.clip(lengths, 3, CONTEXT).astype(int)]
-    return Batch(texts, np.arange(2 * PAIRS), PAIRS, torch.arange(PAIRS)[None])
+    return Batch(texts, np.arange(2 * pairs), pairs, torch.arange(pairs)[None])
 
 
 def compare(name: str, method: str, steps: int) -> tuple[float, float]:
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, default="full")
     parser.add_argument("--steps", type=int, default=8)
     asked = parser.parse_args()
+    heap.keep_freed()
     torch.set_num_threads(1)
     print(f"{'model':<12}{'method':<8}{'ours':>9}{'theirs':>9}  theirs / ours")
     for name in asked.model or [model.name for model in NANO]:

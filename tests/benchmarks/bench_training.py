@@ -31,6 +31,7 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import PrinterCallback, TrainerCallback
 
+from runner import heap
 from runner.contrastive import make_batch
 from runner.encoder import make_encoder
 from runner.engine import Engine
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     wanted = arguments.rows
+    heap.keep_freed()  # as our commands do; theirs profit as well
     if arguments.cpu_time:
         torch.set_num_threads(1)
     training = Training(pool_size=64)
