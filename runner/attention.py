@@ -70,12 +70,14 @@ def groups(lengths: Sequence[int], padding: int) -> tuple[Group, ...]:
     """Runs of texts, each with at most `padding` tokens of padding."""
     found: list[Group] = []
     run: list[int] = []
+    start = longest = total = 0
     for length in lengths:
-        if run and max(*run, length) * (len(run) + 1) - sum(run) - length > padding:
-            found.append(_group(run, found[-1].end if found else 0))
-            run = []
+        longest, total = max(longest, length), total + length
+        if run and longest * (len(run) + 1) - total > padding:
+            found.append(_group(run, start))
+            run, start, longest, total = [], found[-1].end, length, length
         run.append(length)
-    return (*found, _group(run, found[-1].end if found else 0))
+    return (*found, _group(run, start))
 
 
 def _group(lengths: Sequence[int], start: int) -> Group:
