@@ -5,7 +5,7 @@
 With adapters in every block, trials differ in all states after the first, so nothing of a forward pass is the same in
 two of them. They could only share calls: the texts of `--trials` trials through one product with W, each trial's
 adapter in thin products beside it, where a trial alone folds its adapter into W. Here those thin products cost nothing:
-one step over so many times the pairs, beside so many steps. Below 1.1 there is nothing to gain that they would not eat.
+one step over so many times the pairs, beside so many steps. It was 0.99 to 1.02 times as fast, so this is not built.
 """
 
 from __future__ import annotations
