@@ -259,9 +259,8 @@ class Products(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         if is_product(func):
-            given = tree_map(self._operand, (args, {name: each for name, each in kwargs.items() if name != "out"}))
-            results = {name: self._operand(each, "out") for name, each in kwargs.items() if name == "out"}
-            self.calls.append((func, given[0], given[1] | results))
+            named = {name: self._operand(each, name) for name, each in kwargs.items()}
+            self.calls.append((func, tree_map(self._operand, args), named))
         return func(*args, **kwargs)
 
     def repeat(self) -> None:
@@ -270,7 +269,7 @@ class Products(TorchDispatchMode):
                 func(*args, **kwargs)
 
     def _operand(self, value: Any, role: str = "") -> Any:
-        """role: of a tensor that must be no other's, for it is written to."""
+        """role: the name it is given by, if any, for what is written to (`out`) must not be what is read."""
         if not isinstance(value, Tensor):
             return value
         if not value.is_floating_point() or value.untyped_storage().data_ptr() in self._kept:
