@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
-    heap.keep_freed()
+    if argv is None:  # else it is not this process's own command
+        heap.begin()
     return console.run("embed", lambda: arguments.function(arguments))
 
 

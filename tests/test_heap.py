@@ -1,8 +1,9 @@
-"""Freed memory is kept for what comes next, and given back when that is asked for."""
+"""Freed memory is kept for what comes next, finds use again, and is given back when that is asked for."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -39,3 +40,50 @@ def test_memory_that_is_kept_is_not_fetched_again():
     (faults, given_back), (others, _) = seen("keep"), seen("leave")
     assert faults < 0.05 * others
     assert given_back > 0.8 * 16 * 2**22
+
+
+ALIGNED = """
+import ctypes, json, random, sys
+from runner import heap
+if sys.argv[1] == "begin":
+    heap.begin()
+else:
+    heap.keep_freed()
+class Figures(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g h i j".split()]
+libc, draw = ctypes.CDLL(None), random.Random(0)
+libc.malloc.restype, libc.mallinfo2.restype = ctypes.c_void_p, Figures
+def tensor():
+    place = ctypes.c_void_p()
+    libc.posix_memalign(ctypes.byref(place), ctypes.c_size_t(64), ctypes.c_size_t(2**20 + 16 * draw.randrange(2**14)))
+    return place
+def use():
+    tensors = []
+    for _ in range(20):
+        tensors.append(tensor())
+        libc.malloc(ctypes.c_size_t(draw.choice((40, 72, 104))))
+    for each in draw.sample(tensors, 20):
+        libc.free(each)
+    return libc.mallinfo2().arena
+start = libc.mallinfo2().arena
+first, *_, last = [use() - start for _ in range(200)]
+print(json.dumps([first, last, sys.argv[1:]]))
+"""
+
+
+def aligned(how, **variables):
+    environment = {name: text for name, text in os.environ.items() if name != "GLIBC_TUNABLES"} | variables
+    program = [sys.executable, "-c", ALIGNED, how, "two words"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout)
+
+
+def test_room_of_aligned_memory_is_used_again_although_small_memory_stays():
+    first, last, given = aligned("begin")
+    assert last < 2.5 * first
+    assert aligned("keep")[1] > 2 * last
+    assert given == ["begin", "two words"]
+
+
+def test_tunables_that_are_given_stay():
+    assert aligned("begin", GLIBC_TUNABLES="glibc.malloc.trim_threshold=131072")[1] > 2 * aligned("begin")[1]

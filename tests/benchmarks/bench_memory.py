@@ -15,9 +15,8 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from runner import heap
 
 PAIRS = (64, 256, 1024, 4096)
 QUERY, DOCUMENT, CONTEXT = 15, 70, 75  # tokens: means of real pairs, and where they are cut
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, nargs="+", default=PAIRS)
     parser.add_argument("--one", action="store_true", help="one setting in this process, as JSON")
     arguments = parser.parse_args()
+    heap.begin()  # as our commands do
     methods = arguments.method or ["full", "lora"]
     if arguments.one:
         print(json.dumps(one(arguments.model, methods[0], arguments.pairs[0])))
