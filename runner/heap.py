@@ -18,7 +18,7 @@ def begin() -> None:
 
     torch's tensors are aligned, so that glibc cuts slivers off both their ends. Freed, these wait in lists for small
     requests and part the tensors' room for good: the next tensor of the same size does not fit there. Without the lists
-    a step of 4,096 pairs with gradient cache takes 1.1 times the memory of one of 256, not 1.3 times
+    a step of 4,096 pairs with gradient cache takes 1.10 times the memory of one of 256, not 1.23 times
     (tests/benchmarks/bench_memory.py), and no more time. The lists can only be switched off before a process begins.
     """
     if platform.libc_ver()[0] == "glibc" and VARIABLE not in os.environ:

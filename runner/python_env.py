@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import os
+import signal
 import sysconfig
 import textwrap
 import tokenize
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from sweeps.progress import Progress
+from sweeps.ranks import die_with_parent
 
 HELD_OUT_SHARE = 20  # one file in twenty
 MAX_FILE_BYTES = 1_000_000  # larger ones are generated tables
@@ -171,6 +173,12 @@ def _pairs_of_file(task: str, file: SourceFile) -> list[tuple[str, str]] | None:
         return None
 
 
+def _begin() -> None:
+    """Of a process that reads."""
+    die_with_parent(signal.SIGTERM)
+    gc.disable()  # a syntax tree has no cycles: looking for some takes an eighth of the time
+
+
 def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[dict], list[str]]:
     """Pairs of `files` for a task of TASKS, and the keys of those that could not be read or parsed.
 
@@ -179,8 +187,7 @@ def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[
     """
     pairs, unread = [], []
     seen: set[str] = set()
-    # A syntax tree has no cycles: looking for some takes an eighth of the time.
-    readers = ProcessPoolExecutor(os.cpu_count(), initializer=gc.disable)
+    readers = ProcessPoolExecutor(os.cpu_count(), initializer=_begin)
     with readers as pool, Progress("reading source", len(files), "files") as progress:
         for file, found in zip(files, pool.map(partial(_pairs_of_file, task), files, chunksize=64), strict=True):
             progress.advance()

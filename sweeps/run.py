@@ -37,13 +37,23 @@ def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
 
     `command` prints the Data as JSON. Raises ValueError when it fails; its own message is on stderr then.
     """
-    done = subprocess.run([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"{path}: its data cannot be prepared (exit code {done.returncode}, the reason stands above)")
+    with (
+        _interruptible(),
+        subprocess.Popen([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True) as process,
+    ):
+        try:
+            printed = process.communicate()[0]
+        except KeyboardInterrupt:
+            process.terminate()  # a process in the background may never hear of Ctrl-C
+            raise
+    if process.returncode:
+        raise ValueError(
+            f"{path}: its data cannot be prepared (exit code {process.returncode}, the reason stands above)"
+        )
     try:
-        content: Any = json.loads(done.stdout)
+        content: Any = json.loads(printed)
     except json.JSONDecodeError:
-        raise ValueError(f"{path}: {command[-1]} printed {done.stdout[:80]!r}, which is not JSON") from None
+        raise ValueError(f"{path}: {command[-1]} printed {printed[:80]!r}, which is not JSON") from None
     return Data.from_json(content, f"data of {path}")
 
 

@@ -393,6 +393,19 @@ def test_data_that_cannot_be_prepared_stop_the_sweep(file, code, said):
     assert prepare(file, COMMAND) == DATA
 
 
+def test_a_sweep_ended_while_it_prepares_leaves_no_process(file):
+    stub = "import os, time; open('new', 'w').write(str(os.getpid())); os.rename('new', 'child'); time.sleep(60)"
+    command = (sys.executable, "-c", stub)
+    code = f"from pathlib import Path; from sweeps.run import prepare; prepare(Path('toy.toml'), {command})"
+    sweep = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not Path("child").exists():
+        time.sleep(0.05)
+    sweep.terminate()
+    assert sweep.wait(timeout=20)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("child").read_text()), 0)
+
+
 def test_a_damaged_sweep_beside_it_is_said_and_passed_over(file, capsys):
     toy_main(["run", "toy.toml"])
     path = Path("results/toy/observations.jsonl")

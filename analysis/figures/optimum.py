@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.families import Array
-from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, say_in, why_empty
+from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
 from analysis.table import Table
@@ -41,8 +41,8 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
             _draw(axes, method, budgets, best[place][axis], known)
             _draw_measured(axes, method, axis == 1)
             axes.set_title(method.name if axis == 0 else "", pad=18)
-            if grows := _exponent(budgets, best[place][axis], known):
-                axes.text(0, 1.03, f"{'ND'[axis]}{grows}", transform=axes.transAxes, fontsize=7.5, color=INK)
+            words = _words("ND"[axis], budgets, best[place][axis], known)
+            axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=7.5, color=INK)
     sizes = limits(table.rows["params"].to_numpy(float), *(pair[0].middle for pair in best), room=1.5)
     tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best), room=1.5)
     for place, axes in enumerate(axes_of):
@@ -69,9 +69,6 @@ def _known(method: Shown, budgets: Array, sizes: Array) -> Array:
 
 def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: Array) -> None:
     """known [budgets]: where there were runs of such budgets and sizes."""
-    if not np.isfinite(line.middle).any():
-        say_in(axes, f"the best size lies more than\n{REACH:g} times beyond the tried ones")
-        return
     low, high = np.clip(line.low, 1e-9, None), np.clip(line.high, None, 1e99)  # open ends leave the panel
     axes.fill_between(budgets, low, high, where=np.isfinite(line.middle), color=method.colour, alpha=0.18, linewidth=0)
     axes.plot(budgets, line.middle, color=method.colour, linewidth=1.2, linestyle=(0, (3, 2)))
@@ -90,6 +87,14 @@ def _draw_measured(axes: Axes, method: Shown, tokens: bool) -> None:
     for x, y, marker, face in ((spent, sizes, "o", "white"), (at, bottoms, "D", method.colour)):
         if len(x):
             axes.plot(x, spending.tokens(x, y) if tokens else y, marker, color=face, markersize=4.5, **style)
+
+
+def _words(letter: str, budgets: Array, line: Band, known: Array) -> str:
+    """What stands above a panel: how the line of N or D grows, or why there is none."""
+    if not np.isfinite(line.middle).any():
+        return f"best size over {REACH:g} times beyond the tried ones"
+    grows = _exponent(budgets, line, known)
+    return f"{letter}{grows}" if grows else ""
 
 
 def _exponent(budgets: Array, line: Band, known: Array) -> str:
