@@ -1,6 +1,6 @@
 """A whole sweep of 24 trials beside the same trials run one after another with Sentence Transformers' trainer.
 
-    python tests/benchmarks/bench_sweep.py        about 20 minutes on 2 quiet cores
+    python tests/benchmarks/bench_sweep.py        20 to 35 minutes on 2 cores
 
 Ours runs twice: with every trial trained alone, and with `warmup_steps`, as examples/reference.toml has it, so that
 trials that differ only in their budget share one trunk. All three start cold: a new process and an empty cache, so
