@@ -15,6 +15,7 @@ from planner.laws import LawBook
 
 TITLE = "Best model size and tokens for the compute"
 KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets
+OUT_OF_REACH = "best size out of reach"
 WIDE = 3  # factor in budget over which the line must be known to have an exponent
 
 
@@ -55,8 +56,11 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
     note = (
         "Lines and bands: lowest loss by the law, 90 %; dashed beyond the budgets or sizes that were run; grey: the "
         "other methods. Diamonds: bottoms of parabolas through the runs of one budget, which know no law. Circles: the "
-        f"best size that was run. {left_out(table)}"
+        "best size that was run. "
     )
+    if any(not np.isfinite(sizes.middle).any() for sizes, _ in best):
+        note += f"Out of reach: more than {REACH:g} times beyond the tried sizes. "
+    note += left_out(table)
     head(figure, TITLE, note)
     return figure
 
@@ -92,7 +96,7 @@ def _draw_measured(axes: Axes, method: Shown, tokens: bool) -> None:
 def _words(letter: str, budgets: Array, line: Band, known: Array) -> str:
     """What stands above a panel: how the line of N or D grows, or why there is none."""
     if not np.isfinite(line.middle).any():
-        return f"best size over {REACH:g} times beyond the tried ones"
+        return OUT_OF_REACH
     grows = _exponent(budgets, line, known)
     return f"{letter}{grows}" if grows else ""
 
