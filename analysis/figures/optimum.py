@@ -15,7 +15,6 @@ from planner.laws import LawBook
 
 TITLE = "Best model size and tokens for the compute"
 KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets
-OUT_OF_REACH = "best size out of reach"
 WIDE = 3  # factor in budget over which the line must be known to have an exponent
 
 
@@ -58,7 +57,7 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
         "other methods. Diamonds: bottoms of parabolas through the runs of one budget, which know no law. Circles: the "
         "best size that was run. "
     )
-    if any(not np.isfinite(sizes.middle).any() for sizes, _ in best):
+    if not all(_reached(line) for line, _ in best):
         note += f"Out of reach: more than {REACH:g} times beyond the tried sizes. "
     note += left_out(table)
     head(figure, TITLE, note)
@@ -95,10 +94,14 @@ def _draw_measured(axes: Axes, method: Shown, tokens: bool) -> None:
 
 def _words(letter: str, budgets: Array, line: Band, known: Array) -> str:
     """What stands above a panel: how the line of N or D grows, or why there is none."""
-    if not np.isfinite(line.middle).any():
-        return OUT_OF_REACH
+    if not _reached(line):
+        return "best size out of reach"
     grows = _exponent(budgets, line, known)
     return f"{letter}{grows}" if grows else ""
+
+
+def _reached(line: Band) -> bool:
+    return bool(np.isfinite(line.middle).any())
 
 
 def _exponent(budgets: Array, line: Band, known: Array) -> str:
