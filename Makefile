@@ -5,7 +5,10 @@ INSTALLED := .venv/.installed
 DEMO := out/demo
 THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print(3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"]))'
 
-.PHONY: demo test lint format bench lock clean
+# Tests that mostly wait for workers, servers and a browser. Their report comes when they end.
+WAITING := $(patsubst %,tests/test_%.py,chaos dashboard doctor page_browser postgres ranks search slurm store sweep_cli views)
+
+.PHONY: demo test test-waiting test-others lint format bench lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweep run examples/demo.toml --out $(DEMO) --fresh
@@ -18,7 +21,14 @@ demo: $(INSTALLED)
 	@echo "recipe        $(DEMO)/recipe.toml    train it: $(BIN)/embed train $(DEMO)/recipe.toml"
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory --jobs=2 test-waiting test-others
+
+test-waiting: $(INSTALLED)
+	@mkdir -p out
+	@$(BIN)/pytest $(WAITING) > out/test-waiting.txt 2>&1; code=$$?; echo; cat out/test-waiting.txt; exit $$code
+
+test-others: $(INSTALLED)
+	$(BIN)/pytest $(addprefix --ignore=,$(WAITING))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from runner import merge as merge_module
+from runner import surface as surface_module
 from runner.cli import main
 from runner.encoder import make_encoder
 from runner.export import export
@@ -280,7 +281,8 @@ def test_adapters_of_differing_rank_are_merged_as_what_they_make_of_the_base(tra
     assert any(not torch.equal(merged[name].double(), base.get(name)) for name in merged)
 
 
-def test_the_surface_holds_the_path_and_the_losses_that_the_search_saw(tasks, tmp_path, capsys):
+def test_the_surface_holds_the_path_and_the_losses_that_the_search_saw(tasks, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(surface_module, "POINTS", 7)
     folder, models = tasks
     out = tmp_path / "surface.json"
     command = ["merge", "nano-25k", *map(str, models), "--method", "self-positioning", "--negatives", "0"]

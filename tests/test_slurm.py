@@ -239,8 +239,10 @@ def test_a_time_limit_is_passed_in_segments(sweep):
     (key,) = [seen.key for seen in one.store.results()]
     attempts = one.attempts(key)
     assert len(attempts) >= 3 and {attempt.cause for attempt in attempts[:-1]} == {TIME}
-    # Each goes on from where the one before had come, most of them as the same job, put back into the queue.
-    assert sorted({attempt.state for attempt in attempts}) == [attempt.state for attempt in attempts]
+    # Each goes on from where those before had come, most of them as the same job, put back into the queue. On a slow
+    # machine a segment may end before its first checkpoint: the next begins where it began.
+    states = [attempt.state for attempt in attempts]
+    assert states == sorted(states) and states[-1]
     assert len({attempt.job for attempt in attempts}) < len(attempts) and attempts[1].restarts == 1
 
 
