@@ -422,7 +422,8 @@ def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
     _check(where, value, isinstance(value, list) and value != [], "a list, not empty")
     for i, one in enumerate(value):
         if one not in known:
-            raise ValueError(f"{where}[{i}] is {short(one)}; known: {', '.join(map(str, known))}")
+            names = [name if isinstance(name, str) else short(name) for name in known]
+            raise ValueError(f"{where}[{i}] is {short(one)}; known: {', '.join(names)}")
     return tuple(value)
 
 

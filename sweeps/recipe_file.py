@@ -90,12 +90,18 @@ def _absurd(value: Any, depth: int) -> str:
     return ""
 
 
-_BRIEF = reprlib.Repr()
+class _Brief(reprlib.Repr):
+    def repr_float(self, value: float, _: int) -> str:
+        short = f"{value:g}"  # 1e+12, not 1000000000000.0
+        return short if "e" in short and float(short) == value else repr(value)
+
+
+_BRIEF = _Brief()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 def short(value: Any) -> str:
-    """As Python writes it, cut where it is long."""
+    """As Python writes it, cut where it is long, but for round floats such as 1e+12."""
     return _BRIEF.repr(value)
 
 
