@@ -42,9 +42,13 @@ class Plain:
         return [each for each in (self.weight, self.bias) if each.requires_grad]
 
     def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
-        """To `trained`. arriving: gradient to the outputs [tokens, outputs]; given: the inputs [tokens, inputs]."""
-        to_weight = [arriving.T @ given()] if self.weight.requires_grad else []
-        return [*to_weight, arriving.sum(0)] if self.bias.requires_grad else to_weight
+        """To `trained`, in their type; products in the type of what is given.
+
+        arriving: gradient to the outputs [tokens, outputs]; given: the inputs [tokens, inputs].
+        """
+        kind = self.weight.dtype
+        to_weight = [(arriving.T @ given()).to(kind)] if self.weight.requires_grad else []
+        return [*to_weight, arriving.sum(0, dtype=kind)] if self.bias.requires_grad else to_weight
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Adapted:
 
     def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
         """As of Plain."""
-        return list(adapter_gradients(arriving, given(), *self.module.adapter, self.module.scale))
+        adapter = [each.to(arriving.dtype) for each in self.module.adapter]
+        found = adapter_gradients(arriving, given(), *adapter, self.module.scale)
+        return [to_part.to(part.dtype) for to_part, part in zip(found, self.trained, strict=True)]
 
 
 MAPS = {nn.Linear: Plain, FoldedLinear: Adapted}
@@ -81,7 +87,10 @@ def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a block is made of: two norms, four maps by what they are for, its heads and the scale of their scores."""
+    """What a block is made of: two norms, four maps by what they are for, its heads and the scale of their scores.
+
+    low: the maps' products are of bf16. Norms, attention and the residual stream are not.
+    """
 
     norms: tuple[nn.LayerNorm, nn.LayerNorm]
     read: Plain | Adapted
@@ -90,12 +99,17 @@ class Parts:
     narrow: Plain | Adapted
     heads: int
     scale: float
+    low: bool
 
     @classmethod
-    def of(cls, block: GPTNeoXLayer) -> Parts:
+    def of(cls, block: GPTNeoXLayer, low: bool = False) -> Parts:
         norms = (block.input_layernorm, block.post_attention_layernorm)
         heads = block.attention.config.num_attention_heads
-        return cls(norms, *(MAPS[type(each)](each) for each in maps_of(block)), heads, block.attention.scaling)
+        return cls(norms, *(MAPS[type(each)](each) for each in maps_of(block)), heads, block.attention.scaling, low)
+
+    def lower(self, tensor: Tensor) -> Tensor:
+        """As it goes into a product."""
+        return tensor.bfloat16() if self.low else tensor
 
     @property
     def trained(self) -> list[Tensor]:
@@ -104,10 +118,10 @@ class Parts:
         return [*norms, *(tensor for each in (self.read, self.mix, self.widen, self.narrow) for tensor in each.trained)]
 
 
-def possible(decoder: nn.Module, device: torch.device, low: bool) -> bool:
-    """Whether `run` can run it: GPT-NeoX as Pythia has it, on a CPU, products in the weights' type, no dropout."""
+def possible(decoder: nn.Module, device: torch.device) -> bool:
+    """Whether `run` can run it: GPT-NeoX as Pythia has it, on a CPU, no dropout."""
     config = decoder.config
-    if device.type != "cpu" or low or config.model_type != "gpt_neox" or not config.attention_bias:
+    if device.type != "cpu" or config.model_type != "gpt_neox" or not config.attention_bias:
         return False
     if config.attention_dropout or config.hidden_dropout or not config.use_parallel_residual:
         return False
@@ -115,17 +129,17 @@ def possible(decoder: nn.Module, device: torch.device, low: bool) -> bool:
     return type(block.mlp.act) is GELUActivation and all(type(each) in MAPS for each in maps_of(block))
 
 
-def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int) -> Tensor:
+def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, low: bool = False) -> Tensor:
     """The blocks of `decoder` and its final norm.
 
     states: of all tokens, text by text [tokens, width] -> the same shape; lengths: [texts]; padding: tokens that may be
-    filled up where texts are attended to together.
+    filled up where texts are attended to together; low: see Parts.
     """
     cos, sin = decoder.rotary_emb(states, torch.arange(int(lengths.max()))[None])
     row = make_row(lengths.tolist(), cos[0], sin[0], padding)
     for block in decoder.layers:
         if isinstance(block, GPTNeoXLayer):  # else its place alone is kept
-            parts = Parts.of(block)
+            parts = Parts.of(block, low)
             with_graph = torch.is_grad_enabled()
             states = Block.apply(states, parts, row, *parts.trained) if with_graph else forward(states, parts, row)[0]
     return decoder.final_layer_norm(states)
@@ -146,13 +160,26 @@ def forward(
     """
     first, second = parts.norms
     read, mean, scale = norm(first, states)
-    heads = linear(read, parts.read.weight, parts.read.bias).view(len(states), parts.heads, 3, -1)
-    mixed = attend(heads, row, parts.scale, attended)
-    wide = linear(norm(second, states)[0], parts.widen.weight, parts.widen.bias)
+    heads = through(parts.read, read, parts).to(states.dtype).view(len(states), parts.heads, 3, -1)
+    mixed = parts.lower(attend(heads, row, parts.scale, attended))
+    wide = through(parts.widen, norm(second, states)[0], parts)
     out = states + (parts.mix.bias + parts.narrow.bias)
-    torch.addmm(out, mixed, parts.mix.weight.T, out=out)
-    torch.addmm(out, gelu(wide), parts.narrow.weight.T, out=out)
+    add_product(out, mixed, parts.lower(parts.mix.weight).T)
+    add_product(out, gelu(wide), parts.lower(parts.narrow.weight).T)
     return out, (states, mean, scale, mixed, wide)
+
+
+def through(part: Plain | Adapted, states: Tensor, parts: Parts) -> Tensor:
+    """The map's outputs [tokens, outputs], in the type of products."""
+    return linear(parts.lower(states), parts.lower(part.weight), parts.lower(part.bias))
+
+
+def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """out += left @ right, in one pass where all are of one type."""
+    if left.dtype == out.dtype:
+        torch.addmm(out, left, right, out=out)
+    else:
+        out += left @ right
 
 
 class Block(torch.autograd.Function):
@@ -172,20 +199,23 @@ class Block(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor):
         parts, row = ctx.parts, ctx.row
         states, mean, scale, mixed, wide, *attended = ctx.saved_tensors
-        to_narrow = parts.narrow.gradients(gradient, lambda: gelu(wide))
-        to_wide = gradient @ parts.narrow.weight
+        lower, arriving = parts.lower, parts.lower(gradient)
+        to_narrow = parts.narrow.gradients(arriving, lambda: gelu(wide))
+        to_wide = arriving @ lower(parts.narrow.weight)
         torch.ops.aten.gelu_backward.grad_input(to_wide, wide, grad_input=to_wide)
-        to_widen = parts.widen.gradients(to_wide, lambda: norm(parts.norms[1], states)[0])
-        to_mix = parts.mix.gradients(gradient, lambda: mixed)
+        to_widen = parts.widen.gradients(to_wide, lambda: lower(norm(parts.norms[1], states)[0]))
+        to_mix = parts.mix.gradients(arriving, lambda: mixed)
         pairs = list(zip(attended[::2], attended[1::2], strict=True))
-        to_heads = attend_back(gradient @ parts.mix.weight, row, parts.scale, pairs, parts.heads).flatten(1)
-        to_read = parts.read.gradients(to_heads, lambda: norm(parts.norms[0], states)[0])
+        to_mixed = (arriving @ lower(parts.mix.weight)).to(states.dtype)
+        to_heads = lower(attend_back(to_mixed, row, parts.scale, pairs, parts.heads).flatten(1))
+        to_read = parts.read.gradients(to_heads, lambda: lower(norm(parts.norms[0], states)[0]))
         below = ctx.needs_input_grad[0]
         leaving, to_norms = gradient if below else None, []
         for each, above, part in zip(parts.norms, (to_heads, to_wide), (parts.read, parts.widen), strict=True):
             wanted = [below, each.weight.requires_grad, each.bias.requires_grad]
             if any(wanted):
-                given = (above @ part.weight, states, each.normalized_shape, mean, scale, each.weight, each.bias)
+                to_normed = (above @ lower(part.weight)).to(states.dtype)
+                given = (to_normed, states, each.normalized_shape, mean, scale, each.weight, each.bias)
                 to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*given, wanted)
                 to_norms += [found for found in to_norm if found is not None]
                 leaving = to_states.add_(leaving) if below else None

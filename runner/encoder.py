@@ -152,13 +152,13 @@ class Encoder(nn.Module):
 
     def _run(self, part: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
         """Some of the blocks. states: [texts, tokens, width], before and after."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast and not self.fused):
             if not (self.packed or self.fused):
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(states, lengths)).last_hidden_state
             where = packed.layout(lengths, states.shape[1])
             row = packed.pack(states, where)
             if self.fused:
-                row = block.run(part, row[0], lengths, self.pass_tokens)[None]
+                row = block.run(part, row[0], lengths, self.pass_tokens, self.autocast)[None]
             else:
                 given = {"position_ids": where.positions, "use_cache": False, **where.attention}
                 row = part(inputs_embeds=row, **given).last_hidden_state
@@ -261,7 +261,7 @@ def make_encoder(
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     low = lowered(precision, device)
     pack = not bidirectional and packed.possible(decoder(backbone), device, low)
-    fused = not bidirectional and block.possible(decoder(backbone), device, low)
+    fused = not bidirectional and block.possible(decoder(backbone), device)
     return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional, fused)
 
 

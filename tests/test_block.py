@@ -79,14 +79,31 @@ def test_a_graph_holds_less_than_that_of_transformers():
     assert kept[0] < 0.7 * kept[1]
 
 
-@pytest.mark.parametrize(
-    ("model", "low", "used"),
-    [("pythia-14m", False, True), ("pythia-14m", True, False), ("smollm2-135m", False, False)],
-)
-def test_it_is_for_gpt_neox_in_full_precision(model, low, used):
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.label)
+def test_bf16_products_are_as_near_to_exact_ones_as_under_autocast(method):
+    exact, mine, theirs = (learnt(method, *way) for way in (("fp32", True), ("bf16", True), ("bf16", False)))
+    for which in range(2):  # vectors, gradients
+        off = [(one[which] - exact[which]).norm() / exact[which].norm() for one in (mine, theirs)]
+        assert 1e-4 < off[0] < 1.2 * off[1] < 0.1
+
+
+def learnt(method, precision, fused):
+    """Vectors of TEXTS and all gradients of one loss, flat."""
+    encoder = make_encoder(NANO[1], method, "mean", CPU, 0, precision)
+    assert encoder.fused
+    encoder.fused = fused
+    vectors = encoder.embed(TEXTS)
+    (vectors @ torch.linspace(-1, 1, vectors.shape[1])).sum().backward()
+    gradients = [each.grad.flatten() for each in encoder.parameters() if each.grad is not None]
+    assert all(each.dtype == torch.float32 for each in gradients)
+    return vectors.detach().flatten(), torch.cat(gradients)
+
+
+@pytest.mark.parametrize(("model", "used"), [("pythia-14m", True), ("smollm2-135m", False)])
+def test_it_is_for_gpt_neox_on_a_cpu(model, used):
     backbone = build(find_model(model))
-    assert block.possible(backbone, CPU, low) == used
-    assert not block.possible(backbone, torch.device("cuda"), low)
+    assert block.possible(backbone, CPU) == used
+    assert not block.possible(backbone, torch.device("cuda"))
 
 
 @pytest.mark.parametrize(
@@ -95,17 +112,17 @@ def test_it_is_for_gpt_neox_in_full_precision(model, low, used):
 def test_a_block_that_is_another_function_stays_transformers_own(name, value):
     backbone = build(find_model("pythia-14m"))
     setattr(backbone.config, name, value)
-    assert not block.possible(backbone, CPU, low=False)
+    assert not block.possible(backbone, CPU)
 
 
 def test_maps_that_are_wrapped_otherwise_stay_transformers_own():
     encoder = make_encoder(NANO[1], LoRA(2), "mean", CPU, 0)
-    assert block.possible(encoder.backbone.get_base_model(), CPU, low=False)
+    assert block.possible(encoder.backbone.get_base_model(), CPU)
     unfold(encoder.backbone)
-    assert not block.possible(encoder.backbone.get_base_model(), CPU, low=False)
+    assert not block.possible(encoder.backbone.get_base_model(), CPU)
     backbone = build(find_model("pythia-14m"))
     backbone.layers[0].mlp.act = nn.ReLU()
-    assert not block.possible(backbone, CPU, low=False)
+    assert not block.possible(backbone, CPU)
 
 
 def test_what_must_run_transformers_own_blocks_does():

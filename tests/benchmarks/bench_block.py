@@ -1,10 +1,10 @@
-"""A training step with the blocks of runner/block.py and with transformers' own, taken in turn.
+"""A training step with the blocks of runner/block.py and with transformers' own, with fp32 and bf16 products, in turn.
 
     python tests/benchmarks/bench_block.py                    every nano size, full tuning, batches of 256
     python tests/benchmarks/bench_block.py --method lora
 
-CPU seconds of one thread, the median of the steps; both encoders start alike and see the same batches of random ids
-with lengths as real pairs have them.
+CPU seconds of one thread, the median of the steps; all encoders start alike and see the same batches of random ids with
+lengths as real pairs have them. "gain" is theirs / ours, "bf16" ours with fp32 products over ours with bf16.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ from sweeps.trial import Training, Trial
 
 PAIRS, QUERY, DOCUMENT, CONTEXT = 256, 15, 250, 75  # tokens: means before the cut, which leaves 15 and 65
 CPU = torch.device("cpu")
+WAYS = [(precision, fused) for precision in ("fp32", "bf16") for fused in (True, False)]
 
 
-def engine(name: str, method_name: str) -> Engine:
+def engine(name: str, method_name: str, precision: str, fused: bool) -> Engine:
     model, method = find_model(name), make_method(method_name, {})
     trial = Trial(model.name, method, Training(batch_size=PAIRS), 1e-5, 2)
-    return Engine(model, trial, make_encoder(model, method, "mean", CPU, 0))
+    made = Engine(model, trial, make_encoder(model, method, "mean", CPU, 0, precision))
+    made.encoder.fused = fused
+    return made
 
 
 def batch(draw: np.random.Generator, pairs: int = PAIRS) -> Batch:
@@ -44,19 +47,17 @@ def batch(draw: np.random.Generator, pairs: int = PAIRS) -> Batch:
     return Batch(texts, np.arange(2 * pairs), pairs, torch.arange(pairs)[None])
 
 
-def compare(name: str, method: str, steps: int) -> tuple[float, float]:
-    """CPU seconds of a step: ours, transformers' own."""
-    ours = engine(name, method)
-    theirs = engine(name, method)
-    theirs.encoder.fused = False
-    draw, taken = np.random.default_rng(0), ([], [])
+def compare(name: str, method: str, steps: int) -> list[float]:
+    """CPU seconds of a step in each of WAYS."""
+    engines = [engine(name, method, *way) for way in WAYS]
+    draw, taken = np.random.default_rng(0), [[] for _ in WAYS]
     for _ in range(steps + 1):
         given = batch(draw)
-        for made, seconds in zip((ours, theirs), taken, strict=True):
+        for made, seconds in zip(engines, taken, strict=True):
             begun = time.thread_time()
             made.step(given, 1e-5)
             seconds.append(time.thread_time() - begun)
-    return statistics.median(taken[0][1:]), statistics.median(taken[1][1:])
+    return [statistics.median(seconds[1:]) for seconds in taken]
 
 
 def main() -> None:
@@ -67,10 +68,13 @@ def main() -> None:
     asked = parser.parse_args()
     heap.keep_freed()
     torch.set_num_threads(1)
-    print(f"{'model':<12}{'method':<8}{'ours':>9}{'theirs':>9}  theirs / ours")
+    columns = "".join(f"{f'ours {each}':>11}{'theirs':>9}  gain" for each in ("fp32", "bf16"))
+    print(f"{'model':<12}{'method':<8}{columns}  bf16")
     for name in asked.model or [model.name for model in NANO]:
-        ours, theirs = compare(name, asked.method, asked.steps)
-        print(f"{name:<12}{asked.method:<8}{ours:>7.3f} s{theirs:>7.3f} s  {theirs / ours:.2f}", flush=True)
+        ours, theirs, ours_low, theirs_low = compare(name, asked.method, asked.steps)
+        line = f"{name:<12}{asked.method:<8}{ours:>9.3f} s{theirs:>7.3f} s  {theirs / ours:.2f}"
+        line += f"{ours_low:>9.3f} s{theirs_low:>7.3f} s  {theirs_low / ours_low:.2f}  {ours / ours_low:.2f}"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
