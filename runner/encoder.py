@@ -57,15 +57,15 @@ class Encoder(nn.Module):
 
     A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
     pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
-    first that is trained. fused: blocks run as in runner/block.py; pack: as in runner/packed.py; either way texts lie
-    end to end in one row.
+    first that is trained. low: products in bf16. fused: blocks run as in runner/block.py; pack: as in runner/packed.py;
+    either way texts lie end to end in one row.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         pooling: str,
-        autocast: bool,
+        low: bool,
         pack: bool = False,
         block_weights: int = PASS_WORK,
         bidirectional: bool = False,
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         self.bidirectional = bidirectional
         self.sharpness: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt
         self.pool = POOLING[pooling]
-        self.autocast = autocast
+        self.low = low
         self.recomputes = False
         self.block_weights = block_weights
         self.packed, self.fused = pack, fused
@@ -152,13 +152,13 @@ class Encoder(nn.Module):
 
     def _run(self, part: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
         """Some of the blocks. states: [texts, tokens, width], before and after."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast and not self.fused):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.low and not self.fused):
             if not (self.packed or self.fused):
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(states, lengths)).last_hidden_state
             where = packed.layout(lengths, states.shape[1])
             row = packed.pack(states, where)
             if self.fused:
-                row = block.run(part, row[0], lengths, self.pass_tokens, self.autocast)[None]
+                row = block.run(part, row[0], lengths, self.pass_tokens, self.low)[None]
             else:
                 given = {"position_ids": where.positions, "use_cache": False, **where.attention}
                 row = part(inputs_embeds=row, **given).last_hidden_state
@@ -232,7 +232,7 @@ def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTr
 
 
 def lowered(precision: str, device: torch.device) -> bool:
-    """Whether products run in bf16 (autocast over fp32 weights); see `Training.precision`."""
+    """Whether products run in bf16, over fp32 weights; see `Training.precision`."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 

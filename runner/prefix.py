@@ -63,7 +63,7 @@ def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, r
     training = trial.training
     seen = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
     seen += (training.query_prompt, training.document_prompt, training.bidirectional)
-    name = (trial.model, encoder.frozen, encoder.autocast, encoder.device.type, micro_tokens, *seen)
+    name = (trial.model, encoder.frozen, encoder.low, encoder.device.type, micro_tokens, *seen)
     if name not in _last:
         _last.clear()  # room for one only
         _last[name] = Prefix(encoder, pairs, training.hard_negatives, micro_tokens, ranks)

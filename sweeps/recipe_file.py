@@ -92,8 +92,8 @@ def _absurd(value: Any, depth: int) -> str:
 
 class _Brief(reprlib.Repr):
     def repr_float(self, value: float, _: int) -> str:
-        short = f"{value:g}"  # 1e+12, not 1000000000000.0
-        return short if "e" in short and float(short) == value else repr(value)
+        brief = f"{value:g}"  # 1e+12, not 1000000000000.0
+        return brief if "e" in brief and float(brief) == value else repr(value)
 
 
 _BRIEF = _Brief()

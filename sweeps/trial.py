@@ -52,7 +52,7 @@ class Training:
     pool_size, pools: held-out pairs in one pool, and how many pools, for the held-out loss.
     warmup_steps: steps of the warm-up in place of a share; trials of schedule wsd that differ only in their steps then
     do the same until the shortest cools down, and share that trunk. 0: the share `warmup` of each trial's own steps.
-    precision: of the products. auto: bf16 on a GPU, fp32 on a CPU, where bf16 is faster only with units for it (AMX).
+    precision: of the products. auto: bf16 on a GPU, fp32 on a CPU (bf16 is faster there for wide models with AMX only).
     pooling: mean, weighted (by place, so that later states count more) or last (the end token's state).
     symmetric: documents look for their query too. margin: a candidate whose cosine to the query exceeds that of the
     query's own document by more than this is taken for a false negative and left out; None: none is.
