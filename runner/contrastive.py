@@ -13,6 +13,7 @@ from torch import Tensor
 
 from runner.encoder import Encoder
 from runner.loss import Objective, info_nce
+from runner.packed import Layout, pack, send
 from runner.pairs import Pairs
 from runner.parallel import ALONE, Ranks
 
@@ -73,7 +74,7 @@ def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: to
     texts = [text for column, places in drawn for text in _each(*column.gather(places))]
     hashes = np.concatenate([column.hashes[places] for column, places in drawn])
     marks = np.stack([pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)])
-    return Batch(texts, hashes, len(chosen), torch.from_numpy(marks).to(device))
+    return Batch(texts, hashes, len(chosen), send(marks, device))
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,10 @@ def backward(
         vectors = [each.forward(*kept).detach() for each, kept in zip(passes, keep, strict=True)]
     every = ranks.gather(torch.cat(vectors)).requires_grad_()
     with ranks.together():
-        value = loss(every[torch.from_numpy(rows).to(every.device)])
+        value = loss(every[send(rows, every.device)])
         value.backward()
+        # Asked for here, a GPU has the way back still to do while the next batch is made.
+        nats = value.item()
         if encoder.sharpness is not None:  # each rank has all of this gradient, and they will be added up
             encoder.sharpness.grad /= ranks.count
         gradients = ranks.own(every.grad).split([len(part) for part in vectors])
@@ -134,7 +137,7 @@ def backward(
             each.backward(gradient)
         table.flush()
     again, entered = ranks.total([sum(each.again for each in passes), sum(each.entered for each in passes)])
-    return Spent(value.item(), again, entered)
+    return Spent(nats, again, entered)
 
 
 class Pass:
@@ -148,7 +151,7 @@ class Pass:
         ahead: Callable[[], Tensor] | None = None,
     ) -> None:
         self.encoder, self.table, self.ahead = encoder, table, ahead
-        self.ids, self.lengths = encoder.pad(texts)
+        self.ids, self.where = encoder.pad(texts)
         self.tokens = sum(len(text) for text in texts)
         self.again = self.entered = 0
         self._states: Tensor | None = None
@@ -158,7 +161,7 @@ class Pass:
         """Vectors [texts, dim]. graph, states: keep them for `backward`."""
         entered = self._enter()
         with torch.set_grad_enabled(graph):
-            vectors = self.encoder.leave(entered, self.lengths)
+            vectors = self.encoder.leave(entered, self.where)
         if graph:
             self._vectors = vectors
         if graph or (states and self.encoder.frozen):
@@ -170,12 +173,12 @@ class Pass:
         states = self._enter() if self._states is None else self._states
         vectors = self._vectors
         if vectors is None:
-            vectors = self.encoder.leave(states, self.lengths)
+            vectors = self.encoder.leave(states, self.where)
             self.again += self.tokens
         if self.encoder.recomputes:
             self.again += self.tokens
         vectors.backward(gradient)
-        self.table.add(self.ids, self.lengths, states.grad)
+        self.table.add(self.ids, self.where, states.grad)
         self._states = self._vectors = None
 
     def _enter(self) -> Tensor:
@@ -183,7 +186,7 @@ class Pass:
             return self.ahead()
         self.entered += self.tokens
         with torch.no_grad():
-            states = self.encoder.enter(self.ids, self.lengths)
+            states = self.encoder.enter(self.ids, self.where)
         return states.requires_grad_(self.table.trained)
 
 
@@ -201,13 +204,12 @@ class TableGradient:
         self._ids: list[Tensor] = []
         self._gradients: list[Tensor] = []
 
-    def add(self, ids: Tensor, lengths: Tensor, gradient: Tensor | None) -> None:
-        """ids: [texts, tokens]; lengths: [texts]; gradient: of the states the table gave [texts, tokens, width]."""
+    def add(self, ids: Tensor, where: Layout, gradient: Tensor | None) -> None:
+        """ids: [texts, tokens]; gradient: of the states the table gave [texts, tokens, width]."""
         if gradient is None:
             return
-        real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        self._ids.append(ids[real])
-        self._gradients.append(gradient[real])
+        self._ids.append(pack(ids, where))
+        self._gradients.append(pack(gradient, where))
         if sum(len(ids) for ids in self._ids) > self.waiting:
             self.flush()
 
@@ -223,7 +225,7 @@ def embed_all(encoder: Encoder, texts: Sequence[np.ndarray], tokens: int, ranks:
     lengths = np.array([len(text) for text in texts])
     mine, rows = ranks.share(micro_batches(lengths, tokens, encoder.padding(tokens), ranks.count))
     every = ranks.gather(torch.cat([encoder.embed([texts[i] for i in cut]) for cut in mine]))
-    return every[torch.from_numpy(rows).to(every.device)]
+    return every[send(rows, every.device)]
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from runner import block, packed
 from runner.lora import fold
+from runner.packed import Layout
 from runner.pairs import unavailable
 from runner.quantized import quantization
 from sweeps.methods import Method
@@ -41,9 +42,10 @@ def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
 
 LOWEST_TEMPERATURE = 0.01  # CLIP's bound: below it training becomes unstable
 # What a pass through a block costs besides its tokens is worth so many multiplications: measured on a CPU, widths 32
-# to 256. A smaller block gains more from fewer passes than it loses on padding.
-PASS_WORK = 10**7
-PASS_TOKENS = (32, 1024)  # least and most padding that is as dear as another pass
+# to 256. A smaller block gains more from fewer passes than it loses on padding. On a GPU, for want of a measurement:
+# some 150 kernels there and back, started in 5 microseconds each, in which it multiplies 3e13 times a second.
+PASS_WORK = {"cpu": 10**7, "cuda": 2 * 10**10}
+PASS_TOKENS = {"cpu": (32, 1024), "cuda": (1024, 2**16)}  # least and most padding that is as dear as another pass
 
 POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": mean_pool,
@@ -67,7 +69,7 @@ class Encoder(nn.Module):
         pooling: str,
         low: bool,
         pack: bool = False,
-        block_weights: int = PASS_WORK,
+        block_weights: int = 10**7,
         bidirectional: bool = False,
         fused: bool = False,
     ) -> None:
@@ -86,35 +88,35 @@ class Encoder(nn.Module):
         # In tuples, or they would count as modules of their own with the same parameters.
         self._first, self._rest = ((blocks(backbone, 0, self.frozen),), (blocks(backbone, self.frozen, None),))
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """ids: [texts, tokens], right-padded; lengths: [texts] -> unit vectors [texts, width], at least fp32."""
-        return self.leave(self.enter(ids, lengths), lengths)
+    def forward(self, ids: Tensor, where: Layout) -> Tensor:
+        """Of what `pad` gave -> unit vectors [texts, width], at least fp32."""
+        return self.leave(self.enter(ids, where), where)
 
-    def enter(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """ids: [texts, tokens]; lengths: [texts] -> states before the first trained block [texts, tokens, width]."""
+    def enter(self, ids: Tensor, where: Layout) -> Tensor:
+        """Of what `pad` gave -> states before the first trained block [texts, tokens, width]."""
         states = self.table(ids)
         if not self.frozen:
             return states
         with torch.no_grad():
-            return self._run(self._first[0], states, lengths)
+            return self._run(self._first[0], states, where)
 
-    def leave(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """states: what `enter` gave; lengths: [texts] -> unit vectors [texts, width], at least fp32."""
-        states = self._run(self._rest[0], states, lengths)
+    def leave(self, states: Tensor, where: Layout) -> Tensor:
+        """states: what `enter` gave -> unit vectors [texts, width], at least fp32."""
+        states = self._run(self._rest[0], states, where)
         states = states.to(torch.promote_types(states.dtype, torch.float32))
-        return normalize(self.pool(states, lengths), dim=-1)
+        return normalize(self.pool(states, where.lengths), dim=-1)
 
     def embed(self, texts: Sequence[np.ndarray]) -> Tensor:
         """Unit vectors [texts, width] of one micro-batch of token id arrays."""
         return self(*self.pad(texts))
 
-    def pad(self, texts: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Token id arrays -> ids [texts, tokens], right-padded with 0, and lengths [texts]."""
+    def pad(self, texts: Sequence[np.ndarray]) -> tuple[Tensor, Layout]:
+        """Token id arrays -> ids [texts, tokens], right-padded with 0, and where they lie."""
         lengths = np.array([len(text) for text in texts])
         ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
         for row, text in enumerate(texts):
             ids[row, : len(text)] = text
-        return torch.from_numpy(ids).to(self.device), torch.from_numpy(lengths).to(self.device)
+        return packed.send(ids, self.device), packed.layout(lengths, self.device)
 
     def train(self, mode: bool = True) -> Encoder:
         """As in torch. A backbone in 4 bits stays in training mode: to infer, it is repacked and cannot train again."""
@@ -138,8 +140,9 @@ class Encoder(nn.Module):
     @property
     def pass_tokens(self) -> int:
         """Padding that is as dear as another pass."""
-        least, most = PASS_TOKENS
-        return min(most, max(least, PASS_WORK // self.block_weights))
+        kind = self.device.type
+        least, most = PASS_TOKENS[kind]
+        return min(most, max(least, PASS_WORK[kind] // self.block_weights))
 
     @property
     def table(self) -> nn.Module:
@@ -150,25 +153,24 @@ class Encoder(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def _run(self, part: nn.Module, states: Tensor, lengths: Tensor) -> Tensor:
+    def _run(self, part: nn.Module, states: Tensor, where: Layout) -> Tensor:
         """Some of the blocks. states: [texts, tokens, width], before and after."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.low and not self.fused):
             if not (self.packed or self.fused):
-                return part(inputs_embeds=states, use_cache=False, **self._both_ways(states, lengths)).last_hidden_state
-            where = packed.layout(lengths, states.shape[1])
+                return part(inputs_embeds=states, use_cache=False, **self._both_ways(where)).last_hidden_state
             row = packed.pack(states, where)
             if self.fused:
-                row = block.run(part, row[0], lengths, self.pass_tokens, self.low)[None]
+                row = block.run(part, row, where.lengths, self.pass_tokens, self.low)
             else:
                 given = {"position_ids": where.positions, "use_cache": False, **where.attention}
-                row = part(inputs_embeds=row, **given).last_hidden_state
-            return packed.unpack(row, where, states.shape[:2])
+                row = part(inputs_embeds=row[None], **given).last_hidden_state[0]
+            return packed.unpack(row, where)
 
-    def _both_ways(self, states: Tensor, lengths: Tensor) -> dict[str, Any]:
+    def _both_ways(self, where: Layout) -> dict[str, Any]:
         """What makes attention look both ways, at real tokens only."""
         if not self.bidirectional:
             return {}
-        real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        real = torch.arange(where.longest, device=self.device) < where.lengths[:, None]
         # Where nothing is padded there is no mask to say so, and the attention function would be causal.
         return {"attention_mask": real.long(), "is_causal": False}
 

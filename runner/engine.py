@@ -171,11 +171,11 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
         kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         return tensor.detach()  # a node that holds its own result with its graph is never freed
 
-    ids, lengths = encoder.pad(texts)
+    ids, where = encoder.pad(texts)
     with torch.no_grad():
-        states = encoder.enter(ids, lengths)
+        states = encoder.enter(ids, where)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), lengths)
+        vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), where)
     del vectors
     return sum(kept.values()), ids.numel()
 

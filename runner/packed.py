@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
@@ -16,9 +17,13 @@ LARGEST_HEAD = 256  # dimensions; what flash attention computes
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tokens of texts lie in one row. rows: [tokens], their places in the padded form; positions: [1,
-    tokens], of each in its own text; starts: [texts + 1]; longest: tokens of the longest text."""
+    """Where the tokens of a micro-batch's texts lie, padded and in one row, all on one device.
 
+    lengths: [texts]; rows: [tokens], places of the real tokens in the padded form; positions: [1, tokens], of each in
+    its own text; starts: [texts + 1], of the texts in the row; longest: tokens of the longest text.
+    """
+
+    lengths: Tensor
     rows: Tensor
     positions: Tensor
     starts: Tensor
@@ -31,24 +36,30 @@ class Layout:
         return {**lengths, "max_length_q": self.longest, "max_length_k": self.longest}
 
 
-def layout(lengths: Tensor, padded: int) -> Layout:
-    """lengths: [texts], on the CPU or not; padded: tokens of every text in the padded form."""
-    place = torch.arange(padded, device=lengths.device)
-    real = (place < lengths[:, None]).flatten()
-    rows = real.nonzero().squeeze(1)
-    starts = nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
-    return Layout(rows, (rows % padded)[None], starts, padded)
+def layout(lengths: np.ndarray, device: torch.device) -> Layout:
+    """lengths: [texts]. Found before anything goes to the device: a GPU would be waited for to count what is real."""
+    longest = int(lengths.max())
+    rows = np.flatnonzero(np.arange(longest) < lengths[:, None])
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return Layout(*(send(each, device) for each in (lengths, rows, rows[None] % longest, starts)), longest)
+
+
+def send(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor there. A GPU fetches it when it comes to that: nobody waits."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def pack(states: Tensor, where: Layout) -> Tensor:
-    """[texts, tokens, width] -> [1, real tokens, width]."""
-    return states.flatten(0, 1)[where.rows][None]
+    """[texts, tokens, ...] -> [real tokens, ...]."""
+    return states.flatten(0, 1).index_select(0, where.rows)
 
 
-def unpack(states: Tensor, where: Layout, shape: torch.Size) -> Tensor:
-    """[1, real tokens, width] -> [texts, tokens, width], zero where nothing is. shape: texts and tokens."""
-    padded = states.new_zeros(shape[0] * shape[1], states.shape[-1])
-    return padded.index_copy(0, where.rows, states[0]).view(*shape, -1)
+def unpack(row: Tensor, where: Layout) -> Tensor:
+    """[real tokens, width] -> [texts, tokens, width], zero where nothing is."""
+    shape = (len(where.lengths), where.longest)
+    padded = row.new_zeros(shape[0] * shape[1], row.shape[-1])
+    return padded.index_copy(0, where.rows, row).view(*shape, -1)
 
 
 def attend(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from runner.contrastive import micro_batches
 from runner.encoder import Encoder
+from runner.packed import pack, send
 from runner.pairs import Pairs
 from runner.parallel import ALONE, Ranks
 from sweeps.progress import Progress
@@ -38,13 +39,14 @@ class Prefix:
         held = rows // sum(len(cut) for cut in mine) == ranks.rank  # a text that fills up is held by one rank only
         with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
             for cut in mine:
-                ids, sizes = encoder.pad([texts[i] for i in cut])
-                states = encoder.enter(ids, sizes)
+                ids, where = encoder.pad([texts[i] for i in cut])
+                row = pack(encoder.enter(ids, where), where)
                 if self._states is None:
-                    self._states = states.new_zeros(self.tokens, states.shape[-1])
-                for row, place in enumerate(cut):
-                    if held[place]:
-                        self._states[self._starts[place] : ends[place]] = states[row, : lengths[place]]
+                    self._states = row.new_zeros(self.tokens, row.shape[-1])
+                kept = np.flatnonzero(np.repeat(held[cut], lengths[cut]))
+                places = np.concatenate([np.arange(self._starts[text], ends[text]) for text in cut])
+                kept, places = (send(each, row.device) for each in (kept, places[kept]))
+                self._states.index_copy_(0, places, row.index_select(0, kept))
                 progress.advance(ranks.count * int(lengths[cut].sum()))
         ranks.add_up(self._states.split(ROWS))
 
@@ -52,7 +54,7 @@ class Prefix:
         """hashes: of the texts [texts]; lengths: [texts] -> states [texts, tokens, width], anything beyond a length."""
         starts = self._starts[np.searchsorted(self._hashes, hashes)]
         rows = starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
-        return self._states[torch.from_numpy(rows).to(self._states.device)]
+        return self._states[send(rows, self._states.device)]
 
 
 _last: dict[tuple, Prefix] = {}
