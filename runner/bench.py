@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModel
 from runner import heap
 from runner.contrastive import Spent, make_batch
 from runner.encoder import lowered, make_encoder
-from runner.engine import Engine
+from runner.engine import DEFAULTS, Engine, Options
 from runner.measure import peak_memory, reset_peak_memory
 from runner.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
 from runner.readers import open_source, survey
@@ -54,7 +54,7 @@ Clock = Callable[[], float]
 @dataclass(frozen=True)
 class Bench:
     """What is measured. seconds: of steps and products together, at the least. clock: of seconds; on a busy machine the
-    process's own tell more than the wall's."""
+    process's own tell more than the wall's. options: how steps are run."""
 
     models: Sequence[ModelSpec]
     methods: Sequence[Method]
@@ -62,6 +62,7 @@ class Bench:
     device: torch.device
     seconds: float
     clock: Clock = time.perf_counter
+    options: Options = DEFAULTS
 
 
 def bench(asked: Bench) -> tuple[Profile, list[str]]:
@@ -92,6 +93,7 @@ def bench(asked: Bench) -> tuple[Profile, list[str]]:
         load=load,
         peaks=seen,
         rows=tuple(rows),
+        compiled=asked.options.compile,
     )
     return made, skipped
 
@@ -108,7 +110,7 @@ def _rows(asked: Bench, peak: float) -> list[Reached]:
     with Progress("measuring", sum(expected.values()), "s planned") as progress:
         for model in dict.fromkeys(model for model, _ in expected):
             with tempfile.TemporaryDirectory(prefix="embed-bench-") as folder:
-                here, pairs, random = _at_hand(model, asked.training, Path(folder))
+                here, pairs, random = at_hand(model, asked.training, Path(folder))
                 for method in asked.methods:
                     if (model, method) in expected:
                         rows.append(replace(measure(asked, here, method, pairs, peak), random=random))
@@ -124,7 +126,7 @@ def _expected(asked: Bench, model: ModelSpec, method: Method, peak: float) -> fl
     return 1.0 + max(asked.seconds, 2 * PASSES * step) + 3 * step
 
 
-def _at_hand(model: ModelSpec, training: Training, folder: Path) -> tuple[ModelSpec, Pairs, bool]:
+def at_hand(model: ModelSpec, training: Training, folder: Path) -> tuple[ModelSpec, Pairs, bool]:
     """The model, texts for it, and whether it is not on this machine, so that random weights take its place.
 
     Those are written to `folder`; their texts are those of the nano suite, real ones of real lengths.
@@ -161,7 +163,7 @@ def measure(asked: Bench, model: ModelSpec, method: Method, pairs: Pairs, peak: 
     _forget()
     trial = Trial(model.name, method, asked.training, lr=RATE, steps=10**6)
     encoder = make_encoder(model, method, asked.training.pooling, asked.device, 0, asked.training.precision)
-    steps = Steps(Engine(model, trial, encoder.train()), pairs)
+    steps = Steps(Engine(model, trial, encoder, asked.options), pairs)
     steps.take(asked.training.batch_size // 8 or 2)  # what happens once happens here
     with Products(encoder.parameters()) as products:
         recorded = steps.take().flops
@@ -348,10 +350,11 @@ def matmul_peak(kind: torch.dtype, device: torch.device, clock: Clock = time.per
 
 def report(made: Profile, skipped: Sequence[str]) -> str:
     """The profile for a terminal."""
+    how = f"{made.precision}{', blocks compiled' * made.compiled}"
     lines = [
         f"{made.device}, {made.memory / 1e9:.1f} GB, {made.threads} of {made.host.cores} cores, torch {made.torch}",
         *(f"peak {name}   {_rates(made.peaks[name])}" for name in made.peaks),
-        f"steps of {made.rows[0].batch_size} pairs of {made.data}, products in {made.precision}",
+        f"steps of {made.rows[0].batch_size} pairs of {made.data}, products in {how}",
         "",
         f"{'model':<14}{'method':<22}{'pairs/s':>10}{'tokens/s':>11}{'GFLOP/s':>10}"
         f"{'of peak':>9}{'of its products':>17}{'overhead':>10}{'memory':>10}",

@@ -272,6 +272,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     import torch
 
     from runner.bench import BATCH, METHODS, MODELS, Bench, bench, report
+    from runner.engine import Options
     from sweeps.methods import make_method
     from sweeps.models import SUITES, find_model
     from sweeps.profile import profile_path, write_profile
@@ -289,6 +290,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             Training(data=arguments.data, batch_size=batch, pool_size=2, pools=1),  # no pool is embedded
             device,
             arguments.seconds,
+            options=Options(compile=arguments.compile),
         )
     )
     out = arguments.out or profile_path()
@@ -308,6 +310,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch", type=_at_least_one, metavar="PAIRS", help="of a step (default: 64, on a GPU 1024)")
     command.add_argument("--seconds", type=_seconds, default=2.0, help="for each model and method (default: 2)")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    command.add_argument("--compile", action="store_true", help="torch.compile every block, as training with --compile")
     command.add_argument("--out", type=Path, metavar="FILE", help="of the profile (default: where `plan` looks for it)")
     command.add_argument("--json", action="store_true", help="print the profile as JSON")
 

@@ -64,6 +64,8 @@ class FoldedLinear(Linear):
     def folded(self) -> Tensor:
         """W + sBA [outputs, inputs]."""
         down, up = self.adapter
+        if torch.compiler.is_compiling():  # what is kept would be compiled anew for every map it is kept in
+            return self._fold(down, up)
         # Loading a checkpoint or moving the module changes one of these; see `refold` for an optimiser's step.
         made_from = (down._version, up._version, up.data_ptr(), up.dtype)
         if getattr(self, "_made_from", None) != made_from:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 NAME = "packed"
-LARGEST_HEAD = 256  # dimensions; what flash attention computes
+LARGEST_HEAD = 256  # dimensions; what flash attention computes, in multiples of 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each text. query, key, value: [1, heads, tokens, dim] -> [1, tokens, heads, dim]."""
     groups = query.shape[1] // key.shape[1]
-    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # [tokens, heads, dim]
+    # Turned by fp32 angles, queries and keys are fp32 again, which the kernel does not take: autocast leaves it alone.
+    kind = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else query.dtype
+    rows = [tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value)]  # [tokens, heads, dim]
     if groups > 1:
         rows[1:] = [tensor.repeat_interleave(groups, dim=1) for tensor in rows[1:]]
     window = given.get("sliding_window")
@@ -100,7 +102,7 @@ def possible(backbone: nn.Module, device: torch.device, half: bool) -> bool:
         return False
     config = backbone.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return head <= LARGEST_HEAD
+    return head <= LARGEST_HEAD and head % 8 == 0
 
 
 def use(backbone: nn.Module) -> None:

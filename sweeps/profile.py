@@ -106,8 +106,8 @@ class Profile:
 
     device: name of what trained. memory: bytes of it. threads: of the CPU in training. precision: of the products in
     training, fp32 or bf16. peaks: precision -> "core" and "all" (of the threads, or the GPU) -> FLOP/s. data: what was
-    trained on. created: UTC, ISO 8601. load: processes that ran or waited for a
-    core in the minute before.
+    trained on. created: UTC, ISO 8601. load: processes that ran or waited for a core in the minute before. compiled:
+    blocks ran through torch.compile, as with `embed train --compile`.
     """
 
     host: Host
@@ -121,6 +121,7 @@ class Profile:
     load: float
     peaks: Mapping[str, Mapping[str, float]]
     rows: tuple[Reached, ...]
+    compiled: bool = False
 
     @property
     def peak(self) -> float:

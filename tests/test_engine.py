@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch._dynamo.utils import counters
 
 from runner import engine as engine_module
 from runner.contrastive import Room, backward, make_batch
@@ -68,6 +70,20 @@ def test_a_compiled_model_gives_the_same_losses(conditions, prepared):
     assert losses(engine(Full(), conditions, Options(compile=True)), prepared.pairs, 3) == pytest.approx(
         plain, abs=1e-3
     )
+
+
+@pytest.mark.parametrize(("method", "precision"), [(LoRA(8), "bf16"), (FreezeBlocks(0.5), "fp32")], ids=str)
+def test_a_block_compiles_as_a_whole_and_once(method, precision, conditions, prepared, monkeypatch):
+    compiled = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **given: compiled(self, backend="eager", **given))
+    torch._dynamo.reset()
+    counters.clear()
+    made = engine(method, conditions, Options(compile=True, micro_tokens=400), precision=precision)
+    found = losses(made, prepared.pairs, 3)
+    assert found == pytest.approx(losses(engine(method, conditions, precision=precision), prepared.pairs, 3), rel=0.02)
+    assert not counters["graph_break"] and not counters["unimplemented"]
+    # Padded blocks: those that are trained, those that are frozen, and those of the probe of memory, or fewer.
+    assert 1 <= counters["stats"]["unique_graphs"] <= 4
 
 
 def test_bf16_products_give_nearly_the_same_first_loss(conditions, prepared):

@@ -30,7 +30,7 @@ def text_by_text(query, key, value, starts, longest, scale, back):
     assert longest == int(starts.diff().max())
     parts = []
     for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        places = torch.arange(end - start)
+        places = torch.arange(end - start, device=query.device)
         seen = places[:, None] >= places
         if back >= 0:
             seen &= places[:, None] - places <= back
