@@ -21,8 +21,8 @@ from sweeps.models import ModelSpec
 from sweeps.retry import out_of_memory
 from sweeps.trial import Trial
 
-# A CPU is fastest when what one block writes stays in its cache; a GPU when it is given much at once.
-MICRO_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}  # of the widest states of one micro-batch
+# A CPU is fastest when what one block writes stays in its cache; a GPU needs enough for each of its many cores.
+MICRO_BYTES = {"cpu": 8 * 2**20, "cuda": 2**27}  # of the widest states of one micro-batch
 MICRO_TOKENS = {"cpu": (512, 8192), "cuda": (4096, 2**18)}  # least and most
 SHARE = {"cpu": 0.25, "cuda": 0.8}  # of the free memory: other workers want theirs of a CPU's
 PROBE_TEXTS = 8
@@ -127,15 +127,26 @@ class Engine:
         return prefix and (lambda places: prefix.states(batch.hashes[places], batch.lengths[places]))
 
     def _room(self, batch: Batch) -> Room:
-        """Half of the memory that may be used is for graphs, half for states after the frozen blocks."""
+        """What may be kept: graphs, with room for one that is not; states too where blocks are frozen."""
         if not self._bytes:
             longest = np.argsort(-batch.lengths, kind="stable")[:PROBE_TEXTS]
             self._bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
-        half = self._usable() / 2
-        graphs, states = int(half / self._bytes), int(half / (4 * self.model.width))
+            self._fit(int(batch.lengths.max()))
+        usable, states = self._usable(), 0
+        if self.encoder.frozen:
+            usable /= 2
+            states = int(usable / (4 * self.model.width))
+        graphs = max(0, int(usable / self._bytes) - self.micro_tokens)
         if self.ranks.sharded:  # what is kept decides how often a block runs, which all do together
             graphs, states = self.ranks.least([graphs, states])
         return Room(self.micro_tokens, graphs, states)
+
+    def _fit(self, longest: int) -> None:
+        """Halve the micro-batch until its graph takes half of the free memory at most. longest: tokens of a text."""
+        free = free_memory(self.device)
+        while self._bytes * self.micro_tokens > free / 2 and self.micro_tokens > longest:
+            self.micro_tokens //= 2
+        self.micro_tokens = self.ranks.least([self.micro_tokens])[0]
 
     def _usable(self) -> float:
         """Bytes."""

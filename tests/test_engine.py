@@ -199,6 +199,15 @@ def test_memory_of_a_graph_is_measured_and_grows_with_depth():
     assert graph_bytes(frozen, texts) < 0.5 * graph_bytes(deep, texts)
 
 
+def test_a_micro_batch_is_no_larger_than_half_of_the_memory_holds(conditions, prepared, monkeypatch):
+    plain = losses(engine(Full(), conditions), prepared.pairs, 2)
+    made = engine(Full(), conditions, Options(micro_tokens=1024))
+    monkeypatch.setattr(engine_module, "graph_bytes", lambda *_: 1000)
+    monkeypatch.setattr(engine_module, "free_memory", lambda _: 600_000)
+    assert losses(made, prepared.pairs, 2) == pytest.approx(plain, abs=1e-5)
+    assert made.micro_tokens == 256
+
+
 @pytest.mark.parametrize(
     "said",
     ["[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: 9", "could not create a primitive"],
