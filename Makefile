@@ -8,7 +8,7 @@ THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print(3 * max(tomlli
 # Tests that mostly wait for workers, servers and a browser. Their report comes when they end.
 WAITING := $(patsubst %,tests/test_%.py,chaos dashboard doctor end_to_end page_browser postgres ranks search slurm store sweep_cli views)
 
-.PHONY: demo test test-waiting test-others lint format bench lock clean
+.PHONY: demo test test-waiting test-others lint format bench bench-gpu lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweep run examples/demo.toml --out $(DEMO) --fresh
@@ -43,6 +43,14 @@ bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks -s
 	@for name in store fit data restart memory page block together sweep training; do \
 	echo; echo "== bench_$$name"; $(BIN)/python -W ignore tests/benchmarks/bench_$$name.py || exit 1; done
+
+# What only a GPU shows: losses and restart as on a CPU, its share of the peak, the rates beside the other trainer.
+bench-gpu: $(INSTALLED)
+	$(BIN)/pytest tests/test_gpu.py tests/test_packed.py -rs
+	@mkdir -p out
+	$(BIN)/embed bench --on cuda --methods full,lora --out out/gpu.json
+	$(BIN)/embed bench --on cuda --methods full,lora --compile --out out/gpu-compiled.json
+	$(BIN)/python -W ignore tests/benchmarks/bench_training.py
 
 # setuptools is in the lock: building the project fetches nothing more.
 $(INSTALLED): requirements.lock pyproject.toml
