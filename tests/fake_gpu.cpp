@@ -1,4 +1,4 @@
-// A GPU that exists by name only: enough for torch's CPU build to run operators on fake CUDA tensors, gradients too.
+// A GPU that exists by name only: enough for torch to run operators on fake CUDA tensors, gradients too.
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
@@ -28,10 +28,12 @@ struct CUDAHooks final : at::CUDAHooksInterface {  // torch looks it up by this 
   c10::DeviceIndex getCurrentDevice() const override { return 0; }
 };
 
-namespace c10::impl {
-static Guard guard{c10::DeviceType::CUDA};
-static DeviceGuardImplRegistrar guard_registrar{c10::DeviceType::CUDA, &guard};
-}
 namespace at {
-REGISTER_CUDA_HOOKS(CUDAHooks)
+C10_REGISTER_CLASS_WITH_PRIORITY(CUDAHooksRegistry, CUDAHooks, c10::REGISTRY_PREFERRED, CUDAHooks)
+}
+
+// Called when torch is loaded: a build for CUDA has set a guard of its own by then.
+extern "C" void begin() {
+  static Guard guard{c10::DeviceType::CUDA};
+  c10::impl::DeviceGuardImplRegistrar{c10::DeviceType::CUDA, &guard};
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 folder = Path(find_spec("torch").origin).parent / "lib"
 for library in ("libtorch_global_deps.so", "libc10.so", "libtorch_cpu.so"):
     ctypes.CDLL(str(folder / library), ctypes.RTLD_GLOBAL)
-ctypes.CDLL(sys.argv[1])  # before torch has looked which devices there are
+gpu = ctypes.CDLL(sys.argv[1])  # before torch has looked which devices there are
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -98,6 +98,7 @@ def kernel(query, key, value, starts, *rest):
 
 
 def main() -> None:
+    gpu.begin()
     torch.Tensor.pin_memory = lambda tensor: tensor  # needs a driver
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.cuda.is_bf16_supported = lambda: True

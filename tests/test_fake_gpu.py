@@ -14,7 +14,7 @@ import torch
 HERE = Path(__file__).parent
 
 
-@pytest.mark.skipif(torch.version.cuda is not None, reason="this torch has CUDA of its own; see test_packed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one; see test_gpu")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_a_step_keeps_to_the_gpu_and_waits_for_it_once(tmp_path):
     torch_folder, library = Path(torch.__file__).parent, tmp_path / "fake_gpu.so"
