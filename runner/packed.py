@@ -73,7 +73,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each text. query, key, value: [1, heads, tokens, dim] -> [1, tokens, heads, dim]."""
     groups = query.shape[1] // key.shape[1]
-    # Turned by fp32 angles, queries and keys are fp32 again, which the kernel does not take: autocast leaves it alone.
+    # Turned by fp32 angles, queries and keys are fp32 again; the kernel wants 16 bits, and autocast does not know it.
     kind = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else query.dtype
     rows = [tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value)]  # [tokens, heads, dim]
     if groups > 1:
