@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO := out/demo
-THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print(3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"]))'
+THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"])))'
 
 # Tests that mostly wait for workers, servers and a browser. Their report comes when they end.
 WAITING := $(patsubst %,tests/test_%.py,chaos dashboard doctor end_to_end page_browser postgres ranks search slurm store sweep_cli views)

@@ -43,7 +43,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | None:
         return None
     if all(len(knob.values) == 1 for knob in knobs):
         only = " and ".join(f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs)
-        return say(TITLE, f"Only {only} was tried: there is nothing to compare it with.")
+        return say(TITLE, f"Tried: {only} alone. There is nothing to compare with.")
     figure, axes_of = panels(len(knobs), columns=2, size=(4.2, 3.0))
     spent = table.rows["flops"].to_numpy(float)
     for axes, knob in zip(axes_of, knobs, strict=True):
