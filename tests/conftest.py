@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 _cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", ignore_cleanup_errors=True)
 os.environ["RECIPE_PLANNER_CACHE"] = _cache.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's background job ignores Ctrl-C, and so would every command that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _missing: dict[str, str] = {}
 

@@ -45,10 +45,7 @@ def started(folder: Path) -> list[str]:
 
 
 def spawn(*arguments: str, **options) -> subprocess.Popen:
-    def heed() -> None:  # a shell's background job ignores Ctrl-C, and so would what it starts
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return subprocess.Popen([*COMMAND, "sweep", *arguments], preexec_fn=heed, **options)  # noqa: PLW1509 (no threads here)
+    return subprocess.Popen([*COMMAND, "sweep", *arguments], **options)
 
 
 def wait_for(condition, seconds: float = 90.0) -> None:
