@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,30 +18,34 @@ LONGEST = 128  # tokens; all scores are kept for the way back: as dear as torch'
 class Group:
     """Texts one after another in a row that are attended to together, each padded to the longest.
 
-    start, end: of its rows; texts: how many; tokens: of the longest; places: [end - start], where each row lies among
-    the padded ones, None where all texts are as long.
+    start, end: of its tokens in the row; texts: how many; tokens: of the longest. opened, closed: by how many vectors a
+    head has for each token, where in the row each of the padded vectors lies, and where among those each of the row's;
+    empty: the padded places of no token, where a head has one vector.
     """
 
     start: int
     end: int
     texts: int
     tokens: int
-    places: Tensor | None
+    opened: Mapping[int, Tensor]
+    closed: Mapping[int, Tensor]
+    empty: Tensor
 
     def open(self, row: Tensor) -> Tensor:
-        """row: [all tokens, ...] -> this group's part [texts, tokens, ...], zero where nothing is."""
-        part, shape = row[self.start : self.end], (self.texts, self.tokens, *row.shape[1:])
-        if self.places is None:
-            return part.view(shape)
-        return part.new_zeros(shape).flatten(0, 1).index_copy_(0, self.places, part).view(shape)
+        """row: [all tokens, heads, kinds, dim] -> this group's part [kinds, texts, heads, tokens, dim].
+
+        A text's last token lies where nothing is, for no token looks at those behind it.
+        """
+        _, heads, kinds, dim = row.shape
+        part = row[self.start : self.end].reshape(-1, dim)
+        # One copy of whole vectors; to fill padding in and to order by heads afterwards are three.
+        return part.index_select(0, self.opened[kinds]).view(kinds, self.texts, heads, self.tokens, dim)
 
     def close(self, padded: Tensor, row: Tensor) -> None:
         """The way back of `open`: into `row`."""
-        part = row[self.start : self.end]
-        if self.places is None:
-            part.view(padded.shape).copy_(padded)
-        else:
-            torch.index_select(padded.flatten(0, 1), 0, self.places, out=part)
+        kinds, dim = row.shape[2:]
+        part = row[self.start : self.end].view(-1, dim)
+        torch.index_select(padded.reshape(-1, dim), 0, self.closed[kinds], out=part)
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,15 @@ class Row:
     ahead: Tensor
 
 
-def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int) -> Row:
+def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, heads: int) -> Row:
     """cos, sin: [longest, turned dims], halves alike; padding: of a group, at most, in tokens."""
     half, longest = cos.shape[1] // 2, max(lengths)
     signed = torch.cat([-sin[:, :half], sin[:, half:]], 1)
     ahead = cos.new_full((longest, longest), -math.inf).triu(1)
-    return Row(groups(lengths, padding), cos, signed, ahead)
+    return Row(groups(lengths, padding, heads), cos, signed, ahead)
 
 
-def groups(lengths: Sequence[int], padding: int) -> tuple[Group, ...]:
+def groups(lengths: Sequence[int], padding: int, heads: int) -> tuple[Group, ...]:
     """Runs of texts, each with at most `padding` tokens of padding."""
     found: list[Group] = []
     run: list[int] = []
@@ -74,18 +78,31 @@ def groups(lengths: Sequence[int], padding: int) -> tuple[Group, ...]:
     for length in lengths:
         longest, total = max(longest, length), total + length
         if run and longest * (len(run) + 1) - total > padding:
-            found.append(_group(run, start))
+            found.append(_group(run, start, heads))
             run, start, longest, total = [], found[-1].end, length, length
         run.append(length)
-    return (*found, _group(run, start))
+    return (*found, _group(run, start, heads))
 
 
-def _group(lengths: Sequence[int], start: int) -> Group:
-    tokens, total = max(lengths), sum(lengths)
-    places = None
-    if total < tokens * len(lengths):
-        places = (torch.arange(tokens) < torch.tensor(lengths)[:, None]).flatten().nonzero().squeeze(1)
-    return Group(start, start + total, len(lengths), tokens, places)
+def _group(lengths: Sequence[int], start: int, heads: int) -> Group:
+    texts, tokens, sizes = len(lengths), max(lengths), torch.tensor(lengths)[:, None]
+    place, head = torch.arange(tokens), torch.arange(heads)
+    real = place < sizes
+    token = sizes.cumsum(0) - sizes + torch.minimum(place, sizes - 1)
+    opened = token[:, None] * heads + head[:, None]  # [texts, heads, tokens]
+    text, place = real.nonzero(as_tuple=True)
+    closed = (text * heads * tokens + place)[:, None] + head * tokens  # [tokens, heads]
+    empty = (~real)[:, None].expand_as(opened).flatten().nonzero().squeeze(1)
+    kinds = torch.arange(3)
+    return Group(
+        start,
+        start + len(text),
+        texts,
+        tokens,
+        {1: opened.flatten(), 3: (kinds[:, None, None, None] + opened * 3).flatten()},
+        {1: closed.flatten(), 3: (closed[..., None] + kinds * opened.numel()).flatten()},
+        empty,
+    )
 
 
 def turn(parts: Tensor, cos: Tensor, sin: Tensor) -> None:
@@ -102,24 +119,26 @@ def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Ten
 
     kept: takes what `attend_back` wants of each group; None where there is no way back.
     """
-    mixed = torch.empty_like(heads[:, :, 0])
+    mixed = heads.new_empty(*heads.shape[:2], 1, heads.shape[3])
     for group in row.groups:
-        parts = group.open(heads).permute(3, 0, 2, 1, 4).contiguous()
+        parts = group.open(heads)
         turn(parts, row.cos, row.sin)
         found = _short(parts, row.ahead, scale, kept) if group.tokens <= LONGEST else _long(parts, scale, kept)
-        group.close(found.transpose(1, 2), mixed)
+        group.close(found, mixed)
     return mixed.flatten(1)
 
 
 def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], heads: int) -> Tensor:
     """gradient: to what `attend` gave -> to what it was given [tokens, heads, 3, dim]."""
-    leaving = gradient.new_empty(len(gradient), heads, 3, gradient.shape[1] // heads)
+    gradient = gradient.view(len(gradient), heads, 1, -1)
+    leaving = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
     for group, (parts, shares) in zip(row.groups, kept, strict=True):
-        arriving = group.open(gradient).unflatten(-1, (heads, -1)).transpose(1, 2)
+        arriving = group.open(gradient)[0]
+        arriving.view(-1, arriving.shape[-1]).index_fill_(0, group.empty, 0)
         short = group.tokens <= LONGEST
         back = _short_back(arriving, parts, shares, scale) if short else _long_back(arriving, parts, shares)
         turn(back, row.cos, -row.sin)
-        group.close(back.permute(1, 3, 2, 0, 4), leaving)
+        group.close(back, leaving)
     return leaving
 
 
@@ -137,7 +156,7 @@ def _short(parts: Tensor, ahead: Tensor, scale: float, kept: list[Any] | None) -
 def _short_back(arriving: Tensor, parts: Tensor, shares: Tensor, scale: float) -> Tensor:
     """arriving: [texts, heads, tokens, dim] -> gradient to `parts`."""
     query, key, value = parts.flatten(1, 2)
-    arriving = arriving.reshape(value.shape)
+    arriving = arriving.view(value.shape)
     leaving = torch.empty_like(parts)
     to_query, to_key, to_value = leaving.flatten(1, 2)
     torch.bmm(shares.mT, arriving, out=to_value)

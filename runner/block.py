@@ -136,7 +136,7 @@ def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, low: 
     filled up where texts are attended to together; low: see Parts.
     """
     cos, sin = decoder.rotary_emb(states, torch.arange(int(lengths.max()))[None])
-    row = make_row(lengths.tolist(), cos[0], sin[0], padding)
+    row = make_row(lengths.tolist(), cos[0], sin[0], padding, decoder.config.num_attention_heads)
     for block in decoder.layers:
         if isinstance(block, GPTNeoXLayer):  # else its place alone is kept
             parts = Parts.of(block, low)

@@ -51,7 +51,7 @@ def compare(lengths, padding, count, dims, seed):
     heads = torch.randn(sum(lengths), count, 3, dims[0], dtype=torch.float64)
     sent = torch.randn(sum(lengths), count * dims[0], dtype=torch.float64)
     cos, sin = angles(max(lengths), dims[1])
-    row, scale, kept = make_row(lengths, cos, sin, padding), dims[0] ** -0.5, []
+    row, scale, kept = make_row(lengths, cos, sin, padding, count), dims[0] ** -0.5, []
     given = heads.clone()
     found = attend(given, row, scale, kept)
     assert torch.equal(given, heads)  # turned in a copy
@@ -64,27 +64,36 @@ def compare(lengths, padding, count, dims, seed):
     torch.testing.assert_close(back, leaf.grad, rtol=1e-10, atol=1e-10)
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 500))
-def test_groups_hold_each_token_once_and_little_padding(lengths, padding):
-    made = groups(lengths, padding)
-    row = torch.arange(sum(lengths))[:, None] + 1
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=40),
+    st.integers(0, 500),
+    st.integers(1, 3),
+    st.sampled_from([1, 3]),
+)
+def test_groups_hold_each_token_once_and_little_padding(lengths, padding, heads, kinds):
+    made = groups(lengths, padding, heads)
+    row = torch.arange(sum(lengths) * heads * kinds).view(-1, heads, kinds, 1)
     assert [group.start for group in made] == [0, *(group.end for group in made[:-1])]
     assert made[-1].end == len(row) and sum(group.texts for group in made) == len(lengths)
-    texts = []
+    texts = iter(row.split(lengths))
     for group in made:
         assert group.texts * group.tokens - (group.end - group.start) <= padding
         padded = group.open(row)
-        assert padded.shape == (group.texts, group.tokens, 1)
-        texts += [text[text > 0].tolist() for text in padded]
+        assert padded.shape == (kinds, group.texts, heads, group.tokens, 1)
         again = torch.zeros_like(row)
         group.close(padded, again)
         assert torch.equal(again[group.start : group.end], row[group.start : group.end])
-    assert texts == [text.flatten().tolist() for text in row.split(lengths)]
+        empty = torch.zeros(group.texts, heads, group.tokens, dtype=torch.bool)
+        empty.view(-1)[group.empty] = True
+        for found, nothing in zip(padded.permute(1, 3, 2, 0, 4), empty.transpose(1, 2), strict=True):
+            text = next(texts)
+            assert torch.equal(found[: len(text)], text) and (found[len(text) :] == text[-1]).all()
+            assert not nothing[: len(text)].any() and nothing[len(text) :].all()
 
 
 def test_turning_back_ends_where_it_began():
     parts = torch.randn(3, 2, 2, 5, 8, dtype=torch.float64)
-    row = make_row([5, 5], *angles(5, 4), 0)
+    row = make_row([5, 5], *angles(5, 4), 0, 2)
     turned = parts.clone()
     turn(turned, row.cos, row.sin)
     assert torch.equal(turned[2], parts[2]) and torch.equal(turned[..., 4:], parts[..., 4:])

@@ -60,7 +60,7 @@ def test_its_gradient_is_the_numerical_one():
         for parameter in parts.trained:
             parameter += 0.3 * torch.randn_like(parameter)
     steps = torch.arange(3, dtype=torch.float64)[:, None].expand(3, 2)
-    row = make_row([3, 2], steps.cos(), steps.sin(), 1)
+    row = make_row([3, 2], steps.cos(), steps.sin(), 1, 2)
     states = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
     assert len(parts.trained) == 12
     assert torch.autograd.gradcheck(
