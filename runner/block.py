@@ -1,8 +1,8 @@
 """A GPT-NeoX block as one node of the graph, over texts that lie end to end in one row: for CPUs.
 
 transformers' own block makes some forty nodes and computes padding. This one multiplies real tokens only, adds the
-residual stream up inside the products, and keeps less for the way back. A step of full tuning was 1.06 to 1.16 times
-as fast so at widths 32 to 256 (0.97 at 16), one thread on a busy machine, and gives the same losses to rounding
+residual stream up inside the products, and keeps less for the way back. A step of full tuning was 1.08 to 1.30 times
+as fast so at widths 32 to 256 (0.92 to 0.97 at 16), on one thread, and gives the same losses to rounding
 (tests/benchmarks/bench_block.py). Modules, names and parameters stay transformers' own: a block is only run otherwise.
 """
 
