@@ -2,7 +2,7 @@
 
 transformers' own block makes some forty nodes and computes padding. This one multiplies real tokens only, adds the
 residual stream up inside the products, and keeps less for the way back. A step of full tuning was 1.08 to 1.30 times
-as fast so at widths 32 to 256 (0.92 to 0.97 at 16), on one thread, and gives the same losses to rounding
+as fast so at widths 32 to 256 (0.87 to 0.97 at 16), on one thread, and gives the same losses to rounding
 (tests/benchmarks/bench_block.py). Modules, names and parameters stay transformers' own: a block is only run otherwise.
 """
 
