@@ -6,7 +6,9 @@ DEMO := out/demo
 THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"])))'
 
 # Tests that mostly wait for workers, servers and a browser. Their report comes when they end.
-WAITING := $(patsubst %,tests/test_%.py,chaos dashboard doctor end_to_end page_browser postgres ranks search slurm store sweep_cli views)
+WAITING := tests/test_end_to_end.py tests/analysis/page/test_page_browser.py tests/sweeps/test_sweep_cli.py \
+	$(patsubst %,tests/sweeps/%.py,commands/test_dashboard commands/test_doctor commands/test_views \
+	search/test_search store/test_postgres store/test_store workers/test_chaos workers/test_ranks workers/test_slurm)
 
 .PHONY: demo test test-waiting test-others lint format bench bench-gpu lock clean
 
@@ -46,7 +48,7 @@ bench: $(INSTALLED)
 
 # What only a GPU shows: losses and restart as on a CPU, its share of the peak, the rates beside the other trainer.
 bench-gpu: $(INSTALLED)
-	$(BIN)/pytest tests/test_gpu.py tests/test_packed.py -rs
+	$(BIN)/pytest tests/runner/test_gpu.py tests/runner/model/test_packed.py -rs
 	@mkdir -p out
 	$(BIN)/embed bench --on cuda --methods full,lora --out out/gpu.json
 	$(BIN)/embed bench --on cuda --methods full,lora --compile --out out/gpu-compiled.json

@@ -53,9 +53,9 @@ def fit_laws(
     >>> round(book.laws[0].law.alpha, 3), book.laws[0].law.loss(1e9, 1e12) < 0.7
     (0.3, True)
     """
-    from analysis.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
-    from analysis.runs import Columns, read_runs, runs_table
-    from analysis.table import read_sweep
+    from analysis.fitting.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
+    from analysis.tables.foreign_table import Columns, read_runs, runs_table
+    from analysis.tables.sweep_table import read_sweep
 
     if exponents not in EXPONENTS:
         raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
@@ -68,7 +68,7 @@ def fit_laws(
         table = read_sweep(Path(runs), min_steps, max_epochs)
         if reference is None:
             return fit_table(table, settings)
-        from analysis.joint import fit_with
+        from analysis.fitting.joint import fit_with
 
         return fit_with(table, read_sweep(reference_folder(reference), min_steps, max_epochs), settings)
     if reference is not None:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps import console
-from sweeps.recipe_file import read_toml
+from sweeps.experiment.recipe_file import read_toml
+from sweeps.support import console
 
 if TYPE_CHECKING:
-    from analysis.estimate import Settings
-    from analysis.table import Table
+    from analysis.fitting.estimate import Settings
+    from analysis.tables.sweep_table import Table
     from planner.laws import LawBook
 
 EXAMPLES = """\
@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(args: argparse.Namespace) -> int:
     from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
-    from analysis.decisions import decisions
-    from analysis.estimate import Settings
+    from analysis.fitting.estimate import Settings
+    from analysis.fitting.retrospective import decisions
 
     shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
@@ -161,18 +161,18 @@ def _compares(folder: Path) -> bool:
 
 def _compare(args: argparse.Namespace) -> int:
     """Of a sweep that compares joint training with merging: its table and figures, and no law."""
-    from analysis import merging
+    from analysis import comparison
 
     given = {"page": args.page, "out": args.out, "with": args.reference, "score": args.score, "backtest": args.backtest}
     for name in (name for name, value in given.items() if value):
         raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
-    found = merging.read_comparison(args.path)
-    drawn = merging.draw_all(found, args.figures) if args.figures else []
+    found = comparison.read_comparison(args.path)
+    drawn = comparison.draw_all(found, args.figures) if args.figures else []
     if args.json:
-        print(json.dumps(merging.document(found), indent=1))
+        print(json.dumps(comparison.document(found), indent=1))
     else:
-        left_out = [merging.MISSING] if drawn and found.surface is None else []
-        print("\n".join([merging.text(found), "", *(f"wrote {path}" for path in drawn), *left_out]).rstrip())
+        left_out = [comparison.MISSING] if drawn and found.surface is None else []
+        print("\n".join([comparison.text(found), "", *(f"wrote {path}" for path in drawn), *left_out]).rstrip())
     return 0
 
 
@@ -187,7 +187,7 @@ def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | Non
 def _draw_without_laws(args: argparse.Namespace) -> None:
     """What was run can be looked at where it is too little for a law; the figures say so."""
     from analysis.figures import draw_all, without_laws
-    from analysis.table import sweep_table
+    from analysis.tables.sweep_table import sweep_table
 
     table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score)
     written = draw_all(table, without_laws(table), args.figures)
@@ -196,20 +196,20 @@ def _draw_without_laws(args: argparse.Namespace) -> None:
 
 def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBook:
     if args.reference is None:
-        from analysis.fit import fit_table
+        from analysis.fitting.fit import fit_table
 
         return fit_table(table, settings)
     from analysis import reference_folder
-    from analysis.joint import fit_with
-    from analysis.table import read_sweep
+    from analysis.fitting.joint import fit_with
+    from analysis.tables.sweep_table import read_sweep
 
     reference = reference_folder(args.reference)
     return fit_with(table, read_sweep(reference, args.min_steps, args.max_epochs, args.score), settings)
 
 
 def _read(args: argparse.Namespace, ours: bool):
-    from analysis.runs import Columns, read_runs
-    from analysis.table import read_sweep
+    from analysis.tables.foreign_table import Columns, read_runs
+    from analysis.tables.sweep_table import read_sweep
 
     named = {name: getattr(args, name) for name in ("loss", "n", "d", "c", "method", "run", "share", "unique")}
     if ours:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.decisions import BELOW, Decision
+from analysis.fitting.retrospective import BELOW, Decision
 from planner.laws import LawBook, MethodLaw
 
 SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.candidates import Limits as Limits
     from planner.design import Calibration as Calibration
     from planner.design import calibrate as calibrate
-    from planner.menu import Limits as Limits
     from planner.recipe import Plan as Plan
     from planner.recipe import Recipe as Recipe
     from planner.recipe import plan as plan
@@ -18,7 +18,7 @@ HOMES = {
     "Calibration": "design",
     "Plan": "recipe",
     "Recipe": "recipe",
-    "Limits": "menu",
+    "Limits": "candidates",
 }
 
 

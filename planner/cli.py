@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps import console
+from sweeps.support import console
 
 if TYPE_CHECKING:
+    from planner.candidates import Limits
     from planner.design import Calibration
-    from planner.menu import Limits
     from planner.recipe import Plan
 
 EXAMPLES = """\
@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
     from planner.design import calibrate
-    from sweeps.recipe_file import write_text
+    from sweeps.experiment.recipe_file import write_text
 
     sweep = calibrate(made, share)
     if out:
@@ -109,7 +109,7 @@ def _advised(made: Plan) -> Calibration | None:
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
-    from planner.menu import Limits
+    from planner.candidates import Limits
     from planner.quantities import count, memory
 
     given = {

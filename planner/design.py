@@ -14,19 +14,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import mul
 
+from planner.candidates import Option
 from planner.frontier import odds
-from planner.menu import Option
-from planner.rates import learning_rate
+from planner.learning_rates import learning_rate
 from planner.recipe import Plan
-from sweeps.recipe_file import comments, lines
-from sweeps.search import EXTENSIONS
+from sweeps.experiment.recipe_file import comments, lines
+from sweeps.search.learning_rates import EXTENSIONS
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
 ADVISED_DRAWS = 40  # a fifth of what `fit` keeps: an answer must not wait for advice
 WORTH_TRYING = 0.05  # a method less likely to be best than this is not swept
 LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
-FEWEST_CELLS = 4  # of a method: offsets of its own take as many (analysis/joint.py)
+FEWEST_CELLS = 4  # of a method: offsets of its own take as many (analysis/fitting/joint.py)
 TARGETS = 12  # candidates whose differences are to be told
 # How laws of another suite or other data are taken to differ in their factors, as sd of logs. Assumed, not measured.
 SUITE_SPREAD, METHOD_SPREAD = 0.3, 0.1

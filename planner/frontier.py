@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.candidates import Option
 from planner.laws import Law
-from planner.menu import Option
 
 
 @dataclass(frozen=True)

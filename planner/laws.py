@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from sweeps.flops import Work
 from sweeps.methods import Method, make_method
-from sweeps.tables import from_table
+from sweeps.support.checks import from_table
 from sweeps.trial import Training
 
 FORMAT = 1

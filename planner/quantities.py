@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sweeps.console import positive
+from sweeps.support.console import positive
 
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner import published
-from planner.evidence import SURE, Reach, beyond, notices, provenance
+from planner.budget import Budget, read_budget
+from planner.candidates import Limits, Option, Refusal, feasible, menu, timed
 from planner.frontier import Crossover, Odds, budgets, crossovers, odds
-from planner.hardware import Budget, read_budget
 from planner.laws import LawBook, Notice, read_laws
-from planner.menu import Limits, Option, Refusal, feasible, menu, timed
-from planner.rates import learning_rate
+from planner.learning_rates import learning_rate
+from planner.warnings import SURE, Reach, beyond, notices, provenance
 from sweeps.flops import FLOPS
-from sweeps.hardware import Machine, read_machine
+from sweeps.machine.hardware import Machine, read_machine
 from sweeps.methods import METHODS
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.trial import Training, Trial

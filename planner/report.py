@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.evidence import beyond
 from planner.quantities import short
 from planner.recipe import Plan, Recipe
-from sweeps.recipe_file import write_recipe
+from planner.warnings import beyond
+from sweeps.experiment.recipe_file import write_recipe
 
 if TYPE_CHECKING:
     from planner.design import Calibration

@@ -22,18 +22,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from transformers import AutoConfig, AutoModel
 
-from runner import heap
-from runner.contrastive import Spent, make_batch
-from runner.encoder import lowered, make_encoder
-from runner.engine import DEFAULTS, Engine, Options
-from runner.measure import peak_memory, reset_peak_memory
-from runner.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
-from runner.readers import open_source, survey
+from runner.data.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
+from runner.data.readers import open_source, survey
+from runner.model.encoder import lowered, make_encoder
+from runner.training import allocator
+from runner.training.engine import DEFAULTS, Engine, Options
+from runner.training.grad_cache import Spent, make_batch
+from runner.training.measure import peak_memory, reset_peak_memory
 from sweeps.flops import Work, exact_flops
+from sweeps.machine.measured import Profile, Reached, this_host
 from sweeps.methods import Method
 from sweeps.models import NANO, ModelSpec
-from sweeps.profile import Profile, Reached, this_host
-from sweeps.progress import Progress
+from sweeps.support.progress import Progress
 from sweeps.trial import Training, Trial
 
 METHODS = ("full", "lora", "freeze", "bias")
@@ -194,7 +194,7 @@ def measure(asked: Bench, model: ModelSpec, method: Method, pairs: Pairs, peak: 
 def _forget() -> None:
     """Give the memory of the last row back, so that this one's peak is its own."""
     gc.collect()
-    heap.give_back()
+    allocator.give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     reset_peak_memory()
@@ -222,7 +222,7 @@ class Step:
 
 
 class Steps:
-    """Steps as `runner.train` takes them, on one batch after another."""
+    """Steps as `runner.training.train` takes them, on one batch after another."""
 
     def __init__(self, engine: Engine, pairs: Pairs) -> None:
         self.engine, self.pairs = engine, pairs

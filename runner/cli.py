@@ -13,15 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import heap, merging, quality
-from runner.track import TRACKERS
-from sweeps import console
+from runner.evaluation import command as evaluation
+from runner.merging import command as merging
+from runner.training import allocator
+from runner.training.trackers import TRACKERS
+from sweeps.support import console
 
 if TYPE_CHECKING:
-    from runner.engine import Options
-    from runner.parallel import Ranks
+    from runner.training.distributed import Ranks
+    from runner.training.engine import Options
     from sweeps.trial import Observation, Training, Trial
-    from sweeps.worker import Orders, Train
+    from sweeps.workers.loop import Orders, Train
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
     if argv is None:  # else it is not this process's own command
-        heap.begin()
+        allocator.begin()
     return console.run("embed", lambda: arguments.function(arguments))
 
 
@@ -61,14 +63,14 @@ def _quiet() -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from runner.parallel import joined
+    from runner.training.distributed import joined
 
     with joined(arguments.on, arguments.shard) as ranks:
         return _train_with(ranks, arguments)
 
 
 def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
-    from sweeps.recipe_file import read_recipe
+    from sweeps.experiment.recipe_file import read_recipe
 
     trial = read_recipe(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
@@ -77,17 +79,17 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     if arguments.adapter and trial.training.merge:
         raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
     _quiet()
-    from runner.export import export, must_be_free
-    from runner.train import CHECKPOINT, train_encoder
-    from runner.watch import BEST
-    from sweeps.store import PROGRESS, parts_folder
+    from runner.export.sentence_transformers import export, must_be_free
+    from runner.training.early_stopping import BEST
+    from runner.training.train import CHECKPOINT, train_encoder
+    from sweeps.store.folder import PROGRESS, parts_folder
 
     must_be_free(out)
     if ranks.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
     log, end = None, lambda: None
     if arguments.track and ranks.rank == 0:
-        from runner.track import start
+        from runner.training.trackers import start
 
         log, end = start(arguments.track, trial, out)
     observation, encoder = train_encoder(trial, out, arguments.on, False, _options(arguments), ranks, log)
@@ -138,7 +140,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    from runner.engine import Options
+    from runner.training.engine import Options
 
     return Options(arguments.micro_tokens, arguments.recompute, arguments.compile)
 
@@ -163,12 +165,12 @@ def _at_least_one(text: str) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
-    from sweeps.grid import read_sweep
+    from sweeps.experiment.grid import read_sweep
     from sweeps.trial import parts_of
 
     sweep = read_sweep(arguments.sweep)
     _quiet()
-    from runner.pairs import load_tokenizer, prepare, tokenizer_hash
+    from runner.data.pairs import load_tokenizer, prepare, tokenizer_hash
 
     hashes = {model.name: tokenizer_hash(load_tokenizer(model.source)) for model in sweep.models}
     if len(set(hashes.values())) > 1:
@@ -207,9 +209,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -> int:
-    from runner.data_plan import plan_data
-    from runner.pairs import coding_of, load_tokenizer
-    from sweeps.launchers import available_cores
+    from runner.data.data_plan import plan_data
+    from runner.data.pairs import coding_of, load_tokenizer
+    from sweeps.workers.launchers import available_cores
 
     coding = coding_of(load_tokenizer(source), training)
     plan = plan_data(training.data, coding, arguments.pairs, len(available_cores()))
@@ -242,7 +244,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     _quiet()
     import torch
 
-    from runner.pretrain import make_ladder, read_ladder
+    from runner.pretraining.pretrain import make_ladder, read_ladder
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -272,10 +274,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     import torch
 
     from runner.bench import BATCH, METHODS, MODELS, Bench, bench, report
-    from runner.engine import Options
+    from runner.training.engine import Options
+    from sweeps.machine.measured import profile_path, write_profile
     from sweeps.methods import make_method
     from sweeps.models import SUITES, find_model
-    from sweeps.profile import profile_path, write_profile
     from sweeps.trial import Training
 
     device = torch.device(arguments.on or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -326,9 +328,9 @@ def _seconds(text: str) -> float:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from sweeps.postgres import join
-    from sweeps.slurm import this_element
-    from sweeps.worker import Terms, work
+    from sweeps.store.postgres import join
+    from sweeps.workers.loop import Terms, work
+    from sweeps.workers.slurm import this_element
 
     if arguments.store:
         join(arguments.sweep, arguments.store)
@@ -348,7 +350,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _trainer(arguments: argparse.Namespace) -> Train:
     """What a worker trains with: this process, or as many as its class has."""
     if arguments.processes * arguments.nodes > 1:
-        from sweeps.ranks import Together
+        from sweeps.workers.torchrun import Together
 
         passed = ["--shard"] if arguments.shard else []
         passed += ["--micro-tokens", str(arguments.micro_tokens)] if arguments.micro_tokens else []
@@ -359,7 +361,7 @@ def _trainer(arguments: argparse.Namespace) -> Train:
     _quiet()
     import torch
 
-    from runner.train import train
+    from runner.training.train import train
 
     if arguments.slots > 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
@@ -373,7 +375,7 @@ def _trainer(arguments: argparse.Namespace) -> Train:
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
-    from sweeps.postgres import add_store
+    from sweeps.store.postgres import add_store
 
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
     add_store(command)
@@ -389,15 +391,15 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
 
 
 def _rank(arguments: argparse.Namespace) -> int:
-    """One of the processes that train a trial for a worker; see sweeps/ranks.py."""
-    from sweeps.ranks import die_with_parent, told_to_leave
+    """One of the processes that train a trial for a worker; see sweeps/workers/torchrun.py."""
+    from sweeps.workers.torchrun import die_with_parent, told_to_leave
 
     die_with_parent(signal.SIGKILL)
     meeting = arguments.meeting
     _quiet()
-    from runner.parallel import joined
-    from runner.train import train_encoder
-    from sweeps.recipe_file import write_text
+    from runner.training.distributed import joined
+    from runner.training.train import train_encoder
+    from sweeps.experiment.recipe_file import write_text
     from sweeps.trial import Trial
 
     trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))
@@ -426,10 +428,10 @@ COMMANDS = {
     "prepare": (_prepare, "Read and tokenise the data of a sweep.", _add_prepare),
     "pretrain": (_pretrain, "Pretrain a ladder of small language models on one text.", _add_pretrain),
     "bench": (_bench, "Measure how fast this machine trains, for `plan --hardware this`.", _add_bench),
-    "evaluate": (quality.evaluate, "Score an embedding model on real tasks.", quality.add_evaluate),
-    "mine": (quality.mine, "Find hard negatives for pairs.", quality.add_mine),
-    "export": (quality.export, "Add a form for other runtimes to a trained model.", quality.add_export),
-    "project": (quality.project, "Two dimensions of a space before and after tuning.", quality.add_project),
+    "evaluate": (evaluation.evaluate, "Score an embedding model on real tasks.", evaluation.add_evaluate),
+    "mine": (evaluation.mine, "Find hard negatives for pairs.", evaluation.add_mine),
+    "export": (evaluation.export, "Add a form for other runtimes to a trained model.", evaluation.add_export),
+    "project": (evaluation.project, "Two dimensions of a space before and after tuning.", evaluation.add_project),
     "merge": (merging.merge, "Make one model out of several tuned from one base.", merging.add_merge),
     "worker": (_worker, "Take trials of a sweep until none is left.", _add_worker),
     "rank": (_rank, "Started by a worker: one of the processes of a trial.", _add_rank),

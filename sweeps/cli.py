@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sweeps import console, views
-from sweeps.console import positive
-from sweeps.display import Screen, Snapshot, plain, result, status_lines
-from sweeps.doctor import add_doctor, doctor, refuse_unfit
-from sweeps.dry_run import foresee, here, pace_on, plan_lines
-from sweeps.grid import Data, Sweep, read_sweep
-from sweeps.hardware import read_machine
-from sweeps.launchers import LAUNCHERS, gpus
-from sweeps.postgres import PostgresStore, add_store, open_store
-from sweeps.profile_file import ClusterProfile, ResourceClass, read_profile_file
-from sweeps.resources import this_machine
-from sweeps.reuse import Library
-from sweeps.run import Conductor, prepare
-from sweeps.store import Store
+from sweeps.commands import views
+from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
+from sweeps.experiment.grid import Data, Sweep, read_sweep
+from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
+from sweeps.machine.hardware import read_machine
+from sweeps.running.conductor import Conductor, prepare
+from sweeps.running.display import Screen, Snapshot, plain, result, status_lines
+from sweeps.running.dry_run import foresee, here, pace_on, plan_lines
+from sweeps.running.resources import this_machine
+from sweeps.store.folder import Store
+from sweeps.store.postgres import PostgresStore, add_store, open_store
+from sweeps.store.reuse import Library
+from sweeps.support import console
+from sweeps.support.console import positive
+from sweeps.workers.launchers import LAUNCHERS, gpus
 
 EXAMPLES = """\
   sweep run examples/demo.toml --dry-run    what would be trained, what it costs, what is left out and why

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeps.models import Linear, ModelSpec
-from sweeps.tables import from_table
+from sweeps.support.checks import from_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
-from sweeps.tables import from_table
+from sweeps.support.checks import from_table
 
 POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
@@ -324,7 +324,7 @@ class Observation:
     what was reused. peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads.
     scores: by name, of retrieval and space health at the end. evaluations: the same during training, each with its
     step. stopped: why before the last step, if so; the loss and scores are then those of the best evaluation's state.
-    merged: of a trial that merges its parts, what runner/apart.py tells of it.
+    merged: of a trial that merges its parts, what runner/merging/per_source.py tells of it.
     """
 
     trial: Trial

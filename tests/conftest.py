@@ -40,7 +40,7 @@ MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tar
 @pytest.fixture(scope="session")
 def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Code-search pairs of a few standard modules as JSONL: about a thousand, grouped by module."""
-    from runner import python_env
+    from runner.data import python_env
 
     files = [f for f in python_env.source_files() if f.key.startswith(tuple(f"stdlib/{name}" for name in MODULES))]
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
@@ -65,7 +65,7 @@ def training(pairs_file: Path):
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server."""
-    from postgres_server import programs, server
+    from support.postgres_server import programs, server
 
     if not (bin := programs()):
         missing("the PostgreSQL store", "there is no server (Debian package `postgresql`; .ci/setup-postgres)")

@@ -63,7 +63,7 @@ def test_light_packages_import_only_the_standard_library_when_loaded(package):
     [
         "import planner; planner.plan",
         "import planner.cli, planner.report, planner.recipe",
-        "import sweeps.models, sweeps.methods, sweeps.flops, sweeps.trial, sweeps.recipe_file",
+        "import sweeps.models, sweeps.methods, sweeps.flops, sweeps.trial, sweeps.experiment.recipe_file",
     ],
 )
 def test_nothing_heavy_is_loaded(statement):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pairs import draw, pools_by_source, prepare, turn
-from runner.train import train
-from sweeps.grid import read_sweep
+from runner.data.pairs import draw, pools_by_source, prepare, turn
+from runner.training.train import train
+from sweeps.experiment.grid import read_sweep
+from sweeps.experiment.recipe_file import read_recipe
 from sweeps.methods import Full
 from sweeps.models import find_model
-from sweeps.recipe_file import read_recipe
 from sweeps.trial import Training, Trial, mixed, parts_of
 
 NANO = find_model("nano-25k")

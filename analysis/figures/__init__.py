@@ -20,9 +20,9 @@ from analysis.figures.residuals import draw_residuals
 from analysis.figures.scores import draw_scores
 from analysis.figures.settings import draw_settings
 from analysis.figures.style import STYLE
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook, Span
-from sweeps.progress import Progress
+from sweeps.support.progress import Progress
 
 # Each draws what the table and the laws hold, says in the picture what they lack, and gives None where the sweep did
 # not record what it would show: NEEDS says what that is.

@@ -16,9 +16,9 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import offset_copy
 
-from analysis.families import Array
 from analysis.figures.style import INK, PALE, plain
-from analysis.table import Table
+from analysis.fitting.forms import Array
+from analysis.tables.sweep_table import Table
 
 EDGE = 0.08  # inches between words and the figure's edge
 Names = Callable[[float], str]

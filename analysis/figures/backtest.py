@@ -12,12 +12,12 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.backtest import Candidate, Forecasts, forecasts
-from analysis.estimate import Settings
-from analysis.families import ONE_SIZE_SHAPES, SHAPES, Array
 from analysis.figures.axes import head, limits, log_axis, panels, plain_number, say, why_empty
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
-from analysis.table import Table
+from analysis.fitting.backtest import Candidate, Forecasts, forecasts
+from analysis.fitting.estimate import Settings
+from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
 TITLE = "Larger runs, as laws of the smaller ones predicted them"

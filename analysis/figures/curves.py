@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.families import Array
 from analysis.figures.axes import Label, count, flops, head, label_ends, limits, log_axis, panels, plain_number, say
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
-from analysis.table import Table
+from analysis.fitting.forms import Array
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation
 

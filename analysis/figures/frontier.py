@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis.families import Array
 from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say, spread, why_empty
 from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
+from analysis.fitting.forms import Array
 from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
 TITLE = "Best held-out loss for the compute"

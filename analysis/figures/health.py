@@ -8,12 +8,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.figures.axes import flops, head, panels
 from analysis.figures.style import left_out, plain, shown
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation
 
 TITLE = "The embedding space during training"
-MEASURES = {  # of an evaluation; see runner.health for what each is
+MEASURES = {  # of an evaluation; see runner.training.space_health for what each is
     "alignment": "alignment (mean squared distance\nwithin pairs; lower is closer)",
     "uniformity": "uniformity (log mean exp(-2 d²)\nof documents; lower is more even)",
     "effective_rank": "effective rank (directions in use;\nhigher is more)",

@@ -22,7 +22,7 @@ from analysis.figures.axes import (
 )
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
 TITLE = "Loss against model size at equal training compute"

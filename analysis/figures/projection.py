@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.axes import head, panels
 from analysis.figures.style import COLOURS, plain
-from analysis.projection import Side
-from analysis.table import Table
+from analysis.tables.projection import Side
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
 QUERY, DOCUMENT = ("o", COLOURS[0]), ("^", COLOURS[1])

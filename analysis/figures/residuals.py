@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.axes import count, flops, head, log_axis, panels, say, why_empty
 from analysis.figures.style import left_out, shown
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import NORMAL, LawBook
 
 TITLE = "Measured loss against the laws'"

@@ -14,7 +14,7 @@ from matplotlib.patheffects import Normal, Stroke
 from analysis.figures.axes import flops, head, log_axis, panels, plain_number, say, say_in, why_empty
 from analysis.figures.style import BEYOND, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, chances, frontier
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
 TITLE = "Best LoRA rank and frozen share for the compute"

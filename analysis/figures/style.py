@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from analysis.table import Table
+from analysis.tables.sweep_table import Table
 from planner.laws import LawBook, MethodLaw
 from sweeps.methods import METHODS, Method
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.page.menu import planning
 from analysis.page.trials import columns
-from analysis.table import read_observations
+from analysis.tables.sweep_table import read_observations
 from planner.laws import LawBook
 
 HERE = Path(__file__).parent

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from planner import evidence, published, quantities
-from planner.hardware import training_memory
+from planner import published, quantities, warnings
+from planner.budget import training_memory
+from planner.candidates import PUBLISHED_REPEATS, Limits, Option, menu
 from planner.laws import LawBook, MethodLaw
-from planner.menu import PUBLISHED_REPEATS, Limits, Option, menu
-from planner.rates import learning_rate
+from planner.learning_rates import learning_rate
 from sweeps.flops import FLOPS, exact_flops, forward_flops
-from sweeps.hardware import CHIPS, THIS, Machine, read_machine
+from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine
 from sweeps.models import SUITES, ModelSpec, find_model
 
 BOTH = (False, True)  # fp32 products, and 16-bit ones
@@ -50,10 +50,10 @@ def planning(book: LawBook) -> dict[str, Any]:
             "paper": published.PAPER,
         },
         "constants": {
-            "fewRows": evidence.FEW_ROWS,
-            "sure": evidence.SURE,
-            "shortestStep": evidence.SHORTEST_STEP,
-            "epochs": evidence.EPOCHS,
+            "fewRows": warnings.FEW_ROWS,
+            "sure": warnings.SURE,
+            "shortestStep": warnings.SHORTEST_STEP,
+            "epochs": warnings.EPOCHS,
             "repeats": PUBLISHED_REPEATS,
             "minSteps": Limits().min_steps,
         },

@@ -1,4 +1,4 @@
-"""A training step with the blocks of runner/block.py and with transformers' own, with fp32 and bf16 products, in turn.
+"""A training step with the blocks of fused_block.py and with transformers' own, with fp32 and bf16 products, in turn.
 
     python tests/benchmarks/bench_block.py                    every nano size, full tuning, batches of 256
     python tests/benchmarks/bench_block.py --method lora
@@ -20,10 +20,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from runner import heap
-from runner.contrastive import Batch
-from runner.encoder import make_encoder
-from runner.engine import Engine
+from runner.model.encoder import make_encoder
+from runner.training import allocator
+from runner.training.engine import Engine
+from runner.training.grad_cache import Batch
 from sweeps.methods import METHODS, make_method
 from sweeps.models import NANO, find_model
 from sweeps.trial import Training, Trial
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, default="full")
     parser.add_argument("--steps", type=int, default=8)
     asked = parser.parse_args()
-    heap.keep_freed()
+    allocator.keep_freed()
     torch.set_num_threads(1)
     columns = "".join(f"{f'ours {each}':>11}{'theirs':>9}  gain" for each in ("fp32", "bf16"))
     print(f"{'model':<12}{'method':<8}{columns}  bf16")

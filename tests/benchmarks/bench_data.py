@@ -38,7 +38,7 @@ LINES = 4  # of a function's body at most: with them a pair has about 80 tokens,
 
 def write_pairs(path: Path, count: int) -> float:
     """Write `count` pairs made from mined ones; returns the share of them that are distinct."""
-    from runner.readers import read_pairs
+    from runner.data.readers import read_pairs
 
     heads = [(re.split(r"(?<=def )(\w+)", pair.positive, maxsplit=1), pair) for pair in read_pairs("python-env")[0]]
     functions = [(start, name, rest.split("\n"), pair.query) for (start, name, rest), pair in heads]
@@ -69,7 +69,7 @@ def training(data: str, data_hash: str = ""):
 
 def prepare(data: str) -> dict:
     """What preparing a file takes, in this process and its workers."""
-    from runner.pairs import prepare
+    from runner.data.pairs import prepare
     from sweeps.models import find_model
 
     Path("/proc/self/clear_refs").write_text("5")  # the most it was begins anew: imports have peaks too
@@ -91,7 +91,7 @@ def prepare(data: str) -> dict:
 
 
 def opened(prepared: dict):
-    from runner.pairs import open_prepared
+    from runner.data.pairs import open_prepared
     from sweeps.models import find_model
 
     return open_prepared(training(prepared["data"], prepared["data_hash"]), find_model(MODEL).source)
@@ -99,7 +99,7 @@ def opened(prepared: dict):
 
 def draw(pairs, step: int) -> tuple[list, list]:
     """One batch: of each column its ids and their lengths; groups and hashes."""
-    from runner.pairs import batch_indices
+    from runner.data.pairs import batch_indices
 
     chosen = batch_indices(pairs.train, BATCH, step, seed=0)
     texts = [column.gather(chosen) for column in (pairs.query, pairs.positive)]
@@ -108,7 +108,7 @@ def draw(pairs, step: int) -> tuple[list, list]:
 
 def memory(prepared: dict) -> dict:
     """What opening and drawing 400 batches add to the memory of a fresh process, MB by kind."""
-    from runner.pairs import load_tokenizer
+    from runner.data.pairs import load_tokenizer
     from sweeps.models import find_model
 
     load_tokenizer(find_model(MODEL).source)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from runner import heap
+from runner.training import allocator
 
 PAIRS = (64, 256, 1024, 4096)
 QUERY, DOCUMENT, CONTEXT = 15, 70, 75  # tokens: means of real pairs, and where they are cut
@@ -27,10 +27,10 @@ def one(model_name: str, method_name: str, pairs: int) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from runner import engine as engine_module
-    from runner.contrastive import Batch
-    from runner.encoder import make_encoder
-    from runner.measure import peak_memory
+    from runner.model.encoder import make_encoder
+    from runner.training import engine as engine_module
+    from runner.training.grad_cache import Batch
+    from runner.training.measure import peak_memory
     from sweeps.methods import make_method
     from sweeps.models import find_model
     from sweeps.trial import Training, Trial
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, nargs="+", default=PAIRS)
     parser.add_argument("--one", action="store_true", help="one setting in this process, as JSON")
     arguments = parser.parse_args()
-    heap.begin()  # as our commands do
+    allocator.begin()  # as our commands do
     methods = arguments.method or ["full", "lora"]
     if arguments.one:
         print(json.dumps(one(arguments.model, methods[0], arguments.pairs[0])))

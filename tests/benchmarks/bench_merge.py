@@ -33,7 +33,7 @@ SEARCH = {"steps": 100, "rate": 2e-2, "mu": 0.05, "temperature": 0.05, "negative
 
 def write_tasks(folder: Path) -> dict[str, Path]:
     """As many pairs of each task, its own held-out pairs, and a probe set of training pairs of all."""
-    from runner.readers import read_pairs
+    from runner.data.readers import read_pairs
 
     sources = {
         "code": "python-env",
@@ -64,13 +64,13 @@ def main() -> None:
     import torch
     from safetensors.torch import load_file
 
-    from runner.contrastive import held_out
-    from runner.encoder import make_encoder
-    from runner.export import export
-    from runner.merge import Rule, merge
-    from runner.pairs import pools, prepare
-    from runner.positioning import Search, merge_by_search
-    from runner.train import train_encoder
+    from runner.data.pairs import pools, prepare
+    from runner.export.sentence_transformers import export
+    from runner.merging.rules import Rule, merge
+    from runner.merging.self_positioning import Search, merge_by_search
+    from runner.model.encoder import make_encoder
+    from runner.training.grad_cache import held_out
+    from runner.training.train import train_encoder
     from sweeps.methods import Full
     from sweeps.models import find_model
     from sweeps.trial import Training, Trial, mixed

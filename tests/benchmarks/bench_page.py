@@ -19,9 +19,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from analysis.page import page  # noqa: E402
-from browser import browser, program, tab  # noqa: E402
-from known_laws import FULL, law_book, method_law  # noqa: E402
-from made_sweep import LAWS_OF_THE_TESTS, observation, write_sweep  # noqa: E402
+from support.browser import browser, program, tab  # noqa: E402
+from support.known_laws import FULL, law_book, method_law  # noqa: E402
+from support.made_sweep import LAWS_OF_THE_TESTS, observation, write_sweep  # noqa: E402
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA  # noqa: E402
 from sweeps.models import NANO  # noqa: E402
 from sweeps.trial import failure  # noqa: E402

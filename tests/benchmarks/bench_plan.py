@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from known_laws import FULL, LORA, law_book, method_law, write_laws
+from support.known_laws import FULL, LORA, law_book, method_law, write_laws
 
 ROOT = Path(__file__).resolve().parents[2]
 REPEATS = 5

@@ -28,7 +28,7 @@ SEEDS = (0, 1, 2)
 
 def trial_for(lr: float, negatives: int, seed: int, steps: int):
     """The recipe file's trial, on this model and data."""
-    from sweeps.recipe_file import read_recipe
+    from sweeps.experiment.recipe_file import read_recipe
 
     recipe = read_recipe(Path(__file__).resolve().parents[2] / "examples" / "small-lm-sts.toml")
     training = replace(
@@ -44,9 +44,9 @@ def trial_for(lr: float, negatives: int, seed: int, steps: int):
 
 def scores_of(trial) -> dict[str, float]:
     """Train, export, and score as a user would."""
-    from runner.evaluate import evaluate
-    from runner.export import export
-    from runner.train import train_encoder
+    from runner.evaluation.evaluate import evaluate
+    from runner.export.sentence_transformers import export
+    from runner.training.train import train_encoder
 
     with tempfile.TemporaryDirectory() as folder:
         observation, encoder = train_encoder(trial)

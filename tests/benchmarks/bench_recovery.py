@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from analysis import fit_laws  # noqa: E402
-from analysis.backtest import Backtest, Candidate, choose  # noqa: E402
-from analysis.families import Array  # noqa: E402
+from analysis.fitting.backtest import Backtest, Candidate, choose  # noqa: E402
+from analysis.fitting.forms import Array  # noqa: E402
 
 Truth = Callable[[Array, Array], Array]
 FACTORS = (4.0, 10.0)
@@ -130,7 +130,7 @@ def sweep(truths: Sequence[Truth], chance: np.random.Generator) -> pd.DataFrame:
 def judged(truths: Sequence[Truth], runs: pd.DataFrame, rule: Callable, seed: int) -> dict[str, float | str]:
     """What the laws chosen by `rule` say at each factor: error of the loss, regret, and whether the interval held."""
     columns = {"n": "N", "d": "D", "loss": "loss", "method": "method"}
-    with patch("analysis.fit.choose", rule):
+    with patch("analysis.fitting.fit.choose", rule):
         book = fit_laws(runs, delta=0.0269, bootstraps=100, seed=seed, **columns)
     sizes = np.unique(runs["N"])
     menu = np.append(sizes, sizes[-1] * (sizes[-1] / sizes[-2]))

@@ -35,11 +35,11 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from runner import train as train_module
-from runner.pairs import prepare
+from runner.data.pairs import prepare
+from runner.training import train as train_module
 from sweeps.methods import METHODS, make_method
 from sweeps.models import find_model
-from sweeps.store import CHECKPOINT
+from sweeps.store.folder import CHECKPOINT
 from sweeps.trial import Training, Trial
 
 FORK = multiprocessing.get_context("fork")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from sweeps.grid import cells, read_sweep  # noqa: E402
-from sweeps.store import Store  # noqa: E402
-from toy_sweeps import DATA, observe  # noqa: E402
+from support.toy_sweeps import DATA, observe  # noqa: E402
+from sweeps.experiment.grid import cells, read_sweep  # noqa: E402
+from sweeps.store.folder import Store  # noqa: E402
 
 SWEEP = 'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
 TIMED = 300  # trials

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench_block import batch, engine
 
-from runner import heap
+from runner.training import allocator
 
 MODELS = ("nano-25k", "nano-100k", "nano-340k", "nano-1.2m")
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10)
     asked = parser.parse_args()
-    heap.keep_freed()
+    allocator.keep_freed()
     torch.set_num_threads(1)
     print(f"{'model':<12}{'alone':>9}{'together':>11}  alone / together")
     for name in MODELS:

@@ -34,14 +34,14 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import PrinterCallback, TrainerCallback
 
-from runner import heap
 from runner.bench import at_hand
-from runner.contrastive import make_batch
-from runner.encoder import make_encoder
-from runner.engine import DEFAULTS, Engine, Options
-from runner.pairs import Pairs, batch_indices, load_tokenizer, prepare
-from runner.parallel import ALONE, Ranks, joined
-from runner.readers import read_pairs
+from runner.data.pairs import Pairs, batch_indices, load_tokenizer, prepare
+from runner.data.readers import read_pairs
+from runner.model.encoder import make_encoder
+from runner.training import allocator
+from runner.training.distributed import ALONE, Ranks, joined
+from runner.training.engine import DEFAULTS, Engine, Options
+from runner.training.grad_cache import make_batch
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO, ModelSpec, find_model
 from sweeps.trial import Training, Trial
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     wanted = arguments.rows
-    heap.keep_freed()  # as our commands do; theirs profit as well
+    allocator.keep_freed()  # as our commands do; theirs profit as well
     if arguments.cpu_time:
         torch.set_num_threads(1)
     training = Training(pool_size=64)

@@ -1,5 +1,5 @@
 'use strict';
-/* planner/evidence.py and planner/published.py: how far an answer reaches, and plain words for thin evidence. */
+/* planner/warnings.py and planner/published.py: how far an answer reaches, and plain words for thin evidence. */
 
 function beyond(value, [low, high]) {
   const times = Math.max(value / high, low / value);

@@ -1,5 +1,5 @@
 'use strict';
-/* planner/hardware.py and sweeps/hardware.py: machines, and how a batch goes through their memory. */
+/* planner/budget.py and sweeps/machine/hardware.py: machines, and how a batch goes through their memory. */
 
 /** count of `kind`, one of data.machines; mfu and price as texts, empty where not given. */
 function readMachine(kind, name, count, mfu, price) {

@@ -1,5 +1,5 @@
 'use strict';
-/* planner/menu.py: every model with every measured method, what it costs and what it would reach. */
+/* planner/candidates.py: every model with every measured method, what it costs and what it would reach. */
 
 class Option {
   constructor(planning, asked, lawPlace, modelPlace, fit) {

@@ -1,0 +1,101 @@
+"""What of a law is not to be relied on, and how its coefficients would differ under other assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from analysis.fitting.backtest import Candidate
+from analysis.fitting.estimate import Estimate
+from analysis.fitting.forms import Rows
+from analysis.fitting.solver import Problem, huber, solve
+from planner.laws import LAWS, MethodLaw, Notice
+
+# Name of the variant -> per group its objective and coefficients.
+Variants = dict[str, list[dict[str, Any]]]
+
+
+def variants(estimate: Estimate, chosen: Candidate, tested: Sequence[Candidate]) -> Variants:
+    """Objective and coefficients of each group under the L1 and L2 limits of the loss, and in the other families."""
+    problem = estimate.problem
+    limits = {"L1": estimate.noise / 100, "L2": estimate.noise * 100}
+    made = {name: _solved(problem, max(delta, 1e-9)) for name, delta in limits.items()}
+    for other in tested:
+        if other.shared == chosen.shared and other.family != chosen.family:
+            made[other.family] = _solved(replace(problem, shape=other.shape), estimate.delta)
+    return made
+
+
+def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
+    theta = solve(problem, np.ones((1, len(problem.rows))), delta).theta
+    residuals = np.log(problem.rows.loss) - problem.predict(theta, slopes=False)[0][0]
+    return [
+        {
+            "objective": float(huber(residuals[problem.rows.group == g], delta).sum()),
+            "coefficients": {name: float(values[0]) for name, values in coefficients.items()},
+        }
+        for g, coefficients in enumerate(problem.coefficients(theta))
+    ]
+
+
+def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -> list[Notice]:
+    """Where the L1 and the L2 answers would recommend sizes more than 2 x apart at 10 x the largest run."""
+    notices = []
+    for g, label in labels.items():
+        mine = rows.take(rows.group == g)
+        if len(np.unique(mine.N)) == 1:
+            continue
+        rate = float(np.median(mine.flops / (mine.N * mine.D)))
+        sizes = np.geomspace(mine.N.min() / 10, mine.N.max() * 100, 400)
+        budget = 10 * mine.flops.max()
+        tokens, share = budget / (rate * sizes), np.median(mine.S)
+        best = []
+        for name in ("L1", "L2"):
+            law = LAWS[family](**variants[name][g]["coefficients"])
+            best.append(sizes[np.argmin(law.at(sizes, tokens, share))])
+        if max(best) > 2 * min(best):
+            text = f"{label}: least absolute and least squared errors put the best size at {budget:.2g} FLOP at "
+            notices.append(Notice("loss_sensitive", f"{text}{best[0]:.2g} and {best[1]:.2g} parameters", label))
+    return notices
+
+
+def doubts(law: MethodLaw, estimate: Estimate) -> list[Notice]:
+    """What of this law is not to be relied on."""
+    notices = []
+
+    def say(code: str, text: str) -> None:
+        notices.append(Notice(code, f"{law.label}: {text}", law.label))
+
+    lowest = float(estimate.problem.rows.loss.min())
+    if "E" in law.intervals and law.intervals["E"][0] < 0.05 * lowest:
+        low, high = law.intervals["E"]
+        say("E_unidentified", f"the irreducible loss E is hardly told from 0 (90 % interval {low:.3g} to {high:.3g})")
+    for name in ("alpha", "beta"):
+        low, high = law.intervals.get(name, (0.0, 0.0))
+        if high > 3 * max(low, 0.01):
+            say("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
+    if law.span.params[0] == law.span.params[1]:
+        say("one_size", "one model size only: its part of the loss is in E, and the law says nothing about other sizes")
+    elif _one_line(estimate.problem.rows):
+        say("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
+    if not estimate.settled:
+        say("not_settled", "the solver ran out of steps; the coefficients may be off")
+    return notices
+
+
+def _one_line(rows: Rows) -> bool:
+    """Whether ln D is a straight line in ln N within 5 %: one ratio of tokens to parameters, or nearly so."""
+    return bool(np.std(rows.d - np.polyval(np.polyfit(rows.n, rows.d, 1), rows.n)) < 0.05)
+
+
+def isoflop_doubts(law: MethodLaw) -> list[Notice]:
+    """Where parabolas through equal budgets, which know no law, put the best size elsewhere."""
+    found = law.isoflop.get("bottoms", [])
+    apart = [b["params"] / b["law_params"] for b in found if b["params"] is not None]
+    if not apart or np.exp(abs(np.median(np.log(apart)))) <= 2:
+        return []
+    text = f"{law.label}: parabolas at equal budgets put the best size {np.median(apart):.2g} times where the law does"
+    return [Notice("isoflop", text, law.label)]

@@ -1,0 +1,289 @@
+"""From a table of runs to a law book: family, coefficients, intervals, and in words what not to rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from analysis.fitting.backtest import Backtest, Candidate, choose, score, testable
+from analysis.fitting.diagnostics import doubts, isoflop_doubts, moved, variants
+from analysis.fitting.estimate import Estimate, Settings, estimate
+from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array, Rows
+from analysis.fitting.influence import leverage
+from analysis.fitting.isoflop import cross_check
+from analysis.fitting.solver import Problem, huber
+from analysis.tables.sweep_table import CELL, Table
+from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
+
+# Tried by themselves; repeated joins them where runs repeat their data, trainable is for `--family` alone.
+AUTO = ("power", "multiplicative", "tied", "chinchilla", "rectified")
+FEWEST_RUNS = 6
+KEPT_DRAWS = 200
+# Of fits to other people's runs in N and D, as published ones are (Hoffmann et al. 2022), so that objectives compare.
+# Curves in D alone are mostly short, and published fits of them least squares (Lin et al. 2024): there delta follows
+# the noise.
+PUBLISHED_DELTA = 1e-3
+
+
+def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
+    """Laws of all methods of a table. Raises ValueError when no method has enough runs, with the reasons."""
+    settings = settings or Settings()
+    fitted, notices = fittable(table)
+    if not fitted:
+        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in notices))
+    laws: list[MethodLaw] = []
+    for methods in _alike(table, fitted):
+        made, said = _fit_methods(table, methods, _with_delta(settings, table, methods))
+        laws += made
+        notices += said
+    return law_book(table, laws, notices, settings)
+
+
+def law_book(
+    table: Table, laws: Sequence[MethodLaw], notices: Sequence[Notice], settings: Settings, **source
+) -> LawBook:
+    """The laws of a table in its order, and the record of what they were fitted to; source: more of that."""
+    order = {method: place for place, method in enumerate(table.settings)}
+    deltas = {law.delta for law in laws}
+    return LawBook(
+        laws=tuple(sorted(laws, key=lambda law: order[law.label])),
+        span=_span(table.of([law.label for law in laws])),
+        models=table.models,
+        training=table.training,
+        pair=table.pair,
+        source={
+            "name": table.name,
+            "observations": len(table.rows),
+            "rows_hash": table.hash,
+            "measure": table.measure,
+            "filters": list(table.filters),
+            "unique_tokens": _unique_tokens(table),
+            **asdict(settings),
+            "delta": deltas.pop() if len(deltas) == 1 else settings.delta,  # else every law names its own
+            **source,
+        },
+        excluded=table.excluded,
+        warnings=(*table.notices, *notices),
+        created_by=_created_by(),
+    )
+
+
+def _with_delta(settings: Settings, table: Table, methods: Sequence[str]) -> Settings:
+    """The settings with the published delta where fits of such runs are published; see PUBLISHED_DELTA."""
+    ours, one_size = table.training is not None, len(np.unique(table.of(methods[:1]).N)) == 1
+    return settings if settings.delta is not None or ours or one_size else replace(settings, delta=PUBLISHED_DELTA)
+
+
+def _unique_tokens(table: Table) -> float | None:
+    """Tokens that the trials could draw from without repeating any, where that is known."""
+    most = float(table.rows["unique"].max())
+    return most if np.isfinite(most) else None
+
+
+def fittable(table: Table) -> tuple[list[str], list[Notice]]:
+    """Methods with enough runs for any law, and why each other has none."""
+    fitted, refused = [], []
+    for method in table.settings:
+        rows = table.of([method])
+        sizes, lengths = len(np.unique(rows.N)), len(np.unique(rows.D))
+        if len(rows) < FEWEST_RUNS:
+            refused.append(Notice("too_few", f"{method}: {len(rows)} runs; a law needs at least {FEWEST_RUNS}", method))
+        elif lengths < 3:
+            refused.append(Notice("too_few", f"{method}: {lengths} token counts; a law needs at least 3", method))
+        elif sizes == 2:
+            text = f"{method}: two model sizes; a law in N needs at least 3 (or one, for a law in tokens alone)"
+            refused.append(Notice("too_few", text, method))
+        else:
+            fitted.append(method)
+    return fitted, refused
+
+
+def _alike(table: Table, methods: Sequence[str]) -> list[list[str]]:
+    """Methods that are compared with one another share a family; those with one model size cannot have a law in N."""
+    one = [method for method in methods if len(np.unique(table.of([method]).N)) == 1]
+    return [group for group in ([m for m in methods if m not in one], one) if group]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Methods that are solved as one problem, and for each its place among the factors of that problem."""
+
+    methods: tuple[str, ...]
+    groups: tuple[int, ...]
+
+
+def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[list[MethodLaw], list[Notice]]:
+    notices: list[Notice] = []
+    if settings.family == "trainable":
+        methods, notices = _with_shares(table, methods)
+    candidate, tested, backtest, said = choose_family(table.of(methods), methods, settings)
+    notices += said
+    laws: list[MethodLaw] = []
+    for part in _parts(table, methods, candidate):
+        made, said = fit_part(table, part, candidate, tested, settings)
+        laws += [replace(law, backtest=_backtest_record(backtest, candidate)) for law in made]
+        notices += said
+    return laws, notices
+
+
+def fit_part(
+    table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], settings: Settings
+) -> tuple[list[MethodLaw], list[Notice]]:
+    rows = table.of(part.methods)  # numbered by method
+    problem = Problem(candidate.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
+    return describe(table, part, candidate, tested, estimate(problem, settings))
+
+
+def describe(
+    table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], solved: Estimate
+) -> tuple[list[MethodLaw], list[Notice]]:
+    """The laws of a solved part, one a method, and what of them is not to be relied on."""
+    place = table.of(part.methods).group
+    other = variants(solved, candidate, tested)
+    labels = {g: method for method, g in zip(part.methods, part.groups, strict=True)}
+    notices = moved(candidate.family, solved.problem.rows, other, labels)
+    laws = []
+    for i, (method, g) in enumerate(zip(part.methods, part.groups, strict=True)):
+        law = _method_law(table, method, candidate, solved, place == i, g)
+        law = replace(law, variants={name: groups[g] for name, groups in other.items()})
+        laws.append(law)
+        notices += [*doubts(law, solved), *isoflop_doubts(law)]
+    return laws, [*notices, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, part.methods)]
+
+
+def _parts(table: Table, methods: list[str], candidate: Candidate) -> list[Part]:
+    """Shared exponents: all methods, each with its factors. Trained shares: the settings of a method are one law."""
+    if candidate.shared:
+        return [Part(tuple(methods), tuple(range(len(methods))))]
+    if candidate.family == "trainable":
+        return [Part(tuple(alike), (0,) * len(alike)) for alike in _by_name(table, methods)]
+    return [Part((method,), (0,)) for method in methods]
+
+
+def _by_name(table: Table, methods: Sequence[str]) -> list[list[str]]:
+    names = dict.fromkeys(table.settings[method]["name"] for method in methods)
+    return [[method for method in methods if table.settings[method]["name"] == name] for name in names]
+
+
+def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Notice]]:
+    """Methods whose settings together train at least three different shares of the parameters."""
+    kept, refused = [], []
+    for alike in _by_name(table, methods):
+        name, shares = str(table.settings[alike[0]]["name"]), np.unique(np.round(table.of(alike).S, 3))
+        if len(shares) >= 3:
+            kept += alike
+        else:
+            text = f"{name}: {len(shares)} trained shares; family trainable needs at least 3"
+            refused.append(Notice("too_few", text, name))
+    if not kept:
+        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in refused))
+    return kept, refused
+
+
+def choose_family(
+    rows: Rows, methods: list[str], settings: Settings
+) -> tuple[Candidate, list[Candidate], Backtest | None, list[Notice]]:
+    """The family to use, the tested ones, how they did, and what to say of it."""
+    one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
+    shapes = ONE_SIZE_SHAPES if one_size else SHAPES
+    repeats = int((rows.D > 1.5 * rows.U).sum()) >= 3
+    if settings.family == "repeated" and not repeats:
+        raise ValueError("family repeated needs runs that repeat their data; fewer than 3 see more than 1.5 epochs")
+    names = [settings.family]
+    if settings.family == "auto":
+        names = [name for name in (*AUTO, *(["repeated"] if repeats else [])) if name in shapes]
+    if names[0] not in shapes:
+        raise ValueError(f"family {names[0]} needs several model sizes; with one size: {', '.join(shapes)}")
+    sharing = [settings.shared] if settings.shared is not None else [False, True]
+    alone = len(methods) == 1 or one_size or settings.family == "trainable"
+    sharing = [s for s in sharing if not (s and alone)] or [False]
+    fewest = int(np.bincount(rows.group).min())
+    every = [Candidate(name, shapes[name], shared) for name in names for shared in sharing]
+    possible = [c for c in every if fewest > c.shape.size]
+    if not possible:
+        smallest = methods[int(np.bincount(rows.group).argmin())]
+        raise ValueError(f"{smallest} has {fewest} runs; family {names[0]} needs at least {every[0].shape.size + 1}")
+    tested = testable(possible, rows)
+    if not tested:
+        usual = [c for c in possible if c.family in ("tied", settings.family)] or possible
+        text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
+        return usual[0], usual[:1], None, [Notice("no_backtest", text)]
+    backtest = score(tested, rows, settings.first_delta)
+    assert backtest  # `testable` has found windows
+    left = [name for name in names if name not in {c.family for c in tested}]
+    text = f"too few runs to test the families {', '.join(left)} on unseen ones; they were not tried"
+    chosen = choose(tested, backtest, rows, settings.first_delta)
+    return chosen, tested, backtest, [Notice("few_runs", text)] if left else []
+
+
+def _method_law(
+    table: Table, method: str, candidate: Candidate, solved: Estimate, mine: Array, group: int
+) -> MethodLaw:
+    """The law of one method; mine [rows]: which rows of the problem are its runs."""
+    coefficients = solved.problem.coefficients(solved.theta)[group]
+    draws = solved.problem.coefficients(solved.draws)[group]
+    law = MethodLaw(
+        settings=table.settings[method],
+        family=candidate.family,
+        law=_law(candidate.family, coefficients, 0),
+        intervals=intervals(draws, 0.90),
+        intervals_95=intervals(draws, 0.95),
+        draws=tuple(_law(candidate.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
+        noise=max(solved.noise, repeat_noise(table, [method])),
+        rows=int(mine.sum()),
+        span=_span(solved.problem.rows.take(mine)),
+        objective=float(huber(solved.residuals[mine], solved.delta).sum()),
+        delta=solved.delta,
+        learning_rates=table.learning_rates.get(method, {}),
+        shared=candidate.shape.curved if candidate.shared else (),
+    )
+    several = law.span.params[0] < law.span.params[1]
+    return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
+
+
+def intervals(draws: dict[str, Array], share: float) -> dict[str, tuple[float, float]]:
+    """The middle `share` of the draws of each coefficient."""
+    ends = {name: np.quantile(values, [(1 - share) / 2, (1 + share) / 2]) for name, values in draws.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+
+
+def _law(family: str, coefficients: dict[str, Array], which: int) -> Law:
+    return LAWS[family](**{name: float(values[which]) for name, values in coefficients.items()})
+
+
+def repeat_noise(table: Table, methods: Sequence[str]) -> float:
+    """Sd of the log loss over runs of the same cell; 0 where no cell was repeated."""
+    some = table.rows[table.rows["method"].isin(methods)]
+    cell = ["method", "model", "budget"] if "seed" in some else CELL
+    logs = np.log(some["loss"])
+    inside = logs - logs.groupby([some[name] for name in cell]).transform("mean")
+    free = len(some) - some.groupby(cell).ngroups
+    return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
+
+
+def _backtest_record(backtest: Backtest | None, candidate: Candidate) -> dict:
+    if not backtest:
+        return {}
+    scores = {label: backtest.error(label) for label in backtest.errors}
+    error, se = scores[candidate.label]
+    return {
+        "error": error,
+        "se": se,
+        "predicted": backtest.predicted,
+        "chosen": candidate.label,
+        "tried": {label: {"error": error, "se": se} for label, (error, se) in scores.items()},
+    }
+
+
+def _span(rows: Rows) -> Span:
+    return Span(*((float(v.min()), float(v.max())) for v in (rows.flops, rows.N, rows.D)))
+
+
+def _created_by() -> str:
+    try:
+        return f"recipe-planner {version('recipe-planner')}"
+    except PackageNotFoundError:
+        return "recipe-planner (not installed)"

@@ -1,0 +1,165 @@
+"""A small sweep fitted together with one that knows more: exponents shared, offsets its own.
+
+How losses fall with N and with D is taken to be alike in both sweeps; how high they are is not. Each method of each
+sweep gets its own factors (E, A, B), all rows together the curved coefficients, and one bootstrap carries the doubt
+about both into every interval. Whether the shared exponents describe the small sweep is tested, not taken for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.fitting.backtest import Candidate
+from analysis.fitting.estimate import Estimate, Settings, estimate
+from analysis.fitting.fit import Part, choose_family, describe, fittable, intervals, law_book
+from analysis.fitting.forms import Array
+from analysis.fitting.solver import Problem, polish
+from analysis.tables.sweep_table import Table
+from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice
+
+FEWEST_RUNS = 4  # of a method: E, A, B, and one run to see how well they do
+FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")
+ADDITIVE = ("tied", "chinchilla", "rectified", "repeated")  # where the part in N is a term of its own
+SIMULATED = 400  # sweeps that share exponents, against which the real difference is held
+DOUBTFUL = 0.05  # share of those that differ as much
+
+
+def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
+    """Laws of `table`; exponents shared with `reference`, offsets own. Raises ValueError naming what is missing."""
+    if settings.family not in ("auto", *FAMILIES):
+        raise ValueError(
+            f"family {settings.family} cannot share exponents with another sweep; known: {', '.join(FAMILIES)}"
+        )
+    if table.hash == reference.hash:
+        raise ValueError(f"{table.name} and {reference.name} hold the same runs; name another sweep with --with")
+    mine, refused = _enough(table)
+    candidate, theirs = _as_in(reference, mine, settings)
+    both = _together(table, reference)
+    part = Part((*mine, *(_label(reference, method) for method in theirs)), tuple(range(len(mine) + len(theirs))))
+    rows = both.of(part.methods)
+    solved = estimate(Problem(candidate.shape, rows, len(part.methods)), settings)
+    laws, notices = describe(both, part, candidate, [candidate], solved)
+    p = chance_of_difference(solved, rows.group < len(mine), settings.seed)
+    said = [*refused, *_other_exponents(p, table, reference)]
+    said += [notice for notice in notices if notice.method not in part.methods[len(mine) :]]
+    own = [_one_size(law) for law in laws[: len(mine)]]
+    return law_book(table, own, said, settings, **_record(reference, theirs, candidate, p))
+
+
+def _enough(table: Table) -> tuple[list[str], list[Notice]]:
+    """Methods with runs enough for offsets of their own, and why each other has none."""
+    fitted, refused = [], []
+    for method in table.settings:
+        rows = table.of([method])
+        if len(rows) < FEWEST_RUNS or len(np.unique(rows.D)) < 2:
+            text = f"{method}: {len(rows)} runs of {len(np.unique(rows.D))} token counts; "
+            refused.append(Notice("too_few", f"{text}offsets of its own take {FEWEST_RUNS} of 2", method))
+        else:
+            fitted.append(method)
+    if not fitted:
+        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in refused))
+    return fitted, refused
+
+
+def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[Candidate, list[str]]:
+    """The family that the reference has by itself, and which of its methods lend their exponents.
+
+    All of them where they share exponents among themselves; else those that `mine` holds too, by setting or by name.
+    """
+    fitted, refused = fittable(reference)
+    fitted = [method for method in fitted if len(np.unique(reference.of([method]).N)) > 1]
+    if not fitted:
+        reasons = [notice.text for notice in refused] or ["every method has one model size only"]
+        raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
+    candidate, *_ = choose_family(reference.of(fitted), fitted, settings)
+    names = {method.split()[0] for method in mine}
+    alike = [m for m in fitted if m in mine] or [m for m in fitted if m.split()[0] in names]
+    return replace(candidate, shared=True), fitted if candidate.shared or not alike else alike
+
+
+def _label(reference: Table, method: str) -> str:
+    """A method of the reference, as it is called beside those of the small sweep."""
+    return f"{reference.name}: {method}"
+
+
+def _together(table: Table, reference: Table) -> Table:
+    """One table of both; methods and runs of the reference carry its name."""
+    theirs = reference.rows.assign(
+        method=f"{reference.name}: " + reference.rows["method"], name=f"{reference.name}: " + reference.rows["name"]
+    )
+    settings = {
+        _label(reference, method): {**given, "name": _label(reference, str(given["name"]))}
+        for method, given in reference.settings.items()
+    }
+    rows = pd.concat([table.rows, theirs], ignore_index=True)
+    return replace(table, rows=rows, settings={**table.settings, **settings})
+
+
+def _one_size(law: MethodLaw) -> MethodLaw:
+    """With one size the law's part in N cannot be told from E, and goes into it."""
+    if law.span.params[0] < law.span.params[1] or law.family not in ADDITIVE:
+        return law
+    whole, *draws = (_without_size(one, law.span.params[0]) for one in (law.law, *law.draws))
+    columns = {name: np.array([getattr(draw, name) for draw in draws]) for name in whole.coefficients}
+    ends, wide = intervals(columns, 0.90), intervals(columns, 0.95)
+    return replace(law, law=whole, draws=tuple(draws), intervals=ends, intervals_95=wide)
+
+
+def _without_size(law: Law, N: float) -> Law:
+    c = law.coefficients
+    return type(law)(**{**c, "E": c["E"] + c["A"] / N ** c["alpha"], "A": 0.0})
+
+
+def _other_exponents(p: float, table: Table, reference: Table) -> list[Notice]:
+    if p >= DOUBTFUL:
+        return []
+    text = f"the exponents of {reference.name} do not describe the runs of {table.name}: of sweeps that do share them "
+    text += f"{100 * p:.2g} % differ as much; fit {table.name} alone, with more sizes and budgets if that is refused"
+    return [Notice("other_exponents", text)]
+
+
+def chance_of_difference(solved: Estimate, mine: NDArray[np.bool_], seed: int = 0) -> float:
+    """How often two sweeps that share exponents would differ by as much as these do.
+
+    mine [rows]: which rows are of the first sweep. The share of the misfit that own exponents remove is held against
+    what they remove where all differences are noise (parametric bootstrap): coefficients at a bound and few runs are
+    then no special cases.
+    """
+    rows = solved.problem.rows
+    fresh = np.random.default_rng(seed).normal(0, solved.noise, (SIMULATED, rows.run.max() + 1))[:, rows.run]
+    alike = solved.problem.predict(solved.theta, slopes=False)[0] + fresh
+    seen = _removed(solved, np.log(rows.loss)[None], mine)
+    return float((1 + (_removed(solved, alike, mine) >= seen).sum()) / (1 + SIMULATED))
+
+
+def _removed(solved: Estimate, target: Array, mine: NDArray[np.bool_]) -> Array:
+    """Misfit with shared exponents over that with own ones [R], for ln losses target [R, rows]."""
+    begin = np.repeat(solved.theta, len(target), axis=0)
+    whole, first, second = (
+        polish(solved.problem, target, np.broadcast_to(which, target.shape), begin, solved.delta, 1e-7).objective
+        for which in (np.ones(len(mine)), mine.astype(float), (~mine).astype(float))
+    )
+    return whole / (first + second)
+
+
+def _record(reference: Table, theirs: Sequence[str], candidate: Candidate, p: float) -> dict[str, Any]:
+    """What was shared with what, for the law file: its `source.with`."""
+    names = [item.name for item in fields(LAWS[candidate.family])]
+    return {
+        "with": {
+            "name": reference.name,
+            "observations": int(reference.rows["method"].isin(theirs).sum()),
+            "rows_hash": reference.hash,
+            "methods": list(theirs),
+            "shared": [name for name in names if name in candidate.shape.curved],
+            "own": [name for name in names if name not in candidate.shape.curved],
+            "chance_of_difference": p,
+            "training": asdict(reference.training) if reference.training else None,
+        }
+    }

@@ -1,0 +1,1 @@
+"""Observations and other people's runs as rows."""

@@ -1,0 +1,84 @@
+"""An embedding space in two dimensions, before and after tuning, as `embed project` writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.fitting.forms import Array
+
+PROJECTION = "projection.json"  # in a results folder
+FORMAT = 1
+SIDES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One state of the space. query, document: [pairs, 2], row by row of one pair, about the mean of their state.
+
+    variance: share of this state's variance that the two axes hold. accuracy: share of the queries whose own document
+    is the nearest of those drawn, in all dimensions.
+    """
+
+    query: Array
+    document: Array
+    variance: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Both states along the same two axes. model, method, data: what was tuned, how, and whose pairs these are."""
+
+    model: str
+    method: str
+    data: str
+    dims: int
+    before: Side
+    after: Side
+
+
+def read_projection(path: Path) -> Projection | None:
+    """The projection in a results folder; None where there is none. Raises ValueError naming the file and the place."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path}: no projection of format {FORMAT}; expected what `embed project` writes")
+    try:
+        states = {side: _side(content[side], side) for side in SIDES}
+        words = {name: str(content[name]) for name in ("model", "method", "data")}
+        return Projection(**words, dims=int(content["dims"]), **states)
+    except KeyError as error:
+        raise ValueError(f"{path}: has no {error.args[0]!r}") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _side(content: Mapping[str, Any], side: str) -> Side:
+    points = {name: _points(content[name], f"{side}.{name}") for name in ("query", "document")}
+    if len(points["query"]) != len(points["document"]):
+        raise ValueError(f"{side} has {len(points['query'])} queries and {len(points['document'])} documents")
+    return Side(**points, variance=_share(content, side, "variance"), accuracy=_share(content, side, "accuracy"))
+
+
+def _points(content: Any, where: str) -> Array:
+    points = np.array(content, dtype=float)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.isfinite(points).all():
+        raise ValueError(f"{where} must be a list of points, two finite numbers each")
+    return points
+
+
+def _share(content: Mapping[str, Any], side: str, name: str) -> float:
+    value = float(content[name])
+    if not 0 <= value <= 1:
+        raise ValueError(f"{side}.{name} is {value}; it must be between 0 and 1")
+    return value

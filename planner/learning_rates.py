@@ -1,0 +1,64 @@
+"""The learning rate of a recipe, and where it comes from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from planner import published
+from planner.candidates import Option
+from planner.warnings import beyond
+from sweeps.models import find_model
+
+
+def learning_rate(option: Option) -> tuple[float, str]:
+    """Peak rate and its source: measured, interpolated in N, published, or carried on beyond the tried sizes.
+
+    Raises ValueError when nothing is known of a rate.
+    """
+    rates = option.evidence.learning_rates
+    name, params = option.model.name, option.params
+    if name in rates:
+        return rates[name], "measured here: the best of the tried rates for this model and method"
+    tried, lost = _tried(option)
+    for (low, slow, first), (high, fast, second) in itertools.pairwise(tried):
+        if low <= params <= high:
+            place = math.log(params / low) / math.log(high / low)
+            return slow * (fast / slow) ** place, f"interpolated in N between {first} and {second}{lost}"
+    known = published.learning_rate(option.model, option.method.name)
+    if known:
+        where = f"{published.PAPER}, appendix E.1"
+        return known, f"published: a tenth of Pythia's peak rate, batches of 1024 pairs ({where})"
+    if not tried:
+        raise ValueError(
+            f"the laws hold no learning rate for {option.method.label}, and none is published for {name}{lost}"
+        )
+    near = min(tried, key=lambda row: abs(math.log(params / row[0])))
+    rate = near[1] * (params / near[0]) ** _slope(tried)
+    times = beyond(params, (tried[0][0], tried[-1][0]))
+    return rate, f"extrapolated {times:.3g} times in N beyond the tried sizes{lost}"
+
+
+Tried = tuple[float, float, str]
+
+
+def _tried(option: Option) -> tuple[list[Tried], str]:
+    """N, rate and name of every model with a rate, smallest first; and a remark on those whose shape is nowhere."""
+    found, lost = [], []
+    for name, rate in option.evidence.learning_rates.items():
+        try:
+            found.append((float(find_model(name).params), rate, name))
+        except (ValueError, OSError):
+            lost.append(name)
+    remark = f"; left out, since not found here: {', '.join(lost)}" if lost else ""
+    return sorted(found), remark
+
+
+def _slope(tried: Sequence[Tried]) -> float:
+    """d ln(lr) / d ln(N), least squares; between -1 and 0, for larger models never want larger rates."""
+    xs, ys = [math.log(row[0]) for row in tried], [math.log(row[1]) for row in tried]
+    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((one - x) ** 2 for one in xs)
+    slope = sum((one - x) * (two - y) for one, two in zip(xs, ys, strict=True)) / spread if spread else 0.0
+    return min(0.0, max(-1.0, slope))

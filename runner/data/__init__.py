@@ -1,0 +1,1 @@
+"""Text pairs: read, tokenised once, shuffled, counted."""

@@ -1,0 +1,312 @@
+"""Text pairs as token ids: tokenised once per tokenizer into memory-mapped files that all trials share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from runner.data.readers import cache_folder, open_source, survey
+from runner.data.shuffle import shuffled
+from runner.data.tokens import COLUMNS, FORMAT, Coding, tokenise
+from sweeps.trial import Training, parts_of
+from sweeps.workers.launchers import available_cores
+
+PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
+KEPT_EPOCHS = 4
+PAIRS_AT_ONCE = 2**16
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer beside a model. Raises ValueError when there is none."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise unavailable(source, error) from None
+    if not tokenizer.is_fast:
+        raise ValueError(f"{source}: has no tokenizer.json; only fast tokenizers are used")
+    return tokenizer
+
+
+def unavailable(source: str, error: Exception) -> ValueError:
+    """What to tell the user when a model or its tokenizer at `source` cannot be had."""
+    missing = Path(source).is_absolute() and not Path(source).exists()
+    return ValueError(f"{source}: {'no such folder' if missing else str(error).splitlines()[0]}")
+
+
+class Column:
+    """One column of texts, all of it memory-mapped. `texts[i]` is a view on the ids of text i; hashes: 64 bits each."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.ids = _open_array(folder, f"{name}.ids")
+        self.offsets = _open_array(folder, f"{name}.offsets")
+        self.hashes = _open_array(folder, f"{name}.hashes")
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, counted anew at every call."""
+        return np.diff(self.offsets)
+
+    def lengths_of(self, texts: np.ndarray) -> np.ndarray:
+        """Tokens of these texts."""
+        return self.offsets[texts + 1] - self.offsets[texts]
+
+    def gather(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of these texts end to end, and their lengths."""
+        starts, lengths = self.offsets[texts], self.lengths_of(texts)
+        return self.ids[_ranges(starts, lengths)], lengths
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """start, start + 1, ... for as many as its count says, of every start in turn."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tokenised pairs. negative_start: [pairs + 1], where the hard negatives of each pair begin in that column.
+
+    groups: [pairs], 64-bit; sources: [pairs], of those trained on together, one after the other; train, held_out:
+    indices of the pairs of either split, the held-out ones in the order of their documents' hashes. All are
+    memory-mapped: what is held in memory does not grow with the pairs.
+    """
+
+    query: Column
+    positive: Column
+    negative: Column
+    negative_start: np.ndarray
+    groups: np.ndarray
+    sources: np.ndarray
+    train: np.ndarray
+    held_out: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @cached_property
+    def trained(self) -> list[np.ndarray]:
+        """Training pairs by source."""
+        if len(self.groups) == 0 or not self.sources[-1]:  # sources lie one after the other
+            return [self.train]
+        mine = self.sources[self.train]
+        return [self.train[mine == source] for source in range(int(self.sources[-1]) + 1)]
+
+    def mean_pair(self, hard_negatives: int, weights: Sequence[float] = (1.0,)) -> tuple[float, float]:
+        """Mean real tokens, and mean sum of squared text lengths, of a training pair. weights: of the sources."""
+        tokens, squares = np.average(self.mean_pairs(hard_negatives), axis=0, weights=weights)
+        return float(tokens), float(squares)
+
+    def mean_pairs(self, hard_negatives: int) -> list[tuple[float, float]]:
+        """The same of each source alone."""
+        return [self._mean_pair(train, hard_negatives) for train in self.trained]
+
+    def of(self, source: int) -> Pairs:
+        """These, of which only those of one source are trained on and held out."""
+        held_out = self.held_out[self.sources[self.held_out] == source]
+        return replace(self, train=self.trained[source], held_out=held_out, sources=np.zeros_like(self.sources))
+
+    def _mean_pair(self, train: np.ndarray, hard_negatives: int) -> tuple[float, float]:
+        tokens = squares = 0
+        for start in range(0, len(train), PAIRS_AT_ONCE):
+            chosen = train[start : start + PAIRS_AT_ONCE]
+            columns = [self.query.lengths_of(chosen), self.positive.lengths_of(chosen)]
+            if hard_negatives:
+                columns.append(self.negative.lengths_of(self.negatives(chosen, hard_negatives)))
+            tokens += sum(int(lengths.sum()) for lengths in columns)
+            squares += sum(int((lengths**2).sum()) for lengths in columns)
+        return tokens / len(train), squares / len(train)
+
+    def negatives(self, pairs: np.ndarray, count: int) -> np.ndarray:
+        """Text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""
+        starts = self.negative_start[pairs]
+        counts = np.minimum(self.negative_start[pairs + 1] - starts, count)
+        return _ranges(starts, counts)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data made ready: its tokens, its hash, the bad records.
+
+    disk_bytes: of the tokens. made_pairs: tokenised now, rather than found; seconds: what that took, with the reading.
+    """
+
+    pairs: Pairs
+    data_hash: str
+    problems: dict
+    disk_bytes: int = 0
+    made_pairs: int = 0
+    seconds: float = 0.0
+
+
+def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
+    """Read and tokenise the data of `training` with the tokenizer of the model at `source`, or open what is kept.
+
+    judged: whether there must be held-out pairs for the pools. Raises ValueError when the data is not the one that
+    training.data_hash names, or is too small for the pools.
+    """
+    tokenizer = load_tokenizer(source)
+    data, begun = open_source(training.data), time.monotonic()
+    found = survey(data)
+    if training.data_hash and training.data_hash != found.data_hash:
+        raise ValueError(
+            f"data {training.data!r} has hash {found.data_hash}, the trial wants {training.data_hash}: it changed"
+        )
+    folder, made = _token_folder(found.data_hash, tokenizer, training), 0
+    if not folder.exists():
+        coding = coding_of(tokenizer, training)
+        made = tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
+    seconds = time.monotonic() - begun
+    pairs = _open(folder)
+    if empty := [
+        part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
+    ]:
+        raise ValueError(f"data {empty[0]!r} has no pair to train on")
+    if judged and len(pairs.held_out) < training.pool_size:
+        raise ValueError(
+            f"data {training.data!r} has {len(pairs.held_out)} held-out pairs, training.pool_size is "
+            f"{training.pool_size}; give more data or a smaller pool"
+        )
+    disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    return Prepared(pairs, found.data_hash, found.problems, disk_bytes, made, seconds)
+
+
+def open_prepared(training: Training, source: str) -> Pairs:
+    """The tokens of data that is ready, without reading the texts again where its hash is known."""
+    if training.data_hash:
+        folder = _token_folder(training.data_hash, load_tokenizer(source), training)
+        if folder.exists():
+            return _open(folder)
+    return prepare(training, source).pairs
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Identity of a tokenizer: a hash over everything it does to a text."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:12]
+
+
+def coding_of(tokenizer: PreTrainedTokenizerFast, training: Training) -> Coding:
+    """How `training` wants its texts tokenised."""
+    return Coding(
+        tokenizer.backend_tokenizer.to_str(),
+        training.context,
+        # The last token is the one that is read, so it is always the same one.
+        end=tokenizer.eos_token_id if training.pooling == "last" else None,
+        keep_left=tokenizer.truncation_side == "right",
+        plain_specials=tokenizer.split_special_tokens,
+        prompts=(training.query_prompt, training.document_prompt, training.document_prompt),
+    )
+
+
+def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Training) -> Path:
+    more = "-end" if training.pooling == "last" else ""
+    if training.query_prompt or training.document_prompt:
+        prompts = json.dumps([training.query_prompt, training.document_prompt])
+        more += f"-{hashlib.sha256(prompts.encode()).hexdigest()[:8]}"
+    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{more}-v{FORMAT}"
+
+
+def _open(folder: Path) -> Pairs:
+    arrays = [_open_array(folder, name) for name in ("negative_start", "groups", "sources", "train", "held_out")]
+    return Pairs(*(Column(folder, name) for name in COLUMNS), *arrays)
+
+
+def _open_array(folder: Path, name: str) -> np.ndarray:
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))  # a plain array: np.memmap is slow to index
+
+
+def draw(pairs: Pairs, training: Training, step: int, seed: int) -> np.ndarray:
+    """Pair indices of one step: all of one source, whose turn it is."""
+    if len(pairs.trained) == 1:
+        return batch_indices(pairs.train, training.batch_size, step, seed)
+    weights = tuple(weight for _, weight in parts_of(training.data))
+    source, before = turn(weights, step)
+    return batch_indices(pairs.trained[source], training.batch_size, before, seed)
+
+
+def turn(weights: tuple[float, ...], step: int) -> tuple[int, int]:
+    """Which source a step is drawn from, and how many steps before it were: as evenly as their weights allow."""
+    order = _turns(weights, 1 << max(10, (step + 1).bit_length()))
+    return int(order[step]), int((order[:step] == order[step]).sum())
+
+
+@lru_cache(maxsize=8)
+def _turns(weights: tuple[float, ...], steps: int) -> np.ndarray:
+    shares = np.array(weights) / sum(weights)
+    taken, order = np.zeros(len(weights)), np.empty(steps, np.uint8)
+    for step in range(steps):
+        source = int(np.argmax(shares * (step + 1) - taken))
+        taken[source] += 1
+        order[step] = source
+    return order
+
+
+def batch_indices(train: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Pair indices of one step: a window on an endless stream of shuffled epochs, which any step can seek."""
+    epochs, places = np.divmod(step * batch_size + np.arange(batch_size), len(train))
+    parts = [
+        _epoch(len(train), epoch, seed, places[epochs == epoch]) for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
+    ]
+    return train[np.concatenate(parts)]
+
+
+_permutations: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _epoch(size: int, epoch: int, seed: int, places: np.ndarray) -> np.ndarray:
+    """What stands at `places` of a shuffle of `size` pairs."""
+    if size > PERMUTED_PAIRS:
+        return shuffled(places, size, [seed, epoch])
+    name = (size, epoch, seed)
+    if name not in _permutations:
+        while len(_permutations) >= KEPT_EPOCHS:
+            _permutations.pop(next(iter(_permutations)))
+        _permutations[name] = np.random.default_rng([seed, epoch]).permutation(size)
+    return _permutations[name][places]
+
+
+def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
+    """Fixed pools of held-out pairs, [pool_size] each, no group or document twice in one; at most `count` of a source.
+
+    They are filled in the order of `held_out`, which does not depend on the order in which the data was read. All pools
+    of the first source come first.
+    """
+    return [pool for made in pools_by_source(pairs, pool_size, count) for pool in made]
+
+
+def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.ndarray]]:
+    """The pools of each source."""
+    return [_pools(pairs, source, pool_size, count) for source in range(len(pairs.trained))]
+
+
+def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.ndarray]:
+    made: list[np.ndarray] = []
+    pool: list[int] = []
+    seen: set[int] = set()
+    for index in pairs.held_out[pairs.sources[pairs.held_out] == source]:
+        marks = {int(pairs.groups[index]), int(pairs.positive.hashes[index]), int(pairs.query.hashes[index])}
+        if marks & seen:
+            continue
+        pool.append(int(index))
+        seen |= marks
+        if len(pool) == pool_size:
+            made.append(np.array(pool))
+            pool, seen = [], set()
+            if len(made) == count:
+                break
+    if not made:
+        raise ValueError(f"only {len(pool)} distinct held-out pairs, fewer than one pool of {pool_size}")
+    return made

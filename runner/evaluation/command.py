@@ -1,0 +1,163 @@
+"""`embed evaluate`, `mine`, `export`, `project`: what embeddings are worth, harder negatives, runtimes, a view."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+EVALUATE_EXAMPLES = """\
+examples:
+  embed evaluate model --tasks code-search          held-out docstrings look for their functions; needs no file
+  embed evaluate model --tasks sts:stsb.jsonl#test  sentence1, sentence2, score; only rows whose split is test
+  embed evaluate model --tasks retrieval:scifact mteb:STS17 --out scores.json
+"""
+MINE_EXAMPLES = """\
+examples:
+  embed mine python-env --model model --out mined.jsonl           one negative a pair
+  embed mine pairs.jsonl --model BAAI/bge-small-en-v1.5 --negatives 4 --margin 0.1 --out mined.jsonl
+"""
+EXPORT_EXAMPLES = """\
+examples:
+  embed export model            adds model/onnx/model.onnx, checked against the model itself
+"""
+PROJECT_EXAMPLES = """\
+examples:
+  embed project model --out results/mine/projection.json      then: fit results/mine --figures figures
+"""
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    from runner.evaluation.evaluate import evaluate
+
+    say = (lambda text: print(text, file=sys.stderr, flush=True)) if not arguments.json else (lambda _: None)
+    if arguments.out and arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out")
+    scores = evaluate(arguments.model, arguments.tasks, say)
+    content = {"model": arguments.model, "scores": [score.to_json() for score in scores]}
+    if arguments.out:
+        from sweeps.experiment.recipe_file import write_text
+
+        write_text(arguments.out, json.dumps(content, indent=2) + "\n")
+    if arguments.json:
+        print(json.dumps(content))
+        return 0
+    for score in scores:
+        print(f"{score.task:<24} {score.main} {score.values[score.main]:.4f}   {score.size}")
+        rest = "  ".join(f"{name} {value:.4f}" for name, value in score.values.items() if name != score.main)
+        print(f"  {rest}" if rest else "", end="\n" if rest else "")
+        for note in score.notes:
+            print(f"  {note}")
+    return 0
+
+
+def add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = EVALUATE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", metavar="MODEL", help="folder of a Sentence Transformers model, or owner/name")
+    command.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="TASK",
+        help="sts:FILE[#SPLIT], retrieval:FOLDER[#SPLIT] (BEIR layout), code-search, mteb:NAME",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the scores there")
+    command.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def mine(arguments: argparse.Namespace) -> int:
+    from runner.evaluation.evaluate import load_model
+    from runner.evaluation.hard_negatives import mine
+
+    model = load_model(arguments.model)
+    found = mine(arguments.data, model, arguments.out, arguments.negatives, arguments.margin, arguments.beyond)
+    if arguments.json:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(f"{arguments.out}: {found.pairs:,} pairs, {found.with_negatives:,} of them with negatives")
+    print(f'train with data = "{arguments.out}" and hard_negatives = {arguments.negatives} under [training]')
+    return 0
+
+
+def add_mine(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = MINE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("data", help="python-env, a file of pairs, or hf:owner/name")
+    command.add_argument("--model", required=True, metavar="MODEL", help="what looks for them: a folder, or owner/name")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the pairs with their negatives")
+    command.add_argument("--negatives", type=_count, default=1, metavar="N", help="of each pair (default: 1)")
+    command.add_argument(
+        "--margin",
+        type=_share,
+        default=0.05,
+        help="nearer than (1 - MARGIN) times the query's own document is taken for an answer (default: 0.05)",
+    )
+    command.add_argument("--beyond", type=int, default=0, metavar="K", help="pass over the K nearest (default: 0)")
+    command.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from runner.export.onnx import PLACE, to_onnx
+
+    off = to_onnx(arguments.model)
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.model / PLACE), "difference": off}))
+    else:
+        print(f"{arguments.model / PLACE}: states within {off:.1g} of torch's")
+    return 0
+
+
+def add_export(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote")
+    command.add_argument("--to", choices=("onnx",), default="onnx", help="what to add to it (default: onnx)")
+    command.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def project(arguments: argparse.Namespace) -> int:
+    import transformers
+
+    from runner.evaluation.projection import project
+    from sweeps.experiment.recipe_file import write_text
+
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
+    transformers.utils.logging.disable_progress_bar()
+    found = project(arguments.model, arguments.pairs)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out, json.dumps(found) + "\n")
+    told = {state: {name: found[state][name] for name in ("variance", "accuracy")} for state in ("before", "after")}
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), **told}))
+        return 0
+    for state, numbers in told.items():
+        print(f"{state:<7} two directions hold {100 * numbers['variance']:.0f} % of the variance; ", end="")
+        print(f"{100 * numbers['accuracy']:.0f} % of {arguments.pairs} queries find their document")
+    print(arguments.out)
+    return 0
+
+
+def add_project(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = PROJECT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote, not an adapter")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="projection.json of a results folder"
+    )
+    command.add_argument("--pairs", type=_count, default=128, metavar="N", help="held-out pairs to show (default: 128)")
+    command.add_argument("--json", action="store_true", help="print the shares as JSON")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to below 1")
+    return value

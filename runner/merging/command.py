@@ -1,0 +1,149 @@
+"""`embed merge`: one model out of several that were tuned from one base."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.data.pairs import Pairs
+    from runner.merging.self_positioning import Search
+    from runner.model.encoder import Encoder
+
+METHODS = (
+    "average",
+    "slerp",
+    "task-arithmetic",
+    "ties",
+    "self-positioning",
+)  # of rules.py, which imports torch
+SEARCHED = ("steps", "batch", "rate", "mu", "temperature", "negatives", "seed")
+EXAMPLES = """\
+examples:
+  embed merge nano-340k code similarity --method slerp --out merged          both count alike
+  embed merge nano-340k code similarity --method average --weights 3,1 --out merged
+  embed merge nano-340k code similarity --method self-positioning --probe probe.jsonl --out merged
+                                      weights and scale where the loss of the probe set is lowest
+  embed merge nano-340k code text --method self-positioning --probe probe.jsonl --out merged --surface surface.json
+"""
+
+
+def merge(arguments: argparse.Namespace) -> int:
+    from sweeps.models import find_model
+
+    given = [name for name in SEARCHED if getattr(arguments, name) is not None]
+    searching = arguments.method == "self-positioning"
+    if searching != bool(arguments.probe):
+        raise ValueError(f"--probe: {'self-positioning needs one' if searching else 'only for self-positioning'}")
+    if arguments.surface and not searching:
+        raise ValueError("--surface: only for --method self-positioning, whose way it shows")
+    if arguments.surface and arguments.surface.exists():
+        raise ValueError(f"{arguments.surface}: exists already; give another --surface")
+    if given and not searching:
+        raise ValueError(f"--{given[0]}: only for --method self-positioning")
+    if searching and (arguments.weights or arguments.scale != 1.0):
+        raise ValueError("--weights and --scale are what self-positioning looks for; leave them out")
+    base = Path(find_model(arguments.base).source)
+    if searching:
+        return _position(arguments, base, {name: getattr(arguments, name) for name in given})
+    from runner.merging.rules import Rule, merge
+
+    weights = tuple(arguments.weights) if arguments.weights else None
+    rule = Rule(arguments.method, weights, arguments.scale, arguments.density)
+    factors = merge(base, arguments.models, rule, arguments.out)
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), "method": arguments.method, "factors": factors}))
+    else:
+        said = "" if factors is None else f", task vectors times {', '.join(f'{c:.3g}' for c in factors)}"
+        print(f"model: {arguments.out} ({arguments.method} of {len(arguments.models)}{said})")
+    return 0
+
+
+def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
+    from runner.merging.self_positioning import Found, Search, Space, merge_by_search
+    from runner.merging.surface import surface
+    from sweeps.experiment.recipe_file import write_text
+
+    asked = Search(**given)
+    encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, asked)
+
+    def look(space: Space, found: Found) -> None:
+        names = [folder.name for folder in arguments.models]
+        write_text(arguments.surface, json.dumps(surface(space, names, pairs, asked, found)) + "\n")
+
+    models, shown = arguments.models, look if arguments.surface else None
+    found = merge_by_search(base, models, encoder, pairs, asked, arguments.out, arguments.json, shown)
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), "method": arguments.method, **found.to_json()}))
+    else:
+        weights = ", ".join(f"{weight:.3f}" for weight in found.weights)
+        print(f"weights {weights}, scale {found.scale:.3f}, after {found.tokens:,} tokens of the probe set")
+        print(f"model: {arguments.out}")
+    return 0
+
+
+def _probed(base: str, first: Path, probe: str, asked: Search) -> tuple[Encoder, Pairs]:
+    """An encoder of the base as the first model pools and cuts, and the probe set's tokens."""
+    import torch
+
+    from runner.data.pairs import prepare
+    from runner.export.sentence_transformers import POOLING_FIELDS
+    from runner.merging.weights import read_json
+    from runner.model.encoder import make_encoder
+    from sweeps.methods import Full
+    from sweeps.models import find_model
+    from sweeps.trial import Training
+
+    read = {name: read_json(first / name) for name in ("1_Pooling/config.json", "sentence_bert_config.json")}
+    prompts = read_json(first / "config_sentence_transformers.json").get("prompts", {})
+    flags = read["1_Pooling/config.json"]
+    pooling = next((name for name, flag in POOLING_FIELDS.items() if flags.get(f"pooling_mode_{flag}")), None)
+    if pooling is None:
+        raise ValueError(f"{first / '1_Pooling'}: pools neither by {', '.join(POOLING_FIELDS)}")
+    model = find_model(base)
+    training = Training(
+        data=probe,
+        pooling=pooling,
+        context=int(read["sentence_bert_config.json"]["max_seq_length"]),
+        hard_negatives=asked.negatives,
+        query_prompt=prompts.get("query", ""),
+        document_prompt=prompts.get("document", ""),
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return make_encoder(model, Full(), pooling, device, asked.seed), prepare(training, model.source, judged=False).pairs
+
+
+def add_merge(command: argparse.ArgumentParser) -> None:
+    command.epilog, command.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.add_argument("base", help="the model that all were tuned from: a folder, or a name such as nano-340k")
+    command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
+    command.add_argument("--method", choices=METHODS, required=True, help="how task vectors are put together")
+    command.add_argument("--weights", type=_numbers, metavar="A,B", help="of the models (default: all alike)")
+    command.add_argument("--scale", type=float, default=1.0, help="of what is added to the base (default: 1)")
+    command.add_argument("--density", type=float, default=0.2, help="share of a vector's entries TIES keeps (0.2)")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the merged model")
+    command.add_argument("--json", action="store_true", help="print what was found as JSON")
+    search = command.add_argument_group("self-positioning; the defaults are the paper's")
+    search.add_argument("--probe", metavar="DATA", help="pairs of all tasks, where its loss is to be low")
+    search.add_argument("--steps", type=int, help="of Adam (1000)")
+    search.add_argument("--batch", type=int, help="pairs in a step (32)")
+    search.add_argument("--rate", type=float, help="Adam's (5e-3)")
+    search.add_argument("--mu", type=float, help="price of the scale (0.05)")
+    search.add_argument("--temperature", type=float, help="of the loss (0.02)")
+    search.add_argument("--negatives", type=int, help="listed ones used of each pair (1)")
+    search.add_argument("--seed", type=int, help="of the order of pairs (0)")
+    search.add_argument(
+        "--surface",
+        type=Path,
+        metavar="FILE",
+        help="write the probe loss along the first two task vectors and the search's path; `fit` draws surface.json",
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are wanted") from None

@@ -1,0 +1,1 @@
+"""A pretrained backbone as an encoder, and its faster blocks."""

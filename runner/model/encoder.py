@@ -1,0 +1,273 @@
+"""A pretrained backbone as an embedding model: token ids -> pooled unit vectors."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import AutoModel, PreTrainedModel
+
+from runner.data.pairs import unavailable
+from runner.model import fused_block, varlen
+from runner.model.folded_lora import fold
+from runner.model.quantized import quantization
+from runner.model.varlen import Layout
+from sweeps.methods import Method
+from sweeps.models import ModelSpec
+
+
+def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over the real tokens. states: [texts, tokens, width]; lengths: [texts] -> [texts, width]."""
+    real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+    return (states * real[..., None]).sum(1) / lengths[:, None]
+
+
+def weighted_pool(states: Tensor, lengths: Tensor) -> Tensor:
+    """Mean weighted by place, 1 for the first token (Muennighoff 2022, section 3.1). Shapes as in `mean_pool`."""
+    place = torch.arange(states.shape[1], device=states.device) + 1
+    weights = place * (place <= lengths[:, None])
+    return (states * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
+    """State of the last real token. Shapes as in `mean_pool`."""
+    return states[torch.arange(len(states), device=states.device), lengths - 1]
+
+
+LOWEST_TEMPERATURE = 0.01  # CLIP's bound: below it training becomes unstable
+# What a pass through a block costs besides its tokens is worth so many multiplications: measured on a CPU, widths 32
+# to 256. A smaller block gains more from fewer passes than it loses on padding. On a GPU, for want of a measurement:
+# some 150 kernels there and back, started in 5 microseconds each, in which it multiplies 3e13 times a second.
+PASS_WORK = {"cpu": 10**7, "cuda": 2 * 10**10}
+PASS_TOKENS = {"cpu": (32, 1024), "cuda": (1024, 2**16)}  # least and most padding that is as dear as another pass
+
+POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": mean_pool,
+    "weighted": weighted_pool,
+    "last": last_pool,
+}
+
+
+class Encoder(nn.Module):
+    """Backbone and pooling. Causal attention never looks right, so right padding needs no mask; two-way attention does.
+
+    A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
+    pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
+    first that is trained. low: products in bf16. fused: blocks run as in fused_block.py; pack: as in varlen.py;
+    either way texts lie end to end in one row.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        pooling: str,
+        low: bool,
+        pack: bool = False,
+        block_weights: int = 10**7,
+        bidirectional: bool = False,
+        fused: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.bidirectional = bidirectional
+        self.sharpness: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt
+        self.pool = POOLING[pooling]
+        self.low = low
+        self.recomputes = False
+        self.block_weights = block_weights
+        self.packed, self.fused = pack, fused
+        if pack:
+            varlen.use(decoder(backbone))
+        self.frozen = frozen_blocks(backbone)
+        # In tuples, or they would count as modules of their own with the same parameters.
+        self._first, self._rest = ((blocks(backbone, 0, self.frozen),), (blocks(backbone, self.frozen, None),))
+
+    def forward(self, ids: Tensor, where: Layout) -> Tensor:
+        """Of what `pad` gave -> unit vectors [texts, width], at least fp32."""
+        return self.leave(self.enter(ids, where), where)
+
+    def enter(self, ids: Tensor, where: Layout) -> Tensor:
+        """Of what `pad` gave -> states before the first trained block [texts, tokens, width]."""
+        states = self.table(ids)
+        if not self.frozen:
+            return states
+        with torch.no_grad():
+            return self._run(self._first[0], states, where)
+
+    def leave(self, states: Tensor, where: Layout) -> Tensor:
+        """states: what `enter` gave -> unit vectors [texts, width], at least fp32."""
+        states = self._run(self._rest[0], states, where)
+        states = states.to(torch.promote_types(states.dtype, torch.float32))
+        return normalize(self.pool(states, where.lengths), dim=-1)
+
+    def embed(self, texts: Sequence[np.ndarray]) -> Tensor:
+        """Unit vectors [texts, width] of one micro-batch of token id arrays."""
+        return self(*self.pad(texts))
+
+    def pad(self, texts: Sequence[np.ndarray]) -> tuple[Tensor, Layout]:
+        """Token id arrays -> ids [texts, tokens], right-padded with 0, and where they lie."""
+        lengths = np.array([len(text) for text in texts])
+        ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = text
+        return varlen.send(ids, self.device), varlen.layout(lengths, self.device)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As in torch. A backbone in 4 bits stays in training mode: to infer, it is repacked and cannot train again."""
+        return super().train(mode or getattr(decoder(self.backbone), "is_quantized", False))
+
+    def recompute(self) -> None:
+        """Forget activations inside each block and compute them again on the way back."""
+        self.recomputes, self.fused = True, False
+        decoder(self.backbone).gradient_checkpointing_enable({"use_reentrant": False})
+
+    def compile_blocks(self) -> None:
+        """torch.compile every block; they share one program, made for any batch shape."""
+        self.fused = False
+        for each in decoder(self.backbone).layers:
+            each.compile(dynamic=True)
+
+    def padding(self, tokens: int) -> int:
+        """Padding that a micro-batch of `tokens` may hold: packed, it is looked up but never computed."""
+        return tokens // 2 if self.packed or self.fused else self.pass_tokens
+
+    @property
+    def pass_tokens(self) -> int:
+        """Padding that is as dear as another pass."""
+        kind = self.device.type
+        least, most = PASS_TOKENS[kind]
+        return min(most, max(least, PASS_WORK[kind] // self.block_weights))
+
+    @property
+    def table(self) -> nn.Module:
+        """The token table: ids -> vectors."""
+        return self.backbone.get_input_embeddings()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _run(self, part: nn.Module, states: Tensor, where: Layout) -> Tensor:
+        """Some of the blocks. states: [texts, tokens, width], before and after."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.low and not self.fused):
+            if not (self.packed or self.fused):
+                return part(inputs_embeds=states, use_cache=False, **self._both_ways(where)).last_hidden_state
+            row = varlen.pack(states, where)
+            if self.fused:
+                row = fused_block.run(part, row, where.lengths, self.pass_tokens, self.low)
+            else:
+                given = {"position_ids": where.positions, "use_cache": False, **where.attention}
+                row = part(inputs_embeds=row[None], **given).last_hidden_state[0]
+            return varlen.unpack(row, where)
+
+    def _both_ways(self, where: Layout) -> dict[str, Any]:
+        """What makes attention look both ways, at real tokens only."""
+        if not self.bidirectional:
+            return {}
+        real = torch.arange(where.longest, device=self.device) < where.lengths[:, None]
+        # Where nothing is padded there is no mask to say so, and the attention function would be causal.
+        return {"attention_mask": real.long(), "is_causal": False}
+
+    def learn_temperature(self, start: float) -> None:
+        """Train the temperature too, as CLIP does: log(1 / temperature) (Radford et al. 2021, section 2.5)."""
+        self.sharpness = nn.Parameter(torch.tensor(-math.log(start), device=self.device))
+
+    def temperature(self, given: float) -> float | Tensor:
+        """The one that the loss divides by: `given` unless it is learnt. Never below 0.01."""
+        return given if self.sharpness is None else torch.exp(-self.sharpness).clamp(min=LOWEST_TEMPERATURE)
+
+
+class Skip(nn.Module):
+    """Stands where a block is left out; blocks are told apart by their place, so the place must stay."""
+
+    def forward(self, states: Tensor, *_: object, **__: object) -> Tensor:
+        return states
+
+
+FINAL_NORMS = ("final_layer_norm", "norm")
+
+
+def decoder(backbone: nn.Module) -> nn.Module:
+    """The decoder inside what a method may have wrapped around it."""
+    return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
+
+
+def frozen_blocks(backbone: nn.Module) -> int:
+    """How many first blocks, token table included, receive no gradient."""
+    inner = decoder(backbone)
+    if inner.get_input_embeddings().weight.requires_grad:
+        return 0
+    trained = [any(p.requires_grad for p in block.parameters()) for block in inner.layers]
+    return trained.index(True) if True in trained else len(trained)
+
+
+def blocks(backbone: nn.Module, start: int, stop: int | None) -> nn.Module:
+    """A view on the decoder, same parameters, that runs only blocks start..stop; the final norm follows the last."""
+    inner = decoder(backbone)
+    layers = list(inner.layers)
+    kept = range(*slice(start, stop).indices(len(layers)))
+    view = copy.copy(inner)
+    view._modules = dict(inner._modules)
+    view.layers = nn.ModuleList([layer if place in kept else Skip() for place, layer in enumerate(layers)])
+    if stop is not None:
+        name = next(name for name in FINAL_NORMS if name in view._modules)
+        view._modules[name] = nn.Identity()
+    return view
+
+
+def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTrainedModel:
+    """The pretrained backbone in fp32, or its linear maps in 4 `bits`. Raises ValueError when it cannot be had."""
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if bits:
+        options |= {"quantization_config": quantization(), "device_map": {"": device}}
+    try:
+        loaded = AutoModel.from_pretrained(model.source, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        raise unavailable(model.source, error) from None
+    return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
+
+
+def lowered(precision: str, device: torch.device) -> bool:
+    """Whether products run in bf16, over fp32 weights; see `Training.precision`."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+
+
+def make_encoder(
+    model: ModelSpec,
+    method: Method,
+    pooling: str,
+    device: torch.device,
+    seed: int,
+    precision: str = "auto",
+    home: torch.device | None = None,
+    bidirectional: bool = False,
+) -> Encoder:
+    """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
+
+    home: where its weights lie, by default on the `device` that it is made for. bidirectional: attention looks both
+    ways (its pretraining did not).
+    """
+    home = home or device
+    if reason := method.refusal(model):
+        raise ValueError(f"{method.name}: {reason}")
+    torch.manual_seed(seed)
+    backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
+    fold(backbone)
+    if bidirectional:
+        decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
+    low = lowered(precision, device)
+    pack = not bidirectional and varlen.possible(decoder(backbone), device, low)
+    fused = not bidirectional and fused_block.possible(decoder(backbone), device)
+    return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional, fused)
+
+
+def count_trainable(encoder: Encoder) -> int:
+    """T: parameters with a gradient, embedding tables aside."""
+    inside = ((name, p) for name, p in encoder.backbone.named_parameters() if p.requires_grad)
+    return sum(p.numel() for name, p in inside if "embed_" not in name)

@@ -1,0 +1,181 @@
+"""Causal attention of texts that lie end to end in one row, forth and back, for the blocks of fused_block.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+LONGEST = 128  # tokens; all scores are kept for the way back: as dear as torch's kernel somewhere from here to 256
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts one after another in a row that are attended to together, each padded to the longest.
+
+    start, end: of its tokens in the row; texts: how many; tokens: of the longest. opened, closed: by how many vectors a
+    head has for each token, where in the row each of the padded vectors lies, and where among those each of the row's;
+    empty: the padded places of no token, where a head has one vector.
+    """
+
+    start: int
+    end: int
+    texts: int
+    tokens: int
+    opened: Mapping[int, Tensor]
+    closed: Mapping[int, Tensor]
+    empty: Tensor
+
+    def open(self, row: Tensor) -> Tensor:
+        """row: [all tokens, heads, kinds, dim] -> this group's part [kinds, texts, heads, tokens, dim].
+
+        A text's last token lies where nothing is, for no token looks at those behind it.
+        """
+        _, heads, kinds, dim = row.shape
+        part = row[self.start : self.end].reshape(-1, dim)
+        # One copy of whole vectors; to fill padding in and to order by heads afterwards are three.
+        return part.index_select(0, self.opened[kinds]).view(kinds, self.texts, heads, self.tokens, dim)
+
+    def close(self, padded: Tensor, row: Tensor) -> None:
+        """The way back of `open`: into `row`."""
+        kinds, dim = row.shape[2:]
+        part = row[self.start : self.end].view(-1, dim)
+        torch.index_select(padded.reshape(-1, dim), 0, self.closed[kinds], out=part)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where texts lie in a row, and how their tokens are turned by their place.
+
+    cos, sin: [longest, turned dims], the signs of a turn in sin; ahead: [longest, longest], -inf where a token would
+    look at a later one.
+    """
+
+    groups: tuple[Group, ...]
+    cos: Tensor
+    sin: Tensor
+    ahead: Tensor
+
+
+def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, heads: int) -> Row:
+    """cos, sin: [longest, turned dims], halves alike; padding: of a group, at most, in tokens."""
+    half, longest = cos.shape[1] // 2, max(lengths)
+    signed = torch.cat([-sin[:, :half], sin[:, half:]], 1)
+    ahead = cos.new_full((longest, longest), -math.inf).triu(1)
+    return Row(groups(lengths, padding, heads), cos, signed, ahead)
+
+
+def groups(lengths: Sequence[int], padding: int, heads: int) -> tuple[Group, ...]:
+    """Runs of texts, each with at most `padding` tokens of padding."""
+    found: list[Group] = []
+    run: list[int] = []
+    start = longest = total = 0
+    for length in lengths:
+        longest, total = max(longest, length), total + length
+        if run and longest * (len(run) + 1) - total > padding:
+            found.append(_group(run, start, heads))
+            run, start, longest, total = [], found[-1].end, length, length
+        run.append(length)
+    return (*found, _group(run, start, heads))
+
+
+def _group(lengths: Sequence[int], start: int, heads: int) -> Group:
+    texts, tokens, sizes = len(lengths), max(lengths), torch.tensor(lengths)[:, None]
+    place, head = torch.arange(tokens), torch.arange(heads)
+    real = place < sizes
+    token = sizes.cumsum(0) - sizes + torch.minimum(place, sizes - 1)
+    opened = token[:, None] * heads + head[:, None]  # [texts, heads, tokens]
+    text, place = real.nonzero(as_tuple=True)
+    closed = (text * heads * tokens + place)[:, None] + head * tokens  # [tokens, heads]
+    empty = (~real)[:, None].expand_as(opened).flatten().nonzero().squeeze(1)
+    kinds = torch.arange(3)
+    return Group(
+        start,
+        start + len(text),
+        texts,
+        tokens,
+        {1: opened.flatten(), 3: (kinds[:, None, None, None] + opened * 3).flatten()},
+        {1: closed.flatten(), 3: (closed[..., None] + kinds * opened.numel()).flatten()},
+        empty,
+    )
+
+
+def turn(parts: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn queries and keys in place. parts: query, key, value [3, texts, heads, tokens, dim]; cos, sin: as in Row; of
+    -sin, back again."""
+    tokens, half = parts.shape[3], cos.shape[1] // 2
+    turned = parts[:2, ..., : 2 * half]
+    other = torch.cat([turned[..., half:], turned[..., :half]], -1)
+    turned.mul_(cos[:tokens]).addcmul_(other, sin[:tokens])
+
+
+def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Tensor:
+    """softmax(QK' scale, causal) V of each text. heads: [tokens, heads, 3, dim] -> [tokens, width].
+
+    kept: takes what `attend_back` wants of each group; None where there is no way back.
+    """
+    mixed = heads.new_empty(*heads.shape[:2], 1, heads.shape[3])
+    for group in row.groups:
+        parts = group.open(heads)
+        turn(parts, row.cos, row.sin)
+        found = _short(parts, row.ahead, scale, kept) if group.tokens <= LONGEST else _long(parts, scale, kept)
+        group.close(found, mixed)
+    return mixed.flatten(1)
+
+
+def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], heads: int) -> Tensor:
+    """gradient: to what `attend` gave -> to what it was given [tokens, heads, 3, dim]."""
+    gradient = gradient.view(len(gradient), heads, 1, -1)
+    leaving = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
+    for group, (parts, shares) in zip(row.groups, kept, strict=True):
+        arriving = group.open(gradient)[0]
+        arriving.view(-1, arriving.shape[-1]).index_fill_(0, group.empty, 0)
+        short = group.tokens <= LONGEST
+        back = _short_back(arriving, parts, shares, scale) if short else _long_back(arriving, parts, shares)
+        turn(back, row.cos, -row.sin)
+        group.close(back, leaving)
+    return leaving
+
+
+def _short(parts: Tensor, ahead: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
+    """parts: query, key, value [3, texts, heads, tokens, dim] -> [texts, heads, tokens, dim]."""
+    _, texts, heads, tokens, dim = parts.shape
+    query, key, value = parts.view(3, texts * heads, tokens, dim)
+    shares = torch.baddbmm(ahead[:tokens, :tokens], query, key.mT, alpha=scale)
+    torch.softmax(shares, -1, out=shares)
+    if kept is not None:
+        kept.append((parts, shares))
+    return torch.bmm(shares, value).view(texts, heads, tokens, dim)
+
+
+def _short_back(arriving: Tensor, parts: Tensor, shares: Tensor, scale: float) -> Tensor:
+    """arriving: [texts, heads, tokens, dim] -> gradient to `parts`."""
+    query, key, value = parts.flatten(1, 2)
+    arriving = arriving.view(value.shape)
+    leaving = torch.empty_like(parts)
+    to_query, to_key, to_value = leaving.flatten(1, 2)
+    torch.bmm(shares.mT, arriving, out=to_value)
+    to_shares = torch.bmm(arriving, value.mT)
+    to_scores = torch.ops.aten._softmax_backward_data(to_shares, shares, -1, shares.dtype).mul_(scale)
+    torch.bmm(to_scores, key, out=to_query)
+    torch.bmm(to_scores.mT, query, out=to_key)
+    return leaving
+
+
+def _long(parts: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
+    """As `_short`, by torch's kernel and a graph of its own."""
+    with torch.set_grad_enabled(kept is not None):
+        parts = parts.detach().requires_grad_(kept is not None)
+        found = scaled_dot_product_attention(*parts, is_causal=True, scale=scale)
+    if kept is not None:
+        kept.append((parts, found))
+    return found.detach()
+
+
+def _long_back(arriving: Tensor, parts: Tensor, found: Tensor) -> Tensor:
+    return torch.autograd.grad(found, parts, arriving)[0]

@@ -1,0 +1,199 @@
+"""One optimiser step, as fast as the machine allows: in what pieces, what is kept, and what is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from runner.data.pairs import Pairs
+from runner.model.encoder import Encoder
+from runner.model.folded_lora import refold
+from runner.training.distributed import ALONE, Ranks
+from runner.training.frozen_states import Prefix, prefix_of, worth
+from runner.training.grad_cache import Ahead, Batch, Room, Spent, backward
+from runner.training.loss import Objective
+from sweeps.models import ModelSpec
+from sweeps.store.retry import out_of_memory
+from sweeps.trial import Trial
+
+# A CPU is fastest when what one block writes stays in its cache; a GPU needs enough for each of its many cores.
+MICRO_BYTES = {"cpu": 8 * 2**20, "cuda": 2**27}  # of the widest states of one micro-batch
+MICRO_TOKENS = {"cpu": (512, 8192), "cuda": (4096, 2**18)}  # least and most
+SHARE = {"cpu": 0.25, "cuda": 0.8}  # of the free memory: other workers want theirs of a CPU's
+PROBE_TEXTS = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """How training is run, which changes no result beyond rounding.
+
+    micro_tokens: padded tokens of a micro-batch, 0 to choose by the model's width. recompute: forget the activations
+    inside a block and compute them again on the way back (gradient checkpointing). compile: torch.compile each block.
+    smaller: times that the micro-batch is halved. leave: asked between steps, whether to save and stop there.
+    """
+
+    micro_tokens: int = 0
+    recompute: bool = False
+    compile: bool = False
+    smaller: int = 0
+    leave: Callable[[], bool] = bool  # which says no
+
+
+DEFAULTS = Options()
+
+
+class Engine:
+    """An encoder and its optimiser. `step` trains them on one batch.
+
+    micro_tokens: padded tokens of a micro-batch; a continued training must use the same, to the last bit.
+    """
+
+    def __init__(
+        self, model: ModelSpec, trial: Trial, encoder: Encoder, options: Options = DEFAULTS, ranks: Ranks = ALONE
+    ) -> None:
+        self.model, self.trial, self.encoder, self.ranks = model, trial, encoder, ranks
+        encoder.train()  # transformers loads for inference, and recomputes nothing then
+        self.trained = [p for p in encoder.parameters() if p.requires_grad]
+        self.optimizer = _optimizer(self.trained, trial)
+        self.micro_tokens = max(1, (options.micro_tokens or micro_tokens(model, self.device)) >> options.smaller)
+        self.options = options
+        self.prefix: Prefix | None = None
+        self._bytes = 0  # a token's graph takes
+        if options.recompute:
+            encoder.recompute()
+        if options.compile:
+            encoder.compile_blocks()
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
+    def keep_prefix(self, pairs: Pairs) -> int:
+        """Compute the states after the frozen blocks now, for all epochs; returns how many tokens that took."""
+        self.prefix = prefix_of(self.encoder, pairs, self.trial, self.micro_tokens, self.ranks)
+        return self.prefix.tokens
+
+    def prefix_pays(self, pairs: Pairs) -> bool:
+        """Whether `keep_prefix` saves work and there is room for it."""
+        pays = worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
+        return bool(self.ranks.least([pays])[0])
+
+    def step(self, batch: Batch, rate: float) -> Spent:
+        """One optimiser step at learning rate `rate`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        spent = self._backward(batch)
+        if not self.ranks.sharded:  # else the backward pass added them up
+            self.ranks.add_up([p.grad for p in self.trained if p.grad is not None])
+        torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        refold(self.encoder)
+        return spent
+
+    def _backward(self, batch: Batch) -> Spent:
+        """Gradients of one batch; with smaller micro-batches, and nothing kept, when memory runs out."""
+        room = self._room(batch)
+        while True:
+            try:
+                return backward(self.encoder, batch.texts, self._loss(batch), room, self._ahead(batch), self.ranks)
+            except (RuntimeError, MemoryError) as error:
+                if self.ranks.sharded or not out_of_memory(error):
+                    raise
+                reason = str(error).partition("\n")[0] or "out of memory"
+            # Outside the handler, for the error holds on to every tensor of the step.
+            self.optimizer.zero_grad()
+            if room.tokens <= int(batch.lengths.max()):
+                raise MemoryError(
+                    f"one text of {batch.lengths.max()} tokens does not fit in memory ({reason}); give a shorter "
+                    "context, --recompute, or a smaller model"
+                )
+            self.micro_tokens = room.tokens // 2
+            room = Room(room.tokens // 2, 0, 0)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _loss(self, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
+        given, objective = self.trial.training.temperature, Objective.of(self.trial.training)
+        return lambda vectors: batch.loss(vectors, self.encoder.temperature(given), objective)
+
+    def _ahead(self, batch: Batch) -> Ahead | None:
+        prefix = self.prefix
+        return prefix and (lambda places: prefix.states(batch.hashes[places], batch.lengths[places]))
+
+    def _room(self, batch: Batch) -> Room:
+        """What may be kept: graphs, with room for one that is not; states too where blocks are frozen."""
+        if not self._bytes:
+            longest = np.argsort(-batch.lengths, kind="stable")[:PROBE_TEXTS]
+            self._bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
+            self._fit(int(batch.lengths.max()))
+        usable, states = self._usable(), 0
+        if self.encoder.frozen:
+            usable /= 2
+            states = int(usable / (4 * self.model.width))
+        graphs = max(0, int(usable / self._bytes) - self.micro_tokens)
+        if self.ranks.sharded:  # what is kept decides how often a block runs, which all do together
+            graphs, states = self.ranks.least([graphs, states])
+        return Room(self.micro_tokens, graphs, states)
+
+    def _fit(self, longest: int) -> None:
+        """Halve the micro-batch until its graph takes half of the free memory at most. longest: tokens of a text."""
+        free = free_memory(self.device)
+        while self._bytes * self.micro_tokens > free / 2 and self.micro_tokens > longest:
+            self.micro_tokens //= 2
+        self.micro_tokens = self.ranks.least([self.micro_tokens])[0]
+
+    def _usable(self) -> float:
+        """Bytes."""
+        return SHARE[self.device.type] * free_memory(self.device)
+
+
+def micro_tokens(model: ModelSpec, device: torch.device) -> int:
+    """Tokens of a micro-batch: a fixed choice, for a cut decides the last bits of a result."""
+    least, most = MICRO_TOKENS[device.type]
+    return min(most, max(least, MICRO_BYTES[device.type] // (4 * model.mlp_width)))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + unused
+    return psutil.virtual_memory().available
+
+
+def graph_bytes(encoder: Encoder, texts: Sequence[np.ndarray]) -> int:
+    """Bytes that autograd keeps for one more padded token, measured on `texts` (at least 2)."""
+    few, many = (_kept(encoder, texts[:count]) for count in (len(texts) // 2, len(texts)))
+    return max(1, (many[0] - few[0]) // (many[1] - few[1]))
+
+
+def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Bytes that the graph of `texts` holds, and padded tokens of it."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        # Not by its address: a sharded block's is free again when the next block runs.
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor.detach()  # a node that holds its own result with its graph is never freed
+
+    ids, where = encoder.pad(texts)
+    with torch.no_grad():
+        states = encoder.enter(ids, where)
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), where)
+    del vectors
+    return sum(kept.values()), ids.numel()
+
+
+def _optimizer(trained: list[torch.nn.Parameter], trial: Trial) -> torch.optim.AdamW:
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": trial.training.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=trial.lr, fused=True)

@@ -1,0 +1,57 @@
+"""A model in parts, one on each rank, for models that do not fit: torch's FSDP2, block by block.
+
+A block's parameters are gathered when it runs and dropped afterwards. Its gradient is added up and cut again after
+every micro-batch, not once a step: kept whole in between, gradients alone would take as much memory as the whole model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from runner.model.encoder import Encoder, decoder
+from runner.model.folded_lora import unfold
+
+
+def shard(encoder: Encoder, device: torch.device, count: int) -> None:
+    """Keep on `device` only this rank's part of `encoder`, whose weights lie on the CPU.
+
+    Adapters run unfolded, as peft has them: a folded weight is as large as the one it was made from, and is kept.
+    """
+    unfold(encoder.backbone)
+    encoder.fused = False
+    mesh = init_device_mesh(device.type, (count,))
+    for part in (encoder.table, *decoder(encoder.backbone).layers, encoder):
+        fully_shard(part, mesh=mesh)
+    for name in ("enter", "leave"):
+        register_fsdp_forward_method(encoder, name)
+    for module in encoder.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)  # every rank has its part of one loss: a sum, not a mean
+            module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be sharded. All ranks must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """This rank's part of `tensor`, which all have, sharded as `other` is where that is."""
+    if not isinstance(other, DTensor) or tensor.shape != other.shape:
+        return tensor
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def gather_into(plain: Encoder | None, encoder: Encoder) -> None:
+    """Copy what was trained into an encoder that is not sharded. All ranks must ask; those with None keep nothing."""
+    known = dict(plain.named_parameters()) if plain else {}
+    for name, value in encoder.named_parameters():
+        if value.requires_grad:
+            every = whole(value)
+            if plain:
+                known[name].copy_(every)

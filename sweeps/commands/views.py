@@ -1,0 +1,316 @@
+"""Looking at a sweep and steering it while it runs: status, logs, cancel, retry, export, dashboard."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.grid import read_sweep
+from sweeps.running.display import Screen, Snapshot, name, plain, result, snapshot, status_lines
+from sweeps.running.estimate import made_here, speed
+from sweeps.search.learning_rates import CANCELLED, EVERYTHING, outlook
+from sweeps.store.export import write_csv, write_parquet
+from sweeps.store.folder import Store
+from sweeps.store.postgres import add_store, join, open_store
+from sweeps.support.progress import Progress
+from sweeps.trial import Observation, Trial
+from sweeps.workers.launchers import available_cores, local_workers
+
+LOOK = 2.0  # s between looks at a sweep that is watched
+FOLLOW = 0.5  # s between looks at a log that is followed
+
+
+class Standing:
+    """How a sweep stands, looked at again and again: a result is read once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = existing(directory)
+        self.store.curves = False
+        self.known = {seen.key: seen for seen in self.store.exported()}
+        self.measured = list(made_here(self.store.directory))
+
+    def look(self) -> Snapshot:
+        done = {key for key, seen in self.known.items() if seen.status == "done"}
+        self.known |= {seen.key: seen for seen in self.store.results(done)}
+        workers = len(list(self.store.running())) or local_workers()
+        if not (data := self.store.read_data()):  # a committed folder: what is still to come cannot be known
+            spent = sum(seen.spent_flops for seen in self.known.values())
+            seen = tuple(self.known.values())
+            return Snapshot(self.store.directory, seen, (), 0, (), (), spent, spent, 0.0, workers)
+        sweep = read_sweep(self.store.directory / "sweep.toml")
+        pace = speed(self.measured, max(1, len(available_cores()) // workers))
+        again = {key for key in self.store.unfinished() if key in self.known}
+        known = [seen for key, seen in self.known.items() if key not in again]
+        ahead = outlook(sweep, data, known, self.store.cancelled())
+        return snapshot(self.store, sweep, data, ahead, pace, workers)
+
+
+def existing(directory: Path) -> Store:
+    """The store of a sweep that is there. Raises ValueError where there is none."""
+    if not (directory / "sweep.toml").exists():
+        raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
+    return open_store(directory)
+
+
+def _folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", type=Path, metavar="DIR", help="folder of the sweep")
+
+
+def add_status(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print it as JSON")
+    how.add_argument("--watch", action="store_true", help="show it again and again until the sweep is finished")
+    add_store(command)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    if arguments.store:
+        join(arguments.directory, arguments.store)
+    standing = Standing(arguments.directory)
+    if arguments.watch:
+        return _watch(standing)
+    gc.disable()  # what is read lives to the end; looking for garbage among it took a fifth of the time
+    now = standing.look()
+    print(json.dumps(now.to_json()) if arguments.json else "\n".join(map(plain, status_lines(now))))
+    return 0
+
+
+def _watch(standing: Standing) -> int:
+    with suppress(KeyboardInterrupt):
+        with Screen(standing.store.directory.resolve().name) as screen:
+            while (now := standing.look()).running or now.waiting:
+                screen.show(now)
+                time.sleep(LOOK)
+        print("\n".join(map(plain, status_lines(now))))
+    return 0
+
+
+def add_logs(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    command.add_argument("trial", nargs="?", metavar="TRIAL", help="a trial's key or the start of it")
+    command.add_argument("--lines", type=int, default=20, metavar="N", help="the last N lines (default: 20)")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--follow", action="store_true", help="go on with what is added, until all is finished")
+    how.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def logs(arguments: argparse.Namespace) -> int:
+    store = existing(arguments.directory)
+    if arguments.trial is None:
+        return _sweep_log(store, arguments)
+    key = store.find(arguments.trial)
+    path = store.folder(key) / "log.txt"
+    if arguments.json:
+        seen = store.result(key)
+        content = {"key": key, "trial": store.read_trial(key).to_json(), "lines": _tail(path, arguments.lines)}
+        attempts = [
+            {"number": tried.number, "host": tried.host, "pid": tried.pid, "ended": tried.ended}
+            for tried in store.attempts(key)
+        ]
+        print(json.dumps({**content, "attempts": attempts, "status": seen.status if seen else None}))
+        return 0
+    trial = store.read_trial(key)
+    print(plain(f"{key}  {name(trial)}"))
+    shown = _told(store, key, 0)
+    for line in _tail(path, arguments.lines):
+        print(f"  {line}")
+    if arguments.follow:
+        with suppress(KeyboardInterrupt):
+            _follow(store, trial, shown)
+    if seen := store.result(key):
+        print(plain(result(seen)))
+    elif store.is_cancelled(key):
+        print(CANCELLED)
+    elif figures := _figures(store, key):
+        print(f"step {figures['step']} of {trial.steps}, training loss {figures['loss']:.4f}")
+    return 0
+
+
+def _follow(store: Store, trial: Trial, shown: int) -> None:
+    """Until the trial has a result: what is added to its log and to its attempts, and how far it is in one place."""
+    before = _figures(store, trial.key).get("step", 0)
+    with Progress(trial.key, trial.steps, "steps", done=before) as progress:
+        for line in _added(store.folder(trial.key) / "log.txt", lambda: store.result(trial.key) is not None):
+            if line:
+                print(f"  {line}", flush=True)
+                continue
+            shown = _told(store, trial.key, shown)
+            if (figures := _figures(store, trial.key)) and figures["step"] > progress.done:
+                progress.advance(figures["step"] - progress.done, f"loss {figures['loss']:.4f}")
+
+
+def _figures(store: Store, key: str) -> dict[str, Any]:
+    """What a running trial last told: step and loss. Empty when it does not run, or has told nothing yet."""
+    found = next((figures for trial, _, figures in store.running() if trial.key == key), {})
+    return found if {"step", "loss"} <= set(found) else {}
+
+
+def _sweep_log(store: Store, arguments: argparse.Namespace) -> int:
+    path = store.directory / "logs" / "sweep.log"
+    lines = _tail(path, arguments.lines)
+    if arguments.json:
+        print(json.dumps({"lines": lines}))
+        return 0
+    print("\n".join(lines))
+    if arguments.follow:
+        with suppress(KeyboardInterrupt):
+            for line in _added(path, lambda: store.closed and all(map(store.finished, store.queue()))):
+                if line:
+                    print(line, flush=True)
+    return 0
+
+
+def _told(store: Store, key: str, shown: int) -> int:
+    """Say what is new of the attempts at a trial; how many parts of it have been said."""
+    told = []
+    for seen in store.attempts(key):
+        told.append(f"attempt {seen.number} on {seen.host}, process {seen.pid}")
+        told += [f"attempt {seen.number} ended: {seen.ended}"] if seen.ended else []
+    for sentence in told[shown:]:
+        print(plain(sentence), flush=True)
+    return len(told)
+
+
+def _tail(path: Path, count: int) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [plain(line) for line in lines[-count:]] if count > 0 else []
+
+
+def _added(path: Path, over: Callable[[], bool]) -> Iterator[str]:
+    """Whole lines added to a file from now on, and "" whenever nothing was added, until `over()` is true."""
+    at = path.stat().st_size if path.exists() else 0
+    rest = b""
+    while True:
+        last = over()  # before the look, so that nothing said until then is missed
+        if path.exists():
+            with open(path, "rb") as file:
+                file.seek(at)
+                new = file.read()
+            at += len(new)
+            *whole, rest = (rest + new).split(b"\n")
+            yield from (plain(line.decode("utf-8", errors="replace")) for line in whole)
+        yield ""
+        if last:
+            return
+        time.sleep(FOLLOW)
+
+
+def add_cancel(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    command.add_argument("trials", nargs="*", metavar="TRIAL", help="keys or starts of keys (default: all unfinished)")
+    command.add_argument("--json", action="store_true", help="print what was cancelled as JSON")
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    store = existing(arguments.directory)
+    keys = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
+    for key in keys:
+        if seen := store.result(key):
+            raise ValueError(f"trial {key} has a result already ({seen.status}); nothing was cancelled")
+    store.cancel(keys or [EVERYTHING])
+    said = [f"cancelled: {key} {name(store.read_trial(key))}" for key in keys] or ["cancelled: all that has no result"]
+    _log(store, said)
+    if arguments.json:
+        print(json.dumps({"cancelled": keys or EVERYTHING}))
+        return 0
+    print("\n".join(said))
+    print(f"running ones stop within seconds; to want them again: sweep retry {arguments.directory} --cancelled")
+    return 0
+
+
+def add_retry(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    command.add_argument("trials", nargs="*", metavar="TRIAL", help="keys or starts of keys of trials without a loss")
+    command.add_argument(
+        "--failed",
+        action="store_true",
+        help="try failed trials again: a running sweep does before it ends, an ended one when it is run again",
+    )
+    command.add_argument("--cancelled", action="store_true", help="want everything again that was cancelled")
+    command.add_argument("--json", action="store_true", help="print what will be tried again as JSON")
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    store = existing(arguments.directory)
+    if not (arguments.trials or arguments.failed or arguments.cancelled):
+        raise ValueError("nothing is named to be tried again; give --failed, --cancelled or keys of trials")
+    cancelled = store.cancelled()
+    named = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
+    failed = [seen for seen in store.results() if arguments.failed and seen.status == "failed"]
+    for key in named:
+        seen = store.result(key)
+        if seen is None and key not in cancelled and EVERYTHING not in cancelled:
+            raise ValueError(f"trial {key} is neither failed nor cancelled; nothing was changed")
+        if seen and seen.status == "done":
+            raise ValueError(f"trial {key} is done, with a loss of {seen.loss}; nothing was changed")
+        failed += [seen] if seen and seen not in failed else []
+    again = sorted(cancelled) if arguments.cancelled else [key for key in named if key in cancelled]
+    if EVERYTHING in cancelled and named and not arguments.cancelled:
+        raise ValueError("all trials are cancelled; want all of them again with --cancelled, then cancel some")
+    store.want_again(again)
+    store.retry(failed)
+    said = [f"to be tried again: {result(seen)}" for seen in failed] + [f"wanted again: {key}" for key in again]
+    _log(store, said)
+    if arguments.json:
+        ended = store.closed  # asked last: a sweep that is open now looks once more before it ends
+        print(json.dumps({"retried": [seen.key for seen in failed], "wanted_again": again, "ended": ended}))
+        return 0
+    print("\n".join(map(plain, said)) or "nothing to try again")
+    if said:
+        print(f"next: sweep run {store.directory / 'sweep.toml'}, unless it is running")
+    return 0
+
+
+def _log(store: Store, sentences: list[str]) -> None:
+    (store.directory / "logs").mkdir(exist_ok=True)
+    for sentence in sentences:
+        store.log(sentence)
+
+
+def add_export(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    kind = command.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--csv", type=Path, metavar="FILE", help="file to write, as text with commas")
+    kind.add_argument("--parquet", type=Path, metavar="FILE", help="file to write (needs the extra parquet)")
+    command.add_argument("--force", action="store_true", help="replace the file if it is there")
+    command.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def export(arguments: argparse.Namespace) -> int:
+    store = existing(arguments.directory)
+    path = arguments.csv or arguments.parquet
+    if path.exists() and not arguments.force:
+        raise ValueError(f"{path}: is there already; --force replaces it")
+    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
+    columns = (write_csv if arguments.csv else write_parquet)(path, list[Observation](known.values()))
+    if arguments.json:
+        print(json.dumps({"file": str(path), "rows": len(known), "columns": columns}))
+    else:
+        print(f"{path}  {len(known)} observations, {len(columns)} columns")
+    return 0
+
+
+def add_dashboard(command: argparse.ArgumentParser) -> None:
+    _folder(command)
+    command.add_argument("--port", type=int, default=8080, help="on this machine only (default: 8080; 0: any free one)")
+    command.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+
+
+def dashboard(arguments: argparse.Namespace) -> int:
+    from sweeps.commands.dashboard import serve
+
+    store = existing(arguments.directory)
+    with suppress(KeyboardInterrupt):
+        serve(store, arguments.port, browse=not arguments.no_browser, say=lambda line: print(line, file=sys.stderr))
+    return 0

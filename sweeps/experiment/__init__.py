@@ -1,0 +1,1 @@
+"""Sweep files and recipe files, and the trials that follow from them."""

@@ -1,0 +1,1 @@
+"""What the machines at hand are and can do."""

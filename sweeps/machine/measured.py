@@ -1,0 +1,165 @@
+"""What `embed bench` measured of a machine: `runner` writes it, `planner` reads it, neither knows the other."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.recipe_file import write_text
+from sweeps.support.checks import from_table
+
+FORMAT = 1
+MEMORY_TOLERANCE = 0.05  # a kernel's update changes how much of the memory it shows
+
+
+def cache_folder() -> Path:
+    """Where mined pairs, token files and the profile are kept: $RECIPE_PLANNER_CACHE, else ~/.cache/recipe-planner."""
+    named = os.environ.get("RECIPE_PLANNER_CACHE")
+    folder = Path(named) if named else Path.home() / ".cache" / "recipe-planner"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def profile_path() -> Path:
+    return cache_folder() / "profile.json"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine as the operating system shows it. cores: that a process may use. memory: bytes. gpus: their names."""
+
+    cpu: str
+    cores: int
+    memory: int
+    gpus: tuple[str, ...] = ()
+
+    def difference(self, other: Host) -> str:
+        """What is not the same in `other`, as text; "" for one machine."""
+        found = [(name, getattr(self, name), getattr(other, name)) for name in ("cpu", "cores", "gpus")]
+        unlike = [f"{name} {here!r}, there {there!r}" for name, here, there in found if here != there]
+        if abs(self.memory - other.memory) > MEMORY_TOLERANCE * self.memory:
+            unlike.append(f"memory {self.memory / 1e9:.1f} GB, there {other.memory / 1e9:.1f} GB")
+        return "; ".join(unlike)
+
+
+def this_host() -> Host:
+    from sweeps.workers.launchers import available_cores  # only here: `plan` has to start at once
+
+    return Host(processor(), len(available_cores()), installed_memory(), _gpu_names())
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def installed_memory() -> int:
+    """Bytes of main memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gpu_names() -> tuple[str, ...]:
+    """As NVIDIA's driver lists them: asking torch would take seconds."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return tuple(line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:"))
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What training reached for one model and method, medians over `steps` steps of batch_size pairs.
+
+    params: N. method: its name and settings. pairs, tokens, flops: a second; tokens are real ones, flops the exact
+    count. mfu: flops of the matmul peak that `Profile.peak` gives. products: flops of what the matrix products of a
+    step reach alone. overhead: share of a step on one thread spent outside torch's kernels. peak_bytes: memory.
+    random: the weights were not at hand, random ones took their place.
+    """
+
+    model: str
+    params: int
+    method: Mapping[str, Any]
+    batch_size: int
+    steps: int
+    pairs: float
+    tokens: float
+    flops: float
+    mfu: float
+    products: float
+    overhead: float
+    peak_bytes: int
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A machine and what training reached on it.
+
+    device: name of what trained. memory: bytes of it. threads: of the CPU in training. precision: of the products in
+    training, fp32 or bf16. peaks: precision -> "core" and "all" (of the threads, or the GPU) -> FLOP/s. data: what was
+    trained on. created: UTC, ISO 8601. load: processes that ran or waited for a core in the minute before. compiled:
+    blocks ran through torch.compile, as with `embed train --compile`.
+    """
+
+    host: Host
+    device: str
+    memory: int
+    threads: int
+    precision: str
+    torch: str
+    created: str
+    data: str
+    load: float
+    peaks: Mapping[str, Mapping[str, float]]
+    rows: tuple[Reached, ...]
+    compiled: bool = False
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s of the largest matrix products, in the precision and with the threads of training."""
+        return self.peaks[self.precision]["all"]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Profile:
+        """The profile written by `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
+        fields = {name: value for name, value in content.items() if name != "format"}
+        host = from_table(Host, {**content["host"], "gpus": tuple(content["host"]["gpus"])}, "host")
+        rows = tuple(from_table(Reached, row, f"rows[{i}]") for i, row in enumerate(content["rows"]))
+        made = from_table(cls, {**fields, "host": host, "rows": rows}, "profile")
+        numbers = [made.peak, made.memory, *(value for row in rows for value in (row.params, row.flops, row.mfu))]
+        if not rows or not all(math.isfinite(number) and number > 0 for number in numbers):
+            raise ValueError("a rate, a size or the peak is not a positive number, or there are no rows")
+        return made
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    write_text(path, json.dumps(profile.to_json(), indent=2) + "\n")
+
+
+def read_profile(path: Path | None = None) -> Profile:
+    """This machine's profile. Raises ValueError when there is none, or one of another machine or format."""
+    path = path or profile_path()
+    if not path.exists():
+        raise ValueError(f"{path}: this machine was not measured yet; run `embed bench` first")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, not {FORMAT}")
+        profile = Profile.from_json(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: cannot be used ({error}); run `embed bench` again") from None
+    if unlike := this_host().difference(profile.host):
+        raise ValueError(f"{path}: was measured on another machine (here {unlike}); run `embed bench` here")
+    return profile

@@ -1,0 +1,254 @@
+"""Conducting a sweep: prepare the data, keep the queue filled as observations come in, show it, gather them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.grid import Data, Sweep, trial_flops
+from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.eligibility import Needs
+from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
+from sweeps.running.estimate import costs, made_here, speed
+from sweeps.running.resources import needs
+from sweeps.search.learning_rates import Outlook, hopeless, outlook, sharing
+from sweeps.store.folder import Store
+from sweeps.store.reuse import Library
+from sweeps.trial import Observation, Trial, failure
+from sweeps.workers.base import Workers
+from sweeps.workers.launchers import available_cores
+
+PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
+POLL = 0.5  # s
+EXPORT = 10.0  # s between gathered exports
+
+Launch = Callable[[Store, int], Workers]  # of at most so many trials at once
+
+
+def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
+    """Read and tokenise the data of a sweep file in a process of its own, for that needs heavy libraries.
+
+    `command` prints the Data as JSON. Raises ValueError when it fails; its own message is on stderr then.
+    """
+    with (
+        _interruptible(),
+        subprocess.Popen([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True) as process,
+    ):
+        try:
+            printed = process.communicate()[0]
+        except KeyboardInterrupt:
+            process.terminate()  # a process in the background may never hear of Ctrl-C
+            raise
+    if process.returncode:
+        raise ValueError(
+            f"{path}: its data cannot be prepared (exit code {process.returncode}, the reason stands above)"
+        )
+    try:
+        content: Any = json.loads(printed)
+    except json.JSONDecodeError:
+        raise ValueError(f"{path}: {command[-1]} printed {printed[:80]!r}, which is not JSON") from None
+    return Data.from_json(content, f"data of {path}")
+
+
+class Conductor:
+    """One `sweep run`: what is known of a sweep and what was done about it.
+
+    library: where identical trials are looked for, None to train everything here. reused: trials taken from there.
+    classes: of resources, smallest first, where workers differ. ValueError is raised for a trial that fits none of
+    them, or `here`, the only one where they do not.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        data: Data,
+        store: Store,
+        library: Library | None,
+        screen: Screen,
+        classes: Sequence[ResourceClass] = (),
+        here: ResourceClass | None = None,
+    ) -> None:
+        self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
+        self.classes = classes
+        self.known = {seen.key: seen for seen in store.results()}
+        self.reused = 0
+        self._exported_at = 0.0
+        self.cancelled = store.cancelled()
+        self._sought: set[str] = set()  # keys looked up in the library: once is enough
+        self._before = list(made_here(store.directory))
+        self._trained: list[Observation] = []  # in this run
+        self.ahead = self._outlook()
+        self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
+        if fitting := classes or ([here] if here else []):
+            self._needs(fitting)
+
+    def run(self, launch: Launch) -> Snapshot:
+        """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
+        workers: Workers | None = None
+        try:
+            with _interruptible():
+                while self._goes_on():
+                    started = time.monotonic()
+                    if workers is None:
+                        workers = launch(self.store, len(self.ahead.now) + len(self.ahead.later))
+                    for sentence in workers.tend():
+                        self.say(sentence)
+                    self.screen.show(self.snapshot(workers.count))
+                    # A large folder takes long to look at: most of the time goes to waiting even so.
+                    time.sleep(max(POLL, 5 * (time.monotonic() - started)))
+        except KeyboardInterrupt:
+            self.say("stopping; the same command continues")
+            raise
+        finally:
+            if workers:
+                workers.stop()
+            for key in self.store.cancelled() & self.known.keys():
+                self.store.stopped(key)
+            self._export()
+        return self.snapshot(workers.count if workers else 1)
+
+    def snapshot(self, workers: int) -> Snapshot:
+        # How busy the machine is now tells more about what is to come than how fast it once was.
+        seen = self._trained if len(self._trained) >= workers else self._before
+        pace = speed(seen, max(1, len(available_cores()) // workers))
+        return snapshot(self.store, self.sweep, self.data, self.ahead, pace, workers)
+
+    def say(self, sentence: str) -> None:
+        self.screen.say(sentence)
+        self.store.log(sentence)
+
+    def _goes_on(self) -> bool:
+        """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
+        self._look()
+        if not self.ahead.now:
+            self.store.close()
+            self._look()  # for one that came just before
+            if self.ahead.now:
+                self.store.reopen()
+        return bool(self.ahead.now)
+
+    def _look(self) -> None:
+        """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
+        before = [trial.key for trial in self.ahead.now]
+        self._heed()
+        self._prune()
+        new = list(self.store.results(self.known))
+        self._trained += new
+        self._take(new)
+        while self._reuse():
+            pass
+        if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
+            self.store.need(self._needs(self.classes, patient=True) if self.classes else Needs())
+            self.store.share(sharing(self.ahead))
+            self.store.add(self._ordered())
+        if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
+            self._export()
+
+    def _heed(self) -> None:
+        """Take in what people said meanwhile: `sweep cancel` and `sweep retry`."""
+        again = [key for key, seen in self.known.items() if seen.status != "done" and self._retried(seen)]
+        cancelled = self.store.cancelled()
+        if again or cancelled != self.cancelled:
+            self.known = {key: seen for key, seen in self.known.items() if key not in again}
+            self.cancelled = cancelled
+            self.ahead = self._outlook()
+
+    def _retried(self, seen: Observation) -> bool:
+        """Whether its result is gone, or was followed by another already."""
+        found = self.store.result(seen.key)
+        return found is None or (found.status, found.reason) != (seen.status, seen.reason)
+
+    def _needs(self, classes: Sequence[ResourceClass], patient: bool = False) -> Needs:
+        coming = costs(self.ahead, self.sweep, self.data, self.store.states())
+        return needs(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
+
+    def _prune(self) -> None:
+        """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""
+        asked = [found for found in self.ahead.searches if found.cell.entry.span and found.cell.entry.span.prune]
+        open_ = {found.cell.trial(rate).key: found for found in asked for rate in found.open}
+        for trial, _, figures in self.store.running() if open_ else ():
+            step, loss = figures.get("step", 0), figures.get("loss")
+            if trial.key in open_ and loss is not None and (why := hopeless(open_[trial.key], trial, step, loss)):
+                spent = trial_flops(trial, self.sweep, self.data) * step / trial.steps
+                if self.store.finish(failure(trial, why, "pruned", flops=spent)):
+                    self.store.cancel([trial.key])
+
+    def _take(self, new: Sequence[Observation]) -> None:
+        if not new:
+            return
+        self.known |= {seen.key: seen for seen in new}
+        for seen in new:
+            self.say(result(seen))
+        self.ahead = self._outlook()
+        for found in self.ahead.searches:
+            if not found.open and (line := settled_line(found)) not in self._settled:
+                self._settled.add(line)
+                self.say(f"learning rate of {line}")
+
+    def _reuse(self) -> bool:
+        """Take over what other sweeps know of the trials to run now. True if that changed what is to be run."""
+        if self.library is None:
+            return False
+        new = [trial for trial in self.ahead.now if trial.key not in self._sought]
+        self._sought |= {trial.key for trial in new}
+        found = [hit for trial in new if (hit := self.library.find(trial))]
+        for problem in self.library.problems:
+            self.say(problem)
+        self.library.problems.clear()
+        for seen, path in found:
+            self.store.keep(seen)
+            self.say(f"reused {seen.key} from {path}")
+        self.reused += len(found)
+        self._take([seen for seen, _ in found])
+        return bool(found)
+
+    def _ordered(self) -> list[Trial]:
+        """Trials to run now: long chains first, and of one trunk those with few steps, which the others start from."""
+        chains: dict[str, float] = {}
+        for trial in self.ahead.now:
+            chains[trial.run] = max(chains.get(trial.run, 0.0), self._weight(trial))
+        return sorted(self.ahead.now, key=lambda trial: (-chains[trial.run], trial.run, trial.steps))
+
+    def _weight(self, trial: Trial) -> float:
+        """FLOPs of a trial and of the dearest one that waits for its outcome."""
+        waiting = [
+            trial_flops(cell.trial(1.0), self.sweep, self.data)
+            for cell in self.ahead.later
+            if (cell.model.name, cell.entry.method, cell.training) == (trial.model, trial.method, trial.training)
+        ]
+        return trial_flops(trial, self.sweep, self.data) + max(waiting, default=0.0)
+
+    def _outlook(self) -> Outlook:
+        return outlook(self.sweep, self.data, self.known.values(), self.cancelled)
+
+    def _export(self) -> None:
+        now = {trial.key for trial in self.ahead.now}
+        before = [seen for seen in self.store.exported() if not (seen.status != "done" and seen.key in now)]
+        gathered = {seen.key: seen for seen in before} | self.known
+        self.store.export(gathered.values(), *self.sweep.conditions(self.data.data_hash))
+        self.store.export_rates(self.ahead.searches)
+        self.store.export_left_out(self.ahead.left_out)
+        self._exported_at = time.monotonic()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and a lost terminal do what Ctrl-C does."""
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(number, _interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,331 @@
+"""How a sweep stands, for people and for programs: a snapshot, and its drawings."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.grid import Cell, Data, Sweep, trial_flops
+from sweeps.running.estimate import Speed, costs, makespan
+from sweeps.search.learning_rates import Outlook, Search
+from sweeps.store.folder import Store
+from sweeps.support.progress import duration
+from sweeps.trial import Observation, Trial
+
+EVERY = 10.0  # s between lines when nobody watches a terminal
+SHOWN = 8  # failures and cells left out that are named one by one
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial under way. where: host and process. step, loss: the last it told, 0 and None before. seconds: so far."""
+
+    trial: Trial
+    where: str
+    step: int
+    loss: float | None
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        figures = f"step {self.step}/{self.trial.steps}" if self.step else f"{self.trial.steps} steps"
+        loss = "" if self.loss is None else f", loss {self.loss:.3f}"
+        return f"{name(self.trial)}: {figures}{loss}, {duration(self.seconds)}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep at one moment. waiting: trials still to start.
+
+    flops: spent in all when it ends, flops_done: by the finished; estimates that count once what trials share.
+    eta: seconds to the end with `workers` at once. state_bytes: kept of trunks until no trial can use it.
+    """
+
+    directory: Path
+    finished: tuple[Observation, ...]
+    running: tuple[Running, ...]
+    waiting: int
+    left_out: tuple[Cell, ...]
+    searches: tuple[Search, ...]
+    flops: float
+    flops_done: float
+    eta: float
+    workers: int
+    state_bytes: int = 0
+
+    @property
+    def flops_spent(self) -> float:
+        """As observed, by the finished trials; what one took over from another counts once."""
+        return sum(seen.spent_flops for seen in self.finished)
+
+    @property
+    def flops_alone(self) -> float:
+        """Likewise, had each been trained on its own."""
+        return sum(seen.flops for seen in self.finished)
+
+    @property
+    def total(self) -> int:
+        return len(self.finished) + len(self.running) + self.waiting
+
+    @property
+    def failures(self) -> tuple[Observation, ...]:
+        return tuple(seen for seen in self.finished if seen.status != "done")
+
+    def count(self, status: str) -> int:
+        return sum(seen.status == status for seen in self.finished)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "directory": str(self.directory),
+            "total": self.total,
+            **{status: self.count(status) for status in ("done", "diverged", "pruned", "failed")},
+            "running": [
+                {"trial": item.trial.to_json(), "key": item.trial.key, "where": item.where, "step": item.step}
+                | {"loss": item.loss, "seconds": item.seconds}
+                for item in self.running
+            ],
+            "waiting": self.waiting,
+            "left_out": [cell.to_json() for cell in self.left_out],
+            "failures": [
+                {"key": seen.key, "trial": seen.trial.to_json(), "status": seen.status, "reason": seen.reason}
+                for seen in self.failures
+            ],
+            "searches": [found.to_json() for found in self.searches],
+            "best": [
+                {"budget": budget, "key": seen.key, "model": seen.trial.model, "method": seen.trial.method.label}
+                | {"lr": seen.trial.lr, "loss": seen.loss}
+                for budget, seen in best(self.finished).items()
+            ],
+            "flops": self.flops,
+            "flops_done": self.flops_done,
+            "flops_spent": self.flops_spent,
+            "flops_alone": self.flops_alone,
+            "trunk_state_bytes": self.state_bytes,
+            "eta_seconds": self.eta,
+            "workers": self.workers,
+        }
+
+
+def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Speed, workers: int) -> Snapshot:
+    """How the sweep stands; `ahead` is its outlook, `speed` and `workers` are for the time still needed."""
+    wanted = {trial.key for trial in ahead.now}
+    running = tuple(
+        Running(
+            trial,
+            f"{attempt.host}:{attempt.pid}",
+            figures.get("step", 0),
+            figures.get("loss"),
+            max(0.0, time.time() - attempt.started),
+        )
+        for trial, attempt, figures in store.running()
+        if trial.key in wanted
+    )
+    coming = costs(ahead, sweep, data, store.states())
+    done = sum(trial_flops(seen.trial, sweep, data) - seen.reused_flops for seen in ahead.finished)
+    under_way = {item.trial.key: item for item in running}
+    seconds, alone = [], []
+    for cost in coming:
+        item = under_way.get(cost.trial.key)
+        alone.append(_left(speed.seconds(cost.trial.model, cost.flops), item))
+        own = _left(speed.seconds(cost.trial.model, cost.spent), item)
+        seconds.append(alone[-1] if item and item.step else own)  # steps count from the trunk's first
+    return Snapshot(
+        directory=store.directory,
+        finished=ahead.finished,
+        running=running,
+        waiting=len(coming) - len(running),
+        left_out=ahead.left_out,
+        searches=ahead.searches,
+        flops=done + sum(cost.spent for cost in coming),
+        flops_done=done,
+        eta=makespan(seconds, workers, alone),
+        workers=workers,
+        state_bytes=store.state_bytes(),
+    )
+
+
+def _left(seconds: float, running: Running | None) -> float:
+    """What remains of the `seconds` that a trial should take."""
+    if running is None:
+        return seconds
+    if running.step:
+        return seconds * (1 - running.step / running.trial.steps)
+    return max(0.0, seconds - running.seconds)
+
+
+def best(finished: Iterable[Observation]) -> dict[float, Observation]:
+    """The observation with the lowest held-out loss at each budget, budgets ascending."""
+    found: dict[float, Observation] = {}
+    for seen in sorted((seen for seen in finished if seen.status == "done"), key=lambda seen: seen.trial.budget):
+        now = found.get(seen.trial.budget)
+        if seen.loss is not None and (now is None or now.loss is None or seen.loss < now.loss):
+            found[seen.trial.budget] = seen
+    return found
+
+
+def name(trial: Trial) -> str:
+    seed = f" seed {trial.seed}" if trial.seed else ""
+    return f"{trial.model} {trial.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{seed}"
+
+
+def result(seen: Observation) -> str:
+    """One line about a finished trial."""
+    if seen.status == "done":
+        return f"{name(seen.trial)}: loss {math.nan if seen.loss is None else seen.loss:.4f}"
+    return f"{name(seen.trial)} {seen.status}: {seen.reason}"
+
+
+def counts(now: Snapshot) -> str:
+    """One line on the whole sweep."""
+    parts = [f"{now.total} trials: {now.count('done')} done"]
+    parts += [f"{now.count(status)} {status}" for status in ("diverged", "pruned", "failed") if now.count(status)]
+    parts += [f"{len(now.running)} running"] if now.running else []
+    parts += [f"{now.waiting} to come"] if now.waiting else []
+    share = f"; {100 * now.flops_done / now.flops:.0f} % of {now.flops:.3g} FLOPs" if now.flops else ""
+    eta = f", {duration(now.eta)} left" if now.running or now.waiting else ""
+    return ", ".join(parts) + share + eta
+
+
+def status_lines(now: Snapshot) -> list[str]:
+    """The whole standing: counts, running, failures, what is left out, searches, best by budget."""
+    lines = [counts(now), *_cost_lines(now)]
+    if now.running:
+        lines += ["", "running", *(f"  {item.text}  ({item.where})" for item in now.running)]
+    elif now.waiting:
+        lines += ["nothing is running now"]
+    if now.failures:
+        lines += ["", "no loss from", *_first(result(seen) for seen in now.failures)]
+    lines += left_out_lines(now.left_out)
+    settled = [found for found in now.searches if not found.open]
+    if settled:
+        lines += ["", "learning rates searched", *(f"  {settled_line(found)}" for found in settled)]
+    if found := best(now.finished):
+        rows = [
+            [f"{budget:.3g}", seen.trial.model, seen.trial.label, f"{seen.trial.lr:.3g}", f"{seen.loss:.4f}"]
+            for budget, seen in found.items()
+        ]
+        lines += ["", "best so far", *table(["budget", "model", "method", "lr", "loss"], rows)]
+    return lines
+
+
+def _cost_lines(now: Snapshot) -> list[str]:
+    lines = []
+    if now.flops_spent:
+        alone = (
+            f"; {now.flops_alone:.3g} had each trial been trained alone" if now.flops_alone > now.flops_spent else ""
+        )
+        lines += [f"{now.flops_spent:.3g} FLOPs spent{alone}"]
+    if now.state_bytes:
+        lines += [f"trunk states occupy {now.state_bytes / 1e6:.1f} MB until no trial can start from them"]
+    return lines
+
+
+def left_out_lines(cells: Sequence[Cell]) -> list[str]:
+    """What is not tried, with the reasons; nothing when there is no such cell."""
+    return ["", "left out", *_first(f"{cell.label}: {cell.reason}" for cell in cells)] if cells else []
+
+
+def settled_line(found: Search) -> str:
+    place = f"{found.cell.model.name} {found.cell.trial(1.0).label}"
+    if found.chosen is None:
+        return f"{place}: {found.note}"
+    tried = ", ".join(f"{lr:.3g}: {_loss(seen)}" for lr, seen in found.tried.items())
+    return f"{place}: {found.chosen:.3g}, {found.note} ({tried})"
+
+
+def _loss(seen: Observation) -> str:
+    return f"{seen.loss:.4f}" if seen.status == "done" and seen.loss is not None else seen.status
+
+
+def plain(text: str) -> str:
+    """Text of others without what would steer a terminal."""
+    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
+
+
+def _first(lines: Iterable[str]) -> list[str]:
+    every = [f"  {line}" for line in lines]
+    more = [f"  and {len(every) - SHOWN} more (--json lists all)"] if len(every) > SHOWN else []
+    return every[:SHOWN] + more
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Aligned columns, two spaces apart; columns of numbers to the right."""
+    every = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    right = [all(_numeric(cell) for cell in column[1:]) for column in zip(*every, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in every
+    ]
+
+
+def _numeric(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return cell == ""
+    return True
+
+
+class Screen:
+    """Shows a running sweep on stderr: redrawn in place on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._live: Any = None
+        self._shown = -math.inf
+
+    def __enter__(self) -> Screen:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, sentence: str) -> None:
+        """A line that stays."""
+        sentence = plain(sentence)
+        if self._live:
+            self._live.console.print(sentence, markup=False, highlight=False)
+        else:
+            print(sentence, file=sys.stderr, flush=True)
+
+    def show(self, now: Snapshot) -> None:
+        """The current standing; in a log only every ten seconds."""
+        if self._live:
+            self._live.update(_drawing(self.title, now), refresh=True)
+        elif time.monotonic() - self._shown >= EVERY:
+            self._shown = time.monotonic()
+            running = "; ".join(item.text for item in now.running)
+            print(f"{self.title}: {counts(now)}{'; ' + running if running else ''}", file=sys.stderr, flush=True)
+
+
+def _drawing(title: str, now: Snapshot) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [f"{_bar(now.flops_done / (now.flops or 1.0), 24)} {title}: {counts(now)}"]
+    lines += [f"  {_bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
+    lines += [f"  best at {budget:.3g}: {result(seen)}" for budget, seen in best(now.finished).items()]
+    drawn = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+    failed = [Text(f"  {result(seen)}", style="red", no_wrap=True, overflow="ellipsis") for seen in now.failures[-3:]]
+    return Group(*drawn, *failed)
+
+
+def _bar(share: float, width: int) -> str:
+    full = round(min(1.0, share) * width)
+    return "━" * full + "╌" * (width - full)

@@ -1,0 +1,200 @@
+"""What a sweep would train and what that takes, before anything is spent: trials, FLOPs, hours, price, time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.experiment.grid import Data, Sweep, trial_flops
+from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.hardware import Machine
+from sweeps.running.display import left_out_lines, table
+from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
+from sweeps.running.resources import smallest
+from sweeps.search.learning_rates import EXTENSIONS, Outlook, outlook
+from sweeps.store.folder import Store
+from sweeps.store.reuse import Library
+from sweeps.support.progress import duration
+from sweeps.trial import Trial
+from sweeps.workers.launchers import available_cores, gpus, local_workers
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast trials go. seconds: a trial takes, by itself and FLOPs. workers: at once. chips: that each uses.
+
+    unit: what a chip is; price: of one for an hour; source: where the speed comes from, a sentence.
+    """
+
+    seconds: Callable[[Trial, float], float]
+    workers: int
+    chips: float
+    unit: str
+    price: float | None
+    flops: float
+    source: str
+
+
+def pace_here(found: Speed, workers: int, price: float | None) -> Pace:
+    """On this machine, all of which is taken to be used."""
+    chips = len(gpus()) or len(available_cores())
+    unit = "GPU" if gpus() else "core"
+
+    def seconds(trial: Trial, flops: float) -> float:
+        return found.seconds(trial.model, flops)
+
+    return Pace(seconds, workers, chips / workers, unit, price, found.typical, found.source)
+
+
+def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
+    """On another: as many trials at once as it has chips. A trial may use several cores, but one accelerator only."""
+    workers = workers or machine.count
+    unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
+    share = machine.count / workers if unit == "core" else min(1.0, machine.count / workers)
+
+    def seconds(trial: Trial, flops: float) -> float:
+        return flops / (machine.rate_of(sweep.model(trial.model), trial.method) / machine.count * share)
+
+    rate = machine.rate / machine.count
+    source = f"{rate:.2g} FLOP/s per {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
+    return Pace(seconds, workers, share, unit, machine.price, rate, source)
+
+
+def foresee(
+    sweep: Sweep,
+    data: Data,
+    store: Store,
+    library: Library | None,
+    pace: Pace,
+    again: bool = False,
+    classes: Sequence[ResourceClass] = (),
+) -> tuple[dict[str, Any], Outlook]:
+    """What is to be trained, rows of trials and the sums, and the outlook it comes from; nothing is written.
+
+    A row's flops are those of the trial on its own. again: failed trials are tried again. classes: of a cluster, among
+    which the trials are shared out. Raises ValueError for a trial that fits none of them.
+    """
+    known = {seen.key: seen for seen in store.results() if not (again and seen.status == "failed")}
+    cancelled = store.cancelled()
+    ahead = outlook(sweep, data, known.values(), cancelled)
+    while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
+        known |= {seen.key: seen for seen, _ in hits}
+        ahead = outlook(sweep, data, known.values(), cancelled)
+    coming = costs(ahead, sweep, data, store.states())
+    alone = [pace.seconds(cost.trial, cost.flops) for cost in coming]
+    found = [
+        smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None
+        for cost, seconds in zip(coming, alone, strict=True)
+    ]
+    plan = _plan(sweep, data, ahead, coming, pace, [one.name if one else "" for one in found])
+    return plan | (_spread(classes, found, alone) if classes else {}), ahead
+
+
+def _spread(
+    classes: Sequence[ResourceClass], found: Sequence[ResourceClass | None], alone: Sequence[float]
+) -> dict[str, Any]:
+    """How trials that take a process so long `alone` spread over the classes, and what that takes together."""
+    spread: list[dict[str, Any]] = []
+    for one in classes:
+        seconds = [took / one.ranks for took, where in zip(alone, found, strict=True) if where is one]
+        places = one.workers * one.slots
+        spread.append(
+            {"name": one.name, "trials": len(seconds), "places": places, "seconds": makespan(seconds, places)}
+        )
+    workers = sum(one["places"] for one in spread if one["trials"])
+    return {"classes": spread, "workers": workers, "seconds": max(one["seconds"] for one in spread)}
+
+
+def here(store: Store, workers: int | None, price: float | None) -> Pace:
+    """The pace of this machine, from what was measured on it."""
+    workers = workers or local_workers()
+    return pace_here(speed(made_here(store.directory), max(1, len(available_cores()) // workers)), workers, price)
+
+
+def _plan(
+    sweep: Sweep, data: Data, ahead: Outlook, coming: Sequence[Cost], pace: Pace, sizes: Sequence[str]
+) -> dict[str, Any]:
+    searching = {trial.key for found in ahead.searches for trial in map(found.cell.trial, found.open)}
+    proposed = {found.cell.trial(1.0).key for found in ahead.searches if found.more}
+    rows = [
+        _row(seen.trial, f"{seen.trial.lr:.3g}", "known", data, trial_flops(seen.trial, sweep, data), seen.reused_flops)
+        for seen in ahead.finished
+    ]
+    rates = [trial.lr for trial in ahead.now] + [ahead.rate(cell) for cell in ahead.later]
+    for cost, rate, size in zip(coming, rates, sizes, strict=True):
+        searched = cost.trial.key in searching or (rate is None and cost.trial.key in proposed)
+        lr = "?" if rate is None else f"{rate:.3g}"
+        state = "search" if searched else "train"
+        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
+    order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
+    rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
+    own = [pace.seconds(cost.trial, cost.spent) for cost in coming]
+    hours = sum(own) * pace.chips / 3600
+    return {
+        "trials": rows,
+        "flops": sum(cost.spent for cost in coming),
+        "flops_alone": sum(cost.flops for cost in coming),
+        "known": len(ahead.finished),
+        "search_trials": sum(row["state"] == "search" for row in rows),
+        "listed_searches": sum(bool(found.open) and found.cell.entry.span is None for found in ahead.searches),
+        "racing": bool(sweep.racing),
+        "workers": pace.workers,
+        "seconds": makespan(own, pace.workers, alone=[pace.seconds(cost.trial, cost.flops) for cost in coming]),
+        "hours": hours,
+        "hours_of": pace.unit,
+        "price": None if pace.price is None else hours * pace.price,
+        "speed": pace.flops,
+        "speed_source": pace.source,
+        "left_out": [cell.to_json() for cell in ahead.left_out],
+    }
+
+
+def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float) -> dict[str, Any]:
+    return {
+        "model": trial.model,
+        "method": trial.label,
+        "budget": trial.budget,
+        "seed": trial.seed,
+        "lr": lr,
+        "steps": trial.steps,
+        "pairs": trial.pairs,
+        "epochs": trial.pairs / data.train_pairs,
+        "flops": flops,
+        "reused_flops": reused,
+        "state": state,
+    }
+
+
+def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
+    """The plan for people."""
+    header = ["model", "method", "budget", "seed", "lr", "steps", "pairs", "epochs", "FLOPs", "state"]
+    form = "{model}\n{method}\n{budget:.3g}\n{seed}\n{lr}\n{steps}\n{pairs:,}\n{epochs:.2f}\n{flops:.3g}\n{state}"
+    rows = [form.format(**row).split("\n") for row in plan["trials"]]
+    if "classes" in plan:
+        header, rows = (
+            [*header, "class"],
+            [[*row, made.get("class", "")] for row, made in zip(rows, plan["trials"], strict=True)],
+        )
+    lines = table(header, rows) if rows else ["no trial is possible"]
+    lines += left_out_lines(ahead.left_out)
+    lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
+    new = len(plan["trials"]) - plan["known"]
+    alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""
+    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} known already"]
+    if plan["search_trials"]:
+        extra = f"; each list may go up to {EXTENSIONS} rates beyond its ends" if plan["listed_searches"] else ""
+        lines += [f"search    {plan['search_trials']} of them look for a learning rate{extra}"]
+    if plan["racing"] and new:
+        lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
+    used = [one for one in plan.get("classes", ()) if one["trials"]]
+    for one in used:
+        lines += [
+            f"class     {one['name']}: {one['trials']} trials, {one['places']} at once, {duration(one['seconds'])}"
+        ]
+    workers = "1 worker" if plan["workers"] == 1 else f"{plan['workers']} workers"
+    price = ""
+    if plan["price"] is not None:
+        price = f", price {plan['price']:,.2f}" if plan["price"] >= 1 else f", price {plan['price']:.3g}"
+    lines += [f"takes     {plan['hours']:.3g} {plan['hours_of']}-hours{price}"]
+    return [*lines, f"time      about {duration(plan['seconds'])} with {workers} ({plan['speed_source']})"]

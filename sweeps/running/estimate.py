@@ -1,0 +1,113 @@
+"""What trials will cost: FLOPs on their own and together, and the time, from what earlier ones took on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from sweeps.experiment.grid import Data, Sweep, search_flops, trial_flops
+from sweeps.search.learning_rates import Outlook
+from sweeps.store.folder import Store, machine
+from sweeps.store.reuse import siblings
+from sweeps.trial import Observation, Trial
+
+GUESS = 2e10  # FLOP/s of one core, when nothing was measured here
+GUESSED_REST = 3.0  # s a trial takes besides its training, likewise
+SAMPLE = 500  # trials of one sweep folder that are looked at
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of a trial to come. flops: on its own. reused: the part of it that another of its trunk, or one with the
+    same models to merge, spends."""
+
+    trial: Trial
+    flops: float
+    reused: float
+
+    @property
+    def spent(self) -> float:
+        return self.flops - self.reused
+
+
+def costs(ahead: Outlook, sweep: Sweep, data: Data, states: Mapping[str, Sequence[int]]) -> list[Cost]:
+    """Of the trials to come: those of `ahead.now`, then those of `ahead.later`; a rate not known is written as 1.
+
+    states: steps at which trunks left one already. Those with fewer steps count as run before those with more.
+    """
+    coming = [*ahead.now, *(cell.trial(ahead.rate(cell) or 1.0) for cell in ahead.later)]
+    points = {trunk: list(steps) for trunk, steps in states.items()}
+    for found in ahead.searches:  # the rate that is chosen will have been trained this far
+        if found.open:
+            points[found.cell.trial(1.0).trunk] = [found.cell.trial(1.0).branch]
+    reused: dict[str, float] = {}
+    seen = set()
+    for trial in coming:
+        for part in trial.parts:
+            if part.key in seen:
+                trained = trial_flops(trial, sweep, data) - search_flops(sweep.model(trial.model), trial.training, data)
+                reused[trial.key] = reused.get(trial.key, 0.0) + trained * part.steps / trial.steps
+            seen.add(part.key)
+    for trial in sorted(coming, key=lambda trial: trial.steps):
+        if trial.trunk:
+            before = [step for step in points.setdefault(trial.trunk, []) if step < trial.branch]  # not its own state
+            reused[trial.key] = trial_flops(replace(trial, steps=max(before, default=0)), sweep, data)
+            points[trial.trunk].append(trial.branch)
+    return [Cost(trial, trial_flops(trial, sweep, data), reused.get(trial.key, 0.0)) for trial in coming]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a worker is. by_model: FLOP/s in training, medians; typical: of all models.
+
+    rest: seconds that a trial takes besides, for loading and evaluation. source: where this comes from, a sentence.
+    """
+
+    by_model: dict[str, float]
+    typical: float
+    rest: float
+    source: str
+
+    def seconds(self, model: str, flops: float) -> float:
+        return self.rest + flops / self.by_model.get(model, self.typical)
+
+
+def speed(observations: Iterable[Observation], cores: int) -> Speed:
+    """The speed seen in observations made on this machine; `cores` of each worker, for the guess."""
+    seen: dict[str, list[float]] = {}
+    rests = []
+    for observation in observations:
+        if observation.flops > 0 and observation.seconds > 0:
+            seen.setdefault(observation.trial.model, []).append(observation.flops / observation.seconds)
+            rests.append(max(0.0, observation.total_seconds - observation.seconds))
+    if not seen:
+        guess = f"a guess of {GUESS:.0e} FLOP/s a core and {GUESSED_REST:g} s a trial; nothing was measured here yet"
+        return Speed({}, GUESS * cores, GUESSED_REST, guess)
+    by_model = {model: median(speeds) for model, speeds in seen.items()}
+    typical, rest = median(by_model.values()), median(rests)
+    source = f"{typical:.2g} FLOP/s a worker and {rest:.1f} s a trial, measured here in {len(rests)} trials"
+    return Speed(by_model, typical, rest, source)
+
+
+def made_here(directory: Path) -> Iterator[Observation]:
+    """Observations of this sweep and of those beside it that were trained on this machine."""
+    host, _ = machine()
+    for store in (Store(directory), *map(Store, siblings(directory))):
+        try:
+            for observation in islice(store.results(), SAMPLE):
+                attempts = store.attempts(observation.key)
+                if attempts and attempts[-1].host == host:
+                    yield observation
+        except ValueError:  # a damaged trial elsewhere is no reason not to estimate
+            continue
+
+
+def makespan(seconds: Sequence[float], workers: int, alone: Sequence[float] = ()) -> float:
+    """Time that `workers` take together, the longest first: no less than a fair share, nor than the longest.
+
+    alone: what trials take together with the part that others do for them, which has to come first.
+    """
+    return max(sum(seconds) / workers, *seconds, *alone) if seconds else 0.0

@@ -1,0 +1,1 @@
+"""Where trials, claims and observations are kept."""

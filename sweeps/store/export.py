@@ -1,0 +1,76 @@
+"""The observations of a sweep as a table, for people with a spreadsheet or a data frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.recipe_file import write_text
+from sweeps.trial import Observation
+
+NESTED = ("trial", "curve", "environment")  # spread over columns of their own, and the curve left out
+
+
+def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
+    """One line an observation, cheapest first; returns the columns. What an observation does not have is empty.
+
+    run: the same for observations of one trunk, which are not independent. method: its label, settings included.
+    training.*, environment.*: as in the record.
+    """
+    columns, rows = _table(observations)
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+    return columns
+
+
+def write_parquet(path: Path, observations: Iterable[Observation]) -> list[str]:
+    """The same table. Lists are written as JSON, and so is a column whose values are of several kinds. Raises
+    ValueError where pyarrow is missing."""
+    columns, rows = _table(observations)
+    try:
+        import pandas
+        import pyarrow  # noqa: F401 (pandas would say so in many lines)
+    except ImportError as error:
+        raise ValueError(f"{path}: Parquet needs {error.name}; pip install 'recipe-planner[parquet]'") from None
+    series = {name: pandas.Series(_of_one_kind([row.get(name) for row in rows])) for name in columns}
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    pandas.DataFrame(series).to_parquet(beside, index=False)
+    os.replace(beside, path)
+    return columns
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    kinds = {float if isinstance(value, float) else type(value) for value in values if value is not None}
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool}):
+        return values
+    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def _table(observations: Iterable[Observation]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the rows."""
+    rows = [_row(seen) for seen in sorted(observations, key=lambda seen: (seen.trial.budget, seen.key))]
+    return list(dict.fromkeys(name for row in rows for name in row)), rows
+
+
+def _row(seen: Observation) -> dict[str, Any]:
+    trial, content = seen.trial, seen.to_json()
+    return {
+        "key": seen.key,
+        "run": trial.run,
+        "model": trial.model,
+        "method": trial.method.label,
+        **{name: getattr(trial, name) for name in ("lr", "steps", "seed", "budget")},
+        **{item.name: content[item.name] for item in fields(Observation) if item.name not in NESTED},
+        "epochs": seen.epochs,
+        **{f"training.{name}": value for name, value in content["trial"]["training"].items()},
+        **{f"environment.{name}": value for name, value in content["environment"].items()},
+    }

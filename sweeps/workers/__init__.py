@@ -1,0 +1,1 @@
+"""Processes that train trials, and the launchers that start them."""

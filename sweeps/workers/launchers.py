@@ -1,0 +1,183 @@
+"""Starting workers: here, or where LAUNCHERS says. Each way only starts processes that find their trials themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from sweeps.machine.cluster_file import ClusterProfile
+from sweeps.store.folder import Store
+from sweeps.store.retry import LOST, STOPPED
+from sweeps.workers.base import WORKER, Workers, environment, last_line
+from sweeps.workers.loop import LAUNCHER, LOST_CLAIM
+from sweeps.workers.slurm import slurm
+
+GRACE = 10.0  # s between asking a worker to stop and ending it
+BARREN = 3  # workers in a row that may end by themselves before they claim a trial
+
+
+class LocalWorkers(Workers):
+    """Worker processes on this machine: each in its own process group, on its own cores, with as many threads."""
+
+    def __init__(self, store: Store, count: int, command: Sequence[str]) -> None:
+        self.store, self.count, self.command = store, count, command
+        self.barren = 0
+        self.processes = [self._start(index) for index in range(count)]
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        cores, devices = available_cores(), gpus()
+        share = len(cores) // self.count
+        variables = os.environ | environment(share) | {LAUNCHER: str(os.getpid())}
+        if devices:
+            variables["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+        with open(self.store.worker_log(index + 1), "ab") as log:
+            process = subprocess.Popen(
+                [*self.command, "--sweep", str(self.store.directory)],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches only us, and a worker's own children end with it
+            )
+        if share and hasattr(os, "sched_setaffinity"):
+            # Before it has a second thread; those made later inherit the cores.
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(process.pid, cores[index * share : (index + 1) * share])
+        return process
+
+    def tend(self) -> list[str]:
+        said = []
+        for index, process in enumerate(self.processes):
+            if process.poll() is None:
+                continue
+            cause = self._cause(index, process.returncode)
+            keys = _end_attempts(self.store, process.pid, LOST, cause)
+            self.barren = 0 if keys or process.returncode == LOST_CLAIM else self.barren + 1
+            # Being killed says less about the worker than ending with an error does.
+            if self.barren >= (BARREN if process.returncode >= 0 else 10 * BARREN):
+                raise ValueError(f"workers do not start: {cause}; see {self.store.worker_log(index + 1)}")
+            said.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; started anew")
+            self.processes[index] = self._start(index)
+        return said
+
+    def _cause(self, index: int, code: int) -> str:
+        if code == LOST_CLAIM:
+            return "worker lost its claim to another"
+        if code == -signal.SIGKILL:
+            return "worker killed by signal 9 (out of memory?)"
+        if code < 0:
+            return f"worker killed by signal {-code} ({signal.strsignal(-code)})"
+        last = last_line(self.store.worker_log(index + 1).read_text(encoding="utf-8", errors="replace"))
+        return f"worker ended with exit code {code}{': ' + last if last else ''}"
+
+    def stop(self) -> None:
+        for process in self.processes:
+            _signal_group(process, signal.SIGTERM)
+        try:
+            deadline = time.monotonic() + GRACE
+            while any(process.poll() is None for process in self.processes) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:  # a second Ctrl-C ends the patience, not the cleaning up
+            for process in self.processes:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+                _end_attempts(self.store, process.pid, STOPPED)
+
+
+class Elsewhere(Workers):
+    """Workers that something else starts, ends and replaces."""
+
+    def __init__(self, store: Store, count: int) -> None:
+        self.store, self.count = store, count
+        self.told = False
+
+    def tend(self) -> list[str]:
+        if self.told:
+            return []
+        self.told = True
+        return [f"waiting for workers: embed worker --sweep {self.store.directory.resolve()}"]
+
+    def stop(self) -> None:
+        """Nothing: they leave when all is finished."""
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # the group is empty; macOS says "not permitted" for zombies
+        return
+
+
+def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
+    """Record how the attempts of a dead process of ours ended; the keys of their trials."""
+    keys = []
+    for key in store.unfinished():
+        attempts = store.attempts(key)
+        if attempts and attempts[-1].here and attempts[-1].pid == pid:
+            store.end(key, attempts[-1].number, cause, said)
+            keys.append(key)
+    return keys
+
+
+def available_cores() -> list[int]:
+    """Cores that this process may use, no more of them than its control group grants time for."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else cores[: max(1, round(int(quota) / int(period)))]
+
+
+def gpus() -> list[str]:
+    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in (part.strip() for part in chosen.split(",")) if name not in ("", "-1")]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
+    return re.findall(r"UUID: (MIG-[^)]+)\)", listed) or re.findall(r"UUID: (GPU-[^)]+)\)", listed)
+
+
+def local(
+    store: Store,
+    trials: int,
+    workers: int | None = None,
+    command: Sequence[str] = WORKER,
+    profile: ClusterProfile | None = None,
+    detach: bool = False,
+    slots: int = 1,
+) -> Workers:
+    """Workers on this machine: `slots` on a GPU, or one on a core where there is none, no more than there are trials.
+
+    profile, detach: for clusters.
+    """
+    return LocalWorkers(store, min(trials, workers or local_workers(slots)), command)
+
+
+def external(
+    store: Store,
+    trials: int,
+    workers: int | None = None,
+    command: Sequence[str] = WORKER,
+    profile: ClusterProfile | None = None,
+    detach: bool = False,
+    slots: int = 1,
+) -> Workers:
+    """Workers that are started elsewhere, by hand or by any other engine; see docs/cluster.md. workers: how many."""
+    return Elsewhere(store, min(trials, workers or 1))
+
+
+def local_workers(slots: int = 1) -> int:
+    """Workers that run at once on this machine unless told otherwise."""
+    return slots * len(gpus()) or len(available_cores())
+
+
+LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm, "external": external}

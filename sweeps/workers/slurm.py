@@ -1,0 +1,312 @@
+"""Workers as Slurm jobs: one array of identical jobs for each class of resources. Nothing but sbatch, squeue, scancel
+and scontrol is asked; sacct need not be there.
+
+A job runs one worker, or as many as its class has slots. Told by USR2 that its time is up or that somebody else wants
+the machine, a worker saves, records why its attempt ended, puts its own array element back into Slurm's queue and
+leaves. Jobs are known by their name, which says whose sweep they are: a second `sweep run` finds those of the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
+from sweeps.store.folder import Attempt, Store
+from sweeps.store.retry import LOST, MEMORY, PREEMPTED, STOPPED, TIME
+from sweeps.workers.base import WORKER, Workers, environment, last_line
+
+POLL = 15.0  # s between looks at Slurm's queue
+ASKED = 60.0  # s that a command may take
+BARREN = 3  # jobs in a row that may fail before a trial is begun or ended
+FIELDS = "JobArrayID:60,RestartCnt:12,State:24,Name:80"  # columns; of our jobs none holds a space
+# The warning may come before a worker has learnt to heed it, and would end it; it leaves by its own clock then.
+DEAF = "trap '' USR2; exec \"$@\""
+FAREWELL = 10.0  # s that workers may take to see that all is finished
+ALIVE = ("RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+ENDS = {"PREEMPTED": PREEMPTED, "TIMEOUT": TIME, "DEADLINE": TIME, "OUT_OF_MEMORY": MEMORY, "CANCELLED": STOPPED}
+_NUMBER = re.compile(r"\d+(?:_\d+)?")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as Slurm shows it. number: 12, or 12_3 in an array; restarts: how often it was put back into the queue."""
+
+    number: str
+    restarts: int
+    state: str
+    name: str
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Whether the attempt that it began may still be running. A job on its way back into the queue counts its
+        restart before its processes are gone."""
+        return self.state == "COMPLETING" or (self.state in ALIVE and self.restarts == attempt.restarts)
+
+    def why(self, attempt: Attempt) -> tuple[str, str]:
+        """How an attempt of this job ended: its cause, and that as a sentence."""
+        if self.state in (*ALIVE, *WAITING):
+            return LOST, f"job {self.number} was put back into the queue"
+        return ENDS.get(self.state, LOST), f"job {self.number} ended as {self.state}"
+
+
+def ask(*command: str) -> str:
+    """What one of Slurm's commands prints. Raises ValueError with its last line when it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKED, check=False)
+    except FileNotFoundError:
+        raise ValueError(f"--launcher slurm needs the command {command[0]}, which is not on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{command[0]} did not answer in {ASKED:g} s") from None
+    if done.returncode:
+        raise ValueError(f"{command[0]}: {last_line(done.stderr) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def jobs(prefix: str) -> list[Job]:
+    """A sweep's jobs, those that ended lately too. Raises ValueError when Slurm does not answer."""
+    listed = ask("squeue", "--noheader", "--me", "--array", "--states=all", f"--Format={FIELDS}")
+    rows = [line.split() for line in listed.splitlines() if f" {prefix}." in line]
+    if bad := next((row for row in rows if len(row) != 4 or not row[1].isdecimal()), None):
+        raise ValueError(f"squeue printed {' '.join(bad)!r} where {FIELDS} was asked for")
+    return [Job(row[0], int(row[1]), row[2], row[3]) for row in rows]
+
+
+def sweep_name(store: Store) -> str:
+    """What the names of a sweep's jobs begin with."""
+    return f"sweep-{hashlib.sha256(str(store.directory.resolve()).encode()).hexdigest()[:12]}"
+
+
+def reap(store: Store, known: Sequence[Job]) -> list[str]:
+    """Record the end of attempts whose jobs run no more; what happened, as sentences.
+
+    A job that Slurm does not list proves nothing: it may be another cluster's. The lease decides then.
+    """
+    by_number = {job.number: job for job in known}
+    said = []
+    for key in store.queue():
+        attempts = [] if store.finished(key) else store.attempts(key)
+        if not attempts or attempts[-1].ended or not (job := by_number.get(attempts[-1].job)):
+            continue
+        if not job.runs(attempts[-1]):
+            cause, sentence = job.why(attempts[-1])
+            store.end(key, attempts[-1].number, cause, sentence)
+            said.append(f"{sentence} during {key}")
+    return said
+
+
+class Element:
+    """The job that this worker runs in, an element of an array."""
+
+    def __init__(self, number: str, restarts: int, prefix: str) -> None:
+        self.number, self.restarts, self.prefix = number, restarts, prefix
+
+    @property
+    def job(self) -> Mapping[str, Any]:
+        return {"job": self.number, "restarts": self.restarts}
+
+    def requeue(self) -> bool:
+        """Put this job back into the queue, unless it is being cancelled or was put back already."""
+        try:
+            mine = [job for job in jobs(self.prefix) if job.number == self.number]
+            if not mine or mine[0].state != "RUNNING" or mine[0].restarts != self.restarts:
+                return False
+            ask("scontrol", "requeue", self.number)
+        except ValueError as error:  # it ends all the same; the launcher starts another
+            print(f"not requeued: {error}", file=sys.stderr, flush=True)
+            return False
+        return True
+
+    def reap(self, store: Store) -> None:
+        try:
+            for sentence in reap(store, jobs(self.prefix)):
+                print(sentence, file=sys.stderr, flush=True)
+        except ValueError as error:  # squeue may not be there on a node; the lease still is
+            print(f"other jobs cannot be seen: {error}", file=sys.stderr, flush=True)
+
+
+def this_element() -> Element | None:
+    """The job that this process runs in; None outside Slurm."""
+    variables = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_NAME")
+    array, task, job, restarts, name = (os.environ.get(variable, "") for variable in variables)
+    number = f"{array}_{task}" if array and task else job
+    return Element(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
+
+
+def job_name(prefix: str, size: str) -> str:
+    return f"{prefix}.{size.replace('/', '-')}"
+
+
+class SlurmWorkers(Workers):
+    """The jobs of a sweep: as many of each class as it allows and as there are trials for."""
+
+    def __init__(
+        self, store: Store, profile: ClusterProfile, most: int | None, command: Sequence[str], detach: bool
+    ) -> None:
+        self.store, self.profile, self.most, self.detach = store, profile, most, detach
+        self.command = [profile.python, *command[1:]] if profile.python else list(command)
+        self.prefix = sweep_name(store)
+        self.barren: list[str] = []  # jobs that failed since something happened
+        self._ended: set[tuple[str, int]] | None = None  # jobs whose end is known, by number and restarts
+        self._happened = -1
+        self._looked = 0.0
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        return max(1, sum(self._limit(one) * one.slots for one in self.profile.classes))
+
+    def _limit(self, one: ResourceClass) -> int:
+        return min(one.workers, self.most) if self.most else one.workers
+
+    def tend(self) -> list[str]:
+        if self._looked and time.monotonic() - self._looked < POLL:
+            return []
+        first, self._looked = not self._looked, time.monotonic()
+        try:
+            known = jobs(self.prefix)
+            said = reap(self.store, known)
+            self._notice_failures(known)
+            return said + self._submit(known)
+        except ValueError as error:
+            if first or self.barren:
+                raise
+            return [f"{error}; trying again"]  # a controller that restarts is no reason to end
+
+    def _submit(self, known: Sequence[Job]) -> list[str]:
+        wanted = self._wanted()
+        said = []
+        for one in self.profile.classes:
+            name = job_name(self.prefix, one.name)
+            living = [job for job in known if job.name == name and job.state in (*ALIVE, *WAITING)]
+            new = min(self._limit(one), -(-wanted.get(one.name, 0) // one.slots)) - len(living)
+            if new > 0:
+                number = ask(*self._sbatch(one, new)).strip().partition(";")[0]
+                said.append(f"job {number}: {new} {'worker' if new == 1 else 'workers'} of class {one.name} submitted")
+        return said
+
+    def _wanted(self) -> dict[str, int]:
+        """How many trials are without a result, by class."""
+        needs = self.store.needs()
+        found: dict[str, int] = {}
+        for key in self.store.queue():
+            if not self.store.finished(key):
+                scarce = sum(attempt.cause == MEMORY for attempt in self.store.attempts(key))
+                size = needs.size(key, bigger=int(scarce > 1)) or self.profile.classes[0].name
+                found[size] = found.get(size, 0) + 1
+        return found
+
+    def _notice_failures(self, known: Sequence[Job]) -> None:
+        """Raise ValueError when jobs only fail: what they need is not there, and more of them would not find it."""
+        attempts = [attempt for key in self.store.queue() for attempt in self.store.attempts(key)]
+        happened = len(attempts) + len(self.store.queue())
+        claimed = {attempt.job for attempt in attempts}
+        ended = {(job.number, job.restarts): job for job in known if job.state not in (*ALIVE, *WAITING)}
+        if self._ended is None or happened != self._happened:
+            self.barren = []
+        else:
+            new = [job for place, job in ended.items() if place not in self._ended]
+            self.barren += [job.number for job in new if job.state == "FAILED" and job.number not in claimed]
+        self._ended, self._happened = set(ended), happened
+        if len(self.barren) >= BARREN:
+            log = self._log(known, self.barren[-1])
+            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            raise ValueError(f"workers do not start: {last_line(text) or 'their jobs failed'}; see {log}")
+
+    def _log(self, known: Sequence[Job], number: str) -> Path:
+        size = next(job.name for job in known if job.number == number).partition(".")[2]
+        return self.store.directory / "logs" / f"{size}-{number}.log"
+
+    def _sbatch(self, one: ResourceClass, count: int) -> list[str]:
+        """The command that submits `count` jobs of a class. Options go by argument, so that no shell reads them."""
+        file_name = one.name.replace("/", "-")
+        logs = (self.store.directory / "logs").resolve()
+        script = logs / f"{file_name}.sh"
+        script.write_text(job_script(one, self.profile, self.command, self.store.directory.resolve()), encoding="utf-8")
+        whole = one.nodes > 1  # the worker is the batch script itself, and starts a step on all nodes for every trial
+        options = {
+            "job-name": job_name(self.prefix, one.name),
+            "array": f"1-{count}",
+            "open-mode": "append",
+            "output": f"{str(logs).replace('%', '%%')}/{file_name}-%A_%a.log",
+            "signal": f"{'B:' if whole else ''}USR2@{self.profile.grace}",
+            "time": str(one.minutes),
+            "nodes": str(one.nodes),
+            "ntasks-per-node": "1" if whole else str(one.slots),
+            "cpus-per-task": str(one.cpus * one.per_node),
+            "gpus-per-node": str(one.gpus or ""),
+            "gres": f"shard:{one.shards}" if one.shards else "",
+            "mem": f"{_ram(one):.0f}M" if _ram(one) else "",
+            "partition": one.partition,
+            "account": one.account,
+            "qos": one.qos,
+        }
+        given = [f"--{name}={value}" for name, value in options.items() if value]
+        return ["sbatch", "--parsable", "--requeue", *given, *one.options, str(script)]
+
+    def stop(self) -> None:
+        """Cancel the jobs, which save on the way. With `detach` they go on without us while there is something to do;
+        where there is nothing, they leave by themselves."""
+        left = any(not self.store.finished(key) for key in self.store.queue())
+        if left and self.detach:
+            return
+        deadline = time.monotonic() + (0.0 if left else FAREWELL)
+        while (living := self._living()) and time.monotonic() < deadline:
+            if all(job.state in WAITING for job in living):
+                break
+            time.sleep(0.5)
+        if living:
+            ask("scancel", "--quiet", f"--name={','.join({job.name for job in living})}")
+
+    def _living(self) -> list[Job]:
+        return [job for job in jobs(self.prefix) if job.state in (*ALIVE, *WAITING)]
+
+
+def _ram(one: ResourceClass) -> float:
+    """MB of main memory that a job asks for; of a class without a GPU it is what its trials may use. 0: the default."""
+    gigabytes = one.ram or (0.0 if one.on_gpu else one.memory * one.slots * one.per_node)
+    return 1000 * gigabytes
+
+
+def job_script(one: ResourceClass, profile: ClusterProfile, command: Sequence[str], directory: Path) -> str:
+    """The script of a class's jobs. Every word of it is quoted."""
+    variables = environment(one.cpus) | dict(profile.environment)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    worker = [*command, "--sweep", str(directory), "--class", one.name, "--seconds", str(60 * one.minutes)]
+    worker += ["--grace", str(profile.grace), "--patience", str(profile.patience)]
+    worker += ["--slots", str(one.slots)] if one.slots > 1 else []
+    worker += ["--processes", str(one.per_node), "--nodes", str(one.nodes)] if one.ranks > 1 else []
+    worker += ["--shard"] if one.sharded else []
+    step = [] if one.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
+    lines = ["#!/bin/bash", f"# Workers of class {one.name}, written by `sweep run`.", *map(shlex.join, profile.setup)]
+    return "\n".join([*lines, *exports, "trap '' USR2", f"exec {shlex.join([*step, *worker])}", ""])
+
+
+def slurm(
+    store: Store,
+    trials: int,
+    workers: int | None = None,
+    command: Sequence[str] = WORKER,
+    profile: ClusterProfile | None = None,
+    detach: bool = False,
+    slots: int = 1,
+) -> Workers:
+    """Workers as Slurm jobs, at most `workers` of each class. Raises ValueError without a profile or without Slurm.
+
+    slots: for machines without classes.
+    """
+    if profile is None:
+        raise ValueError("the launcher slurm needs a cluster profile; examples/slurm.toml is one")
+    for name in ("sbatch", "squeue", "scancel"):
+        if not shutil.which(name):
+            raise ValueError(f"--launcher slurm needs the command {name}, which is not on the PATH")
+    return SlurmWorkers(store, profile, workers, command, detach)

@@ -1,0 +1,169 @@
+"""One trial trained by several processes: torchrun in a session of its own, until nothing of it is left.
+
+The worker claims and keeps the claim; the ranks train. They meet in a folder beside the checkpoint: trial.json says
+what to train, `leave` gets a byte when they are to save and go, observation.json is the result, written before the
+ranks take their group apart, for that has been seen to hang (8 of 72 runs with gloo on a loaded machine).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.store.retry import WANTED_MEMORY
+from sweeps.trial import Observation, Trial
+from sweeps.workers.base import last_line
+from sweeps.workers.loop import TERMINATED, Orders
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+RANK = ("-m", "runner.cli", "rank")
+AFTER = 20.0  # s that ranks may take to end once the result is there
+POLL = 0.1  # s
+LINE = 300  # characters of an error that are kept
+_PDEATHSIG = 1  # of prctl: a signal when the parent is gone
+_libc = ctypes.CDLL(None)  # here, for nothing may be loaded between fork and exec
+
+
+@dataclass(frozen=True)
+class Together:
+    """How many processes train a trial: `processes` on each of `nodes`. arguments: for every rank."""
+
+    processes: int
+    nodes: int = 1
+    arguments: tuple[str, ...] = ()
+    rank: tuple[str, ...] = RANK
+
+    def command(self, folder: Path) -> list[str]:
+        """What starts all ranks of the trial in `folder`; several nodes need a Slurm job around it."""
+        each = ["--nproc-per-node", str(self.processes)]
+        if self.nodes == 1:
+            return [*TORCHRUN, "--standalone", *each, *self.rank, str(folder), *self.arguments]
+        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{socket.gethostname()}:{port()}"]
+        meeting += ["--rdzv-id", folder.name, "--nnodes", str(self.nodes)]
+        step = ["srun", f"--nodes={self.nodes}", f"--ntasks={self.nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
+        step += ["--kill-on-bad-exit=1", "--wait=30"]
+        return [*step, *TORCHRUN, *meeting, *each, *self.rank, str(folder), *self.arguments]
+
+    def train(self, trial: Trial, folder: Path, orders: Orders) -> Observation:
+        """The observation of `trial`, as `sweeps.workers.loop.Train`. Raises MemoryError when the ranks wanted memory,
+        ChildProcessError when one was killed, RuntimeError with their last words for anything else."""
+        meeting = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
+        try:
+            (meeting / "trial.json").write_text(json.dumps(trial.to_json()), encoding="utf-8")
+            (meeting / "leave").touch()
+            with open(meeting / "said", "ab") as said:
+                command = [*self.command(meeting), "--smaller", str(orders.smaller)]
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    preexec_fn=_alone,  # noqa: PLW1509 (two calls into C, which take no lock)
+                )
+            try:
+                _await(process, meeting, orders)
+            finally:
+                end_group(process)
+            return _result(process.returncode, meeting, folder)
+        finally:
+            shutil.rmtree(meeting, ignore_errors=True)
+
+
+def _alone() -> None:
+    """In the new process: a session of its own, and an end with the worker's, however that comes."""
+    os.setsid()
+    die_with_parent(signal.SIGTERM)
+
+
+def die_with_parent(number: int) -> None:
+    """Have this process get a signal when the one that started it is gone; only Linux can."""
+    if sys.platform == "linux":
+        _libc.prctl(_PDEATHSIG, number)
+
+
+def _await(process: subprocess.Popen[bytes], meeting: Path, orders: Orders) -> None:
+    """Until the ranks have ended, or should have."""
+    since = None
+    while process.poll() is None:
+        if orders.leave() and not (meeting / "leave").stat().st_size:
+            (meeting / "leave").write_bytes(b"!")  # in place: a network file system shows that at the next opening
+        if (meeting / "observation.json").exists():
+            since = since or time.monotonic()
+            if time.monotonic() - since > AFTER:
+                return
+        time.sleep(POLL)
+
+
+def end_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
+    """End a process and all of its session: asked first, for srun and torchrun have others to end."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        deadline = time.monotonic() + seconds
+        while _group_lives(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    process.wait()
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _result(code: int, meeting: Path, folder: Path) -> Observation:
+    with suppress(FileNotFoundError):
+        return Observation.from_json(json.loads((meeting / "observation.json").read_text(encoding="utf-8")))
+    if (meeting / "left").exists():
+        raise SystemExit(TERMINATED)
+    said = (meeting / "said").read_text(encoding="utf-8", errors="replace")
+    with suppress(OSError), open(folder / "log.txt", "a", encoding="utf-8") as log:
+        log.write(said)
+    if any(sign in said for sign in WANTED_MEMORY):
+        raise MemoryError(_words(said, WANTED_MEMORY))
+    if "SIGKILL" in said or code == -signal.SIGKILL:
+        raise ChildProcessError(f"a process of the trial was killed (exit code {code})")
+    raise RuntimeError(f"ranks ended with exit code {code}: {_words(said, ('error:', 'Error:'))}")
+
+
+def _words(said: str, signs: Sequence[str]) -> str:
+    """The last line with one of the signs, else the last of all."""
+    lines = [line.strip() for line in said.split("\n") if any(sign in line for sign in signs)]
+    return (lines[-1] if lines else last_line(said))[:LINE]
+
+
+def port() -> int:
+    """A port for this Slurm job's ranks to meet at; other jobs have others."""
+    return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
+
+
+def told_to_leave(meeting: Path) -> Callable[[], bool]:
+    """For a rank: whether the worker wants it to save and go. It opens the file, which a network file system checks."""
+    next_look = 0.0
+
+    def told() -> bool:
+        nonlocal next_look
+        if time.monotonic() < next_look:
+            return False
+        next_look = time.monotonic() + 0.5
+        try:
+            return bool((meeting / "leave").read_bytes())
+        except FileNotFoundError:  # the worker is gone and has tidied up
+            return True
+
+    return told

@@ -1,0 +1,122 @@
+"""Figures: files, units, labels, and the numbers behind the frontier; test_figures_words.py holds their words."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from analysis.figures import FIGURES, NEEDS, draw_all, not_drawn
+from analysis.figures.axes import spread
+from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
+from analysis.fitting.estimate import Settings
+from analysis.fitting.fit import fit_table
+from analysis.frontier import Spending, budget_levels, crossings, frontier
+from analysis.tables.foreign_table import Columns, runs_table
+from support.made_sweep import LAWS_OF_THE_TESTS, observations
+from support.pictures import METHODS, check_words, fitted, grid, words
+from sweeps.methods import Full
+from sweeps.models import NANO
+
+UNITS = {
+    "isoflop": ("parameters", "nats per pair", "FLOP"),
+    "frontier": ("FLOP", "nats per pair"),
+    "optimum": ("FLOP", "parameters", "tokens"),
+    "residuals": ("parameters", "tokens", "FLOP", "%"),
+    "backtest": ("nats per pair", "times beyond"),
+    "curves": ("tokens", "nats per pair"),
+    "health": ("FLOP", "directions", "squared distance"),
+    "projection": ("unit vectors", "%"),
+    "scores": ("nats per pair", "nDCG@10"),
+}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    return fitted(tmp_path_factory.mktemp("sweep"), grid(METHODS[:3]))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_axis_says_its_unit(name, swept):
+    with plt.rc_context(STYLE):
+        figure = FIGURES[name](*swept)
+        said = " ".join(text.get_text() for text in words(figure))
+        plt.close(figure)
+    assert all(unit in said for unit in UNITS.get(name, ("FLOP",)))
+
+
+def test_every_figure_becomes_two_files(swept, tmp_path):
+    written = draw_all(*swept, tmp_path)
+    assert {path.name for path in written} == {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
+    for path in written:
+        assert path.stat().st_size > 5000
+    assert (tmp_path / "frontier.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not not_drawn(written)
+
+
+def test_methods_differ_by_marker_as_well_as_colour():
+    assert len(set(MARKERS)) == MOST_METHODS
+
+
+def test_runs_from_elsewhere_can_be_drawn(tmp_path):
+    generator = np.random.default_rng(0)
+    N, D = np.exp(generator.uniform(15, 20, 60)), np.exp(generator.uniform(20, 24, 60))
+    loss = 1.5 + 300 / N**0.33 + 500 / D**0.34
+    import pandas as pd
+
+    table = runs_table(pd.DataFrame({"n": N, "d": D, "loss": loss}), Columns(loss="loss", n="n", d="d"))
+    book = fit_table(table, Settings(family="chinchilla", bootstraps=40, delta=1e-3))
+    written = draw_all(table, book, tmp_path)
+    assert {line.partition(":")[0] for line in not_drawn(written)} == set(NEEDS)
+    assert len(written) == 2 * (len(FIGURES) - len(NEEDS))
+
+
+def test_labels_are_spread_as_little_as_need_be():
+    placed = spread(np.array([0.0, 1.0, 2.0, 50.0]), 10.0)
+    assert np.diff(placed).min() >= 10 - 1e-9
+    assert placed[3] == 50
+    assert placed[:3].mean() == pytest.approx(1.0)
+    untouched = np.array([0.0, 20.0, 45.0])
+    assert (spread(untouched, 10.0) == untouched).all()
+
+
+def test_budgets_of_a_sweep_are_found_back():
+    budgets = [1e13, 4e13, 1.6e14]
+    found = observations({Full(): LAWS_OF_THE_TESTS[Full()]}, NANO[:3], budgets)
+    levels = budget_levels(np.array([o.flops for o in found]))
+    assert [level.middle for level in levels] == pytest.approx(budgets, rel=0.02)
+
+
+def test_the_frontier_is_the_best_of_all_sizes_and_its_crossing_the_laws(swept):
+    table, book = swept
+    budgets = np.geomspace(1e13, 6e14, 30)
+    lines = []
+    for law in book.laws:
+        runs = table.rows[table.rows["method"] == law.label]
+        line = frontier(law, runs, budgets)
+        lines.append(line)
+        spending = Spending.of(runs)
+        for size in runs["params"].unique():
+            tokens = spending.tokens(budgets, np.full(30, float(size)))
+            single = law.law.loss(float(size), tokens)
+            trained = tokens >= law.span.tokens[0]
+            assert (line.middle <= single * (1 + 2e-3))[trained].all()
+        assert (line.low <= line.high).all()
+        assert (np.diff(line.middle) < 0).all()
+    for crossing in crossings([law.label for law in book.laws], lines, budgets):
+        before, after = (lines[[law.label for law in book.laws].index(n)] for n in (crossing.before, crossing.after))
+        earlier = budgets < crossing.budget
+        assert (before.middle < after.middle)[earlier][-1]
+        assert not (before.middle < after.middle)[~earlier][0]
+
+
+@pytest.mark.parametrize("name", ["frontier", "residuals"])
+def test_methods_that_are_not_shown_are_told(name, tmp_path):
+    table, book = fitted(tmp_path, grid(METHODS))
+    assert len(METHODS) == MOST_METHODS + 2
+    with plt.rc_context(STYLE):
+        figure = FIGURES[name](table, book)
+        check_words(figure)
+        said = " ".join(" ".join(text.get_text() for text in words(figure)).split())
+        plt.close(figure)
+    assert "2 more methods, with higher losses, are not shown." in said

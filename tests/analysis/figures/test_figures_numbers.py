@@ -1,0 +1,127 @@
+"""The numbers behind the figures: optimal sizes, odds, crossings, forecasts, running means, contrast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.figures.axes import flops, readable, round_numbers
+from analysis.figures.curves import _points, running_mean
+from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
+from analysis.fitting.backtest import Candidate, forecasts
+from analysis.fitting.forms import SHAPES
+from analysis.frontier import Band, chances, crossings, optimum
+from analysis.tables.foreign_table import Columns, runs_table
+from planner.laws import Chinchilla, Span
+from support.known_laws import method_law
+from support.made_sweep import observation
+from support.pictures import MODELS
+from sweeps.methods import Full
+from sweeps.trial import Training
+
+LAW = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
+
+
+def runs() -> pd.DataFrame:
+    """A grid whose every run spends 6 FLOPs per parameter and token."""
+    grid = [(n, c / (6 * n)) for n in (1e6, 3e6, 1e7, 3e7) for c in (1e15, 1e16, 1e17)]
+    frame = pd.DataFrame(grid, columns=["n", "d"])
+    return frame.assign(loss=LAW.loss(frame["n"], frame["d"]))
+
+
+def law(**other):
+    span = Span(flops=(1e15, 1e17), params=(1e6, 3e7), tokens=(1e6, 2e10))
+    return replace(method_law(LAW, {"name": "full"}), span=span, **other)
+
+
+def test_the_optimum_is_that_of_the_formula():
+    table = runs_table(runs(), Columns(loss="loss", n="n", d="d"))
+    budgets = np.geomspace(1e15, 1e17, 9)
+    params, tokens = optimum(law(), table.rows, budgets)
+    factor = (LAW.alpha * LAW.A / (LAW.beta * LAW.B)) ** (1 / (LAW.alpha + LAW.beta))  # Hoffmann et al. 2022, eq. 4
+    expected = factor * (budgets / 6) ** (LAW.beta / (LAW.alpha + LAW.beta))
+    assert params.middle == pytest.approx(expected, rel=0.04)  # sizes looked at lie 3.3 % apart
+    assert params.middle * tokens.middle == pytest.approx(budgets / 6, rel=1e-9)
+    assert (params.low <= params.middle).all() and (params.middle <= params.high).all()
+    assert (tokens.low <= tokens.middle).all() and (tokens.middle <= tokens.high).all()
+
+
+def test_an_optimum_beyond_the_range_is_unknown_and_its_interval_open():
+    table = runs_table(runs(), Columns(loss="loss", n="n", d="d"))
+    flat = Chinchilla(E=0.5, A=1e9, alpha=1.0, B=1e-9, beta=0.3)  # ever larger models are better
+    beyond = law(law=flat, draws=(flat,) * 5)
+    params, tokens = optimum(beyond, table.rows, np.array([1e15, 1e17]))
+    assert np.isnan(params.middle).all() and np.isnan(tokens.middle).all()
+    assert np.isinf(params.high).all() and (tokens.low == 0).all()
+
+
+def band(*rows) -> Band:
+    draws = np.array(rows, float)
+    return Band(draws[0], draws.min(0), draws.max(0), draws)
+
+
+def test_odds_count_the_draws_and_crossings_tell_open_ends():
+    budgets = np.array([1.0, 10.0, 100.0])
+    falling = band([3, 2, 1], [3, 2, 1], [1, 1, 1], [3, 3, 3])
+    level = band([2, 2.5, 2], [2, 2.5, 2], [2, 2, 2], [2, 2, 2])
+    odds = chances([falling, level])
+    assert odds.sum(axis=0) == pytest.approx(1)
+    assert odds[0] == pytest.approx([0.25, 0.75, 0.75])
+    (crossing,) = crossings(["level", "falling"], [level, falling], budgets)
+    assert (crossing.before, crossing.after) == ("level", "falling")
+    assert 1 < crossing.budget < 10
+    assert (crossing.low, crossing.high) == (0.0, np.inf)  # one draw is always, another never below
+
+
+def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():
+    table = runs_table(
+        pd.concat([runs(), runs().assign(d=lambda f: f["d"] * 3.1)]).assign(loss=lambda f: LAW.loss(f["n"], f["d"])),
+        Columns(loss="loss", n="n", d="d"),
+    )
+    rows = table.of(list(table.settings))
+    found = forecasts(Candidate("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
+    assert set(found.along) == {"C", "N"}
+    assert (found.factor > 1).all()
+    assert found.predicted == pytest.approx(rows.loss[found.place], rel=2e-3)
+
+
+def test_a_running_mean_starts_at_the_first_loss_and_keeps_a_level():
+    steps = np.arange(1.0, 200.0)
+    assert running_mean(steps, np.full(199, 2.5)) == pytest.approx(2.5)
+    smooth = running_mean(steps, np.log(steps))
+    assert smooth[0] == 0 and (np.diff(smooth) > 0).all() and (smooth <= np.log(steps)).all()
+
+
+def test_a_curve_borrows_from_its_trunk_up_to_the_earlier_branch_only():
+    training = Training(warmup_steps=20)
+    short, long = (observation(MODELS[1], Full(), LAW, budget, training=training) for budget in (1e13, 4e13))
+    assert short.trial.trunk == long.trial.trunk and short.trial.branch < long.trial.branch
+    short, long = (
+        replace(o, curve=tuple((s, 10 * s, float(place)) for s in range(1 + place, o.trial.steps + 1, 2)))
+        for place, o in enumerate((short, long))
+    )
+    steps, _, losses = _points(long, [short, long])
+    borrowed = steps[losses == 0]
+    assert len(borrowed) and borrowed.max() <= short.trial.branch
+
+
+@pytest.mark.parametrize("colour", [*COLOURS, *map(tuple, BUDGET_COLOURS(np.linspace(0, 0.85, 6)))], ids=str)
+def test_words_on_white_can_be_read(colour):
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in readable(colour))
+    assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.1), (0.9, 4.2), (3e9, 5e13), (1e11, 3e11), (2.0, 900.0)])
+def test_ticks_are_few_round_and_inside(low, high):
+    found = round_numbers(low, high, 6)
+    assert 2 <= len(found) <= 6
+    assert all(low <= value <= high and float(f"{value:.3g}") == pytest.approx(value) for value in found)
+
+
+def test_numbers_and_names_are_said_plainly():
+    assert [flops(value) for value in (1e12, 3e11, 9.96e10)] == ["$10^{12}$", r"$3\times10^{11}$", "$10^{11}$"]
+    assert plain("a\nb\x00c $x$ \\y") == r"a b c \$x\$ /y"
+    assert len(plain("n" * 99)) == LONGEST

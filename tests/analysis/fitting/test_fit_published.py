@@ -1,0 +1,86 @@
+"""Published runs with known answers: what others found in them is found again, and what they warn of is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import fit_laws
+from planner.laws import MethodLaw
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "laws"
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the published runs are not beside this repository")
+COLUMNS = {"n": "Model Size", "c": "Training FLOP", "loss": "loss"}
+# Besiroglu et al. 2024, table 1: 95 % intervals.
+PUBLISHED_95 = {
+    "E": (1.769, 1.871),
+    "A": (285, 744),
+    "alpha": (0.317, 0.373),
+    "B": (1042, 5810),
+    "beta": (0.331, 0.415),
+}
+# Lin et al. 2024: mean root mean square log residual of the rectified law; and error of its forecast from an eighth.
+FINE_TUNING = {"flan": (0.00648, 0.040), "gigaword": (0.00515, 0.028), "wmt19": (0.01228, 0.082)}
+
+
+@pytest.fixture(scope="module")
+def chinchilla():
+    return fit_laws(DATA / "chinchilla_svg.csv", drop_highest=5, **COLUMNS)
+
+
+def test_the_known_answer_is_found_without_being_told_the_family(chinchilla):
+    law = chinchilla.laws[0]
+    assert law.family == "chinchilla"
+    assert law.objective <= 0.00101828
+    assert law.law.alpha == pytest.approx(0.34731, abs=2e-5)
+    assert law.law.beta == pytest.approx(0.36717, abs=2e-5)
+    assert law.law.coefficients == pytest.approx({**law.law.coefficients, "A": 477.8, "B": 2143, "E": 1.8172}, rel=1e-3)
+    assert not [n for n in chinchilla.warnings if n.code == "leverage"]
+
+
+def test_the_published_intervals_are_found(chinchilla):
+    for name, (low, high) in PUBLISHED_95.items():
+        ours = chinchilla.laws[0].intervals_95[name]
+        assert ours == pytest.approx((low, high), abs=0.15 * (high - low)), name
+
+
+def test_parabolas_agree_with_the_law_on_the_exponents(chinchilla):
+    by_runs, by_law = chinchilla.laws[0].isoflop["exponents"], chinchilla.laws[0].isoflop["law_exponents"]
+    assert abs(by_runs["N"] - by_law["N"]) < 3 * by_runs["N_se"] < 0.1
+
+
+def test_five_rows_that_carry_a_coefficient_are_named():
+    book = fit_laws(DATA / "chinchilla_svg.csv", bootstraps=200, **COLUMNS)
+    assert book.laws[0].law.coefficients == pytest.approx({**book.laws[0].law.coefficients, "B": 12846}, rel=1e-3)
+    texts = [n.text for n in book.warnings if n.code == "leverage"]
+    assert any("row 1, row 2, row 3, row 4, row 5 (5 of 245 runs)" in text for text in texts)
+
+
+def fine_tuning(name: str) -> pd.DataFrame:
+    """One row for each model and number of examples, D = 0 left out: the laws are about training."""
+    wide = pd.read_csv(DATA / f"finetune_{name}.csv")
+    sizes = [column for column in wide if column.isdigit() and column != "0"]
+    return wide.melt(id_vars="config name", value_vars=sizes, var_name="D", value_name="loss").astype({"D": float})
+
+
+def misses(law: MethodLaw, runs: pd.DataFrame) -> np.ndarray:
+    """Log residuals of one model's runs, smallest D first."""
+    mine = runs[runs["config name"] == law.label]
+    return np.log(mine["loss"] / law.law.loss(1.0, mine["D"])).to_numpy()
+
+
+@pytest.mark.parametrize("name", FINE_TUNING)
+def test_pretrained_models_are_described_and_forecast_as_well_as_published(name):
+    runs, (residual, forecast) = fine_tuning(name), FINE_TUNING[name]
+    columns = {"d": "D", "loss": "loss", "method": "config name", "bootstraps": 20}
+    if name != "gigaword":  # there the plain law does as well
+        some = runs[runs["config name"].isin(runs["config name"].unique()[::3])]  # ten models, for speed
+        assert {law.family for law in fit_laws(some, **columns).laws} == {"rectified"}
+    laws = fit_laws(runs, family="rectified", **columns).laws
+    assert len(laws) == 30
+    assert np.mean([np.sqrt(np.mean(misses(law, runs) ** 2)) for law in laws]) <= residual
+    early = fit_laws(runs[runs["D"] <= runs["D"].max() / 8], family="rectified", **columns).laws
+    assert np.mean([abs(misses(law, runs)[-1]) for law in early]) <= forecast

@@ -1,0 +1,177 @@
+"""The page of a results folder as a file: what it holds, and what cannot get out of its data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from analysis.cli import main
+from analysis.page import HERE, SCRIPTS, as_json, assembled, page
+from analysis.page.trials import columns, thinned
+from planner.laws import Notice
+from support.known_laws import FULL, LORA, law_book, method_law
+from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
+from sweeps.methods import Full
+from sweeps.models import NANO
+from sweeps.trial import failure
+
+HOSTILE = [
+    "</script><script>window.owned = 1</script>",
+    "<img src=x onerror='window.owned = 1'>",
+    "{{scripts}}",
+    "\u202eevil\u2066",
+    "\ud800",
+    "__proto__",
+    "x" * 100_000,
+]
+
+
+class Tags(HTMLParser):
+    """Tags with their attributes, in order, and the text inside of each script."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.scripts: list[str] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag == "script"
+        if self.inside:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts[-1] += data
+
+
+def hostile_observations():
+    """Trials whose every text is an attack, and numbers that are none."""
+    good = observation(NANO[0], Full(), LAWS_OF_THE_TESTS[Full()], 1e13)
+    made = [replace(good, trial=replace(good.trial, model=name, seed=i)) for i, name in enumerate(HOSTILE)]
+    lost = [failure(replace(one.trial, lr=2e-3), text, text) for one, text in zip(made, HOSTILE, strict=True)]
+    odd = replace(good, loss=math.nan, accuracy=math.inf, scores={HOSTILE[0]: 1e300, "__proto__": math.nan})
+    curve = ((1, 10, math.nan), (2, 20, 3.0), (3, 30, math.inf), (4, 40, 2.0))
+    return [good, *made, *lost, replace(odd, curve=curve)]
+
+
+def hostile_page(folder: Path) -> str:
+    """Of a sweep and laws whose names, notices and methods are attacks; its laws can still plan."""
+    settings = {"name": "lora", "rank": 8, "alpha": 8.0, "only": f"q_proj,{HOSTILE[1]}"}
+    book = law_book(method_law(FULL, {"name": "full"}), method_law(LORA, settings))
+    warnings = tuple(Notice(text, text) for text in HOSTILE)
+    source = {"name": HOSTILE[0], "rows_hash": HOSTILE[1], "filters": HOSTILE}
+    book = replace(book, warnings=warnings, source=source, models=(*HOSTILE[:3], *book.models), created_by=HOSTILE[1])
+    return page(write_sweep(folder, hostile_observations()), book, laws=folder / "$(touch owned).json")
+
+
+def test_hostile_text_ends_no_script_and_makes_no_tag(tmp_path):
+    there = Tags(hostile_page(tmp_path / "<b onclick=alert(1)>"))
+    assert len(there.scripts) == 1 + len(SCRIPTS)
+    assert [tag for tag, _ in there.tags].count("img") == 0
+    assert not any(name.startswith("on") for _, attributes in there.tags for name in attributes)
+    content = json.loads(there.scripts[0])
+    assert set(HOSTILE[:3]) <= set(content["trials"]["model"]["words"])
+    assert "<" not in there.scripts[0]
+
+
+def test_the_policy_names_each_script_and_nothing_is_fetched(tmp_path):
+    there = Tags(hostile_page(tmp_path / "sweep"))
+    policy = next(attributes["content"] for tag, attributes in there.tags if "http-equiv" in attributes)
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for script in there.scripts[1:]:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    links = [value for _, attributes in there.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert [link for link in links if not link.startswith(("#", "data:"))] == []
+
+
+def test_numbers_that_json_lacks_are_null_and_huge_texts_are_cut():
+    assert as_json([math.nan, -math.inf, 1.5, {"a": math.nan}]) == '[null,null,1.5,{"a":null}]'
+    held = columns(hostile_observations(), {})
+    assert max(map(len, held["model"]["words"])) < 500
+    json.loads(as_json(held), parse_constant=pytest.fail)
+
+
+def test_a_name_that_looks_like_a_place_of_the_template_stays_a_name():
+    there = Tags(assembled("{{data}}", {"name": "{{scripts}}"}))
+    assert len(there.scripts) == 1 + len(SCRIPTS) and json.loads(there.scripts[0]) == {"name": "{{scripts}}"}
+
+
+def test_a_thinned_curve_keeps_its_end_and_its_mean():
+    curve = [(step, 10 * step, 5 / step) for step in range(1, 1001)]
+    thin = thinned(curve, 50)
+    assert len(thin) == 50 and thin[-1][0] == 1000
+    assert sum(loss for _, loss in thin) / 50 == pytest.approx(sum(row[2] for row in curve) / 1000)
+    assert thinned(curve[:50], 50) == [(row[0], row[2]) for row in curve[:50]]
+
+
+def test_every_observation_is_in_the_page_with_why_it_entered_no_law():
+    found = observations(models=NANO[:2], budgets=[1e13])
+    lost = failure(replace(found[0].trial, seed=7), "out of memory")
+    held = columns([*found, lost], {found[0].key: "too short"})
+    assert held["count"] == len(found) + 1 and held["key"][-1] == lost.key
+    texts = {
+        name: [held[name]["words"][place] for place in held[name]["places"]]
+        for name in ("reason", "excluded", "status")
+    }
+    assert texts["reason"][-1] == "out of memory" and texts["status"][-1] == "failed"
+    assert texts["excluded"][0] == "too short" and not any(texts["excluded"][1:])
+
+
+def diverged(folder):
+    found = observations(models=NANO[:2], budgets=[1e13])
+    return write_sweep(folder, [failure(one.trial, "loss is nan", "diverged") for one in found])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder.mkdir() or folder, "holds no observations.jsonl"),
+        (lambda folder: write_sweep(folder, []), "the file is empty"),
+        (lambda folder: write_sweep(folder, observations(models=NANO[:1], budgets=[1e13])[:1]), "1 runs; a law needs"),
+        (diverged, "diverged: loss is nan"),
+    ],
+    ids=["no file", "empty", "a single point", "all diverged"],
+)
+def test_a_sweep_without_a_law_becomes_a_page_in_words_and_the_command_still_fails(tmp_path, capsys, make, words):
+    folder, file = make(tmp_path / "sweep"), tmp_path / "page.html"
+    assert main([str(folder), "--page", str(file)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    content = json.loads(Tags(file.read_text(encoding="utf-8")).scripts[0])
+    assert words in content["why"] and content["planning"] is None
+
+
+def test_the_command_writes_the_page_of_a_folder_and_refuses_a_table(tmp_path, capsys):
+    folder = write_sweep(tmp_path / "sweep", observations(models=NANO[:3], budgets=[1e13, 4e13, 1.6e14]))
+    file = tmp_path / "pages" / "nano.html"
+    assert main([str(folder), "--bootstraps", "20", "--family", "tied", "--page", str(file)]) == 0
+    assert f"wrote {file}" in capsys.readouterr().out
+    content = json.loads(Tags(file.read_text(encoding="utf-8")).scripts[0])
+    assert content["laws"] == f"--laws {folder / 'laws.json'}" and len(content["planning"]["laws"]) == 3
+    table = tmp_path / "runs.csv"
+    table.write_text("N,D,loss\n1,2,3\n")
+    assert main([str(table), "--n", "N", "--d", "D", "--loss", "loss", "--page", str(file)]) == 2
+    assert "--page: only a results folder" in capsys.readouterr().err
+
+
+def test_the_vendored_library_is_the_one_that_its_note_names():
+    note = (HERE / "vendor" / "VENDORED.md").read_text(encoding="utf-8")
+    [(name, version, sha256)] = re.findall(r"\| `([\w.]+)` \|.*echarts@([\d.]+)`.*`(\w{64})`", note)
+    content = (HERE / "vendor" / name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == sha256
+    assert f'version="{version}"' in content.decode() and f"ECharts {version}" in (HERE / "about.js").read_text()
+    for named in re.findall(r"`((?:LICENSE|NOTICE)-\w+)`", note):
+        assert (HERE / "vendor" / named).stat().st_size > 100

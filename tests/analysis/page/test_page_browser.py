@@ -1,0 +1,580 @@
+"""The page in a real browser: its numbers are the planner's, it can be used by hand, key and ear, and nothing runs."""
+
+from __future__ import annotations
+
+import math
+import random
+import shlex
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from test_hardware import PEAKS, ROWS
+from test_page import diverged, hostile_page
+from test_plan import crossing_laws
+
+import planner.recipe
+from analysis.fitting.estimate import Settings
+from analysis.fitting.fit import fit_table
+from analysis.page import page as page_of
+from analysis.tables.sweep_table import read_sweep
+from conftest import missing
+from planner import cli as plan_cli
+from planner.laws import LAWS, read_laws
+from planner.report import to_json
+from support.browser import browser, program, tab
+from support.known_laws import FULL, LORA, law_book, method_law, write_laws
+from support.made_sweep import observations, write_sweep
+from sweeps.machine.measured import Profile, profile_path, this_host, write_profile
+from sweeps.models import NANO
+from sweeps.trial import failure
+
+REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if not (path := program()):
+        missing("the page in a browser", "there is no Chromium (Debian package `chromium`; .ci/setup-chromium)")
+    try:
+        import playwright  # noqa: F401 (is it there?)
+    except ImportError:
+        missing("the page in a browser", "playwright is not installed (extra dev)")
+    with browser(path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Path:
+    """A fitted sweep of three methods, with trials that failed and one that was evaluated on the way."""
+    folder = tmp_path_factory.mktemp("page") / "made sweep"
+    found = observations(models=NANO[:4], budgets=[1e13, 4e13, 1.6e14, 6.4e14], noise=0.01)
+    curve = tuple((step, 1000 * step, 6 / step**0.2) for step in range(1, 400))
+    evaluations = tuple({"step": step, "ndcg@10": 0.3 + step / 1000} for step in (100, 200, 300))
+    found[-1] = replace(found[-1], curve=curve, evaluations=evaluations)
+    lost = failure(replace(found[0].trial, lr=9.0), "loss is nan after 12 steps", "diverged")
+    write_sweep(folder, [*found, lost])
+    book = fit_table(read_sweep(folder), Settings(bootstraps=60, family="chinchilla"))
+    write_laws(folder / "laws.json", book)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(sweep) -> Path:
+    return write_page(sweep, sweep / "laws.json")
+
+
+def write_page(folder: Path, laws: Path, file: Path | None = None) -> Path:
+    file = file or laws.with_suffix(".html")
+    file.write_text(page_of(folder, read_laws(laws), laws=laws), encoding="utf-8")
+    return file
+
+
+def measured_machine() -> None:
+    host = this_host()
+    day = "2026-01-31T12:00:00+00:00"
+    made = Profile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
+    write_profile(made, profile_path())
+
+
+# ---- numbers
+
+TURNS = "(budget) => crossovers(menu(planning, current.question)[0], ...lookedAt(planning.span.flops, budget))"
+ANSWERS = """([fields, budgets]) => {
+  const turns = TURNS;
+  byId('ask').reset();
+  const {methods} = fields;
+  for (const box of document.querySelectorAll('#methods input')) box.checked = !methods || methods.includes(box.value);
+  for (const [id, value] of Object.entries(fields)) if (id !== 'methods') byId(id).value = value;
+  return budgets.map((budget) => {
+    byId('budget').value = budget;
+    show();
+    if (!current) return {budget, error: byId('budget-error').textContent};
+    const {fits, recipe, options, ...answer} = current.answer;
+    const found = {...answer, recipes: fits.map((_, i) => recipe(i)), command: byId('command').textContent};
+    return budget === budgets[budgets.length - 1] ? {...found, turns: turns(answer.budget.flops)} : found;
+  });
+}""".replace("TURNS", TURNS)
+# Field of a recipe in the page -> the same of `plan --json`.
+SAME = {
+    "lr": "lr", "tokens": "tokens", "epochs": "epochs", "flops": "flops", "exactFlops": "exact_flops", "loss": "loss",
+    "servingFlops": "serving_flops", "best": "best_probability", "regret": "expected_regret", "hours": "hours",
+    "memory": "memory_bytes", "secondForward": "second_forward", "cost": "cost",
+}  # fmt: skip
+WHOLE = {"model": "model", "steps": "steps", "pairs": "pairs", "params": "params", "dim": "dim"}
+WHOLE |= {"lrSource": "lr_source", "microTokens": "micro_batch_tokens"}
+
+FLOPS = [f"{10 ** (9 + place * 0.7):.4g}" for place in range(26)]  # 1e9 to 3e26: far beyond any evidence
+HOURS = [f"{10 ** (place * 0.5 - 8):.4g}h" for place in range(26)]
+DOLLARS = [f"${10 ** (place * 0.5 - 8):.4g}" for place in range(26)]
+SETTINGS = {
+    "nothing": ({}, FLOPS),
+    "methods and models": ({"methods": ["full", "lora"], "maxParams": "400k", "maxDim": "96"}, FLOPS),
+    "memory": ({"memory": "9MB", "minSteps": "7"}, FLOPS),
+    "data and serving": ({"maxPairs": "200k", "maxEpochs": "6", "serveTokens": "30M"}, FLOPS),
+    "the paper's count": ({"suite": "pythia", "count": "paper", "maxParams": "1.4B"}, FLOPS),
+    "hours of eight chips": ({"machine": "h100", "chips": "8", "mfu": "0.4", "suite": "smollm2"}, HOURS),
+    "money": ({"machine": "l4", "chips": "3", "price": "0.7", "memory": "22GB", "suite": "qwen3"}, DOLLARS),
+    "hours of this machine": ({"machine": "this"}, HOURS),
+    "money of cores": ({"machine": "cpu", "price": "0.02", "maxPairs": "3M"}, DOLLARS),
+}
+
+
+def assert_same(mine: dict, theirs: dict) -> None:
+    for name, other in WHOLE.items():
+        if isinstance(theirs[other], int) and theirs[other] > 1e12:  # the last bit of a float decides
+            assert mine[name] == pytest.approx(theirs[other], rel=1e-12)
+        else:
+            assert mine[name] == theirs[other], name
+    for name, other in SAME.items():
+        assert mine[name] == (theirs[other] if theirs[other] is None else pytest.approx(theirs[other], rel=1e-6)), name
+    assert [mine["low"], mine["high"]] == pytest.approx(theirs["interval"], rel=1e-6)
+    assert mine["reach"] == pytest.approx(theirs["extrapolation"], rel=1e-6)
+    settings = {key: value for key, value in theirs["method"].items() if key != "name"}
+    assert mine["method"] == " ".join([theirs["method"]["name"], *(f"{k} {v:g}" for k, v in settings.items())])
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """What `plan --json` says to a command of the page: its document, or its error."""
+    said: list[dict] = []
+    real = planner.recipe.crossovers
+    monkeypatch.setattr(plan_cli.console, "run", lambda _, main: main())
+    monkeypatch.setattr("planner.report.to_json", lambda *given: said.append(to_json(*given)) or {})
+
+    def planned(command: str, crossovers: bool = False) -> dict:
+        # They take most of the time and hardly depend on the budget.
+        monkeypatch.setattr(planner.recipe, "crossovers", real if crossovers else lambda *_: [])
+        plan_cli.main([*shlex.split(command)[1:], "--json", "--top", "1000"])
+        return said.pop()
+
+    return planned
+
+
+@pytest.fixture(scope="module")
+def tabs(chromium, sweep, tmp_path_factory):
+    """Data -> a tab with its page, made on a machine that `embed bench` measured."""
+    folder = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("RECIPE_PLANNER_CACHE", str(folder))
+        measured_machine()
+        files = {
+            one.name: write_page(one, one / "laws.json", folder / f"{one.name}.html") for one in (REFERENCE, sweep)
+        }
+        yield {name: stack.enter_context(tab(chromium, file)) for name, file in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("data", "setting"),
+    [*(("reference", name) for name in SETTINGS), ("made sweep", "nothing"), ("made sweep", "memory")],
+)
+def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
+    asked, budgets = SETTINGS[setting]
+    answers = tabs[data].evaluate(ANSWERS, [asked, budgets])
+    template = shlex.split(next(filter(None, (answer.get("command") for answer in answers))))
+    answered = 0
+    for budget, answer in zip(budgets, answers, strict=True):
+        template[template.index("--budget") + 1] = budget
+        if "error" in answer:
+            with pytest.raises(ValueError, match=r".") as refused:
+                planned(shlex.join(template))
+            assert answer["error"] == str(refused.value)
+            continue
+        answered += 1
+        theirs = planned(answer["command"], crossovers="turns" in answer)
+        assert answer["budget"]["flops"] == pytest.approx(theirs["budget"]["flops"], rel=1e-9)
+        assert len(answer["recipes"]) == len(theirs["candidates"])
+        for mine, other in zip(answer["recipes"], theirs["candidates"], strict=True):
+            assert_same(mine, other)
+        assert answer["notices"] == theirs["warnings"]
+        assert answer["provenance"] == theirs["provenance"]
+        assert answer["refused"] == theirs["refused"]
+        assert answer["facts"] == theirs["published"]
+    assert answered >= 12
+    for mine, other in zip(answer["turns"], theirs["crossovers"], strict=True):
+        other.pop("extrapolation")
+        assert mine == {
+            name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in other.items()
+        }
+
+
+def test_a_crossover_is_a_band_and_a_sentence(chromium, tmp_path, planned):
+    """Laws that cross where algebra says; see tests/planner/test_plan.py."""
+    book, model, crossing = crossing_laws(0.01)
+    laws = write_laws(tmp_path / "laws.json", replace(book, models=(model,)))
+    with tab(chromium, write_page(write_sweep(tmp_path / "sweep", []), laws)) as page:
+        page.wait_for_selector("#crossovers li")
+        page.fill("#budget", f"{crossing:.4g}")
+        [turn] = page.evaluate(f"({TURNS})(current.spent)")
+        assert turn["flops"] == pytest.approx(crossing, rel=0.01) and turn["low"] < crossing < turn["high"]
+        [other] = planned(shown_text(page, "#command"), crossovers=True)["crossovers"]
+        assert [turn["low"], turn["high"]] == pytest.approx([other["low"], other["high"]], rel=1e-6)
+        assert "full up to" in shown_text(page, "#crossovers") and "then lora" in shown_text(page, "#crossovers")
+
+
+@pytest.mark.parametrize("family", LAWS)
+def test_every_law_family_gives_the_same_loss_in_the_browser(tabs, family):
+    chance = random.Random(family)
+    names = [field.name for field in fields(LAWS[family])]
+    rows = [
+        (
+            {name: chance.lognormvariate(0, 1) for name in names},
+            10 ** chance.uniform(3, 11),
+            10 ** chance.uniform(4, 13),
+            chance.uniform(0.001, 1),
+            10 ** chance.uniform(4, 13),
+        )
+        for _ in range(300)
+    ]
+    page = tabs["reference"]
+    assert set(page.evaluate("Object.keys(LAWS)")) == set(LAWS)
+    theirs = page.evaluate(
+        "([family, rows]) => rows.map(([c, ...inputs]) => LAWS[family](c, ...inputs))", [family, rows]
+    )
+    assert theirs == pytest.approx([LAWS[family](**c).at(*inputs) for c, *inputs in rows], rel=1e-9)
+
+
+def test_numbers_are_printed_as_python_prints_them(tabs):
+    chance = random.Random(0)
+    values = [chance.uniform(-1, 1) * 10 ** chance.uniform(-12, 25) for _ in range(2000)] + [
+        0.0,
+        1e5,
+        1e-5,
+        999.9,
+        0.125,
+        2.5,
+        0.5,
+        1e22,
+    ]
+    values += [place / 200 for place in range(400)]
+    say = "(values) => values.map((x) => [g(x, 2), g(x, 6), exponential(x, 0), fixed(x % 1e6, 2)])"
+    shown = tabs["reference"].evaluate(say, values)
+    assert shown == [[f"{x:.2g}", f"{x:.6g}", f"{x:.0e}", f"{math.fmod(x, 1e6):.2f}"] for x in values]
+
+
+LORA_8 = {"name": "lora", "rank": 8, "alpha": 8.0}
+
+# ---- use
+
+LOOKS = [(1600, "light"), (1600, "dark"), (360, "light"), (360, "dark")]
+
+
+def answer(page) -> dict:
+    return page.evaluate("({...current.answer.recipe(0), spent: current.spent})")
+
+
+def shown_text(page, place: str) -> str:
+    return page.locator(place).inner_text()
+
+
+def column(page, title: str) -> list[str]:
+    place = page.locator("#trial-table thead button").all_inner_texts()
+    place = next(i for i, text in enumerate(place) if text.rstrip(" ↑↓") == title)
+    return page.locator(f"#trial-table tbody td:nth-child({place + 1})").all_inner_texts()
+
+
+def test_the_slider_moves_the_recipe_and_the_box(chromium, made):
+    with tab(chromium, made) as page:
+        before = answer(page)
+        page.locator("#slider").focus()
+        for _ in range(10):
+            page.keyboard.press("PageUp")
+        after = answer(page)
+        assert after["spent"] > 10 * before["spent"] and after["loss"] < before["loss"]
+        assert float(page.locator("#budget").input_value()) == after["spent"]
+        assert after["model"] in shown_text(page, "#headline") and f"{after['loss']:.3f}" in shown_text(page, "#loss")
+        assert page.locator("#slider").get_attribute("aria-valuetext").endswith("FLOP")
+        row = shown_text(page, "#candidates tbody tr:first-child")
+        assert after["model"] in row and f"{after['loss']:.3f}" in row and f"{after['steps']:,}" in row
+        assert "extrapolated" in shown_text(page, "#facts") and "beyond the evidence" in shown_text(page, "#notices")
+
+
+def test_the_box_takes_what_plan_takes_and_says_what_is_wrong(chromium, made):
+    with tab(chromium, made) as page:
+        page.fill("#budget", "24h")
+        assert "time needs --hardware" in shown_text(page, "#budget-error")
+        assert page.locator("#budget").get_attribute("aria-invalid") == "true"
+        assert not page.locator("#recipe").is_visible()
+        page.fill("#budget", "1e14")
+        assert answer(page)["spent"] == 1e14 and page.locator("#budget-error").inner_text() == ""
+        page.locator("#kinds").get_by_text("money").click()
+        assert page.locator("#budget").input_value().startswith("$") and page.locator("#machine-details").is_visible()
+        assert answer(page)["spent"] == pytest.approx(1e14, rel=0.01)  # three digits of it
+        page.select_option("#machine", "h100")
+        page.fill("#chips", "8")
+        page.fill("#price", "-1")
+        assert "--price is '-1'" in shown_text(page, "#price-error") and not page.locator("#recipe").is_visible()
+        page.fill("#price", "2.5")
+        page.fill("#budget", "$500")
+        assert answer(page)["cost"] == pytest.approx(500, rel=0.01) and "500" in shown_text(page, "#facts")
+        assert "--hardware 8xh100 --price 2.5" in shown_text(page, "#command")
+        page.locator("#limits summary").click()
+        page.fill("#minSteps", "1.5")
+        assert "--min-steps is '1.5'" in shown_text(page, "#minSteps-error")
+        page.get_by_role("button", name="Start over").click()
+        page.wait_for_function("() => current && current.question.machine === null")
+        assert page.locator("#recipe").is_visible() and shown_text(page, "#machine-set") == "none"
+
+
+def test_a_method_that_is_left_out_is_in_no_answer_and_no_line(chromium, made):
+    with tab(chromium, made) as page:
+        best = answer(page)["method"].split()[0]
+        box = page.locator(f"#methods input[value={best}]")
+        box.uncheck()
+        assert not answer(page)["method"].startswith(best)
+        drawn = "chart.getOption().series.filter((one) => one.data.length && one.name?.startsWith(name))"
+        page.wait_for_function(f"(name) => !{drawn}.length", arg=best)
+        for other in page.locator("#methods input").all():
+            other.uncheck()
+        assert shown_text(page, "#methods-error") == "Choose at least one method."
+        box.check()
+        assert answer(page)["method"].startswith(best)
+
+
+def test_the_table_sorts_and_filters_all_trials(chromium, made):
+    with tab(chromium, made) as page:
+        count = page.evaluate("trialData.trials.length")
+        page.get_by_role("button", name="loss", exact=True).click()
+        losses = [float(text) for text in column(page, "loss") if text]
+        assert losses == sorted(losses) and len(losses) > 20
+        assert page.locator("th[aria-sort=ascending]").inner_text().startswith("loss")
+        page.locator("[data-sort=loss]").press("Enter")
+        assert [float(text) for text in column(page, "loss") if text] == sorted(losses, reverse=True) or count > 50
+        page.select_option("#find-status", "diverged")
+        assert column(page, "why, or why in no law") == ["loss is nan after 12 steps"] and column(page, "loss") == [""]
+        assert shown_text(page, "#found") == f"1 of {count} trials"
+        page.select_option("#find-status", "")
+        page.fill("#find", "nano-25K")
+        assert set(column(page, "model")) == {"nano-25k"}
+        page.fill("#find", "no such thing")
+        assert shown_text(page, "#found") == f"0 of {count} trials"
+
+
+def test_a_trial_opens_with_its_curve_and_its_evaluations(chromium, made):
+    with tab(chromium, made) as page:
+        key = page.evaluate("trialData.trials.find((one) => one.place in content.trials.evaluations).key")
+        page.fill("#find", key)
+        page.get_by_role("button", name=f"open trial {key}").click()
+        dialog = page.get_by_role("dialog")
+        assert key in dialog.inner_text() and "399 points" not in dialog.inner_text()
+        assert dialog.locator("#trial-chart canvas").is_visible()
+        drawn = page.evaluate("dialog.chart.getOption().series[0].data")
+        assert drawn[-1][0] == 399 and 10 ** drawn[-1][1] == pytest.approx(6 / 398**0.2, rel=0.01)
+        assert dialog.locator("#trial-evaluations tbody tr").count() == 3
+        page.keyboard.press("Escape")
+        assert not dialog.is_visible()
+        page.fill("#find", "loss is nan")
+        page.locator("#trial-table tbody button").click()
+        assert "diverged: loss is nan after 12 steps" in dialog.inner_text()
+        assert "No training curve" in dialog.inner_text()
+
+
+def test_the_chart_is_pointed_at_and_clicked(chromium, made):
+    with tab(chromium, made) as page:
+        page.wait_for_selector("#chart canvas")
+        trial = page.evaluate("chartTrials[0]")
+        spot = page.evaluate(
+            "(one) => chart.convertToPixel('grid', [Math.log10(one.flops), Math.log10(one.loss)])", trial
+        )
+        box = page.locator("#chart").bounding_box()
+        page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])
+        page.wait_for_selector(".tip:has-text('learning rate')")
+        page.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
+        page.wait_for_selector("dialog[open]")
+        page.keyboard.press("Escape")
+        wanted = 10 ** page.evaluate("chart.convertFromPixel('grid', [400, 30])[0]")
+        page.mouse.click(box["x"] + 400, box["y"] + 30)
+        assert answer(page)["spent"] == pytest.approx(wanted, rel=0.01)
+
+
+def test_all_of_it_is_done_with_the_keyboard_and_where_one_is_can_be_seen(chromium, made):
+    focus = """() => {
+      const one = document.activeElement, ring = one.closest('.choice') ?? one, style = getComputedStyle(ring);
+      const name = one.id || one.name || one.value || one.textContent.trim();
+      return [name, style.outlineStyle, parseFloat(style.outlineWidth)];
+    }"""
+    with tab(chromium, made) as page:
+        page.keyboard.press("Tab")
+        assert shown_text(page, ":focus") == "Skip to the budget"
+        page.keyboard.press("Enter")
+        passed = []
+        while "find-status" not in passed and len(passed) < 80:
+            page.keyboard.press("Tab")
+            name, style, width = page.evaluate(focus)
+            assert style != "none" and width >= 2, name
+            passed.append(name)
+            if name == "budget":
+                page.keyboard.press("Control+A")
+                page.keyboard.type("3e14")
+            if name == "slider":
+                assert answer(page)["spent"] == 3e14
+                page.keyboard.press("ArrowRight")
+                assert answer(page)["spent"] > 3e14
+            if name in ("full", "The frontier as a table"):
+                page.keyboard.press("Space")
+        assert {"budget", "kind", "slider", "full", "lora", "command", "find"} <= set(passed)
+        assert page.evaluate("current.question.methods.has('full')") is False
+        assert page.locator("#frontier-table").is_visible()
+        while not page.evaluate("document.activeElement.matches('#trial-table tbody button')"):
+            page.keyboard.press("Tab")
+        opener = page.evaluate("document.activeElement.textContent")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "close-trial"
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.textContent") == opener
+
+
+# ---- looks
+
+CONTRAST = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const ground = (one) => {
+    for (; one; one = one.parentElement) {
+      const found = numbers(getComputedStyle(one).backgroundColor);
+      if (found.length === 3 || found[3] === 1) return luminance(found);
+    }
+    return 1;
+  };
+  const said = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const speaks = (one) => one.matches('input') || said(one);
+  const texts = [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && speaks(one));
+  const found = texts.map((one) => [one.id || one.className || one.tagName, one.textContent.slice(0, 40),
+    ratio(luminance(numbers(getComputedStyle(one).color)), ground(one))]);
+  const panel = ground(document.querySelector('.panel'));
+  const mix = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const marks = MARKS.map((_, i) => { mix.fillStyle = colourOf(i); mix.fillRect(0, 0, 1, 1);
+    return ratio(luminance(mix.getImageData(0, 0, 1, 1).data), panel); });
+  return {texts: found, marks};
+}"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_nothing_is_wider_than_the_window_and_all_text_can_be_read(chromium, made, width, scheme):
+    with tab(chromium, made, width, 800, scheme) as page:
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.fill("#memory", "2 elephants")
+        page.fill("#memory", "24GB")
+        page.select_option("#suite", "pythia")
+        page.fill("#budget", "1e15")
+        page.evaluate("byId('maxDim').value = 'x'; askedLimits()")  # an error beside its field
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        measured = page.evaluate(CONTRAST)
+        assert len(measured["texts"]) > 150
+        assert [row for row in measured["texts"] if row[2] < 4.5] == []
+        assert min(measured["marks"]) >= 3
+        page.locator("#trial-table tbody button").first.click()
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        box = page.get_by_role("dialog").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+def test_light_and_dark_follow_the_system_while_the_page_is_open(chromium, made):
+    with tab(chromium, made) as page:
+        colours = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("() => charted.includes(theme().ink)")
+            ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            colours.append([ground, page.evaluate("chart.getOption().xAxis[0].axisLabel.color")])
+        assert colours[0][0] != colours[1][0] and colours[0][1] != colours[1][1]
+
+
+NAMELESS = """() => {
+  const used = [...document.querySelectorAll('input, select, button, [tabindex], [role=img], dialog')];
+  const name = (one) => one.getAttribute('aria-label') || byId(one.getAttribute('aria-labelledby'))?.textContent
+    || one.labels?.[0]?.textContent || one.textContent;
+  return used.filter((one) => !name(one).trim()).map((one) => one.outerHTML.slice(0, 80));
+}"""
+
+
+def test_everything_that_can_be_used_has_a_name(chromium, made):
+    with tab(chromium, made) as page:
+        page.wait_for_selector("#chart[aria-label]")
+        key = page.evaluate("trialData.trials.find((one) => one.place in content.trials.evaluations).key")
+        page.fill("#find", key)
+        page.locator("#trial-table tbody button").click()
+        assert page.evaluate(NAMELESS) == []
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+        assert len(ids) == len(set(ids))
+        named = page.evaluate(
+            "[...document.querySelectorAll('[aria-describedby]')].map((one) => one.getAttribute('aria-describedby'))"
+        )
+        assert set(" ".join(named).split()) <= set(ids)
+
+
+# ---- what comes in
+
+
+def test_a_hostile_results_folder_runs_no_script(chromium, tmp_path):
+    file = tmp_path / "hostile.html"
+    file.write_text(hostile_page(tmp_path / "sweep"), encoding="utf-8")
+    with tab(chromium, file) as page:
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.wait_for_selector("#chart canvas")
+        for button in page.locator("#trial-table tbody button").all():
+            button.click()
+            assert page.get_by_role("dialog").is_visible()
+            page.keyboard.press("Escape")
+        for place in page.evaluate("chartTrials.map((one) => one.place)"):
+            page.evaluate("(place) => document.body.append(trialTip(place))", place)
+        for value in page.locator("#find-model option").all():
+            page.select_option("#find-model", value.get_attribute("value"))
+        page.fill("#budget", "1e13<img src=x onerror='window.owned = 1'>")
+        page.fill("#budget", "1e13")
+        page.wait_for_timeout(50)
+        assert page.evaluate("window.owned") is None
+        assert page.locator("img").count() == 0
+        assert "<img src=x" in page.locator("#notices").inner_text()
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: write_sweep(folder, []), "The folder holds no trial yet."),
+        (diverged, "Every trial is below, with what became of it."),
+    ],
+    ids=["empty", "all diverged"],
+)
+def test_a_sweep_without_a_law_is_told_in_words(chromium, tmp_path, make, said):
+    folder, file = make(tmp_path / "sweep"), tmp_path / "page.html"
+    file.write_text(page_of(folder, None, "no observation can enter a fit: diverged"), encoding="utf-8")
+    with tab(chromium, file, 360) as page:
+        assert "No law, and so no recipe" in page.locator("main").inner_text()
+        assert "no observation can enter a fit" in shown_text(page, "#why")
+        assert shown_text(page, "#without-trials") == said
+        assert not page.locator("#plan").is_visible()
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        assert page.locator("body").inner_text().count("NaN") == 0
+
+
+def test_laws_of_a_score_are_drawn_through_scores(chromium, tmp_path):
+    found = observations(models=NANO[:2], budgets=[1e13])
+    folder = write_sweep(tmp_path / "sweep", [*found[:3], replace(found[3], scores={})])
+    book = replace(law_book(), source={"name": "scores", "measure": "1 - ndcg@10"})
+    file = tmp_path / "page.html"
+    file.write_text(page_of(folder, book), encoding="utf-8")
+    with tab(chromium, file) as page:
+        drawn = page.evaluate("chartTrials.map((one) => one.loss)")
+        shown = [one for one in found[:3] if one.trial.method.label in ("full", "lora rank 8 alpha 8")]
+        assert drawn == pytest.approx([1 - one.scores["ndcg@10"] for one in shown], rel=1e-6) and drawn
+        assert "as 1 - ndcg@10" in shown_text(page, "#loss")
+        page.wait_for_selector("#chart canvas")
+        assert page.evaluate("chart.getOption().yAxis[0].name") == "1 - ndcg@10"
+
+
+def test_a_menu_that_is_nowhere_to_be_found_is_told_in_words(chromium, tmp_path):
+    folder = write_sweep(tmp_path / "sweep", [])
+    book = replace(law_book(method_law(FULL, {"name": "full"}), method_law(LORA, LORA_8)), models=("gone/away",))
+    file = tmp_path / "page.html"
+    file.write_text(page_of(folder, book), encoding="utf-8")
+    with tab(chromium, file) as page:
+        assert "no shape found for gone/away" in shown_text(page, "#summary")
+        assert "None of the measured models was found" in shown_text(page, "#budget-error")
+        page.evaluate("byId('limits').open = true")
+        page.select_option("#suite", "nano")
+        assert answer(page)["model"].startswith("nano-")

@@ -1,0 +1,167 @@
+"""Other people's tables: odd titles and units are understood or refused in a sentence, no row is dropped silently."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import fit_laws
+from analysis.tables.foreign_table import Columns, read_runs, runs_table
+from planner.laws import Chinchilla
+
+FRAME = pd.DataFrame({"n": [1e6, 1e7, 1e8], "d": [1e8, 1e9, 1e10], "loss": [3.0, 2.5, 2.0], "tag": ["a", "b", "c"]})
+COLUMNS = Columns(loss="loss", n="n", d="d")
+
+
+def test_tokens_follow_from_flops():
+    frame = FRAME.assign(c=6 * FRAME.n * FRAME.d)
+    table = runs_table(frame, Columns(loss="loss", n="n", c="c"))
+    assert table.rows["tokens"].tolist() == pytest.approx(FRAME.d.tolist())
+
+
+@pytest.mark.parametrize(
+    ("frame", "columns", "words"),
+    [
+        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (--loss); it has: n, d, loss, tag"),
+        (FRAME, Columns(loss="loss", n="n"), "--d"),
+        (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "not both"),
+        (FRAME, Columns(loss="loss", c="d"), "--c needs --n"),
+        (FRAME, Columns(loss="tag", n="n", d="d"), "row 1: tag is 'a', not a number"),
+        (FRAME.assign(loss=[3.0, -0.5, 2.0]), COLUMNS, "row 2: loss is -0.5; it must be positive"),
+        (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
+        (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
+        (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
+        (FRAME.assign(n=[0.07, 0.4, 1.4]), COLUMNS, "row 1: n is 0.07 parameters; where it counts in another unit"),
+        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: --c 'c*1e9'"),
+        (FRAME[:0], COLUMNS, "has no rows"),
+        (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),
+    ],
+)
+def test_a_bad_table_is_refused_in_a_sentence(frame, columns, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        runs_table(frame, columns, name="runs.csv")
+
+
+def test_failed_repeated_and_untrained_rows_stay_out_with_a_reason():
+    nan = float("nan")
+    more = pd.DataFrame(
+        {"n": [1e6, 1e6, 1e9, nan], "d": [1e8, 0.0, 1e9, 1e9], "loss": [3.0, 9.0, nan, 2.0], "tag": "d"}
+    )
+    table = runs_table(pd.concat([FRAME, more], ignore_index=True), COLUMNS)
+    assert len(table.rows) == 3
+    assert dict(table.excluded) == {
+        "row 4": "it repeats an earlier row",
+        "row 5": "it saw no tokens; the laws are about training",
+        "row 6": "its loss is missing or not finite",
+        "row 7": "its n is missing",
+    }
+    assert [n.code for n in table.notices] == ["duplicates"]
+
+
+def test_equal_losses_of_different_runs_are_no_copies():
+    twice = pd.concat([FRAME, FRAME], ignore_index=True).assign(run=range(6))
+    assert len(runs_table(twice, Columns(loss="loss", n="n", d="d", run="run")).rows) == 6
+
+
+def test_highest_losses_are_dropped_only_when_asked():
+    table = runs_table(FRAME, COLUMNS, drop_highest=1)
+    assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
+    with pytest.raises(ValueError, match="--drop-highest is 3; there are 3 rows"):
+        runs_table(FRAME, COLUMNS, drop_highest=3)
+
+
+def test_every_kind_of_file_gives_the_same_table(tmp_path):
+    pytest.importorskip("pyarrow")
+    FRAME.to_csv(tmp_path / "runs.csv", index=False)
+    FRAME.to_csv(tmp_path / "RUNS2.CSV", index=False)
+    FRAME.to_csv(tmp_path / "german.csv", index=False, sep=";", decimal=",")
+    FRAME.to_csv(tmp_path / "runs.csv.gz", index=False)
+    FRAME.to_csv(tmp_path / "runs.tsv", index=False, sep="\t")
+    FRAME.to_json(tmp_path / "runs.jsonl", orient="records", lines=True)
+    FRAME.to_parquet(tmp_path / "runs.parquet")
+    files = sorted(tmp_path.iterdir())
+    assert len({read_runs(path, COLUMNS).hash for path in files}) == 1 and len(files) == 7
+
+
+@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known endings"), ("runs.csv", "cannot be read")])
+def test_an_unreadable_table_is_refused(tmp_path, name, words):
+    (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=words):
+        read_runs(tmp_path / name, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("title", "values"),
+    [
+        ("params (M)", [1.0, 10.0, 100.0]),
+        ("Parameters (in millions)", [1, 10, 100]),
+        (" size [B] ", [0.001, 0.01, 0.1]),
+        ("size", ["1M", "10M", "0.1B"]),
+        ("size", ["1,000,000", "10,000,000", "100,000,000"]),
+    ],
+)
+def test_sizes_in_any_unit_are_parameters(title, values):
+    frame = FRAME.drop(columns="n").assign(**{title: values})
+    table = runs_table(frame, Columns(loss="loss", n=title.strip(), d="d"))
+    assert table.rows["params"].tolist() == pytest.approx([1e6, 1e7, 1e8])
+    assert ("units" in [n.code for n in table.notices]) == ("(" in title or "[" in title)
+
+
+def test_a_factor_stands_behind_the_column():
+    table = runs_table(FRAME.assign(n=FRAME.n / 1e9, d=FRAME.d / 1e12), Columns(loss="loss", n="n*1e9", d="d * 1e12"))
+    assert table.rows["params"].tolist() == pytest.approx(FRAME.n.tolist())
+    assert table.rows["tokens"].tolist() == pytest.approx(FRAME.d.tolist())
+    with pytest.raises(ValueError, match=re.escape("no column 'n*wide'")):
+        runs_table(FRAME, Columns(loss="loss", n="n*wide", d="d"))
+
+
+LAW = Chinchilla(E=1.7, A=400.0, alpha=0.34, B=410.0, beta=0.28)
+OPTIONS = {"n": "N", "d": "D", "loss": "loss", "family": "chinchilla", "bootstraps": 20}
+
+
+def sweep(sizes: int = 5, budgets: int = 5, seed: int = 0) -> pd.DataFrame:
+    N = np.repeat(np.geomspace(5e7, 2e10, sizes), budgets)
+    D = np.tile(np.geomspace(1e9, 1e12, budgets), sizes)
+    noise = np.exp(np.random.default_rng(seed).normal(0, 0.003, len(N)))
+    return pd.DataFrame({"N": N, "D": D, "loss": LAW.loss(N, D) * noise})
+
+
+def codes(frame: pd.DataFrame, **more: str) -> set[str]:
+    return {notice.code for notice in fit_laws(frame, **OPTIONS, **more).warnings}
+
+
+def test_the_unit_of_the_loss_moves_no_exponent():
+    nats = fit_laws(sweep(), **OPTIONS).laws[0].law
+    bits = fit_laws(sweep().assign(loss=lambda f: f.loss / np.log(2)), **OPTIONS).laws[0].law
+    expected = {"E": nats.E / np.log(2), "A": nats.A / np.log(2), "B": nats.B / np.log(2)}
+    assert bits.coefficients == pytest.approx({**nats.coefficients, **expected}, rel=1e-3)
+
+
+def test_runs_at_one_ratio_of_tokens_to_parameters_are_warned_of():
+    N = np.geomspace(1e7, 1e10, 12)
+    assert "one_ratio" in codes(pd.DataFrame({"N": N, "D": 20 * N, "loss": LAW.loss(N, 20 * N)}))
+    assert "one_ratio" not in codes(sweep())
+
+
+def test_rows_that_may_be_checkpoints_are_warned_of():
+    frame = sweep().assign(run_id=lambda f: f.N)
+    assert "runs" in codes(frame)
+    assert "runs" not in codes(frame, run="run_id")
+
+
+def test_repeats_that_differ_widely_are_warned_of_and_best_keeps_the_lowest():
+    tried = pd.concat([sweep().assign(loss=lambda f, k=k: f.loss * k) for k in (1.0, 1.05, 1.2)], ignore_index=True)
+    assert "repeats" in codes(tried)
+    best = fit_laws(tried, best=True, **OPTIONS)
+    assert best.laws[0].law == fit_laws(sweep(), **OPTIONS).laws[0].law
+    assert len(best.excluded) == 50 and "best of each N and D" in best.source["filters"]
+    seeds = pd.concat([sweep(seed=seed) for seed in range(3)], ignore_index=True)
+    assert "repeats" not in codes(seeds)
+
+
+def test_repeated_cells_tell_the_noise_of_one_run():
+    seeds = pd.concat([sweep(seed=seed) for seed in range(8)], ignore_index=True)
+    assert fit_laws(seeds, **OPTIONS).laws[0].noise == pytest.approx(0.003, rel=0.15)

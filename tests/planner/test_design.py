@@ -1,0 +1,104 @@
+"""The sweep that `plan --calibrate` designs: affordable, runnable, and worth its FLOPs."""
+
+from dataclasses import replace
+
+import pytest
+
+from planner import calibrate, plan
+from planner.cli import main
+from planner.design import Cell, _Beliefs, _for_sweeps
+from planner.laws import Chinchilla
+from support.known_laws import FULL, LORA, PAIR, RATES, law_book, method_law
+from sweeps.experiment.grid import Data, cells, read_sweep
+
+
+def sweep_of(made, tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(made.toml)
+    return read_sweep(path)
+
+
+@pytest.mark.parametrize(("budget", "options"), [(1e15, {}), (1e18, {"suite": "pythia"}), (1e19, {"suite": "smollm2"})])
+def test_the_sweep_file_holds_what_was_designed(budget, options, tmp_path):
+    made = calibrate(plan(budget, laws=law_book(), **options), 0.1)
+    sweep = sweep_of(made, tmp_path)
+    tried = [cell for cell in cells(sweep, Data("", 10**12, 0, PAIR.tokens, PAIR.squares)) if not cell.reason]
+    assert len(tried) == made.cells > 3
+    assert made.flops <= made.limit == pytest.approx(0.1 * budget)
+    assert sum(cell.budget for cell in tried) <= made.flops
+    assert len({cell.model.name for cell in tried}) >= 2 and len({cell.budget for cell in tried}) >= 2
+    assert made.regret_after < made.regret_now
+
+
+def test_measured_rates_are_kept_and_unknown_ones_are_searched(tmp_path):
+    known = sweep_of(calibrate(plan(1e15, laws=law_book()), 0.1), tmp_path)
+    assert all(entry.rates == {model.name: RATES[model.name] for model in known.models} for entry in known.entries)
+    unknown = calibrate(plan(1e18, laws=law_book(), suite="pythia"), 0.1)
+    assert all(len(entry.search) >= 3 for entry in sweep_of(unknown, tmp_path).entries)
+    assert "not seen" in unknown.assumed
+
+
+def test_a_method_that_cannot_win_is_not_swept():
+    hopeless = method_law(replace(FULL, E=1.5), {"name": "bias"}, seed=2)
+    book = law_book(*law_book().laws, hopeless)
+    assert calibrate(plan(1e15, laws=book), 0.1).methods == ("full", "lora rank 8 alpha 8")
+
+
+def test_too_small_a_share_says_what_the_smallest_sweep_takes():
+    with pytest.raises(ValueError, match="smallest sweep takes") as caught:
+        calibrate(plan(1e13, laws=law_book()), 0.001)
+    least = float(str(caught.value).partition("takes ")[2].partition(":")[0])
+    assert calibrate(plan(1e13, laws=law_book()), 1.02 * least / 1e13).flops <= 1.02 * least
+
+
+def test_the_design_beats_cheapest_first_at_the_same_cost():
+    answer = plan(1e16, laws=law_book())
+    made = calibrate(answer, 0.05)
+    beliefs = _Beliefs(answer.options, 1e16, assume=False)
+    options = [_for_sweeps(option) for option in answer.options]
+    smallest = [option for option in options if not option.refusal(made.budgets[0])]
+    repeats = made.flops / made.budgets[0] / len(smallest)  # as one trial each with that much less noise
+    quiet = [replace(one, evidence=replace(one.evidence, noise=0.02 / repeats**0.5)) for one in smallest]
+    cheap = [Cell(option, made.budgets[0]) for option in quiet]
+    designed = [Cell(o, c) for o in options for c in made.budgets if o.model.name in made.models and not o.refusal(c)]
+    assert repeats > 1
+    assert beliefs.spread(designed) < beliefs.spread(cheap)
+
+
+def test_one_trial_teaches_what_bayes_says():
+    """Two candidates that one number tells apart, and a trial that shows this number under known noise."""
+    noisy = replace(method_law(FULL, {"name": "full"}), noise=0.05)
+    answer = plan(1e15, laws=law_book(noisy), models=["nano-100k", "nano-1.2m"])
+    beliefs = _Beliefs(answer.options, 1e15, assume=False)
+    cell = Cell(_for_sweeps(answer.options[0]), 1e13)
+    seen, gap = beliefs._cell(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
+    n, mean = len(seen), lambda row: sum(row) / len(row)
+    product = lambda a, b: sum((x - mean(a)) * (y - mean(b)) for x, y in zip(a, b, strict=True)) / (n - 1)  # noqa: E731
+    left = product(gap, gap) - product(gap, seen) ** 2 / (product(seen, seen) + 0.05**2)
+    assert beliefs.spread([cell]) == pytest.approx(left / 4, rel=1e-9)  # variance of half the gap
+
+
+def test_seeing_the_truth_without_noise_leaves_no_regret():
+    floor = Chinchilla(E=0.5, A=1e-9, alpha=0.3, B=400.0, beta=0.36)
+    books = [method_law(floor, {"name": name}, spread=0.05, seed=i) for i, name in enumerate(("full", "lora"))]
+    book = law_book(*(replace(law, noise=0.0) for law in books))
+    answer = plan(1e15, laws=book, models=["nano-340k"])
+    beliefs = _Beliefs(answer.options, 1e15, assume=False)
+    assert beliefs.regret([]) > 1e-3
+    assert beliefs.regret([Cell(option, 1e15) for option in answer.options]) < 1e-6
+
+
+def test_laws_without_draws_cannot_be_calibrated():
+    with pytest.raises(ValueError, match="bootstrap draws"):
+        calibrate(plan(1e15, laws=law_book(method_law(LORA, {"name": "lora"}, draws=0))), 0.1)
+
+
+def test_the_command_writes_the_sweep(tmp_path, capsys):
+    from support.known_laws import write_laws
+
+    laws, out = str(write_laws(tmp_path / "laws.json")), tmp_path / "sweep.toml"
+    asked = ["--budget", "1e15", "--laws", laws, "--calibrate", "10%"]
+    assert main([*asked, "--sweep-out", str(out)]) == 0
+    assert "expected regret" in capsys.readouterr().out and len(read_sweep(out).models) >= 2
+    assert main([*asked[:-1], "150%"]) == 2 and "--calibrate is '150%'" in capsys.readouterr().err
+    assert main([*asked[:-2], "--sweep-out", str(out)]) == 2 and "--sweep-out" in capsys.readouterr().err

@@ -1,0 +1,216 @@
+"""The `plan` command: what it prints, what it writes, how it fails."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from planner.cli import main
+from support.known_laws import FULL, law_book, method_law, write_laws
+from sweeps.experiment.recipe_file import read_recipe
+
+
+@pytest.fixture
+def laws(tmp_path):
+    return str(write_laws(tmp_path / "laws.json"))
+
+
+def test_json_is_one_document_without_nan(laws, capsys):
+    assert main(["--budget", "1e19", "--suite", "pythia", "--laws", laws, "--json", "--curve", "1e17..1e19"]) == 0
+    answer = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    recipe = answer["recipe"]
+    assert answer["format"] == 1 and answer["budget"]["flops"] == 1e19
+    assert recipe["extrapolation"]["flops"] == pytest.approx(1e6, rel=0.01)
+    low, high = recipe["interval"]
+    assert low < recipe["loss"] < high
+    assert answer["candidates"][0] == recipe and len(answer["candidates"]) == 5
+    assert [row["budget"] for row in answer["curve"]] == pytest.approx([10 ** (17 + i / 4) for i in range(9)])
+    assert answer["published"] and answer["provenance"]["loss"]
+
+
+def test_text_names_every_part_of_the_recipe(laws, capsys):
+    assert main(["--budget", "1e13", "--laws", laws]) == 0
+    text = capsys.readouterr().out
+    for word in (
+        "model",
+        "method",
+        "tokens",
+        "pairs",
+        "steps",
+        "temperature",
+        "learning rate",
+        "90 %",
+        "best",
+        "evidence",
+    ):
+        assert word in text
+
+
+def test_out_is_a_trial(laws, tmp_path, capsys):
+    path = tmp_path / "recipe.toml"
+    assert main(["--budget", "1e13", "--laws", laws, "--out", str(path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)["recipe"]
+    trial = read_recipe(path)
+    assert (trial.model, trial.steps, trial.lr) == (answer["model"], answer["steps"], answer["lr"])
+
+
+@pytest.mark.parametrize("budget", ["1e30", "1e300"])
+def test_absurdly_large_budgets_are_answered(budget, laws, capsys):
+    assert main(["--budget", budget, "--laws", laws, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["extrapolation"]["flops"] > 1e16
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0 and "plan --budget 24h --hardware 8xh100" in capsys.readouterr().out
+
+
+BAD = [
+    (["--budget", "nan"], "--budget is 'nan'"),
+    (["--budget", "inf"], "--budget is 'inf'"),
+    (["--budget=-1e13"], "--budget is '-1e13'"),
+    (["--budget", "0"], "--budget is '0'"),
+    (["--budget", "lots"], "--budget is 'lots'; it must be a positive number of FLOP such as 1e19, a time"),
+    (["--budget", "$5,000x"], "--budget is '$5,000x'"),
+    (["--budget", "24h"], "time needs --hardware"),
+    (["--budget", "$5", "--hardware", "h100"], "money needs"),
+    (["--budget", "1h", "--hardware", "h100", "--flops", "paper"], "needs exact"),
+    (["--budget", "1e13", "--hardware", "h9000"], "known: a100"),
+    (["--budget", "1e13", "--mfu", "0.4"], "--mfu is of a machine"),
+    (["--budget", "1e13", "--price", "2"], "--price is of a machine"),
+    (["--budget", "1e13", "--suite", "bert"], "--suite is 'bert'; known: nano, pythia"),
+    (["--budget", "1e13", "--model", "nowhere"], "--model: model is 'nowhere'"),
+    (["--budget", "1e13", "--methods", "prompt"], "--methods has 'prompt'; known: full, lora"),
+    (["--budget", "1e13", "--methods", "bias"], "measured only full, lora"),
+    (["--budget", "1e13", "--flops", "half"], "--flops is 'half'; known: exact, paper"),
+    (["--budget", "1e13", "--top", "0"], "--top is '0'"),
+    (["--budget", "1e13", "--top", "many"], "--top is 'many'"),
+    (["--budget", "1e13", "--min-steps", "-3"], "--min-steps is '-3'"),
+    (["--budget", "1e13", "--max-params", "big"], "--max-params is 'big'"),
+    (["--budget", "1e13", "--max-dim", "8"], "no candidate is left"),
+    (["--budget", "1e13", "--memory", "24XB"], "--memory is '24XB'"),
+    (["--budget", "1e13", "--memory", "1kB"], "does not fit"),
+    (["--budget", "1e13", "--max-epochs", "2"], "give --max-pairs too"),
+    (["--budget", "1e13", "--max-pairs", "100", "--max-epochs", "1"], "the allowed epochs over 100 pairs hold 1 steps"),
+    (["--budget", "1e13", "--max-pairs", "nan"], "--max-pairs is 'nan'"),
+    (["--budget", "1e13", "--serve-tokens", "1e30"], "of them for serving"),
+    (["--budget", "1e7"], "comes nearest with"),
+    (["--budget", "1e13", "--curve", "1e15"], "--curve is '1e15'"),
+    (["--budget", "1e13", "--curve", "1e15..1e13"], "--curve is '1e15..1e13'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, sentence, laws, capsys):
+    assert main([*arguments, "--laws", laws]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert sentence in said.err
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "no laws inside"),
+        ('{"format": 9, "laws": []}', "format is 9"),
+        ('{"format": 1, "laws": []}', "holds no law"),
+        ('{"format": 1, "laws": [{}]}', "has no"),
+    ],
+)
+def test_corrupt_laws_are_named(content, sentence, tmp_path, capsys):
+    path = tmp_path / "laws.json"
+    path.write_text(content)
+    assert main(["--budget", "1e13", "--laws", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said and sentence in said and said.count("\n") == 1
+
+
+def test_coefficients_that_are_no_numbers_are_refused(tmp_path, capsys):
+    path = tmp_path / "laws.json"
+    book = law_book(method_law(replace(FULL, E=math.nan), {"name": "full"}))
+    path.write_text(json.dumps(book.to_json()))
+    assert main(["--budget", "1e13", "--laws", str(path)]) == 2
+    assert "must be a finite number" in capsys.readouterr().err
+
+
+def test_laws_that_are_not_there(tmp_path, capsys):
+    assert main(["--budget", "1e13", "--laws", str(tmp_path / "none.json")]) == 2
+    assert "none.json: No such file" in capsys.readouterr().err
+
+
+def test_a_package_without_default_laws_says_so(monkeypatch, tmp_path, capsys):
+    import results
+
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "__init__.py"))
+    assert main(["--budget", "1e13"]) == 2
+    assert "name a laws.json with --laws" in capsys.readouterr().err
+
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "plan-json.md"
+
+
+def names(value):
+    """Every key in a JSON value, lists and objects inside included, but for tables whose keys are data."""
+    if isinstance(value, list):
+        return {name for item in value for name in names(item)}
+    if isinstance(value, dict):
+        nested = [item for key, item in value.items() if key not in ("provenance", "training", "method")]
+        return set(value) | names(nested)
+    return set()
+
+
+def test_every_field_is_documented(laws, capsys):
+    asked = ["--budget", "1e18", "--suite", "pythia", "--laws", laws, "--json", "--curve", "1e17..1e18"]
+    assert main([*asked, "--calibrate", "5%", "--hardware", "h100", "--max-dim", "512"]) == 0
+    words = set(re.findall(r"`(\w+)`", DOCUMENT.read_text(encoding="utf-8")))
+    assert names(json.loads(capsys.readouterr().out)) <= words
+
+
+def test_every_warning_code_is_documented():
+    source = (Path(__file__).resolve().parents[2] / "planner" / "evidence.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'Notice\(\s*"([a-z-]+)"', source))
+    assert len(codes) > 8 and codes <= set(re.findall(r"`([a-z-]+)`", DOCUMENT.read_text(encoding="utf-8")))
+
+
+SHIPPED = Path(__file__).resolve().parents[2] / "results" / "reference" / "laws.json"
+
+
+@pytest.mark.skipif(not SHIPPED.exists(), reason="no default laws are committed yet")
+def test_the_shipped_laws_answer_and_state_their_extrapolation(capsys):
+    assert main(["--budget", "1e19", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["extrapolation"]["flops"] > 1
+
+
+@pytest.mark.skipif(not SHIPPED.exists(), reason="no default laws are committed yet")
+def test_the_documented_example_runs(capsys):
+    code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    exec(compile(code, str(DOCUMENT), "exec"), {})
+    assert "[[methods]]" in capsys.readouterr().out
+
+
+def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
+    assert main(["--budget", "1e19"]) == 0
+    said = capsys.readouterr().out
+    assert "times in C" in said and "times as wide as at" in said
+    assert "up to 9.06e+16 FLOP" in said and "Ziarko et al. 2024" in said
+    assert "try this sweep first" in said and "--calibrate 1% --sweep-out" in said
+
+
+def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):
+    laws = str(write_laws(tmp_path / "laws.json", law_book(method_law(FULL, {"name": "full"}))))
+    asked = ["--budget", "1e12", "--laws", laws, "--model", "nano-7k", "--model", "nano-340k"]
+    assert main([*asked, "--json"]) == 0
+    sure = json.loads(capsys.readouterr().out)["recipe"]
+    assert max(sure["extrapolation"].values()) == 1 and sure["best_probability"] >= 0.9
+    assert main(asked) == 0
+    assert "try this sweep first" not in capsys.readouterr().out
+    assert main(["--budget", "1e13", "--laws", str(write_laws(tmp_path / "two.json"))]) == 0
+    assert "try this sweep first" in capsys.readouterr().out  # full and LoRA are not told apart

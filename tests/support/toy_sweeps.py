@@ -1,0 +1,133 @@
+"""A toy trainer behind the real worker loop: its losses follow a known law, and it misbehaves as toy.json tells it.
+
+Run as a program it is a worker (`toy_sweeps.py --sweep DIR`), prepares data (`toy_sweeps.py --json -- FILE`), or is
+the `sweep` command with both in place of the real ones (`toy_sweeps.py sweep ...`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sweeps import cli
+from sweeps.experiment.grid import Data
+from sweeps.models import find_model
+from sweeps.running import conductor
+from sweeps.store.folder import Trunk, report, trunk_of
+from sweeps.trial import Observation, Trial, failure
+from sweeps.workers import loop, slurm
+from sweeps.workers.launchers import LAUNCHERS, local
+
+DATA = Data(data_hash="d0", train_pairs=200_000, held_out_pairs=1000, tokens=60.0, squares=2500.0)
+BEST_RATE = {"full": 2e-3, "lora": 1e-2, "freeze": 3e-3, "bias": 3e-2}
+COMMAND = (sys.executable, __file__)
+
+SWEEP = """
+models = ["nano-25k", "nano-100k"]
+budgets = [1e11, 3e11]
+[[methods]]
+name = "full"
+lr = 2e-3
+[[methods]]
+name = "lora"
+rank = 8
+lr_search = [1e-3, 3e-3]
+"""
+
+
+def loss(trial: Trial) -> float:
+    """A law with one best learning rate for each method; rates ten times too high diverge (infinity)."""
+    off = math.log(trial.lr / BEST_RATE[trial.method.name])
+    bowl = 0.05 * off**2 if off < math.log(10) else math.inf
+    return 0.5 + find_model(trial.model).params ** -0.1 + 40 * trial.pairs**-0.4 + bowl
+
+
+def toy_train(trial: Trial, folder: Path, orders: loop.Orders | None = None) -> Observation:
+    """Take `seconds` in ten steps with a checkpoint after each, unless toy.json says otherwise for the model."""
+    sweep = folder.parents[1]
+    plan = json.loads((sweep / "toy.json").read_text()) if (sweep / "toy.json").exists() else {}
+    with open(sweep / "started.txt", "a") as file:
+        file.write(f"{trial.key} {os.getpid()}\n")
+    if trial.model == plan.get("raises"):
+        raise RuntimeError("the\nmodel is broken")
+    if trial.model == plan.get("scarce") and not (orders and orders.smaller):
+        raise MemoryError("no memory for the whole micro-batch")
+    checkpoint, trunk = folder / "checkpoint.safetensors", trunk_of(folder, trial)
+    reused = _trunk_steps(trunk) if trunk and not checkpoint.exists() else 0
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(first, 10):
+        time.sleep(plan.get("seconds", 0.0) / 10)
+        if trial.model == plan.get("kills") and step == plan.get("at", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if plan.get("checkpoints"):
+            (folder / ".new").write_text(str(step + 1))
+            os.replace(folder / ".new", checkpoint)
+        if trunk and (step + 1) * trial.steps >= 10 * trunk.branch and trunk.wanted():
+            trunk.folder.mkdir(exist_ok=True)
+            trunk.own.write_text("a state")
+        at = (step + 1) * trial.steps // 10
+        report(folder, step=at, loss=loss(trial) if plan.get("curves") else 9.0 - step)
+        if orders and orders.leave():
+            raise SystemExit
+    observation = observe(trial)
+    if plan.get("curves"):
+        observation = replace(observation, curve=((1, 60, loss(trial)),))
+    return replace(observation, reused_flops=observation.flops * reused / trial.steps)
+
+
+def _trunk_steps(trunk: Trunk) -> int:
+    """Steps that another trial of the trunk went already."""
+    state = trunk.newest()
+    return int(state.stem) if state else 0
+
+
+def observe(trial: Trial) -> Observation:
+    """What the toy leaves of a trial."""
+    known = {"flops": 1e9, "pairs": trial.pairs, "seconds": 0.1, "total_seconds": 0.2, "data_pairs": DATA.train_pairs}
+    if math.isinf(loss(trial)):
+        return failure(trial, "training loss is inf", "diverged", **known)
+    return Observation(trial, "done", loss=loss(trial), **known)
+
+
+def toy_main(argv: list[str]) -> int:
+    """`sweep` with the toy's worker and data."""
+    ours = [mock.patch.dict(LAUNCHERS, {"local": partial(local, command=COMMAND)})]
+    ours += [mock.patch.dict(LAUNCHERS, {"slurm": partial(slurm.slurm, command=COMMAND)})]
+    ours += [mock.patch.object(slurm, "POLL", 0.5)]
+    ours += [mock.patch.object(cli, "prepare", partial(conductor.prepare, command=COMMAND))]
+    ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds
+    with ExitStack() as stack:
+        for patch in ours:
+            stack.enter_context(patch)
+        return cli.main(argv)
+
+
+def toy_worker(argv: list[str]) -> int:
+    """`embed worker` with the toy's trainer, but for trials of several processes."""
+    import runner.cli
+
+    real = runner.cli._trainer
+    toys = mock.patch.object(runner.cli, "_trainer", lambda one: real(one) if one.processes > 1 else toy_train)
+    with toys:
+        return runner.cli.main(["worker", *argv])
+
+
+if __name__ == "__main__":
+    loop.IDLE = 0.1
+    if sys.argv[1] == "--sweep":
+        raise SystemExit(toy_worker(sys.argv[1:]))
+    if sys.argv[1] == "sweep":
+        raise SystemExit(toy_main(sys.argv[2:]))
+    print(json.dumps(DATA.to_json()))

@@ -1,0 +1,232 @@
+"""Machines, prices and memory."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from planner import plan
+from planner.budget import fit_batch, read_budget
+from planner.cli import main
+from support.known_laws import law_book
+from sweeps.machine.hardware import CHIPS, read_machine
+from sweeps.machine.measured import Profile, Reached, cache_folder, profile_path, this_host, write_profile
+from sweeps.methods import BiasOnly, Full, LoRA
+from sweeps.models import NANO, PYTHIA
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_every_chip_has_a_source_and_sane_numbers(name):
+    chip = CHIPS[name]
+    assert chip.source and 1e9 < chip.peak < 1e16 and chip.memory >= 1e9 and 0 < chip.reached <= 1
+    assert read_machine(f"2x{name}").rate == pytest.approx(2 * chip.peak * chip.reached)
+
+
+def test_published_peaks():
+    """Makers' datasheets, dense 16-bit products with fp32 accumulation, FLOP/s."""
+    known = {"a100": 312e12, "h100": 989.4e12, "h200": 989.4e12, "b200": 2.25e15, "l4": 121e12, "l40s": 362e12}
+    known |= {"rtx4090": 165.2e12, "mi300x": 1307.4e12}
+    assert {name: CHIPS[name].peak for name in known} == known
+
+
+def test_a_day_of_eight_chips():
+    machine = read_machine("8xh100", mfu="0.4")
+    assert read_budget("24h", machine).flops == pytest.approx(86400 * 8 * 989.4e12 * 0.4)
+    assert (
+        read_budget("1d", machine).flops == read_budget("24h", machine).flops == read_budget("1440min", machine).flops
+    )
+    assert machine.hours(read_budget("24h", machine).flops) == pytest.approx(24)
+
+
+def test_money_buys_hours_at_the_price_of_every_chip():
+    machine = read_machine("8xh100", price="2.5")
+    budget = read_budget("$500", machine)
+    assert budget.flops == pytest.approx(500 / 2.5 * 3600 * 989.4e12 * 0.3)  # 200 chip-hours, however many at once
+    assert machine.cost(budget.flops) == pytest.approx(500)
+    assert machine.hours(budget.flops) == pytest.approx(25)
+
+
+def test_names_with_an_x_are_not_split():
+    assert read_machine("mi300x").count == 1 and read_machine("4xmi300x").chip == "mi300x"
+    assert read_machine("2xrtx4090").count == 2 and read_machine("2XRTX4090").chip == "rtx4090"
+
+
+def test_cpu_means_all_its_cores_and_the_memory_there_is():
+    import os
+
+    assert read_machine("cpu").count == os.cpu_count()
+    assert 1e8 < read_machine("cpu").memory < math.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("8xh1000",), "--hardware is '8xh1000'.*known: a100"),
+        (("0xh100",), "--hardware is '0xh100'"),
+        (("h100", "1.5"), "--mfu is '1.5'"),
+        (("h100", "0"), "--mfu is '0'"),
+        (("h100", None, "-1"), "--price is '-1'"),
+    ],
+)
+def test_bad_machines(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read_machine(*arguments)
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-1", "0", "much", "", "1e19x", "-3h", "nanh", "$", "$-5", "$nan", "1e999"]
+)
+def test_bad_budgets(text):
+    with pytest.raises(ValueError, match="--budget is"):
+        read_budget(text, read_machine("h100", price="2"))
+
+
+def test_time_and_money_need_a_machine():
+    with pytest.raises(ValueError, match="time needs --hardware"):
+        read_budget("24h")
+    with pytest.raises(ValueError, match="money needs --hardware"):
+        read_budget("$500", read_machine("h100"))
+
+
+def test_a_batch_that_fits_is_embedded_once_and_one_that_does_not_twice_in_part():
+    model = PYTHIA[4]
+    roomy = fit_batch(model, Full(), 80_000, 75)
+    assert roomy.tokens == 80_000 and roomy.second_forward == 0
+    tight = fit_batch(model, Full(), 80_000, 75, limit=roomy.bytes / 2)
+    assert tight.bytes <= roomy.bytes / 2 and 0 < tight.second_forward < 1
+    assert tight.tokens == pytest.approx(80_000 * (1 - tight.second_forward), abs=1)
+    assert fit_batch(model, Full(), 80_000, 75, limit=4 * model.params) is None  # weights alone are that large
+
+
+def test_adapters_need_less_memory_than_full_tuning_and_half_precision_less_than_full():
+    full, lora = (fit_batch(PYTHIA[6], method, 75, 75).bytes for method in (Full(), LoRA(8)))
+    assert lora < full / 2  # no gradients and moments of the weights
+    assert fit_batch(PYTHIA[6], Full(), 75, 75, mixed=True).bytes < full
+
+
+def test_a_plan_on_a_machine_says_time_and_cost():
+    recipe = plan("$1", laws=law_book(), hardware="4xl4", price=0.5, models=["pythia-70m"]).recipe
+    assert recipe.cost == pytest.approx(1, rel=1e-3)
+    assert recipe.hours == pytest.approx(0.5, rel=1e-3)  # two dollars an hour for the four
+    assert recipe.memory <= CHIPS["l4"].memory
+
+
+def test_chips_share_the_batch():
+    one, four = (plan(1e15, laws=law_book(), hardware=f"{n}xh100", models=[NANO[-1]]).recipe for n in (1, 4))
+    assert four.micro_tokens == pytest.approx(one.micro_tokens / 4, abs=1) and four.memory < one.memory
+
+
+def reached(model, method, flops):
+    """A row of a profile; of its numbers only the rate and the size matter to a plan."""
+    settings = {"name": method.name, **method.options}
+    return Reached(model.name, model.params, settings, 64, 5, 1.0, 87.0, flops, flops / 1e11, 0.6, 0.1, 10**9)
+
+
+# Full tuning reaches ten times as much on the largest model as on the smallest; adapters reach half.
+ENDS = [(NANO[0], 1e9), (NANO[-1], 1e10)]
+ROWS = [reached(model, Full(), rate) for model, rate in ENDS] + [reached(m, LoRA(32), r / 2) for m, r in ENDS]
+PEAKS = {"fp32": {"core": 5e10, "all": 1e11}, "bf16": {"core": 5e10, "all": 1e11}}
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECIPE_PLANNER_CACHE", str(tmp_path))
+    host = this_host()
+    day = "2026-01-31T12:00:00+00:00"
+    made = Profile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
+    write_profile(made, profile_path())
+    return made
+
+
+def test_a_measured_rate_is_that_of_the_model_and_the_method(profile):
+    machine = read_machine("this")
+    assert machine.memory == this_host().memory and not machine.kind.mixed
+    for row in profile.rows:
+        model = next(model for model in NANO if model.name == row.model)
+        method = Full() if row.method["name"] == "full" else LoRA(32)
+        assert machine.rate_of(model, method) == pytest.approx(row.flops)
+    middle = replace(NANO[0], layers=round(NANO[0].layers * math.sqrt(NANO[-1].params / NANO[0].params)))
+    share = math.log(middle.params / NANO[0].params) / math.log(NANO[-1].params / NANO[0].params)
+    assert 0.45 < share < 0.55
+    assert machine.rate_of(middle, Full()) == pytest.approx(10 ** (9 + share))
+    assert machine.rate_of(PYTHIA[-1], Full()) == pytest.approx(1e10)  # nobody measured that large
+    assert machine.rate_of(NANO[0], LoRA(8)) == machine.rate_of(NANO[0], LoRA(32))  # adapters, if not as many
+    both = math.sqrt(1e9 * 0.5e9)
+    assert machine.rate_of(NANO[0], BiasOnly()) == pytest.approx(both)  # not measured: between the methods that were
+
+
+def test_an_hour_on_the_measured_machine_is_an_hour_for_every_candidate(profile):
+    made = plan("1h", laws=law_book(), hardware="this", top=20)
+    assert len(made.candidates) == 2 * len(NANO)
+    for recipe in made.candidates:
+        step = recipe.hours / recipe.trial.steps
+        assert recipe.hours == pytest.approx(1, abs=step)  # in whole steps
+    flops = {(recipe.trial.model, recipe.trial.method.name): recipe.exact_flops for recipe in made.candidates}
+    assert flops[NANO[-1].name, "full"] == pytest.approx(3600 * 1e10, rel=0.01)
+    assert flops[NANO[0].name, "lora"] == pytest.approx(3600 * 0.5e9, rel=0.01)
+    assert made.budget.flops == pytest.approx(made.recipe.exact_flops, rel=0.02)
+    assert made.recipe.trial.budget == made.budget.flops
+
+
+def test_a_faster_method_wins_more_time_budgets(profile):
+    """Two methods of one law differ only in what the machine makes of them."""
+    slow = replace(profile, rows=tuple(reached(m, LoRA(32), r / 50) for m, r in ENDS) + tuple(ROWS[:2]))
+    seen = {}
+    for name, made in {"half": profile, "a fiftieth": slow}.items():
+        write_profile(made, profile_path())
+        recipes = plan("1h", laws=law_book(), hardware="this", top=20).candidates
+        seen[name] = min(recipe.loss for recipe in recipes if recipe.trial.method.name == "lora")
+    assert seen["half"] < seen["a fiftieth"]
+
+
+def test_flops_stay_flops_on_the_measured_machine(profile):
+    here, nowhere = (plan(1e13, laws=law_book(), hardware=name, methods=["full"]) for name in ("this", None))
+    assert [r.trial for r in here.candidates] == [r.trial for r in nowhere.candidates]
+    assert here.crossovers == nowhere.crossovers
+    rate = read_machine("this").rate_of(next(m for m in NANO if m.name == here.recipe.trial.model), Full())
+    assert here.recipe.hours == pytest.approx(here.recipe.exact_flops / rate / 3600)
+
+
+def test_a_plan_says_what_its_hours_rest_on(profile):
+    said = plan("1h", laws=law_book(), hardware="this").provenance["hours"]
+    assert "measured by `embed bench` on 2026-01-31" in said and NANO[0].name in said
+
+
+def test_money_buys_hours_of_the_measured_machine(profile):
+    recipe = plan("$3", laws=law_book(), hardware="this", price=1.5).recipe
+    assert recipe.hours == pytest.approx(2, rel=0.01) and recipe.cost == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: None, "was not measured yet; run `embed bench` first"),
+        (lambda text: text[:-9], "cannot be used .*; run `embed bench` again"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "format 2, not 1.*; run `embed bench` again"),
+        (lambda text: text.replace('"flops"', '"flips"'), "rows.0. has no key 'flips'"),
+        (lambda text: text.replace("1000000000.0", "-1.0"), "not a positive number"),
+        (lambda text: text.replace('"cores": ', '"cores": 9'), "was measured on another machine .here cores"),
+        (lambda text: text.replace(f'"memory": {this_host().memory}', '"memory": 12345678'), "another machine"),
+    ],
+    ids=["none", "cut short", "format", "field", "rate", "cores", "memory"],
+)
+def test_a_profile_that_is_not_of_this_machine_is_no_guess(profile, change, sentence, capsys):
+    text = change(profile_path().read_text())
+    profile_path().write_text(text) if text else profile_path().unlink()
+    with pytest.raises(ValueError, match=sentence):
+        read_machine("this")
+    assert main(["--budget", "1h", "--hardware", "this"]) == 2
+    assert str(profile_path()) in capsys.readouterr().err
+
+
+def test_this_machine_is_one_and_its_share_of_the_peak_is_known(profile):
+    with pytest.raises(ValueError, match="--hardware is '2xthis'"):
+        read_machine("2xthis")
+    with pytest.raises(ValueError, match=r"--mfu is '0\.4'"):
+        read_machine("this", mfu="0.4")
+
+
+def test_a_profile_survives_its_file(profile):
+    assert Profile.from_json(json.loads(profile_path().read_text())) == profile
+    assert cache_folder() == profile_path().parent

@@ -1,0 +1,257 @@
+"""What holds for a sweep in a folder holds for one in a database, also while the server dies and comes back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_store import (  # noqa: F401 (truths of any store, tested with this module's `new_store`)
+    FULL,
+    start,
+    started,
+    test_a_killed_worker_leaves_its_trial_to_be_continued_and_ended_once,
+    test_a_retry_reaches_workers_that_saw_the_failure_before_the_queue_changes,
+    test_a_stopped_worker_is_not_the_trials_fault,
+    test_a_trainer_that_asks_saves_before_it_leaves,
+    test_a_trial_that_is_given_up_blocks_no_other,
+    test_a_worker_leaves_when_its_parent_is_gone,
+    test_a_worker_that_gives_up_late_does_not_undo_a_retry,
+    test_an_exception_is_tried_twice_then_a_failed_observation_with_its_traceback_kept,
+    test_an_observation_of_another_trial_is_not_taken,
+    test_exports_hold_everything_and_keep_other_conditions_apart,
+    test_the_first_result_stays,
+    test_the_launcher_replaces_dead_workers_and_gives_up_a_trial_that_kills_them,
+    test_two_workers_racing_on_100_trials_leave_one_result_each,
+    test_what_ran_out_of_memory_goes_on_with_half_the_micro_batch,
+    wait_for,
+)
+
+from support.postgres_server import PASSWORD
+from support.toy_sweeps import DATA, SWEEP, observe, toy_main
+from sweeps import cli
+from sweeps.experiment.grid import cells, read_sweep
+from sweeps.store import postgres
+from sweeps.store.folder import Store
+from sweeps.store.postgres import PostgresStore, open_store, without_password
+from sweeps.store.retry import LOST
+from sweeps.trial import failure
+
+SCHEMAS = itertools.count()
+
+
+@pytest.fixture
+def url(postgres, monkeypatch):
+    """Of an empty schema."""
+    import psycopg
+
+    schema = f"s{next(SCHEMAS)}"
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    return postgres.url(schema, password=False)
+
+
+@pytest.fixture
+def new_store(tmp_path, url):
+    """As in test_store: the store of a sweep of so many seeds, all its trials wanted."""
+
+    def make(seeds: int, closed: bool = True, text: str = FULL, **toy) -> tuple[Store, list]:
+        path = tmp_path / "sweep-file.toml"
+        path.write_text(text.format(seeds=list(range(seeds))))
+        store = open_store(tmp_path / "sweep", url=url)
+        store.begin(path, DATA)
+        (store.directory / "toy.json").write_text(json.dumps(toy))
+        wanted = [cell.trial(2e-3) for cell in cells(read_sweep(path), DATA)]
+        store.add(wanted)
+        if closed:
+            store.close()
+        return store, wanted
+
+    return make
+
+
+def results(store: Store) -> dict:
+    return {seen.key: seen for seen in store.results()}
+
+
+def test_a_server_that_dies_and_comes_back_costs_nothing(new_store, postgres):
+    """Stopped as by a power cut for five seconds while trials begin and end."""
+    store, wanted = new_store(24, seconds=0.5)
+    workers = [start(store) for _ in range(3)]
+    wait_for(lambda: len(results(store)) >= 2)
+    postgres.stop()
+    time.sleep(5)
+    assert [worker.poll() for worker in workers] == [None] * 3
+    postgres.start()
+    assert [worker.wait(60) for worker in workers] == [0] * 3
+    assert results(store) == {trial.key: observe(trial) for trial in wanted}
+    assert sorted(started(store)) == sorted(trial.key for trial in wanted)  # none was trained twice
+    assert all(len(store.attempts(trial.key)) == 1 for trial in wanted)
+
+
+def test_no_reply_that_is_lost_changes_what_happened(new_store, monkeypatch):
+    """Every statement is carried out, and then its connection breaks: it is repeated and says the same."""
+    import psycopg
+
+    store, (first, second) = new_store(2)
+    once, lost = postgres.Database._once, []
+
+    def deaf(self, psycopg_, statement, values):
+        rows = once(self, psycopg_, statement, values)
+        if not lost or lost[-1] != (statement, values):
+            lost.append((statement, values))
+            self._connection.close()
+            self._connection = None
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        lost.append(None)
+        return rows
+
+    monkeypatch.setattr(postgres.Database, "_once", deaf)
+    store.add([first, second])
+    claim = store.claim()
+    assert (claim.trial, claim.attempt) == (first, 1) and store.check(claim) and store.renew(claim)
+    store.end(first.key, 1, LOST, "killed")
+    assert [(seen.number, seen.ended) for seen in store.attempts(first.key)] == [(1, "killed")]
+    assert store.claim().attempt == 2
+    assert store.finish(observe(first)) and not store.finish(failure(first, "too late"))
+    assert store.finish(failure(second, "broken"))
+    assert [seen.key for seen in store.retry_failed()] == [second.key]
+    assert store.claim().trial == second
+    assert results(store) == {first.key: observe(first)}
+    assert len(lost) > 20
+
+
+def test_a_command_without_a_server_says_so_in_one_line(new_store, postgres, capsys):
+    store, _ = new_store(1)
+    postgres.stop()
+    try:
+        assert cli.main(["status", str(store.directory)]) == 2
+    finally:
+        postgres.start()
+    said = capsys.readouterr().err
+    assert said.startswith("sweep: error: postgresql://tests@127.0.0.1") and said.count("\n") == 1
+
+
+BEGIN = """
+import json, sys
+from pathlib import Path
+from sweeps.store.postgres import open_store
+from sweeps.trial import Trial
+from support.toy_sweeps import DATA
+store = open_store(Path(sys.argv[1]), url=sys.argv[2])
+store.begin(Path(sys.argv[3]), DATA)
+store.add([Trial.from_json(one) for one in json.loads(Path(sys.argv[4]).read_text())])
+"""
+
+
+def python(code: str, *arguments: object, **options) -> subprocess.Popen:
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=variables, **options)
+
+
+def test_six_begin_at_once_in_an_empty_database(tmp_path, url):
+    file = tmp_path / "sweep-file.toml"
+    file.write_text(FULL.format(seeds=list(range(20))))
+    wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA)]
+    (tmp_path / "wanted.json").write_text(json.dumps([trial.to_json() for trial in wanted]))
+    folders = [tmp_path / str(index) / "sweep" for index in range(6)]
+    beginning = [python(BEGIN, folder, url, file, tmp_path / "wanted.json") for folder in folders]
+    assert [process.wait(60) for process in beginning] == [0] * 6
+    for folder in folders:
+        store = open_store(folder)
+        assert store.queue() == [trial.key for trial in wanted] and sorted(store.keys()) == sorted(store.queue())
+        assert [store.read_trial(key) for key in store.queue()] == wanted
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from sweeps import worker
+from sweeps.store.postgres import join
+from support.toy_sweeps import toy_train
+worker.IDLE = 0.1
+join(Path(sys.argv[1]), sys.argv[2])
+sys.exit(worker.work(Path(sys.argv[1]), toy_train))
+"""
+
+
+def test_machines_that_share_no_folder_share_a_sweep(new_store, tmp_path, url):
+    store, wanted = new_store(20, seconds=0.1)
+    folders = [tmp_path / "one" / "sweep", tmp_path / "two" / "sweep"]
+    workers = [python(WORKER, folder, url) for folder in folders]
+    for folder in folders:  # the toy's orders
+        wait_for((folder / "sweep.toml").exists)
+        (folder / "toy.json").write_text('{"seconds": 0.1, "checkpoints": true}')
+    assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert results(store) == {trial.key: observe(trial) for trial in wanted}
+    begun = [(folder / "started.txt").read_text().split()[::2] for folder in folders]
+    assert all(begun) and sorted(begun[0] + begun[1]) == sorted(trial.key for trial in wanted)
+    assert not list(tmp_path.glob("*/sweep/trials/*/*.safetensors"))
+
+
+def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, capsys, postgres, url):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    Path("toy.toml").write_text(SWEEP)
+    secret = url.replace("tests@", "tests:" + PASSWORD.replace("/", "%2F").replace("@", "%40") + "@")
+    assert toy_main(["run", "toy.toml", "--store", secret, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["done"] == 13
+    assert json.loads(Path("results/toy/store.json").read_text()) == {"postgresql": url}
+    assert toy_main(["run", "toy.toml"]) == 0  # continues, and there is nothing more to do
+    assert cli.main(["status", "elsewhere/toy", "--store", url]) == 0  # as on another machine
+    captured += capsys.readouterr()
+    assert "13 trials: 13 done" in captured[2]
+    assert not any("s3cret" in text for text in captured)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 5 and not any(b"s3cret" in path.read_bytes() for path in written)
+    assert cli.main(["status", "elsewhere/other", "--store", url]) == 2
+    assert "holds no sweep 'other'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", ["postgresql://u:s3cret/x@h/d", "postgresql://u:s3cret@x@h/d", "mysql://u:s3cret@h/d", "s3cret"]
+)
+def test_an_address_that_is_none_is_not_repeated(tmp_path, wrong, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("toy.toml").write_text(SWEEP)
+    assert toy_main(["run", "toy.toml", "--store", wrong]) == 2
+    said = capsys.readouterr().err
+    assert "--store is to be postgresql://" in said and "s3cret" not in said and said.count("\n") == 1
+    assert not Path("results").exists()
+
+
+def test_a_wrong_password_is_one_sentence(tmp_path, postgres, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    Path("toy.toml").write_text(SWEEP)
+    wrong = postgres.url(password=False).replace("tests@", "tests:gu3ssed@")
+    monkeypatch.setenv("PGPASSWORD", "")  # put back after the test
+    assert toy_main(["run", "toy.toml", "--store", wrong]) == 2
+    said = capsys.readouterr().err
+    assert "password authentication failed" in said and "gu3ssed" not in said and said.count("\n") == 1
+
+
+def test_a_sweep_stays_in_its_database(new_store, url):
+    store, _ = new_store(1)
+    with pytest.raises(ValueError, match="this sweep is kept in"):
+        open_store(store.directory, url=url.replace("postgres?", "other?"))
+    assert isinstance(open_store(store.directory), PostgresStore)
+
+
+def test_without_psycopg_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ValueError, match="needs the extra postgres"):
+        open_store(tmp_path / "sweep", url="postgresql://h/d").queue()
+
+
+@pytest.mark.parametrize("url", ["postgresql:///d?host=/run/pg", "postgresql://h:5432/d", "postgres://u@h,g/d"])
+def test_an_address_without_a_password_stays_as_it_is(url):
+    assert without_password(url) == url
