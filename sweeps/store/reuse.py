@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeps.store.folder import OTHER_CONDITIONS, Store
 from sweeps.trial import Observation, Trial
 
-REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 class Library:
