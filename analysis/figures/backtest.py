@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.axes import head, limits, log_axis, panels, plain_number, say, why_empty
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
-from analysis.fitting.backtest import Candidate, Forecasts, forecasts
+from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
 from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array
 from analysis.tables.sweep_table import Table
@@ -89,8 +89,8 @@ def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
         shapes = SHAPES if len(np.unique(rows.N)) > 1 and first.family in SHAPES else ONE_SIZE_SHAPES
         tried = [name.partition(",")[0] for name in first.backtest["tried"]]
         needed = max(shapes[name].size for name in tried if name in shapes) + 1
-        candidate = Candidate(first.family, shapes[first.family], bool(first.shared))
-        made = forecasts(candidate, rows, needed, first.delta or Settings().first_delta)
+        choice = FamilyChoice(first.family, shapes[first.family], bool(first.shared))
+        made = forecasts(choice, rows, needed, first.delta or Settings().first_delta)
         for axis in AXES:
             for place, label in enumerate(labels):
                 mine = np.array(made.along, dtype=str) == axis

@@ -31,12 +31,15 @@ ROUGH = (1e-6, 60)  # tolerance and steps: errors of percents are compared, not 
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A family, and whether its methods share exponents."""
+class FamilyChoice:
+    """A law family and whether the methods share its exponents: what the backtest chooses among."""
 
     family: str
+    """Name of the family in planner.laws.LAWS."""
     shape: Shape
+    """The family as the solver sees it."""
     shared: bool = False
+    """Whether all methods have the same exponents, each with factors of its own."""
 
     @property
     def label(self) -> str:
@@ -45,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Backtest:
-    """Absolute log errors [runs] of each candidate on the same unseen larger runs, by label.
+    """Absolute log errors [runs] of each choice on the same unseen larger runs, by label.
 
     clusters: which of those runs share a size, and which a budget. One fit predicts them, so they miss together, and
     standard errors are clustered by both (Cameron, Gelbach and Miller 2011).
@@ -124,13 +127,13 @@ class Forecasts:
     factor: Array
 
 
-def forecasts(candidate: Candidate, rows: Rows, needed: int, delta: float) -> Forecasts:
+def forecasts(choice: FamilyChoice, rows: Rows, needed: int, delta: float) -> Forecasts:
     """What the windows of `needed` rows a method predict; without entries where there is none."""
     along: list[str] = []
     columns: list[list[float]] = []
     for axis, values in (("C", rows.flops), ("N", rows.N)):
         train, test = _windows(rows, values, needed)
-        predicted = np.exp(_predicted(candidate, rows, train, delta, *ROUGH)) if len(train) else train
+        predicted = np.exp(_predicted(choice, rows, train, delta, *ROUGH)) if len(train) else train
         for window, place in zip(*np.nonzero(test), strict=True):
             fitted = (train[window] > 0) & (rows.group == rows.group[place])
             along.append(axis)
@@ -156,54 +159,54 @@ def _cuts(values: Array) -> Array:
     return levels[(len(levels) - 1) // 2 : -1][-MAX_WINDOWS:] if len(levels) > 2 else levels[:0]
 
 
-def score(candidates: Sequence[Candidate], rows: Rows, delta: float) -> Backtest | None:
-    """Backtest of each candidate on the same windows; None where no window leaves enough rows."""
-    train, test = windows(rows, max(candidate.shape.size for candidate in candidates) + 1)
+def score(choices: Sequence[FamilyChoice], rows: Rows, delta: float) -> Backtest | None:
+    """Backtest of each choice on the same windows; None where no window leaves enough rows."""
+    train, test = windows(rows, max(choice.shape.size for choice in choices) + 1)
     if not len(train):
         return None
-    errors = {candidate.label: _errors(candidate, rows, train, test, delta) for candidate in candidates}
+    errors = {choice.label: _errors(choice, rows, train, test, delta) for choice in choices}
     seen = rows.take(test.any(axis=0))
     sizes, budgets = (np.searchsorted(_levels(values), values) for values in (seen.N, seen.flops))
     return Backtest(errors, (sizes, budgets))
 
 
-def testable(candidates: Sequence[Candidate], rows: Rows) -> list[Candidate]:
-    """The candidates whose coefficients are few enough for some window to fit them with a row to spare."""
-    sizes = sorted({candidate.shape.size for candidate in candidates}, reverse=True)
+def testable(choices: Sequence[FamilyChoice], rows: Rows) -> list[FamilyChoice]:
+    """The choices whose coefficients are few enough for some window to fit them with a row to spare."""
+    sizes = sorted({choice.shape.size for choice in choices}, reverse=True)
     largest = next((size for size in sizes if len(windows(rows, size + 1)[0])), 0)
-    return [candidate for candidate in candidates if candidate.shape.size <= largest]
+    return [choice for choice in choices if choice.shape.size <= largest]
 
 
-def _errors(candidate: Candidate, rows: Rows, train: Array, test: Array, delta: float) -> Array:
+def _errors(choice: FamilyChoice, rows: Rows, train: Array, test: Array, delta: float) -> Array:
     """Absolute log error of each row that some window predicts, averaged over those windows."""
-    misses = np.abs(np.log(rows.loss) - _predicted(candidate, rows, train, delta, *ROUGH)) * test
+    misses = np.abs(np.log(rows.loss) - _predicted(choice, rows, train, delta, *ROUGH)) * test
     often = test.sum(axis=0)
     return misses.sum(axis=0)[often > 0] / often[often > 0]
 
 
-def _predicted(candidate: Candidate, rows: Rows, weights: Array, delta: float, *precision: float) -> Array:
+def _predicted(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, *precision: float) -> Array:
     """ln predicted loss [fits, rows] of one fit for each row of weights [fits, rows]."""
     groups = int(rows.group.max()) + 1
-    if candidate.shared:
-        problem = Problem(candidate.shape, rows, groups)
+    if choice.shared:
+        problem = Problem(choice.shape, rows, groups)
         return problem.predict(solve(problem, weights, delta, *precision).theta, slopes=False)[0]
     predicted = np.empty_like(weights)
     for g in range(groups):
         mine = rows.group == g
         alone = rows.take(mine)
-        problem = Problem(candidate.shape, replace(alone, group=np.zeros(len(alone), dtype=int)))
+        problem = Problem(choice.shape, replace(alone, group=np.zeros(len(alone), dtype=int)))
         predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, *precision).theta, slopes=False)[0]
     return predicted
 
 
-def choose(candidates: Sequence[Candidate], backtest: Backtest, rows: Rows, delta: float) -> Candidate:
-    """The candidate to use; see the top of this file.
+def choose(choices: Sequence[FamilyChoice], backtest: Backtest, rows: Rows, delta: float) -> FamilyChoice:
+    """The choice to use; see the top of this file.
 
     Where one with fewer coefficients fits all runs as well as the one taken, it is the same law, and is named instead.
     """
-    families = {c.family for c in candidates}
-    special = [c for c in candidates if SPECIAL.get(c.family) in families]
-    general = [c for c in candidates if c not in special]
+    families = {c.family for c in choices}
+    special = [c for c in choices if SPECIAL.get(c.family) in families]
+    general = [c for c in choices if c not in special]
     best = min(general, key=lambda c: backtest.error(c.label))
     near = [c for c in general if _within(backtest.behind(c.label, best.label))]
     taken = min(near, key=lambda c: (-c.shape.size, not c.shared, backtest.error(c.label)))
@@ -218,6 +221,6 @@ def _within(behind: tuple[float, float], times: float = 1.0) -> bool:
     return behind[0] <= times * behind[1]
 
 
-def _misfit(candidate: Candidate, rows: Rows, delta: float) -> float:
-    predicted = _predicted(candidate, rows, np.ones((1, len(rows))), delta)
+def _misfit(choice: FamilyChoice, rows: Rows, delta: float) -> float:
+    predicted = _predicted(choice, rows, np.ones((1, len(rows))), delta)
     return float(huber(np.log(rows.loss) - predicted, delta).sum())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.backtest import Candidate
+from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.forms import Rows
 from analysis.fitting.solver import Problem, huber, solve
@@ -18,7 +18,7 @@ from planner.laws import LAWS, MethodLaw, Notice
 Variants = dict[str, list[dict[str, Any]]]
 
 
-def variants(estimate: Estimate, chosen: Candidate, tested: Sequence[Candidate]) -> Variants:
+def variants(estimate: Estimate, chosen: FamilyChoice, tested: Sequence[FamilyChoice]) -> Variants:
     """Objective and coefficients of each group under the L1 and L2 limits of the loss, and in the other families."""
     problem = estimate.problem
     limits = {"L1": estimate.noise / 100, "L2": estimate.noise * 100}

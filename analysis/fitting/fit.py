@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from analysis.fitting.backtest import Backtest, Candidate, choose, score, testable
+from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, testable
 from analysis.fitting.diagnostics import doubts, isoflop_doubts, moved, variants
 from analysis.fitting.estimate import Estimate, Settings, estimate
 from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array, Rows
@@ -119,46 +119,46 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
     notices: list[Notice] = []
     if settings.family == "trainable":
         methods, notices = _with_shares(table, methods)
-    candidate, tested, backtest, said = choose_family(table.of(methods), methods, settings)
+    choice, tested, backtest, said = choose_family(table.of(methods), methods, settings)
     notices += said
     laws: list[MethodLaw] = []
-    for part in _parts(table, methods, candidate):
-        made, said = fit_part(table, part, candidate, tested, settings)
-        laws += [replace(law, backtest=_backtest_record(backtest, candidate)) for law in made]
+    for part in _parts(table, methods, choice):
+        made, said = fit_part(table, part, choice, tested, settings)
+        laws += [replace(law, backtest=_backtest_record(backtest, choice)) for law in made]
         notices += said
     return laws, notices
 
 
 def fit_part(
-    table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], settings: Settings
+    table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], settings: Settings
 ) -> tuple[list[MethodLaw], list[Notice]]:
     rows = table.of(part.methods)  # numbered by method
-    problem = Problem(candidate.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
-    return describe(table, part, candidate, tested, estimate(problem, settings))
+    problem = Problem(choice.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
+    return describe(table, part, choice, tested, estimate(problem, settings))
 
 
 def describe(
-    table: Table, part: Part, candidate: Candidate, tested: Sequence[Candidate], solved: Estimate
+    table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], solved: Estimate
 ) -> tuple[list[MethodLaw], list[Notice]]:
     """The laws of a solved part, one a method, and what of them is not to be relied on."""
     place = table.of(part.methods).group
-    other = variants(solved, candidate, tested)
+    other = variants(solved, choice, tested)
     labels = {g: method for method, g in zip(part.methods, part.groups, strict=True)}
-    notices = moved(candidate.family, solved.problem.rows, other, labels)
+    notices = moved(choice.family, solved.problem.rows, other, labels)
     laws = []
     for i, (method, g) in enumerate(zip(part.methods, part.groups, strict=True)):
-        law = _method_law(table, method, candidate, solved, place == i, g)
+        law = _method_law(table, method, choice, solved, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
         notices += [*doubts(law, solved), *isoflop_doubts(law)]
     return laws, [*notices, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, part.methods)]
 
 
-def _parts(table: Table, methods: list[str], candidate: Candidate) -> list[Part]:
+def _parts(table: Table, methods: list[str], choice: FamilyChoice) -> list[Part]:
     """Shared exponents: all methods, each with its factors. Trained shares: the settings of a method are one law."""
-    if candidate.shared:
+    if choice.shared:
         return [Part(tuple(methods), tuple(range(len(methods))))]
-    if candidate.family == "trainable":
+    if choice.family == "trainable":
         return [Part(tuple(alike), (0,) * len(alike)) for alike in _by_name(table, methods)]
     return [Part((method,), (0,)) for method in methods]
 
@@ -185,7 +185,7 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Noti
 
 def choose_family(
     rows: Rows, methods: list[str], settings: Settings
-) -> tuple[Candidate, list[Candidate], Backtest | None, list[Notice]]:
+) -> tuple[FamilyChoice, list[FamilyChoice], Backtest | None, list[Notice]]:
     """The family to use, the tested ones, how they did, and what to say of it."""
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = ONE_SIZE_SHAPES if one_size else SHAPES
@@ -201,7 +201,7 @@ def choose_family(
     alone = len(methods) == 1 or one_size or settings.family == "trainable"
     sharing = [s for s in sharing if not (s and alone)] or [False]
     fewest = int(np.bincount(rows.group).min())
-    every = [Candidate(name, shapes[name], shared) for name in names for shared in sharing]
+    every = [FamilyChoice(name, shapes[name], shared) for name in names for shared in sharing]
     possible = [c for c in every if fewest > c.shape.size]
     if not possible:
         smallest = methods[int(np.bincount(rows.group).argmin())]
@@ -220,25 +220,25 @@ def choose_family(
 
 
 def _method_law(
-    table: Table, method: str, candidate: Candidate, solved: Estimate, mine: Array, group: int
+    table: Table, method: str, choice: FamilyChoice, solved: Estimate, mine: Array, group: int
 ) -> MethodLaw:
     """The law of one method; mine [rows]: which rows of the problem are its runs."""
     coefficients = solved.problem.coefficients(solved.theta)[group]
     draws = solved.problem.coefficients(solved.draws)[group]
     law = MethodLaw(
         settings=table.settings[method],
-        family=candidate.family,
-        law=_law(candidate.family, coefficients, 0),
+        family=choice.family,
+        law=_law(choice.family, coefficients, 0),
         intervals=intervals(draws, 0.90),
         intervals_95=intervals(draws, 0.95),
-        draws=tuple(_law(candidate.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
+        draws=tuple(_law(choice.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
         noise=max(solved.noise, repeat_noise(table, [method])),
         rows=int(mine.sum()),
         span=_span(solved.problem.rows.take(mine)),
         objective=float(huber(solved.residuals[mine], solved.delta).sum()),
         delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
-        shared=candidate.shape.curved if candidate.shared else (),
+        shared=choice.shape.curved if choice.shared else (),
     )
     several = law.span.params[0] < law.span.params[1]
     return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
@@ -264,16 +264,16 @@ def repeat_noise(table: Table, methods: Sequence[str]) -> float:
     return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
 
 
-def _backtest_record(backtest: Backtest | None, candidate: Candidate) -> dict:
+def _backtest_record(backtest: Backtest | None, choice: FamilyChoice) -> dict:
     if not backtest:
         return {}
     scores = {label: backtest.error(label) for label in backtest.errors}
-    error, se = scores[candidate.label]
+    error, se = scores[choice.label]
     return {
         "error": error,
         "se": se,
         "predicted": backtest.predicted,
-        "chosen": candidate.label,
+        "chosen": choice.label,
         "tried": {label: {"error": error, "se": se} for label, (error, se) in scores.items()},
     }
 

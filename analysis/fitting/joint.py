@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.backtest import Candidate
+from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate, Settings, estimate
 from analysis.fitting.fit import Part, choose_family, describe, fittable, intervals, law_book
 from analysis.fitting.forms import Array
@@ -39,17 +39,17 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
     if table.hash == reference.hash:
         raise ValueError(f"{table.name} and {reference.name} hold the same runs; name another sweep with --with")
     mine, refused = _enough(table)
-    candidate, theirs = _as_in(reference, mine, settings)
+    choice, theirs = _as_in(reference, mine, settings)
     both = _together(table, reference)
     part = Part((*mine, *(_label(reference, method) for method in theirs)), tuple(range(len(mine) + len(theirs))))
     rows = both.of(part.methods)
-    solved = estimate(Problem(candidate.shape, rows, len(part.methods)), settings)
-    laws, notices = describe(both, part, candidate, [candidate], solved)
+    solved = estimate(Problem(choice.shape, rows, len(part.methods)), settings)
+    laws, notices = describe(both, part, choice, [choice], solved)
     p = chance_of_difference(solved, rows.group < len(mine), settings.seed)
     said = [*refused, *_other_exponents(p, table, reference)]
     said += [notice for notice in notices if notice.method not in part.methods[len(mine) :]]
     own = [_one_size(law) for law in laws[: len(mine)]]
-    return law_book(table, own, said, settings, **_record(reference, theirs, candidate, p))
+    return law_book(table, own, said, settings, **_record(reference, theirs, choice, p))
 
 
 def _enough(table: Table) -> tuple[list[str], list[Notice]]:
@@ -67,7 +67,7 @@ def _enough(table: Table) -> tuple[list[str], list[Notice]]:
     return fitted, refused
 
 
-def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[Candidate, list[str]]:
+def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[FamilyChoice, list[str]]:
     """The family that the reference has by itself, and which of its methods lend their exponents.
 
     All of them where they share exponents among themselves; else those that `mine` holds too, by setting or by name.
@@ -77,10 +77,10 @@ def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[C
     if not fitted:
         reasons = [notice.text for notice in refused] or ["every method has one model size only"]
         raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
-    candidate, *_ = choose_family(reference.of(fitted), fitted, settings)
+    choice, *_ = choose_family(reference.of(fitted), fitted, settings)
     names = {method.split()[0] for method in mine}
     alike = [m for m in fitted if m in mine] or [m for m in fitted if m.split()[0] in names]
-    return replace(candidate, shared=True), fitted if candidate.shared or not alike else alike
+    return replace(choice, shared=True), fitted if choice.shared or not alike else alike
 
 
 def _label(reference: Table, method: str) -> str:
@@ -148,17 +148,17 @@ def _removed(solved: Estimate, target: Array, mine: NDArray[np.bool_]) -> Array:
     return whole / (first + second)
 
 
-def _record(reference: Table, theirs: Sequence[str], candidate: Candidate, p: float) -> dict[str, Any]:
+def _record(reference: Table, theirs: Sequence[str], choice: FamilyChoice, p: float) -> dict[str, Any]:
     """What was shared with what, for the law file: its `source.with`."""
-    names = [item.name for item in fields(LAWS[candidate.family])]
+    names = [item.name for item in fields(LAWS[choice.family])]
     return {
         "with": {
             "name": reference.name,
             "observations": int(reference.rows["method"].isin(theirs).sum()),
             "rows_hash": reference.hash,
             "methods": list(theirs),
-            "shared": [name for name in names if name in candidate.shape.curved],
-            "own": [name for name in names if name not in candidate.shape.curved],
+            "shared": [name for name in names if name in choice.shape.curved],
+            "own": [name for name in names if name not in choice.shape.curved],
             "chance_of_difference": p,
             "training": asdict(reference.training) if reference.training else None,
         }

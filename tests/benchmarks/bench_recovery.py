@@ -24,36 +24,36 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from analysis import fit_laws  # noqa: E402
-from analysis.fitting.backtest import Backtest, Candidate, choose  # noqa: E402
+from analysis.fitting.backtest import Backtest, FamilyChoice, choose  # noqa: E402
 from analysis.fitting.forms import Array  # noqa: E402
 
 Truth = Callable[[Array, Array], Array]
 FACTORS = (4.0, 10.0)
 
 
-def fewest(candidates: Sequence[Candidate], backtest: Backtest, *_) -> Candidate:
+def fewest(choices: Sequence[FamilyChoice], backtest: Backtest, *_) -> FamilyChoice:
     """The textbook's: of those within one standard error of the best, the one with the fewest coefficients."""
-    near = _near(candidates, backtest)
+    near = _near(choices, backtest)
     return min(near, key=lambda c: (c.shape.size, not c.shared, backtest.error(c.label)))
 
 
-def most(candidates: Sequence[Candidate], backtest: Backtest, *_) -> Candidate:
-    near = _near(candidates, backtest)
+def most(choices: Sequence[FamilyChoice], backtest: Backtest, *_) -> FamilyChoice:
+    near = _near(choices, backtest)
     return min(near, key=lambda c: (-c.shape.size, not c.shared, backtest.error(c.label)))
 
 
-def best(candidates: Sequence[Candidate], backtest: Backtest, *_) -> Candidate:
-    return min(candidates, key=lambda c: backtest.error(c.label))
+def best(choices: Sequence[FamilyChoice], backtest: Backtest, *_) -> FamilyChoice:
+    return min(choices, key=lambda c: backtest.error(c.label))
 
 
-def plain(candidates: Sequence[Candidate], backtest: Backtest, *_) -> Candidate:
+def plain(choices: Sequence[FamilyChoice], backtest: Backtest, *_) -> FamilyChoice:
     """No choice at all, but whether exponents are shared."""
-    return best([c for c in candidates if c.family == "chinchilla"] or candidates, backtest)
+    return best([c for c in choices if c.family == "chinchilla"] or choices, backtest)
 
 
-def _near(candidates: Sequence[Candidate], backtest: Backtest) -> list[Candidate]:
-    first = best(candidates, backtest)
-    behind = [(c, backtest.behind(c.label, first.label)) for c in candidates]
+def _near(choices: Sequence[FamilyChoice], backtest: Backtest) -> list[FamilyChoice]:
+    first = best(choices, backtest)
+    behind = [(c, backtest.behind(c.label, first.label)) for c in choices]
     return [c for c, (mean, se) in behind if mean <= se]
 
 

@@ -11,7 +11,7 @@ import pytest
 from analysis.figures.axes import flops, readable, round_numbers
 from analysis.figures.curves import _points, running_mean
 from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
-from analysis.fitting.backtest import Candidate, forecasts
+from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.forms import SHAPES
 from analysis.frontier import Band, chances, crossings, optimum
 from analysis.tables.foreign_table import Columns, runs_table
@@ -82,7 +82,7 @@ def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():
         Columns(loss="loss", n="n", d="d"),
     )
     rows = table.of(list(table.settings))
-    found = forecasts(Candidate("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
+    found = forecasts(FamilyChoice("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
     assert set(found.along) == {"C", "N"}
     assert (found.factor > 1).all()
     assert found.predicted == pytest.approx(rows.loss[found.place], rel=2e-3)

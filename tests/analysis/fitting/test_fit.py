@@ -8,7 +8,7 @@ import pytest
 from test_laws import EXAMPLES
 
 from analysis import fit_laws
-from analysis.fitting.backtest import Backtest, Candidate, choose, score, windows
+from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, windows
 from analysis.fitting.estimate import Settings, estimate
 from analysis.fitting.forms import SHAPES, Rows
 from analysis.fitting.isoflop import parabola
@@ -175,7 +175,7 @@ def fit_family(truth: Law, **noise) -> str:
 def test_the_backtest_prefers_the_family_that_made_the_runs():
     truth = Chinchilla(E=0.5, A=30.0, alpha=0.25, B=9000.0, beta=0.55)
     rows = rows_of(grid(truth, noise=0.005))
-    backtest = score([Candidate(name, SHAPES[name]) for name in ("power", "tied", "chinchilla")], rows, 0.01)
+    backtest = score([FamilyChoice(name, SHAPES[name]) for name in ("power", "tied", "chinchilla")], rows, 0.01)
     assert min(backtest.errors, key=backtest.error) == "chinchilla"
     assert fit_family(truth, noise=0.005) == "chinchilla"
     assert fit_family(Multiplicative(E=0.5, A=2000.0, alpha=0.2, beta=0.3), noise=0.005) == "multiplicative"
@@ -188,12 +188,12 @@ def test_a_form_that_the_runs_do_not_need_is_not_named():
 
 def test_of_forms_that_tie_the_most_general_is_taken_and_a_special_case_only_beyond_doubt():
     rows = rows_of(grid(Tied(E=0.3, A=50.0, B=300.0, alpha=0.36), noise=0.02))
-    candidates = [Candidate(name, SHAPES[name]) for name in ("tied", "chinchilla")]
+    choices = [FamilyChoice(name, SHAPES[name]) for name in ("tied", "chinchilla")]
     many = np.random.default_rng(0).normal(0.02, 0.002, len(rows))
     apart = (np.arange(len(rows)), np.arange(len(rows)))
     for more, family in ((0.0001, "chinchilla"), (0.01, "tied")):
         backtest = Backtest({"tied": many, "chinchilla": many[::-1] + more}, apart)
-        assert choose(candidates, backtest, rows, 0.03).family == family
+        assert choose(choices, backtest, rows, 0.03).family == family
 
 
 def test_runs_that_miss_together_count_once():
