@@ -29,8 +29,8 @@ def test_links_to_files_lead_somewhere(page):
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def commands() -> dict[tuple[str, str], set[str]]:
-    """Options that the pages use, by command and subcommand."""
+def commands() -> dict[tuple[str, str], list[str]]:
+    """Options that the pages use, by command and subcommand; sorted, for every process must name its tests alike."""
     used: dict[tuple[str, str], set[str]] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def commands() -> dict[tuple[str, str], set[str]]:
                 subcommand = words[1] if words[0] in ("sweep", "embed") and re.fullmatch("[a-z]+", words[1]) else ""
                 options = {word.partition("=")[0].rstrip(",;") for word in words if word.startswith("--")}
                 used.setdefault((words[0], subcommand), set()).update(options)
-    return used
+    return {program: sorted(options) for program, options in used.items()}
 
 
 @pytest.mark.parametrize(("command", "options"), commands().items(), ids=lambda value: " ".join(value).strip())
