@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.experiment.recipe_file import read_toml
 from sweeps.support import console
+from sweeps.support.atomic import write_text
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
@@ -232,9 +232,7 @@ def _read(args: argparse.Namespace, ours: bool):
 def _write(path: Path, content: str) -> None:
     """Whole or not at all: a plan must never read half a law file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, content)
 
 
 if __name__ == "__main__":

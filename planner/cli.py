@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
     from planner.design import calibrate
-    from sweeps.experiment.recipe_file import write_text
+    from sweeps.support.atomic import write_text
 
     sweep = calibrate(made, share)
     if out:

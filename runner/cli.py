@@ -83,6 +83,7 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     from runner.training.early_stopping import BEST
     from runner.training.train import CHECKPOINT, train_encoder
     from sweeps.store.folder import PROGRESS, parts_folder
+    from sweeps.support.atomic import write_text
 
     must_be_free(out)
     if ranks.rank == 0:
@@ -98,7 +99,7 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
         return 0
     if observation.status == "done":
         export(encoder, observation, out, arguments.adapter)
-    (out / "observation.json").write_text(json.dumps(observation.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_text(out / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
     for name in (CHECKPOINT, BEST, PROGRESS):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(parts_folder(out), ignore_errors=True)
@@ -399,7 +400,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     _quiet()
     from runner.training.distributed import joined
     from runner.training.train import train_encoder
-    from sweeps.experiment.recipe_file import write_text
+    from sweeps.support.atomic import write_text
     from sweeps.trial import Trial
 
     trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))

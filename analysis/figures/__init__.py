@@ -22,6 +22,7 @@ from analysis.figures.settings import draw_settings
 from analysis.figures.style import STYLE
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook, Span
+from sweeps.support.atomic import replacing
 from sweeps.support.progress import Progress
 
 # Each draws what the table and the laws hold, says in the picture what they lack, and gives None where the sweep did
@@ -72,7 +73,8 @@ def _save(figure: Figure, path: Path) -> list[Path]:
     files = []
     for ending in ("png", "svg"):
         files.append(path.with_name(f"{path.name}.{ending}"))
-        figure.savefig(files[-1], dpi=300, metadata={"Date": None} if ending == "svg" else {})
+        with replacing(files[-1], durable=False) as temporary:
+            figure.savefig(temporary, format=ending, dpi=300, metadata={"Date": None} if ending == "svg" else {})
     plt.close(figure)
     return files
 

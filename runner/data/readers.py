@@ -10,7 +10,6 @@ import csv
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 from runner.data import python_env
 from sweeps.machine.measured import cache_folder
+from sweeps.support.atomic import replacing, write_text
 from sweeps.support.progress import Progress
 from sweeps.trial import MIXED, parts_of
 
@@ -180,7 +180,7 @@ def survey(source: Source) -> Survey:
                 progress.advance(meter.done() - progress.done)
     found = Survey(digest.name, count, asdict(problems))
     if source.files:
-        _write_text(kept, json.dumps(asdict(found)))
+        write_text(kept, json.dumps(asdict(found)))
     return found
 
 
@@ -189,12 +189,6 @@ def _state(source: Source) -> str:
     stats = [(str(path.resolve()), path.stat()) for path in source.files]
     states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats]
     return hashlib.sha256(json.dumps([RULES, source.name, states]).encode()).hexdigest()[:16]
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 @contextmanager
@@ -333,10 +327,8 @@ def _python_env(task: str) -> Source:
     kept = cache_folder() / f"{task}-{digest.hexdigest()[:16]}.json.gz"
     if not kept.exists():
         mined, unread = python_env.mine_pairs(files, task)
-        temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
-        with gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
+        with replacing(kept) as temporary, gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
             json.dump({"pairs": mined, "unread": unread}, out)
-        os.replace(temporary, kept)
     return Source(task, (kept,), lambda problems, _: _mined_pairs(kept, len(files), problems))
 
 

@@ -20,13 +20,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from tokenizers import Tokenizer
 
 from runner.data.readers import DataHash, Pair
+from sweeps.support.atomic import new_folder, replacing
 from sweeps.support.progress import Progress
 
 COLUMNS = ("query", "positive", "negative")
@@ -170,10 +171,8 @@ def tokenise(pairs: Iterable[Pair], total: int, data_hash: str, coding: Coding, 
         paths, made = _write_shards(pairs, total, coding, shards, processes if total > SHARD_PAIRS else 1)
         if not paths[-1].stem.endswith(data_hash):
             raise ValueError("the data changed while it was read; run again")
-        merged = shards / f"merged-{os.getpid()}"
-        merged.mkdir(exist_ok=True)
-        _merge(paths, merged)
-        os.rename(merged, folder)
+        with new_folder(folder, inside=shards) as merged:
+            _merge(paths, merged)
     except BrokenProcessPool:
         raise ValueError("a tokenising process was killed (out of memory?); what it had finished is kept") from None
     except OSError:
@@ -271,11 +270,8 @@ def write_shard(path: Path, chunk: Chunk, coder: Coder) -> int:
     content["negatives"] = np.array(chunk.negatives, np.int64)
     content["held_out"] = np.array(chunk.held_out, bool)
     content["sources"] = np.array(chunk.sources, np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **content)
-        _to_disk(file)
-    os.replace(temporary, path)
     return len(chunk.groups)
 
 
@@ -331,9 +327,3 @@ def _write_array(path: Path, parts: Iterator[np.ndarray]) -> None:
             header["shape"] = (header["shape"][0] + len(part),)
         file.seek(0)
         npy.write_array_header_1_0(file, header)
-        _to_disk(file)
-
-
-def _to_disk(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -37,7 +37,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     scores = evaluate(arguments.model, arguments.tasks, say)
     content = {"model": arguments.model, "scores": [score.to_json() for score in scores]}
     if arguments.out:
-        from sweeps.experiment.recipe_file import write_text
+        from sweeps.support.atomic import write_text
 
         write_text(arguments.out, json.dumps(content, indent=2) + "\n")
     if arguments.json:
@@ -118,7 +118,7 @@ def project(arguments: argparse.Namespace) -> int:
     import transformers
 
     from runner.evaluation.projection import project
-    from sweeps.experiment.recipe_file import write_text
+    from sweeps.support.atomic import write_text
 
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.data.readers import Pair, read_pairs
+from sweeps.support.atomic import replacing
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,13 @@ def mine(data: str, model: Any, out: Path, count: int, margin: float, beyond: in
     if len({pair.positive for pair in trained}) <= count + beyond:
         raise ValueError(f"data is {data!r}; {len(trained)} training pairs are too few to take {count} negatives from")
     found = _negatives(trained, model, count, margin, beyond)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     with_negatives = 0
-    with open(temporary, "w", encoding="utf-8") as file:
+    with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for pair in pairs:
             negatives = () if pair.held_out else found.get((pair.query, pair.positive), ())
             with_negatives += bool(negatives)
             row = {"query": pair.query, "positive": pair.positive, "negatives": list(negatives)}
             file.write(json.dumps(row | {"group": pair.group, "held_out": pair.held_out}, ensure_ascii=False) + "\n")
-    os.replace(temporary, out)
     return Mined(len(pairs), with_negatives)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from sweeps.support.atomic import replacing
 
 PLACE = Path("onnx") / "model.onnx"
 TOLERANCE = 1e-4  # of the states, which are of the order of 1
@@ -52,18 +53,17 @@ def to_onnx(folder: Path) -> float:
         folder, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
     )
     states = States(backbone).eval()
-    temporary = folder / PLACE.parent / f".{os.getpid()}.tmp.onnx"
-    temporary.parent.mkdir(exist_ok=True)
+    place = folder / PLACE
+    place.parent.mkdir(exist_ok=True)
     try:
-        _trace(states, temporary)
-        off = _difference(states, onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"]))
-        if off > TOLERANCE:
-            raise ValueError(f"{folder}: ONNX states differ from torch's by {off:.2g}; nothing was written")
-        os.replace(temporary, folder / PLACE)
+        with replacing(place) as temporary:
+            _trace(states, temporary)
+            off = _difference(states, onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"]))
+            if off > TOLERANCE:
+                raise ValueError(f"{folder}: ONNX states differ from torch's by {off:.2g}; nothing was written")
     finally:
-        temporary.unlink(missing_ok=True)
-        if not any(temporary.parent.iterdir()):
-            temporary.parent.rmdir()
+        if not any(place.parent.iterdir()):
+            place.parent.rmdir()
     return off
 
 

@@ -64,7 +64,7 @@ def merge(arguments: argparse.Namespace) -> int:
 def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
     from runner.merging.self_positioning import Found, Search, Space, merge_by_search
     from runner.merging.surface import surface
-    from sweeps.experiment.recipe_file import write_text
+    from sweeps.support.atomic import write_text
 
     asked = Search(**given)
     encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, asked)

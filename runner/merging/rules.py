@@ -8,7 +8,6 @@ mergekit, which merges by such rules too, neither differentiates nor takes adapt
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from runner.merging.weights import Weights, must_agree, open_weights
+from sweeps.support.atomic import new_folder
 
 PARALLEL = 1e-6  # sine of the angle below which two vectors have one direction
 WHOLE = 1e-9  # by which the coefficients may miss a sum of 1 and still leave nothing of the base
@@ -138,16 +138,12 @@ def write_merged(base: Weights, models: Sequence[Weights], tensor: Callable[[str
     if out.exists():
         raise ValueError(f"{out}: exists already; give another --out")
     kind = torch.promote_types(base.read(next(iter(base.shapes))).dtype, torch.float32)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
+    with new_folder(out) as temporary:
         _copy_rest(models[0].folder, temporary)
         merged = {name: tensor(name).to(kind).contiguous() for name in base.shapes}
         save_file(merged, temporary / "model.safetensors", metadata={"format": "pt"})
         config = {**models[0].config, "dtype": str(kind).removeprefix("torch."), "architectures": None}
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 REST = ("*.json", "*.txt", "*.model", "*_Pooling", "*_Normalize")
@@ -156,7 +152,6 @@ NOT = ("config.json", "adapter_config.json", "observation.json", "model.safetens
 
 def _copy_rest(folder: Path, out: Path) -> None:
     """Tokenizer, pooling and prompts, which make the backbone an embedding model."""
-    out.mkdir(parents=True)
     for path in (found for pattern in REST for found in folder.glob(pattern)):
         if path.name not in NOT:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, out / path.name)

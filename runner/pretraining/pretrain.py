@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +23,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from runner.data import python_env
 from runner.training import checkpoint
 from runner.training.schedule import rate_factor
+from sweeps.support.atomic import replacing, write_text
 from sweeps.support.progress import Progress
 
 END_OF_TEXT = "<|endoftext|>"
@@ -150,10 +150,9 @@ def make_corpus(ladder: Ladder, tokenizer: PreTrainedTokenizerFast, directory: P
         path = directory / f"{split}.npy"
         if not path.exists():
             rows = _pack(_shuffled(ladder, split == "held_out"), tokenizer, ladder.context, wanted)
-            temporary = directory / f".{split}.{os.getpid()}.npy"
-            np.save(temporary, rows)
-            (directory / "sources.json").write_text(json.dumps(_sources(ladder)))  # as they are now, for the card
-            os.replace(temporary, path)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, rows)
+                write_text(directory / "sources.json", json.dumps(_sources(ladder)))  # as they are now, for the card
     train, held_out = (np.load(directory / f"{split}.npy", mmap_mode="r") for split in ("train", "held_out"))
     if len(train) < ladder.steps * ladder.batch:
         raise ValueError(f"the text has {train.size:,} tokens, fewer than tokens = {ladder.tokens:,}")
@@ -265,9 +264,7 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
         "curve": record["curve"],
     }
     model.to(torch.bfloat16).save_pretrained(directory / rung.name)
-    temporary = finished.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1))
-    os.replace(temporary, finished)
+    write_text(finished, json.dumps(result, indent=1))
     state.unlink(missing_ok=True)
     return result
 
@@ -306,7 +303,7 @@ def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None)
             tokenizer.save_pretrained(directory / rung.name)
     if len(results) == len(ladder.sizes):
         sources = json.loads((directory / "sources.json").read_text())
-        (directory / "README.md").write_text(card(ladder, results, sources), encoding="utf-8")
+        write_text(directory / "README.md", card(ladder, results, sources))
     return results
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from runner.training.distributed import ALONE, Ranks
 from runner.training.fsdp import like, whole
+from sweeps.support.atomic import replacing
 
 
 def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record: dict, ranks: Ranks = ALONE) -> None:
@@ -41,11 +41,8 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict) -> None:
     """One safetensors file with a JSON `record`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata={"record": json.dumps(record)})
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())  # else a power cut may leave the name without its content
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

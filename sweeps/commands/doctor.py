@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from sweeps.running.display import table
 from sweeps.store.folder import LEASE
+from sweeps.support.atomic import write_text
 
 ROUNDS = 50  # races between the two
 GLANCE = 0.002  # s between looks for what the other wrote
@@ -144,7 +144,7 @@ def follow(meeting: Path, seconds: float = WAIT) -> None:
         if what["do"] == "end":
             return
         answer = FOLLOWED[what["do"]](meeting, what)
-        _write(meeting / f"answer-{done}", json.dumps(answer))
+        write_text(meeting / f"answer-{done}", json.dumps(answer), durable=False)
         done, deadline = done + 1, time.monotonic() + seconds
     raise ValueError(f"{meeting.parent}: nobody leads the probe any more; start `sweep doctor` there first")
 
@@ -158,7 +158,7 @@ class Other:
 
     def order(self, do: str, **what: object) -> None:
         self.ordered = time.monotonic()
-        _write(self.meeting / f"order-{self.asked}", json.dumps({"do": do, **what}))
+        write_text(self.meeting / f"order-{self.asked}", json.dumps({"do": do, **what}), durable=False)
 
     def answer(self) -> dict[str, float]:
         path, deadline = self.meeting / f"answer-{self.asked}", time.monotonic() + self.seconds
@@ -216,7 +216,7 @@ def seen_in_time(other: Other) -> Finding:
         while not (other.meeting / f"watching-{what}").exists():
             time.sleep(GLANCE)
         if what == "content":
-            _write(path, "1")
+            write_text(path, "1", durable=False)
         elif what == "time":
             os.utime(path, (0, 0))
         else:
@@ -358,9 +358,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

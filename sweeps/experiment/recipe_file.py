@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.methods import make_method
+from sweeps.support.atomic import write_text
 from sweeps.support.checks import from_table
 from sweeps.trial import Training, Trial, mixed
 
@@ -186,10 +186,3 @@ def toml_value(value: Any) -> str:
 def _key(key: str) -> str:
     bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
     return key if bare else toml_value(key)
-
-
-def write_text(path: Path, text: str) -> None:
-    """`text` at `path`, written beside it first and renamed, so that no reader sees half of it."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.recipe_file import write_text
+from sweeps.support.atomic import write_text
 from sweeps.support.checks import from_table
 
 FORMAT = 1

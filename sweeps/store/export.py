@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.recipe_file import write_text
+from sweeps.support.atomic import replacing, write_text
 from sweeps.trial import Observation
 
 NESTED = ("trial", "curve", "environment")  # spread over columns of their own, and the curve left out
@@ -42,9 +41,8 @@ def write_parquet(path: Path, observations: Iterable[Observation]) -> list[str]:
     except ImportError as error:
         raise ValueError(f"{path}: Parquet needs {error.name}; pip install 'recipe-planner[parquet]'") from None
     series = {name: pandas.Series(_of_one_kind([row.get(name) for row in rows])) for name in columns}
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    pandas.DataFrame(series).to_parquet(beside, index=False)
-    os.replace(beside, path)
+    with replacing(path) as temporary:
+        pandas.DataFrame(series).to_parquet(temporary, index=False)
     return columns
 
 

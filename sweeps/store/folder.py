@@ -30,7 +30,6 @@ import re
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from sweeps.experiment.grid import Cell, Data
 from sweeps.machine.eligibility import ANYWHERE, Needs, Place
 from sweeps.search.learning_rates import EVERYTHING, Search
 from sweeps.store.retry import CAUSES, EXCEPTION, LOST, STOPPED, Verdict, verdict
+from sweeps.support.atomic import new_folder, publish_text, write_text
 from sweeps.trial import Observation, Training, Trial, failure
 
 PROGRESS = "progress.json"
@@ -184,8 +184,8 @@ class Store:
         """Make the folder, keep a copy of the sweep file and of the data's description, and open the queue."""
         for path in (self.trials, self.directory / "logs"):
             path.mkdir(parents=True, exist_ok=True)
-        replace_text(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
-        replace_text(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
+        write_text(self.directory / "sweep.toml", sweep_file.read_text(encoding="utf-8"))
+        write_text(self.directory / "data.json", json.dumps(data.to_json(), indent=1) + "\n")
         self.reopen()
 
     def read_data(self) -> Data | None:
@@ -201,16 +201,13 @@ class Store:
         for trial in trials:
             if not self.folder(trial.key).exists():
                 self._create(trial)
-        replace_text(self.directory / "queue.json", json.dumps([trial.key for trial in trials]))
+        write_text(self.directory / "queue.json", json.dumps([trial.key for trial in trials]))
 
     def _create(self, trial: Trial) -> None:
-        temporary = self.trials / f".{trial.key}.{uuid.uuid4().hex}.tmp"  # renamed, so that none lacks its trial.json
-        temporary.mkdir(parents=True)
-        _write(temporary / "trial.json", json.dumps(trial.to_json(), indent=1) + "\n")
         try:
-            temporary.rename(self.folder(trial.key))
+            with new_folder(self.folder(trial.key)) as folder:  # so that none lacks its trial.json
+                (folder / "trial.json").write_text(json.dumps(trial.to_json(), indent=1) + "\n", encoding="utf-8")
         except OSError:
-            shutil.rmtree(temporary)
             if not self.folder(trial.key).exists():
                 raise
 
@@ -261,7 +258,7 @@ class Store:
 
     def need(self, needs: Needs) -> None:
         """Say what the trials take, for workers that may not take all."""
-        replace_text(self.directory / "needs.json", json.dumps(needs.to_json()))
+        write_text(self.directory / "needs.json", json.dumps(needs.to_json()))
 
     def needs(self) -> Needs:
         return Needs.from_json(lenient(self.directory / "needs.json"))
@@ -339,7 +336,7 @@ class Store:
     def _begin(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
         """Make an attempt that nobody else makes, at a trial without a result; False when somebody was faster."""
         try:
-            _publish(self._attempt(key, number), json.dumps(holder), durable=False)
+            publish_text(self._attempt(key, number), json.dumps(holder), durable=False)
         except OSError as error:
             if error.errno in _NO_SPACE:
                 raise
@@ -367,7 +364,7 @@ class Store:
 
     def _age(self, key: str, number: int) -> float:
         """Seconds since the last sign of life, both times by the file server's clock."""
-        probe = self.trials / f".clock-{uuid.uuid4().hex}.tmp"
+        probe = self.trials / f".clock-{os.urandom(8).hex()}.tmp"
         try:
             probe.touch()
             return probe.stat().st_mtime - self._attempt(key, number).stat().st_mtime
@@ -415,7 +412,7 @@ class Store:
     def _end(self, key: str, number: int, cause: str, said: str) -> None:
         content = json.dumps({"cause": cause, "said": said})
         with suppress(FileExistsError):
-            _publish(self._attempt(key, number).with_suffix(".end"), content, durable=False)
+            publish_text(self._attempt(key, number).with_suffix(".end"), content, durable=False)
 
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
@@ -436,7 +433,7 @@ class Store:
     def _leave(self, key: str, text: str) -> bool:
         path = self.folder(key) / "result.json"
         try:
-            _publish(path, text)
+            publish_text(path, text)
             return True
         except OSError:
             if not path.exists():
@@ -477,7 +474,7 @@ class Store:
                 wanted.setdefault(trial.trunk, []).append(trial.branch)
         if wanted:
             self.trunks.mkdir(parents=True, exist_ok=True)
-            replace_text(self.trunks / WANTED, json.dumps(wanted))
+            write_text(self.trunks / WANTED, json.dumps(wanted))
         else:
             (self.trunks / WANTED).unlink(missing_ok=True)
         for path in (self.directory / "parts").glob("*.safetensors"):
@@ -583,18 +580,16 @@ class Store:
         lines: dict[bool, list[str]] = {True: [], False: []}
         for seen in ordered:
             lines[seen.trial.training in conditions].append(json.dumps(seen.to_json()) + "\n")
-        replace_text(self.directory / "observations.jsonl", "".join(lines[True]))
+        write_text(self.directory / "observations.jsonl", "".join(lines[True]))
         if lines[False] or (self.directory / OTHER_CONDITIONS).exists():
-            replace_text(self.directory / OTHER_CONDITIONS, "".join(lines[False]))
+            write_text(self.directory / OTHER_CONDITIONS, "".join(lines[False]))
 
     def export_rates(self, searches: Sequence[Search]) -> None:
-        replace_text(
-            self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n"
-        )
+        write_text(self.directory / "rates.json", json.dumps([found.to_json() for found in searches], indent=1) + "\n")
 
     def export_left_out(self, cells: Sequence[Cell]) -> None:
         """Beside the observations, what was not tried and why."""
-        replace_text(self.directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
+        write_text(self.directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
@@ -610,9 +605,7 @@ class Store:
 
 def report(folder: Path, step: int, loss: float) -> None:
     """Leave the current figures of a running trial in its `folder` for displays; call it once a second at most."""
-    temporary = _temporary(folder / PROGRESS)
-    temporary.write_text(json.dumps({"step": step, "loss": loss}), encoding="utf-8")
-    os.replace(temporary, folder / PROGRESS)
+    write_text(folder / PROGRESS, json.dumps({"step": step, "loss": loss}), durable=False)
 
 
 def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
@@ -663,41 +656,6 @@ def _changed(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
-
-
-def _write(path: Path, text: str, durable: bool = True) -> None:
-    """Write a file; `durable`: onto the disk before anything refers to it, so that a power cut cannot empty it."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
-def _publish(path: Path, text: str, durable: bool = True) -> None:
-    """Create `path` with its content at once, unless it exists. Raises OSError when it does or cannot be made."""
-    temporary = _temporary(path)
-    try:
-        _write(temporary, text, durable)
-        os.link(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write `path` so that a reader sees the old content or the new, whole."""
-    temporary = _temporary(path)
-    try:
-        _write(temporary, text)
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _without_curve(text: str) -> str:

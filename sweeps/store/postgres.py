@@ -26,7 +26,8 @@ from urllib.parse import unquote
 from sweeps.experiment.grid import Data
 from sweeps.machine.eligibility import ANYWHERE, Needs, Place
 from sweeps.search.learning_rates import EVERYTHING
-from sweeps.store.folder import LEASE, PROGRESS, Attempt, Claim, Store, Trunk, holder_of, lenient, parse, replace_text
+from sweeps.store.folder import LEASE, PROGRESS, Attempt, Claim, Store, Trunk, holder_of, lenient, parse
+from sweeps.support.atomic import write_text
 from sweeps.trial import Observation, Trial
 
 PATIENCE = 60.0  # s that a lost connection is tried anew before the caller hears of it
@@ -194,11 +195,11 @@ class PostgresStore(Store):
         for path in (self.trials, self.directory / "logs"):
             path.mkdir(parents=True, exist_ok=True)
         for name, text in zip(("sweep.toml", "data.json"), rows[0], strict=True):
-            replace_text(self.directory / name, text)
+            write_text(self.directory / name, text)
         self._note_database()
 
     def _note_database(self) -> None:
-        replace_text(self.directory / NOTE, json.dumps({"postgresql": self._database.url}) + "\n")
+        write_text(self.directory / NOTE, json.dumps({"postgresql": self._database.url}) + "\n")
 
     def add(self, trials: Sequence[Trial]) -> None:
         self._insert(trials)

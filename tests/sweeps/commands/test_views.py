@@ -17,7 +17,8 @@ from support.toy_sweeps import SWEEP, observe, toy_main
 from sweeps import cli
 from sweeps.machine.hardware import CHIPS
 from sweeps.search.learning_rates import CANCELLED
-from sweeps.store.folder import Store, read_observations, replace_text
+from sweeps.store.folder import Store, read_observations
+from sweeps.support.atomic import write_text
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def said(capsys, *arguments: str) -> dict:
 
 def repair(folder: Path) -> None:
     """Let the toy work from now on; a worker reads the old orders or the new, whole."""
-    replace_text(folder / "toy.json", "{}")
+    write_text(folder / "toy.json", "{}")
 
 
 def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sweep_file, capsys):

@@ -1,0 +1,81 @@
+"""The one way to write a file or a folder: beside its place under a temporary name, then renamed.
+
+A reader sees the old content or the new one, never half of it, and a writer that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """`text` at `path` in place of whatever is there, as UTF-8. durable: see `replacing`."""
+    with replacing(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def publish_text(path: Path, text: str, durable: bool = True) -> None:
+    """Create `path` with `text` at once, unless it exists: of several writers the first wins.
+
+    Raises OSError when `path` exists or cannot be made. durable: see `replacing`.
+    """
+    with _removed(_beside(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        if durable:
+            _to_disk(temporary)
+        os.link(temporary, path)
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
+    """A path to write a file to, which replaces `path` when the block ends and is removed when the block raises.
+
+    Its name ends in .tmp, so that a writer that looks at endings must be told its format. durable: the content is on
+    the disk before `path` refers to it, so that a power cut cannot leave the name without its content.
+    """
+    with _removed(_beside(path)) as temporary:
+        yield temporary
+        if durable:
+            _to_disk(temporary)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def new_folder(path: Path, inside: Path | None = None) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` when the block ends and is removed when the block raises.
+
+    Its files are on the disk before `path` is there. inside: the folder to fill lies there, on the same file system,
+    instead of beside `path`. Raises OSError when something other than an empty folder is at `path` by then.
+    """
+    with _removed(_beside(path if inside is None else inside / path.name)) as temporary:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _to_disk(file)
+        os.rename(temporary, path)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name next to `path` that no other writer has, on whatever machine."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+
+
+@contextmanager
+def _removed(temporary: Path) -> Iterator[Path]:
+    """Nothing is left under this name, and what went wrong before is what is raised."""
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
