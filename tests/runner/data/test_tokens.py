@@ -189,7 +189,7 @@ def test_shards_of_long_documents_close_earlier(pairs, monkeypatch):
 KILLED = """
 import sys, time
 from pathlib import Path
-from runner import tokens
+from runner.data import tokens
 from runner.data.pairs import coding_of, load_tokenizer
 from runner.data.readers import open_source, survey
 from sweeps.trial import Training

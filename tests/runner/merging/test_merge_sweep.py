@@ -179,7 +179,7 @@ def test_a_trial_that_had_to_leave_ends_as_if_it_had_not(mixture, tmp_path, afte
 KILLED = """
 import json, sys
 from pathlib import Path
-from runner import train
+from runner.training import train
 from sweeps.trial import Trial
 train.CHECKPOINT_SECONDS = 0.0
 train.train(Trial.from_json(json.loads(sys.argv[1])), Path(sys.argv[2]))

@@ -248,7 +248,7 @@ import numpy as np, torch
 from runner.training.grad_cache import Batch
 from runner.model.encoder import make_encoder
 from runner.training.engine import Engine, Options
-from runner import engine as e
+from runner.training import engine as e
 from sweeps.methods import Full
 from sweeps.models import find_model
 from sweeps.trial import Training, Trial

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
-from runner import heap
+from runner.training import allocator as heap
 if sys.argv[1] == "keep":
     heap.keep_freed()
 def resident():
@@ -44,7 +44,7 @@ def test_memory_that_is_kept_is_not_fetched_again():
 
 ALIGNED = """
 import ctypes, json, random, sys
-from runner import heap
+from runner.training import allocator as heap
 if sys.argv[1] == "begin":
     heap.begin()
 else:

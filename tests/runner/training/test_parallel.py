@@ -171,7 +171,7 @@ def test_ranks_that_differ_are_refused(found):
 
 SLOW = """
 import sys
-from runner import train
+from runner.training import train
 from runner.cli import main
 train.CHECKPOINT_SECONDS = 0.0
 sys.exit(main(sys.argv[1:]))
@@ -206,7 +206,7 @@ def test_killed_and_resumed_under_torchrun(found, trial, tmp_path):
 ONE_FAILS = """
 import sys
 from runner.training.distributed import joined
-from sweeps import console
+from sweeps.support import console
 
 def work():
     with joined("cpu") as ranks:

@@ -83,7 +83,7 @@ def test_a_killed_training_ends_with_the_same_bits(conditions, tmp_path):
     (tmp_path / "trial.json").write_text(json.dumps(trial.to_json()))
     program = (
         "import json, sys, pathlib\n"
-        "from runner import train as t\nfrom sweeps.trial import Trial\n"
+        "from runner.training import train as t\nfrom sweeps.trial import Trial\n"
         "t.CHECKPOINT_SECONDS = 0.0\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "trial = Trial.from_json(json.loads((folder / 'trial.json').read_text()))\n"

@@ -172,7 +172,7 @@ def test_six_begin_at_once_in_an_empty_database(tmp_path, url):
 WORKER = """
 import sys
 from pathlib import Path
-from sweeps import worker
+from sweeps.workers import loop as worker
 from sweeps.store.postgres import join
 from support.toy_sweeps import toy_train
 worker.IDLE = 0.1
