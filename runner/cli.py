@@ -338,8 +338,8 @@ def _worker(arguments: argparse.Namespace) -> int:
     if not (arguments.sweep / "sweep.toml").exists():
         raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
     terms = Terms(
-        size=arguments.size,
-        lower=arguments.processes * arguments.nodes == 1,
+        resource_class=arguments.resource_class,
+        takes_smaller=arguments.processes * arguments.nodes == 1,
         seconds=arguments.seconds or float("inf"),
         grace=arguments.grace,
         patience=arguments.patience or float("inf"),
@@ -380,7 +380,9 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
 
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
     add_store(command)
-    command.add_argument("--class", dest="size", default="", metavar="C", help="take trials of this class first")
+    command.add_argument(
+        "--class", dest="resource_class", default="", metavar="C", help="take trials of this class first"
+    )
     command.add_argument("--seconds", type=_seconds, metavar="S", help="time it has (default: no limit)")
     command.add_argument("--grace", type=_seconds, default=30.0, metavar="S", help="between a signal and the end")
     command.add_argument("--patience", type=_seconds, metavar="S", help="leave when idle for so long (default: never)")

@@ -1,4 +1,4 @@
-"""Which worker takes which trial: what trials need, and the place that a worker has."""
+"""Which worker takes which trial: what trials require, and what a worker may take."""
 
 from __future__ import annotations
 
@@ -8,63 +8,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-STRIDE = 300.0  # s: a trial that can be continued is begun when there is so much time, to load and get somewhere
+MIN_SECONDS = 300.0  # a trial that can be continued is begun with so much time left, to load and get somewhere
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a trial takes. size: the smallest class that it fits. seconds: estimated, with loading and evaluation."""
+class Requirement:
+    """What one trial takes."""
 
-    size: str
+    resource_class: str
+    """Name of the smallest class that the trial fits."""
     seconds: float
+    """Estimated duration, with loading and evaluation."""
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What the trials of a sweep take, by key. classes: smallest first; none where workers do not differ."""
+class Requirements:
+    """What the trials of a sweep take."""
 
     classes: tuple[str, ...] = ()
-    trials: Mapping[str, Need] = field(default_factory=dict)
+    """Names of the classes of resources, smallest first; empty where workers do not differ."""
+    trials: Mapping[str, Requirement] = field(default_factory=dict)
+    """What each trial takes, by its key."""
 
-    def size(self, key: str, bigger: int = 0) -> str:
+    def resource_class(self, key: str, bigger: int = 0) -> str:
         """The class of a trial, or the one `bigger` classes above. "" where there are none."""
         if key not in self.trials:
             return ""
         return self.classes[min(self._index(key) + bigger, len(self.classes) - 1)]
 
-    def above(self, key: str) -> int:
+    def classes_above(self, key: str) -> int:
         """How many classes are bigger than the trial's own."""
         return len(self.classes) - 1 - self._index(key) if key in self.trials else 0
 
     def _index(self, key: str) -> int:
-        return self.classes.index(self.trials[key].size)
+        return self.classes.index(self.trials[key].resource_class)
 
     def to_json(self) -> dict[str, Any]:
-        trials = {key: [need.size, need.seconds] for key, need in self.trials.items()}
+        trials = {key: [each.resource_class, each.seconds] for key, each in self.trials.items()}
         return {"classes": list(self.classes), "trials": trials}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Needs:
-        """The needs written by `to_json`; trials of classes that are not listed are left out."""
+    def from_json(cls, content: Mapping[str, Any]) -> Requirements:
+        """The requirements written by `to_json`; trials of classes that are not listed are left out."""
         classes = tuple(str(name) for name in content.get("classes", ()))
-        trials = {key: Need(size, float(seconds)) for key, (size, seconds) in content.get("trials", {}).items()}
-        return cls(classes, {key: need for key, need in trials.items() if need.size in classes})
+        trials = {key: Requirement(name, float(seconds)) for key, (name, seconds) in content.get("trials", {}).items()}
+        return cls(classes, {key: each for key, each in trials.items() if each.resource_class in classes})
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a worker runs, which decides what it takes.
+class Eligibility:
+    """Which trials a worker may take now, and in which order."""
 
-    size: its class; "" takes trials of all. lower: takes trials of smaller classes too, when none of its own waits.
-    until: when its time is up, by time.monotonic. job: what an attempt notes of the cluster's job that it runs in.
-    """
-
-    size: str = ""
-    lower: bool = False
+    resource_class: str = ""
+    """The worker's class; "" takes trials of all classes."""
+    takes_smaller: bool = False
+    """Whether it takes trials of smaller classes too, when none of its own waits."""
     until: float = math.inf
-    stride: float = STRIDE
-    needs: Needs = Needs()
+    """When the worker's time is up, by time.monotonic."""
+    min_seconds: float = MIN_SECONDS
+    """The least time left with which a trial is begun that will not end in it."""
+    requirements: Requirements = Requirements()
+    """What the trials of the sweep take."""
     job: Mapping[str, Any] = field(default_factory=dict)
+    """What an attempt notes of the cluster's job that the worker runs in."""
 
     @property
     def seconds(self) -> float:
@@ -73,29 +79,28 @@ class Place:
 
     def order(self, keys: Sequence[str]) -> list[str]:
         """Keys in the order to look at them: trials of the own class first, then of smaller ones, the largest first."""
-        if not self.size:
+        if not self.resource_class:
             return list(keys)
-        classes = self.needs.classes
-        rank = {name: len(classes) - index for index, name in enumerate(classes)} | {self.size: 0}
-        return sorted(keys, key=lambda key: rank.get(self.needs.size(key), 0))
+        classes = self.requirements.classes
+        rank = {name: len(classes) - index for index, name in enumerate(classes)} | {self.resource_class: 0}
+        return sorted(keys, key=lambda key: rank.get(self.requirements.resource_class(key), 0))
 
     def takes(self, key: str, bigger: int = 0) -> bool:
-        """Whether this worker may run the trial, `bigger` classes above its own. It must fit the time that is left, or
-        be begun for a while: every trial can be continued."""
-        need = self.needs.trials.get(key)
-        if need is None:
+        """Whether this worker may run the trial, `bigger` classes above its own. The trial must fit the time that is
+        left, or there must be enough to begin it: every trial can be continued."""
+        required = self.requirements.trials.get(key)
+        if required is None:
             return self.seconds > 0
-        return self._fits(self.needs.size(key, bigger)) and self.seconds > min(need.seconds, self.stride)
+        fits = self._fits(self.requirements.resource_class(key, bigger))
+        return fits and self.seconds > min(required.seconds, self.min_seconds)
 
-    def _fits(self, size: str) -> bool:
-        classes = self.needs.classes
-        if not self.size or size == self.size:
+    def _fits(self, wanted: str) -> bool:
+        classes = self.requirements.classes
+        if not self.resource_class or wanted == self.resource_class:
             return True
-        return self.lower and self.size in classes and classes.index(size) < classes.index(self.size)
-
-    def above(self, key: str) -> int:
-        """Classes bigger than the trial's own."""
-        return self.needs.above(key)
+        if not self.takes_smaller or self.resource_class not in classes:
+            return False
+        return classes.index(wanted) < classes.index(self.resource_class)
 
 
-ANYWHERE = Place()
+ANY_TRIAL = Eligibility()

@@ -14,10 +14,10 @@ from typing import Any
 
 from sweeps.experiment.grid import Data, Sweep, trial_flops
 from sweeps.machine.cluster_file import ResourceClass
-from sweeps.machine.eligibility import Needs
+from sweeps.machine.eligibility import Requirements
 from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
 from sweeps.running.estimate import costs, made_here, speed
-from sweeps.running.resources import needs
+from sweeps.running.resources import requirements
 from sweeps.search.learning_rates import Outlook, hopeless, outlook, sharing
 from sweeps.store.folder import Store
 from sweeps.store.reuse import Library
@@ -87,7 +87,7 @@ class Conductor:
         self.ahead = self._outlook()
         self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
         if fitting := classes or ([here] if here else []):
-            self._needs(fitting)
+            self._requirements(fitting)
 
     def run(self, launch: Launch) -> Snapshot:
         """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
@@ -145,7 +145,7 @@ class Conductor:
         while self._reuse():
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
-            self.store.need(self._needs(self.classes, patient=True) if self.classes else Needs())
+            self.store.require(self._requirements(self.classes, patient=True) if self.classes else Requirements())
             self.store.share(sharing(self.ahead))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
@@ -165,9 +165,9 @@ class Conductor:
         found = self.store.result(seen.key)
         return found is None or (found.status, found.reason) != (seen.status, seen.reason)
 
-    def _needs(self, classes: Sequence[ResourceClass], patient: bool = False) -> Needs:
+    def _requirements(self, classes: Sequence[ResourceClass], patient: bool = False) -> Requirements:
         coming = costs(self.ahead, self.sweep, self.data, self.store.states())
-        return needs(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
+        return requirements(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
 
     def _prune(self) -> None:
         """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""

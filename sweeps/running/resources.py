@@ -10,7 +10,7 @@ from dataclasses import replace
 from sweeps.experiment.grid import Sweep
 from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ResourceClass
-from sweeps.machine.eligibility import Need, Needs
+from sweeps.machine.eligibility import Requirement, Requirements
 from sweeps.machine.measured import installed_memory
 from sweeps.methods import METHODS, Method
 from sweeps.models import ModelSpec
@@ -54,9 +54,9 @@ def gpu_memory(name: str) -> float:
         return 0.0
 
 
-def needs(
+def requirements(
     costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed, patient: bool = False
-) -> Needs:
+) -> Requirements:
     """The class and the time of every trial to come. Raises ValueError for one that fits none.
 
     patient: trials may take longer than the largest class wants them to, for what was begun is to be ended.
@@ -66,8 +66,8 @@ def needs(
     for cost in costs:
         seconds = pace.seconds(cost.trial.model, cost.flops)
         where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
-        found[cost.trial.key] = Need(where.name, seconds / where.ranks)
-    return Needs(tuple(one.name for one in classes), found)
+        found[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
+    return Requirements(tuple(one.name for one in classes), found)
 
 
 def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[ResourceClass]) -> ResourceClass:

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.grid import Cell, Data
-from sweeps.machine.eligibility import ANYWHERE, Needs, Place
+from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
 from sweeps.search.learning_rates import EVERYTHING, Search
 from sweeps.store.retry import CAUSES, EXCEPTION, LOST, STOPPED, Verdict, verdict
 from sweeps.support.atomic import new_folder, publish_text, write_text
@@ -256,12 +256,12 @@ class Store:
     def _note(self, key: str) -> Path:
         return self.directory / "cancelled" / (key if key == EVERYTHING else self.folder(key).name)
 
-    def need(self, needs: Needs) -> None:
+    def require(self, requirements: Requirements) -> None:
         """Say what the trials take, for workers that may not take all."""
-        write_text(self.directory / "needs.json", json.dumps(needs.to_json()))
+        write_text(self.directory / "needs.json", json.dumps(requirements.to_json()))
 
-    def needs(self) -> Needs:
-        return Needs.from_json(lenient(self.directory / "needs.json"))
+    def requirements(self) -> Requirements:
+        return Requirements.from_json(lenient(self.directory / "needs.json"))
 
     def close(self) -> None:
         """Say that nothing more will be added: workers leave when all is finished."""
@@ -286,19 +286,19 @@ class Store:
 
     # -- who runs what
 
-    def claim(self, place: Place = ANYWHERE) -> Claim | None:
+    def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
         """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
 
-        place: which trials the worker may take, and which of them first.
+        eligibility: which trials the worker may take, and which of them first.
         """
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
-        for key in place.order(self.queue()):
+        for key in eligibility.order(self.queue()):
             if self.finished(key):
                 continue
             trunk = self._trunk(key)
             if trunk and trunk.folder in under_way and not (self.folder(key) / CHECKPOINT).exists():
                 continue
-            if claim := self._claim(key, place):
+            if claim := self._claim(key, eligibility):
                 return claim
             if trunk and not self.finished(key) and not trunk.own.exists() and self._under_way(key):
                 under_way.add(trunk.folder)
@@ -308,7 +308,7 @@ class Store:
         attempts = self.attempts(key)
         return bool(attempts) and not attempts[-1].ended
 
-    def _claim(self, key: str, place: Place) -> Claim | None:
+    def _claim(self, key: str, eligibility: Eligibility) -> Claim | None:
         attempts = self.attempts(key)
         if attempts and not attempts[-1].ended:
             if not (cause := self._dead(key, attempts[-1])):
@@ -317,15 +317,22 @@ class Store:
             attempts = self.attempts(key)
         trial = self.read_trial(key)
         state = _changed(self.folder(key) / CHECKPOINT)
-        found = self._verdict(key, attempts, state, place)
+        found = self._verdict(key, attempts, state, eligibility)
         if found.reason:
             self._give_up(failure(trial, found.reason), attempts[-1].number)
             return None
-        if not place.takes(key, found.bigger):
+        if not eligibility.takes(key, found.bigger):
             return None
         number = attempts[-1].number + 1 if attempts else 1
         host, boot = machine()
-        mine = {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **place.job}
+        mine = {
+            "host": host,
+            "boot": boot,
+            "pid": os.getpid(),
+            "started": time.time(),
+            "state": state,
+            **eligibility.job,
+        }
         return Claim(trial, number, found.smaller) if self._begin(key, number, mine) else None
 
     def _give_up(self, failed: Observation, last: int) -> None:
@@ -346,9 +353,11 @@ class Store:
             return False
         return True
 
-    def _verdict(self, key: str, attempts: Sequence[Attempt], state: int, place: Place) -> Verdict:
+    def _verdict(self, key: str, attempts: Sequence[Attempt], state: int, eligibility: Eligibility) -> Verdict:
         answered = self._answered(key)
-        return verdict([seen for seen in attempts if seen.number > answered], state, place.above(key))
+        return verdict(
+            [seen for seen in attempts if seen.number > answered], state, eligibility.requirements.classes_above(key)
+        )
 
     def _answered(self, key: str) -> int:
         """The newest attempt that was answered for when the trial was to be tried again; 0 before."""

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sweeps.experiment.grid import Data
-from sweeps.machine.eligibility import ANYWHERE, Needs, Place
+from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
 from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.folder import LEASE, PROGRESS, Attempt, Claim, Store, Trunk, holder_of, lenient, parse
 from sweeps.support.atomic import write_text
@@ -249,13 +249,13 @@ class PostgresStore(Store):
     def is_cancelled(self, key: str) -> bool:
         return bool({key, EVERYTHING} & self.cancelled())
 
-    def need(self, needs: Needs) -> None:
-        text = json.dumps(needs.to_json())
+    def require(self, requirements: Requirements) -> None:
+        text = json.dumps(requirements.to_json())
         self._ask("UPDATE sweep_queue SET needs = %(needs)s WHERE sweep = %(sweep)s", needs=text)
 
-    def needs(self) -> Needs:
+    def requirements(self) -> Requirements:
         row = self._queue_row("needs")
-        return Needs.from_json(json.loads(row[0])) if row else Needs()
+        return Requirements.from_json(json.loads(row[0])) if row else Requirements()
 
     def close(self) -> None:
         self._ask("UPDATE sweep_queue SET closed = true WHERE sweep = %(sweep)s")
@@ -279,9 +279,9 @@ class PostgresStore(Store):
 
     # -- who runs what
 
-    def claim(self, place: Place = ANYWHERE) -> Claim | None:
+    def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
         self._learn()
-        claim = super().claim(place)
+        claim = super().claim(eligibility)
         if claim:
             self.folder(claim.trial.key).mkdir(parents=True, exist_ok=True)  # of its checkpoint
         return claim

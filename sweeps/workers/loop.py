@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from sweeps.machine.eligibility import STRIDE, Place
+from sweeps.machine.eligibility import MIN_SECONDS, Eligibility
 from sweeps.store.folder import LEASE, Claim, Store
 from sweeps.store.postgres import open_store
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, out_of_memory
@@ -53,8 +53,8 @@ class Terms:
     for something to do.
     """
 
-    size: str = ""
-    lower: bool = True
+    resource_class: str = ""
+    takes_smaller: bool = True
     seconds: float = math.inf
     grace: float = 30.0
     patience: float = math.inf
@@ -66,9 +66,9 @@ class Terms:
         return self.seconds - self.grace
 
     @property
-    def stride(self) -> float:
+    def min_seconds(self) -> float:
         """The least time to begin a trial with: of a short limit, a part."""
-        return min(STRIDE, self.usable / 4)
+        return min(MIN_SECONDS, self.usable / 4)
 
 
 class Orders:
@@ -170,13 +170,13 @@ def work(directory: Path, train: Train, lease: float = LEASE, terms: Terms = Ter
         with orders.heeded():
             while os.getppid() == parent:
                 orders.leave_now_if_told()
-                place = _place(store, orders)
+                eligibility = _eligibility(store, orders)
                 try:
-                    if claim := store.claim(place):
+                    if claim := store.claim(eligibility):
                         _run(store, claim, train, orders, parent)
                         idle = Idle(terms)
                         continue
-                    if (code := idle.over(store, place)) is not None:
+                    if (code := idle.over(store, eligibility)) is not None:
                         return code
                 except OSError as error:  # a full disk or a cut connection may pass: what is claimed stays claimable
                     idle.complain(str(error))
@@ -191,10 +191,12 @@ def work(directory: Path, train: Train, lease: float = LEASE, terms: Terms = Ter
         os._exit(TERMINATED)
 
 
-def _place(store: Store, orders: Orders) -> Place:
+def _eligibility(store: Store, orders: Orders) -> Eligibility:
     terms = orders.terms
     job = terms.cluster.job if terms.cluster else {}
-    return Place(terms.size, terms.lower, orders.until, terms.stride, store.needs(), job)
+    return Eligibility(
+        terms.resource_class, terms.takes_smaller, orders.until, terms.min_seconds, store.requirements(), job
+    )
 
 
 class Idle:
@@ -205,16 +207,16 @@ class Idle:
         self.since = self.looked = time.monotonic()
         self.complaint = ""
 
-    def over(self, store: Store, place: Place) -> int | None:
+    def over(self, store: Store, eligibility: Eligibility) -> int | None:
         """The exit code to leave with now; None to wait on."""
         left = store.unfinished()
         if store.closed and not left:
             return _leave("all trials are finished", 0)
-        if left and place.seconds < self.terms.stride:
+        if left and eligibility.seconds < self.terms.min_seconds:
             again = bool(self.terms.cluster and self.terms.cluster.requeue())
             return _leave(f"the time is up{', starting anew' if again else ''}", TIME_IS_UP)
         if time.monotonic() - self.since > self.terms.patience:
-            where = f" in class {place.size}" if place.size else ""
+            where = f" in class {eligibility.resource_class}" if eligibility.resource_class else ""
             return _leave(f"nothing to do{where} for {self.terms.patience:g} s", 0)
         if self.terms.cluster and time.monotonic() - self.looked > LOOK:
             self.looked = time.monotonic()

@@ -143,8 +143,8 @@ def this_element() -> Element | None:
     return Element(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
 
 
-def job_name(prefix: str, size: str) -> str:
-    return f"{prefix}.{size.replace('/', '-')}"
+def job_name(prefix: str, resource_class: str) -> str:
+    return f"{prefix}.{resource_class.replace('/', '-')}"
 
 
 class SlurmWorkers(Workers):
@@ -196,13 +196,13 @@ class SlurmWorkers(Workers):
 
     def _wanted(self) -> dict[str, int]:
         """How many trials are without a result, by class."""
-        needs = self.store.needs()
+        requirements = self.store.requirements()
         found: dict[str, int] = {}
         for key in self.store.queue():
             if not self.store.finished(key):
                 scarce = sum(attempt.cause == MEMORY for attempt in self.store.attempts(key))
-                size = needs.size(key, bigger=int(scarce > 1)) or self.profile.classes[0].name
-                found[size] = found.get(size, 0) + 1
+                name = requirements.resource_class(key, bigger=int(scarce > 1)) or self.profile.classes[0].name
+                found[name] = found.get(name, 0) + 1
         return found
 
     def _notice_failures(self, known: Sequence[Job]) -> None:
@@ -223,8 +223,8 @@ class SlurmWorkers(Workers):
             raise ValueError(f"workers do not start: {last_line(text) or 'their jobs failed'}; see {log}")
 
     def _log(self, known: Sequence[Job], number: str) -> Path:
-        size = next(job.name for job in known if job.number == number).partition(".")[2]
-        return self.store.directory / "logs" / f"{size}-{number}.log"
+        resource_class = next(job.name for job in known if job.number == number).partition(".")[2]
+        return self.store.directory / "logs" / f"{resource_class}-{number}.log"
 
     def _sbatch(self, one: ResourceClass, count: int) -> list[str]:
         """The command that submits `count` jobs of a class. Options go by argument, so that no shell reads them."""

@@ -15,13 +15,13 @@ from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
-from sweeps.machine.eligibility import Need, Needs, Place
+from sweeps.machine.eligibility import Eligibility, Requirement, Requirements
 from sweeps.machine.measured import installed_memory
 from sweeps.methods import METHODS, Full, LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.running import resources
 from sweeps.running.estimate import Cost, Speed
-from sweeps.running.resources import BASE, needed_memory, needs, smallest, this_machine
+from sweeps.running.resources import BASE, needed_memory, requirements, smallest, this_machine
 from sweeps.store.folder import Attempt, Store
 from sweeps.trial import Training, Trial
 from sweeps.workers.slurm import Job, job_script, reap, sweep_name
@@ -101,48 +101,53 @@ def test_every_trial_of_a_sweep_has_a_class_and_a_time(tmp_path):
     (tmp_path / "file.toml").write_text(SWEEP)
     sweep = read_sweep(tmp_path / "file.toml")
     wanted = [Cost(cell.trial(1e-3), 1e12, 0.0) for cell in cells(sweep, DATA) if not cell.reason]
-    found = needs(wanted, sweep, CLASSES, PACE)
+    found = requirements(wanted, sweep, CLASSES, PACE)
     assert found.classes == ("small", "large", "many")
-    assert set(found.trials.values()) == {Need("small", 11.0)}
-    assert Needs.from_json(found.to_json()) == found
-    assert Needs.from_json({}) == Needs()
+    assert set(found.trials.values()) == {Requirement("small", 11.0)}
+    assert Requirements.from_json(found.to_json()) == found
+    assert Requirements.from_json({}) == Requirements()
 
 
-NEEDS = Needs(("a", "b", "c"), {"1": Need("a", 50), "2": Need("b", 50), "3": Need("c", 50), "4": Need("b", 5000)})
+REQUIREMENTS = Requirements(
+    ("a", "b", "c"),
+    {"1": Requirement("a", 50), "2": Requirement("b", 50), "3": Requirement("c", 50), "4": Requirement("b", 5000)},
+)
 
 
-@given(st.permutations(list(NEEDS.trials)), st.sampled_from(["", *NEEDS.classes]), st.booleans())
-def test_a_worker_looks_at_its_own_class_first_and_loses_none(keys, size, lower):
-    place = Place(size, lower, needs=NEEDS)
-    order = place.order(keys)
+@given(st.permutations(list(REQUIREMENTS.trials)), st.sampled_from(["", *REQUIREMENTS.classes]), st.booleans())
+def test_a_worker_looks_at_its_own_class_first_and_loses_none(keys, own, takes_smaller):
+    eligibility = Eligibility(own, takes_smaller, requirements=REQUIREMENTS)
+    order = eligibility.order(keys)
     assert sorted(order) == sorted(keys)
-    taken = [NEEDS.trials[key].size for key in order if place.takes(key)]
-    if not size:
+    taken = [REQUIREMENTS.trials[key].resource_class for key in order if eligibility.takes(key)]
+    if not own:
         assert order == keys and len(taken) == len(keys)
     else:
         assert taken == sorted(taken, reverse=True)  # own class first, then the next smaller
-        assert set(taken) == ({one for one in NEEDS.classes if one <= size} if lower else {size})
-    for one in NEEDS.classes:  # within a class in the order of the queue
-        same = [key for key in keys if NEEDS.trials[key].size == one]
-        assert [key for key in order if NEEDS.trials[key].size == one] == same
+        assert set(taken) == ({one for one in REQUIREMENTS.classes if one <= own} if takes_smaller else {own})
+    for one in REQUIREMENTS.classes:  # within a class in the order of the queue
+        same = [key for key in keys if REQUIREMENTS.trials[key].resource_class == one]
+        assert [key for key in order if REQUIREMENTS.trials[key].resource_class == one] == same
 
 
 def test_a_worker_takes_what_fits_its_time_or_can_be_begun():
     import time
 
     now = time.monotonic()
-    short, long = (Place("b", until=now + seconds, stride=120.0, needs=NEEDS) for seconds in (60, 200))
+    short, long = (
+        Eligibility("b", until=now + seconds, min_seconds=120.0, requirements=REQUIREMENTS) for seconds in (60, 200)
+    )
     assert (short.takes("2"), short.takes("4")) == (True, False)  # 50 s fit; 5,000 s would hardly be begun
     assert (long.takes("2"), long.takes("4")) == (True, True)
-    assert not Place("b", until=now - 1, needs=NEEDS).takes("unknown")
+    assert not Eligibility("b", until=now - 1, requirements=REQUIREMENTS).takes("unknown")
 
 
 def test_what_ran_out_of_memory_twice_goes_one_class_up():
-    assert not Place("a", needs=NEEDS).takes("1", bigger=1)
-    assert Place("b", needs=NEEDS).takes("1", bigger=1)
-    assert not Place("b", needs=NEEDS).takes("2", bigger=1)
-    assert Place("c", needs=NEEDS).takes("3", bigger=1)  # there is none above
-    assert [NEEDS.above(key) for key in ("1", "2", "3", "unknown")] == [2, 1, 0, 0]
+    assert not Eligibility("a", requirements=REQUIREMENTS).takes("1", bigger=1)
+    assert Eligibility("b", requirements=REQUIREMENTS).takes("1", bigger=1)
+    assert not Eligibility("b", requirements=REQUIREMENTS).takes("2", bigger=1)
+    assert Eligibility("c", requirements=REQUIREMENTS).takes("3", bigger=1)  # there is none above
+    assert [REQUIREMENTS.classes_above(key) for key in ("1", "2", "3", "unknown")] == [2, 1, 0, 0]
 
 
 # -- the profile
@@ -248,7 +253,7 @@ def test_the_queue_tells_which_attempts_are_over(tmp_path):
     store.begin(file, DATA)
     wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA) if not cell.reason]
     store.add(wanted)
-    claims = [store.claim(Place(job={"job": f"7_{index}", "restarts": 1})) for index in range(len(wanted))]
+    claims = [store.claim(Eligibility(job={"job": f"7_{index}", "restarts": 1})) for index in range(len(wanted))]
     states = ["RUNNING", "RUNNING", "PENDING", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "NODE_FAIL"]
     known = [Job(f"7_{i}", 2 if i == 1 else 1, state, "x") for i, state in enumerate(states) if i < len(claims)]
     assert len(known) == len(states)

@@ -172,12 +172,12 @@ def test_six_begin_at_once_in_an_empty_database(tmp_path, url):
 WORKER = """
 import sys
 from pathlib import Path
-from sweeps.workers import loop as worker
+from sweeps.workers import loop
 from sweeps.store.postgres import join
 from support.toy_sweeps import toy_train
-worker.IDLE = 0.1
+loop.IDLE = 0.1
 join(Path(sys.argv[1]), sys.argv[2])
-sys.exit(worker.work(Path(sys.argv[1]), toy_train))
+sys.exit(loop.work(Path(sys.argv[1]), toy_train))
 """
 
 

@@ -591,7 +591,7 @@ def test_a_worker_leaves_before_its_time_is_up_and_another_goes_on(new_store):
 def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
     store, _ = new_store(1, closed=False)
     assert work(store.directory, toy_train, terms=Terms(patience=0.1)) == 0
-    assert work(store.directory, toy_train, terms=Terms(size="gpu", patience=0.1)) == 0
+    assert work(store.directory, toy_train, terms=Terms(resource_class="gpu", patience=0.1)) == 0
     assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
 
 

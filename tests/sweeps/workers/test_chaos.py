@@ -30,10 +30,10 @@ KILLS = 100
 WORKER = """
 import sys
 from pathlib import Path
-from sweeps.workers import loop as worker
+from sweeps.workers import loop
 from support.toy_sweeps import toy_train
-worker.IDLE = 0.05
-sys.exit(worker.work(Path(sys.argv[1]), toy_train, lease=float(sys.argv[2])))
+loop.IDLE = 0.05
+sys.exit(loop.work(Path(sys.argv[1]), toy_train, lease=float(sys.argv[2])))
 """
 
 
@@ -159,12 +159,12 @@ def cmdline(pid: int) -> bytes:
 CHILD = """
 import subprocess, sys, time
 from pathlib import Path
-from sweeps.workers import loop as worker
+from sweeps.workers import loop
 def train(trial, folder, orders):
     child = subprocess.Popen(["sleep", "600"])
     (folder / "child").write_text(str(child.pid))
     time.sleep(600)
-sys.exit(worker.work(Path(sys.argv[1]), train, lease=1.0))
+sys.exit(loop.work(Path(sys.argv[1]), train, lease=1.0))
 """
 
 
@@ -393,8 +393,8 @@ def test_a_clock_that_is_an_hour_off_ends_no_lease(tmp_path, hours):
     """libfaketime 0.9.10 would also break waits whose deadline is by the monotonic clock, which is right there."""
     store, wanted = begin(tmp_path / "sweep", 6, seconds=1.5)
     off = f"import time\nright = time.time\ntime.time = lambda: right() + 3600 * {hours}\n"
-    elsewhere = "from sweeps.store import folder as store\nstore.machine = lambda: (sys.argv[3], '')\n"
-    code = WORKER.replace("worker.IDLE", f"{elsewhere}worker.IDLE")
+    elsewhere = "from sweeps.store import folder\nfolder.machine = lambda: (sys.argv[3], '')\n"
+    code = WORKER.replace("loop.IDLE", f"{elsewhere}loop.IDLE")
     workers = [python(off + code, store.directory, 1.0, "off"), python(code, store.directory, 1.0, "right")]
     assert [worker.wait(60) for worker in workers] == [0, 0]
     assert_whole(store, wanted)

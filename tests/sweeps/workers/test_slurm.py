@@ -269,10 +269,10 @@ def test_classes_get_their_gpus_and_small_trials_share_one(sweep):
     process = one.run(profile=GPUS)
     given: dict[int, str] = {}  # the GPU of each process
     at_once: dict[str, int] = {}  # trials of each job
-    sizes: set[str] = set()
+    classes: set[str] = set()
     while process.poll() is None:
-        needs = one.store.needs()
-        sizes |= {needs.size(key) for key in needs.trials}
+        requirements = one.store.requirements()
+        classes |= {requirements.resource_class(key) for key in requirements.trials}
         jobs = [attempt.job for _, attempt, _ in one.store.running()]
         at_once = {job: max(jobs.count(job), at_once.get(job, 0)) for job in {*jobs, *at_once}}
         for _, attempt, _ in one.store.running():
@@ -282,7 +282,7 @@ def test_classes_get_their_gpus_and_small_trials_share_one(sweep):
                 given[attempt.pid] = chosen[0] if chosen else ""
         time.sleep(0.1)
     one.ends(process)
-    assert sizes == {"gpu/2", "shard"}
+    assert classes == {"gpu/2", "shard"}
     logs = [path.name for path in (one.store.directory / "logs").glob("*.log")]
     (pair,) = {name[6:-4] for name in logs if name.startswith("gpu-2-")}
     assert at_once.pop(pair) == 2 and set(at_once.values()) == {1}
