@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.forms import Array
+from analysis.tables.rows import Array
 from planner.laws import MethodLaw
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import offset_copy
 
 from analysis.figures.style import INK, PALE, plain
-from analysis.fitting.forms import Array
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 
 EDGE = 0.08  # inches between words and the figure's edge

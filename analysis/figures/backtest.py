@@ -16,7 +16,8 @@ from analysis.figures.axes import head, limits, log_axis, panels, plain_number, 
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
 from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
-from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array
+from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 

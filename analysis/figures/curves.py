@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.axes import Label, count, flops, head, label_ends, limits, log_axis, panels, plain_number, say
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
-from analysis.fitting.forms import Array
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation

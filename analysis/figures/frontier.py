@@ -12,8 +12,8 @@ from matplotlib.text import Annotation
 
 from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say, spread, why_empty
 from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
-from analysis.fitting.forms import Array
 from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 

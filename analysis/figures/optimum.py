@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
-from analysis.fitting.forms import Array
 from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.forms import Array, Rows, Shape
+from analysis.fitting.forms import Shape
 from analysis.fitting.solver import Problem, huber, solve
+from analysis.tables.rows import Array, Rows
 
 MAX_WINDOWS = 4  # an axis
 FEWEST_SIZES = 3

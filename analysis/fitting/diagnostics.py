@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate
-from analysis.fitting.forms import Rows
 from analysis.fitting.solver import Problem, huber, solve
+from analysis.tables.rows import Rows
 from planner.laws import LAWS, MethodLaw, Notice
 
 # Name of the variant -> per group its objective and coefficients.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.fitting.forms import Array
 from analysis.fitting.solver import Problem, polish, solve
+from analysis.tables.rows import Array
 from planner.laws import LAWS
 
 FEW_RUNS = 20  # below it resamples of runs too often hold too few sizes; see `_resample`

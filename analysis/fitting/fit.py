@@ -11,10 +11,11 @@ import numpy as np
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, testable
 from analysis.fitting.diagnostics import doubts, isoflop_doubts, moved, variants
 from analysis.fitting.estimate import Estimate, Settings, estimate
-from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES, Array, Rows
+from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
 from analysis.fitting.solver import Problem, huber
+from analysis.tables.rows import Array, Rows
 from analysis.tables.sweep_table import CELL, Table
 from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
 

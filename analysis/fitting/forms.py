@@ -7,61 +7,20 @@ without centring the condition number of the problem is about 1e11. SHAPES lists
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.tables.rows import Array, Rows
 from planner.laws import worth
 
-Array = NDArray[np.float64]
 # A term: phi, and its derivative by each curved parameter that it holds (by position). Shapes broadcast to [..., rows].
 Term = tuple[Array | float, dict[int, Array]]
 
-EXPONENTS = np.geomspace(0.03, 2.0, 48)  # start grid; published ones lie between 0.05 and 1.5
-COARSE = np.geomspace(0.03, 2.0, 14)  # where a third curved parameter makes the grid a cube
+START_EXPONENTS = np.geomspace(0.03, 2.0, 48)  # start grid; published ones lie between 0.05 and 1.5
+COARSE_EXPONENTS = np.geomspace(0.03, 2.0, 14)  # where a third curved parameter makes the grid a cube
 EXPONENT_RANGE = (0.005, 4.0)
 NEVER = -1e4  # ln of "this term is absent here": exp gives 0, times 0 stays 0
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What enters a fit, one array [rows] each.
-
-    N, D, loss: parameters, tokens, nats per pair. S: trained share. U: unique tokens. flops: C. run: number of the run
-    that a row belongs to (rows of one run are resampled together). group: number of the method. name: for messages.
-    """
-
-    N: Array
-    D: Array
-    loss: Array
-    S: Array
-    U: Array
-    flops: Array
-    run: NDArray[np.int64]
-    group: NDArray[np.int64]
-    name: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def take(self, which: NDArray) -> Rows:
-        return Rows(*(getattr(self, field)[which] for field in self.__dataclass_fields__))
-
-    @cached_property
-    def centre(self) -> tuple[float, float]:
-        """Means of ln N and ln D."""
-        return float(np.log(self.N).mean()), float(np.log(self.D).mean())
-
-    @cached_property
-    def n(self) -> Array:
-        return np.log(self.N) - self.centre[0]
-
-    @cached_property
-    def d(self) -> Array:
-        return np.log(self.D) - self.centre[1]
 
 
 class Shape(ABC):
@@ -101,7 +60,7 @@ class ChinchillaShape(Shape):
         return [(0.0, {}), (-alpha * rows.n, {0: -rows.n}), (-beta * rows.d, {1: -rows.d})]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [EXPONENTS, EXPONENTS]
+        return [START_EXPONENTS, START_EXPONENTS]
 
     def coefficients(self, c, v, centre, rows):
         (E, A, B), (alpha, beta) = c, v
@@ -122,7 +81,7 @@ class TiedShape(Shape):
         return [(0.0, {}), (-v[0] * rows.n, {0: -rows.n}), (-v[0] * rows.d, {0: -rows.d})]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [EXPONENTS]
+        return [START_EXPONENTS]
 
     def coefficients(self, c, v, centre, rows):
         (E, A, B), (alpha,) = c, v
@@ -137,7 +96,7 @@ class PowerShape(Shape):
         return [(-v[0] * rows.n - v[1] * rows.d, {0: -rows.n, 1: -rows.d})]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [EXPONENTS, EXPONENTS]
+        return [START_EXPONENTS, START_EXPONENTS]
 
     def coefficients(self, c, v, centre, rows):
         alpha, beta = v
@@ -175,7 +134,7 @@ class RectifiedShape(Shape):
         return [(0.0, {}), (-alpha * rows.n, {0: -rows.n}), _rectified(beta, held, rows.d, first=1)]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [COARSE, COARSE, np.linspace(*_held_limits(rows), 13) / 2]
+        return [COARSE_EXPONENTS, COARSE_EXPONENTS, np.linspace(*_held_limits(rows), 13) / 2]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, _held_limits(rows)]
@@ -207,7 +166,7 @@ class TrainableShape(Shape):
         ]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [COARSE, COARSE, np.array([0.5, 1.0, 2.0, 4.0])]
+        return [COARSE_EXPONENTS, COARSE_EXPONENTS, np.array([0.5, 1.0, 2.0, 4.0])]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, (0.05, 20.0)]
@@ -236,7 +195,7 @@ class RepeatedShape(Shape):
         return [(0.0, {}), (-alpha * rows.n, {0: -rows.n}), data]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [COARSE, COARSE, np.log(np.geomspace(0.5, 100, 8))]
+        return [COARSE_EXPONENTS, COARSE_EXPONENTS, np.log(np.geomspace(0.5, 100, 8))]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, (np.log(0.05), np.log(1000.0))]
@@ -256,7 +215,7 @@ class OneSizeShape(Shape):
         return [(0.0, {}), (-v[0] * rows.d, {0: -rows.d})]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [EXPONENTS]
+        return [START_EXPONENTS]
 
     def coefficients(self, c, v, centre, rows):
         none = np.zeros_like(c[0])
@@ -273,7 +232,7 @@ class OneSizeRectifiedShape(Shape):
         return [(0.0, {}), _rectified(v[0], v[1], rows.d, first=0)]
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [EXPONENTS, np.linspace(*_held_limits(rows), 49) / 2]
+        return [START_EXPONENTS, np.linspace(*_held_limits(rows), 49) / 2]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, _held_limits(rows)]

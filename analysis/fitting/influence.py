@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.fitting.forms import Array
 from analysis.fitting.solver import Problem, polish
+from analysis.tables.rows import Array
 from planner.laws import Notice
 
 MOST = 5  # runs dropped together, or 2 % of them where that is fewer

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.forms import Array
 from analysis.frontier import Spending, budget_levels
+from analysis.tables.rows import Array
 from planner.laws import MethodLaw
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate, Settings, estimate
 from analysis.fitting.fit import Part, choose_family, describe, fittable, intervals, law_book
-from analysis.fitting.forms import Array
 from analysis.fitting.solver import Problem, polish
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice
 

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.forms import Array, Rows, Shape
+from analysis.fitting.forms import Shape
+from analysis.tables.rows import Array, Rows
 
 STARTS = 4  # grid points that are polished
 SHORTLIST = 256  # grid points, best by least squares, whose robust objective is computed

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.forms import Array
+from analysis.tables.rows import Array
 
 PROJECTION = "projection.json"  # in a results folder
 FORMAT = 1

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.forms import Rows
 from analysis.tables.projection import PROJECTION, Projection, read_projection
+from analysis.tables.rows import Rows
 from planner.laws import Notice
 from sweeps.flops import Work
 from sweeps.trial import Observation, Training

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import fit_laws  # noqa: E402
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose  # noqa: E402
-from analysis.fitting.forms import Array  # noqa: E402
+from analysis.tables.rows import Array  # noqa: E402
 
 Truth = Callable[[Array, Array], Array]
 FACTORS = (4.0, 10.0)

@@ -10,9 +10,10 @@ from test_laws import EXAMPLES
 from analysis import fit_laws
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, windows
 from analysis.fitting.estimate import Settings, estimate
-from analysis.fitting.forms import SHAPES, Rows
+from analysis.fitting.forms import SHAPES
 from analysis.fitting.isoflop import parabola
 from analysis.fitting.solver import Problem, huber, polish, solve
+from analysis.tables.rows import Rows
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Repeated, Tied, TrainableShare
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.models import NANO
