@@ -212,7 +212,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
 def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -> int:
     from runner.data.data_plan import plan_data
     from runner.data.pairs import coding_of, load_tokenizer
-    from sweeps.workers.launchers import available_cores
+    from sweeps.machine.cores import available_cores
 
     coding = coding_of(load_tokenizer(source), training)
     plan = plan_data(training.data, coding, arguments.pairs, len(available_cores()))
@@ -395,7 +395,8 @@ def _add_worker(command: argparse.ArgumentParser) -> None:
 
 def _rank(arguments: argparse.Namespace) -> int:
     """One of the processes that train a trial for a worker; see sweeps/workers/torchrun.py."""
-    from sweeps.workers.torchrun import die_with_parent, told_to_leave
+    from sweeps.support.processes import die_with_parent
+    from sweeps.workers.torchrun import told_to_leave
 
     die_with_parent(signal.SIGKILL)
     meeting = arguments.meeting

@@ -12,6 +12,7 @@ from sweeps.commands import views
 from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
 from sweeps.experiment.grid import Data, Sweep, read_sweep
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
+from sweeps.machine.cores import gpus
 from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, plain, result, status_lines
@@ -22,7 +23,7 @@ from sweeps.store.postgres import PostgresStore, add_store, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
 from sweeps.support.console import positive
-from sweeps.workers.launchers import LAUNCHERS, gpus
+from sweeps.workers.launchers import LAUNCHERS
 
 EXAMPLES = """\
   sweep run examples/demo.toml --dry-run    what would be trained, what it costs, what is left out and why

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from runner.data.readers import cache_folder, open_source, survey
 from runner.data.shuffle import shuffled
 from runner.data.tokens import COLUMNS, FORMAT, Coding, tokenise
+from sweeps.machine.cores import available_cores
 from sweeps.trial import Training, parts_of
-from sweeps.workers.launchers import available_cores
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
 KEPT_EPOCHS = 4

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sweeps.support.processes import die_with_parent
 from sweeps.support.progress import Progress
-from sweeps.workers.torchrun import die_with_parent
 
 HELD_OUT_SHARE = 20  # one file in twenty
 MAX_FILE_BYTES = 1_000_000  # larger ones are generated tables

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.grid import read_sweep
+from sweeps.machine.cores import available_cores, trials_at_once
 from sweeps.running.display import Screen, Snapshot, name, plain, result, snapshot, status_lines
 from sweeps.running.estimate import made_here, speed
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING, outlook
@@ -21,7 +22,6 @@ from sweeps.store.folder import Store
 from sweeps.store.postgres import add_store, join, open_store
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial
-from sweeps.workers.launchers import available_cores, local_workers
 
 LOOK = 2.0  # s between looks at a sweep that is watched
 FOLLOW = 0.5  # s between looks at a log that is followed
@@ -39,7 +39,7 @@ class Standing:
     def look(self) -> Snapshot:
         done = {key for key, seen in self.known.items() if seen.status == "done"}
         self.known |= {seen.key: seen for seen in self.store.results(done)}
-        workers = len(list(self.store.running())) or local_workers()
+        workers = len(list(self.store.running())) or trials_at_once()
         if not (data := self.store.read_data()):  # a committed folder: what is still to come cannot be known
             spent = sum(seen.spent_flops for seen in self.known.values())
             seen = tuple(self.known.values())

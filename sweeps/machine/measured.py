@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.machine.cores import available_cores
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import from_table
 
@@ -49,8 +50,6 @@ class Host:
 
 
 def this_host() -> Host:
-    from sweeps.workers.launchers import available_cores  # only here: `plan` has to start at once
-
     return Host(processor(), len(available_cores()), installed_memory(), _gpu_names())
 
 

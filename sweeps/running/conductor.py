@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeps.experiment.grid import Data, Sweep, trial_flops
 from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.cores import available_cores
 from sweeps.machine.eligibility import Requirements
 from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
 from sweeps.running.estimate import costs, made_here, speed
@@ -23,7 +24,6 @@ from sweeps.store.folder import Store
 from sweeps.store.reuse import Library
 from sweeps.trial import Observation, Trial, failure
 from sweeps.workers.base import Workers
-from sweeps.workers.launchers import available_cores
 
 PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
 POLL = 0.5  # s

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeps.experiment.grid import Data, Sweep, trial_flops
 from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.machine.hardware import Machine
 from sweeps.running.display import left_out_lines, table
 from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
@@ -17,7 +18,6 @@ from sweeps.store.folder import Store
 from sweeps.store.reuse import Library
 from sweeps.support.progress import duration
 from sweeps.trial import Trial
-from sweeps.workers.launchers import available_cores, gpus, local_workers
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _spread(
 
 def here(store: Store, workers: int | None, price: float | None) -> Pace:
     """The pace of this machine, from what was measured on it."""
-    workers = workers or local_workers()
+    workers = workers or trials_at_once()
     return pace_here(speed(made_here(store.directory), max(1, len(available_cores()) // workers)), workers, price)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from sweeps.machine.cluster_file import ClusterProfile
+from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.store.folder import Store
 from sweeps.store.retry import LOST, STOPPED
+from sweeps.support.processes import signal_group
 from sweeps.workers.base import WORKER, Workers, environment, last_line
 from sweeps.workers.loop import LAUNCHER, LOST_CLAIM
 from sweeps.workers.slurm import slurm
@@ -79,14 +78,14 @@ class LocalWorkers(Workers):
 
     def stop(self) -> None:
         for process in self.processes:
-            _signal_group(process, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
         try:
             deadline = time.monotonic() + GRACE
             while any(process.poll() is None for process in self.processes) and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:  # a second Ctrl-C ends the patience, not the cleaning up
             for process in self.processes:
-                _signal_group(process, signal.SIGKILL)
+                signal_group(process, signal.SIGKILL)
                 process.wait()
                 _end_attempts(self.store, process.pid, STOPPED)
 
@@ -108,13 +107,6 @@ class Elsewhere(Workers):
         """Nothing: they leave when all is finished."""
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # the group is empty; macOS says "not permitted" for zombies
-        return
-
-
 def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
     """Record how the attempts of a dead process of ours ended; the keys of their trials."""
     keys = []
@@ -124,26 +116,6 @@ def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[st
             store.end(key, attempts[-1].number, cause, said)
             keys.append(key)
     return keys
-
-
-def available_cores() -> list[int]:
-    """Cores that this process may use, no more of them than its control group grants time for."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else cores[: max(1, round(int(quota) / int(period)))]
-
-
-def gpus() -> list[str]:
-    """GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in (part.strip() for part in chosen.split(",")) if name not in ("", "-1")]
-    if not shutil.which("nvidia-smi"):
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
-    return re.findall(r"UUID: (MIG-[^)]+)\)", listed) or re.findall(r"UUID: (GPU-[^)]+)\)", listed)
 
 
 def local(
@@ -159,7 +131,7 @@ def local(
 
     profile, detach: for clusters.
     """
-    return LocalWorkers(store, min(trials, workers or local_workers(slots)), command)
+    return LocalWorkers(store, min(trials, workers or trials_at_once(slots)), command)
 
 
 def external(
@@ -173,11 +145,6 @@ def external(
 ) -> Workers:
     """Workers that are started elsewhere, by hand or by any other engine; see docs/cluster.md. workers: how many."""
     return Elsewhere(store, min(trials, workers or 1))
-
-
-def local_workers(slots: int = 1) -> int:
-    """Workers that run at once on this machine unless told otherwise."""
-    return slots * len(gpus()) or len(available_cores())
 
 
 LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm, "external": external}

@@ -20,6 +20,7 @@ from sweeps.machine.eligibility import MIN_SECONDS, Eligibility
 from sweeps.store.folder import LEASE, Claim, Store
 from sweeps.store.postgres import open_store
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, out_of_memory
+from sweeps.support.processes import end_descendants
 from sweeps.trial import Observation, Trial
 
 LOST_CLAIM = 75  # exit code: another worker has the trial now (EX_TEMPFAIL of sysexits.h)
@@ -331,15 +332,3 @@ class Lease:
                     self.store.log_trial(self.claim.trial.key, f"attempt {self.claim.attempt} lost its claim")
                 end_descendants()
                 os._exit(LOST_CLAIM)
-
-
-def end_descendants(grace: float = 2.0) -> None:
-    """End all processes that this one started, and theirs, also those in sessions of their own. grace: seconds."""
-    import psutil
-
-    descendants = psutil.Process().children(recursive=True)
-    for number in (signal.SIGTERM, signal.SIGKILL):  # srun and torchrun have others to end
-        for process in descendants:
-            with suppress(psutil.Error):
-                process.send_signal(number)
-        _, descendants = psutil.wait_procs(descendants, timeout=grace)

@@ -7,7 +7,6 @@ ranks take their group apart, for that has been seen to hang (8 of 72 runs with 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.store.retry import WANTED_MEMORY
+from sweeps.support.processes import die_with_parent, end_group
 from sweeps.trial import Observation, Trial
 from sweeps.workers.base import last_line
 from sweeps.workers.loop import TERMINATED, Orders
@@ -32,8 +32,6 @@ RANK = ("-m", "runner.cli", "rank")
 AFTER = 20.0  # s that ranks may take to end once the result is there
 POLL = 0.1  # s
 LINE = 300  # characters of an error that are kept
-_PDEATHSIG = 1  # of prctl: a signal when the parent is gone
-_libc = ctypes.CDLL(None)  # here, for nothing may be loaded between fork and exec
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,6 @@ def _alone() -> None:
     die_with_parent(signal.SIGTERM)
 
 
-def die_with_parent(number: int) -> None:
-    """Have this process get a signal when the one that started it is gone; only Linux can."""
-    if sys.platform == "linux":
-        _libc.prctl(_PDEATHSIG, number)
-
-
 def _await(process: subprocess.Popen[bytes], meeting: Path, orders: Orders) -> None:
     """Until the ranks have ended, or should have."""
     since = None
@@ -104,26 +96,6 @@ def _await(process: subprocess.Popen[bytes], meeting: Path, orders: Orders) -> N
             if time.monotonic() - since > AFTER:
                 return
         time.sleep(POLL)
-
-
-def end_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
-    """End a process and all of its session: asked first, for srun and torchrun have others to end."""
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        deadline = time.monotonic() + seconds
-        while _group_lives(process) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    process.wait()
-
-
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def _result(code: int, meeting: Path, folder: Path) -> Observation:

@@ -17,10 +17,10 @@ import pytest
 from support.toy_sweeps import COMMAND, DATA, SWEEP, toy_main
 from sweeps import cli
 from sweeps.experiment.grid import cells, read_sweep, trial_flops
+from sweeps.machine.cores import available_cores
 from sweeps.running import estimate
 from sweeps.running.conductor import prepare
 from sweeps.store.folder import Store, read_observations
-from sweeps.workers import launchers
 
 # Two ladders of three budgets, and two where the rate is searched at the smallest.
 TRUNKS = SWEEP.replace("[1e11, 3e11]", "[2e11, 3e11, 5e11]") + "[training]\nwarmup_steps = 20\n"
@@ -68,7 +68,7 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(file, capsys):
     assert toy_main(["run", "toy.toml", "--dry-run", "--workers", "2", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["flops"] == pytest.approx(sum(row["flops"] for row in plan["trials"]))
-    cores = max(1, len(launchers.available_cores()) // 2)
+    cores = max(1, len(available_cores()) // 2)
     rest = estimate.GUESSED_REST * len(plan["trials"])
     assert plan["seconds"] == pytest.approx((rest + plan["flops"] / (estimate.GUESS * cores)) / 2)
 

@@ -20,11 +20,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from support.toy_sweeps import COMMAND, DATA, observe, toy_train
 from sweeps.experiment.grid import cells, read_sweep
+from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.store.folder import CHECKPOINT, Store, read_observations, trunk_of
 from sweeps.store.postgres import open_store
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, TRIES
 from sweeps.trial import Training, Trial, failure
-from sweeps.workers.launchers import LocalWorkers, available_cores, gpus, local_workers
+from sweeps.workers.launchers import LocalWorkers
 from sweeps.workers.loop import LOST_CLAIM, TERMINATED, Terms, work
 
 FULL = (
@@ -295,9 +296,9 @@ def test_gpus_are_those_that_are_visible(monkeypatch):
 
 def test_several_workers_may_share_a_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert (local_workers(), local_workers(slots=3)) == (2, 6)
+    assert (trials_at_once(), trials_at_once(slots=3)) == (2, 6)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert local_workers(slots=3) == len(available_cores())
+    assert trials_at_once(slots=3) == len(available_cores())
 
 
 def test_names_from_files_never_become_paths(new_store):
