@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
+
+from support.waiting import wait_for
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 NODES = 4
@@ -203,10 +204,3 @@ def _nodes_below(pid: int) -> set[str]:
                 if variable.startswith(b"SLURMD_NODENAME="):
                     names.add(variable.partition(b"=")[2].decode())
     return names
-
-
-def wait_for(condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.1)

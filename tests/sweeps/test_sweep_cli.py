@@ -9,12 +9,13 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from support.sweep_process import begin, spawn, started
 from support.toy_sweeps import COMMAND, DATA, SWEEP, toy_main
+from support.waiting import wait_for
 from sweeps import cli
 from sweeps.experiment.grid import cells, read_sweep, trial_flops
 from sweeps.machine.cores import available_cores
@@ -32,29 +33,6 @@ def file(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.toml").write_text(SWEEP)
     return tmp_path / "toy.toml"
-
-
-def begin(folder: str, **toy) -> Path:
-    """Leave the toy its orders before the sweep runs."""
-    Path(folder).mkdir(parents=True)
-    (Path(folder) / "toy.json").write_text(json.dumps(toy))
-    return Path(folder)
-
-
-def started(folder: Path) -> list[str]:
-    path = folder / "started.txt"
-    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def spawn(*arguments: str, **options) -> subprocess.Popen:
-    return subprocess.Popen([*COMMAND, "sweep", *arguments], **options)
-
-
-def wait_for(condition, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.02)
 
 
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(file, capsys):
@@ -399,8 +377,7 @@ def test_a_sweep_ended_while_it_prepares_leaves_no_process(file):
         f"from pathlib import Path; from sweeps.running.conductor import prepare; prepare(Path('toy.toml'), {command})"
     )
     sweep = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    while not Path("child").exists():
-        time.sleep(0.05)
+    wait_for(Path("child").exists)
     sweep.terminate()
     assert sweep.wait(timeout=20)
     with pytest.raises(ProcessLookupError):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from test_sweep_cli import begin, spawn
 
+from support.sweep_process import begin, spawn
 from support.toy_sweeps import SWEEP, toy_main
 from sweeps import cli
 from sweeps.commands import dashboard

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_sweep_cli import begin, spawn, started, wait_for
 
+from support.sweep_process import begin, spawn, started
 from support.toy_sweeps import SWEEP, observe, toy_main
+from support.waiting import wait_for
 from sweeps import cli
 from sweeps.machine.hardware import CHIPS
 from sweeps.search.learning_rates import CANCELLED

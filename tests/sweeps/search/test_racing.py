@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sweep_cli import begin, started
 
+from support.sweep_process import begin, started
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.search.learning_rates import next_trials, outlook

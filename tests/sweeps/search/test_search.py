@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sweep_cli import begin, spawn, wait_for
 
+from support.sweep_process import begin, spawn
 from support.toy_sweeps import DATA, SWEEP, toy_main
+from support.waiting import wait_for
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.search.learning_rates import EVERYTHING, EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
 from sweeps.store.folder import Store

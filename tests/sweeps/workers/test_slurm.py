@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from conftest import missing as not_tested
-from support.slurm_cluster import Cluster, missing, wait_for
+from support.slurm_cluster import Cluster, missing
 from support.toy_sweeps import COMMAND, SWEEP, observe
+from support.waiting import wait_for
 from sweeps.store.folder import CHECKPOINT, Store
 from sweeps.store.retry import LOST, PREEMPTED, STOPPED, TIME
 from sweeps.trial import Observation

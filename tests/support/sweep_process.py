@@ -1,0 +1,27 @@
+"""`sweep` as a process of its own, with the toy trainer behind it, and what it has begun so far."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from support.toy_sweeps import COMMAND
+
+
+def begin(folder: str, **toy) -> Path:
+    """Leave the toy its orders before the sweep runs."""
+    Path(folder).mkdir(parents=True)
+    (Path(folder) / "toy.json").write_text(json.dumps(toy))
+    return Path(folder)
+
+
+def started(folder: Path) -> list[str]:
+    """Keys of the trials that workers have begun, in order, again where one was begun again."""
+    path = folder / "started.txt"
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def spawn(*arguments: str, **options) -> subprocess.Popen:
+    """`sweep` with these arguments, running."""
+    return subprocess.Popen([*COMMAND, "sweep", *arguments], **options)
