@@ -15,38 +15,24 @@ from planner.laws import (
     Chinchilla,
     LawBook,
     MethodLaw,
-    Multiplicative,
     Notice,
-    Power,
     Rectified,
-    Repeated,
     Span,
-    Tied,
-    TrainableShare,
     quantile,
     read_laws,
     worth,
 )
+from support.known_laws import LAW_EXAMPLES
 from sweeps.flops import Work
 from sweeps.methods import LoRA
 from sweeps.trial import Training
 
-EXAMPLES = [
-    Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37),
-    Tied(E=0.3, A=50.0, B=300.0, alpha=0.36),
-    Multiplicative(E=0.3, A=500.0, alpha=0.2, beta=0.3),
-    Power(A=500.0, alpha=0.2, beta=0.3),
-    Rectified(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, D_l=90.0),
-    TrainableShare(E=0.3, a_d=0.5, b_d=30.0, alpha=0.35, a_s=100.0, b_s=1.2, c_s=200.0, beta=0.37),
-    Repeated(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, repeats=15.4),
-]
-
 
 def test_every_family_has_an_example():
-    assert {type(law) for law in EXAMPLES} == set(LAWS.values())
+    assert {type(law) for law in LAW_EXAMPLES} == set(LAWS.values())
 
 
-@pytest.mark.parametrize("law", EXAMPLES, ids=lambda law: type(law).__name__)
+@pytest.mark.parametrize("law", LAW_EXAMPLES, ids=lambda law: type(law).__name__)
 def test_more_parameters_and_more_tokens_lower_the_loss_towards_E(law):
     sizes, tokens = np.geomspace(1e5, 1e10, 30), np.geomspace(1e7, 1e12, 30)
     assert (np.diff(law.at(sizes, 1e9, 0.5)) < 0).all()
@@ -54,7 +40,7 @@ def test_more_parameters_and_more_tokens_lower_the_loss_towards_E(law):
     assert law.at(1e40, 1e40) == pytest.approx(getattr(law, "E", 0.0), abs=1e-3)
 
 
-@pytest.mark.parametrize("law", EXAMPLES, ids=lambda law: type(law).__name__)
+@pytest.mark.parametrize("law", LAW_EXAMPLES, ids=lambda law: type(law).__name__)
 def test_floats_and_arrays_agree(law):
     assert law.at(np.array([3e6]), np.array([2e8]), 0.4, 1e8)[0] == pytest.approx(law.at(3e6, 2e8, 0.4, 1e8), rel=1e-12)
 

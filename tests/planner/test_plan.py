@@ -7,8 +7,7 @@ import pytest
 
 from planner import Limits, plan
 from planner.candidates import menu
-from planner.laws import Chinchilla
-from support.known_laws import FULL, LORA, PAIR, RATES, TRAINING, law_book, method_law, write_laws
+from support.known_laws import FULL, LORA, PAIR, RATES, TRAINING, crossing_laws, law_book, method_law, write_laws
 from sweeps.flops import exact_flops, paper_flops
 from sweeps.methods import Full, LoRA
 from sweeps.models import GEMMA3, NANO, PYTHIA, SMOLLM2
@@ -63,18 +62,6 @@ def test_without_draws_nothing_is_said_of_certainty():
     answer = plan(1e13, laws=law_book(method_law(FULL, {"name": "full"}, draws=0)))
     assert answer.recipe.best is None and answer.recipe.regret is None
     assert any(notice.code == "no-draws" for notice in answer.notices)
-
-
-def crossing_laws(spread):
-    """Laws of one size that cross where algebra says: LoRA has the lower floor, full tuning the faster start."""
-    full = Chinchilla(E=1.0, A=1e-9, alpha=0.3, B=300.0, beta=0.4)
-    lora = Chinchilla(E=0.9, A=1e-9, alpha=0.3, B=500.0, beta=0.4)
-    model = NANO[3]
-    costs = [exact_flops(model, method, PAIR) / PAIR.tokens for method in (Full(), LoRA(8))]
-    crossing = ((lora.B * costs[1] ** 0.4 - full.B * costs[0] ** 0.4) / (full.E - lora.E)) ** (1 / 0.4)
-    settings = {"name": "lora", "rank": 8, "alpha": 8.0}
-    book = law_book(method_law(full, {"name": "full"}, spread), method_law(lora, settings, spread, seed=1))
-    return book, model.name, crossing
 
 
 def test_the_crossover_is_where_the_two_laws_meet():

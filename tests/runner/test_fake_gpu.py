@@ -23,7 +23,7 @@ def test_a_step_keeps_to_the_gpu_and_waits_for_it_once(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", HERE / "fake_gpu.py", library],
         env={
-            "PYTHONPATH": f"{HERE.parents[1]}:{HERE.parent}:{HERE.parent}/runner/model",
+            "PYTHONPATH": f"{HERE.parents[1]}:{HERE.parent}",
             "PATH": "/usr/bin:/bin",
             "OMP_NUM_THREADS": "1",
         },

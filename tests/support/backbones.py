@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
@@ -21,6 +22,10 @@ METHOD_EXAMPLES = [
     BiasOnly(),
 ]
 QWEN2 = ModelSpec("qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, tied=True)  # in no suite, but read
+TINY = {"layers": 3, "width": 32, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 48, "vocab": 90, "source": ""}
+# The last model of each architecture that a suite holds.
+OF_ARCHITECTURE = {model.architecture: model for suite in SUITES.values() for model in suite}
+WINDOW = 8  # tokens that the sliding layers of a model see
 EVERY_MODEL = [model for suite in SUITES.values() for model in suite] + [QWEN2]
 
 
@@ -58,3 +63,20 @@ def outside_embeddings(backbone: torch.nn.Module) -> list[tuple[str, torch.nn.Pa
 
 def count(parameters: list[tuple[str, torch.nn.Parameter]], trainable: bool = False) -> int:
     return sum(parameter.numel() for _, parameter in parameters if parameter.requires_grad or not trainable)
+
+
+def tiny(architecture: str) -> PreTrainedModel:
+    """Three narrow blocks of an architecture on the CPU, fp32; sliding layers see WINDOW tokens."""
+    if architecture not in OF_ARCHITECTURE:
+        pytest.skip(f"{architecture} is in no suite")
+    model = replace(OF_ARCHITECTURE[architecture], **TINY)
+    if architecture == "gpt_neox":
+        model = replace(model, kv_heads=4)
+    torch.manual_seed(0)
+    backbone = build(model, "cpu").float()
+    if getattr(backbone.config, "sliding_window", None):
+        backbone.config.sliding_window = WINDOW
+        for block in backbone.layers:
+            if getattr(block.self_attn, "sliding_window", None):
+                block.self_attn.sliding_window = WINDOW
+    return backbone

@@ -21,7 +21,6 @@ gpu = ctypes.CDLL(sys.argv[1])  # before torch has looked which devices there ar
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from test_packed import MODELS, tiny  # noqa: E402
 from torch import nn  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
@@ -32,6 +31,7 @@ from runner.model.varlen import send, varlen  # noqa: E402
 from runner.training import engine as engine_module  # noqa: E402
 from runner.training.engine import Engine, Options  # noqa: E402
 from runner.training.grad_cache import Batch, embed_all  # noqa: E402
+from support.backbones import OF_ARCHITECTURE, tiny  # noqa: E402
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method  # noqa: E402
 from sweeps.models import ARCHITECTURES  # noqa: E402
 from sweeps.trial import Training, Trial  # noqa: E402
@@ -80,7 +80,7 @@ def step(architecture: str, method: Method, way: dict, options: Options) -> dict
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         encoder = Encoder(moved(backbone, mode), "mean", **way)
         trial = Trial("nano-25k", method, Training(batch_size=PAIRS), lr=1e-3, steps=10)
-        engine = Engine(MODELS[architecture], trial, encoder, options)
+        engine = Engine(OF_ARCHITECTURE[architecture], trial, encoder, options)
         marks = send(np.arange(PAIRS)[None].repeat(3, 0), GPU)
         with reads() as counted:
             engine.step(Batch(texts, np.arange(2 * PAIRS), PAIRS, marks), 1e-3)
@@ -104,7 +104,7 @@ def main() -> None:
     torch.cuda.is_bf16_supported = lambda: True
     engine_module.free_memory = lambda device: 10**11
     varlen_module.varlen = kernel
-    cases = [(name, Full(), "packed", Options()) for name in ARCHITECTURES if name in MODELS]
+    cases = [(name, Full(), "packed", Options()) for name in ARCHITECTURES if name in OF_ARCHITECTURE]
     cases += [("gpt_neox", method, "packed", Options()) for method in METHODS]
     cases += [("gpt_neox", LoRA(rank=4), way, Options()) for way in list(WAYS)[1:]]
     cases += [("gpt_neox", Full(), "packed", Options(recompute=True))]

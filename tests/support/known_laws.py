@@ -4,8 +4,21 @@ import json
 import random
 from dataclasses import replace
 
-from planner.laws import Chinchilla, LawBook, MethodLaw, Span
-from sweeps.flops import Work
+from planner.laws import (
+    Chinchilla,
+    Law,
+    LawBook,
+    MethodLaw,
+    Multiplicative,
+    Power,
+    Rectified,
+    Repeated,
+    Span,
+    Tied,
+    TrainableShare,
+)
+from sweeps.flops import Work, exact_flops
+from sweeps.methods import Full, LoRA
 from sweeps.models import NANO
 from sweeps.trial import Training
 
@@ -14,6 +27,16 @@ PAIR = Work(1, 78.0, 14.0**2 + 64.0**2, TRAINING.batch_size)
 SPAN = Span(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
 FULL = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
 LORA = Chinchilla(E=0.5, A=30.0, alpha=0.31, B=480.0, beta=0.36)
+# At least one of each entry in LAWS.
+LAW_EXAMPLES: list[Law] = [
+    Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37),
+    Tied(E=0.3, A=50.0, B=300.0, alpha=0.36),
+    Multiplicative(E=0.3, A=500.0, alpha=0.2, beta=0.3),
+    Power(A=500.0, alpha=0.2, beta=0.3),
+    Rectified(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, D_l=90.0),
+    TrainableShare(E=0.3, a_d=0.5, b_d=30.0, alpha=0.35, a_s=100.0, b_s=1.2, c_s=200.0, beta=0.37),
+    Repeated(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, repeats=15.4),
+]
 RATES = {model.name: 5e-3 * (model.params / NANO[0].params) ** -0.25 for model in NANO}
 
 
@@ -40,3 +63,18 @@ def law_book(*laws: MethodLaw) -> LawBook:
 def write_laws(path, book=None):
     path.write_text(json.dumps((book or law_book()).to_json()), encoding="utf-8")
     return path
+
+
+def crossing_laws(spread: float) -> tuple[LawBook, str, float]:
+    """Laws of one size that cross where algebra says: LoRA has the lower floor, full tuning the faster start.
+
+    Returns the laws, whose draws scatter by `spread`, the name of the model, and the FLOPs of the crossing.
+    """
+    full = Chinchilla(E=1.0, A=1e-9, alpha=0.3, B=300.0, beta=0.4)
+    lora = Chinchilla(E=0.9, A=1e-9, alpha=0.3, B=500.0, beta=0.4)
+    model = NANO[3]
+    costs = [exact_flops(model, method, PAIR) / PAIR.tokens for method in (Full(), LoRA(8))]
+    crossing = ((lora.B * costs[1] ** 0.4 - full.B * costs[0] ** 0.4) / (full.E - lora.E)) ** (1 / 0.4)
+    settings = {"name": "lora", "rank": 8, "alpha": 8.0}
+    book = law_book(method_law(full, {"name": "full"}, spread), method_law(lora, settings, spread, seed=1))
+    return book, model.name, crossing

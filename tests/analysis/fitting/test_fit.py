@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_laws import EXAMPLES
 
 from analysis import fit_laws
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, windows
@@ -15,6 +14,7 @@ from analysis.fitting.isoflop import parabola
 from analysis.fitting.solver import Problem, huber, polish, solve
 from analysis.tables.rows import Rows
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Repeated, Tied, TrainableShare
+from support.known_laws import LAW_EXAMPLES
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.models import NANO
 
@@ -51,7 +51,7 @@ def test_every_family_can_be_solved():
     assert set(SHAPES) == set(LAWS)
 
 
-@pytest.mark.parametrize("truth", EXAMPLES, ids=name_of)
+@pytest.mark.parametrize("truth", LAW_EXAMPLES, ids=name_of)
 def test_a_family_recovers_its_own_law(truth):
     found = fit_laws(grid(truth), family=name_of(truth), bootstraps=20, **columns(truth)).laws[0].law
     assert found.coefficients == pytest.approx(truth.coefficients, rel=1e-3)

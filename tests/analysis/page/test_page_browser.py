@@ -10,9 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from test_hardware import PEAKS, ROWS
 from test_page import diverged, hostile_page
-from test_plan import crossing_laws
 
 import planner.recipe
 from analysis.fitting.estimate import Settings
@@ -24,9 +22,9 @@ from planner import cli as plan_cli
 from planner.laws import LAWS, read_laws
 from planner.report import to_json
 from support.browser import browser, program, tab
-from support.known_laws import FULL, LORA, law_book, method_law, write_laws
+from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
+from support.known_machine import measured_machine
 from support.made_sweep import observations, write_sweep
-from sweeps.machine.measured import Profile, profile_path, this_host, write_profile
 from sweeps.models import NANO
 from sweeps.trial import failure
 
@@ -69,13 +67,6 @@ def write_page(folder: Path, laws: Path, file: Path | None = None) -> Path:
     file = file or laws.with_suffix(".html")
     file.write_text(page_of(folder, read_laws(laws), laws=laws), encoding="utf-8")
     return file
-
-
-def measured_machine() -> None:
-    host = this_host()
-    day = "2026-01-31T12:00:00+00:00"
-    made = Profile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
-    write_profile(made, profile_path())
 
 
 # ---- numbers

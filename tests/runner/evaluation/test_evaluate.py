@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_tasks import DOCUMENTS, PAIRS, QRELS, QUERIES, lines
 
 from runner.cli import main
 from runner.data.readers import open_source
@@ -16,6 +15,7 @@ from runner.evaluation.evaluate import evaluate, load_model, score_task
 from runner.evaluation.tasks import read_retrieval, read_similarity
 from runner.export.sentence_transformers import export
 from runner.training.train import train_encoder
+from support.retrieval_sets import PAIRS, lines, write_retrieval
 from sweeps.methods import LoRA
 from sweeps.trial import Trial
 
@@ -34,10 +34,7 @@ def model(training, tmp_path_factory) -> str:
 @pytest.fixture
 def sets(tmp_path) -> Path:
     (tmp_path / "sts.jsonl").write_text(lines(PAIRS))
-    (tmp_path / "set" / "qrels").mkdir(parents=True)
-    (tmp_path / "set" / "corpus.jsonl").write_text(lines(DOCUMENTS))
-    (tmp_path / "set" / "queries.jsonl").write_text(lines(QUERIES))
-    (tmp_path / "set" / "qrels" / "test.tsv").write_text(QRELS)
+    write_retrieval(tmp_path / "set")
     return tmp_path
 
 

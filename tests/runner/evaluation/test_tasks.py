@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
+from functools import partial
 
 import pytest
 
 from runner.evaluation.evaluate import find_task
 from runner.evaluation.tasks import read_retrieval, read_similarity
-
-PAIRS = [{"sentence1": f"a{i}", "sentence2": f"b{i}", "score": float(i), "split": "test"} for i in range(4)]
-DOCUMENTS = [{"_id": "d1", "title": "One", "text": "first"}, {"_id": "d2", "text": "second"}]
-QUERIES = [{"_id": "q1", "text": "which is first"}, {"_id": "q2", "text": "which is second"}]
-QRELS = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td2\t2\nq2\td1\t0\n"
-
-
-def lines(rows) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+from support.retrieval_sets import DOCUMENTS, PAIRS, QRELS, lines, write_retrieval
 
 
 @pytest.fixture
@@ -32,14 +24,7 @@ def similarity(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    def write(corpus=DOCUMENTS, queries=QUERIES, qrels=QRELS) -> str:
-        (tmp_path / "set" / "qrels").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "set" / "corpus.jsonl").write_text(lines(corpus))
-        (tmp_path / "set" / "queries.jsonl").write_text(lines(queries))
-        (tmp_path / "set" / "qrels" / "test.tsv").write_text(qrels)
-        return str(tmp_path / "set")
-
-    return write
+    return partial(write_retrieval, tmp_path / "set")
 
 
 def test_sentence_pairs_are_read_and_a_split_is_chosen(similarity, tmp_path):

@@ -6,8 +6,6 @@ around the kernel is held to the padded path on every architecture.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,13 +13,10 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from runner.model import varlen
 from runner.model.encoder import Encoder
-from support.backbones import build
+from support.backbones import tiny
 from sweeps.methods import FreezeBlocks, Full
-from sweeps.models import ARCHITECTURES, SUITES
+from sweeps.models import ARCHITECTURES
 
-TINY = {"layers": 3, "width": 32, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 48, "vocab": 90, "source": ""}
-MODELS = {model.architecture: model for suite in SUITES.values() for model in suite}
-WINDOW = 8  # tokens that the sliding layers of a model see
 TEXTS = [np.random.default_rng(n).integers(2, 90, size=n) for n in (5, 21, 1, 13, 21)]
 
 
@@ -37,22 +32,6 @@ def text_by_text(query, key, value, starts, longest, scale, back):
         one = [tensor[start:end].transpose(0, 1) for tensor in (query, key, value)]
         parts.append(scaled_dot_product_attention(*one, attn_mask=seen, scale=scale).transpose(0, 1))
     return torch.cat(parts)
-
-
-def tiny(architecture: str):
-    if architecture not in MODELS:
-        pytest.skip(f"{architecture} is in no suite")
-    model = replace(MODELS[architecture], **TINY)
-    if architecture == "gpt_neox":
-        model = replace(model, kv_heads=4)
-    torch.manual_seed(0)
-    backbone = build(model, "cpu").float()
-    if getattr(backbone.config, "sliding_window", None):
-        backbone.config.sliding_window = WINDOW
-        for block in backbone.layers:
-            if getattr(block.self_attn, "sliding_window", None):
-                block.self_attn.sliding_window = WINDOW
-    return backbone
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

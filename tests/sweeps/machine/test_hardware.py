@@ -10,8 +10,9 @@ from planner import plan
 from planner.budget import fit_batch, read_budget
 from planner.cli import main
 from support.known_laws import law_book
+from support.known_machine import ENDS, ROWS, measured_machine, reached
 from sweeps.machine.hardware import CHIPS, read_machine
-from sweeps.machine.measured import Profile, Reached, cache_folder, profile_path, this_host, write_profile
+from sweeps.machine.measured import Profile, cache_folder, profile_path, this_host, write_profile
 from sweeps.methods import BiasOnly, Full, LoRA
 from sweeps.models import NANO, PYTHIA
 
@@ -117,26 +118,10 @@ def test_chips_share_the_batch():
     assert four.micro_tokens == pytest.approx(one.micro_tokens / 4, abs=1) and four.memory < one.memory
 
 
-def reached(model, method, flops):
-    """A row of a profile; of its numbers only the rate and the size matter to a plan."""
-    settings = {"name": method.name, **method.options}
-    return Reached(model.name, model.params, settings, 64, 5, 1.0, 87.0, flops, flops / 1e11, 0.6, 0.1, 10**9)
-
-
-# Full tuning reaches ten times as much on the largest model as on the smallest; adapters reach half.
-ENDS = [(NANO[0], 1e9), (NANO[-1], 1e10)]
-ROWS = [reached(model, Full(), rate) for model, rate in ENDS] + [reached(m, LoRA(32), r / 2) for m, r in ENDS]
-PEAKS = {"fp32": {"core": 5e10, "all": 1e11}, "bf16": {"core": 5e10, "all": 1e11}}
-
-
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     monkeypatch.setenv("RECIPE_PLANNER_CACHE", str(tmp_path))
-    host = this_host()
-    day = "2026-01-31T12:00:00+00:00"
-    made = Profile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
-    write_profile(made, profile_path())
-    return made
+    return measured_machine()
 
 
 def test_a_measured_rate_is_that_of_the_model_and_the_method(profile):
