@@ -63,8 +63,10 @@ def _quiet() -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from runner.training.distributed import joined
+    from runner.training.distributed import joined, world_size
 
+    if arguments.shard and world_size() == 1:
+        raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
     with joined(arguments.on, arguments.shard) as ranks:
         return _train_with(ranks, arguments)
 

@@ -37,20 +37,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that train one trial, seen from one of them. This is a single one: nothing is exchanged.
-
-    rank: from 0, which alone writes and speaks. sharded: each keeps only a part of the model; see fsdp.py.
-    """
+    """The processes that train one trial, seen from one of them. This is a single one: nothing is exchanged."""
 
     rank: int = 0
+    """Which of the processes this is, from 0. Rank 0 alone writes files and prints."""
     count: int = 1
+    """Processes that train together, at least 1 (torchrun's WORLD_SIZE)."""
     sharded: bool = False
+    """Whether each rank keeps only its part of the model, the gradients and the optimiser's state; see fsdp.py."""
 
     def share(self, cuts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-        """What this rank embeds of each micro-batch, and the row of each text among the gathered vectors.
+        """Returns what this rank embeds of each micro-batch, and the row of each text among the gathered vectors.
 
         Texts are dealt like cards, longest first, so that all ranks have as many and nearly as long ones.
-        cuts: of `micro_batches` for so many ranks.
+        cuts: the micro-batches that `micro_batches` made for so many ranks.
         """
         dealt = [[cut[rank :: self.count] for cut in cuts] for rank in range(self.count)]
         gathered = np.concatenate([texts for share in dealt for texts in share])
@@ -63,38 +63,38 @@ class Ranks:
         return vectors
 
     def own(self, gradient: Tensor) -> Tensor:
-        """gradient: to what `gather` gave -> to this rank's vectors."""
+        """Returns the rows of `gradient`, that of what `gather` gave, that belong to this rank's vectors."""
         return gradient.chunk(self.count)[self.rank]
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each by its sum over the ranks."""
+    def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks, in place."""
 
-    def total(self, numbers: Sequence[int]) -> list[int]:
-        """Sums over the ranks."""
+    def sum_counts(self, numbers: Sequence[int]) -> list[int]:
+        """Returns the sum of each number over the ranks."""
         return list(numbers)
 
-    def least(self, numbers: Sequence[int]) -> list[int]:
-        """Minima over the ranks."""
+    def min_counts(self, numbers: Sequence[int]) -> list[int]:
+        """Returns the minimum of each number over the ranks."""
         return list(numbers)
 
     def wait(self) -> None:
-        """Until all ranks have come here."""
-        self.total([0])
+        """Wait until all ranks have come here (a barrier)."""
+        self.sum_counts([0])
 
-    def first_says(self, answer: bool) -> bool:
-        """The answer of rank 0, for all: what depends on a clock or a file differs between processes."""
+    def broadcast_from_zero(self, answer: bool) -> bool:
+        """Returns the answer of rank 0 on all ranks: what depends on a clock or a file differs between processes."""
         return answer
 
-    def first_does(self, work: Callable[[], Result]) -> Result:
-        """`work` of every rank, begun when rank 0 has finished it: what that leaves in a cache is made once."""
+    def run_on_zero_first(self, work: Callable[[], Result]) -> Result:
+        """Every rank does `work`, the others when rank 0 has finished: what that leaves in a cache is made once."""
         return work()
 
     def must_agree(self, facts: Mapping[str, int]) -> None:
-        """Raises ValueError when a fact (63 bits, by its name) is not the same on all ranks."""
+        """Raises ValueError when a fact (a number of 63 bits, by its name) is not the same on all ranks."""
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What runs out of memory on one rank does so on all, so that they go on alike."""
+    def synchronise_oom(self) -> Iterator[None]:
+        """When the body runs out of memory on one rank, an error is raised on all, so that they go on alike."""
         yield
 
 
@@ -102,7 +102,7 @@ ALONE = Ranks()
 
 
 @dataclass(frozen=True)
-class Several(Ranks):
+class DistributedRanks(Ranks):
     """Two ranks or more, which have joined a process group. Counts travel from CPU to CPU.
 
     Raises ConnectionError when another rank has ended.
@@ -114,7 +114,7 @@ class Several(Ranks):
             dist.all_gather(list(every.chunk(self.count)), vectors.contiguous())
         return every
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
         for bucket in buckets(tensors):
             flat = torch.cat([tensor.flatten() for tensor in bucket])
             with _others():
@@ -122,34 +122,35 @@ class Several(Ranks):
             for tensor, summed in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
                 tensor.copy_(summed.view_as(tensor))
 
-    def total(self, numbers: Sequence[int]) -> list[int]:
+    def sum_counts(self, numbers: Sequence[int]) -> list[int]:
         return self._reduced(numbers, dist.ReduceOp.SUM)
 
-    def least(self, numbers: Sequence[int]) -> list[int]:
+    def min_counts(self, numbers: Sequence[int]) -> list[int]:
         return self._reduced(numbers, dist.ReduceOp.MIN)
 
-    def first_says(self, answer: bool) -> bool:
-        said = torch.tensor([answer])
+    def broadcast_from_zero(self, answer: bool) -> bool:
+        answers = torch.tensor([answer])
         with _others():
-            dist.broadcast(said, src=0)
-        return bool(said)
+            dist.broadcast(answers, src=0)
+        return bool(answers)
 
-    def first_does(self, work: Callable[[], Result]) -> Result:
+    def run_on_zero_first(self, work: Callable[[], Result]) -> Result:
         if self.rank == 0:
-            done = work()
+            result = work()
             self.wait()
-            return done
+            return result
         self.wait()
         return work()
 
     def must_agree(self, facts: Mapping[str, int]) -> None:
         numbers = list(facts.values())
-        low, high = self.least(numbers), [-number for number in self.least([-number for number in numbers])]
-        if unlike := [name for name, least, most in zip(facts, low, high, strict=True) if least != most]:
+        minima = self.min_counts(numbers)
+        maxima = [-number for number in self.min_counts([-number for number in numbers])]
+        if unlike := [name for name, least, most in zip(facts, minima, maxima, strict=True) if least != most]:
             raise ValueError(f"ranks differ in their {', '.join(unlike)}; give all the same files and versions")
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def synchronise_oom(self) -> Iterator[None]:
         reason = ""
         try:
             yield
@@ -161,9 +162,9 @@ class Several(Ranks):
         if reason and self.sharded:
             # The others wait for this rank's part of a block, and would take anything else for it.
             raise MemoryError(
-                f"sharded ranks cannot go on from this: {reason}; give less --micro-tokens, or --recompute"
+                f"sharded ranks cannot go on from this: {reason}; give a smaller micro_tokens, or recompute"
             )
-        if not self.sharded and self.total([bool(reason)])[0]:
+        if not self.sharded and self.sum_counts([bool(reason)])[0]:
             raise torch.OutOfMemoryError(reason or "another rank is out of memory")
 
     def _reduced(self, numbers: Sequence[int], how: dist.ReduceOp.RedOpType) -> list[int]:
@@ -174,7 +175,7 @@ class Several(Ranks):
 
 
 def buckets(tensors: Sequence[Tensor], elements: int = BUCKET) -> Iterator[list[Tensor]]:
-    """Runs of tensors of one type, at most so many elements each unless one alone has more."""
+    """Yields runs of tensors of one type, each of at most `elements` numbers unless one tensor alone has more."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         full = sum(other.numel() for other in bucket) + tensor.numel() > elements
@@ -187,25 +188,25 @@ def buckets(tensors: Sequence[Tensor], elements: int = BUCKET) -> Iterator[list[
 
 
 def fingerprint(module: torch.nn.Module) -> int:
-    """A sum over the bits of all parameters: the same for the same numbers on every machine."""
+    """Returns a sum over the bits of all parameters: the same for the same numbers on every machine."""
     values = [value.detach().flatten() for value in module.parameters() if value.is_floating_point()]
     return sum(int(value.view(torch.int16).sum(dtype=torch.int64)) for value in values)
 
 
 @contextmanager
 def joined(on: str | None = None, sharded: bool = False) -> Iterator[Ranks]:
-    """The ranks that torchrun has started, this process being one of them; ALONE when it has not.
+    """Join the ranks that torchrun has started, this process being one of them; yields ALONE when it has not.
 
-    on: "cpu" or "cuda", by default GPUs where there are any. Whatever ends one rank ends all, and is said once. Raises
-    ValueError when the environment is not that of torchrun, or there are fewer GPUs than ranks.
+    on: the device, "cpu" or "cuda", by default GPUs where there are any. Whatever ends one rank ends all, and only the
+    first says why. Raises ValueError when the environment is not that of torchrun, or there are fewer GPUs than ranks.
     """
-    count = _variable("WORLD_SIZE", 1)
+    count = world_size()
     if count == 1:
         if sharded:
-            raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
+            raise ValueError("sharded is True with one process; a model is sharded over several, which torchrun starts")
         yield ALONE
         return
-    ranks, backend = Several(_variable("RANK"), count, sharded), _backend(on)
+    ranks, backend = DistributedRanks(_variable("RANK"), count, sharded), _backend(on)
     for name in BOUND_TO_A_GROUP:
         import_module(name)
     store = next(iter(dist.rendezvous("env://", ranks.rank, count)))[0]
@@ -225,6 +226,11 @@ def joined(on: str | None = None, sharded: bool = False) -> Iterator[Ranks]:
     dist.destroy_process_group()
 
 
+def world_size() -> int:
+    """Returns how many processes torchrun has started; 1 when it started none."""
+    return _variable("WORLD_SIZE", 1)
+
+
 def _variable(name: str, default: int | None = None) -> int:
     value = os.environ.get(name, default)
     if value is None:
@@ -235,7 +241,7 @@ def _variable(name: str, default: int | None = None) -> int:
 
 
 def _backend(on: str | None) -> str:
-    """What moves tensors between ranks. On GPUs, this rank's is made the current one."""
+    """Returns the backend that moves tensors between ranks. On GPUs, this rank's GPU is made the current one."""
     if on == "cpu" or (on is None and not torch.cuda.is_available()):
         return "gloo"
     local = _variable("LOCAL_RANK")
@@ -253,7 +259,7 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _others() -> Iterator[None]:
-    """Around what needs the other ranks."""
+    """Around what needs the other ranks: turns torch's error into one that says that they are lost."""
     try:
         yield
     except RuntimeError as error:
@@ -261,7 +267,7 @@ def _others() -> Iterator[None]:
 
 
 def _is_first(store: dist.Store, rank: int) -> bool:
-    """Whether this rank is the first to fail, so that it is the one to say why."""
+    """Returns whether this rank is the first to fail, so that it is the one to say why."""
     try:
         return store.compare_set(FAILED, "", str(rank)) == str(rank).encode()
     except RuntimeError:  # the store went with the rank that kept it

@@ -81,7 +81,7 @@ class Engine:
     def prefix_pays(self, pairs: Pairs) -> bool:
         """Whether `keep_prefix` saves work and there is room for it."""
         pays = worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
-        return bool(self.ranks.least([pays])[0])
+        return bool(self.ranks.min_counts([pays])[0])
 
     def step(self, batch: Batch, rate: float) -> Spent:
         """One optimiser step at learning rate `rate`."""
@@ -89,7 +89,7 @@ class Engine:
             group["lr"] = rate
         spent = self._backward(batch)
         if not self.ranks.sharded:  # else the backward pass added them up
-            self.ranks.add_up([p.grad for p in self.trained if p.grad is not None])
+            self.ranks.all_reduce_sum_([p.grad for p in self.trained if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -138,7 +138,7 @@ class Engine:
             states = int(usable / (4 * self.model.width))
         graphs = max(0, int(usable / self._bytes) - self.micro_tokens)
         if self.ranks.sharded:  # what is kept decides how often a block runs, which all do together
-            graphs, states = self.ranks.least([graphs, states])
+            graphs, states = self.ranks.min_counts([graphs, states])
         return Room(self.micro_tokens, graphs, states)
 
     def _fit(self, longest: int) -> None:
@@ -146,7 +146,7 @@ class Engine:
         free = free_memory(self.device)
         while self._bytes * self.micro_tokens > free / 2 and self.micro_tokens > longest:
             self.micro_tokens //= 2
-        self.micro_tokens = self.ranks.least([self.micro_tokens])[0]
+        self.micro_tokens = self.ranks.min_counts([self.micro_tokens])[0]
 
     def _usable(self) -> float:
         """Bytes."""

@@ -48,7 +48,7 @@ class Prefix:
                 kept, places = (send(each, row.device) for each in (kept, places[kept]))
                 self._states.index_copy_(0, places, row.index_select(0, kept))
                 progress.advance(ranks.count * int(lengths[cut].sum()))
-        ranks.add_up(self._states.split(ROWS))
+        ranks.all_reduce_sum_(self._states.split(ROWS))
 
     def states(self, hashes: np.ndarray, lengths: np.ndarray) -> Tensor:
         """hashes: of the texts [texts]; lengths: [texts] -> states [texts, tokens, width], anything beyond a length."""

@@ -122,10 +122,10 @@ def backward(
     table = TableGradient(encoder, math.inf if ranks.sharded else TableGradient.WAITING)
     passes = [Pass(encoder, [texts[i] for i in cut], table, ahead and partial(ahead, cut)) for cut in mine]
     keep = [(bool(total <= room.graphs), bool(total <= room.states)) for total in padded]
-    with ranks.together():
+    with ranks.synchronise_oom():
         vectors = [each.forward(*kept).detach() for each, kept in zip(passes, keep, strict=True)]
     every = ranks.gather(torch.cat(vectors)).requires_grad_()
-    with ranks.together():
+    with ranks.synchronise_oom():
         value = loss(every[send(rows, every.device)])
         value.backward()
         # Asked for here, a GPU has the way back still to do while the next batch is made.
@@ -136,7 +136,7 @@ def backward(
         for each, gradient in zip(passes, gradients, strict=True):
             each.backward(gradient)
         table.flush()
-    again, entered = ranks.total([sum(each.again for each in passes), sum(each.entered for each in passes)])
+    again, entered = ranks.sum_counts([sum(each.again for each in passes), sum(each.entered for each in passes)])
     return Spent(nats, again, entered)
 
 

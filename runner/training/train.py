@@ -100,7 +100,7 @@ def train_encoder(
     run.log, run.share = log, share
     run.trunk = trunk_of(folder, trial) if folder and ranks.count == 1 else None
     merging = bool(trial.training.merge)  # then its parts are trained, and have the checkpoints
-    if folder and not merging and ranks.first_says((folder / CHECKPOINT).exists()):
+    if folder and not merging and ranks.broadcast_from_zero((folder / CHECKPOINT).exists()):
         run.record = checkpoint.load(folder / CHECKPOINT, trial.key, run.engine.encoder, run.engine.optimizer)
     elif run.trunk:
         _take_trunk(run, run.trunk)
@@ -145,7 +145,7 @@ def _start(trial: Trial, device: torch.device, options: Options, ranks: Ranks, s
             raise ValueError(f"training.{name} is {getattr(trial.training, name)!r}, which sharded ranks cannot do")
     if trial.training.merge:
         _check_merge(trial, ranks)
-    pairs = share.pairs if share else ranks.first_does(lambda: open_prepared(trial.training, model.source))
+    pairs = share.pairs if share else ranks.run_on_zero_first(lambda: open_prepared(trial.training, model.source))
     encoder = _encoder(trial, device, torch.device("cpu") if ranks.sharded else device)
     if ranks.count > 1:
         key = int(trial.key, 16) >> 1
@@ -235,8 +235,8 @@ def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
                 run.log(run.record["step"], {"loss": loss, "tokens": run.record["tokens"]})
             if run.trunk:
                 _leave_trunk(run, run.trunk)
-            leave = ranks.first_says(run.engine.options.leave())
-            if folder and (leave or ranks.first_says(time.monotonic() - saved > CHECKPOINT_SECONDS)):
+            leave = ranks.broadcast_from_zero(run.engine.options.leave())
+            if folder and (leave or ranks.broadcast_from_zero(time.monotonic() - saved > CHECKPOINT_SECONDS)):
                 checkpoint.save(folder / CHECKPOINT, run.engine.encoder, run.engine.optimizer, run.record, ranks)
                 saved = time.monotonic()
             if leave:

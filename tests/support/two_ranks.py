@@ -1,4 +1,4 @@
-"""What two processes find when they train together and when each trains alone. test_parallel.py starts and judges them.
+"""What two processes find when they train together and when each trains alone. test_distributed.py starts and judges them.
 
 RANK=0 WORLD_SIZE=2 ... python two_ranks.py FOLDER    reads FOLDER/trial.json, rank 0 writes FOLDER/found.json
 """
@@ -70,7 +70,7 @@ def gradients(method, pooling: str, negatives: str, room: Room, kind: torch.dtyp
     spent = backward(encoder, texts, lambda vectors: batch.loss(vectors, 0.05), room, None, ranks)
     found = {name: whole(p.grad) for name, p in encoder.named_parameters() if p.grad is not None}
     if not ranks.sharded:
-        ranks.add_up(list(found.values()))
+        ranks.all_reduce_sum_(list(found.values()))
     return spent.loss, found
 
 
@@ -110,7 +110,7 @@ def temperatures(ranks: Ranks) -> list[float]:
         backward(
             encoder, texts, lambda v, e=encoder, b=batch: b.loss(v, e.temperature(0.1)), ROOMS["kept"], None, these
         )
-        these.add_up([encoder.sharpness.grad])
+        these.all_reduce_sum_([encoder.sharpness.grad])
         found.append(encoder.sharpness.grad.item())
     return found
 

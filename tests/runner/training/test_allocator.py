@@ -14,9 +14,9 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
-from runner.training import allocator as heap
+from runner.training import allocator
 if sys.argv[1] == "keep":
-    heap.keep_freed()
+    allocator.keep_freed()
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 def fill():
@@ -26,7 +26,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     fill()
 faults, kept = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, resident()
-heap.give_back()
+allocator.give_back()
 print(json.dumps([faults, kept - resident()]))
 """
 
@@ -44,11 +44,11 @@ def test_memory_that_is_kept_is_not_fetched_again():
 
 ALIGNED = """
 import ctypes, json, random, sys
-from runner.training import allocator as heap
+from runner.training import allocator
 if sys.argv[1] == "begin":
-    heap.begin()
+    allocator.begin()
 else:
-    heap.keep_freed()
+    allocator.keep_freed()
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g h i j".split()]
 libc, draw = ctypes.CDLL(None), random.Random(0)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from runner.cli import main
 from runner.data.pairs import prepare
 from runner.training import distributed
-from runner.training.distributed import ALONE, Ranks, Several, buckets, joined
+from runner.training.distributed import ALONE, Ranks, DistributedRanks, buckets, joined
 from runner.training.grad_cache import micro_batches
 from runner.training.train import train
 from sweeps.experiment.recipe_file import write_recipe
@@ -73,7 +73,7 @@ def found(trial, tmp_path_factory) -> dict:
     """What the two processes of two_ranks.py found."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "trial.json").write_text(json.dumps(trial.to_json()))
-    first, second = finish(start(str(ROOT / "tests" / "two_ranks.py"), str(folder)))
+    first, second = finish(start(str(ROOT / "tests" / "support" / "two_ranks.py"), str(folder)))
     assert (first[0], second[0]) == (0, 0), first[2][-3000:] + second[2][-3000:]
     return json.loads((folder / "found.json").read_text())
 
@@ -275,8 +275,8 @@ def test_what_torchrun_did_not_start_is_refused(monkeypatch, capsys, tmp_path):
 
 
 def test_sharded_ranks_cannot_go_on_without_memory():
-    said = r"cannot go on from this: .* 9 bytes; give less --micro-tokens"
-    with pytest.raises(MemoryError, match=said), Several(0, 2, sharded=True).together():
+    said = r"cannot go on from this: .* 9 bytes; give a smaller micro_tokens"
+    with pytest.raises(MemoryError, match=said), DistributedRanks(0, 2, sharded=True).synchronise_oom():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
 
