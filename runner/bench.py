@@ -27,7 +27,7 @@ from runner.data.readers import open_source, survey
 from runner.model.encoder import lowered, make_encoder
 from runner.training import allocator
 from runner.training.engine import DEFAULTS, Engine, Options
-from runner.training.grad_cache import Spent, make_batch
+from runner.training.grad_cache import StepCost, make_batch
 from runner.training.measure import peak_memory, reset_peak_memory
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.measured import Profile, Reached, this_host
@@ -233,16 +233,15 @@ class Steps:
         size = self.engine.trial.training.batch_size
         chosen = batch_indices(self.pairs.train, size, self.done, 0)[: batch_size or size]
         batch = make_batch(self.pairs, chosen, 0, self.engine.device)
-        spent = self.engine.step(batch, RATE)
+        cost = self.engine.step(batch, RATE)
         self.done += 1
-        return Step(len(chosen), int(batch.lengths.sum()), self._flops(batch.lengths.astype(np.int64), spent))
+        return Step(len(chosen), int(batch.lengths.sum()), self._flops(batch.lengths.astype(np.int64), cost))
 
-    def _flops(self, lengths: np.ndarray, spent: Spent) -> float:
+    def _flops(self, lengths: np.ndarray, cost: StepCost) -> float:
         tokens, pairs = int(lengths.sum()), len(lengths) // 2
         work = Work(pairs, tokens, int((lengths**2).sum()), pairs)
-        return exact_flops(
-            self.engine.model, self.engine.trial.method, work, spent.again / tokens, spent.entered / tokens
-        )
+        recomputed, frozen = cost.recomputed_tokens / tokens, cost.frozen_tokens / tokens
+        return exact_flops(self.engine.model, self.engine.trial.method, work, recomputed, frozen)
 
 
 class Products(TorchDispatchMode):

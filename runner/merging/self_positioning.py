@@ -16,10 +16,11 @@ from runner.merging.rules import combine, differences, inner_products, open_all,
 from runner.merging.weights import Weights
 from runner.model.encoder import Encoder
 from runner.training.grad_cache import embed_all, make_batch
-from runner.training.loss import info_nce
+from runner.training.loss import Objective
 from sweeps.support.progress import Progress
 from sweeps.workers.loop import TERMINATED
 
+QUERIES = Objective(symmetric=False)  # queries look for documents, as in the paper
 TOKENS = 2**14  # padded, that go through the model together when a whole probe set is scored
 
 
@@ -107,10 +108,7 @@ def loss_of(encoder: Encoder, pairs: Pairs, chosen: np.ndarray, asked: Search) -
     """The queries' InfoNCE over these pairs, with a graph, and the lengths of its texts."""
     batch = make_batch(pairs, chosen, asked.negatives, encoder.device)
     vectors = encoder.embed(batch.texts)
-    query, document, rest = vectors.split([batch.pairs, batch.pairs, len(vectors) - 2 * batch.pairs])
-    negative = rest if len(rest) else None
-    loss = info_nce(query, document, asked.temperature, batch.marks, negative, symmetric=False)
-    return loss, batch.lengths.astype(np.int64)
+    return batch.loss(vectors, asked.temperature, QUERIES), batch.lengths.astype(np.int64)
 
 
 @torch.no_grad()
@@ -120,9 +118,7 @@ def probe_loss(encoder: Encoder, pairs: Pairs, asked: Search) -> float:
     for chosen in batches(pairs, asked.batch):
         batch = make_batch(pairs, chosen, asked.negatives, encoder.device)
         vectors = embed_all(encoder, batch.texts, TOKENS)
-        query, document, rest = vectors.split([batch.pairs, batch.pairs, len(vectors) - 2 * batch.pairs])
-        negative = rest if len(rest) else None
-        losses.append(info_nce(query, document, asked.temperature, batch.marks, negative, symmetric=False).item())
+        losses.append(batch.loss(vectors, asked.temperature, QUERIES).item())
     return float(np.mean(losses))
 
 

@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.bidirectional = bidirectional
-        self.sharpness: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt
+        self.logit_scale: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt (as CLIP)
         self.pool = POOLING[pooling]
         self.low = low
         self.recomputes = False
@@ -176,11 +176,11 @@ class Encoder(nn.Module):
 
     def learn_temperature(self, start: float) -> None:
         """Train the temperature too, as CLIP does: log(1 / temperature) (Radford et al. 2021, section 2.5)."""
-        self.sharpness = nn.Parameter(torch.tensor(-math.log(start), device=self.device))
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(start), device=self.device))
 
     def temperature(self, given: float) -> float | Tensor:
         """The one that the loss divides by: `given` unless it is learnt. Never below 0.01."""
-        return given if self.sharpness is None else torch.exp(-self.sharpness).clamp(min=LOWEST_TEMPERATURE)
+        return given if self.logit_scale is None else torch.exp(-self.logit_scale).clamp(min=LOWEST_TEMPERATURE)
 
 
 class Skip(nn.Module):

@@ -85,7 +85,7 @@ class Watch:
         _copy(state, encoder)
 
     def _keep(self, encoder: Encoder, key: str, ranks: Ranks) -> None:
-        state = {name: value.detach().cpu().clone() for name, value in _trained(encoder)}
+        state = {name: value.detach().cpu().clone() for name, value in checkpoint.trained_parameters(encoder).items()}
         if self.folder is None:
             self._best = state
         elif ranks.rank == 0:
@@ -93,11 +93,7 @@ class Watch:
         ranks.wait()
 
 
-def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return [(name, value) for name, value in module.named_parameters() if value.requires_grad]
-
-
 @torch.no_grad()
 def _copy(state: Mapping[str, Any], module: nn.Module) -> None:
-    for name, value in _trained(module):
+    for name, value in checkpoint.trained_parameters(module).items():
         value.copy_(state[name])

@@ -1,4 +1,4 @@
-"""One optimiser step, as fast as the machine allows: in what pieces, what is kept, and what is computed twice."""
+"""One optimiser step, as fast as the machine allows: its micro-batches, what is kept, and what is computed twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from runner.data.pairs import Pairs
 from runner.model.encoder import Encoder
 from runner.model.folded_lora import refold
 from runner.training.distributed import ALONE, Ranks
-from runner.training.frozen_states import Prefix, prefix_of, worth
-from runner.training.grad_cache import Ahead, Batch, Room, Spent, backward
+from runner.training.frozen_states import FrozenStateCache, cache_of, caching_pays
+from runner.training.grad_cache import Batch, FrozenStates, MemoryBudget, StepCost, backward
 from runner.training.loss import Objective
 from sweeps.models import ModelSpec
 from sweeps.store.retry import out_of_memory
@@ -30,18 +30,18 @@ PROBE_TEXTS = 8
 
 @dataclass(frozen=True)
 class Options:
-    """How training is run, which changes no result beyond rounding.
-
-    micro_tokens: padded tokens of a micro-batch, 0 to choose by the model's width. recompute: forget the activations
-    inside a block and compute them again on the way back (gradient checkpointing). compile: torch.compile each block.
-    smaller: times that the micro-batch is halved. leave: asked between steps, whether to save and stop there.
-    """
+    """How training is run, which changes no result beyond rounding."""
 
     micro_tokens: int = 0
+    """Padded tokens of a micro-batch; 0: chosen by the model's width. Fewer take less memory and more time."""
     recompute: bool = False
+    """Forget the activations inside a block and compute them again in the backward pass (gradient checkpointing)."""
     compile: bool = False
+    """torch.compile each block, which pays in long trainings."""
     smaller: int = 0
+    """How many times the micro-batch is halved, after memory ran out in an earlier attempt."""
     leave: Callable[[], bool] = bool  # which says no
+    """Asked between steps: whether to save a checkpoint and stop there."""
 
 
 DEFAULTS = Options()
@@ -62,8 +62,8 @@ class Engine:
         self.optimizer = _optimizer(self.trained, trial)
         self.micro_tokens = max(1, (options.micro_tokens or micro_tokens(model, self.device)) >> options.smaller)
         self.options = options
-        self.prefix: Prefix | None = None
-        self._bytes = 0  # a token's graph takes
+        self.frozen_states: FrozenStateCache | None = None
+        self._token_bytes = 0  # what the graph of one padded token takes; measured in the first step
         if options.recompute:
             encoder.recompute()
         if options.compile:
@@ -73,94 +73,95 @@ class Engine:
     def device(self) -> torch.device:
         return self.encoder.device
 
-    def keep_prefix(self, pairs: Pairs) -> int:
+    def cache_frozen_states(self, pairs: Pairs) -> int:
         """Compute the states after the frozen blocks now, for all epochs; returns how many tokens that took."""
-        self.prefix = prefix_of(self.encoder, pairs, self.trial, self.micro_tokens, self.ranks)
-        return self.prefix.tokens
+        self.frozen_states = cache_of(self.encoder, pairs, self.trial, self.micro_tokens, self.ranks)
+        return self.frozen_states.tokens
 
-    def prefix_pays(self, pairs: Pairs) -> bool:
-        """Whether `keep_prefix` saves work and there is room for it."""
-        pays = worth(self.encoder, pairs, self.trial, self.model.width, self._usable())
+    def caching_pays(self, pairs: Pairs) -> bool:
+        """Returns whether `cache_frozen_states` saves work and there is memory for it."""
+        pays = caching_pays(self.encoder, pairs, self.trial, self.model.width, self._usable())
         return bool(self.ranks.min_counts([pays])[0])
 
-    def step(self, batch: Batch, rate: float) -> Spent:
-        """One optimiser step at learning rate `rate`."""
+    def step(self, batch: Batch, rate: float) -> StepCost:
+        """Take one optimiser step at learning rate `rate`."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        spent = self._backward(batch)
+        cost = self._backward(batch)
         if not self.ranks.sharded:  # else the backward pass added them up
             self.ranks.all_reduce_sum_([p.grad for p in self.trained if p.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         refold(self.encoder)
-        return spent
+        return cost
 
-    def _backward(self, batch: Batch) -> Spent:
-        """Gradients of one batch; with smaller micro-batches, and nothing kept, when memory runs out."""
-        room = self._room(batch)
+    def _backward(self, batch: Batch) -> StepCost:
+        """Compute the gradients of one batch; with smaller micro-batches, and nothing kept, when memory runs out."""
+        budget, frozen_states = self._budget(batch), self._frozen_states_of(batch)
         while True:
             try:
-                return backward(self.encoder, batch.texts, self._loss(batch), room, self._ahead(batch), self.ranks)
+                return backward(self.encoder, batch.texts, self._loss(batch), budget, frozen_states, self.ranks)
             except (RuntimeError, MemoryError) as error:
                 if self.ranks.sharded or not out_of_memory(error):
                     raise
                 reason = str(error).partition("\n")[0] or "out of memory"
             # Outside the handler, for the error holds on to every tensor of the step.
             self.optimizer.zero_grad()
-            if room.tokens <= int(batch.lengths.max()):
+            if budget.micro_tokens <= int(batch.lengths.max()):
                 raise MemoryError(
                     f"one text of {batch.lengths.max()} tokens does not fit in memory ({reason}); give a shorter "
-                    "context, --recompute, or a smaller model"
+                    "context, recompute, or a smaller model"
                 )
-            self.micro_tokens = room.tokens // 2
-            room = Room(room.tokens // 2, 0, 0)
+            self.micro_tokens = budget.micro_tokens // 2
+            budget = MemoryBudget(self.micro_tokens, graph_tokens=0, state_tokens=0)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _loss(self, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
-        given, objective = self.trial.training.temperature, Objective.of(self.trial.training)
-        return lambda vectors: batch.loss(vectors, self.encoder.temperature(given), objective)
+        start, objective = self.trial.training.temperature, Objective.of(self.trial.training)
+        return lambda vectors: batch.loss(vectors, self.encoder.temperature(start), objective)
 
-    def _ahead(self, batch: Batch) -> Ahead | None:
-        prefix = self.prefix
-        return prefix and (lambda places: prefix.states(batch.hashes[places], batch.lengths[places]))
+    def _frozen_states_of(self, batch: Batch) -> FrozenStates | None:
+        """Returns what gives the states of the batch's texts, where they are kept."""
+        cache = self.frozen_states
+        return cache and (lambda places: cache.states(batch.hashes[places], batch.lengths[places]))
 
-    def _room(self, batch: Batch) -> Room:
-        """What may be kept: graphs, with room for one that is not; states too where blocks are frozen."""
-        if not self._bytes:
+    def _budget(self, batch: Batch) -> MemoryBudget:
+        """Returns what may be kept: graphs, beside one that is not; states too where blocks are frozen."""
+        if not self._token_bytes:
             longest = np.argsort(-batch.lengths, kind="stable")[:PROBE_TEXTS]
-            self._bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
+            self._token_bytes = graph_bytes(self.encoder, [batch.texts[i] for i in longest])
             self._fit(int(batch.lengths.max()))
         usable, states = self._usable(), 0
         if self.encoder.frozen:
             usable /= 2
             states = int(usable / (4 * self.model.width))
-        graphs = max(0, int(usable / self._bytes) - self.micro_tokens)
+        graphs = max(0, int(usable / self._token_bytes) - self.micro_tokens)
         if self.ranks.sharded:  # what is kept decides how often a block runs, which all do together
             graphs, states = self.ranks.min_counts([graphs, states])
-        return Room(self.micro_tokens, graphs, states)
+        return MemoryBudget(self.micro_tokens, graphs, states)
 
     def _fit(self, longest: int) -> None:
         """Halve the micro-batch until its graph takes half of the free memory at most. longest: tokens of a text."""
         free = free_memory(self.device)
-        while self._bytes * self.micro_tokens > free / 2 and self.micro_tokens > longest:
+        while self._token_bytes * self.micro_tokens > free / 2 and self.micro_tokens > longest:
             self.micro_tokens //= 2
         self.micro_tokens = self.ranks.min_counts([self.micro_tokens])[0]
 
     def _usable(self) -> float:
-        """Bytes."""
+        """Returns the bytes that a step may keep in between."""
         return SHARE[self.device.type] * free_memory(self.device)
 
 
 def micro_tokens(model: ModelSpec, device: torch.device) -> int:
-    """Tokens of a micro-batch: a fixed choice, for a cut decides the last bits of a result."""
+    """Returns the padded tokens of a micro-batch: a fixed choice, for a cut decides the last bits of a result."""
     least, most = MICRO_TOKENS[device.type]
     return min(most, max(least, MICRO_BYTES[device.type] // (4 * model.mlp_width)))
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes."""
+    """Returns the bytes that are free on the device, those that torch holds for later included."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + unused
@@ -168,13 +169,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def graph_bytes(encoder: Encoder, texts: Sequence[np.ndarray]) -> int:
-    """Bytes that autograd keeps for one more padded token, measured on `texts` (at least 2)."""
+    """Returns the bytes that autograd keeps for one more padded token, measured on `texts` (at least 2)."""
     few, many = (_kept(encoder, texts[:count]) for count in (len(texts) // 2, len(texts)))
     return max(1, (many[0] - few[0]) // (many[1] - few[1]))
 
 
 def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Bytes that the graph of `texts` holds, and padded tokens of it."""
+    """Returns the bytes that the graph of `texts` holds, and their padded tokens."""
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -18,18 +18,18 @@ STATE_BYTES = 4
 ROWS = 2**12  # of states that travel together between ranks
 
 
-class Prefix:
-    """What the frozen blocks make of every training text: they give the same in each epoch.
+class FrozenStateCache:
+    """The states that the frozen blocks make of every training text, which are the same in each epoch.
 
     All texts are embedded before the first step, in an order that depends on nothing else, so that a training that is
-    interrupted finds the same states to the last bit. tokens: how many went through the frozen blocks for it. ranks:
-    each embeds its share, and has them all.
+    interrupted finds the same states to the last bit. `tokens` is how many went through the frozen blocks for it.
+    ranks: each embeds its share of the texts, and keeps the states of all.
     """
 
     def __init__(
         self, encoder: Encoder, pairs: Pairs, hard_negatives: int, micro_tokens: int, ranks: Ranks = ALONE
     ) -> None:
-        texts, hashes = _unlike(pairs, hard_negatives)
+        texts, hashes = _unique_texts(pairs, hard_negatives)
         lengths = np.array([len(text) for text in texts])
         ends = np.cumsum(lengths)
         self.tokens = int(ends[-1])
@@ -51,37 +51,40 @@ class Prefix:
         ranks.all_reduce_sum_(self._states.split(ROWS))
 
     def states(self, hashes: np.ndarray, lengths: np.ndarray) -> Tensor:
-        """hashes: of the texts [texts]; lengths: [texts] -> states [texts, tokens, width], anything beyond a length."""
+        """Returns states [texts, tokens, width], with any values beyond a text's length.
+
+        hashes: [texts], the texts' hashes; lengths: [texts], their tokens.
+        """
         starts = self._starts[np.searchsorted(self._hashes, hashes)]
         rows = starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
         return self._states[send(rows, self._states.device)]
 
 
-_last: dict[tuple, Prefix] = {}
+_last: dict[tuple, FrozenStateCache] = {}
 
 
-def prefix_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ranks: Ranks = ALONE) -> Prefix:
-    """The states of this model, data and number of frozen blocks: a worker's trials share them one after another."""
+def cache_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ranks: Ranks = ALONE) -> FrozenStateCache:
+    """Returns the states of this model, data and number of frozen blocks: a worker's trials share them in turn."""
     training = trial.training
-    seen = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
-    seen += (training.query_prompt, training.document_prompt, training.bidirectional)
-    name = (trial.model, encoder.frozen, encoder.low, encoder.device.type, micro_tokens, *seen)
+    data = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
+    data += (training.query_prompt, training.document_prompt, training.bidirectional)
+    name = (trial.model, encoder.frozen, encoder.low, encoder.device.type, micro_tokens, *data)
     if name not in _last:
-        _last.clear()  # room for one only
-        _last[name] = Prefix(encoder, pairs, training.hard_negatives, micro_tokens, ranks)
+        _last.clear()  # memory for one only
+        _last[name] = FrozenStateCache(encoder, pairs, training.hard_negatives, micro_tokens, ranks)
     return _last[name]
 
 
-def worth(encoder: Encoder, pairs: Pairs, trial: Trial, width: int, room: float) -> bool:
-    """Whether texts come back (several epochs), blocks are frozen, and `room` bytes hold the states."""
+def caching_pays(encoder: Encoder, pairs: Pairs, trial: Trial, width: int, free_bytes: float) -> bool:
+    """Returns whether texts come back (several epochs), blocks are frozen, and the states fit into `free_bytes`."""
     if not encoder.frozen or trial.pairs <= len(pairs.train):
         return False
     tokens, _ = pairs.mean_pair(trial.training.hard_negatives, [weight for _, weight in parts_of(trial.training.data)])
-    return tokens * len(pairs.train) * width * STATE_BYTES <= room
+    return tokens * len(pairs.train) * width * STATE_BYTES <= free_bytes
 
 
-def _unlike(pairs: Pairs, hard_negatives: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Every text that training may draw, each once, and their hashes, ascending."""
+def _unique_texts(pairs: Pairs, hard_negatives: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns every text that training may draw, each once, and their hashes, ascending."""
     chosen = [(pairs.query, pairs.train), (pairs.positive, pairs.train)]
     if hard_negatives:
         chosen.append((pairs.negative, pairs.negatives(pairs.train, hard_negatives)))

@@ -20,6 +20,7 @@ def shard(encoder: Encoder, device: torch.device, count: int) -> None:
     """Keep on `device` only this rank's part of `encoder`, whose weights lie on the CPU.
 
     Adapters run unfolded, as peft has them: a folded weight is as large as the one it was made from, and is kept.
+    count: ranks that share the encoder.
     """
     unfold(encoder.backbone)
     encoder.fused = False
@@ -34,13 +35,13 @@ def shard(encoder: Encoder, device: torch.device, count: int) -> None:
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor that may be sharded. All ranks must ask."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Returns all of a tensor that may be sharded. All ranks must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """This rank's part of `tensor`, which all have, sharded as `other` is where that is."""
+def shard_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Returns this rank's part of `tensor`, which all ranks have, sharded as `other` is; all of it when that is not."""
     if not isinstance(other, DTensor) or tensor.shape != other.shape:
         return tensor
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
@@ -48,10 +49,10 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather_into(plain: Encoder | None, encoder: Encoder) -> None:
-    """Copy what was trained into an encoder that is not sharded. All ranks must ask; those with None keep nothing."""
+    """Copy what was trained into an encoder that is not sharded. All ranks must call it, with None to keep nothing."""
     known = dict(plain.named_parameters()) if plain else {}
     for name, value in encoder.named_parameters():
         if value.requires_grad:
-            every = whole(value)
+            gathered = full_tensor(value)
             if plain:
-                known[name].copy_(every)
+                known[name].copy_(gathered)

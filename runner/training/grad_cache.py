@@ -43,157 +43,170 @@ def micro_batches(lengths: np.ndarray, tokens: int, padding: int, ranks: int = 1
 
 @dataclass(frozen=True)
 class Batch:
-    """The texts of one step. texts: query 0..n-1, document n..2n-1, then hard negatives. hashes: of the texts.
-    marks: see `info_nce`."""
+    """The texts of one step."""
 
     texts: list[np.ndarray]
+    """Token ids of each text: the queries of all pairs, their documents, then the hard negatives."""
     hashes: np.ndarray
+    """[texts], the 64-bit hash of each text: equal texts have equal ones."""
     pairs: int
-    marks: Tensor
+    """Text pairs in the batch."""
+    same_group_ids: Tensor
+    """[kinds, pairs]: pairs with an equal id of one kind are not each other's negatives; see `info_nce`."""
 
     @property
     def lengths(self) -> np.ndarray:
+        """[texts], tokens of each."""
         return np.array([len(text) for text in self.texts])
 
     def loss(self, vectors: Tensor, temperature: float | Tensor, objective: Objective = SYMMETRIC) -> Tensor:
-        """vectors: [texts, dim] in the order of `texts`."""
+        """Returns the loss in nats per pair. vectors: [texts, dim] in the order of `texts`."""
         query, document, rest = vectors.split([self.pairs, self.pairs, len(vectors) - 2 * self.pairs])
-        return objective.loss(query, document, temperature, self.marks, rest if len(rest) else None)
+        return objective.loss(query, document, temperature, self.same_group_ids, rest if len(rest) else None)
 
 
-def _each(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Views on the texts that lie end to end in `ids`."""
+def _split_texts(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Returns views on the texts that lie end to end in `ids`."""
     return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
 def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: torch.device) -> Batch:
-    """The texts of the `chosen` pairs. Pairs of one group, or with an equal query or document, share a mark."""
+    """Returns the texts of the `chosen` pairs. Pairs of one group, or with an equal query or document, share an id."""
     drawn = [(pairs.query, chosen), (pairs.positive, chosen)]
     if hard_negatives:
         drawn.append((pairs.negative, pairs.negatives(chosen, hard_negatives)))
-    texts = [text for column, places in drawn for text in _each(*column.gather(places))]
+    texts = [text for column, places in drawn for text in _split_texts(*column.gather(places))]
     hashes = np.concatenate([column.hashes[places] for column, places in drawn])
-    marks = np.stack([pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)])
-    return Batch(texts, hashes, len(chosen), send(marks, device))
+    group_ids = np.stack([pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)])
+    return Batch(texts, hashes, len(chosen), send(group_ids, device))
 
 
 @dataclass(frozen=True)
-class Room:
-    """What may be kept of a step. tokens: padded, in one micro-batch. graphs: padded tokens whose graphs are kept.
-    states: padded tokens whose states after the frozen blocks are kept."""
+class MemoryBudget:
+    """What a step may keep in memory, in padded tokens."""
 
-    tokens: int
-    graphs: int
-    states: int
+    micro_tokens: int
+    """Padded tokens of one micro-batch, which go through the encoder together."""
+    graph_tokens: int
+    """Padded tokens whose graphs are kept between the two passes; beyond them texts are embedded twice."""
+    state_tokens: int
+    """Padded tokens whose states after the frozen blocks are kept; beyond them frozen blocks run twice too."""
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a step took. loss: nats per pair. again: real tokens that went twice through the trained blocks; entered:
-    through the frozen ones, once or twice."""
+class StepCost:
+    """The loss of a step and what it took, in real tokens (without padding)."""
 
     loss: float
-    again: int
-    entered: int
+    """Training loss, nats per pair."""
+    recomputed_tokens: int
+    """Tokens that went through the trained blocks once more; with gradient cache and recomputation, twice more."""
+    frozen_tokens: int
+    """Tokens that went through the frozen blocks, counted each time; 0 where their states were known."""
 
 
-Ahead = Callable[[np.ndarray], Tensor]  # places in the batch -> states after the frozen blocks [texts, tokens, width]
+# Places in the batch -> the states after the frozen blocks, which are known already: [texts, tokens, width].
+FrozenStates = Callable[[np.ndarray], Tensor]
 
 
 def backward(
     encoder: Encoder,
     texts: Sequence[np.ndarray],
     loss: Callable[[Tensor], Tensor],
-    room: Room,
-    ahead: Ahead | None = None,
+    budget: MemoryBudget,
+    frozen_states: FrozenStates | None = None,
     ranks: Ranks = ALONE,
-) -> Spent:
-    """Loss over all texts at once, its gradient accumulated in the encoder micro-batch by micro-batch.
+) -> StepCost:
+    """Compute the loss over all texts at once; its gradient is accumulated in the encoder by micro-batches.
 
     Gradient caching (Gao et al. 2021): embed, take the loss's gradient to the vectors, then send it back through each
-    micro-batch. What there is room for is kept between the two passes; only the rest is embedded twice.
-    loss: [texts, dim] -> scalar. ahead: where the states after the frozen blocks are known already. ranks: who share
-    the texts; the gradient is then that of this rank's, which is to be added up.
+    micro-batch. What the budget allows is kept between the two passes; only the rest is embedded twice.
+    loss: [texts, dim] -> scalar. frozen_states: gives the states after the frozen blocks where they are known already.
+    ranks: who share the texts; the gradient is then that of this rank's texts, which is still to be summed over ranks.
     """
     lengths = np.array([len(text) for text in texts])
-    cuts = micro_batches(lengths, room.tokens, encoder.padding(room.tokens), ranks.count)
+    cuts = micro_batches(lengths, budget.micro_tokens, encoder.padding(budget.micro_tokens), ranks.count)
     mine, rows = ranks.share(cuts)
     padded = np.cumsum([len(cut) // ranks.count * lengths[cut[0]] for cut in cuts])
     table = TableGradient(encoder, math.inf if ranks.sharded else TableGradient.WAITING)
-    passes = [Pass(encoder, [texts[i] for i in cut], table, ahead and partial(ahead, cut)) for cut in mine]
-    keep = [(bool(total <= room.graphs), bool(total <= room.states)) for total in padded]
+    parts = [
+        MicroBatch(encoder, [texts[i] for i in cut], table, frozen_states and partial(frozen_states, cut))
+        for cut in mine
+    ]
+    keep = [(bool(total <= budget.graph_tokens), bool(total <= budget.state_tokens)) for total in padded]
     with ranks.synchronise_oom():
-        vectors = [each.forward(*kept).detach() for each, kept in zip(passes, keep, strict=True)]
-    every = ranks.gather(torch.cat(vectors)).requires_grad_()
+        vectors = [part.forward(*kept).detach() for part, kept in zip(parts, keep, strict=True)]
+    gathered = ranks.gather(torch.cat(vectors)).requires_grad_()
     with ranks.synchronise_oom():
-        value = loss(every[send(rows, every.device)])
+        value = loss(gathered[send(rows, gathered.device)])
         value.backward()
         # Asked for here, a GPU has the way back still to do while the next batch is made.
         nats = value.item()
-        if encoder.sharpness is not None:  # each rank has all of this gradient, and they will be added up
-            encoder.sharpness.grad /= ranks.count
-        gradients = ranks.own(every.grad).split([len(part) for part in vectors])
-        for each, gradient in zip(passes, gradients, strict=True):
-            each.backward(gradient)
+        if encoder.logit_scale is not None:  # each rank has all of this gradient, and they will be added up
+            encoder.logit_scale.grad /= ranks.count
+        gradients = ranks.own(gathered.grad).split([len(part) for part in vectors])
+        for part, gradient in zip(parts, gradients, strict=True):
+            part.backward(gradient)
         table.flush()
-    again, entered = ranks.sum_counts([sum(each.again for each in passes), sum(each.entered for each in passes)])
-    return Spent(nats, again, entered)
+    recomputed, frozen = sum(part.recomputed_tokens for part in parts), sum(part.frozen_tokens for part in parts)
+    return StepCost(nats, *ranks.sum_counts([recomputed, frozen]))
 
 
-class Pass:
-    """One micro-batch on its way through the encoder and back. `again`, `entered`: as in Spent."""
+class MicroBatch:
+    """One micro-batch on its way through the encoder and back; its counts are those of StepCost."""
 
     def __init__(
         self,
         encoder: Encoder,
         texts: Sequence[np.ndarray],
         table: TableGradient,
-        ahead: Callable[[], Tensor] | None = None,
+        frozen_states: Callable[[], Tensor] | None = None,
     ) -> None:
-        self.encoder, self.table, self.ahead = encoder, table, ahead
+        self.encoder, self.table, self.frozen_states = encoder, table, frozen_states
         self.ids, self.where = encoder.pad(texts)
         self.tokens = sum(len(text) for text in texts)
-        self.again = self.entered = 0
+        self.recomputed_tokens = self.frozen_tokens = 0
         self._states: Tensor | None = None
         self._vectors: Tensor | None = None
 
     def forward(self, graph: bool, states: bool) -> Tensor:
-        """Vectors [texts, dim]. graph, states: keep them for `backward`."""
-        entered = self._enter()
+        """Returns vectors [texts, dim]. graph, states: whether each is kept for `backward`."""
+        after_frozen = self._after_frozen()
         with torch.set_grad_enabled(graph):
-            vectors = self.encoder.leave(entered, self.where)
+            vectors = self.encoder.leave(after_frozen, self.where)
         if graph:
             self._vectors = vectors
         if graph or (states and self.encoder.frozen):
-            self._states = entered
+            self._states = after_frozen
         return vectors
 
     def backward(self, gradient: Tensor) -> None:
-        """gradient: of the loss to the vectors [texts, dim]. Frees what was kept."""
-        states = self._enter() if self._states is None else self._states
+        """Accumulate the gradients, and free what was kept. gradient: of the loss to the vectors [texts, dim]."""
+        states = self._after_frozen() if self._states is None else self._states
         vectors = self._vectors
         if vectors is None:
             vectors = self.encoder.leave(states, self.where)
-            self.again += self.tokens
+            self.recomputed_tokens += self.tokens
         if self.encoder.recomputes:
-            self.again += self.tokens
+            self.recomputed_tokens += self.tokens
         vectors.backward(gradient)
         self.table.add(self.ids, self.where, states.grad)
         self._states = self._vectors = None
 
-    def _enter(self) -> Tensor:
-        if self.ahead:
-            return self.ahead()
-        self.entered += self.tokens
+    def _after_frozen(self) -> Tensor:
+        if self.frozen_states:
+            return self.frozen_states()
+        self.frozen_tokens += self.tokens
         with torch.no_grad():
             states = self.encoder.enter(self.ids, self.where)
         return states.requires_grad_(self.table.trained)
 
 
 class TableGradient:
-    """The token table's gradient is as large as the table: it is made once a step, not once a micro-batch.
+    """Collects gradients to the states that the token table gave.
 
-    waiting: tokens whose gradients may wait for that.
+    The table's own gradient is as large as the table: it is made once a step, not once a micro-batch. waiting: tokens
+    whose gradients may wait for that.
     """
 
     WAITING = 2**14
@@ -205,7 +218,7 @@ class TableGradient:
         self._gradients: list[Tensor] = []
 
     def add(self, ids: Tensor, where: Layout, gradient: Tensor | None) -> None:
-        """ids: [texts, tokens]; gradient: of the states the table gave [texts, tokens, width]."""
+        """Add one micro-batch. ids: [texts, tokens]; gradient: to the states of the table [texts, tokens, width]."""
         if gradient is None:
             return
         self._ids.append(pack(ids, where))
@@ -221,11 +234,11 @@ class TableGradient:
 
 @torch.no_grad()
 def embed_all(encoder: Encoder, texts: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE) -> Tensor:
-    """Unit vectors [texts, dim] of any number of texts, embedded in order of length; all of them on every rank."""
+    """Returns unit vectors [texts, dim] of any number of texts, embedded in order of length; all on every rank."""
     lengths = np.array([len(text) for text in texts])
     mine, rows = ranks.share(micro_batches(lengths, tokens, encoder.padding(tokens), ranks.count))
-    every = ranks.gather(torch.cat([encoder.embed([texts[i] for i in cut]) for cut in mine]))
-    return every[send(rows, every.device)]
+    gathered = ranks.gather(torch.cat([encoder.embed([texts[i] for i in cut]) for cut in mine]))
+    return gathered[send(rows, gathered.device)]
 
 
 @torch.no_grad()
@@ -237,7 +250,7 @@ def held_out(
     tokens: int,
     ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
-    """Mean symmetric InfoNCE (nats per pair) and accuracy@1 of queries over fixed pools."""
+    """Returns the mean symmetric InfoNCE (nats per pair) and accuracy@1 of the queries over fixed pools."""
     chosen, sizes = np.concatenate(pools), [len(pool) for pool in pools]
     query = embed_all(encoder, [pairs.query[i] for i in chosen], tokens, ranks).split(sizes)
     document = embed_all(encoder, [pairs.positive[i] for i in chosen], tokens, ranks).split(sizes)

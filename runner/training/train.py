@@ -32,7 +32,7 @@ from sweeps.workers.loop import TERMINATED
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
 CURVE_POINTS = 50
-COUNTED = ("step", "tokens", "squares", "again", "entered")  # what the FLOPs follow from; see contrastive.Spent
+COUNTED = ("step", "tokens", "squares", "again", "entered")  # what the FLOPs follow from; see contrastive.StepCost
 
 
 @dataclass(frozen=True)
@@ -211,10 +211,10 @@ def _leave_trunk(run: Run, trunk: Trunk) -> None:
 def _keep_prefix(run: Run) -> None:
     """Decided once, for a resumed training must go on alike."""
     if "prefix" not in run.record:
-        run.record["prefix"] = run.engine.prefix_pays(run.pairs)
-        run.record["entered"] += run.engine.keep_prefix(run.pairs) if run.record["prefix"] else 0
+        run.record["prefix"] = run.engine.caching_pays(run.pairs)
+        run.record["entered"] += run.engine.cache_frozen_states(run.pairs) if run.record["prefix"] else 0
     elif run.record["prefix"]:
-        run.engine.keep_prefix(run.pairs)
+        run.engine.cache_frozen_states(run.pairs)
 
 
 def _all_steps(run: Run, folder: Path | None, quiet: bool) -> str:
@@ -285,8 +285,8 @@ def _step(run: Run) -> float:
     spent = run.engine.step(batch, run.trial.lr * factor)
     run.record["tokens"] += int(batch.lengths.sum())
     run.record["squares"] += int((batch.lengths.astype(np.int64) ** 2).sum())
-    run.record["again"] += spent.again
-    run.record["entered"] += spent.entered
+    run.record["again"] += spent.recomputed_tokens
+    run.record["entered"] += spent.frozen_tokens
     run.record["micro_tokens"] = run.engine.micro_tokens
     return spent.loss
 

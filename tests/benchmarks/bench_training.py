@@ -203,7 +203,7 @@ def ours(
     step, ahead = 0, 0.0
     if row.epochs > 1:
         begun = CLOCK()
-        engine.keep_prefix(pairs)
+        engine.cache_frozen_states(pairs)
         ahead = (CLOCK() - begun) / 8 / row.epochs  # a step's part of it
 
     def one_round() -> None:

@@ -48,10 +48,10 @@ def test_the_products_that_are_timed_are_those_that_are_counted(method, share, m
     batch = batch_without_padding()
     made.step(batch, 1e-6)  # the memory of a graph is measured in the first
     with Products(made.encoder.parameters()) as products:
-        spent = made.step(batch, 1e-6)
+        cost = made.step(batch, 1e-6)
     work = Work(PAIRS, 2 * PAIRS * LENGTH, 2 * PAIRS * LENGTH**2, PAIRS)
-    assert spent.again == (0 if share else work.tokens)
-    counted = exact_flops(NANO, method, work, spent.again / work.tokens, spent.entered / work.tokens)
+    assert cost.recomputed_tokens == (0 if share else work.tokens)
+    counted = exact_flops(NANO, method, work, cost.recomputed_tokens / work.tokens, cost.frozen_tokens / work.tokens)
     assert flops_of(products) == pytest.approx(counted, rel=0.001)
 
 

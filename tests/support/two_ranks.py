@@ -1,4 +1,4 @@
-"""What two processes find when they train together and when each trains alone. test_distributed.py starts and judges them.
+"""What two processes find when they train together and when each trains alone; test_distributed.py starts them.
 
 RANK=0 WORLD_SIZE=2 ... python two_ranks.py FOLDER    reads FOLDER/trial.json, rank 0 writes FOLDER/found.json
 """
@@ -22,9 +22,9 @@ from runner.model.encoder import Encoder, make_encoder
 from runner.training import train as train_module
 from runner.training.distributed import ALONE, Ranks, fingerprint, joined
 from runner.training.engine import Engine, Options
-from runner.training.frozen_states import Prefix
-from runner.training.fsdp import shard, whole
-from runner.training.grad_cache import Batch, Room, backward, make_batch
+from runner.training.frozen_states import FrozenStateCache
+from runner.training.fsdp import full_tensor, shard
+from runner.training.grad_cache import Batch, MemoryBudget, backward, make_batch
 from runner.training.train import train_encoder
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
@@ -35,7 +35,11 @@ CPU = torch.device("cpu")
 METHODS = [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()]
 NEGATIVES = {"in-batch": 0, "hard": 5}
 # All graphs kept, none, and those of some micro-batches.
-ROOMS = {"kept": Room(96, 10**9, 10**9), "cached": Room(96, 0, 0), "partly": Room(96, 150, 75)}
+BUDGETS = {
+    "kept": MemoryBudget(96, 10**9, 10**9),
+    "cached": MemoryBudget(96, 0, 0),
+    "partly": MemoryBudget(96, 150, 75),
+}
 SETTINGS = [
     (method, pooling, negatives) for method in METHODS for pooling in ("mean", "last") for negatives in NEGATIVES
 ]
@@ -60,18 +64,18 @@ def encoder_for(method, pooling: str, kind: torch.dtype, ranks: Ranks) -> Encode
     return encoder
 
 
-def gradients(method, pooling: str, negatives: str, room: Room, kind: torch.dtype, ranks: Ranks) -> tuple:
+def gradients(method, pooling: str, negatives: str, budget: MemoryBudget, kind: torch.dtype, ranks: Ranks) -> tuple:
     """The loss, and the gradient of every parameter, added up."""
     random = np.random.default_rng(0)
     texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=14 + NEGATIVES[negatives])]
     marks = torch.tensor([[0, 1, 2, 3, 4, 2, 6]])
     batch = Batch(texts, np.arange(len(texts)), 7, marks)
     encoder = encoder_for(method, pooling, kind, ranks)
-    spent = backward(encoder, texts, lambda vectors: batch.loss(vectors, 0.05), room, None, ranks)
-    found = {name: whole(p.grad) for name, p in encoder.named_parameters() if p.grad is not None}
+    cost = backward(encoder, texts, lambda vectors: batch.loss(vectors, 0.05), budget, None, ranks)
+    found = {name: full_tensor(p.grad) for name, p in encoder.named_parameters() if p.grad is not None}
     if not ranks.sharded:
         ranks.all_reduce_sum_(list(found.values()))
-    return spent.loss, found
+    return cost.loss, found
 
 
 def gradient_errors(ranks: Ranks) -> dict:
@@ -82,8 +86,8 @@ def gradient_errors(ranks: Ranks) -> dict:
     errors = {}
     for index, (method, pooling, negatives) in enumerate(SETTINGS):
         for kind in (torch.float64, torch.float32):
-            chosen = list(ROOMS)[index % len(ROOMS)]
-            setting = (method, pooling, negatives, ROOMS[chosen], kind)
+            chosen = list(BUDGETS)[index % len(BUDGETS)]
+            setting = (method, pooling, negatives, BUDGETS[chosen], kind)
             one = gradients(*setting, ALONE)
             size = torch.cat([value.flatten() for value in one[1].values()]).norm()
             for name, together in (("data", ranks), ("sharded", replace(ranks, sharded=True))):
@@ -108,10 +112,10 @@ def temperatures(ranks: Ranks) -> list[float]:
         texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=14)]
         batch = Batch(texts, np.arange(14), 7, torch.arange(7)[None])
         backward(
-            encoder, texts, lambda v, e=encoder, b=batch: b.loss(v, e.temperature(0.1)), ROOMS["kept"], None, these
+            encoder, texts, lambda v, e=encoder, b=batch: b.loss(v, e.temperature(0.1)), BUDGETS["kept"], None, these
         )
-        these.all_reduce_sum_([encoder.sharpness.grad])
-        found.append(encoder.sharpness.grad.item())
+        these.all_reduce_sum_([encoder.logit_scale.grad])
+        found.append(encoder.logit_scale.grad.item())
     return found
 
 
@@ -189,7 +193,7 @@ def states(ranks: Ranks, pairs: Pairs) -> list[float]:
     apart = []
     for count in (10, 11, 12, 13):
         few = replace(pairs, train=pairs.train[:count])
-        one, two = (Prefix(encoder, few, 0, 100, these)._states for these in (ALONE, ranks))
+        one, two = (FrozenStateCache(encoder, few, 0, 100, these)._states for these in (ALONE, ranks))
         apart.append((one - two).abs().max().item())
     return apart
 
@@ -235,7 +239,7 @@ def scarce(ranks: Ranks, trial: Trial, pairs: Pairs) -> dict:
 
         encoder = make_encoder(NANO, Full(), "mean", CPU, seed=0)
         engine = Engine(NANO, short(trial, Full()), encoder, Options(micro_tokens=1024), these)
-        engine._bytes = 1000
+        engine._token_bytes = 1000
         Encoder.leave = limited
         try:
             return [engine.step(batch, 1e-3).loss, engine.step(batch, 1e-3).loss, engine.micro_tokens]

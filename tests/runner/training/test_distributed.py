@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from runner.cli import main
 from runner.data.pairs import prepare
 from runner.training import distributed
-from runner.training.distributed import ALONE, Ranks, DistributedRanks, buckets, joined
+from runner.training.distributed import ALONE, DistributedRanks, Ranks, buckets, joined
 from runner.training.grad_cache import micro_batches
 from runner.training.train import train
 from sweeps.experiment.recipe_file import write_recipe

@@ -19,8 +19,8 @@ from runner.model.encoder import make_encoder
 from runner.model.folded_lora import FoldedLinear, fold, refold, unfold
 from runner.training import engine as engine_module
 from runner.training.engine import DEFAULTS, Engine, Options, graph_bytes
-from runner.training.frozen_states import Prefix
-from runner.training.grad_cache import Room, backward, make_batch
+from runner.training.frozen_states import FrozenStateCache
+from runner.training.grad_cache import MemoryBudget, backward, make_batch
 from runner.training.loss import info_nce
 from runner.training.train import train
 from sweeps.flops import exact_flops
@@ -94,12 +94,12 @@ def test_bf16_products_give_nearly_the_same_first_loss(conditions, prepared):
 
 def test_recomputed_blocks_are_counted(conditions, prepared):
     batch = make_batch(prepared.pairs, batch_indices(prepared.pairs.train, 16, 0, 0), 0, CPU)
-    assert engine(Full(), conditions).step(batch, 1e-3).again == 0
+    assert engine(Full(), conditions).step(batch, 1e-3).recomputed_tokens == 0
     made = engine(Full(), conditions, Options(recompute=True))
     runs = []
     made.encoder.backbone.layers[0].attention.register_forward_pre_hook(lambda *_: runs.append(1))
     passes = made.step(batch, 1e-3)
-    assert passes.again == batch.lengths.sum()
+    assert passes.recomputed_tokens == batch.lengths.sum()
     once = engine(Full(), conditions)
     once.encoder.fused = False  # else no block of transformers' runs at all
     alone = []
@@ -152,21 +152,21 @@ def test_frozen_blocks_are_run_apart_and_give_the_same_vectors(name):
 def test_kept_states_of_frozen_blocks_give_the_same_gradients(conditions, prepared):
     encoder = make_encoder(NANO, FreezeBlocks(0.5), "mean", CPU, 0).double()
     batch = make_batch(prepared.pairs, batch_indices(prepared.pairs.train, 16, 0, 0), 0, CPU)
-    prefix = Prefix(encoder, prepared.pairs, 0, 512)
+    cache = FrozenStateCache(encoder, prepared.pairs, 0, 512)
 
-    def gradients(ahead, room):
+    def gradients(frozen_states, budget):
         encoder.zero_grad()
-        spent = backward(encoder, batch.texts, lambda vectors: batch.loss(vectors, 0.05), room, ahead)
-        return spent, [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
+        cost = backward(encoder, batch.texts, lambda vectors: batch.loss(vectors, 0.05), budget, frozen_states)
+        return cost, [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
 
-    def ahead(places):
-        return prefix.states(batch.hashes[places], batch.lengths[places])
+    def frozen_states(places):
+        return cache.states(batch.hashes[places], batch.lengths[places])
 
-    spent, plain = gradients(None, Room(512, 10**9, 10**9))
-    assert spent.entered == batch.lengths.sum()
-    for room in (Room(512, 10**9, 10**9), Room(300, 0, 0)):
-        spent, kept = gradients(ahead, room)
-        assert spent.entered == 0
+    cost, plain = gradients(None, MemoryBudget(512, 10**9, 10**9))
+    assert cost.frozen_tokens == batch.lengths.sum()
+    for budget in (MemoryBudget(512, 10**9, 10**9), MemoryBudget(300, 0, 0)):
+        cost, kept = gradients(frozen_states, budget)
+        assert cost.frozen_tokens == 0
         for one, other in zip(plain, kept, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
@@ -175,7 +175,7 @@ def test_several_epochs_run_the_frozen_blocks_once(conditions, prepared, monkeyp
     pairs = len(prepared.pairs.train)
     trial = Trial("nano-25k", FreezeBlocks(0.5), conditions, lr=1e-2, steps=3 * pairs // 16)
     kept = train(trial)
-    monkeypatch.setattr(engine_module, "worth", lambda *_: False)
+    monkeypatch.setattr(engine_module, "caching_pays", lambda *_: False)
     plain = train(trial)
     assert kept.loss == pytest.approx(plain.loss, abs=0.02)
     assert (kept.tokens, kept.pairs) == (plain.tokens, plain.pairs)
@@ -236,7 +236,7 @@ def test_a_text_that_never_fits_is_an_error_that_says_what_to_do(conditions, pre
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     monkeypatch.setattr(type(made.encoder), "leave", full)
-    with pytest.raises(MemoryError, match=r"one text of \d+ tokens does not fit .* --recompute"):
+    with pytest.raises(MemoryError, match=r"one text of \d+ tokens does not fit .* recompute"):
         losses(made, prepared.pairs, 1)
 
 
@@ -257,7 +257,7 @@ model = find_model("nano-100k")
 trial = Trial("nano-100k", Full(), Training(), 1e-3, 4)
 encoder = make_encoder(model, Full(), "mean", torch.device("cpu"), 0)
 made = Engine(model, trial, encoder, Options(micro_tokens=2**17))
-made._bytes = 1
+made._token_bytes = 1
 def batch(pairs):
     random = np.random.default_rng(0)
     texts = [random.integers(2, 4096, size=70) for _ in range(2 * pairs)]
@@ -291,7 +291,7 @@ def test_the_loss_is_that_of_sentence_transformers(conditions, prepared):
     directions = {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}
     theirs = MultipleNegativesRankingLoss(model, scale=20.0, **directions)
     batch = make_batch(prepared.pairs, batch_indices(prepared.pairs.train, 16, 0, 0), 0, CPU)
-    assert all(len(kind.unique()) == 16 for kind in batch.marks)
+    assert all(len(kind.unique()) == 16 for kind in batch.same_group_ids)
     tokenizer = model.tokenizer
     columns = [tokenizer.batch_decode([list(map(int, text)) for text in half]) for half in _halves(batch.texts)]
     for half, texts in zip(_halves(batch.texts), columns, strict=True):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from runner.model.encoder import POOLING, make_encoder
-from runner.training.grad_cache import Room, backward, micro_batches
+from runner.training.grad_cache import MemoryBudget, backward, micro_batches
 from runner.training.loss import Objective, info_nce
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
@@ -65,19 +65,19 @@ def test_a_hard_negative_is_one_more_candidate_of_every_query():
 
 
 @given(st.integers(1, 12), st.integers(0, 3), st.integers(1, 200), st.integers(1, 12), st.integers(0, 99))
-def test_pieces_of_rows_change_neither_the_loss_nor_its_gradients(pairs, negatives, cells, groups, seed):
+def test_pieces_of_rows_change_neither_the_loss_nor_its_gradients(pairs, negatives, similarities, groups, seed):
     torch.manual_seed(seed)
     vectors = unit(2 * pairs + negatives)
     marks = torch.randint(groups, (2, pairs))
 
-    def loss_and_gradient(cells: int) -> tuple[float, torch.Tensor]:
+    def loss_and_gradient(similarities: int) -> tuple[float, torch.Tensor]:
         leaf = vectors.clone().requires_grad_()
         query, document, rest = leaf.split([pairs, pairs, negatives])
-        value = info_nce(query, document, 0.05, marks, rest if negatives else None, cells)
+        value = info_nce(query, document, 0.05, marks, rest if negatives else None, similarities)
         value.backward()
         return value.item(), leaf.grad
 
-    whole, pieces = loss_and_gradient(10**9), loss_and_gradient(cells)
+    whole, pieces = loss_and_gradient(10**9), loss_and_gradient(similarities)
     assert pieces[0] == pytest.approx(whole[0], abs=1e-12)
     torch.testing.assert_close(pieces[1], whole[1], rtol=1e-10, atol=1e-12)
 
@@ -103,7 +103,7 @@ def test_candidates_beyond_the_margin_are_left_out(margin, seed):
         kept = [j for j in range(6) if j == i or cosines[j, i] <= own[i] + margin]
         back.append(torch.logsumexp(cosines[kept, i] / 0.1, 0) - own[i] / 0.1)
     expected = (torch.stack(forth).mean() + torch.stack(back).mean()) / 2
-    found = info_nce(query, document, 0.1, negative=negative, margin=margin, cells=20)
+    found = info_nce(query, document, 0.1, negative=negative, margin=margin, similarities=20)
     assert found.item() == pytest.approx(expected.item(), abs=1e-12)
 
 
@@ -128,10 +128,10 @@ def test_a_learnt_temperature_starts_where_it_is_told_and_moves(training):
     encoder.zero_grad()
     vectors, nudge = unit(12).float(), 1e-3
     with torch.no_grad():
-        encoder.sharpness.fill_(math.log(5))
+        encoder.logit_scale.fill_(math.log(5))
     Objective().loss(vectors[:6], vectors[6:], encoder.temperature(0.2)).backward()
     sides = [info_nce(vectors[:6], vectors[6:], 0.2 * math.exp(-step)).item() for step in (nudge, -nudge)]
-    assert encoder.sharpness.grad.item() == pytest.approx((sides[0] - sides[1]) / (2 * nudge), rel=1e-2)
+    assert encoder.logit_scale.grad.item() == pytest.approx((sides[0] - sides[1]) / (2 * nudge), rel=1e-2)
     assert make_encoder(NANO, Full(), "mean", torch.device("cpu"), 0).temperature(0.2) == 0.2
 
 
@@ -169,9 +169,9 @@ def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept
     plain.backward()
     expected = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
     encoder.zero_grad()
-    spent = backward(encoder, texts, loss, Room(tokens=64, graphs=kept, states=kept // 2))
-    assert spent.loss == pytest.approx(plain.item(), rel=1e-12)
-    assert (spent.again == 0) == (kept == 10**9)
+    cost = backward(encoder, texts, loss, MemoryBudget(64, graph_tokens=kept, state_tokens=kept // 2))
+    assert cost.loss == pytest.approx(plain.item(), rel=1e-12)
+    assert (cost.recomputed_tokens == 0) == (kept == 10**9)
     assert expected
     for name, parameter in encoder.named_parameters():
         if name in expected:
