@@ -4,7 +4,7 @@
 const SHOWN = 6; // candidates before all are asked for
 const HEADS = ['model', 'method', 'loss', '90 % interval', 'best', 'regret', 'steps', 'learning rate'];
 
-const allCandidates = false;
+let allCandidates = false; // whether the table shows more than the first ones
 let saying = 0; // timer of what screen readers are told
 
 function showAnswer({question, answer}) {
@@ -90,6 +90,11 @@ function showCandidates({fits, refused, recipe}) {
       element('li', {}, words(model), ' with ', words(method), ': ', words(reason)),
     ),
   );
+}
+
+function toggleCandidates(answer) {
+  allCandidates = !allCandidates;
+  showCandidates(answer);
 }
 
 function candidate(recipe, option, i) {

@@ -55,10 +55,7 @@ function listen() {
   byId('slider').addEventListener('input', (event) => event.stopPropagation());
   byId('ask').addEventListener('input', show);
   byId('methods').addEventListener('input', show);
-  byId('all-candidates').addEventListener('click', () => {
-    allCandidates = !allCandidates;
-    showCandidates(current.answer);
-  });
+  byId('all-candidates').addEventListener('click', () => toggleCandidates(current.answer));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
 }
 

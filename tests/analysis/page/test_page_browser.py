@@ -52,7 +52,8 @@ def sweep(tmp_path_factory) -> Path:
     evaluations = tuple({"step": step, "ndcg@10": 0.3 + step / 1000} for step in (100, 200, 300))
     found[-1] = replace(found[-1], curve=curve, evaluations=evaluations)
     lost = failure(replace(found[0].trial, lr=9.0), "loss is nan after 12 steps", "diverged")
-    write_sweep(folder, [*found, lost])
+    full = [failure(replace(found[0].trial, lr=rate), "out of memory") for rate in (7.0, 8.0)]
+    write_sweep(folder, [*found, lost, *full])  # more trials than the table shows at once
     book = fit_table(read_sweep(folder), Settings(bootstraps=60, family="chinchilla"))
     write_laws(folder / "laws.json", book)
     return folder
@@ -414,6 +415,78 @@ def test_all_of_it_is_done_with_the_keyboard_and_where_one_is_can_be_seen(chromi
         assert page.evaluate("document.activeElement.id") == "close-trial"
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.textContent") == opener
+
+
+CONTROLS = """() => {
+  const summaries = [...document.querySelectorAll('summary')];
+  const path = (one) => {
+    if (one.id) return `#${one.id}`;
+    if (one.dataset.sort) return `[data-sort=${one.dataset.sort}]`;
+    if (one.name === 'kind') return `[name=kind][value=${one.value}]`;
+    if (one.matches('#methods input')) return `#methods [value="${one.value}"]`;
+    return one.matches('summary') ? `:nth-match(summary, ${1 + summaries.indexOf(one)})` : '#trial-table tbody button';
+  };
+  return [...new Set([...document.querySelectorAll('button, select, input, summary')].map(path))];
+}"""
+REACHED = """(one) => one.checkVisibility() && !one.disabled
+  && (!document.querySelector('dialog[open]') || Boolean(one.closest('dialog')))"""
+# All that a reader sees and can set.
+STATE = """() => JSON.stringify([document.body.innerHTML, charted, window.scrollY, document.activeElement.id,
+  ...[...document.querySelectorAll('input, select')].map((one) => [one.value, one.checked])])"""
+
+
+def press(page, place: str) -> None:
+    """Use a control as a hand would, in every way that it has; afterwards there is a recipe and a full table again."""
+    control = page.locator(place).first
+    kind = control.evaluate("(one) => one.tagName === 'INPUT' ? one.type : one.tagName.toLowerCase()")
+    value = control.evaluate("(one) => one.value")
+    if kind == "select":
+        options = [option.get_attribute("value") for option in control.locator("option").all()]
+        for option in options if place == "#machine" else [*options, value]:  # a machine brings its fields with it
+            control.select_option(option)
+    elif kind in ("text", "search"):
+        for text in ("no number", (control.get_attribute("placeholder") or "1").removeprefix("such as "), value):
+            control.fill(text)
+    elif kind == "range":
+        for key in ("End", "Home", "PageUp"):
+            control.press(key)
+    elif kind == "radio":
+        control.locator("xpath=..").click()
+    else:
+        assert kind in ("button", "submit", "reset", "summary", "checkbox"), kind
+        times = 2 if kind == "checkbox" or place == ":nth-match(summary, 1)" else 1
+        for _ in range(times):
+            before = page.evaluate(STATE)
+            control.click()
+            page.wait_for_function(f"(before) => ({STATE})() !== before", arg=before, timeout=3000)  # it did something
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["console.error('fault')", "setTimeout(() => { throw Error('fault'); })", "void Promise.reject(Error('fault'))"],
+)
+def test_no_error_of_a_page_passes_unseen(chromium, made, fault):
+    with pytest.raises(AssertionError, match="fault"), tab(chromium, made) as page:
+        page.evaluate(fault)
+        page.wait_for_timeout(50)
+
+
+def test_every_control_is_pressed_and_none_fails(chromium, made):
+    """In rounds: pressing one control brings others into sight."""
+    with tab(chromium, made) as page:
+        page.wait_for_selector("#chart canvas")
+        page.locator("#all-candidates").click()
+        assert page.locator("#candidates tbody tr").count() == page.evaluate("current.answer.fits.length") > 6
+        pressed: set[str] = set()
+        for _ in range(3):
+            for place in page.evaluate(CONTROLS):
+                if place == "#refused-title":
+                    page.evaluate("byId('maxParams').value = '60k'; show()")  # some candidates are not possible
+                if place not in pressed and page.locator(place).first.evaluate(REACHED):
+                    press(page, place)
+                    pressed.add(place)
+        assert set(page.evaluate(CONTROLS)) - pressed == set()
+        assert {"#later", "#earlier", "#close-trial", "#all-candidates", "#chips", "[data-sort=loss]"} <= pressed
 
 
 # ---- looks
