@@ -16,7 +16,7 @@ EXPONENTS = {"auto": None, "own": False, "shared": True}
 
 
 def reference_folder(named: Path | str) -> Path:
-    """The results folder that `--with` names: a path, or "reference" for the sweep that ships."""
+    """The results folder that `--with` names: a path, or "reference" for the bundled sweep."""
     from planner.recipe import default_laws
 
     return default_laws().parent if str(named) == "reference" and not Path(named).is_dir() else Path(named)
@@ -43,7 +43,7 @@ def fit_laws(
     drop_highest: so many highest losses stay out; best: of rows with one N and D only the lowest loss enters.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
-    one that ships; its exponents are shared, E, A and B are the runs' own. Raises ValueError.
+    bundled one; its exponents are shared, E, A and B are the runs' own. Raises ValueError.
 
     >>> import pandas
     >>> grid = [(n, d) for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9, 1e10)]

@@ -23,7 +23,7 @@ EXAMPLES = """\
   fit results/nano --page nano.html             a page that plans in the browser, with no network
   fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
   fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
-  fit results/mine --with reference             few runs of your own: exponents shared with the sweep that ships
+  fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
 """
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--with",
         dest="reference",
         metavar="FOLDER",
-        help="share exponents with this sweep's runs (reference: the one that ships); E, A and B stay your own",
+        help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own",
     )
     theirs = parser.add_argument_group(
         "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"

@@ -27,7 +27,7 @@ from analysis.figures import write
 from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say
 from analysis.figures.style import COLOURS, MARKERS, plain
 from analysis.tables.sweep_table import read_observations
-from planner.laws import Notice
+from planner.laws import Caveat
 from sweeps.trial import JOINT, MERGES, Observation
 
 SURFACE = "surface.json"
@@ -53,7 +53,7 @@ class Comparison:
     tasks: tuple[str, ...]
     lost: dict[str, int] = field(default_factory=dict)
     surface: dict[str, Any] | None = None
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[Caveat, ...] = ()
 
     @property
     def ways(self) -> list[str]:
@@ -122,7 +122,7 @@ def text(found: Comparison) -> str:
     lines += ["", f"trials without a loss: {lost}"] if lost else []
     if found.rows.empty:
         lines += ["", "no trial has ended with a loss yet"]
-    return "\n".join([*lines, *(f"careful: {notice.text}" for notice in found.notices)])
+    return "\n".join([*lines, *(f"warning: {notice.text}" for notice in found.notices)])
 
 
 def _table(found: Comparison, rows: pd.DataFrame, short: dict[str, str]) -> list[str]:

@@ -103,7 +103,7 @@ def frontier(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> Band:
     Sizes whose tokens would be fewer than any run's are not asked: laws say little of hardly trained models.
     """
     spending = Spending.of(runs)
-    sizes = np.geomspace(*law.span.params, 60)[:, None]
+    sizes = np.geomspace(*law.measured.params, 60)[:, None]
     band = _losses(law, sizes, budgets, spending)
     draws = band.draws.min(axis=1)
     return Band(band.middle.min(axis=0), *np.quantile(draws, [0.05, 0.95], axis=0, method="nearest"), draws)
@@ -113,7 +113,7 @@ def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) ->
     """Of sizes [sizes, 1] at budgets; infinite where there would be fewer tokens than in any run."""
     tokens = spending.tokens(budgets[None], sizes)
     band = law_losses(law, sizes, tokens, spending)
-    enough = tokens >= 0.99 * law.span.tokens[0]  # a run's steps are whole ones
+    enough = tokens >= 0.99 * law.measured.tokens[0]  # a run's steps are whole ones
     return Band(*(np.where(enough, values, np.inf) for values in (band.middle, band.low, band.high, band.draws)))
 
 
@@ -162,7 +162,7 @@ def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, B
     where the best one lies at an end of that range, 0 or infinity where the interval does.
     """
     spending = Spending.of(runs)
-    low, high = law.span.params
+    low, high = law.measured.params
     sizes = np.geomspace(low / REACH, high * REACH, 240)
     losses = _losses(law, sizes[:, None], budgets, spending)
     drawn = _bottom(losses.draws, sizes)

@@ -14,7 +14,7 @@ SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"
 
 
 def text(book: LawBook) -> str:
-    """What `fit` prints: where the rows came from, the family and its rivals, coefficients, what to be careful with."""
+    """What `fit` prints: where the rows came from, the family and its rivals, coefficients, warnings."""
     parts = [_head(book)]
     for laws in _families(book.laws):
         parts += [_family(laws[0], book), _coefficients(laws)]
@@ -66,7 +66,11 @@ def _head(book: LawBook) -> str:
     left = f"; {len(book.excluded)} left out" if book.excluded else ""
     spans = ", ".join(
         f"{letter} {low:.3g} to {high:.3g}"
-        for letter, (low, high) in (("C", book.span.flops), ("N", book.span.params), ("D", book.span.tokens))
+        for letter, (low, high) in (
+            ("C", book.measured.flops),
+            ("N", book.measured.params),
+            ("D", book.measured.tokens),
+        )
         if low < high or letter == "D"
     )
     return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}"
@@ -171,7 +175,7 @@ def _warnings(book: LawBook) -> str:
     lines: list[str] = []
     for code, count in Counter(notice.code for notice in book.warnings).items():
         texts = [notice.text for notice in book.warnings if notice.code == code]
-        lines += [f"careful   {text}" for text in texts[:SHOWN]]
+        lines += [f"warning   {text}" for text in texts[:SHOWN]]
         if count > SHOWN:
             lines.append(f"          and {count - SHOWN} more of this kind ({code})")
     return "\n".join(lines)

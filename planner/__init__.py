@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.answer import Calibration as Calibration
+    from planner.answer import Plan as Plan
+    from planner.answer import Recipe as Recipe
     from planner.candidates import Limits as Limits
-    from planner.design import Calibration as Calibration
     from planner.design import calibrate as calibrate
-    from planner.recipe import Plan as Plan
-    from planner.recipe import Recipe as Recipe
     from planner.recipe import plan as plan
 
 HOMES = {
     "plan": "recipe",
     "calibrate": "design",
-    "Calibration": "design",
-    "Plan": "recipe",
-    "Recipe": "recipe",
+    "Calibration": "answer",
+    "Plan": "answer",
+    "Recipe": "answer",
     "Limits": "candidates",
 }
 

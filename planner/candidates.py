@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.budget import Budget, Fit, fit_batch
-from planner.laws import LawBook, MethodLaw, Repeated, worth
+from planner.budget import BatchMemory, Budget, fit_batch
+from planner.laws import LawBook, MethodLaw, worth
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
 from sweeps.machine.hardware import Machine
@@ -21,59 +21,71 @@ PUBLISHED_REPEATS = 15.387756
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plan must respect.
-
-    min_steps: optimiser steps below which the law does not hold. max_params: N at most. max_dim: width of the vectors
-    at most. memory: bytes per chip. max_pairs: unique pairs at hand. max_epochs: passes over them.
-    serve_tokens: tokens to be embedded in the model's life; their FLOPs come out of the same budget.
-    """
+    """What a plan must respect."""
 
     min_steps: int = 50
+    """Optimiser steps of training, 1 or more, below which the laws do not hold; smaller trainings are refused."""
     max_params: float = math.inf
+    """Largest N: parameters outside the embedding tables. Larger models are refused."""
     max_dim: float = math.inf
+    """Largest width of the vectors, dimensions. Models with wider ones are refused."""
     memory: float = math.inf
+    """Bytes of one chip. A batch that does not fit goes through in micro-batches, which costs a second forward."""
     max_pairs: float = math.inf
+    """Unique training pairs at hand; passes after the first are worth less than fresh pairs."""
     max_epochs: float = math.inf
+    """Largest number of passes over those pairs; training ends there, whatever the budget."""
     serve_tokens: float = 0.0
+    """Tokens to be embedded in the life of the model; their FLOPs come out of the same budget."""
 
     def __post_init__(self) -> None:
         if self.min_steps < 1:
-            raise ValueError(f"--min-steps is {self.min_steps!r}; it must be 1 or more")
+            raise ValueError(f"`min_steps` is {self.min_steps!r}; it must be 1 or more")
         if self.max_epochs < math.inf and self.max_pairs == math.inf:
-            raise ValueError(f"--max-epochs is {self.max_epochs:g}: passes over which pairs? give --max-pairs too")
+            raise ValueError(f"`max_epochs` is {self.max_epochs:g}: passes over which pairs? give `max_pairs` too")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A candidate that cannot be, and why."""
+    """A model with a method that cannot be chosen."""
 
     model: str
+    """Name of the model."""
     method: str
+    """Label of the tuning method."""
     reason: str
+    """Why it cannot be chosen."""
 
 
 @dataclass(frozen=True)
-class Option:
-    """One model with one tuning method. pair_flops: training FLOPs a pair; serving: FLOPs of its life in use.
-
-    pace: FLOPs that the machine does of this option in the time of one FLOP of the budget.
-    """
+class Candidate:
+    """One model with one tuning method: what it costs, and the loss that it would reach."""
 
     model: ModelSpec
-    evidence: MethodLaw
+    """The pretrained backbone."""
+    law: MethodLaw
+    """The fitted law of the method, which predicts the loss."""
     method: Method
+    """The tuning method, with its settings."""
     pair: Work
+    """Mean training pair of the data that the law was measured on, and the pairs in a batch."""
     count: str
-    fit: Fit
+    """How FLOPs are counted: a key of sweeps.flops.FLOPS."""
+    batch: BatchMemory
+    """How a batch goes through the memory of a chip."""
     limits: Limits
-    pace: float = 1.0
+    """What the plan must respect."""
+    relative_speed: float = 1.0
+    """FLOPs that the machine makes of this candidate in the time of one FLOP of the budget; 1 for budgets of FLOPs."""
 
     @cached_property
     def exact_pair_flops(self) -> float:
-        return exact_flops(self.model, self.method, self.pair, self.fit.second_forward)
+        """Training FLOPs of a pair by the exact count."""
+        return exact_flops(self.model, self.method, self.pair, self.batch.second_forward)
 
     @cached_property
     def pair_flops(self) -> float:
+        """Training FLOPs of a pair by the count in use."""
         return self.exact_pair_flops if self.count == "exact" else FLOPS[self.count](self.model, self.method, self.pair)
 
     @cached_property
@@ -88,6 +100,7 @@ class Option:
 
     @cached_property
     def unique_tokens(self) -> float:
+        """U: tokens of the unique pairs at hand."""
         return self.limits.max_pairs * self.pair.tokens
 
     @cached_property
@@ -96,55 +109,55 @@ class Option:
         return min(1.0, self.method.trainable(self.model) / self.params)
 
     @cached_property
-    def most_steps(self) -> float:
+    def max_steps(self) -> float:
         """Whole optimiser steps that the allowed epochs hold."""
         steps = self.limits.max_pairs * self.limits.max_epochs / self.pair.batch_size
         return math.floor(steps) if steps < math.inf else steps
 
-    def bought(self, budget: float) -> float:
+    def affordable_steps(self, budget: float) -> float:
         """Optimiser steps that the budget pays for, fractions included."""
-        return (self.pace * budget - self.serving) / (self.pair_flops * self.pair.batch_size)
+        return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.pair.batch_size)
 
     def steps(self, budget: float) -> int:
         """Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs."""
-        return int(min(round(self.bought(budget)), self.most_steps))
+        return int(min(round(self.affordable_steps(budget)), self.max_steps))
 
     def tokens(self, budget: float) -> float:
         """D: what the budget buys before rounding to whole steps, cut at the allowed epochs."""
-        return min(self.bought(budget), self.most_steps) * self.pair.batch_size * self.pair.tokens
+        return min(self.affordable_steps(budget), self.max_steps) * self.pair.batch_size * self.pair.tokens
 
-    def needs(self) -> float:
+    def least_flops(self) -> float:
         """FLOPs of `min_steps` steps and of serving."""
         return self.serving + self.limits.min_steps * self.pair.batch_size * self.pair_flops
 
     def refusal(self, budget: float) -> str:
-        """Why this budget does not do; empty when it does."""
-        if self.pace * budget <= self.serving:
+        """Why this budget cannot train the candidate; empty when it can."""
+        if self.relative_speed * budget <= self.serving:
             return f"serving {short(self.limits.serve_tokens)} tokens takes {self.serving:.3g} FLOP, all of the budget"
         steps = self.steps(budget)
         if steps >= self.limits.min_steps:
             return ""
-        if self.most_steps < self.limits.min_steps:
+        if self.max_steps < self.limits.min_steps:
             return f"the allowed epochs over {short(self.limits.max_pairs)} pairs hold {steps} steps"
-        return f"{steps} steps, under the {self.limits.min_steps} of --min-steps; needs {self.needs():.3g} FLOP"
+        return f"{steps} steps, under the minimum of {self.limits.min_steps}; needs {self.least_flops():.3g} FLOP"
 
     def inputs(self, tokens: float) -> tuple[float, float, float, float]:
         """N, D, S, U as Law.at takes them; laws that do not know repetition get what the tokens are worth."""
         unique = self.unique_tokens
-        if not isinstance(self.evidence.law, Repeated) and tokens > unique:
+        if "U" not in self.law.law.inputs and tokens > unique:
             tokens, unique = worth(tokens, unique, PUBLISHED_REPEATS), math.inf
         return self.params, tokens, self.trained_share, unique
 
     def arguments(self, tokens: float) -> tuple[float, ...]:
-        """Those of `inputs` that this option's law takes: sorted out once, not in every draw."""
+        """Those of `inputs` that this candidate's law takes, picked once and not for every bootstrap draw."""
         given = dict(zip("NDSU", self.inputs(tokens), strict=True))
-        return tuple(given[name] for name in self.evidence.law.inputs)
+        return tuple(given[name] for name in self.law.law.inputs)
 
     def loss(self, tokens: float) -> float:
-        return self.evidence.law.loss(*self.arguments(tokens))
+        return self.law.law.loss(*self.arguments(tokens))
 
 
-def menu(
+def candidates(
     book: LawBook,
     models: Iterable[ModelSpec],
     methods: Sequence[str],
@@ -152,53 +165,57 @@ def menu(
     count: str = "exact",
     chips: int = 1,
     mixed: bool = False,
-) -> tuple[list[Option], list[Refusal]]:
+) -> tuple[list[Candidate], list[Refusal]]:
     """Every model with every method of the laws that `methods` names (all when empty); and those that cannot be.
 
     chips: how many share a batch. mixed: whether products run in 16 bits.
     """
     assert book.pair and book.training  # `plan` has checked that the laws are of our own sweeps
-    batch, context = book.pair.batch_size * book.pair.tokens / chips, book.training.context
-    options, refused = [], []
-    for evidence in book.laws:
-        if methods and str(evidence.settings["name"]) not in methods:
+    batch_tokens, context = book.pair.batch_size * book.pair.tokens / chips, book.training.context
+    possible, refused = [], []
+    for law in book.laws:
+        if methods and str(law.settings["name"]) not in methods:
             continue
-        method = evidence.method
+        method = law.method
         for model in models:
-            fit = fit_batch(model, method, batch, context, limits.memory, mixed)
-            reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, fit)
-            if reason or not fit:
+            batch = fit_batch(model, method, batch_tokens, context, limits.memory, mixed)
+            reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, batch)
+            if reason or not batch:
                 refused.append(Refusal(model.name, method.label, reason))
             else:
-                options.append(Option(model, evidence, method, book.pair, count, fit, limits))
-    return options, refused
+                possible.append(Candidate(model, law, method, book.pair, count, batch, limits))
+    return possible, refused
 
 
 def _too_short(model: ModelSpec, context: int) -> str:
     return f"reads at most {model.context} tokens, the laws hold for {context}" if model.context < context else ""
 
 
-def _too_large(model: ModelSpec, limits: Limits, fit: Fit | None) -> str:
+def _too_large(model: ModelSpec, limits: Limits, batch: BatchMemory | None) -> str:
     if model.params > limits.max_params:
-        return f"N is {short(model.params)}, over the {short(limits.max_params)} of --max-params"
+        return f"N is {short(model.params)}, over the limit of {short(limits.max_params)}"
     if model.width > limits.max_dim:
-        return f"its vectors have {model.width} dimensions, over the {limits.max_dim:g} of --max-dim"
-    return "" if fit else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+        return f"its vectors have {model.width} dimensions, over the limit of {limits.max_dim:g}"
+    return "" if batch else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
 
 
-def timed(options: Sequence[Option], budget: Budget, machine: Machine | None) -> list[Option]:
-    """The options as a measured machine runs them: of a budget of time, each makes as many FLOPs as it reaches."""
+def timed(possible: Sequence[Candidate], budget: Budget, machine: Machine | None) -> list[Candidate]:
+    """The candidates at the speed that was measured of each: in a budget of time, the faster ones make more FLOPs."""
     if machine is None or machine.profile is None or budget.kind == "flops":
-        return list(options)
-    return [replace(one, pace=machine.rate_of(one.model, one.method) / machine.rate) for one in options]
-
-
-def feasible(options: Sequence[Option], budget: float) -> tuple[list[Option], list[Refusal]]:
-    """The options that this budget can train, best predicted loss first, and the others with the reason."""
-    fits = [option for option in options if not option.refusal(budget)]
-    others = [
-        Refusal(option.model.name, option.method.label, option.refusal(budget))
-        for option in options
-        if option.refusal(budget)
+        return list(possible)
+    return [
+        replace(candidate, relative_speed=machine.rate_of(candidate.model, candidate.method) / machine.rate)
+        for candidate in possible
     ]
-    return sorted(fits, key=lambda option: option.loss(option.tokens(budget))), others
+
+
+def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candidate], list[Refusal]]:
+    """The candidates that this budget can train, lowest predicted loss first, and the others with the reason."""
+    reasons = [candidate.refusal(budget) for candidate in possible]
+    fits = [candidate for candidate, reason in zip(possible, reasons, strict=True) if not reason]
+    others = [
+        Refusal(candidate.model.name, candidate.method.label, reason)
+        for candidate, reason in zip(possible, reasons, strict=True)
+        if reason
+    ]
+    return sorted(fits, key=lambda candidate: candidate.loss(candidate.tokens(budget))), others

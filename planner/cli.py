@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from sweeps.support import console
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the planner itself is imported when it is used: `plan --help` starts at once
+    from planner.answer import Calibration, Plan
     from planner.candidates import Limits
-    from planner.design import Calibration
-    from planner.recipe import Plan
 
 EXAMPLES = """\
-  plan --budget 1e13                                    the answer of the laws that ship
-  plan --budget 1e19 --suite pythia --top 10            over another menu, extrapolated
+  plan --budget 1e13                                    the answer of the bundled laws
+  plan --budget 1e19 --suite pythia --top 10            over another suite of models, extrapolated
   plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
@@ -26,15 +25,21 @@ EXAMPLES = """\
 
 
 def main(argv: list[str] | None = None) -> int:
-    return console.run("plan", lambda: _plan(_parser().parse_args(argv)))
+    return console.run("plan", lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    flags = {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
+    with console.named_as_flags({**flags, "models": "--model", "share": "--calibrate"}):
+        _plan(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("plan", "The recipe with the lowest predicted held-out loss for a budget.", EXAMPLES)
     add = parser.add_argument
     add("--budget", required=True, help="FLOP (1e19), time on --hardware (24h) or money ('$500', with --price)")
-    add("--laws", metavar="FILE", help="laws.json that `fit` wrote (default: the laws that ship)")
-    add("--suite", help="menu of models (default: the models of the laws)")
+    add("--laws", metavar="FILE", help="laws.json that `fit` wrote (default: the bundled laws)")
+    add("--suite", help="suite of models to choose from (default: the models of the laws)")
     add("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model, its folder or its config.json")
     add("--methods", help="tuning methods to choose from, with commas between (default: all that were measured)")
     add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N a token")
@@ -68,7 +73,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.sweep_out and arguments.calibrate is None:
         raise ValueError("--sweep-out is the file of --calibrate; give that too")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
-    made = plan(
+    answer = plan(
         arguments.budget,
         laws=arguments.laws,
         suite=arguments.suite,
@@ -83,29 +88,29 @@ def _plan(arguments: argparse.Namespace) -> None:
         data=arguments.data,
         curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
     )
-    sweep = _calibrate(made, share, arguments.sweep_out) if share else None
+    sweep = _calibrate(answer, share, arguments.sweep_out) if share else None
     if arguments.out:
-        report.write(made, arguments.out)
+        report.write(answer, arguments.out)
     if arguments.json:
-        print(json.dumps(report.to_json(made, sweep), indent=2, allow_nan=False))
+        print(json.dumps(answer.to_json(sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(made, sweep, None if sweep else _advised(made)))
+        print(report.text(answer, sweep, None if sweep else _advised(answer)))
 
 
-def _calibrate(made: Plan, share: float, out: Path | None) -> Calibration:
+def _calibrate(answer: Plan, share: float, out: Path | None) -> Calibration:
     from planner.design import calibrate
     from sweeps.support.atomic import write_text
 
-    sweep = calibrate(made, share)
+    sweep = calibrate(answer, share)
     if out:
         write_text(out, sweep.toml)
     return sweep
 
 
-def _advised(made: Plan) -> Calibration | None:
+def _advised(answer: Plan) -> Calibration | None:
     from planner.design import advised
 
-    return advised(made)
+    return advised(answer)
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

@@ -1,30 +1,96 @@
-"""Which candidate wins at a budget, how surely, and at which budgets the best method changes."""
+"""Which candidate wins at a budget, how surely, and at which budgets the best method changes.
+
+`plan`, the figures and the page ask these functions alone. A contender is a model size with a tuning method: a
+Candidate of the planner, or a size that somebody's runs tried.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from planner.candidates import Option
-from planner.laws import Law
+from planner.laws import Law, MethodLaw
+
+LARGEST_BUDGET = 1e30  # FLOPs; nobody trains with more, and a grid of crossovers has to end
+DRAWS = 100  # of the bootstrap, for intervals of crossovers: their 5 % and 95 % points move little beyond
+NEAREST = 4  # sizes around the best one of a method: a draw shifts the best size by one or two
+
+
+class Contender(Protocol):
+    """A model size with a tuning method, as far as a frontier needs to know it."""
+
+    @property
+    def law(self) -> MethodLaw:
+        """The law of the method."""
+
+    def refusal(self, budget: float) -> str:
+        """Why this many FLOPs cannot train it; empty when they can."""
+
+    def tokens(self, budget: float) -> float:
+        """D: training tokens that the FLOPs buy."""
+
+    def inputs(self, tokens: float) -> tuple[float, float, float, float]:
+        """N, D, S, U as Law.at takes them."""
+
+    def arguments(self, tokens: float) -> tuple[float, ...]:
+        """Those of them that Law.loss of its law takes."""
+
+    def loss(self, tokens: float) -> float:
+        """Predicted loss, nats per pair."""
+
+
+AnyContender = TypeVar("AnyContender", bound=Contender)
 
 
 @dataclass(frozen=True)
 class Odds:
-    """best: probability of the lowest expected loss. regret: expected loss given away against the best, nats."""
+    """How surely a contender is the best at a budget, over the paired bootstrap draws of the laws."""
 
     best: float
+    """Probability, 0 to 1, of the lowest expected loss."""
     regret: float
+    """Expected loss given away against the best contender, nats per pair."""
 
 
-def odds(options: Sequence[Option], budget: float) -> list[Odds] | None:
-    """Of every option, from the paired bootstrap draws; None when some law has none."""
-    draws = min(len(option.evidence.draws) for option in options)
+@dataclass(frozen=True)
+class Crossover:
+    """A budget at which the best method changes."""
+
+    flops: float
+    """The budget, FLOPs."""
+    low: float | None
+    """Lower end of the 90 % interval; None where it lies below the budgets that were searched."""
+    high: float | None
+    """Upper end of the 90 % interval; None where it lies above the budgets that were searched."""
+    below: str
+    """Label of the best method at smaller budgets."""
+    above: str
+    """Label of the best method at larger budgets."""
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """The lowest loss that a method reaches with a budget."""
+
+    budget: float
+    """FLOPs."""
+    loss: float
+    """Predicted loss of the best size, nats per pair."""
+    low: float
+    """Lower end of the 90 % interval of the law there, without the noise of a run."""
+    high: float
+    """Upper end of that interval."""
+
+
+def odds(contenders: Sequence[Contender], budget: float) -> list[Odds] | None:
+    """The odds of every contender; None when some law has no draws."""
+    draws = min((len(contender.law.draws) for contender in contenders), default=0)
     if not draws:
         return None
-    columns = [(option.evidence.draws, option.arguments(option.tokens(budget))) for option in options]
-    wins, regrets = [0] * len(options), [0.0] * len(options)
+    columns = [(one.law.draws, one.arguments(one.tokens(budget))) for one in contenders]
+    wins, regrets = [0] * len(contenders), [0.0] * len(contenders)
     for draw in range(draws):
         losses = [laws[draw].loss(*arguments) for laws, arguments in columns]
         best = min(losses)
@@ -34,110 +100,129 @@ def odds(options: Sequence[Option], budget: float) -> list[Odds] | None:
     return [Odds(win / draws, regret / draws) for win, regret in zip(wins, regrets, strict=True)]
 
 
-@dataclass(frozen=True)
-class Crossover:
-    """The budget where the best method changes, FLOPs.
-
-    low, high: 90 % interval; None where it ends beyond the budgets that were looked at.
-    """
-
-    flops: float
-    low: float | None
-    high: float | None
-    below: str
-    above: str
+def method_odds(contenders: Sequence[Contender], budget: float) -> Mapping[str, float]:
+    """Label of a method -> probability that one of its contenders is the best; empty without draws or contenders."""
+    fits = trainable(contenders, budget)
+    shares: dict[str, float] = {}
+    for contender, chance in zip(fits, odds(fits, budget) or (), strict=False):
+        shares[contender.law.label] = shares.get(contender.law.label, 0.0) + chance.best
+    return shares
 
 
-def budgets(low: float, high: float, per_decade: int) -> list[float]:
+def trainable(contenders: Sequence[AnyContender], budget: float) -> list[AnyContender]:
+    """The contenders that this budget can train."""
+    return [contender for contender in contenders if not contender.refusal(budget)]
+
+
+def frontier(contenders: Sequence[Contender], budgets: Sequence[float]) -> list[FrontierPoint | None]:
+    """What the contenders of one method reach along budgets; None where a budget can train none of them."""
+    return [_point(contenders, budget) for budget in budgets]
+
+
+def _point(contenders: Sequence[Contender], budget: float) -> FrontierPoint | None:
+    best = _best(contenders, budget)
+    if best is None:
+        return None
+    tokens = best.tokens(budget)
+    return FrontierPoint(budget, best.loss(tokens), *best.law.interval(*best.inputs(tokens), run=False))
+
+
+def _best(contenders: Sequence[Contender], budget: float) -> Contender | None:
+    fits = trainable(contenders, budget)
+    return min(fits, key=lambda contender: contender.loss(contender.tokens(budget)), default=None)
+
+
+def best_method(contenders: Sequence[Contender], budget: float) -> str:
+    """Label of the method with the lowest predicted loss; empty where the budget can train no contender."""
+    best = _best(contenders, budget)
+    return best.law.label if best else ""
+
+
+def budget_grid(low: float, high: float, per_decade: int) -> list[float]:
     """Log-spaced budgets, both ends among them."""
     count = max(1, math.ceil(math.log10(high / low) * per_decade))
     return [low * (high / low) ** (place / count) for place in range(count + 1)]
 
 
-def crossovers(options: Sequence[Option], low: float, high: float) -> list[Crossover]:
+def searched_budgets(measured: tuple[float, float], budget: float) -> tuple[float, float]:
+    """Where crossovers are searched: the measured and the asked budgets, ten times further below, and far above."""
+    low, high = measured
+    return min(low, budget) / 10, min(max(high, budget) * 10, max(high, LARGEST_BUDGET))
+
+
+def crossovers(contenders: Sequence[Contender], low: float, high: float) -> list[Crossover]:
     """Every change of the best method between two budgets, lowest first."""
-    found = []
-    grid = budgets(low, high, per_decade=6)
-    names = [_best_method(options, budget) for budget in grid]
+    changes = []
+    grid = budget_grid(low, high, per_decade=6)
+    labels = [best_method(contenders, budget) for budget in grid]
     for place in range(1, len(grid)):
-        below, above = names[place - 1], names[place]
+        below, above = labels[place - 1], labels[place]
         if below and above and below != above:
-            at = _bisect(options, grid[place - 1], grid[place], below)
-            if _possible(options, at / 1.01, above):  # else it wins from the first budget that pays for its steps
-                found.append(_with_interval(options, at, below, above, low, high))
-    return found
+            flops = _bisect(contenders, grid[place - 1], grid[place], below)
+            if any(one.law.label == above for one in trainable(contenders, flops / 1.01)):
+                changes.append(_with_interval(contenders, flops, below, above, low, high))
+            # else it wins from the first budget that pays for its steps: nothing is crossed
+    return changes
 
 
-def _possible(options: Sequence[Option], budget: float, label: str) -> bool:
-    return any(option.method.label == label and not option.refusal(budget) for option in options)
-
-
-def _best_method(options: Sequence[Option], budget: float) -> str:
-    fits = [option for option in options if not option.refusal(budget)]
-    best = min(fits, key=lambda option: option.loss(option.tokens(budget)), default=None)
-    return best.method.label if best else ""
-
-
-def _bisect(options: Sequence[Option], low: float, high: float, below: str) -> float:
+def _bisect(contenders: Sequence[Contender], low: float, high: float, below: str) -> float:
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        if _best_method(options, middle) == below:
+        if best_method(contenders, middle) == below:
             low = middle
         else:
             high = middle
     return math.sqrt(low * high)
 
 
-DRAWS = 100  # of the bootstrap, for intervals of crossovers: their 5 % and 95 % points move little beyond
-
-
-NEAR = 4  # sizes around the best one of a method: a draw shifts the best size by one or two
-
-
-def _with_interval(options: Sequence[Option], at: float, below: str, above: str, low: float, high: float) -> Crossover:
+def _with_interval(
+    contenders: Sequence[Contender], flops: float, below: str, above: str, low: float, high: float
+) -> Crossover:
     """The crossover with the spread of its nearest counterpart in every draw."""
-    grid = budgets(max(low, at / 1000), min(high, at * 1000), per_decade=3)
-    first, second = (_columns([one for one in options if one.method.label == name], grid) for name in (below, above))
-    draws = min(len(option.evidence.draws) for option in options if option.method.label in (below, above))
+    grid = budget_grid(max(low, flops / 1000), min(high, flops * 1000), per_decade=3)
+    sides = [[one for one in contenders if one.law.label == label] for label in (below, above)]
+    draws = min(len(one.law.draws) for side in sides for one in side)
+    first, second = (_columns(side, grid) for side in sides)
     gaps = [_gap(first, second, draw) for draw in range(min(draws, DRAWS))]
-    places = sorted(_turn(grid, gap, at) for gap in gaps)
+    places = sorted(_sign_change(grid, gap, flops) for gap in gaps)
     if not places:
-        return Crossover(at, None, None, below, above)
+        return Crossover(flops, None, None, below, above)
     # Nearest ranks: a mean of a finite crossover and one beyond the grid would mean nothing.
     ends = [places[round(share * (len(places) - 1))] for share in (0.05, 0.95)]
     low_end, high_end = (end if 0 < end < math.inf else None for end in ends)
-    return Crossover(at, low_end, high_end, below, above)
+    return Crossover(flops, low_end, high_end, below, above)
 
 
 Column = list[tuple[tuple[Law, ...], tuple[float, ...]]]
 
 
-def _columns(options: Sequence[Option], grid: Sequence[float]) -> list[Column]:
-    """For every budget: the draws, and what they are asked, of the NEAR best options that it can train."""
+def _columns(contenders: Sequence[Contender], grid: Sequence[float]) -> list[Column]:
+    """For every budget: the draws, and what they are asked, of the NEAREST best contenders that it can train."""
     columns = []
     for budget in grid:
-        asked = [(o.loss(o.tokens(budget)), i, o) for i, o in enumerate(options) if not o.refusal(budget)]
-        columns.append([(o.evidence.draws, o.arguments(o.tokens(budget))) for _, _, o in sorted(asked)[:NEAR]])
+        fits = trainable(contenders, budget)
+        ranked = sorted(fits, key=lambda contender: contender.loss(contender.tokens(budget)))
+        columns.append([(one.law.draws, one.arguments(one.tokens(budget))) for one in ranked[:NEAREST]])
     return columns
 
 
 def _gap(first: Sequence[Column], second: Sequence[Column], draw: int) -> list[float]:
     """By how much the second frontier lies above the first at every budget, in one draw."""
     ends = [
-        [min((laws[draw].loss(*given) for laws, given in c), default=math.inf) for c in side]
+        [min((laws[draw].loss(*given) for laws, given in column), default=math.inf) for column in side]
         for side in (first, second)
     ]
     return [0.0 if a == b else b - a for a, b in zip(*ends, strict=True)]
 
 
-def _turn(grid: Sequence[float], gap: Sequence[float], near: float) -> float:
+def _sign_change(grid: Sequence[float], gap: Sequence[float], near: float) -> float:
     """Where the gap turns negative, nearest to `near`; 0 or infinity when it always or never is."""
-    turns = []
+    changes = []
     for place in range(1, len(grid)):
         before, after = gap[place - 1], gap[place]
         if before > 0 >= after:
             share = before / (before - after) if math.isfinite(before - after) else 0.5
-            turns.append(grid[place - 1] * (grid[place] / grid[place - 1]) ** share)
-    if turns:
-        return min(turns, key=lambda place: abs(math.log(place / near)))
+            changes.append(grid[place - 1] * (grid[place] / grid[place - 1]) ** share)
+    if changes:
+        return min(changes, key=lambda place: abs(math.log(place / near)))
     return 0.0 if gap[-1] < 0 else math.inf

@@ -40,6 +40,11 @@ class Law(ABC):
         return self.loss(*(given[name] for name in self.inputs))
 
     @property
+    def knows_repetition(self) -> bool:
+        """Whether the formula itself tells what repeated tokens are worth."""
+        return "U" in self.inputs
+
+    @property
     def coefficients(self) -> dict[str, float]:
         return dict(asdict(self))  # type: ignore[call-overload]
 
@@ -177,7 +182,7 @@ LAWS: dict[str, type[Law]] = {
 
 
 @dataclass(frozen=True)
-class Notice:
+class Caveat:
     """Something a reader of the laws must know: a stable code for programs, a sentence for people."""
 
     code: str
@@ -186,7 +191,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Span:
+class MeasuredRange:
     """The evidence of a law: lowest and highest FLOPs, parameters and tokens among its rows."""
 
     flops: tuple[float, float]
@@ -216,7 +221,7 @@ class MethodLaw:
     draws: tuple[Law, ...]
     noise: float
     rows: int
-    span: Span
+    measured: MeasuredRange
     objective: float = 0.0
     delta: float | None = None
     intervals_95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -271,7 +276,7 @@ class MethodLaw:
             "shared": list(self.shared),
             "variants": dict(self.variants),
             "isoflop": dict(self.isoflop),
-            "range": asdict(self.span),
+            "range": asdict(self.measured),
         }
 
 
@@ -284,13 +289,13 @@ class LawBook:
     """
 
     laws: tuple[MethodLaw, ...]
-    span: Span
+    measured: MeasuredRange
     models: tuple[str, ...] = ()
     training: Training | None = None
     pair: Work | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     excluded: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[Notice, ...] = ()
+    warnings: tuple[Caveat, ...] = ()
     created_by: str = ""
 
     @property
@@ -306,7 +311,7 @@ class LawBook:
             "training": asdict(self.training) if self.training else None,
             "pair": pair,
             "source": dict(self.source),
-            "range": asdict(self.span),
+            "range": asdict(self.measured),
             "models": list(self.models),
             "laws": [law.to_json() for law in self.laws],
             "excluded": [{"key": key, "reason": reason} for key, reason in self.excluded],
@@ -340,13 +345,13 @@ def _book(content: Mapping[str, Any]) -> LawBook:
     work = Work(1, pair["tokens"], pair["squares"], training.batch_size) if pair and training else None
     return LawBook(
         laws=tuple(_method_law(law, f"laws[{i}]") for i, law in enumerate(content["laws"])),
-        span=_span(content["range"]),
+        measured=_measured(content["range"]),
         models=tuple(content["models"]),
         training=training,
         pair=work,
         source=content["source"],
         excluded=tuple((row["key"], row["reason"]) for row in content["excluded"]),
-        warnings=tuple(Notice(**notice) for notice in content["warnings"]),
+        warnings=tuple(Caveat(**notice) for notice in content["warnings"]),
         created_by=content["created_by"],
     )
 
@@ -367,7 +372,7 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
         ),
         noise=content["noise"],
         rows=content["rows"],
-        span=_span(content["range"]),
+        measured=_measured(content["range"]),
         objective=content["objective"],
         delta=content.get("delta"),
         intervals_95=_intervals(content.get("intervals_95", {})),
@@ -393,8 +398,8 @@ def _law(family: str, coefficients: Mapping[str, float], where: str) -> Law:
     return LAWS[family](**coefficients)
 
 
-def _span(content: Mapping[str, Any]) -> Span:
-    return Span(**{name: (content[name][0], content[name][1]) for name in ("flops", "params", "tokens")})
+def _measured(content: Mapping[str, Any]) -> MeasuredRange:
+    return MeasuredRange(**{name: (content[name][0], content[name][1]) for name in ("flops", "params", "tokens")})
 
 
 def quantile(ordered: list[float], share: float) -> float:

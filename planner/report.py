@@ -1,89 +1,27 @@
-"""A plan as text for people, as JSON for programs (docs/plan-json.md), and as the file that `embed train` runs."""
+"""A plan as text for people, and as the file that `embed train` runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from planner.answer import Calibration, Plan, Recipe
+from planner.extrapolation import extrapolation_factor
+from planner.frontier import Crossover
+from planner.published import Fact
 from planner.quantities import short
-from planner.recipe import Plan, Recipe
-from planner.warnings import beyond
 from sweeps.experiment.recipe_file import write_recipe
 
-if TYPE_CHECKING:
-    from planner.design import Calibration
-    from planner.frontier import Crossover
-
-FORMAT = 1
-
-
-def to_json(plan: Plan, calibration: Calibration | None = None) -> dict[str, Any]:
-    """The answer under stable names; numbers that are not known are null."""
-    source = plan.laws.source
-    return {
-        "format": FORMAT,
-        "budget": {"flops": plan.budget.flops, "asked": plan.budget.said, "kind": plan.budget.kind},
-        "recipe": recipe_json(plan.recipe),
-        "candidates": [recipe_json(recipe) for recipe in plan.candidates],
-        "crossovers": [
-            {**asdict(one), "extrapolation": beyond(one.flops, plan.laws.span.flops)} for one in plan.crossovers
-        ],
-        "refused": [asdict(refusal) for refusal in plan.refused],
-        "warnings": [{"code": notice.code, "text": notice.text} for notice in plan.notices],
-        "provenance": dict(plan.provenance),
-        "published": [asdict(fact) for fact in plan.facts],
-        "curve": [{"budget": budget, "recipe": recipe_json(recipe)} for budget, recipe in plan.curve],
-        "calibration": asdict(calibration) if calibration else None,
-        "laws": {
-            "source": source.get("name"),
-            "rows_hash": source.get("rows_hash"),
-            "created_by": plan.laws.created_by,
-            "models": list(plan.laws.models),
-            "training": asdict(plan.laws.training) if plan.laws.training else None,
-            "range": asdict(plan.laws.span),
-        },
-    }
-
-
-def recipe_json(recipe: Recipe) -> dict[str, Any]:
-    """One recipe: the trial's own fields, then what is predicted."""
-    reach = asdict(recipe.reach)
-    return {**recipe.trial.to_json(), **predicted(recipe), "extrapolation": reach}
-
-
-def predicted(recipe: Recipe) -> dict[str, Any]:
-    """What is expected of the trial, flat."""
-    return {
-        "params": recipe.params,
-        "dim": recipe.dim,
-        "tokens": recipe.tokens,
-        "pairs": recipe.pairs,
-        "epochs": recipe.epochs,
-        "flops": recipe.flops,
-        "exact_flops": recipe.exact_flops,
-        "serving_flops": recipe.serving_flops,
-        "loss": recipe.loss,
-        "interval": [recipe.low, recipe.high],
-        "best_probability": recipe.best,
-        "expected_regret": recipe.regret,
-        "lr_source": recipe.lr_source,
-        "memory_bytes": recipe.memory,
-        "micro_batch_tokens": recipe.micro_tokens,
-        "second_forward": recipe.second_forward,
-        "hours": recipe.hours,
-        "cost": recipe.cost,
-    }
+REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
 
 
 def write(plan: Plan, path: Path) -> None:
     """The recipe as a file for `embed train`."""
     remarks = (
-        f"`plan --budget {plan.budget.said}` chose this; `embed train {path.name}` trains it.",
-        f"The predicted loss is {plan.recipe.reach}.",
+        f"`plan --budget {plan.budget.asked}` chose this; `embed train {path.name}` trains it.",
+        f"Evidence: {plan.recipe.extrapolation}.",
     )
-    write_recipe(path, plan.recipe.trial, predicted(plan.recipe), remarks)
+    write_recipe(path, plan.recipe.trial, plan.recipe.predicted(), remarks)
 
 
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
@@ -97,7 +35,7 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
         _calibration(calibration, plan.laws.source.get("name", "the laws")),
         _advice(advised, plan),
         _refused(plan),
-        _list("mind", [notice.text for notice in plan.notices]),
+        _list("warnings", [warning.text for warning in plan.warnings]),
         _list("published, not measured here", [_fact(fact) for fact in plan.facts]),
         _list("where it comes from", [f"{part}: {source}" for part, source in plan.provenance.items()]),
     ]
@@ -107,15 +45,15 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
 def _answer(recipe: Recipe, measure: str) -> str:
     trial, training = recipe.trial, recipe.trial.training
     epochs = "" if recipe.epochs is None else f", {recipe.epochs:.3g} epochs"
-    sure = "" if recipe.best is None else f"; best with probability {recipe.best:.2f}, regret {recipe.regret:.2g}"
+    chance = "" if recipe.best is None else f"; best with probability {recipe.best:.2f}, regret {recipe.regret:.2g}"
     unit = "nats per pair" if measure == "loss" else f"as {measure}"
     rows = {
         "model": f"{trial.model}, N = {short(recipe.params)}, {recipe.dim} dimensions",
         "method": f"{trial.method.label}, learning rate {trial.lr:.3g}",
         "data": f"{short(recipe.tokens)} tokens, {short(recipe.pairs)} pairs of {training.data}{epochs}",
         "steps": f"{trial.steps:,} of {training.batch_size} pairs, temperature {training.temperature:g}",
-        "loss": f"{recipe.loss:.3f} {unit}, held out; 90 % of runs in {recipe.low:.3f} to {recipe.high:.3f}",
-        "evidence": f"{recipe.reach}{sure}",
+        "loss": f"{recipe.loss:.3f} {unit}, held out; 90 % prediction interval {recipe.low:#.3g} to {recipe.high:#.3g}",
+        "evidence": f"{recipe.extrapolation}{chance}",
     }
     return "\n".join(f"{name:<10} {value}" for name, value in rows.items())
 
@@ -123,7 +61,7 @@ def _answer(recipe: Recipe, measure: str) -> str:
 def _machine(recipe: Recipe) -> str:
     rows = {"compute": f"{recipe.flops:.3g} FLOP of training" + _serving(recipe)}
     again = f", {recipe.second_forward:.0%} of the batch embedded twice" if recipe.second_forward else ""
-    rows["memory"] = f"{short(recipe.memory)}B with {short(recipe.micro_tokens)} tokens in one graph{again}"
+    rows["memory"] = f"{short(recipe.memory)}B with micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"
     if recipe.hours is not None:
         rows["time"] = f"{recipe.hours:.3g} h" + ("" if recipe.cost is None else f", cost {recipe.cost:,.2f}")
     return "\n".join(f"{name:<10} {value}" for name, value in rows.items())
@@ -169,10 +107,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _crossovers(plan: Plan) -> str:
     lines = []
-    for one in plan.crossovers:
-        times = beyond(one.flops, plan.laws.span.flops)
-        far = f"; {times:.2g} times beyond the evidence" if times > 1 else ""
-        lines.append(f"{one.below} up to {one.flops:.2g} FLOP ({_ends(one)}{far}), then {one.above}")
+    for crossover in plan.crossovers:
+        factor = extrapolation_factor(crossover.flops, plan.laws.measured.flops)
+        far = f"; {factor:.2g}x outside the measured budgets" if factor > 1 else ""
+        change = f"{crossover.below} up to {crossover.flops:.2g} FLOP ({_ends(crossover)}{far}), then {crossover.above}"
+        lines.append(change)
     return _list("the best method changes", lines)
 
 
@@ -185,11 +124,8 @@ def _ends(crossover: Crossover) -> str:
     return f"90 %: {low:.2g} to {high:.2g}"
 
 
-REFUSALS = 8  # lines of candidates that cannot be; --json lists all
-
-
 def _refused(plan: Plan) -> str:
-    lines = [f"{one.model} with {one.method}: {one.reason}" for one in plan.refused]
+    lines = [f"{refusal.model} with {refusal.method}: {refusal.reason}" for refusal in plan.refused]
     more = [f"and {len(lines) - REFUSALS} more; --json lists them"] if len(lines) > REFUSALS else []
     return _list("not possible", [*lines[:REFUSALS], *more])
 
@@ -200,49 +136,51 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
     head = ("budget", "model", "method", "tokens", "loss", "90 % interval")
     rows = [
         (
-            f"{c:.2g}",
-            r.trial.model,
-            r.trial.method.label,
-            short(r.tokens),
-            f"{r.loss:.3f}",
-            f"{r.low:.3f} to {r.high:.3f}",
+            f"{budget:.2g}",
+            recipe.trial.model,
+            recipe.trial.method.label,
+            short(recipe.tokens),
+            f"{recipe.loss:.3f}",
+            f"{recipe.low:.3f} to {recipe.high:.3f}",
         )
-        for c, r in curve
+        for budget, recipe in curve
     ]
     return table(head, rows)
 
 
-def _calibration(made: Calibration | None, lender: str) -> str:
-    if made is None:
+def _calibration(sweep: Calibration | None, lender: str) -> str:
+    if sweep is None:
         return ""
     lines = [
-        f"{made.cells} trials: {', '.join(made.models)}; {', '.join(made.methods)}",
-        f"budgets {', '.join(f'{budget:.2g}' for budget in made.budgets)} FLOP",
-        f"cost {made.flops:.3g} FLOP of the {made.limit:.3g} allowed, searches of learning rates included",
-        f"expected regret {made.regret_now:.2g} nats now, {made.regret_after:.2g} after, if the laws keep their form",
-        *([f"assumed of {made.assumed}"] if made.assumed else []),
+        f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
+        f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
+        f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, searches of learning rates included",
+        f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
+        *([f"assumed of {sweep.assumed}"] if sweep.assumed else []),
         f"then `fit` its folder `--with` that of {lender} gives your own law: exponents shared, E, A and B yours",
     ]
-    return _list("a sweep to be surer", lines)
+    return _list("a sweep that makes the choice surer", lines)
 
 
-def _advice(made: Calibration | None, plan: Plan) -> str:
-    if made is None:
+def _advice(sweep: Calibration | None, plan: Plan) -> str:
+    if sweep is None:
         return ""
-    gain = f"expected regret {made.regret_now:.2g} nats now, {made.regret_after:.2g} after, if the laws keep their form"
-    if made.regret_now < 1e-3:
+    gain = (
+        f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form"
+    )
+    if sweep.regret_now < 1e-3:
         gain = "the choice is hardly in doubt if the laws keep their form; whether they do, nearer to it, is the test"
-    share = made.limit / plan.budget.flops
+    share = sweep.limit / plan.budget.flops
     lines = [
-        f"{made.cells} trials ({', '.join(made.models)}; {', '.join(made.methods)}) for {made.flops:.3g} FLOP, "
-        f"{100 * made.flops / plan.budget.flops:.2g} % of the budget",
+        f"{sweep.cells} trials ({', '.join(sweep.models)}; {', '.join(sweep.methods)}) for {sweep.flops:.3g} FLOP, "
+        f"{100 * sweep.flops / plan.budget.flops:.2g} % of the budget",
         gain,
         f"`--calibrate {share:.0%} --sweep-out calibrate.toml` behind this works it out in full for `sweep run`",
     ]
     return _list("try this sweep first", lines)
 
 
-def _fact(fact: Any) -> str:
+def _fact(fact: Fact) -> str:
     verdict = {True: "; in line with this answer", False: "; against this answer", None: ""}[fact.agrees]
     return f"{fact.text} ({fact.citation}){verdict}"
 

@@ -1,189 +1,145 @@
-"""How far an answer lies from what was measured, where its parts come from, and plain words for thin evidence."""
+"""What a reader of an answer must know: where the evidence is thin, and where each part of the answer comes from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from planner.laws import LawBook, MethodLaw, Notice, Repeated
-
-if TYPE_CHECKING:
-    from planner.candidates import Option
-    from planner.recipe import Recipe
-    from sweeps.machine.hardware import Machine
+from planner.answer import SURE, Recipe
+from planner.candidates import Candidate
+from planner.laws import Caveat, LawBook, MethodLaw
+from sweeps.machine.hardware import Machine
 
 FEW_ROWS = 15  # three for each coefficient of the plain law
-SURE = 0.9  # probability above which one method is said to be best
 SHORTEST_STEP = 0.01  # seconds; launching the kernels of one step takes about as long on a GPU
 EPOCHS = 4.0  # repeats up to which data keep their value in pretraining (Muennighoff et al. 2023, abstract)
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How many times the answer lies beyond the measured range of FLOPs, parameters and tokens; 1 inside."""
-
-    flops: float
-    params: float
-    tokens: float
-
-    @property
-    def measured(self) -> bool:
-        return max(self.flops, self.params, self.tokens) == 1
-
-    def __str__(self) -> str:
-        if self.measured:
-            return "within the measured range"
-        parts = {"C": self.flops, "N": self.params, "D": self.tokens}
-        return "extrapolated " + ", ".join(f"{_times(times)} in {name}" for name, times in parts.items() if times > 1)
+def warnings(
+    book: LawBook, recipes: Sequence[Recipe], fits: Sequence[Candidate], budget: float, data: str | None
+) -> tuple[Caveat, ...]:
+    """The warnings of an answer, and after them those that the fit gave already."""
+    recipe, candidate = recipes[0], fits[0]
+    return (
+        *_distance(book, recipe, candidate, data),
+        *_choice(book, recipe, fits),
+        *_data(recipe, candidate, budget),
+        *_repeats(book, recipe, data),
+        *_time(recipe),
+        *book.warnings,
+    )
 
 
-def _times(value: float) -> str:
-    return f"{value:.2g} times" if value < 1e4 else f"{value:.0e} times".replace("e+0", "e").replace("e+", "e")
-
-
-def beyond(value: float, evidence: tuple[float, float]) -> float:
-    """How many times `value` lies beyond the evidence, on either side; 1 inside."""
-    low, high = evidence
-    times = max(value / high, low / value)
-    return times if times > 1.05 else 1.0  # whole steps miss a budget by a few per cent
-
-
-def notices(
-    book: LawBook, recipes: Sequence[Recipe], fits: Sequence[Option], budget: float, data: str | None
-) -> tuple[Notice, ...]:
-    """What a reader of the answer must know, beside what the fit has said already."""
-    best, option = recipes[0], fits[0]
-    found = [
-        *_distance(book, best, option, data),
-        *_choice(book, recipes, fits),
-        *_data(best, option, budget),
-        *_repeats(book, best, data),
-        *_time(best),
-    ]
-    return (*found, *book.warnings)
-
-
-def _wider(best: Recipe, option: Option) -> str:
-    """How much wider the interval of the answer is than that of the same option at its largest measured budget."""
-    edge = option.evidence.span.flops[1]
-    if option.refusal(edge):
-        return ""
-    low, high = option.evidence.interval(*option.inputs(option.tokens(edge)))
-    times = math.log(best.high / best.low) / math.log(high / low) if high > low else 1.0
-    return f", {times:.2g} times as wide as at {edge:.2g} FLOP," if times > 1.05 else ""
-
-
-def _distance(book: LawBook, best: Recipe, option: Option, data: str | None) -> list[Notice]:
-    found = []
-    if not best.reach.measured:
-        wider = _wider(best, option)
-        text = f"{best.reach} beyond the evidence: the interval{wider} holds if the law keeps its shape"
-        text += ", which nobody measured"
-        found.append(Notice("extrapolated", text))
-    if best.trial.model not in book.models:
-        found.append(
-            Notice("other-suite", f"{best.trial.model} was not measured: the law is of {', '.join(book.models)}")
-        )
+def _distance(book: LawBook, recipe: Recipe, candidate: Candidate, data: str | None) -> list[Caveat]:
+    caveats = []
+    if not recipe.extrapolation.within_range:
+        wider = _wider(recipe, candidate)
+        text = f"{recipe.extrapolation}: the interval{wider} holds if the law keeps its shape, which nobody measured"
+        caveats.append(Caveat("extrapolated", text))
+    if recipe.trial.model not in book.models:
+        text = f"{recipe.trial.model} was not measured: the law is of {', '.join(book.models)}"
+        caveats.append(Caveat("other-suite", text))
     if data and book.training and data != book.training.data:
-        found.append(
-            Notice(
-                "other-data",
-                f"the law was measured on {book.training.data}; its losses and pair lengths are a guide on {data}",
-            )
-        )
-    return found
+        text = f"the law was measured on {book.training.data}; its losses and pair lengths are a guide on {data}"
+        caveats.append(Caveat("other-data", text))
+    return caveats
 
 
-def _choice(book: LawBook, recipes: Sequence[Recipe], fits: Sequence[Option]) -> list[Notice]:
-    best, option = recipes[0], fits[0]
-    found = []
-    if best.best is None:
-        found.append(
-            Notice("no-draws", "the law holds no bootstrap draws: nothing is known of how sure this choice is")
-        )
-    elif best.best < SURE and len(fits) > 1:
-        text = f"the laws do not tell the first candidates apart: this one is best with probability {best.best:.2f}"
-        text += f" and gives away {best.regret:.3g} nats on average"
-        found.append(Notice("not-told-apart", text))
-    sizes = sorted({one.model.params for one in fits})
-    if len(sizes) > 1 and best.params in (sizes[0], sizes[-1]):
-        end = "largest" if best.params == sizes[-1] else "smallest"
-        found.append(
-            Notice("edge-of-menu", f"the {end} model that this budget can train wins: a menu beyond it may hold better")
-        )
-    if option.evidence.rows < FEW_ROWS:
-        text = f"the law of {option.method.label} rests on {option.evidence.rows} trials{_lent(option.evidence, book)}"
-        found.append(Notice("few-rows", text))
-    return found
+def _wider(recipe: Recipe, candidate: Candidate) -> str:
+    """How much wider the interval of the answer is than that of the same candidate at its largest measured budget."""
+    edge = candidate.law.measured.flops[1]
+    if candidate.refusal(edge):
+        return ""
+    low, high = candidate.law.interval(*candidate.inputs(candidate.tokens(edge)))
+    factor = math.log(recipe.high / recipe.low) / math.log(high / low) if high > low else 1.0
+    return f", {factor:.2g}x as wide as at {edge:.2g} FLOP," if factor > 1.05 else ""
 
 
-def _lent(evidence: MethodLaw, book: LawBook) -> str:
+def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Caveat]:
+    candidate, caveats = fits[0], []
+    if recipe.best is None:
+        text = "the law holds no bootstrap draws: nothing is known of how sure this choice is"
+        caveats.append(Caveat("no-draws", text))
+    elif recipe.best < SURE and len(fits) > 1:
+        text = f"the top candidates are statistically tied: this one is best with probability {recipe.best:.2f}"
+        text += f" and gives away {recipe.regret:.3g} nats on average"
+        caveats.append(Caveat("not-told-apart", text))
+    sizes = sorted({other.model.params for other in fits})
+    if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
+        end = "largest" if recipe.params == sizes[-1] else "smallest"
+        text = f"the {end} model that this budget can train wins: one beyond the models at hand may be better"
+        caveats.append(Caveat("edge-of-menu", text))
+    if candidate.law.rows < FEW_ROWS:
+        text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
+        caveats.append(Caveat("few-rows", text))
+    return caveats
+
+
+def _borrowed(law: MethodLaw, book: LawBook) -> str:
     """What else the exponents of a law rest on, where another sweep shares them."""
     shared = book.source.get("with")
-    if not shared or not evidence.shared:
+    if not shared or not law.shared:
         return ""
     return f", its exponents on {shared['observations']} of {shared['name']} too"
 
 
-def _data(best: Recipe, option: Option, budget: float) -> list[Notice]:
-    found = []
-    left = budget - best.serving_flops - best.flops
-    if left > 0.05 * budget and best.epochs is not None:
-        text = f"data, not compute, is the limit: {left:.3g} FLOP stay unspent at {best.epochs:.3g} epochs"
-        found.append(Notice("data-limited", text))
-    if best.epochs is not None and best.epochs > 1 and not isinstance(option.evidence.law, Repeated):
-        strong = ", far more than data keep their value for" if best.epochs > EPOCHS else ""
-        text = f"{best.epochs:.3g} epochs{strong}: what repeats are worth was measured on pretraining, not here"
-        found.append(Notice("repeated-data", text))
-    return found
+def _data(recipe: Recipe, candidate: Candidate, budget: float) -> list[Caveat]:
+    caveats = []
+    unspent = budget - recipe.serving_flops - recipe.flops
+    if unspent > 0.05 * budget and recipe.epochs is not None:
+        text = f"data, not compute, is the limit: {unspent:.3g} FLOP stay unspent at {recipe.epochs:.3g} epochs"
+        caveats.append(Caveat("data-limited", text))
+    if recipe.epochs is not None and recipe.epochs > 1 and not candidate.law.law.knows_repetition:
+        strong = ", far more than data keep their value for" if recipe.epochs > EPOCHS else ""
+        text = f"{recipe.epochs:.3g} epochs{strong}: what repeats are worth was measured on pretraining, not here"
+        caveats.append(Caveat("repeated-data", text))
+    return caveats
 
 
-def _repeats(book: LawBook, best: Recipe, data: str | None) -> list[Notice]:
-    """Without --max-pairs the tokens are taken as fresh; the data that the law was measured on may be fewer."""
+def _repeats(book: LawBook, recipe: Recipe, data: str | None) -> list[Caveat]:
+    """Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer."""
     unique = book.source.get("unique_tokens")
-    if data or best.epochs is not None or not unique or best.tokens <= unique:
+    if data or recipe.epochs is not None or not unique or recipe.tokens <= unique:
         return []
-    passes = f"{best.tokens / unique:.3g} passes over the pairs that the law was measured on"
-    text = (
-        f"the recipe makes {passes}, and its loss holds for fresh ones: bring more, or count repeats with --max-pairs"
-    )
-    return [Notice("repeated-data", text)]
+    passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the law was measured on"
+    text = f"the recipe makes {passes}, and its loss holds for fresh ones: bring more, or limit the unique pairs"
+    return [Caveat("repeated-data", text)]
 
 
-def _time(best: Recipe) -> list[Notice]:
-    if best.hours is None or best.hours * 3600 / best.trial.steps >= SHORTEST_STEP:
+def _time(recipe: Recipe) -> list[Caveat]:
+    if recipe.hours is None or recipe.hours * 3600 / recipe.trial.steps >= SHORTEST_STEP:
         return []
-    each = best.hours * 3.6e6 / best.trial.steps
+    ms = recipe.hours * 3.6e6 / recipe.trial.steps
     text = (
-        f"a step of {best.trial.training.batch_size} pairs would take {each:.2g} ms: too little work for this machine"
+        f"a step of {recipe.trial.training.batch_size} pairs would take {ms:.2g} ms: too little work for this machine"
     )
-    return [Notice("short-steps", f"{text}, which will take longer than is said here")]
+    return [Caveat("short-steps", f"{text}, which will take longer than is said here")]
 
 
-def provenance(book: LawBook, best: Recipe, option: Option, machine: Machine | None, count: str) -> dict[str, str]:
+def provenance(
+    book: LawBook, recipe: Recipe, candidate: Candidate, machine: Machine | None, count: str
+) -> dict[str, str]:
     """Part of the answer -> where it comes from."""
-    evidence, source = option.evidence, book.source.get("name", "a sweep")
-    seen = "measured here" if best.reach.measured else str(best.reach)
-    found = {
-        "loss": f"{evidence.family} law of {evidence.label}, {evidence.rows} trials of {source}; {seen}",
-        "choice": f"lowest predicted loss among the candidates; paired bootstrap draws: {len(evidence.draws)}",
-        "learning_rate": best.lr_source,
+    law, source = candidate.law, book.source.get("name", "a sweep")
+    distance = "measured here" if recipe.extrapolation.within_range else str(recipe.extrapolation)
+    origins = {
+        "loss": f"{law.family} law of {law.label}, {law.rows} trials of {source}; {distance}",
+        "choice": f"lowest predicted loss among the candidates; paired bootstrap draws: {len(law.draws)}",
+        "learning_rate": recipe.lr_source,
         "batch_size, temperature": "the conditions that the law was measured under",
-        "tokens": f"{count} FLOPs of this shape; {option.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
+        "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
         "memory": "estimated from the shape (Korthikanti et al. 2022)",
     }
     if shared := book.source.get("with"):
-        found["exponents"] = (
+        origins["exponents"] = (
             f"{', '.join(shared['shared'])} shared with {shared['observations']} trials of {shared['name']}; "
             f"{', '.join(shared['own'])} from {source} alone"
         )
-    if option.limits.max_pairs < math.inf and not isinstance(evidence.law, Repeated):
-        found["repeated data"] = "published: Muennighoff et al. 2023, R* = 15.4, pretraining"
+    if candidate.limits.max_pairs < math.inf and not law.law.knows_repetition:
+        origins["repeated data"] = "published: Muennighoff et al. 2023, R* = 15.4, pretraining"
     if machine:
-        found["hours"] = machine.origin(option.model, option.method)
-    return found
+        origins["hours"] = machine.origin(candidate.model, candidate.method)
+    return origins
 
 
 def _data_name(book: LawBook) -> str:

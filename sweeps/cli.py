@@ -178,7 +178,9 @@ def _dry_run(
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
         pace = here(store, arguments.workers, price)
     else:
-        pace = pace_on(read_machine(arguments.hardware, arguments.mfu, arguments.price), sweep, arguments.workers)
+        with console.named_as_flags({name: f"--{name}" for name in ("hardware", "mfu", "price")}):
+            machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
+        pace = pace_on(machine, sweep, arguments.workers)
     plan, ahead = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
     print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, ahead)))
     return 0

@@ -21,7 +21,7 @@ from analysis.figures.scores import draw_scores
 from analysis.figures.settings import draw_settings
 from analysis.figures.style import STYLE
 from analysis.tables.sweep_table import Table
-from planner.laws import LawBook, Span
+from planner.laws import LawBook, MeasuredRange
 from sweeps.support.atomic import replacing
 from sweeps.support.progress import Progress
 
@@ -83,7 +83,7 @@ def without_laws(table: Table) -> LawBook:
     """A law book for a table that no law could be fitted to: the figures then show what was run."""
     columns = (table.rows[name].to_numpy(float) for name in ("flops", "params", "tokens"))
     ends = ((float(v.min()), float(v.max())) if len(v) else (0.0, 0.0) for v in columns)
-    return LawBook((), Span(*ends), table.models, table.training, table.pair, {"measure": table.measure})
+    return LawBook((), MeasuredRange(*ends), table.models, table.training, table.pair, {"measure": table.measure})
 
 
 def not_drawn(written: Iterable[Path]) -> list[str]:

@@ -66,7 +66,7 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
 
 def _known(method: Shown, budgets: Array, sizes: Array) -> Array:
     """Where there were runs of such budgets and sizes."""
-    (low, high), most = method.law.span.params, method.law.span.flops[1]
+    (low, high), most = method.law.measured.params, method.law.measured.flops[1]
     return (budgets <= most * 1.001) & (sizes >= low) & (sizes <= high)
 
 

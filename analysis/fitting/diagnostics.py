@@ -12,7 +12,7 @@ from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.solver import Problem, huber, solve
 from analysis.tables.rows import Rows
-from planner.laws import LAWS, MethodLaw, Notice
+from planner.laws import LAWS, Caveat, MethodLaw
 
 # Name of the variant -> per group its objective and coefficients.
 Variants = dict[str, list[dict[str, Any]]]
@@ -41,7 +41,7 @@ def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
     ]
 
 
-def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -> list[Notice]:
+def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -> list[Caveat]:
     """Where the L1 and the L2 answers would recommend sizes more than 2 x apart at 10 x the largest run."""
     notices = []
     for g, label in labels.items():
@@ -58,16 +58,16 @@ def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -
             best.append(sizes[np.argmin(law.at(sizes, tokens, share))])
         if max(best) > 2 * min(best):
             text = f"{label}: least absolute and least squared errors put the best size at {budget:.2g} FLOP at "
-            notices.append(Notice("loss_sensitive", f"{text}{best[0]:.2g} and {best[1]:.2g} parameters", label))
+            notices.append(Caveat("loss_sensitive", f"{text}{best[0]:.2g} and {best[1]:.2g} parameters", label))
     return notices
 
 
-def doubts(law: MethodLaw, estimate: Estimate) -> list[Notice]:
+def doubts(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
     """What of this law is not to be relied on."""
     notices = []
 
     def say(code: str, text: str) -> None:
-        notices.append(Notice(code, f"{law.label}: {text}", law.label))
+        notices.append(Caveat(code, f"{law.label}: {text}", law.label))
 
     lowest = float(estimate.problem.rows.loss.min())
     if "E" in law.intervals and law.intervals["E"][0] < 0.05 * lowest:
@@ -77,7 +77,7 @@ def doubts(law: MethodLaw, estimate: Estimate) -> list[Notice]:
         low, high = law.intervals.get(name, (0.0, 0.0))
         if high > 3 * max(low, 0.01):
             say("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
-    if law.span.params[0] == law.span.params[1]:
+    if law.measured.params[0] == law.measured.params[1]:
         say("one_size", "one model size only: its part of the loss is in E, and the law says nothing about other sizes")
     elif _one_line(estimate.problem.rows):
         say("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
@@ -91,11 +91,11 @@ def _one_line(rows: Rows) -> bool:
     return bool(np.std(rows.d - np.polyval(np.polyfit(rows.n, rows.d, 1), rows.n)) < 0.05)
 
 
-def isoflop_doubts(law: MethodLaw) -> list[Notice]:
+def isoflop_doubts(law: MethodLaw) -> list[Caveat]:
     """Where parabolas through equal budgets, which know no law, put the best size elsewhere."""
     found = law.isoflop.get("bottoms", [])
     apart = [b["params"] / b["law_params"] for b in found if b["params"] is not None]
     if not apart or np.exp(abs(np.median(np.log(apart)))) <= 2:
         return []
     text = f"{law.label}: parabolas at equal budgets put the best size {np.median(apart):.2g} times where the law does"
-    return [Notice("isoflop", text, law.label)]
+    return [Caveat("isoflop", text, law.label)]

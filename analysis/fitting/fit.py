@@ -17,7 +17,7 @@ from analysis.fitting.isoflop import cross_check
 from analysis.fitting.solver import Problem, huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.sweep_table import CELL, Table
-from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice, Span
+from planner.laws import LAWS, Caveat, Law, LawBook, MeasuredRange, MethodLaw
 
 # Tried by themselves; repeated joins them where runs repeat their data, trainable is for `--family` alone.
 AUTO = ("power", "multiplicative", "tied", "chinchilla", "rectified")
@@ -44,14 +44,14 @@ def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
 
 
 def law_book(
-    table: Table, laws: Sequence[MethodLaw], notices: Sequence[Notice], settings: Settings, **source
+    table: Table, laws: Sequence[MethodLaw], notices: Sequence[Caveat], settings: Settings, **source
 ) -> LawBook:
     """The laws of a table in its order, and the record of what they were fitted to; source: more of that."""
     order = {method: place for place, method in enumerate(table.settings)}
     deltas = {law.delta for law in laws}
     return LawBook(
         laws=tuple(sorted(laws, key=lambda law: order[law.label])),
-        span=_span(table.of([law.label for law in laws])),
+        measured=_measured(table.of([law.label for law in laws])),
         models=table.models,
         training=table.training,
         pair=table.pair,
@@ -84,19 +84,19 @@ def _unique_tokens(table: Table) -> float | None:
     return most if np.isfinite(most) else None
 
 
-def fittable(table: Table) -> tuple[list[str], list[Notice]]:
+def fittable(table: Table) -> tuple[list[str], list[Caveat]]:
     """Methods with enough runs for any law, and why each other has none."""
     fitted, refused = [], []
     for method in table.settings:
         rows = table.of([method])
         sizes, lengths = len(np.unique(rows.N)), len(np.unique(rows.D))
         if len(rows) < FEWEST_RUNS:
-            refused.append(Notice("too_few", f"{method}: {len(rows)} runs; a law needs at least {FEWEST_RUNS}", method))
+            refused.append(Caveat("too_few", f"{method}: {len(rows)} runs; a law needs at least {FEWEST_RUNS}", method))
         elif lengths < 3:
-            refused.append(Notice("too_few", f"{method}: {lengths} token counts; a law needs at least 3", method))
+            refused.append(Caveat("too_few", f"{method}: {lengths} token counts; a law needs at least 3", method))
         elif sizes == 2:
             text = f"{method}: two model sizes; a law in N needs at least 3 (or one, for a law in tokens alone)"
-            refused.append(Notice("too_few", text, method))
+            refused.append(Caveat("too_few", text, method))
         else:
             fitted.append(method)
     return fitted, refused
@@ -116,8 +116,8 @@ class Part:
     groups: tuple[int, ...]
 
 
-def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[list[MethodLaw], list[Notice]]:
-    notices: list[Notice] = []
+def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[list[MethodLaw], list[Caveat]]:
+    notices: list[Caveat] = []
     if settings.family == "trainable":
         methods, notices = _with_shares(table, methods)
     choice, tested, backtest, said = choose_family(table.of(methods), methods, settings)
@@ -132,7 +132,7 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
 
 def fit_part(
     table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], settings: Settings
-) -> tuple[list[MethodLaw], list[Notice]]:
+) -> tuple[list[MethodLaw], list[Caveat]]:
     rows = table.of(part.methods)  # numbered by method
     problem = Problem(choice.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
     return describe(table, part, choice, tested, estimate(problem, settings))
@@ -140,7 +140,7 @@ def fit_part(
 
 def describe(
     table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], solved: Estimate
-) -> tuple[list[MethodLaw], list[Notice]]:
+) -> tuple[list[MethodLaw], list[Caveat]]:
     """The laws of a solved part, one a method, and what of them is not to be relied on."""
     place = table.of(part.methods).group
     other = variants(solved, choice, tested)
@@ -169,7 +169,7 @@ def _by_name(table: Table, methods: Sequence[str]) -> list[list[str]]:
     return [[method for method in methods if table.settings[method]["name"] == name] for name in names]
 
 
-def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Notice]]:
+def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Caveat]]:
     """Methods whose settings together train at least three different shares of the parameters."""
     kept, refused = [], []
     for alike in _by_name(table, methods):
@@ -178,7 +178,7 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Noti
             kept += alike
         else:
             text = f"{name}: {len(shares)} trained shares; family trainable needs at least 3"
-            refused.append(Notice("too_few", text, name))
+            refused.append(Caveat("too_few", text, name))
     if not kept:
         raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in refused))
     return kept, refused
@@ -186,7 +186,7 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Noti
 
 def choose_family(
     rows: Rows, methods: list[str], settings: Settings
-) -> tuple[FamilyChoice, list[FamilyChoice], Backtest | None, list[Notice]]:
+) -> tuple[FamilyChoice, list[FamilyChoice], Backtest | None, list[Caveat]]:
     """The family to use, the tested ones, how they did, and what to say of it."""
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = ONE_SIZE_SHAPES if one_size else SHAPES
@@ -211,13 +211,13 @@ def choose_family(
     if not tested:
         usual = [c for c in possible if c.family in ("tied", settings.family)] or possible
         text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
-        return usual[0], usual[:1], None, [Notice("no_backtest", text)]
+        return usual[0], usual[:1], None, [Caveat("no_backtest", text)]
     backtest = score(tested, rows, settings.first_delta)
     assert backtest  # `testable` has found windows
     left = [name for name in names if name not in {c.family for c in tested}]
     text = f"too few runs to test the families {', '.join(left)} on unseen ones; they were not tried"
     chosen = choose(tested, backtest, rows, settings.first_delta)
-    return chosen, tested, backtest, [Notice("few_runs", text)] if left else []
+    return chosen, tested, backtest, [Caveat("few_runs", text)] if left else []
 
 
 def _method_law(
@@ -235,13 +235,13 @@ def _method_law(
         draws=tuple(_law(choice.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
         noise=max(solved.noise, repeat_noise(table, [method])),
         rows=int(mine.sum()),
-        span=_span(solved.problem.rows.take(mine)),
+        measured=_measured(solved.problem.rows.take(mine)),
         objective=float(huber(solved.residuals[mine], solved.delta).sum()),
         delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
         shared=choice.shape.curved if choice.shared else (),
     )
-    several = law.span.params[0] < law.span.params[1]
+    several = law.measured.params[0] < law.measured.params[1]
     return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
 
 
@@ -279,8 +279,8 @@ def _backtest_record(backtest: Backtest | None, choice: FamilyChoice) -> dict:
     }
 
 
-def _span(rows: Rows) -> Span:
-    return Span(*((float(v.min()), float(v.max())) for v in (rows.flops, rows.N, rows.D)))
+def _measured(rows: Rows) -> MeasuredRange:
+    return MeasuredRange(*((float(v.min()), float(v.max())) for v in (rows.flops, rows.N, rows.D)))
 
 
 def _created_by() -> str:

@@ -8,14 +8,14 @@ import numpy as np
 
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
-from planner.laws import Notice
+from planner.laws import Caveat
 
 MOST = 5  # runs dropped together, or 2 % of them where that is fewer
 # Bootstrap sds that a coefficient may move. 2 % of well-behaved runs, chosen for the worst, move it by about 1.
 WARN = 1.5
 
 
-def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods: Sequence[str]) -> list[Notice]:
+def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods: Sequence[str]) -> list[Caveat]:
     """A notice for each set of few runs without which a coefficient is another one.
 
     Each run is left out once; for every coefficient the runs that push it most one way are then left out together
@@ -59,7 +59,7 @@ def _strongest(moved: Array, sign: int, few: int) -> tuple[int, ...]:
 
 def _notice(
     problem: Problem, theta: Array, refitted: Array, chosen: tuple[int, ...], shift: Array, methods: Sequence[str]
-) -> Notice:
+) -> Caveat:
     rows = problem.rows
     names = ", ".join(dict.fromkeys(rows.name[np.isin(rows.run, chosen)]))
     labels = [(method, name) for method, t in zip(methods, problem.coefficients(theta), strict=True) for name in t]
@@ -69,4 +69,4 @@ def _notice(
     moves = ", ".join(f"{labels[j][1]} from {before[j]:.4g} to {after[j]:.4g}" for j in far)
     method = labels[far[0]][0]
     total = len(np.unique(rows.run))
-    return Notice("leverage", f"{method}: without {names} ({len(chosen)} of {total} runs) {moves}", method)
+    return Caveat("leverage", f"{method}: without {names} ({len(chosen)} of {total} runs) {moves}", method)

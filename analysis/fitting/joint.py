@@ -21,7 +21,7 @@ from analysis.fitting.fit import Part, choose_family, describe, fittable, interv
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
-from planner.laws import LAWS, Law, LawBook, MethodLaw, Notice
+from planner.laws import LAWS, Caveat, Law, LawBook, MethodLaw
 
 FEWEST_RUNS = 4  # of a method: E, A, B, and one run to see how well they do
 FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")
@@ -52,14 +52,14 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
     return law_book(table, own, said, settings, **_record(reference, theirs, choice, p))
 
 
-def _enough(table: Table) -> tuple[list[str], list[Notice]]:
+def _enough(table: Table) -> tuple[list[str], list[Caveat]]:
     """Methods with runs enough for offsets of their own, and why each other has none."""
     fitted, refused = [], []
     for method in table.settings:
         rows = table.of([method])
         if len(rows) < FEWEST_RUNS or len(np.unique(rows.D)) < 2:
             text = f"{method}: {len(rows)} runs of {len(np.unique(rows.D))} token counts; "
-            refused.append(Notice("too_few", f"{text}offsets of its own take {FEWEST_RUNS} of 2", method))
+            refused.append(Caveat("too_few", f"{text}offsets of its own take {FEWEST_RUNS} of 2", method))
         else:
             fitted.append(method)
     if not fitted:
@@ -103,9 +103,9 @@ def _together(table: Table, reference: Table) -> Table:
 
 def _one_size(law: MethodLaw) -> MethodLaw:
     """With one size the law's part in N cannot be told from E, and goes into it."""
-    if law.span.params[0] < law.span.params[1] or law.family not in ADDITIVE:
+    if law.measured.params[0] < law.measured.params[1] or law.family not in ADDITIVE:
         return law
-    whole, *draws = (_without_size(one, law.span.params[0]) for one in (law.law, *law.draws))
+    whole, *draws = (_without_size(one, law.measured.params[0]) for one in (law.law, *law.draws))
     columns = {name: np.array([getattr(draw, name) for draw in draws]) for name in whole.coefficients}
     ends, wide = intervals(columns, 0.90), intervals(columns, 0.95)
     return replace(law, law=whole, draws=tuple(draws), intervals=ends, intervals_95=wide)
@@ -116,12 +116,12 @@ def _without_size(law: Law, N: float) -> Law:
     return type(law)(**{**c, "E": c["E"] + c["A"] / N ** c["alpha"], "A": 0.0})
 
 
-def _other_exponents(p: float, table: Table, reference: Table) -> list[Notice]:
+def _other_exponents(p: float, table: Table, reference: Table) -> list[Caveat]:
     if p >= DOUBTFUL:
         return []
     text = f"the exponents of {reference.name} do not describe the runs of {table.name}: of sweeps that do share them "
     text += f"{100 * p:.2g} % differ as much; fit {table.name} alone, with more sizes and budgets if that is refused"
-    return [Notice("other_exponents", text)]
+    return [Caveat("other_exponents", text)]
 
 
 def chance_of_difference(solved: Estimate, mine: NDArray[np.bool_], seed: int = 0) -> float:

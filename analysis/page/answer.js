@@ -10,7 +10,7 @@ let saying = 0; // timer of what screen readers are told
 function showAnswer({question, answer}) {
   const best = answer.recipe(0);
   fill(byId('headline'), words(best.model), ' ', element('small', {}, 'tuned with '), words(best.method));
-  byId('loss').textContent = `Expected loss ${lossText(best.loss)} ${unit}, held out; 90 % of runs in ${span(best)}.`;
+  byId('loss').textContent = `Expected loss ${lossText(best.loss)} ${unit}, held out; 90 % prediction interval ${span(best)}.`;
   fill(byId('facts'), ...parts(question, best));
   byId('command').textContent = command(question);
   fill(byId('notices'), ...answer.notices.map(({text}) => element('li', {}, words(text))));
@@ -51,7 +51,7 @@ function parts({machine}, best) {
         ),
     measured(best.reach)
       ? term('evidence', 'measured', 'within the measured range')
-      : term('evidence', 'extrapolated', reachText(best.reach).replace('extrapolated ', ''), 'far'),
+      : term('evidence', 'extrapolated', reachText(best), 'far'),
     term('learning rate', best.lr === null ? 'not known' : g(best.lr, 3)),
     term('steps', whole(best.steps), `of ${batch} pairs, temperature ${g(temperature, 6)}`),
     term('data', `${short(best.tokens)} tokens`, `${short(best.pairs)} pairs${epochs}`),

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from planner import published, quantities, warnings
+from planner import answer, published, quantities, warnings
 from planner.budget import training_memory
-from planner.candidates import PUBLISHED_REPEATS, Limits, Option, menu
+from planner.candidates import PUBLISHED_REPEATS, Candidate, Limits, candidates
 from planner.laws import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
 from sweeps.flops import FLOPS, exact_flops, forward_flops
@@ -33,9 +33,9 @@ def planning(book: LawBook) -> dict[str, Any]:
         "models": [{"name": model.name, "params": model.params, "dim": model.width} for model in models],
         "menus": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
         "missing": missing,
-        "options": _options(book, models),
+        "options": _candidates(book, models),
         "measured": list(book.models),
-        "span": asdict(book.span),
+        "span": asdict(book.measured),
         "source": dict(book.source),
         "warnings": [{"code": notice.code, "text": notice.text} for notice in book.warnings],
         "training": asdict(book.training),
@@ -51,7 +51,7 @@ def planning(book: LawBook) -> dict[str, Any]:
         },
         "constants": {
             "fewRows": warnings.FEW_ROWS,
-            "sure": warnings.SURE,
+            "sure": answer.SURE,
             "shortestStep": warnings.SHORTEST_STEP,
             "epochs": warnings.EPOCHS,
             "repeats": PUBLISHED_REPEATS,
@@ -94,27 +94,27 @@ def _law(law: MethodLaw) -> dict[str, Any]:
         "draws": {name: packed(getattr(draw, name) for draw in law.draws) for name in law.law.coefficients},
         "noise": law.noise,
         "rows": law.rows,
-        "span": asdict(law.span),
+        "span": asdict(law.measured),
         "shared": bool(law.shared),
     }
 
 
-def _options(book: LawBook, models: Sequence[ModelSpec]) -> list[list[dict[str, Any]]]:
+def _candidates(book: LawBook, models: Sequence[ModelSpec]) -> list[list[dict[str, Any]]]:
     """For every law, every model with its method, whatever the limits; refused: why it can never be."""
-    options, refused = menu(book, models, (), Limits())
-    found = {(one.evidence.label, one.model.name): _option(one) for one in options}
+    possible, refused = candidates(book, models, (), Limits())
+    found = {(one.law.label, one.model.name): _candidate(one) for one in possible}
     never = {(one.method, one.model): {"refused": one.reason} for one in refused}
     return [[(found | never)[law.label, model.name] for model in models] for law in book.laws]
 
 
-def _option(option: Option) -> dict[str, Any]:
-    model, method, pair = option.model, option.method, option.pair
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    model, method, pair = candidate.model, candidate.method, candidate.pair
     try:
-        lr, source = learning_rate(option)
+        lr, source = learning_rate(candidate)
     except ValueError as error:
         lr, source = None, str(error)
     return {
-        "share": option.trained_share,
+        "share": candidate.trained_share,
         # The exact count is linear in the share of the batch that is embedded twice: its ends.
         "exact": [exact_flops(model, method, pair, share) for share in (0.0, 1.0)],
         "counts": {name: count(model, method, pair) for name, count in FLOPS.items() if name != "exact"},

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.sweep_table import CELL, Table
-from planner.laws import Notice
+from planner.laws import Caveat
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def runs_table(
     if copies.any():
         names = ", ".join(made.loc[copies, "name"][:5]) + (" ..." if copies.sum() > 5 else "")
         text = f"{copies.sum()} rows repeat an earlier one to the last digit and are left out: {names}"
-        notices.append(Notice("duplicates", text))
+        notices.append(Caveat("duplicates", text))
         made = _leave_out(made, copies, "it repeats an earlier row", excluded)
     if best:
         lowest = made.sort_values("loss", kind="stable").drop_duplicates([*CELL, "run_given"]).index
@@ -123,20 +123,20 @@ RUN_TITLES = ("run", "run_id", "run_name", "run id", "run name", "experiment")
 ALIKE = 0.01  # sd of the log loss of rows with the same N and D, beyond which chance is a poor explanation
 
 
-def _suspicions(made: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> list[Notice]:
+def _suspicions(made: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> list[Caveat]:
     """What the rows may be that nobody has said: checkpoints of one run, or runs that differ in something else."""
     found = []
     runs = next((str(title) for title in frame if str(title).strip().lower() in RUN_TITLES), None)
     if runs and not columns.run and columns.n and frame[runs].duplicated().any():
         text = f"rows share values of {runs!r}: if they are checkpoints of one run, say --run {runs!r}, else intervals"
-        found.append(Notice("runs", f"{text} are too narrow"))
+        found.append(Caveat("runs", f"{text} are too narrow"))
     logs = np.log(made["loss"])
     apart = (logs - logs.groupby([made[name] for name in CELL]).transform("mean")).pow(2)
     repeated = made.duplicated(CELL, keep=False)
     free = repeated.sum() - (~made[repeated].duplicated(CELL)).sum()
     if free and (spread := float(np.sqrt(apart[repeated].sum() / free))) > ALIKE:
         text = f"{repeated.sum()} rows share N and D with another and differ by {100 * spread:.2g} %: if in a setting "
-        found.append(Notice("repeats", f"{text}such as the learning rate, --best keeps the lowest loss of each"))
+        found.append(Caveat("repeats", f"{text}such as the learning rate, --best keeps the lowest loss of each"))
     return found
 
 
@@ -177,16 +177,16 @@ def _number(text: object) -> float:
     return float(found[1].replace(",", "")) * UNITS.get(found[2].lower(), 1.0) if found else np.nan
 
 
-def _numbers(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Notice]]:
+def _numbers(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Caveat]]:
     """The frame's numbers under our names; what is missing is NaN, what cannot be is refused."""
-    notices: list[Notice] = []
+    notices: list[Caveat] = []
 
     def column(option: str, lowest: float, missing: float) -> np.ndarray:
         asked = getattr(columns, option)
         if asked is None:
             return np.full(len(frame), missing)
         title, factor, said = _find(frame, option, asked, name)
-        notices.extend([Notice("units", said)] if said else [])
+        notices.extend([Caveat("units", said)] if said else [])
         given = frame[title]
         values = pd.to_numeric(given, errors="coerce").to_numpy(float, copy=True)
         unread = np.isnan(values) & given.notna().to_numpy()

@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.tables.projection import PROJECTION, Projection, read_projection
 from analysis.tables.rows import Rows
-from planner.laws import Notice
+from planner.laws import Caveat
 from sweeps.flops import Work
 from sweeps.trial import Observation, Training
 
@@ -43,7 +43,7 @@ class Table:
     settings: Mapping[str, Mapping[str, Any]]
     excluded: tuple[tuple[str, str], ...] = ()
     filters: tuple[str, ...] = ()
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[Caveat, ...] = ()
     training: Training | None = None
     pair: Work | None = None
     learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -137,7 +137,7 @@ def _measured(o: Observation, score: str) -> float | None:
     return 1 - o.scores[score] if score in o.scores else None
 
 
-def read_observations(path: Path) -> tuple[list[Observation], tuple[Notice, ...]]:
+def read_observations(path: Path) -> tuple[list[Observation], tuple[Caveat, ...]]:
     """All observations of a file; lines that cannot be read are named in a notice, too many of them are refused."""
     read, broken = [], []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -150,7 +150,7 @@ def read_observations(path: Path) -> tuple[list[Observation], tuple[Notice, ...]
             broken.append(f"{path}:{number}: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
     if len(broken) > BROKEN_SHARE * len(lines):
         raise ValueError(f"{len(broken)} of {len(lines)} lines are no observations; the first: {broken[0]}")
-    return read, tuple(Notice("broken_line", text) for text in broken)
+    return read, tuple(Caveat("broken_line", text) for text in broken)
 
 
 def _admit(observations: list[Observation], min_steps: int, max_epochs: float, score: str) -> tuple[list, list]:
@@ -182,7 +182,7 @@ def _refusal(o: Observation, min_steps: int, max_epochs: float, score: str) -> s
     return ""
 
 
-def _best_rates(observations: list[Observation], score: str) -> tuple[list, list, tuple[Notice, ...]]:
+def _best_rates(observations: list[Observation], score: str) -> tuple[list, list, tuple[Caveat, ...]]:
     """The best rate of each cell (model, method, steps, seed), why the others stay out, and winners at an edge."""
     cells: dict[tuple, list[Observation]] = {}
     for o in observations:
@@ -202,11 +202,11 @@ def _best_rates(observations: list[Observation], score: str) -> tuple[list, list
         where = [text for name, text in edges if name == method]
         more = f" and {len(where) - 3} cells more" if len(where) > 3 else ""
         text = f"{method}: the best learning rate lies at the edge of the tried ones for {'; '.join(where[:3])}{more}"
-        notices.append(Notice("rate_edge", text, method))
+        notices.append(Caveat("rate_edge", text, method))
     if cells and all(len(tried) == 1 for tried in cells.values()) and len({o.trial.lr for o in observations}) == 1:
         rate = observations[0].trial.lr
         notices.append(
-            Notice("one_rate", f"every run used learning rate {rate:g}: exponents may be off where it was not the best")
+            Caveat("one_rate", f"every run used learning rate {rate:g}: exponents may be off where it was not the best")
         )
     return best, beaten, tuple(notices)
 

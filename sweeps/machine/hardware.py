@@ -131,7 +131,7 @@ def _between(rows: Sequence[Reached], params: int) -> float:
 
 
 def read_machine(text: str, mfu: str | None = None, price: str | None = None) -> Machine:
-    """`8xh100`, `rtx4090`, `cpu` (all cores), or `this`. Raises ValueError naming the flag and the choices."""
+    """`8xh100`, `rtx4090`, `cpu` (all cores), or `this`. Raises ValueError naming the parameter and the choices."""
     if text.lower() == THIS:
         return _this(mfu, price)
     number, _, chip = text.lower().partition("x")
@@ -139,23 +139,23 @@ def read_machine(text: str, mfu: str | None = None, price: str | None = None) ->
         number, chip = "", text.lower()
     if chip not in CHIPS or (number and int(number) < 1):
         known = ", ".join([*CHIPS, THIS])
-        raise ValueError(f"--hardware is {text!r}; it must be a chip or COUNTxCHIP such as 8xh100; known: {known}")
+        raise ValueError(f"`hardware` is {text!r}; it must be a chip or COUNTxCHIP such as 8xh100; known: {known}")
     count = int(number) if number else (os.cpu_count() or 1) if chip == "cpu" else 1
     reached = CHIPS[chip].reached
     if mfu is not None:
         wanted = "a share of the peak rate above 0 and up to 1, such as 0.4"
-        reached = positive("--mfu", mfu, wanted)
+        reached = positive("`mfu`", mfu, wanted)
         if reached > 1:
-            raise ValueError(f"--mfu is {mfu!r}; it must be {wanted}")
+            raise ValueError(f"`mfu` is {mfu!r}; it must be {wanted}")
     return Machine(chip, count, reached, _hourly(price))
 
 
 def _this(mfu: str | None, price: str | None) -> Machine:
     if mfu is not None:
-        raise ValueError(f"--mfu is {mfu!r}: what --hardware this reaches was measured; leave one of the two out")
+        raise ValueError(f"`mfu` is {mfu!r}: what `hardware` this reaches was measured; leave one of the two out")
     profile = read_profile()
     return Machine(THIS, 1, median(row.mfu for row in profile.rows), _hourly(price), profile)
 
 
 def _hourly(price: str | None) -> float | None:
-    return None if price is None else positive("--price", price, "the price of one chip for an hour, such as 2.5")
+    return None if price is None else positive("`price`", price, "the price of one chip for an hour, such as 2.5")

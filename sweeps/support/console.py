@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 
 def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
@@ -47,6 +49,16 @@ def run(command: str, main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print(f"{command}: stopped", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def named_as_flags(flags: Mapping[str, str]) -> Iterator[None]:
+    """Inside, what library errors name in backquotes is named as on the command line. flags: parameter -> its flag."""
+    try:
+        yield
+    except ValueError as error:
+        sentence = re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), str(error))
+        raise ValueError(sentence) from error
 
 
 def _sentence(error: Exception) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from planner import calibrate, plan
 from planner.cli import main
-from planner.design import Cell, _Beliefs, _for_sweeps
+from planner.design import DesignPoint, _Beliefs, _for_sweeps
 from planner.laws import Chinchilla
 from support.known_laws import FULL, LORA, PAIR, RATES, law_book, method_law
 from sweeps.experiment.grid import Data, cells, read_sweep
@@ -35,7 +35,7 @@ def test_measured_rates_are_kept_and_unknown_ones_are_searched(tmp_path):
     assert all(entry.rates == {model.name: RATES[model.name] for model in known.models} for entry in known.entries)
     unknown = calibrate(plan(1e18, laws=law_book(), suite="pythia"), 0.1)
     assert all(len(entry.search) >= 3 for entry in sweep_of(unknown, tmp_path).entries)
-    assert "not seen" in unknown.assumed
+    assert "not measured" in unknown.assumed
 
 
 def test_a_method_that_cannot_win_is_not_swept():
@@ -54,13 +54,15 @@ def test_too_small_a_share_says_what_the_smallest_sweep_takes():
 def test_the_design_beats_cheapest_first_at_the_same_cost():
     answer = plan(1e16, laws=law_book())
     made = calibrate(answer, 0.05)
-    beliefs = _Beliefs(answer.options, 1e16, assume=False)
-    options = [_for_sweeps(option) for option in answer.options]
-    smallest = [option for option in options if not option.refusal(made.budgets[0])]
+    beliefs = _Beliefs(answer.considered, 1e16, assume=False)
+    candidates = [_for_sweeps(candidate) for candidate in answer.considered]
+    smallest = [candidate for candidate in candidates if not candidate.refusal(made.budgets[0])]
     repeats = made.flops / made.budgets[0] / len(smallest)  # as one trial each with that much less noise
-    quiet = [replace(one, evidence=replace(one.evidence, noise=0.02 / repeats**0.5)) for one in smallest]
-    cheap = [Cell(option, made.budgets[0]) for option in quiet]
-    designed = [Cell(o, c) for o in options for c in made.budgets if o.model.name in made.models and not o.refusal(c)]
+    quiet = [replace(one, law=replace(one.law, noise=0.02 / repeats**0.5)) for one in smallest]
+    cheap = [DesignPoint(candidate, made.budgets[0]) for candidate in quiet]
+    designed = [
+        DesignPoint(o, c) for o in candidates for c in made.budgets if o.model.name in made.models and not o.refusal(c)
+    ]
     assert repeats > 1
     assert beliefs.spread(designed) < beliefs.spread(cheap)
 
@@ -69,9 +71,9 @@ def test_one_trial_teaches_what_bayes_says():
     """Two candidates that one number tells apart, and a trial that shows this number under known noise."""
     noisy = replace(method_law(FULL, {"name": "full"}), noise=0.05)
     answer = plan(1e15, laws=law_book(noisy), models=["nano-100k", "nano-1.2m"])
-    beliefs = _Beliefs(answer.options, 1e15, assume=False)
-    cell = Cell(_for_sweeps(answer.options[0]), 1e13)
-    seen, gap = beliefs._cell(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
+    beliefs = _Beliefs(answer.considered, 1e15, assume=False)
+    cell = DesignPoint(_for_sweeps(answer.considered[0]), 1e13)
+    seen, gap = beliefs._point(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
     n, mean = len(seen), lambda row: sum(row) / len(row)
     product = lambda a, b: sum((x - mean(a)) * (y - mean(b)) for x, y in zip(a, b, strict=True)) / (n - 1)  # noqa: E731
     left = product(gap, gap) - product(gap, seen) ** 2 / (product(seen, seen) + 0.05**2)
@@ -83,9 +85,9 @@ def test_seeing_the_truth_without_noise_leaves_no_regret():
     books = [method_law(floor, {"name": name}, spread=0.05, seed=i) for i, name in enumerate(("full", "lora"))]
     book = law_book(*(replace(law, noise=0.0) for law in books))
     answer = plan(1e15, laws=book, models=["nano-340k"])
-    beliefs = _Beliefs(answer.options, 1e15, assume=False)
+    beliefs = _Beliefs(answer.considered, 1e15, assume=False)
     assert beliefs.regret([]) > 1e-3
-    assert beliefs.regret([Cell(option, 1e15) for option in answer.options]) < 1e-6
+    assert beliefs.regret([DesignPoint(candidate, 1e15) for candidate in answer.considered]) < 1e-6
 
 
 def test_laws_without_draws_cannot_be_calibrated():

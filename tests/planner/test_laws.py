@@ -12,12 +12,12 @@ import pytest
 
 from planner.laws import (
     LAWS,
+    Caveat,
     Chinchilla,
     LawBook,
+    MeasuredRange,
     MethodLaw,
-    Notice,
     Rectified,
-    Span,
     quantile,
     read_laws,
     worth,
@@ -60,7 +60,7 @@ def test_repeated_tokens_are_worth_what_was_published():
 
 def book() -> LawBook:
     law = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)
-    span = Span(flops=(1e12, 1e15), params=(25e3, 4.7e6), tokens=(1e6, 1e9))
+    measured = MeasuredRange(flops=(1e12, 1e15), params=(25e3, 4.7e6), tokens=(1e6, 1e9))
     draws = tuple(replace(law, E=0.3 + e) for e in np.linspace(-0.02, 0.02, 41).tolist())
     method_law = MethodLaw(
         settings={"name": "lora", "rank": 8, "alpha": 8.0},
@@ -70,20 +70,20 @@ def book() -> LawBook:
         draws=draws,
         noise=0.01,
         rows=12,
-        span=span,
+        measured=measured,
         objective=1e-5,
         backtest={"error": 0.02},
         learning_rates={"nano-25k": 1e-3},
     )
     return LawBook(
         laws=(method_law,),
-        span=span,
+        measured=measured,
         models=("nano-25k",),
         training=Training(),
         pair=Work(1, 44.0, 1320.0, Training().batch_size),
         source={"name": "made"},
         excluded=(("abc", "diverged"),),
-        warnings=(Notice("one_rate", "every run used one rate"),),
+        warnings=(Caveat("one_rate", "every run used one rate"),),
         created_by="test",
     )
 

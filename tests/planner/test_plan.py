@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from planner import Limits, plan
-from planner.candidates import menu
+from planner.candidates import candidates
 from support.known_laws import FULL, LORA, PAIR, RATES, TRAINING, crossing_laws, law_book, method_law, write_laws
 from sweeps.flops import exact_flops, paper_flops
 from sweeps.methods import Full, LoRA
@@ -47,7 +47,7 @@ def test_probabilities_add_up_and_regret_is_never_negative():
     answer = plan(1e13, laws=law_book(), top=99)
     assert sum(one.best for one in answer.candidates) == pytest.approx(1)
     assert all(one.regret >= 0 for one in answer.candidates)
-    assert any(notice.code == "not-told-apart" for notice in answer.notices)
+    assert any(notice.code == "not-told-apart" for notice in answer.warnings)
 
 
 def test_a_law_known_exactly_is_sure_of_itself():
@@ -61,7 +61,7 @@ def test_a_law_known_exactly_is_sure_of_itself():
 def test_without_draws_nothing_is_said_of_certainty():
     answer = plan(1e13, laws=law_book(method_law(FULL, {"name": "full"}, draws=0)))
     assert answer.recipe.best is None and answer.recipe.regret is None
-    assert any(notice.code == "no-draws" for notice in answer.notices)
+    assert any(notice.code == "no-draws" for notice in answer.warnings)
 
 
 def test_the_crossover_is_where_the_two_laws_meet():
@@ -84,11 +84,11 @@ def test_a_vaguer_law_gives_a_wider_crossover_around_the_same_place():
 
 def test_how_far_beyond_the_evidence_is_said():
     answer = plan(1e19, laws=law_book(), suite="pythia")
-    assert answer.recipe.reach.flops == pytest.approx(1e19 / 1e13, rel=0.01)
-    assert answer.recipe.reach.params == pytest.approx(answer.recipe.params / NANO[-1].params)
-    codes = {notice.code for notice in answer.notices}
+    assert answer.recipe.extrapolation.flops == pytest.approx(1e19 / 1e13, rel=0.01)
+    assert answer.recipe.extrapolation.params == pytest.approx(answer.recipe.params / NANO[-1].params)
+    codes = {notice.code for notice in answer.warnings}
     assert {"extrapolated", "other-suite"} <= codes
-    assert "extrapolated 1e6 times in C" in answer.provenance["loss"]
+    assert "1e6x beyond the largest compute measured" in answer.provenance["loss"]
 
 
 def test_published_findings_stand_beside_suites_the_law_has_not_seen_and_nowhere_else():
@@ -159,7 +159,7 @@ def test_size_and_dimension_limits_leave_only_what_they_allow():
     answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64), top=99)
     assert {one.trial.model for one in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
     reasons = {one.model: one.reason for one in answer.refused}
-    assert "--max-dim" in reasons["nano-340k"] and "--max-params" in reasons["nano-1.2m"]
+    assert "dimensions" in reasons["nano-340k"] and "N is" in reasons["nano-1.2m"]
 
 
 def test_serving_is_paid_from_the_same_budget_and_favours_small_models():
@@ -176,7 +176,7 @@ def test_epochs_cap_the_training_and_the_rest_of_the_budget_is_said_to_be_left()
     answer = plan(1e15, laws=law_book(), limits=Limits(max_pairs=50_000, max_epochs=2))
     assert answer.recipe.pairs <= 100_000 and answer.recipe.epochs <= 2
     assert answer.recipe.flops < 1e15
-    assert {"data-limited", "repeated-data"} <= {notice.code for notice in answer.notices}
+    assert {"data-limited", "repeated-data"} <= {notice.code for notice in answer.warnings}
     assert "Muennighoff" in answer.provenance["repeated data"]
 
 
@@ -191,7 +191,7 @@ def test_more_tokens_than_the_law_had_to_draw_from_are_warned_of():
     tokens = plan(1e13, laws=law_book()).recipe.tokens
     for unique, warned in ((tokens / 2, True), (tokens * 2, False), (None, False)):
         book = replace(law_book(), source={"name": "known", "unique_tokens": unique})
-        notices = plan(1e13, laws=book).notices
+        notices = plan(1e13, laws=book).warnings
         assert [n.text for n in notices if n.code == "repeated-data" and "2 passes" in n.text] == [
             n.text for n in notices if n.code == "repeated-data"
         ]
@@ -213,8 +213,8 @@ def test_a_model_that_no_memory_holds_is_refused():
 
 def test_texts_longer_than_a_model_reads_refuse_it():
     short = replace(NANO[0], context=32)
-    options, refused = menu(law_book(), [short], ["full"], Limits())
-    assert options == [] and "32 tokens" in refused[0].reason
+    possible, refused = candidates(law_book(), [short], ["full"], Limits())
+    assert possible == [] and "32 tokens" in refused[0].reason
 
 
 def test_too_small_a_budget_names_the_nearest_candidate_and_its_need():
@@ -236,11 +236,11 @@ def test_curve_is_the_answer_at_each_budget():
 def test_other_data_are_named_in_the_recipe_and_warned_of():
     answer = plan(1e13, laws=law_book(), data="mine.jsonl")
     assert answer.recipe.trial.training == replace(TRAINING, data="mine.jsonl", data_hash="")
-    assert "other-data" in {notice.code for notice in answer.notices}
+    assert "other-data" in {notice.code for notice in answer.warnings}
 
 
 def test_the_edge_of_the_menu_is_named():
-    codes = {notice.code for notice in plan(1e19, laws=law_book()).notices}
+    codes = {notice.code for notice in plan(1e19, laws=law_book()).warnings}
     assert "edge-of-menu" in codes  # nano at 1e19: nothing larger to choose
 
 

@@ -175,8 +175,8 @@ def test_every_field_is_documented(laws, capsys):
 
 
 def test_every_warning_code_is_documented():
-    source = (Path(__file__).resolve().parents[2] / "planner" / "evidence.py").read_text(encoding="utf-8")
-    codes = set(re.findall(r'Notice\(\s*"([a-z-]+)"', source))
+    source = (Path(__file__).resolve().parents[2] / "planner" / "warnings.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'Caveat\(\s*"([a-z-]+)"', source))
     assert len(codes) > 8 and codes <= set(re.findall(r"`([a-z-]+)`", DOCUMENT.read_text(encoding="utf-8")))
 
 
@@ -199,7 +199,7 @@ def test_the_documented_example_runs(capsys):
 def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
     assert main(["--budget", "1e19"]) == 0
     said = capsys.readouterr().out
-    assert "times in C" in said and "times as wide as at" in said
+    assert "x beyond the largest compute measured" in said and "x as wide as at" in said
     assert "up to 9.06e+16 FLOP" in said and "Ziarko et al. 2024" in said
     assert "try this sweep first" in said and "--calibrate 1% --sweep-out" in said
 

@@ -8,12 +8,12 @@ from planner.laws import (
     Chinchilla,
     Law,
     LawBook,
+    MeasuredRange,
     MethodLaw,
     Multiplicative,
     Power,
     Rectified,
     Repeated,
-    Span,
     Tied,
     TrainableShare,
 )
@@ -24,7 +24,7 @@ from sweeps.trial import Training
 
 TRAINING = Training(batch_size=64, data="python-env", data_hash="abc")
 PAIR = Work(1, 78.0, 14.0**2 + 64.0**2, TRAINING.batch_size)
-SPAN = Span(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
+MEASURED = MeasuredRange(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
 FULL = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
 LORA = Chinchilla(E=0.5, A=30.0, alpha=0.31, B=480.0, beta=0.36)
 # At least one of each entry in LAWS.
@@ -48,7 +48,7 @@ def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> Method
         for _ in range(draws)
     )
     ends = {name: (value * (1 - spread), value * (1 + spread)) for name, value in law.coefficients.items()}
-    made = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, SPAN, learning_rates=RATES)
+    made = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
     return replace(made, **other)
 
 
@@ -57,7 +57,7 @@ def law_book(*laws: MethodLaw) -> LawBook:
         method_law(FULL, {"name": "full"}),
         method_law(LORA, {"name": "lora", "rank": 8, "alpha": 8.0}, seed=1),
     )
-    return LawBook(laws, SPAN, tuple(model.name for model in NANO), TRAINING, PAIR, {"name": "known"})
+    return LawBook(laws, MEASURED, tuple(model.name for model in NANO), TRAINING, PAIR, {"name": "known"})
 
 
 def write_laws(path, book=None):

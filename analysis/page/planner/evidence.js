@@ -1,5 +1,5 @@
 'use strict';
-/* planner/warnings.py and planner/published.py: how far an answer reaches, and plain words for thin evidence. */
+/* planner/extrapolation.py, planner/warnings.py and planner/published.py: how far an answer lies beyond the evidence. */
 
 function beyond(value, [low, high]) {
   const times = Math.max(value / high, low / value);
@@ -8,16 +8,19 @@ function beyond(value, [low, high]) {
 
 const measured = (reach) => Math.max(reach.flops, reach.params, reach.tokens) === 1;
 
-function reachText(reach) {
-  const parts = [
-    ['C', reach.flops],
-    ['N', reach.params],
-    ['D', reach.tokens],
-  ].filter(([, times]) => times > 1);
-  const said = (times) => (times < 1e4 ? g(times, 2) : exponential(times, 0).replace('e+0', 'e').replace('e+', 'e'));
-  return parts.length
-    ? `extrapolated ${parts.map(([name, times]) => `${said(times)} times in ${name}`).join(', ')}`
-    : 'within the measured range';
+/** Names of those of {flops, params, tokens} that lie below the smallest measured one; span: of the law. */
+function below(asked, span) {
+  return Object.keys(asked).filter((name) => beyond(asked[name], span[name]) > 1 && asked[name] < span[name][0]);
+}
+
+function reachText({reach, smaller}) {
+  const names = {flops: 'compute', params: 'model', tokens: 'data size'};
+  const factor = (times) => (times < 1e4 ? g(times, 2) : exponential(times, 0).replace('e+0', 'e').replace('e+', 'e'));
+  const end = (name) => (smaller.includes(name) ? 'below the smallest' : 'beyond the largest');
+  const parts = Object.keys(names)
+    .filter((name) => reach[name] > 1)
+    .map((name) => `${factor(reach[name])}x ${end(name)} ${names[name]} measured`);
+  return parts.length ? parts.join(', ') : 'within the measured range';
 }
 
 /** What a reader of the answer must know, beside what the fit has said already: [{code, text}]. */
@@ -38,7 +41,7 @@ function wider(best, option) {
   if (option.refusal(edge)) return '';
   const [low, high] = interval(option.law, option.inputs(option.tokens(edge)));
   const times = high > low ? Math.log(best.high / best.low) / Math.log(high / low) : 1;
-  return times > 1.05 ? `, ${g(times, 2)} times as wide as at ${g(edge, 2)} FLOP,` : '';
+  return times > 1.05 ? `, ${g(times, 2)}x as wide as at ${g(edge, 2)} FLOP,` : '';
 }
 
 function distance(planning, best, option) {
@@ -46,7 +49,7 @@ function distance(planning, best, option) {
   if (!measured(best.reach))
     found.push({
       code: 'extrapolated',
-      text: `${reachText(best.reach)} beyond the evidence: the interval${wider(best, option)} holds if the law keeps its shape, which nobody measured`,
+      text: `${reachText(best)}: the interval${wider(best, option)} holds if the law keeps its shape, which nobody measured`,
     });
   if (!planning.measured.includes(best.model))
     found.push({
@@ -68,7 +71,7 @@ function choice(planning, best, fits) {
   else if (best.best < sure && fits.length > 1)
     found.push({
       code: 'not-told-apart',
-      text: `the laws do not tell the first candidates apart: this one is best with probability ${fixed(best.best, 2)} and gives away ${g(best.regret, 3)} nats on average`,
+      text: `the top candidates are statistically tied: this one is best with probability ${fixed(best.best, 2)} and gives away ${g(best.regret, 3)} nats on average`,
     });
   const sizes = fits.map((one) => one.model.params);
   const smallest = Math.min(...sizes);
@@ -76,7 +79,7 @@ function choice(planning, best, fits) {
   if (smallest < largest && [smallest, largest].includes(best.params))
     found.push({
       code: 'edge-of-menu',
-      text: `the ${best.params === largest ? 'largest' : 'smallest'} model that this budget can train wins: a menu beyond it may hold better`,
+      text: `the ${best.params === largest ? 'largest' : 'smallest'} model that this budget can train wins: one beyond the models at hand may be better`,
     });
   if (law.rows < fewRows) {
     const shared = law.shared && planning.source.with;
@@ -110,7 +113,7 @@ function repeats(planning, best) {
   return [
     {
       code: 'repeated-data',
-      text: `the recipe makes ${g(best.tokens / unique, 3)} passes over the pairs that the law was measured on, and its loss holds for fresh ones: bring more, or count repeats with --max-pairs`,
+      text: `the recipe makes ${g(best.tokens / unique, 3)} passes over the pairs that the law was measured on, and its loss holds for fresh ones: bring more, or limit the unique pairs`,
     },
   ];
 }
@@ -130,7 +133,7 @@ function provenance(planning, asked, best, option) {
   const {law} = option;
   const source = planning.source.name ?? 'a sweep';
   const shared = planning.source.with;
-  const seen = measured(best.reach) ? 'measured here' : reachText(best.reach);
+  const seen = measured(best.reach) ? 'measured here' : reachText(best);
   const found = {
     loss: `${law.family} law of ${law.label}, ${law.rows} trials of ${source}; ${seen}`,
     choice: `lowest predicted loss among the candidates; paired bootstrap draws: ${law.draws.length}`,

@@ -43,7 +43,7 @@ class Option {
     if (steps >= limits.minSteps) return '';
     if (this.mostSteps < limits.minSteps)
       return `the allowed epochs over ${short(limits.maxPairs)} pairs hold ${steps} steps`;
-    return `${steps} steps, under the ${limits.minSteps} of --min-steps; needs ${g(this.needs(), 3)} FLOP`;
+    return `${steps} steps, under the minimum of ${limits.minSteps}; needs ${g(this.needs(), 3)} FLOP`;
   }
 
   inputs(tokens) {
@@ -85,9 +85,9 @@ function menu(planning, asked) {
 
 function tooLarge(model, limits, fit, memory) {
   if (model.params > limits.maxParams)
-    return `N is ${short(model.params)}, over the ${short(limits.maxParams)} of --max-params`;
+    return `N is ${short(model.params)}, over the limit of ${short(limits.maxParams)}`;
   if (model.dim > limits.maxDim)
-    return `its vectors have ${model.dim} dimensions, over the ${g(limits.maxDim, 6)} of --max-dim`;
+    return `its vectors have ${model.dim} dimensions, over the limit of ${g(limits.maxDim, 6)}`;
   return fit ? '' : `one text at a time does not fit in ${g(memory / 1e9, 3)} GB`;
 }
 

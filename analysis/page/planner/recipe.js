@@ -81,5 +81,6 @@ function makeRecipe(planning, asked, option, budget, chance) {
       params: beyond(model.params, law.span.params),
       tokens: beyond(tokens, law.span.tokens),
     },
+    smaller: below({flops: exact, params: model.params, tokens}, law.span),
   };
 }

@@ -99,7 +99,7 @@ def test_the_frontier_is_the_best_of_all_sizes_and_its_crossing_the_laws(swept):
         for size in runs["params"].unique():
             tokens = spending.tokens(budgets, np.full(30, float(size)))
             single = law.law.loss(float(size), tokens)
-            trained = tokens >= law.span.tokens[0]
+            trained = tokens >= law.measured.tokens[0]
             assert (line.middle <= single * (1 + 2e-3))[trained].all()
         assert (line.low <= line.high).all()
         assert (np.diff(line.middle) < 0).all()

@@ -15,7 +15,7 @@ from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.forms import SHAPES
 from analysis.frontier import Band, chances, crossings, optimum
 from analysis.tables.foreign_table import Columns, runs_table
-from planner.laws import Chinchilla, Span
+from planner.laws import Chinchilla, MeasuredRange
 from support.known_laws import method_law
 from support.made_sweep import observation
 from support.pictures import MODELS
@@ -33,8 +33,8 @@ def runs() -> pd.DataFrame:
 
 
 def law(**other):
-    span = Span(flops=(1e15, 1e17), params=(1e6, 3e7), tokens=(1e6, 2e10))
-    return replace(method_law(LAW, {"name": "full"}), span=span, **other)
+    measured = MeasuredRange(flops=(1e15, 1e17), params=(1e6, 3e7), tokens=(1e6, 2e10))
+    return replace(method_law(LAW, {"name": "full"}), measured=measured, **other)
 
 
 def test_the_optimum_is_that_of_the_formula():

@@ -95,7 +95,7 @@ def test_exponents_are_those_of_all_runs_and_the_level_is_the_sweeps_own(folders
     (law,) = book.laws
     other = fit_laws(lent, exponents="shared", **QUICK).laws[0]
     assert law.rows == book.source["observations"] < 15
-    assert law.span == fit_laws(mine, **QUICK).laws[0].span  # the evidence is the small sweep's
+    assert law.measured == fit_laws(mine, **QUICK).laws[0].measured  # the evidence is the small sweep's
     assert law.law.beta == pytest.approx(other.law.beta, rel=0.15)
     assert abs(law.law.E / other.law.E - 1) > 0.01
     shared = book.source["with"]
@@ -162,7 +162,7 @@ def test_the_command_writes_laws_that_plan_uses_and_names(folders, tmp_path, cap
     answer = plan(1e17, laws=out, suite="pythia")
     assert "shared with" in answer.provenance["exponents"] and "of lent" in answer.provenance["exponents"]
     assert answer.recipe.trial.training.data == "mine.jsonl"
-    few = [n.text for n in answer.notices if n.code == "few-rows"]
+    few = [n.text for n in answer.warnings if n.code == "few-rows"]
     assert few and all("of lent too" in text for text in few)
     assert json.loads(out.read_text())["laws"][0]["shared"]
 

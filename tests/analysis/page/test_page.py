@@ -16,7 +16,7 @@ import pytest
 from analysis.cli import main
 from analysis.page import HERE, SCRIPTS, as_json, assembled, page
 from analysis.page.trials import columns, thinned
-from planner.laws import Notice
+from planner.laws import Caveat
 from support.known_laws import FULL, LORA, law_book, method_law
 from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
 from sweeps.methods import Full
@@ -72,7 +72,7 @@ def hostile_page(folder: Path) -> str:
     """Of a sweep and laws whose names, notices and methods are attacks; its laws can still plan."""
     settings = {"name": "lora", "rank": 8, "alpha": 8.0, "only": f"q_proj,{HOSTILE[1]}"}
     book = law_book(method_law(FULL, {"name": "full"}), method_law(LORA, settings))
-    warnings = tuple(Notice(text, text) for text in HOSTILE)
+    warnings = tuple(Caveat(text, text) for text in HOSTILE)
     source = {"name": HOSTILE[0], "rows_hash": HOSTILE[1], "filters": HOSTILE}
     book = replace(book, warnings=warnings, source=source, models=(*HOSTILE[:3], *book.models), created_by=HOSTILE[1])
     return page(write_sweep(folder, hostile_observations()), book, laws=folder / "$(touch owned).json")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_page import diverged, hostile_page
 
+import planner.answer
 import planner.recipe
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
@@ -20,7 +21,6 @@ from analysis.tables.sweep_table import read_sweep
 from conftest import missing
 from planner import cli as plan_cli
 from planner.laws import LAWS, read_laws
-from planner.report import to_json
 from support.browser import browser, program, tab
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
 from support.known_machine import measured_machine
@@ -133,7 +133,8 @@ def planned(monkeypatch):
     said: list[dict] = []
     real = planner.recipe.crossovers
     monkeypatch.setattr(plan_cli.console, "run", lambda _, main: main())
-    monkeypatch.setattr("planner.report.to_json", lambda *given: said.append(to_json(*given)) or {})
+    to_json = planner.answer.Plan.to_json
+    monkeypatch.setattr(planner.answer.Plan, "to_json", lambda *given: said.append(to_json(*given)) or {})
 
     def planned(command: str, crossovers: bool = False) -> dict:
         # They take most of the time and hardly depend on the budget.

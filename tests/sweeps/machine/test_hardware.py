@@ -63,11 +63,11 @@ def test_cpu_means_all_its_cores_and_the_memory_there_is():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("8xh1000",), "--hardware is '8xh1000'.*known: a100"),
-        (("0xh100",), "--hardware is '0xh100'"),
-        (("h100", "1.5"), "--mfu is '1.5'"),
-        (("h100", "0"), "--mfu is '0'"),
-        (("h100", None, "-1"), "--price is '-1'"),
+        (("8xh1000",), "`hardware` is '8xh1000'.*known: a100"),
+        (("0xh100",), "`hardware` is '0xh100'"),
+        (("h100", "1.5"), "`mfu` is '1.5'"),
+        (("h100", "0"), "`mfu` is '0'"),
+        (("h100", None, "-1"), "`price` is '-1'"),
     ],
 )
 def test_bad_machines(arguments, sentence):
@@ -79,31 +79,31 @@ def test_bad_machines(arguments, sentence):
     "text", ["nan", "inf", "-1", "0", "much", "", "1e19x", "-3h", "nanh", "$", "$-5", "$nan", "1e999"]
 )
 def test_bad_budgets(text):
-    with pytest.raises(ValueError, match="--budget is"):
+    with pytest.raises(ValueError, match="`budget` is"):
         read_budget(text, read_machine("h100", price="2"))
 
 
 def test_time_and_money_need_a_machine():
-    with pytest.raises(ValueError, match="time needs --hardware"):
+    with pytest.raises(ValueError, match="time needs `hardware`"):
         read_budget("24h")
-    with pytest.raises(ValueError, match="money needs --hardware"):
+    with pytest.raises(ValueError, match="money needs `hardware`"):
         read_budget("$500", read_machine("h100"))
 
 
 def test_a_batch_that_fits_is_embedded_once_and_one_that_does_not_twice_in_part():
     model = PYTHIA[4]
     roomy = fit_batch(model, Full(), 80_000, 75)
-    assert roomy.tokens == 80_000 and roomy.second_forward == 0
-    tight = fit_batch(model, Full(), 80_000, 75, limit=roomy.bytes / 2)
-    assert tight.bytes <= roomy.bytes / 2 and 0 < tight.second_forward < 1
-    assert tight.tokens == pytest.approx(80_000 * (1 - tight.second_forward), abs=1)
+    assert roomy.micro_batch_tokens == 80_000 and roomy.second_forward == 0
+    tight = fit_batch(model, Full(), 80_000, 75, limit=roomy.peak_bytes / 2)
+    assert tight.peak_bytes <= roomy.peak_bytes / 2 and 0 < tight.second_forward < 1
+    assert tight.micro_batch_tokens == pytest.approx(80_000 * (1 - tight.second_forward), abs=1)
     assert fit_batch(model, Full(), 80_000, 75, limit=4 * model.params) is None  # weights alone are that large
 
 
 def test_adapters_need_less_memory_than_full_tuning_and_half_precision_less_than_full():
-    full, lora = (fit_batch(PYTHIA[6], method, 75, 75).bytes for method in (Full(), LoRA(8)))
+    full, lora = (fit_batch(PYTHIA[6], method, 75, 75).peak_bytes for method in (Full(), LoRA(8)))
     assert lora < full / 2  # no gradients and moments of the weights
-    assert fit_batch(PYTHIA[6], Full(), 75, 75, mixed=True).bytes < full
+    assert fit_batch(PYTHIA[6], Full(), 75, 75, mixed=True).peak_bytes < full
 
 
 def test_a_plan_on_a_machine_says_time_and_cost():
@@ -115,7 +115,7 @@ def test_a_plan_on_a_machine_says_time_and_cost():
 
 def test_chips_share_the_batch():
     one, four = (plan(1e15, laws=law_book(), hardware=f"{n}xh100", models=[NANO[-1]]).recipe for n in (1, 4))
-    assert four.micro_tokens == pytest.approx(one.micro_tokens / 4, abs=1) and four.memory < one.memory
+    assert four.micro_batch_tokens == pytest.approx(one.micro_batch_tokens / 4, abs=1) and four.memory < one.memory
 
 
 @pytest.fixture
@@ -206,9 +206,9 @@ def test_a_profile_that_is_not_of_this_machine_is_no_guess(profile, change, sent
 
 
 def test_this_machine_is_one_and_its_share_of_the_peak_is_known(profile):
-    with pytest.raises(ValueError, match="--hardware is '2xthis'"):
+    with pytest.raises(ValueError, match="`hardware` is '2xthis'"):
         read_machine("2xthis")
-    with pytest.raises(ValueError, match=r"--mfu is '0\.4'"):
+    with pytest.raises(ValueError, match=r"`mfu` is '0\.4'"):
         read_machine("this", mfu="0.4")
 
 

@@ -1,0 +1,190 @@
+"""What the planner answers: a recipe, the plan around it, the sweep that would make it surer; and their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from planner.budget import Budget
+from planner.candidates import Candidate, Refusal
+from planner.extrapolation import Extrapolation, extrapolation_factor
+from planner.frontier import Crossover
+from planner.laws import Caveat, LawBook
+from planner.published import Fact
+from sweeps.trial import Trial
+
+FORMAT = 1  # of the JSON document; docs/plan-json.md
+SURE = 0.9  # probability above which one candidate is said to be best
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A trial and what is predicted of it."""
+
+    trial: Trial
+    """What to train: model, tuning method, training conditions, learning rate and optimiser steps."""
+    params: int
+    """N: parameters outside the embedding tables."""
+    dim: int
+    """Dimensions of the vectors."""
+    tokens: float
+    """D: real training tokens, repeats counted."""
+    epochs: float | None
+    """Passes over the unique pairs; None where their number is unknown."""
+    flops: float
+    """FLOPs of training by the count in use."""
+    exact_flops: float
+    """FLOPs of training by the exact count."""
+    serving_flops: float
+    """FLOPs kept back for embedding `Limits.serve_tokens`; 0 without."""
+    loss: float
+    """Predicted held-out loss, nats per pair."""
+    low: float
+    """Lower end of the 90 % prediction interval of one run, nats per pair."""
+    high: float
+    """Upper end of the 90 % prediction interval of one run, nats per pair."""
+    best: float | None
+    """Probability, 0 to 1, that this candidate has the lowest expected loss; None without bootstrap draws."""
+    regret: float | None
+    """Expected loss given away against the best candidate, nats per pair; None without bootstrap draws."""
+    lr_source: str
+    """Where the learning rate comes from: measured, interpolated, published or extrapolated."""
+    memory: float
+    """Peak memory of training, bytes per chip."""
+    micro_batch_tokens: int
+    """Tokens whose activations are held at once, per chip."""
+    second_forward: float
+    """Share of the batch, 0 to 1, that is embedded twice: its gradients come from a gradient cache."""
+    hours: float | None
+    """Training time on the machine, hours; None without a machine."""
+    cost: float | None
+    """Price of that time, in the currency of the price; None without one."""
+    extrapolation: Extrapolation
+    """How far the recipe lies beyond what the law was measured on."""
+
+    @property
+    def pairs(self) -> int:
+        """Training pairs, repeats counted."""
+        return self.trial.pairs
+
+    @property
+    def sure(self) -> bool:
+        """Whether the recipe lies within the measured range and is the best with high probability."""
+        return self.extrapolation.within_range and self.best is not None and self.best >= SURE
+
+    def predicted(self) -> dict[str, Any]:
+        """What is expected of the trial, under the names of the JSON document."""
+        return {
+            "params": self.params,
+            "dim": self.dim,
+            "tokens": self.tokens,
+            "pairs": self.pairs,
+            "epochs": self.epochs,
+            "flops": self.flops,
+            "exact_flops": self.exact_flops,
+            "serving_flops": self.serving_flops,
+            "loss": self.loss,
+            "interval": [self.low, self.high],
+            "best_probability": self.best,
+            "expected_regret": self.regret,
+            "lr_source": self.lr_source,
+            "memory_bytes": self.memory,
+            "micro_batch_tokens": self.micro_batch_tokens,
+            "second_forward": self.second_forward,
+            "hours": self.hours,
+            "cost": self.cost,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The trial's own fields, then what is predicted."""
+        return {**self.trial.to_json(), **self.predicted(), "extrapolation": self.extrapolation.to_json()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer to a budget, and what stands behind it."""
+
+    budget: Budget
+    """What is spent; of time and money, the FLOPs that the first candidate makes of them."""
+    candidates: tuple[Recipe, ...]
+    """Recipes of the best candidates, lowest predicted loss first; the first one is the answer."""
+    crossovers: tuple[Crossover, ...]
+    """Budgets at which the best method changes, lowest first."""
+    refused: tuple[Refusal, ...]
+    """Models with methods that cannot be chosen, with the reasons."""
+    warnings: tuple[Caveat, ...]
+    """What a reader of the answer must know."""
+    provenance: Mapping[str, str]
+    """Part of the answer -> where it comes from."""
+    facts: tuple[Fact, ...]
+    """Published findings, where the laws have not measured the answer's model or as much compute."""
+    curve: tuple[tuple[float, Recipe], ...]
+    """(FLOPs, best recipe) at each of a range of budgets; empty unless asked for."""
+    laws: LawBook
+    """The laws that the answer rests on."""
+    considered: tuple[Candidate, ...]
+    """Every model with every method that the limits allow, whether or not the budget can train it."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The answer."""
+        return self.candidates[0]
+
+    def to_json(self, calibration: Calibration | None = None) -> dict[str, Any]:
+        """What `plan --json` prints: stable names; numbers that are not known are null."""
+        measured = self.laws.measured.flops
+        return {
+            "format": FORMAT,
+            "budget": asdict(self.budget),
+            "recipe": self.recipe.to_json(),
+            "candidates": [recipe.to_json() for recipe in self.candidates],
+            "crossovers": [
+                {**asdict(crossover), "extrapolation": extrapolation_factor(crossover.flops, measured)}
+                for crossover in self.crossovers
+            ],
+            "refused": [asdict(refusal) for refusal in self.refused],
+            "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
+            "provenance": dict(self.provenance),
+            "published": [asdict(fact) for fact in self.facts],
+            "curve": [{"budget": budget, "recipe": recipe.to_json()} for budget, recipe in self.curve],
+            "calibration": asdict(calibration) if calibration else None,
+            "laws": _laws_json(self.laws),
+        }
+
+
+def _laws_json(laws: LawBook) -> dict[str, Any]:
+    return {
+        "source": laws.source.get("name"),
+        "rows_hash": laws.source.get("rows_hash"),
+        "created_by": laws.created_by,
+        "models": list(laws.models),
+        "training": asdict(laws.training) if laws.training else None,
+        "range": asdict(laws.measured),
+    }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A sweep that makes a plan surer, and what it is expected to gain."""
+
+    models: tuple[str, ...]
+    """Names of the models that it trains."""
+    budgets: tuple[float, ...]
+    """Training budgets of its trials, FLOPs."""
+    methods: tuple[str, ...]
+    """Labels of the tuning methods that it tries."""
+    cells: int
+    """Trials, searches of learning rates aside."""
+    flops: float
+    """What the sweep costs at most, FLOPs, searches of learning rates at their longest included."""
+    limit: float
+    """What it was allowed to cost, FLOPs."""
+    regret_now: float
+    """Expected loss given away by choosing without the sweep, nats per pair."""
+    regret_after: float
+    """Expected loss given away by choosing after the sweep, nats per pair."""
+    assumed: str
+    """What was assumed of models or data that the laws have not measured; empty where nothing was."""
+    toml: str
+    """The sweep file for `sweep run`."""
