@@ -304,7 +304,7 @@ class LawBook:
         return str(self.source.get("measure", "loss"))
 
     def to_json(self) -> dict[str, Any]:
-        pair = {"tokens": self.pair.tokens, "squares": self.pair.squares} if self.pair else None
+        pair = {"tokens": self.pair.tokens, "squares": self.pair.sum_sq_lengths} if self.pair else None
         return {
             "format": FORMAT,
             "created_by": self.created_by,

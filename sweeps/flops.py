@@ -25,22 +25,22 @@ class Work:
 
     pairs: float
     tokens: float
-    squares: float
+    sum_sq_lengths: float
     batch_size: int
 
     def times(self, factor: float) -> Work:
-        return Work(self.pairs * factor, self.tokens * factor, self.squares * factor, self.batch_size)
+        return Work(self.pairs * factor, self.tokens * factor, self.sum_sq_lengths * factor, self.batch_size)
 
 
 # 14 query and 64 document tokens, as the paper's code counts a pair (papers' repository SeqDM/Efficient-Embeddings).
-PAPER_PAIR = Work(pairs=1, tokens=78, squares=14**2 + 64**2, batch_size=1024)
+PAPER_PAIR = Work(pairs=1, tokens=78, sum_sq_lengths=14**2 + 64**2, batch_size=1024)
 
 
 def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> float:
     """One forward pass through `layers` blocks (default: all). Attention scores are counted whole, not their causal
     half, as torch's counter does."""
     layers = model.layers if layers is None else layers
-    return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.squares)
+    return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.sum_sq_lengths)
 
 
 @lru_cache(maxsize=10_000)  # trials of a grid differ in their rate and seed more than in what they take
@@ -53,9 +53,9 @@ def exact_flops(
     trained = method.backward_layers(model)
     forward = forward_flops(model, work, model.layers - trained) * entered
     forward += forward_flops(model, work, trained) * (1 + second_forward)
-    forward += 2 * method.unfolded(model) * work.tokens * (1 + second_forward)
-    backward = 2 * (method.differentiated(model) + method.updated(model)) * work.tokens
-    attention = 8 * trained * model.heads * model.head_dim * work.squares
+    forward += 2 * method.adapter_weights_per_token(model) * work.tokens * (1 + second_forward)
+    backward = 2 * (method.activation_grad_weights(model) + method.weight_grad_weights(model)) * work.tokens
+    attention = 8 * trained * model.heads * model.head_dim * work.sum_sq_lengths
     similarity = 3 * 2 * work.pairs * work.batch_size * model.width  # logits, and a gradient to either side
     return forward + backward + attention + similarity + 2 * method.per_step(model) * work.pairs / work.batch_size
 

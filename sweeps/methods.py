@@ -36,7 +36,7 @@ class Method(ABC):
         """Matrix entries that the method adds to the model."""
         return 0
 
-    def unfolded(self, model: ModelSpec) -> int:
+    def adapter_weights_per_token(self, model: ModelSpec) -> int:
         """Matrix entries that every token passes besides the backbone's."""
         return 0
 
@@ -48,12 +48,12 @@ class Method(ABC):
         """Blocks that the backward pass enters."""
         return model.layers
 
-    def differentiated(self, model: ModelSpec) -> int:
+    def activation_grad_weights(self, model: ModelSpec) -> int:
         """Matrix entries whose products pass a gradient on to their input."""
         return self.backward_layers(model) * model.block_weights
 
     @abstractmethod
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         """Matrix entries of the products that give the trained parameters their gradient."""
 
     def refusal(self, model: ModelSpec) -> str:
@@ -88,7 +88,7 @@ class Full(Method):
     def backprop(self, model: ModelSpec) -> int:
         return model.params
 
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         return model.layers * model.block_weights
 
     def apply(self, backbone: PreTrainedModel) -> Any:
@@ -140,11 +140,11 @@ class LoRA(Method):
         folded = sum(linear.weights for linear in self.adapted(model))  # W + sBA
         return self.rank * model.layers * folded
 
-    def differentiated(self, model: ModelSpec) -> int:
+    def activation_grad_weights(self, model: ModelSpec) -> int:
         # Nothing below the first block's reading maps is trained, so no gradient is passed on there.
         return model.layers * model.block_weights - sum(x.weights for x in model.first_linears)
 
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         # To A and B; and first the token's own part of either, x A' and the gradient through B.
         return 2 * self.trainable(model)
 
@@ -177,14 +177,14 @@ class QLoRA(Method):
     def adapters(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
-    def unfolded(self, model: ModelSpec) -> int:
+    def adapter_weights_per_token(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
-    def differentiated(self, model: ModelSpec) -> int:
+    def activation_grad_weights(self, model: ModelSpec) -> int:
         stops = sum(x.weights + self.rank * x.inputs for x in model.first_linears)
         return model.layers * model.block_weights + self.trainable(model) - stops
 
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
     def refusal(self, model: ModelSpec) -> str:
@@ -235,10 +235,10 @@ class FreezeBlocks(Method):
     def backward_layers(self, model: ModelSpec) -> int:
         return model.layers - self.frozen(model.layers)
 
-    def differentiated(self, model: ModelSpec) -> int:
+    def activation_grad_weights(self, model: ModelSpec) -> int:
         # A trained norm below the first trained maps needs their input's gradient; without one nothing does.
         stops = 0 if model.family.pre_norm else sum(x.weights for x in model.first_linears)
-        return super().differentiated(model) - stops
+        return super().activation_grad_weights(model) - stops
 
     def trainable(self, model: ModelSpec) -> int:
         return self.backward_layers(model) * model.block_params + model.final_norm_params
@@ -246,7 +246,7 @@ class FreezeBlocks(Method):
     def backprop(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         return self.backward_layers(model) * model.block_weights
 
     def apply(self, backbone: PreTrainedModel) -> Any:
@@ -270,12 +270,12 @@ class BiasOnly(Method):
     def backprop(self, model: ModelSpec) -> int:
         return model.params
 
-    def differentiated(self, model: ModelSpec) -> int:
+    def activation_grad_weights(self, model: ModelSpec) -> int:
         # The first block's norm has the lowest trained bias; without one, its reading maps pass nothing on.
         stops = 0 if model.family.norm_bias else sum(x.weights for x in model.first_linears)
-        return super().differentiated(model) - stops
+        return super().activation_grad_weights(model) - stops
 
-    def updated(self, model: ModelSpec) -> int:
+    def weight_grad_weights(self, model: ModelSpec) -> int:
         return 0
 
     def refusal(self, model: ModelSpec) -> str:

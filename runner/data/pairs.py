@@ -107,8 +107,8 @@ class Pairs:
 
     def mean_pair(self, hard_negatives: int, weights: Sequence[float] = (1.0,)) -> tuple[float, float]:
         """Mean real tokens, and mean sum of squared text lengths, of a training pair. weights: of the sources."""
-        tokens, squares = np.average(self.mean_pairs(hard_negatives), axis=0, weights=weights)
-        return float(tokens), float(squares)
+        tokens, sum_sq_lengths = np.average(self.mean_pairs(hard_negatives), axis=0, weights=weights)
+        return float(tokens), float(sum_sq_lengths)
 
     def mean_pairs(self, hard_negatives: int) -> list[tuple[float, float]]:
         """The same of each source alone."""
@@ -120,15 +120,15 @@ class Pairs:
         return replace(self, train=self.trained[source], held_out=held_out, sources=np.zeros_like(self.sources))
 
     def _mean_pair(self, train: np.ndarray, hard_negatives: int) -> tuple[float, float]:
-        tokens = squares = 0
+        tokens = sum_sq_lengths = 0
         for start in range(0, len(train), PAIRS_AT_ONCE):
             chosen = train[start : start + PAIRS_AT_ONCE]
             columns = [self.query.lengths_of(chosen), self.positive.lengths_of(chosen)]
             if hard_negatives:
                 columns.append(self.negative.lengths_of(self.negatives(chosen, hard_negatives)))
             tokens += sum(int(lengths.sum()) for lengths in columns)
-            squares += sum(int((lengths**2).sum()) for lengths in columns)
-        return tokens / len(train), squares / len(train)
+            sum_sq_lengths += sum(int((lengths**2).sum()) for lengths in columns)
+        return tokens / len(train), sum_sq_lengths / len(train)
 
     def negatives(self, pairs: np.ndarray, count: int) -> np.ndarray:
         """Text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""

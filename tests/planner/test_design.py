@@ -22,7 +22,7 @@ def sweep_of(made, tmp_path):
 def test_the_sweep_file_holds_what_was_designed(budget, options, tmp_path):
     made = calibrate(plan(budget, laws=law_book(), **options), 0.1)
     sweep = sweep_of(made, tmp_path)
-    tried = [cell for cell in cells(sweep, Data("", 10**12, 0, PAIR.tokens, PAIR.squares)) if not cell.reason]
+    tried = [cell for cell in cells(sweep, Data("", 10**12, 0, PAIR.tokens, PAIR.sum_sq_lengths)) if not cell.reason]
     assert len(tried) == made.cells > 3
     assert made.flops <= made.limit == pytest.approx(0.1 * budget)
     assert sum(cell.budget for cell in tried) <= made.flops

@@ -93,10 +93,10 @@ def test_rates_are_of_one_and_the_same_training(asked, training):
 
     made, skipped = bench(replace(asked, methods=[Full(), LoRA(4)]))
     assert not skipped and [row.method["name"] for row in made.rows] == ["full", "lora"]
-    tokens, squares = prepare(training, asked.models[0].source).pairs.mean_pair(0)
+    tokens, sum_sq_lengths = prepare(training, asked.models[0].source).pairs.mean_pair(0)
     for row, method in zip(made.rows, [Full(), LoRA(4)], strict=True):
         assert row.tokens / row.pairs == pytest.approx(tokens, rel=0.3)  # 3 batches of 8 pairs
-        each = exact_flops(asked.models[0], method, Work(8, 8 * tokens, 8 * squares, 8)) / (8 * tokens)
+        each = exact_flops(asked.models[0], method, Work(8, 8 * tokens, 8 * sum_sq_lengths, 8)) / (8 * tokens)
         assert row.flops / row.tokens == pytest.approx(each, rel=0.3)
         assert row.mfu == row.flops / made.peak and 0 < row.mfu < 1
         assert 0 < row.products < 1.2 and 0 < row.overhead < 1

@@ -14,7 +14,7 @@ from sweeps.methods import FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO, ModelSpec
 from sweeps.trial import Observation, Training, Trial
 
-PAIR = Work(pairs=1, tokens=44.0, squares=44.0 * 30, batch_size=64)
+PAIR = Work(pairs=1, tokens=44.0, sum_sq_lengths=44.0 * 30, batch_size=64)
 LAWS_OF_THE_TESTS: dict[Method, Law] = {
     Full(): Rectified(E=0.35, A=55.0, alpha=0.36, B=900.0, beta=0.46, D_l=120.0),
     LoRA(rank=8): Rectified(E=0.38, A=60.0, alpha=0.36, B=1200.0, beta=0.48, D_l=150.0),
@@ -51,7 +51,7 @@ def observation(
         params=model.params,
         trainable=method.trainable(model),
         tokens=round(work.tokens),
-        squares=round(work.squares),
+        squares=round(work.sum_sq_lengths),
         pairs=steps * training.batch_size,
         data_pairs=data_pairs,
         scores={"ndcg@10": 1 - loss / 10, "effective_rank": 20 / loss},

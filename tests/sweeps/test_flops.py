@@ -32,7 +32,7 @@ DOCUMENTS = [(2, 31), (4, 12)]
 WORK = Work(
     pairs=6,
     tokens=sum(texts * length for texts, length in QUERIES + DOCUMENTS),
-    squares=sum(texts * length**2 for texts, length in QUERIES + DOCUMENTS),
+    sum_sq_lengths=sum(texts * length**2 for texts, length in QUERIES + DOCUMENTS),
     batch_size=6,
 )
 
@@ -93,7 +93,7 @@ def test_a_second_forward_pass_is_counted(method):
 
 def test_the_similarities_of_a_large_batch_are_counted():
     model = find_model("nano-25k")
-    work = Work(pairs=1024, tokens=2048, squares=2048, batch_size=1024)
+    work = Work(pairs=1024, tokens=2048, sum_sq_lengths=2048, batch_size=1024)
     truth = counted(build(model), queries=[(1024, 1)], documents=[(1024, 1)])
     assert exact_flops(model, Full(), work) == pytest.approx(truth, rel=0.001)
 
@@ -124,7 +124,7 @@ def test_steps_of_the_published_grid(name, budget, steps):
 @pytest.mark.parametrize("count", FLOPS)
 @pytest.mark.parametrize("method", METHOD_EXAMPLES, ids=lambda method: method.label)
 def test_steps_spend_the_budget(method, count):
-    model, pair = find_model("pythia-70m"), Work(pairs=1, tokens=78, squares=4292, batch_size=64)
+    model, pair = find_model("pythia-70m"), Work(pairs=1, tokens=78, sum_sq_lengths=4292, batch_size=64)
     steps = steps_for(1e15, model, method, pair, count)
     assert FLOPS[count](model, method, pair.times(64 * steps)) == pytest.approx(1e15, rel=0.5 / steps + 1e-9)
 

@@ -93,4 +93,4 @@ def test_an_empty_sweep_says_so(tmp_path):
 def test_the_mean_pair_is_that_of_the_data(tmp_path):
     pair = read_sweep(write_sweep(tmp_path, observations(models=NANO[1:3], budgets=[1e13, 1e14]))).pair
     assert pair.tokens == pytest.approx(PAIR.tokens, rel=1e-6)
-    assert pair.squares == pytest.approx(PAIR.squares, rel=1e-6)
+    assert pair.sum_sq_lengths == pytest.approx(PAIR.sum_sq_lengths, rel=1e-6)

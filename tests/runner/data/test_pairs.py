@@ -49,10 +49,10 @@ def test_the_kept_tokens_are_those_of_the_tokenizer(prepared, training):
 
 def test_the_mean_pair_counts_real_tokens(prepared):
     pairs = prepared.pairs
-    tokens, squares = pairs.mean_pair(0)
+    tokens, sum_sq_lengths = pairs.mean_pair(0)
     lengths = [(len(pairs.query[i]), len(pairs.positive[i])) for i in pairs.train]
     assert tokens == pytest.approx(np.mean([q + p for q, p in lengths]))
-    assert squares == pytest.approx(np.mean([q**2 + p**2 for q, p in lengths]))
+    assert sum_sq_lengths == pytest.approx(np.mean([q**2 + p**2 for q, p in lengths]))
 
 
 def test_last_token_pooling_ends_every_text_with_the_end_token(training):
