@@ -48,7 +48,7 @@ bench: $(INSTALLED)
 
 # What only a GPU shows: losses and restart as on a CPU, its share of the peak, the rates beside the other trainer.
 bench-gpu: $(INSTALLED)
-	$(BIN)/pytest tests/runner/test_gpu.py tests/runner/model/test_packed.py -rs
+	$(BIN)/pytest tests/runner/test_gpu.py tests/runner/model/test_varlen.py -rs
 	@mkdir -p out
 	$(BIN)/embed bench --on cuda --methods full,lora --out out/gpu.json
 	$(BIN)/embed bench --on cuda --methods full,lora --compile --out out/gpu-compiled.json

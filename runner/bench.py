@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModel
 
 from runner.data.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
 from runner.data.readers import open_source, survey
-from runner.model.encoder import lowered, make_encoder
+from runner.model.encoder import make_encoder, uses_bf16
 from runner.training import allocator
 from runner.training.engine import DEFAULTS, Engine, Options
 from runner.training.grad_cache import StepCost, make_batch
@@ -77,7 +77,7 @@ def bench(asked: Bench) -> tuple[Profile, list[str]]:
     load = os.getloadavg()[0]  # before the data is read, which keeps all cores busy
     training = replace(asked.training, data_hash=survey(open_source(asked.training.data)).data_hash)
     asked = replace(asked, training=training)
-    precision = "bf16" if lowered(training.precision, asked.device) else "fp32"
+    precision = "bf16" if uses_bf16(training.precision, asked.device) else "fp32"
     seen = peaks(asked.device, asked.clock)
     rows = _rows(asked, seen[precision]["all"])
     host, cuda = this_host(), asked.device.type == "cuda"

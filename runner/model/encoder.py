@@ -57,17 +57,17 @@ POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Encoder(nn.Module):
     """Backbone and pooling. Causal attention never looks right, so right padding needs no mask; two-way attention does.
 
-    A micro-batch enters (token vectors through the frozen first blocks: `enter`) and leaves (the other blocks and
-    pooling: `leave`), so that what is frozen runs without a graph and need not run twice. frozen: blocks before the
-    first that is trained. low: products in bf16. fused: blocks run as in fused_block.py; pack: as in varlen.py;
-    either way texts lie end to end in one row.
+    A forward pass has two parts: `forward_frozen` (the token table and the frozen first blocks) and `forward_trained`
+    (the other blocks and pooling), so that what is frozen runs without a graph and need not run twice. frozen: blocks
+    before the first that is trained. bf16: products are of bf16. fused: blocks run as in fused_block.py; pack: as in
+    varlen.py; either way texts lie end to end in one row.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         pooling: str,
-        low: bool,
+        bf16: bool,
         pack: bool = False,
         block_weights: int = 10**7,
         bidirectional: bool = False,
@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         self.bidirectional = bidirectional
         self.logit_scale: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt (as CLIP)
         self.pool = POOLING[pooling]
-        self.low = low
+        self.bf16 = bf16
         self.recomputes = False
         self.block_weights = block_weights
         self.packed, self.fused = pack, fused
@@ -90,9 +90,9 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, where: Layout) -> Tensor:
         """Of what `pad` gave -> unit vectors [texts, width], at least fp32."""
-        return self.leave(self.enter(ids, where), where)
+        return self.forward_trained(self.forward_frozen(ids, where), where)
 
-    def enter(self, ids: Tensor, where: Layout) -> Tensor:
+    def forward_frozen(self, ids: Tensor, where: Layout) -> Tensor:
         """Of what `pad` gave -> states before the first trained block [texts, tokens, width]."""
         states = self.table(ids)
         if not self.frozen:
@@ -100,8 +100,8 @@ class Encoder(nn.Module):
         with torch.no_grad():
             return self._run(self._first[0], states, where)
 
-    def leave(self, states: Tensor, where: Layout) -> Tensor:
-        """states: what `enter` gave -> unit vectors [texts, width], at least fp32."""
+    def forward_trained(self, states: Tensor, where: Layout) -> Tensor:
+        """states: what `forward_frozen` gave -> unit vectors [texts, width], at least fp32."""
         states = self._run(self._rest[0], states, where)
         states = states.to(torch.promote_types(states.dtype, torch.float32))
         return normalize(self.pool(states, where.lengths), dim=-1)
@@ -155,12 +155,12 @@ class Encoder(nn.Module):
 
     def _run(self, part: nn.Module, states: Tensor, where: Layout) -> Tensor:
         """Some of the blocks. states: [texts, tokens, width], before and after."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.low and not self.fused):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16 and not self.fused):
             if not (self.packed or self.fused):
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(where)).last_hidden_state
             row = varlen.pack(states, where)
             if self.fused:
-                row = fused_block.run(part, row, where.lengths, self.pass_tokens, self.low)
+                row = fused_block.run(part, row, where.lengths, self.pass_tokens, self.bf16)
             else:
                 given = {"position_ids": where.positions, "use_cache": False, **where.attention}
                 row = part(inputs_embeds=row[None], **given).last_hidden_state[0]
@@ -233,7 +233,7 @@ def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTr
     return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
 
 
-def lowered(precision: str, device: torch.device) -> bool:
+def uses_bf16(precision: str, device: torch.device) -> bool:
     """Whether products run in bf16, over fp32 weights; see `Training.precision`."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
@@ -261,10 +261,10 @@ def make_encoder(
     fold(backbone)
     if bidirectional:
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
-    low = lowered(precision, device)
-    pack = not bidirectional and varlen.possible(decoder(backbone), device, low)
+    bf16 = uses_bf16(precision, device)
+    pack = not bidirectional and varlen.possible(decoder(backbone), device, bf16)
     fused = not bidirectional and fused_block.possible(decoder(backbone), device)
-    return Encoder(backbone, pooling, low, pack, model.block_weights, bidirectional, fused)
+    return Encoder(backbone, pooling, bf16, pack, model.block_weights, bidirectional, fused)
 
 
 def count_trainable(encoder: Encoder) -> int:

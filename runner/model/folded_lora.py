@@ -54,7 +54,7 @@ class FoldedLinear(Linear):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """x: [..., inputs] -> [..., outputs]."""
         (down, up), weight, bias = self.adapter, self.folded, self.base_layer.bias
-        if _lowered(x):
+        if _under_autocast(x):
             kind = torch.get_autocast_dtype(x.device.type)
             x, weight, down, up = (tensor.to(kind) for tensor in (x, weight, down, up))
             bias = None if bias is None else bias.to(kind)
@@ -75,12 +75,12 @@ class FoldedLinear(Linear):
     @torch.no_grad()
     def _fold(self, down: Tensor, up: Tensor) -> Tensor:
         # The sum of the weights stays in fp32.
-        with torch.autocast(up.device.type, enabled=False) if _lowered(up) else nullcontext():
+        with torch.autocast(up.device.type, enabled=False) if _under_autocast(up) else nullcontext():
             return torch.addmm(self.base_layer.weight, up, down, alpha=self.scale)
 
 
-def _lowered(tensor: Tensor) -> bool:
-    """Whether autocast would lower the precision of products of `tensor`; it knows nothing of the meta device."""
+def _under_autocast(tensor: Tensor) -> bool:
+    """Whether autocast casts products of `tensor` to a lower precision. It knows nothing of the meta device."""
     return tensor.device.type != "meta" and torch.is_autocast_enabled(tensor.device.type)
 
 

@@ -50,38 +50,38 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """Where texts lie in a row, and how their tokens are turned by their place.
+    """Where texts lie in a row, and the rotary embedding of each place.
 
-    cos, sin: [longest, turned dims], the signs of a turn in sin; ahead: [longest, longest], -inf where a token would
-    look at a later one.
+    cos, sin: [longest, rotary dims], the signs of a rotation in sin. causal_mask: [longest, longest], -inf where a
+    token would attend to a later one.
     """
 
     groups: tuple[Group, ...]
     cos: Tensor
     sin: Tensor
-    ahead: Tensor
+    causal_mask: Tensor
 
 
 def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, heads: int) -> Row:
-    """cos, sin: [longest, turned dims], halves alike; padding: of a group, at most, in tokens."""
+    """cos, sin: [longest, rotary dims], halves alike; padding: of a group, at most, in tokens."""
     half, longest = cos.shape[1] // 2, max(lengths)
     signed = torch.cat([-sin[:, :half], sin[:, half:]], 1)
-    ahead = cos.new_full((longest, longest), -math.inf).triu(1)
-    return Row(groups(lengths, padding, heads), cos, signed, ahead)
+    causal_mask = cos.new_full((longest, longest), -math.inf).triu(1)
+    return Row(make_groups(lengths, padding, heads), cos, signed, causal_mask)
 
 
-def groups(lengths: Sequence[int], padding: int, heads: int) -> tuple[Group, ...]:
+def make_groups(lengths: Sequence[int], padding: int, heads: int) -> tuple[Group, ...]:
     """Runs of texts, each with at most `padding` tokens of padding."""
-    found: list[Group] = []
+    groups: list[Group] = []
     run: list[int] = []
     start = longest = total = 0
     for length in lengths:
         longest, total = max(longest, length), total + length
         if run and longest * (len(run) + 1) - total > padding:
-            found.append(_group(run, start, heads))
-            run, start, longest, total = [], found[-1].end, length, length
+            groups.append(_group(run, start, heads))
+            run, start, longest, total = [], groups[-1].end, length, length
         run.append(length)
-    return (*found, _group(run, start, heads))
+    return (*groups, _group(run, start, heads))
 
 
 def _group(lengths: Sequence[int], start: int, heads: int) -> Group:
@@ -105,13 +105,13 @@ def _group(lengths: Sequence[int], start: int, heads: int) -> Group:
     )
 
 
-def turn(parts: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Turn queries and keys in place. parts: query, key, value [3, texts, heads, tokens, dim]; cos, sin: as in Row; of
-    -sin, back again."""
+def apply_rotary(parts: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Rotate queries and keys in place. parts: query, key, value [3, texts, heads, tokens, dim]; cos, sin: as in Row;
+    with -sin the rotation is undone."""
     tokens, half = parts.shape[3], cos.shape[1] // 2
-    turned = parts[:2, ..., : 2 * half]
-    other = torch.cat([turned[..., half:], turned[..., :half]], -1)
-    turned.mul_(cos[:tokens]).addcmul_(other, sin[:tokens])
+    rotated = parts[:2, ..., : 2 * half]
+    other = torch.cat([rotated[..., half:], rotated[..., :half]], -1)
+    rotated.mul_(cos[:tokens]).addcmul_(other, sin[:tokens])
 
 
 def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Tensor:
@@ -122,9 +122,10 @@ def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Ten
     mixed = heads.new_empty(*heads.shape[:2], 1, heads.shape[3])
     for group in row.groups:
         parts = group.open(heads)
-        turn(parts, row.cos, row.sin)
-        found = _short(parts, row.ahead, scale, kept) if group.tokens <= LONGEST else _long(parts, scale, kept)
-        group.close(found, mixed)
+        apply_rotary(parts, row.cos, row.sin)
+        short = group.tokens <= LONGEST
+        attended = _short(parts, row.causal_mask, scale, kept) if short else _long(parts, scale, kept)
+        group.close(attended, mixed)
     return mixed.flatten(1)
 
 
@@ -132,36 +133,36 @@ def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], h
     """gradient: to what `attend` gave -> to what it was given [tokens, heads, 3, dim]."""
     gradient = gradient.view(len(gradient), heads, 1, -1)
     leaving = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
-    for group, (parts, shares) in zip(row.groups, kept, strict=True):
+    for group, (parts, probs) in zip(row.groups, kept, strict=True):
         arriving = group.open(gradient)[0]
         arriving.view(-1, arriving.shape[-1]).index_fill_(0, group.empty, 0)
         short = group.tokens <= LONGEST
-        back = _short_back(arriving, parts, shares, scale) if short else _long_back(arriving, parts, shares)
-        turn(back, row.cos, -row.sin)
+        back = _short_back(arriving, parts, probs, scale) if short else _long_back(arriving, parts, probs)
+        apply_rotary(back, row.cos, -row.sin)
         group.close(back, leaving)
     return leaving
 
 
-def _short(parts: Tensor, ahead: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
+def _short(parts: Tensor, causal_mask: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
     """parts: query, key, value [3, texts, heads, tokens, dim] -> [texts, heads, tokens, dim]."""
     _, texts, heads, tokens, dim = parts.shape
     query, key, value = parts.view(3, texts * heads, tokens, dim)
-    shares = torch.baddbmm(ahead[:tokens, :tokens], query, key.mT, alpha=scale)
-    torch.softmax(shares, -1, out=shares)
+    probs = torch.baddbmm(causal_mask[:tokens, :tokens], query, key.mT, alpha=scale)
+    torch.softmax(probs, -1, out=probs)
     if kept is not None:
-        kept.append((parts, shares))
-    return torch.bmm(shares, value).view(texts, heads, tokens, dim)
+        kept.append((parts, probs))
+    return torch.bmm(probs, value).view(texts, heads, tokens, dim)
 
 
-def _short_back(arriving: Tensor, parts: Tensor, shares: Tensor, scale: float) -> Tensor:
+def _short_back(arriving: Tensor, parts: Tensor, probs: Tensor, scale: float) -> Tensor:
     """arriving: [texts, heads, tokens, dim] -> gradient to `parts`."""
     query, key, value = parts.flatten(1, 2)
     arriving = arriving.view(value.shape)
     leaving = torch.empty_like(parts)
     to_query, to_key, to_value = leaving.flatten(1, 2)
-    torch.bmm(shares.mT, arriving, out=to_value)
-    to_shares = torch.bmm(arriving, value.mT)
-    to_scores = torch.ops.aten._softmax_backward_data(to_shares, shares, -1, shares.dtype).mul_(scale)
+    torch.bmm(probs.mT, arriving, out=to_value)
+    to_probs = torch.bmm(arriving, value.mT)
+    to_scores = torch.ops.aten._softmax_backward_data(to_probs, probs, -1, probs.dtype).mul_(scale)
     torch.bmm(to_scores, key, out=to_query)
     torch.bmm(to_scores.mT, query, out=to_key)
     return leaving
@@ -171,11 +172,11 @@ def _long(parts: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
     """As `_short`, by torch's kernel and a graph of its own."""
     with torch.set_grad_enabled(kept is not None):
         parts = parts.detach().requires_grad_(kept is not None)
-        found = scaled_dot_product_attention(*parts, is_causal=True, scale=scale)
+        attended = scaled_dot_product_attention(*parts, is_causal=True, scale=scale)
     if kept is not None:
-        kept.append((parts, found))
-    return found.detach()
+        kept.append((parts, attended))
+    return attended.detach()
 
 
-def _long_back(arriving: Tensor, parts: Tensor, found: Tensor) -> Tensor:
-    return torch.autograd.grad(found, parts, arriving)[0]
+def _long_back(arriving: Tensor, parts: Tensor, attended: Tensor) -> Tensor:
+    return torch.autograd.grad(attended, parts, arriving)[0]

@@ -89,33 +89,33 @@ def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
 class Parts:
     """What a block is made of: two norms, four maps by what they are for, its heads and the scale of their scores.
 
-    low: the maps' products are of bf16. Norms, attention and the residual stream are not.
+    bf16: the maps' products are of bf16. Norms, attention and the residual stream are not.
     """
 
     norms: tuple[nn.LayerNorm, nn.LayerNorm]
-    read: Plain | Adapted
-    mix: Plain | Adapted
-    widen: Plain | Adapted
-    narrow: Plain | Adapted
+    qkv: Plain | Adapted
+    out_proj: Plain | Adapted
+    up: Plain | Adapted
+    down: Plain | Adapted
     heads: int
     scale: float
-    low: bool
+    bf16: bool
 
     @classmethod
-    def of(cls, block: GPTNeoXLayer, low: bool = False) -> Parts:
+    def of(cls, block: GPTNeoXLayer, bf16: bool = False) -> Parts:
         norms = (block.input_layernorm, block.post_attention_layernorm)
         heads = block.attention.config.num_attention_heads
-        return cls(norms, *(MAPS[type(each)](each) for each in maps_of(block)), heads, block.attention.scaling, low)
+        return cls(norms, *(MAPS[type(each)](each) for each in maps_of(block)), heads, block.attention.scaling, bf16)
 
-    def lower(self, tensor: Tensor) -> Tensor:
-        """As it goes into a product."""
-        return tensor.bfloat16() if self.low else tensor
+    def cast(self, tensor: Tensor) -> Tensor:
+        """The tensor in the type of the products."""
+        return tensor.bfloat16() if self.bf16 else tensor
 
     @property
     def trained(self) -> list[Tensor]:
         """What is trained of the norms and of the maps, in the order of the fields."""
         norms = [tensor for each in self.norms for tensor in each.parameters() if tensor.requires_grad]
-        return [*norms, *(tensor for each in (self.read, self.mix, self.widen, self.narrow) for tensor in each.trained)]
+        return [*norms, *(tensor for each in (self.qkv, self.out_proj, self.up, self.down) for tensor in each.trained)]
 
 
 def possible(decoder: nn.Module, device: torch.device) -> bool:
@@ -129,17 +129,17 @@ def possible(decoder: nn.Module, device: torch.device) -> bool:
     return type(block.mlp.act) is GELUActivation and all(type(each) in MAPS for each in maps_of(block))
 
 
-def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, low: bool = False) -> Tensor:
+def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, bf16: bool = False) -> Tensor:
     """The blocks of `decoder` and its final norm.
 
     states: of all tokens, text by text [tokens, width] -> the same shape; lengths: [texts]; padding: tokens that may be
-    filled up where texts are attended to together; low: see Parts.
+    filled up where texts are attended to together; bf16: see Parts.
     """
     cos, sin = decoder.rotary_emb(states, torch.arange(int(lengths.max()))[None])
     row = make_row(lengths.tolist(), cos[0], sin[0], padding, decoder.config.num_attention_heads)
     for block in decoder.layers:
         if isinstance(block, GPTNeoXLayer):  # else its place alone is kept
-            parts = Parts.of(block, low)
+            parts = Parts.of(block, bf16)
             with_graph = torch.is_grad_enabled()
             states = Block.apply(states, parts, row, *parts.trained) if with_graph else forward(states, parts, row)[0]
     return decoder.final_layer_norm(states)
@@ -159,19 +159,19 @@ def forward(
     graph of a step is a third smaller.
     """
     first, second = parts.norms
-    read, mean, scale = norm(first, states)
-    heads = through(parts.read, read, parts).to(states.dtype).view(len(states), parts.heads, 3, -1)
-    mixed = parts.lower(attend(heads, row, parts.scale, attended))
-    wide = through(parts.widen, norm(second, states)[0], parts)
-    out = states + (parts.mix.bias + parts.narrow.bias)
-    add_product(out, mixed, parts.lower(parts.mix.weight).T)
-    add_product(out, gelu(wide), parts.lower(parts.narrow.weight).T)
+    normed, mean, scale = norm(first, states)
+    heads = through(parts.qkv, normed, parts).to(states.dtype).view(len(states), parts.heads, 3, -1)
+    mixed = parts.cast(attend(heads, row, parts.scale, attended))
+    wide = through(parts.up, norm(second, states)[0], parts)
+    out = states + (parts.out_proj.bias + parts.down.bias)
+    add_product(out, mixed, parts.cast(parts.out_proj.weight).T)
+    add_product(out, gelu(wide), parts.cast(parts.down.weight).T)
     return out, (states, mean, scale, mixed, wide)
 
 
 def through(part: Plain | Adapted, states: Tensor, parts: Parts) -> Tensor:
     """The map's outputs [tokens, outputs], in the type of products."""
-    return linear(parts.lower(states), parts.lower(part.weight), parts.lower(part.bias))
+    return linear(parts.cast(states), parts.cast(part.weight), parts.cast(part.bias))
 
 
 def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
@@ -183,7 +183,7 @@ def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 class Block(torch.autograd.Function):
-    """x + mix(attend(read(norm(x)))) + narrow(gelu(widen(norm(x))))."""
+    """x + out_proj(attend(qkv(norm(x)))) + down(gelu(up(norm(x))))."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, parts: Parts, row: Row, *trained: Tensor) -> Tensor:
@@ -199,24 +199,24 @@ class Block(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor):
         parts, row = ctx.parts, ctx.row
         states, mean, scale, mixed, wide, *attended = ctx.saved_tensors
-        lower, arriving = parts.lower, parts.lower(gradient)
-        to_narrow = parts.narrow.gradients(arriving, lambda: gelu(wide))
-        to_wide = arriving @ lower(parts.narrow.weight)
+        cast, arriving = parts.cast, parts.cast(gradient)
+        to_down = parts.down.gradients(arriving, lambda: gelu(wide))
+        to_wide = arriving @ cast(parts.down.weight)
         torch.ops.aten.gelu_backward.grad_input(to_wide, wide, grad_input=to_wide)
-        to_widen = parts.widen.gradients(to_wide, lambda: lower(norm(parts.norms[1], states)[0]))
-        to_mix = parts.mix.gradients(arriving, lambda: mixed)
+        to_up = parts.up.gradients(to_wide, lambda: cast(norm(parts.norms[1], states)[0]))
+        to_out_proj = parts.out_proj.gradients(arriving, lambda: mixed)
         pairs = list(zip(attended[::2], attended[1::2], strict=True))
-        to_mixed = (arriving @ lower(parts.mix.weight)).to(states.dtype)
-        to_heads = lower(attend_back(to_mixed, row, parts.scale, pairs, parts.heads).flatten(1))
-        to_read = parts.read.gradients(to_heads, lambda: lower(norm(parts.norms[0], states)[0]))
+        to_mixed = (arriving @ cast(parts.out_proj.weight)).to(states.dtype)
+        to_heads = cast(attend_back(to_mixed, row, parts.scale, pairs, parts.heads).flatten(1))
+        to_qkv = parts.qkv.gradients(to_heads, lambda: cast(norm(parts.norms[0], states)[0]))
         below = ctx.needs_input_grad[0]
         leaving, to_norms = gradient if below else None, []
-        for each, above, part in zip(parts.norms, (to_heads, to_wide), (parts.read, parts.widen), strict=True):
+        for each, above, part in zip(parts.norms, (to_heads, to_wide), (parts.qkv, parts.up), strict=True):
             wanted = [below, each.weight.requires_grad, each.bias.requires_grad]
             if any(wanted):
-                to_normed = (above @ lower(part.weight)).to(states.dtype)
+                to_normed = (above @ cast(part.weight)).to(states.dtype)
                 given = (to_normed, states, each.normalized_shape, mean, scale, each.weight, each.bias)
                 to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*given, wanted)
                 to_norms += [found for found in to_norm if found is not None]
                 leaving = to_states.add_(leaving) if below else None
-        return leaving, None, None, *to_norms, *to_read, *to_mix, *to_widen, *to_narrow
+        return leaving, None, None, *to_norms, *to_qkv, *to_out_proj, *to_up, *to_down

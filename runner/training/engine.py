@@ -185,9 +185,9 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
 
     ids, where = encoder.pad(texts)
     with torch.no_grad():
-        states = encoder.enter(ids, where)
+        states = encoder.forward_frozen(ids, where)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        vectors = encoder.leave(states.requires_grad_(encoder.table.weight.requires_grad), where)
+        vectors = encoder.forward_trained(states.requires_grad_(encoder.table.weight.requires_grad), where)
     del vectors
     return sum(kept.values()), ids.numel()
 

@@ -40,7 +40,7 @@ class FrozenStateCache:
         with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
             for cut in mine:
                 ids, where = encoder.pad([texts[i] for i in cut])
-                row = pack(encoder.enter(ids, where), where)
+                row = pack(encoder.forward_frozen(ids, where), where)
                 if self._states is None:
                     self._states = row.new_zeros(self.tokens, row.shape[-1])
                 kept = np.flatnonzero(np.repeat(held[cut], lengths[cut]))
@@ -68,7 +68,7 @@ def cache_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ra
     training = trial.training
     data = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
     data += (training.query_prompt, training.document_prompt, training.bidirectional)
-    name = (trial.model, encoder.frozen, encoder.low, encoder.device.type, micro_tokens, *data)
+    name = (trial.model, encoder.frozen, encoder.bf16, encoder.device.type, micro_tokens, *data)
     if name not in _last:
         _last.clear()  # memory for one only
         _last[name] = FrozenStateCache(encoder, pairs, training.hard_negatives, micro_tokens, ranks)

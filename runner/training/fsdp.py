@@ -27,7 +27,7 @@ def shard(encoder: Encoder, device: torch.device, count: int) -> None:
     mesh = init_device_mesh(device.type, (count,))
     for part in (encoder.table, *decoder(encoder.backbone).layers, encoder):
         fully_shard(part, mesh=mesh)
-    for name in ("enter", "leave"):
+    for name in ("forward_frozen", "forward_trained"):
         register_fsdp_forward_method(encoder, name)
     for module in encoder.modules():
         if isinstance(module, FSDPModule):

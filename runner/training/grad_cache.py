@@ -173,7 +173,7 @@ class MicroBatch:
         """Returns vectors [texts, dim]. graph, states: whether each is kept for `backward`."""
         after_frozen = self._after_frozen()
         with torch.set_grad_enabled(graph):
-            vectors = self.encoder.leave(after_frozen, self.where)
+            vectors = self.encoder.forward_trained(after_frozen, self.where)
         if graph:
             self._vectors = vectors
         if graph or (states and self.encoder.frozen):
@@ -185,7 +185,7 @@ class MicroBatch:
         states = self._after_frozen() if self._states is None else self._states
         vectors = self._vectors
         if vectors is None:
-            vectors = self.encoder.leave(states, self.where)
+            vectors = self.encoder.forward_trained(states, self.where)
             self.recomputed_tokens += self.tokens
         if self.encoder.recomputes:
             self.recomputed_tokens += self.tokens
@@ -198,7 +198,7 @@ class MicroBatch:
             return self.frozen_states()
         self.frozen_tokens += self.tokens
         with torch.no_grad():
-            states = self.encoder.enter(self.ids, self.where)
+            states = self.encoder.forward_frozen(self.ids, self.where)
         return states.requires_grad_(self.table.trained)
 
 

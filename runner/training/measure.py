@@ -10,7 +10,7 @@ import peft
 import torch
 import transformers
 
-from runner.model.encoder import lowered
+from runner.model.encoder import uses_bf16
 from sweeps.machine.measured import processor
 
 
@@ -25,7 +25,7 @@ def environment(device: torch.device, precision: str, ranks: int = 1) -> dict:
         "device": name,
         "ranks": ranks,
         "threads": torch.get_num_threads(),
-        "precision": "bf16" if lowered(precision, device) else "fp32",
+        "precision": "bf16" if uses_bf16(precision, device) else "fp32",
     }
 
 

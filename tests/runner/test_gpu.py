@@ -1,4 +1,4 @@
-"""On a GPU, what the other tests show on a CPU: losses, restart. See also test_packed, and test_fake_gpu for none."""
+"""On a GPU, what the other tests show on a CPU: losses, restart. See also test_varlen, and test_fake_gpu for none."""
 
 from __future__ import annotations
 

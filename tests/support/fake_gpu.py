@@ -39,10 +39,10 @@ from sweeps.trial import Training, Trial  # noqa: E402
 GPU = torch.device("cuda")
 PAIRS = 16
 WAYS = {
-    "packed": {"low": True, "pack": True},
-    "padded, bf16": {"low": True},
-    "padded, fp32": {"low": False},
-    "both ways": {"low": True, "bidirectional": True},
+    "packed": {"bf16": True, "pack": True},
+    "padded, bf16": {"bf16": True},
+    "padded, fp32": {"bf16": False},
+    "both ways": {"bf16": True, "bidirectional": True},
 }
 METHODS = (LoRA(rank=4), FreezeBlocks(share=0.34), BiasOnly())
 

@@ -216,12 +216,12 @@ def exchanges(ranks: Ranks, trial: Trial, pairs: Pairs) -> dict:
 
     dist.all_gather, dist.all_reduce = counted_gather, counted_reduce
     passes = []
-    leave = Encoder.leave
-    Encoder.leave = lambda self, *given: passes.append(1) or leave(self, *given)
+    forward_trained = Encoder.forward_trained
+    Encoder.forward_trained = lambda self, *given: passes.append(1) or forward_trained(self, *given)
     try:
         engine.step(batch, 1e-3)
     finally:
-        dist.all_gather, dist.all_reduce, Encoder.leave = gather, reduce, leave
+        dist.all_gather, dist.all_reduce, Encoder.forward_trained = gather, reduce, forward_trained
     return {**counts, "passes": len(passes)}
 
 
@@ -230,21 +230,21 @@ def scarce(ranks: Ranks, trial: Trial, pairs: Pairs) -> dict:
     batch = make_batch(pairs, batch_indices(pairs.train, 16, 0, 0), 0, CPU)
 
     def two_losses(these: Ranks, most: float) -> list:
-        leave = Encoder.leave
+        forward_trained = Encoder.forward_trained
 
         def limited(self, states, lengths):
             if states.shape[0] * states.shape[1] > most:
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
-            return leave(self, states, lengths)
+            return forward_trained(self, states, lengths)
 
         encoder = make_encoder(NANO, Full(), "mean", CPU, seed=0)
         engine = Engine(NANO, short(trial, Full()), encoder, Options(micro_tokens=1024), these)
         engine._token_bytes = 1000
-        Encoder.leave = limited
+        Encoder.forward_trained = limited
         try:
             return [engine.step(batch, 1e-3).loss, engine.step(batch, 1e-3).loss, engine.micro_tokens]
         finally:
-            Encoder.leave = leave
+            Encoder.forward_trained = forward_trained
 
     most = 300 if ranks.rank == 1 else float("inf")
     return {"plenty": two_losses(ALONE, float("inf")), "scarce": two_losses(ranks, most)}

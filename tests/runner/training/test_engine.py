@@ -88,8 +88,8 @@ def test_a_block_compiles_as_a_whole_and_once(method, precision, conditions, pre
 
 def test_bf16_products_give_nearly_the_same_first_loss(conditions, prepared):
     plain = losses(engine(Full(), conditions), prepared.pairs, 1)[0]
-    low = losses(engine(Full(), conditions, precision="bf16"), prepared.pairs, 1)[0]
-    assert low != plain and low == pytest.approx(plain, rel=0.02)
+    bf16 = losses(engine(Full(), conditions, precision="bf16"), prepared.pairs, 1)[0]
+    assert bf16 != plain and bf16 == pytest.approx(plain, rel=0.02)
 
 
 def test_recomputed_blocks_are_counted(conditions, prepared):
@@ -215,15 +215,15 @@ def test_a_micro_batch_is_no_larger_than_half_of_the_memory_holds(conditions, pr
 def test_when_memory_runs_out_smaller_micro_batches_go_on(conditions, prepared, monkeypatch, said):
     plain = losses(engine(Full(), conditions), prepared.pairs, 2)
     made = engine(Full(), conditions, Options(micro_tokens=1024))
-    leave = type(made.encoder).leave
+    forward_trained = type(made.encoder).forward_trained
 
     def scarce(self, states, lengths):
         if states.shape[0] * states.shape[1] > 300:
             raise RuntimeError(said)
-        return leave(self, states, lengths)
+        return forward_trained(self, states, lengths)
 
     monkeypatch.setattr(engine_module, "graph_bytes", lambda *_: 1000)
-    monkeypatch.setattr(type(made.encoder), "leave", scarce)
+    monkeypatch.setattr(type(made.encoder), "forward_trained", scarce)
     assert losses(made, prepared.pairs, 2) == pytest.approx(plain, abs=1e-5)
     assert made.micro_tokens == 256
 
@@ -235,7 +235,7 @@ def test_a_text_that_never_fits_is_an_error_that_says_what_to_do(conditions, pre
     def full(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(type(made.encoder), "leave", full)
+    monkeypatch.setattr(type(made.encoder), "forward_trained", full)
     with pytest.raises(MemoryError, match=r"one text of \d+ tokens does not fit .* recompute"):
         losses(made, prepared.pairs, 1)
 

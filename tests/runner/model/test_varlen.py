@@ -40,7 +40,7 @@ def test_packed_and_padded_agree(architecture, method, monkeypatch):
     monkeypatch.setattr(varlen, "varlen", text_by_text)
     found = []
     for pack in (False, True):
-        encoder = Encoder(method.apply(tiny(architecture)), "mean", low=False, pack=pack).double()
+        encoder = Encoder(method.apply(tiny(architecture)), "mean", bf16=False, pack=pack).double()
         vectors = encoder.embed(TEXTS)
         (vectors @ torch.arange(32, dtype=torch.float64)).sum().backward()
         found.append((vectors, {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}))
@@ -53,7 +53,7 @@ def test_packed_and_padded_agree(architecture, method, monkeypatch):
 
 def test_the_row_holds_no_padding(monkeypatch):
     monkeypatch.setattr(varlen, "varlen", text_by_text)
-    encoder = Encoder(Full().apply(tiny("gpt_neox")), "last", low=False, pack=True)
+    encoder = Encoder(Full().apply(tiny("gpt_neox")), "last", bf16=False, pack=True)
     seen = []
     encoder.backbone.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     encoder.embed(TEXTS)
@@ -71,6 +71,6 @@ def test_the_kernel_agrees_with_text_by_text(architecture, monkeypatch):
     device = torch.device("cuda")
     backbone = Full().apply(tiny(architecture)).to(device)
     assert varlen.possible(backbone, device, half=True)
-    kernel = Encoder(backbone, "mean", low=True, pack=True).embed(TEXTS)
+    kernel = Encoder(backbone, "mean", bf16=True, pack=True).embed(TEXTS)
     monkeypatch.setattr(varlen, "varlen", lambda q, k, v, s, *rest: text_by_text(q, k, v, s.cpu(), *rest))
-    torch.testing.assert_close(kernel, Encoder(backbone, "mean", low=True, pack=True).embed(TEXTS), atol=2e-2, rtol=0)
+    torch.testing.assert_close(kernel, Encoder(backbone, "mean", bf16=True, pack=True).embed(TEXTS), atol=2e-2, rtol=0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
-from runner.model.fused_attention import LONGEST, attend, attend_back, groups, make_row, turn
+from runner.model.fused_attention import LONGEST, apply_rotary, attend, attend_back, make_groups, make_row
 
 
 def angles(tokens, turned):
@@ -71,12 +71,12 @@ def compare(lengths, padding, count, dims, seed):
     st.sampled_from([1, 3]),
 )
 def test_groups_hold_each_token_once_and_little_padding(lengths, padding, heads, kinds):
-    made = groups(lengths, padding, heads)
+    groups = make_groups(lengths, padding, heads)
     row = torch.arange(sum(lengths) * heads * kinds).view(-1, heads, kinds, 1)
-    assert [group.start for group in made] == [0, *(group.end for group in made[:-1])]
-    assert made[-1].end == len(row) and sum(group.texts for group in made) == len(lengths)
+    assert [group.start for group in groups] == [0, *(group.end for group in groups[:-1])]
+    assert groups[-1].end == len(row) and sum(group.texts for group in groups) == len(lengths)
     texts = iter(row.split(lengths))
-    for group in made:
+    for group in groups:
         assert group.texts * group.tokens - (group.end - group.start) <= padding
         padded = group.open(row)
         assert padded.shape == (kinds, group.texts, heads, group.tokens, 1)
@@ -91,12 +91,12 @@ def test_groups_hold_each_token_once_and_little_padding(lengths, padding, heads,
             assert not nothing[: len(text)].any() and nothing[len(text) :].all()
 
 
-def test_turning_back_ends_where_it_began():
+def test_rotating_back_ends_where_it_began():
     parts = torch.randn(3, 2, 2, 5, 8, dtype=torch.float64)
     row = make_row([5, 5], *angles(5, 4), 0, 2)
-    turned = parts.clone()
-    turn(turned, row.cos, row.sin)
-    assert torch.equal(turned[2], parts[2]) and torch.equal(turned[..., 4:], parts[..., 4:])
-    assert not torch.allclose(turned[:2, ..., 1:, :4], parts[:2, ..., 1:, :4])
-    turn(turned, row.cos, -row.sin)
-    torch.testing.assert_close(turned, parts)
+    rotated = parts.clone()
+    apply_rotary(rotated, row.cos, row.sin)
+    assert torch.equal(rotated[2], parts[2]) and torch.equal(rotated[..., 4:], parts[..., 4:])
+    assert not torch.allclose(rotated[:2, ..., 1:, :4], parts[:2, ..., 1:, :4])
+    apply_rotary(rotated, row.cos, -row.sin)
+    torch.testing.assert_close(rotated, parts)
