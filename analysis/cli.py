@@ -120,14 +120,14 @@ def _fit(args: argparse.Namespace) -> int:
     out = args.out or (args.path / named if ours else None)
     if out:
         _write(out, json.dumps(book.to_json(), indent=1) + "\n")
-    drawn, left_out = [], []
+    written, left_out = [], []
     if args.figures:
-        from analysis.figures import draw_all, not_drawn
+        from analysis.figures import draw_all
 
         drawn = draw_all(table, book, args.figures)
-        left_out = [f"not drawn: {line}" for line in not_drawn(drawn)]
+        written, left_out = drawn.files, drawn.left_out
     if args.page:
-        drawn.append(_write_page(args, book, out))
+        written.append(_write_page(args, book, out))
     tested = decisions(table, settings) if args.backtest else None
     if args.json:
         more = {} if tested is None else {"decisions": [one.to_json() for one in tested]}
@@ -136,7 +136,7 @@ def _fit(args: argparse.Namespace) -> int:
         print(report.text(book))
         if tested is not None:
             print("\n" + report.decisions(tested))
-        print("\n".join(["", *(f"wrote {path}" for path in [out, *drawn] if path), *left_out]).rstrip())
+        print("\n".join(["", *(f"wrote {path}" for path in [out, *written] if path), *left_out]).rstrip())
     return 0
 
 
@@ -167,12 +167,12 @@ def _compare(args: argparse.Namespace) -> int:
     for name in (name for name, value in given.items() if value):
         raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
     found = comparison.read_comparison(args.path)
-    drawn = comparison.draw_all(found, args.figures) if args.figures else []
+    drawn = comparison.draw_all(found, args.figures) if args.figures else None
     if args.json:
         print(json.dumps(comparison.document(found), indent=1))
     else:
-        left_out = [comparison.MISSING] if drawn and found.surface is None else []
-        print("\n".join([comparison.text(found), "", *(f"wrote {path}" for path in drawn), *left_out]).rstrip())
+        files = [*(f"wrote {path}" for path in drawn.files), *drawn.left_out] if drawn else []
+        print("\n".join([comparison.text(found), "", *files]).rstrip())
     return 0
 
 
@@ -190,8 +190,8 @@ def _draw_without_laws(args: argparse.Namespace) -> None:
     from analysis.tables.sweep_table import sweep_table
 
     table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score)
-    written = draw_all(table, without_laws(table), args.figures)
-    print(f"drew {len(written)} files in {args.figures} without laws", file=sys.stderr)
+    drawn = draw_all(table, without_laws(table), args.figures)
+    print(f"drew {len(drawn.files)} files in {args.figures} without laws", file=sys.stderr)
 
 
 def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBook:

@@ -23,8 +23,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator
 from scipy.interpolate import RegularGridInterpolator
 
-from analysis.figures import write
-from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say
+from analysis.figures.axes import flops, limits, log_axis, plain_number
+from analysis.figures.files import Drawn, NotRecorded, write
+from analysis.figures.labels import Label, label_ends
+from analysis.figures.layout import head, say
 from analysis.figures.style import COLOURS, MARKERS, plain
 from analysis.tables.sweep_table import read_observations
 from planner.laws import Caveat
@@ -250,10 +252,10 @@ def _lost(found: Comparison) -> str:
     return f"Without a loss, and not drawn: {said}." if said else ""
 
 
-def draw_surface(found: Comparison) -> Figure | None:
-    """The probe loss where theta_0 + x V_1 + y V_2 lies, and the search's path; None where nobody wrote it."""
+def draw_surface(found: Comparison) -> Figure | NotRecorded:
+    """The probe loss where theta_0 + x V_1 + y V_2 lies, and the search's path."""
     if found.surface is None:
-        return None
+        return NotRecorded(f"the folder has no {SURFACE} (embed merge --surface)")
     made = found.surface
     x, y, loss = (np.array(made[name], float) for name in ("x", "y", "loss"))
     names = [plain(str(name)) for name in made["models"]]
@@ -308,10 +310,12 @@ def _surface_note(made: dict[str, Any], names: list[str]) -> str:
     return said + f"The line is the search's path, {len(made['path']) - 1:,} steps to ({end})."
 
 
-FIGURES: dict[str, Callable[[Comparison], Figure | None]] = {"merging": draw_merging, "merge-surface": draw_surface}
-MISSING = f"not drawn: merge-surface: the folder has no {SURFACE} (embed merge --surface)"
+FIGURES: dict[str, Callable[[Comparison], Figure | NotRecorded]] = {
+    "merging": draw_merging,
+    "merge-surface": draw_surface,
+}
 
 
-def draw_all(found: Comparison, folder: Path) -> list[Path]:
-    """Every figure as PNG and SVG in `folder`; returns the files."""
+def draw_all(found: Comparison, folder: Path) -> Drawn:
+    """Every figure as PNG and SVG in `folder`."""
     return write({name: partial(draw, found) for name, draw in FIGURES.items()}, folder)

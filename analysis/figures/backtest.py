@@ -12,7 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.axes import head, limits, log_axis, panels, plain_number, say, why_empty
+from analysis.figures.axes import limits, log_axis, plain_number
+from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
 from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
@@ -32,20 +33,23 @@ class Misses:
 
     method: Shown
     measured: Array
+    """Losses of the runs, [predictions]."""
     predicted: Array
+    """What the fits said of them."""
     factor: Array
+    """How many times each run lies beyond the largest one fitted."""
 
 
 def draw_backtest(table: Table, book: LawBook) -> Figure:
     """Predicted against measured loss of runs that the fit had not seen, by how far they lie beyond it."""
-    if said := why_empty(table):
-        return say(TITLE, said)
-    found = _forecasts(table, book)
-    if not any(found.values()):
+    if reason := why_empty(table):
+        return say(TITLE, reason)
+    by_axis = _forecasts(table, book)
+    if not any(by_axis.values()):
         few = "There are too few sizes or budgets to fit the smaller runs and leave larger ones to predict."
         return say(TITLE, few)
-    every = [misses for some in found.values() for misses in some]
-    drawn = [axis for axis in AXES if found[axis]]
+    every = [misses for some in by_axis.values() for misses in some]
+    drawn = [axis for axis in AXES if by_axis[axis]]
     figure, axes_of = panels(len(drawn) + 1, columns=3, size=(3.3, 3.3))
     ends = limits(*(array for m in every for array in (m.measured, m.predicted)), room=1.04)
     factors = np.concatenate([m.factor for m in every])
@@ -54,17 +58,19 @@ def draw_backtest(table: Table, book: LawBook) -> Figure:
         line = np.array(ends)
         axes.fill_between(line, line * (1 - NEAR), line * (1 + NEAR), color="#000000", alpha=0.08, linewidth=0)
         axes.plot(line, line, color="#666666", linewidth=0.8)
-        for m in found[axis]:
-            style = {"marker": m.method.marker, "s": 28, "linewidths": 0.4, "edgecolors": "white"}
-            axes.scatter(m.measured, m.predicted, c=m.factor, norm=shade, cmap=FAR, **style)
-        axes.set_title(f"{AXES[axis]}: {_said(found[axis])}")
+        for m in by_axis[axis]:
+            points = axes.scatter(
+                m.measured, m.predicted, s=28, c=m.factor, norm=shade, cmap=FAR, marker=m.method.marker
+            )
+            points.set(linewidths=0.4, edgecolors="white")
+        axes.set_title(f"{AXES[axis]}: {_summary(by_axis[axis])}")
         axes.set_xlabel(f"measured {loss_label(table)}")
         axes.set_xlim(*ends)
         axes.set_ylim(*ends)
         log_axis(axes, "x", plain_number, 5)
         log_axis(axes, "y", plain_number, 7)
     axes_of[0].set_ylabel(f"predicted {loss_label(table)}")
-    _draw_misses(axes_of[-1], found, shade)
+    _draw_misses(axes_of[-1], by_axis, shade)
     note = (
         f"Each point is a run that its fit had not seen; a run appears once for each fit to still smaller ones. Grey: "
         f"within {100 * NEAR:.0f} %. Colour: how many times it lies beyond the largest run fitted, as along "
@@ -83,7 +89,7 @@ FAR = LinearSegmentedColormap.from_list("far", plt.get_cmap("plasma_r")(np.linsp
 def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
     """Of the chosen family, method by method, along C and along N."""
     methods = {method.label: method for method in shown(table, book) if method.law}
-    found: dict[str, list[Misses]] = {axis: [] for axis in AXES}
+    by_axis: dict[str, list[Misses]] = {axis: [] for axis in AXES}
     for labels in _alike(book):
         first = next(law for law in book.laws if law.label == labels[0])
         rows = table.of(labels)
@@ -91,18 +97,18 @@ def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
         tried = [name.partition(",")[0] for name in first.backtest["tried"]]
         needed = max(shapes[name].size for name in tried if name in shapes) + 1
         choice = FamilyChoice(first.family, shapes[first.family], bool(first.shared))
-        made = forecasts(choice, rows, needed, first.delta or Settings().first_delta)
+        predictions = forecasts(choice, rows, needed, first.delta or Settings().first_delta)
         for axis in AXES:
             for place, label in enumerate(labels):
-                mine = np.array(made.along, dtype=str) == axis
-                mine &= rows.group[made.place] == place
+                mine = np.array(predictions.along, dtype=str) == axis
+                mine &= rows.group[predictions.place] == place
                 if label in methods and mine.any():
-                    found[axis].append(_misses(methods[label], rows.loss, made, mine))
-    return found
+                    by_axis[axis].append(_misses(methods[label], rows.loss, predictions, mine))
+    return by_axis
 
 
-def _misses(method: Shown, loss: Array, made: Forecasts, mine: Array) -> Misses:
-    return Misses(method, loss[made.place[mine]], made.predicted[mine], made.factor[mine])
+def _misses(method: Shown, loss: Array, forecast: Forecasts, mine: Array) -> Misses:
+    return Misses(method, loss[forecast.place[mine]], forecast.predicted[mine], forecast.factor[mine])
 
 
 def _alike(book: LawBook) -> list[list[str]]:
@@ -114,8 +120,8 @@ def _alike(book: LawBook) -> list[list[str]]:
     return list(groups.values())
 
 
-def _said(found: Sequence[Misses]) -> str:
-    misses = np.abs(np.concatenate([m.predicted / m.measured - 1 for m in found]))
+def _summary(axis_misses: Sequence[Misses]) -> str:
+    misses = np.abs(np.concatenate([m.predicted / m.measured - 1 for m in axis_misses]))
     return f"{100 * misses.mean():.1f} % off\n{(misses <= NEAR).sum()} of {len(misses)} within {100 * NEAR:.0f} %"
 
 
@@ -125,16 +131,16 @@ def _key(method: Shown) -> Line2D:
     return key
 
 
-def _draw_misses(axes: Axes, found: Mapping[str, Sequence[Misses]], shade: LogNorm) -> None:
+def _draw_misses(axes: Axes, by_axis: Mapping[str, Sequence[Misses]], shade: LogNorm) -> None:
     """Each miss against how far the run lies beyond the fit: whether predictions get worse with distance."""
     axes.axhspan(-100 * NEAR, 100 * NEAR, color="#000000", alpha=0.08, linewidth=0)
     axes.axhline(0, color="#666666", linewidth=0.8)
-    for axis, some in found.items():
+    for axis, some in by_axis.items():
         for m in some:
             edge = FAR(shade(m.factor))
             style = {"facecolors": edge if axis == "C" else "none", "edgecolors": edge, "linewidths": 0.9, "s": 24}
             axes.scatter(m.factor, 100 * (m.predicted / m.measured - 1), marker=m.method.marker, **style)
-    low, high = limits(*(m.factor for some in found.values() for m in some), room=1.2)
+    low, high = limits(*(m.factor for some in by_axis.values() for m in some), room=1.2)
     axes.set_xlim(low, high)
     axes.set_xlabel("times beyond the largest run fitted")
     axes.set_ylabel("predicted over measured, minus 1 (%)")

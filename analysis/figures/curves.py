@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
-from analysis.figures.axes import Label, count, flops, head, label_ends, limits, log_axis, panels, plain_number, say
+from analysis.figures.axes import count, flops, limits, log_axis, plain_number
+from analysis.figures.files import NotRecorded
+from analysis.figures.labels import Label, label_ends
+from analysis.figures.layout import head, panels, say
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
+from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
@@ -22,19 +27,21 @@ SKIPPED = 0.2  # of the shortest trial of a panel: what is not drawn at its left
 MOST = 8  # curves in a panel: those of the largest budgets
 
 
-def draw_curves(table: Table, book: LawBook) -> Figure | None:
-    """One panel a method: the trials of its best run's model, the stretch they share in grey. None without curves."""
+def draw_curves(table: Table, book: LawBook) -> Figure | NotRecorded:
+    """One panel a method: the trials of its best run's model, the stretch they share in grey."""
     if not table.observations and table.training is None and not table.rows.empty:
-        return None  # runs from elsewhere have no curves
-    known = [o for o in table.observations if len(o.curve) > 1]
+        return NotRecorded("a table of runs holds no training curves")
+    known = [observation for observation in table.observations if len(observation.curve) > 1]
     if not known:
         return say(TITLE, "No trial has left a training curve." if table.observations else EMPTY)
-    methods = [method for method in shown(table, book) if any(o.trial.method.label == method.label for o in known)]
-    chosen = {method.label: _chosen([o for o in known if o.trial.method.label == method.label]) for method in methods}
-    budgets = sorted({_budget(o) for some in chosen.values() for o in some})
+    methods = [method for method in shown(table, book) if of_method(known, method.label)]
+    chosen = {method.label: _chosen(of_method(known, method.label)) for method in methods}
+    budgets = sorted({budget_of(observation) for some in chosen.values() for observation in some})
     shades = dict(zip(budgets, BUDGET_COLOURS(np.linspace(0.0, 0.85, len(budgets))), strict=True))
     figure, axes_of = panels(len(methods), sharex=True, sharey=True)
-    labels, heights, widths = {}, [], []
+    labels: dict[Axes, list[Label]] = {}
+    heights: list[Array] = []
+    widths: list[Array] = []
     for axes, method in zip(axes_of, methods, strict=True):
         some = chosen[method.label]
         labels[axes] = _draw(axes, some, shades, heights, widths)
@@ -50,8 +57,8 @@ def draw_curves(table: Table, book: LawBook) -> Figure | None:
         "Running mean of the loss in the batch, each method's model with the lowest held-out loss. Named by budget in "
         "FLOP and held-out loss. "
         + ("Grey: the trunk that budgets share; dots: where one branches off to cool down. " if _trunks(chosen) else "")
-        + ("" if any(o.status == "done" for o in known) else "No trial ended with a loss. ")
-        + ("Crosses: diverged. " if any(o.status == "diverged" for some in chosen.values() for o in some) else "")
+        + ("" if any(observation.status == "done" for observation in known) else "No trial ended with a loss. ")
+        + ("Crosses: diverged. " if any(map(_diverged, chosen.values())) else "")
     )
     head(figure, TITLE, note + left_out(table))
     label_ends(figure, labels, 7.5)
@@ -63,65 +70,69 @@ EMPTY = "The sweep has no observation yet: nothing was run, or nothing has ended
 
 def _chosen(mine: Sequence[Observation]) -> list[Observation]:
     """Trials of the model and seed with the lowest loss, the best rate of each budget, by their steps."""
-    done = [o for o in mine if o.status == "done" and o.loss is not None and np.isfinite(o.loss)]
-    best = min(done, key=lambda o: o.loss) if done else max(mine, key=lambda o: o.flops)
-    same = [o for o in mine if (o.trial.model, o.trial.seed) == (best.trial.model, best.trial.seed)]
-    found: dict[int, Observation] = {}
-    for o in sorted(same, key=_rank, reverse=True):
-        found[o.trial.steps] = o
-    return [found[steps] for steps in sorted(found)][-MOST:]
+    done = [observation for observation in mine if observation.status == "done" and np.isfinite(loss_of(observation))]
+    best = min(done, key=loss_of) if done else max(mine, key=lambda observation: observation.flops)
+    same = [other for other in mine if (other.trial.model, other.trial.seed) == (best.trial.model, best.trial.seed)]
+    best_rates = {observation.trial.steps: observation for observation in sorted(same, key=_rank, reverse=True)}
+    return [best_rates[steps] for steps in sorted(best_rates)][-MOST:]
 
 
-def _rank(o: Observation) -> tuple[bool, float]:
+def _rank(observation: Observation) -> tuple[bool, float]:
     """The best comes first: those that ended, then the lower loss."""
-    return (o.status != "done", o.loss if o.loss is not None and np.isfinite(o.loss) else np.inf)
+    return observation.status != "done", loss_of(observation)
 
 
-def _budget(o: Observation) -> float:
-    return float(o.trial.budget or o.flops)
+def _diverged(some: Sequence[Observation]) -> bool:
+    return any(observation.status == "diverged" for observation in some)
 
 
 def _trunks(chosen: dict[str, list[Observation]]) -> bool:
-    return any(len(_sharing(some, o)) > 1 for some in chosen.values() for o in some)
+    return any(len(_sharing(some, observation)) > 1 for some in chosen.values() for observation in some)
 
 
-def _sharing(some: Sequence[Observation], one: Observation) -> list[Observation]:
-    return [o for o in some if o.trial.trunk and o.trial.trunk == one.trial.trunk]
+def _sharing(some: Sequence[Observation], observation: Observation) -> list[Observation]:
+    """Those of the trials that share this one's trunk, itself among them; none where it has no trunk."""
+    trunk = observation.trial.trunk
+    return [other for other in some if trunk and other.trial.trunk == trunk]
 
 
-def _draw(axes: Axes, some: Sequence[Observation], shades: dict, heights: list, widths: list) -> list[Label]:
+def _draw(
+    axes: Axes, some: Sequence[Observation], shades: dict[float, ColorType], heights: list[Array], widths: list[Array]
+) -> list[Label]:
     """Every trial from where it leaves the trunk that it shares, and the trunk once."""
     labels: list[Label] = []
-    for o in some:
-        shared = _sharing(some, o)
-        steps, tokens, losses = _points(o, shared)
-        smooth, shade = running_mean(steps, losses), shades[_budget(o)]
-        branch = o.trial.branch if len(shared) > 1 else 0
+    for observation in some:
+        shared = _sharing(some, observation)
+        steps, tokens, losses = _points(observation, shared)
+        smooth, shade = running_mean(steps, losses), shades[budget_of(observation)]
+        branch = observation.trial.branch if len(shared) > 1 else 0
         drawn = steps >= min(SKIPPED * some[0].trial.steps, steps[-2])
         trunk, own = drawn & (steps <= branch), drawn & (steps >= min(branch, steps[-2]))
         if trunk.any():
-            if o is shared[-1]:
+            if observation is shared[-1]:
                 axes.plot(tokens[trunk], smooth[trunk], color=TRUNK, linewidth=1.4, zorder=1.5)
             own |= steps == steps[trunk][-1]
             axes.plot(tokens[trunk][-1], smooth[trunk][-1], "o", color=shade, markersize=4)
         axes.plot(tokens[own], smooth[own], color=shade, linewidth=1.6)
-        if o.status == "diverged":
+        if observation.status == "diverged":
             axes.plot(tokens[-1], smooth[-1], "x", color=shade, markersize=7, mew=1.8)
         heights.append(smooth[drawn])
         widths.append(tokens[drawn])
-        end = f"{o.loss:.2f}" if o.loss is not None and np.isfinite(o.loss) else o.status
-        labels.append((tokens[-1], smooth[-1], f"{flops(_budget(o))}: {end}", shade))
+        loss = loss_of(observation)
+        end = f"{loss:.2f}" if np.isfinite(loss) else observation.status
+        labels.append((tokens[-1], smooth[-1], f"{flops(budget_of(observation))}: {end}", shade))
     return labels
 
 
-def _points(one: Observation, shared: Sequence[Observation]) -> tuple[Array, Array, Array]:
+def _points(observation: Observation, shared: Sequence[Observation]) -> tuple[Array, Array, Array]:
     """Steps, tokens and losses of a trial; its records are thinned out, so on the trunk those of all who share it."""
-    points = {step: (tokens, loss) for step, tokens, loss in one.curve}
-    for o in shared:
-        same = min(o.trial.branch, one.trial.branch)
-        points.update({step: (tokens, loss) for step, tokens, loss in o.curve if step <= same})
+    points = {step: (tokens, loss) for step, tokens, loss in observation.curve}
+    for other in shared:
+        same = min(other.trial.branch, observation.trial.branch)
+        points.update({step: (tokens, loss) for step, tokens, loss in other.curve if step <= same})
     steps = sorted(points)
-    return np.array(steps, float), *np.array([points[step] for step in steps], float).T
+    tokens, losses = np.array([points[step] for step in steps], float).T
+    return np.array(steps, float), tokens, losses
 
 
 def running_mean(steps: Array, losses: Array) -> Array:

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis.figures.axes import Label, flops, head, label_ends, limits, log_axis, plain_number, say, spread, why_empty
+from analysis.figures.axes import flops, limits, log_axis, plain_number
+from analysis.figures.labels import Label, label_ends, spread
+from analysis.figures.layout import head, say, why_empty
 from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
 from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
 from analysis.tables.rows import Array
@@ -23,19 +25,20 @@ LETTERS = "abcdefgh"  # of the budgets at which the best method changes
 
 def draw_frontier(table: Table, book: LawBook) -> Figure:
     """The best loss of each method against training FLOPs, dashed beyond the runs, over who is the best how surely."""
-    if said := why_empty(table):
-        return say(TITLE, said)
+    if reason := why_empty(table):
+        return say(TITLE, reason)
     methods = [method for method in shown(table, book) if not method.runs.empty]
+    laws = [method.law for method in methods if method.law]
     lawful = [method for method in methods if method.law]
     figure, axes, below = _two_panels(len(lawful) > 1)
     spent = table.rows["flops"].to_numpy(float)
     low, high = float(spent.min()), float(spent.max())
     budgets = np.geomspace(low, high * BEYOND, 150)
-    lines = [frontier(method.law, method.runs, budgets) for method in lawful]
+    lines = [frontier(law, method.runs, budgets) for law, method in zip(laws, lawful, strict=True)]
     ends, heights = _draw_lines(axes, lawful, lines, budgets, high), [line.middle for line in lines]
     for method in methods:
         best = _best_runs(method)
-        heights.append(best[1])
+        heights.append(np.array(best[1]))
         axes.plot(*best, method.marker, color=method.colour, markersize=6, mec="white", mew=0.6, zorder=4)
         if method.law is None:
             ends.append((best[0][-1], best[1][-1], method.name, method.colour))
@@ -46,14 +49,14 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     if lawful:
         axes.axvspan(high, axes.get_xlim()[1], color="#000000", alpha=0.025, linewidth=0)
         axes.text(high, 1, " beyond the runs", transform=axes.get_xaxis_transform(), color=PALE, va="top", fontsize=8)
-    found = crossings([method.name for method in lawful], lines, budgets) if len(lawful) > 1 else []
+    changes = crossings([method.name for method in lawful], lines, budgets) if len(lawful) > 1 else []
     if below:
         _draw_chances(below, lawful, chances(lines), budgets)
     lowest = below or axes
     lowest.set_xlabel("training compute C (FLOP)")
     log_axis(lowest, "x", flops, 8)
-    letters = _mark(axes, below, found)
-    head(figure, _finding(lawful, lines, budgets, high), _note(found, lawful, left_out(table)) + _single(table))
+    letters = _mark(axes, below, changes)
+    head(figure, _finding(lawful, lines, budgets, high), _note(changes, lawful, left_out(table)) + _single(table))
     label_ends(figure, {axes: ends}, markers={method.name: method.marker for method in methods})
     _side_by_side(axes, letters)
     return figure
@@ -72,10 +75,10 @@ def _two_panels(two: bool) -> tuple[Figure, Axes, Axes | None]:
 def _draw_lines(
     axes: Axes, methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, high: float
 ) -> list[Label]:
-    seen, faint = budgets <= high * 1.001, 0.15 if len(methods) < 4 else 0.08
+    inside, faint = budgets <= high * 1.001, 0.15 if len(methods) < 4 else 0.08
     for method, line in zip(methods, lines, strict=True):
-        axes.plot(budgets[seen], line.middle[seen], color=method.colour, linewidth=1.6)
-        axes.plot(budgets[~seen], line.middle[~seen], color=method.colour, linewidth=1.4, linestyle=(0, (4, 2)))
+        axes.plot(budgets[inside], line.middle[inside], color=method.colour, linewidth=1.6)
+        axes.plot(budgets[~inside], line.middle[~inside], color=method.colour, linewidth=1.4, linestyle=(0, (4, 2)))
         axes.fill_between(budgets, line.low, line.high, color=method.colour, alpha=faint, linewidth=0)
     return [
         (budgets[-1], line.middle[-1], method.name, method.colour) for method, line in zip(methods, lines, strict=True)
@@ -123,16 +126,26 @@ def _widest(share: Array) -> int | None:
     return start + length // 2 if length > 0.22 * len(share) else None
 
 
-def _mark(axes: Axes, below: Axes | None, found: Sequence[Crossing]) -> list[Annotation]:
+def _mark(axes: Axes, below: Axes | None, changes: Sequence[Crossing]) -> list[Annotation]:
     """A band over the 90 % interval of each crossing, with a letter above it; returns the letters."""
     low, high = axes.get_xlim()
-    above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-    style = {"fontsize": 9, "fontweight": "bold", "color": INK}
     letters = []
-    for letter, crossing in zip(LETTERS, found, strict=False):
+    for letter, crossing in zip(LETTERS, changes, strict=False):
         for panel in filter(None, (axes, below)):
             panel.axvspan(max(crossing.low, low), min(crossing.high, high), color="#000000", alpha=0.09, linewidth=0)
-        letters.append(axes.annotate(letter, (crossing.budget, 1), (0, 3), **above, **style))
+        letters.append(
+            axes.annotate(
+                letter,
+                (crossing.budget, 1),
+                (0, 3),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                fontweight="bold",
+                color=INK,
+            )
+        )
     return letters
 
 
@@ -156,13 +169,13 @@ def _finding(methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, hi
     return f"Lowest predicted loss as budgets grow: {', then '.join(winners)}"
 
 
-def _note(found: Sequence[Crossing], methods: Sequence[Shown], others: str) -> str:
-    said = [
+def _note(changes: Sequence[Crossing], methods: Sequence[Shown], others: str) -> str:
+    overtakings = [
         f"{letter}: {crossing.after} overtakes {crossing.before} at {flops(crossing.budget)} FLOP ({_ends(crossing)})."
-        for letter, crossing in zip(LETTERS, found, strict=False)
+        for letter, crossing in zip(LETTERS, changes, strict=False)
     ]
     lines = "Lines: laws, best size at each budget. Bands: 90 %." if methods else "Too few runs for a law."
-    return " ".join([f"Points: best run of each budget. {lines}", *said, others])
+    return " ".join([f"Points: best run of each budget. {lines}", *overtakings, others])
 
 
 def _single(table: Table) -> str:

@@ -6,8 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.figures.axes import flops, head, panels
+from analysis.figures.axes import flops
+from analysis.figures.files import NotRecorded
+from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, plain, shown
+from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation
@@ -19,26 +22,29 @@ MEASURES = {  # of an evaluation; see runner.training.space_health for what each
     "effective_rank": "effective rank (directions in use;\nhigher is more)",
     "mean_cosine": "mean cosine between documents\n(lower is more spread)",
 }
+NOT_LOOKED_AT = NotRecorded("no trial was looked at during training (training.evaluate_every)")
 
 
-def draw_health(table: Table, book: LawBook) -> Figure | None:
-    """Alignment, uniformity and effective rank over training. None where no trial was looked at on its way."""
-    known = [o for o in table.observations if len(o.evaluations) > 1]
+def draw_health(table: Table, book: LawBook) -> Figure | NotRecorded:
+    """Alignment, uniformity and effective rank over training."""
+    known = [observation for observation in table.observations if len(observation.evaluations) > 1]
     if not known:
-        return None
-    methods = [method for method in shown(table, book) if any(o.trial.method.label == method.label for o in known)]
-    chosen = [_chosen([o for o in known if o.trial.method.label == method.label]) for method in methods]
-    names = [name for name in MEASURES if all(name in each for o in chosen for each in o.evaluations)]
+        return NOT_LOOKED_AT
+    methods = [method for method in shown(table, book) if of_method(known, method.label)]
+    chosen = [_chosen(of_method(known, method.label)) for method in methods]
+    evaluations = [evaluation for observation in chosen for evaluation in observation.evaluations]
+    names = [name for name in MEASURES if all(name in evaluation for evaluation in evaluations)]
     if not names:
-        return None
+        return NOT_LOOKED_AT
     figure, axes_of = panels(len(names), columns=2, size=(3.7, 2.5), sharex=True)
     fallen = False
-    for method, o in zip(methods, chosen, strict=True):
-        spent = np.array([o.flops * each["step"] / o.trial.steps for each in o.evaluations])
-        collapsed = np.array([bool(each.get("collapsed")) for each in o.evaluations])
+    for method, observation in zip(methods, chosen, strict=True):
+        steps = np.array([each["step"] for each in observation.evaluations])
+        spent = observation.flops * steps / observation.trial.steps
+        collapsed = np.array([bool(each.get("collapsed")) for each in observation.evaluations])
         fallen |= bool(collapsed.any())
         for axes, name in zip(axes_of, names, strict=True):
-            values = np.array([each[name] for each in o.evaluations])
+            values = np.array([each[name] for each in observation.evaluations])
             every = max(1, len(values) // 6)
             axes.plot(spent, values, color=method.colour, marker=method.marker, markersize=4, markevery=every, lw=1.3)
             axes.plot(spent[collapsed], values[collapsed], "x", color="#000000", markersize=7, mew=1.5)
@@ -55,15 +61,15 @@ def draw_health(table: Table, book: LawBook) -> Figure | None:
         + ("Crosses: less than half of the directions once in use. " if fallen else "")
     )
     keys = [method.key(linewidth=1.3) for method in methods]
-    for key, o in zip(keys, chosen, strict=True):
-        key.set_label(f"{key.get_label()}, {plain(o.trial.model)}")
+    for key, observation in zip(keys, chosen, strict=True):
+        key.set_label(f"{key.get_label()}, {plain(observation.trial.model)}")
     head(figure, TITLE, note + left_out(table), keys)
     return figure
 
 
 def _chosen(mine: list[Observation]) -> Observation:
     """The lowest loss at the largest budget; where none ended, the longest."""
-    most = max(o.trial.budget or o.flops for o in mine)
-    largest = [o for o in mine if (o.trial.budget or o.flops) >= 0.9 * most]
-    done = [o for o in largest if o.status == "done" and o.loss is not None]
-    return min(done, key=lambda o: o.loss) if done else max(largest, key=lambda o: o.trial.steps)
+    most = max(map(budget_of, mine))
+    largest = [observation for observation in mine if budget_of(observation) >= 0.9 * most]
+    done = [observation for observation in largest if observation.status == "done" and observation.loss is not None]
+    return min(done, key=loss_of) if done else max(largest, key=lambda observation: observation.trial.steps)

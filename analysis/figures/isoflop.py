@@ -6,22 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
-from analysis.figures.axes import (
-    Label,
-    count,
-    flops,
-    head,
-    label_ends,
-    limits,
-    log_axis,
-    panels,
-    plain_number,
-    say,
-    why_empty,
-)
+from analysis.figures.axes import count, flops, limits, log_axis, plain_number
+from analysis.figures.labels import Label, label_ends
+from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
+from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
 
@@ -30,8 +22,8 @@ TITLE = "Loss against model size at equal training compute"
 
 def draw_isoflop(table: Table, book: LawBook) -> Figure:
     """One panel a method: the runs, the law and its 90 % interval at each budget, and the law's best size."""
-    if said := why_empty(table):
-        return say(TITLE, said)
+    if reason := why_empty(table):
+        return say(TITLE, reason)
     if table.rows["params"].nunique() == 1:
         size = count(table.rows["params"].iloc[0])
         return say(TITLE, f"Every run has the same size, N = {size}: there is no curve over sizes to draw.")
@@ -71,7 +63,9 @@ def nominal(runs: pd.DataFrame) -> float:
     return float(runs["budget" if "budget" in runs else "flops"].median())
 
 
-def _curve(axes: Axes, method: Shown, level: Level, shade: object, heights: list) -> tuple[float, float] | None:
+def _curve(
+    axes: Axes, method: Shown, level: Level, shade: ColorType, heights: list[Array]
+) -> tuple[float, float] | None:
     """Draw the law at one budget; returns where it ends."""
     if method.law is None:
         return None

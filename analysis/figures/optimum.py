@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from analysis.figures.axes import count, flops, head, limits, log_axis, panels, say, why_empty
+from analysis.figures.axes import count, flops, limits, log_axis
+from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
 from analysis.tables.rows import Array
 from analysis.tables.sweep_table import Table
-from planner.laws import LawBook
+from planner.laws import LawBook, MethodLaw
 
 TITLE = "Best model size and tokens for the compute"
 KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets
@@ -20,26 +22,27 @@ WIDE = 3  # factor in budget over which the line must be known to have an expone
 
 def draw_optimum(table: Table, book: LawBook) -> Figure:
     """N and D of the lowest predicted loss against C, a pair of panels a method, the others' in grey."""
-    if said := why_empty(table):
-        return say(TITLE, said)
+    if reason := why_empty(table):
+        return say(TITLE, reason)
     if table.rows["params"].nunique() == 1:
         size = count(table.rows["params"].iloc[0])
         return say(TITLE, f"Every run has the same size, N = {size}: which size is the best cannot be told.")
-    methods = [method for method in shown(table, book) if method.law and method.runs["params"].nunique() > 1]
-    if not methods:
+    several = [method for method in shown(table, book) if method.runs["params"].nunique() > 1]
+    fitted = [(method, method.law) for method in several if method.law]
+    if not fitted:
         return say(TITLE, "No method has runs enough for a law over several sizes.")
     spent = table.rows["flops"].to_numpy(float)
     budgets = np.geomspace(spent.min(), spent.max() * BEYOND, 60)
-    best = [optimum(method.law, method.runs, budgets) for method in methods]
-    pairs = 1 if len(methods) < 4 else 2
-    figure, axes_of = panels(2 * len(methods), columns=2 * pairs, size=(3.5 if pairs == 1 else 2.6, 2.3), sharex=True)
-    for place, method in enumerate(methods):
-        known = _known(method, budgets, best[place][0].middle)
+    best = [optimum(law, method.runs, budgets) for method, law in fitted]
+    pairs = 1 if len(fitted) < 4 else 2
+    figure, axes_of = panels(2 * len(fitted), columns=2 * pairs, size=(3.5 if pairs == 1 else 2.6, 2.3), sharex=True)
+    for place, (method, law) in enumerate(fitted):
+        known = _known(law, budgets, best[place][0].middle)
         for axis, axes in enumerate(axes_of[2 * place : 2 * place + 2]):
             for other in best:
                 axes.plot(budgets, other[axis].middle, color="#C8C8C8", linewidth=0.8)
             _draw(axes, method, budgets, best[place][axis], known)
-            _draw_measured(axes, method, axis == 1)
+            _draw_measured(axes, method, law, axis == 1)
             axes.set_title(method.name if axis == 0 else "", pad=18)
             words = _words("ND"[axis], budgets, best[place][axis], known)
             axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=7.5, color=INK)
@@ -64,13 +67,13 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
     return figure
 
 
-def _known(method: Shown, budgets: Array, sizes: Array) -> Array:
+def _known(law: MethodLaw, budgets: Array, sizes: Array) -> NDArray[np.bool_]:
     """Where there were runs of such budgets and sizes."""
-    (low, high), most = method.law.measured.params, method.law.measured.flops[1]
+    (low, high), most = law.measured.params, law.measured.flops[1]
     return (budgets <= most * 1.001) & (sizes >= low) & (sizes <= high)
 
 
-def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: Array) -> None:
+def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: NDArray[np.bool_]) -> None:
     """known [budgets]: where there were runs of such budgets and sizes."""
     low, high = np.clip(line.low, 1e-9, None), np.clip(line.high, None, 1e99)  # open ends leave the panel
     axes.fill_between(budgets, low, high, where=np.isfinite(line.middle), color=method.colour, alpha=0.18, linewidth=0)
@@ -78,21 +81,21 @@ def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: Array) -
     axes.plot(budgets, np.where(known, line.middle, np.nan), color=method.colour, linewidth=1.8)
 
 
-def _draw_measured(axes: Axes, method: Shown, tokens: bool) -> None:
+def _draw_measured(axes: Axes, method: Shown, law: MethodLaw, tokens: bool) -> None:
     """The best size that was run at each budget, and the bottoms of parabolas; or the tokens that go with them."""
     spending = Spending.of(method.runs)
     levels = [at_level(method.runs, level) for level in budget_levels(method.runs["flops"].to_numpy(float))]
     best = [some.loc[some["loss"].idxmin()] for some in levels if some["params"].nunique() > 1]
     spent, sizes = (np.array([row[name] for row in best], float) for name in ("flops", "params"))
-    known = [bottom for bottom in method.law.isoflop.get("bottoms", ()) if bottom["params"] is not None]
+    known = [bottom for bottom in law.isoflop.get("bottoms", ()) if bottom["params"] is not None]
     at, bottoms = (np.array([bottom[name] for bottom in known], float) for name in ("budget", "params"))
-    style = {"linestyle": "", "mec": method.colour, "zorder": 4}
     for x, y, marker, face in ((spent, sizes, "o", "white"), (at, bottoms, "D", method.colour)):
         if len(x):
-            axes.plot(x, spending.tokens(x, y) if tokens else y, marker, color=face, markersize=4.5, **style)
+            values = spending.tokens(x, y) if tokens else y
+            axes.plot(x, values, marker, color=face, markersize=4.5, linestyle="", mec=method.colour, zorder=4)
 
 
-def _words(letter: str, budgets: Array, line: Band, known: Array) -> str:
+def _words(letter: str, budgets: Array, line: Band, known: NDArray[np.bool_]) -> str:
     """What stands above a panel: how the line of N or D grows, or why there is none."""
     if not _reached(line):
         return "best size out of reach"
@@ -104,7 +107,7 @@ def _reached(line: Band) -> bool:
     return bool(np.isfinite(line.middle).any())
 
 
-def _exponent(budgets: Array, line: Band, known: Array) -> str:
+def _exponent(budgets: Array, line: Band, known: NDArray[np.bool_]) -> str:
     """Slope of the line in logs and its 90 % interval, where there were runs."""
     at = np.log(budgets[known])
     if not len(at) or np.ptp(at) < np.log(WIDE):

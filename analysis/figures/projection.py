@@ -8,7 +8,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.axes import head, panels
+from analysis.figures.files import NotRecorded
+from analysis.figures.layout import head, panels
 from analysis.figures.style import COLOURS, plain
 from analysis.tables.projection import Side
 from analysis.tables.sweep_table import Table
@@ -17,14 +18,15 @@ from planner.laws import LawBook
 QUERY, DOCUMENT = ("o", COLOURS[0]), ("^", COLOURS[1])
 
 
-def draw_projection(table: Table, book: LawBook) -> Figure | None:
+def draw_projection(table: Table, book: LawBook) -> Figure | NotRecorded:
     """Queries and documents along the two directions of most variance, a line from each query to its document."""
-    if not (made := table.projection):
-        return None
+    projection = table.projection
+    if projection is None:
+        return NotRecorded("the folder has no projection.json (embed project)")
     figure, axes_of = panels(2, columns=2, size=(3.7, 3.6), sharex=True, sharey=True)
-    every = [points for side in (made.before, made.after) for points in (side.query, side.document)]
+    every = [points for side in (projection.before, projection.after) for points in (side.query, side.document)]
     ends = 1.05 * float(np.abs(np.concatenate(every)).max())
-    for axes, name, side in zip(axes_of, ("before", "after"), (made.before, made.after), strict=True):
+    for axes, name, side in zip(axes_of, ("before", "after"), (projection.before, projection.after), strict=True):
         _draw(axes, side)
         axes.set_title(
             f"{name}: {100 * side.accuracy:.0f} % of queries find their own\n"
@@ -39,11 +41,11 @@ def draw_projection(table: Table, book: LawBook) -> Figure | None:
         for name, (marker, colour) in (("query", QUERY), ("document", DOCUMENT))
     ]
     keys.append(Line2D([], [], color="#8A8A8A", linewidth=0.8, label="a pair"))
-    title = f"{plain(made.model)} before and after {plain(made.method, 60)}"
+    title = f"{plain(projection.model)} before and after {plain(projection.method, 60)}"
     note = (
-        f"{len(made.before.query)} held-out pairs of {plain(made.data, 40)}, vectors of {made.dims} dimensions, each "
-        "state about its own mean, along the same two directions and in one scale. What these two directions do not "
-        "show is most of the space: judge by the shares, not by the shape alone."
+        f"{len(projection.before.query)} held-out pairs of {plain(projection.data, 40)}, vectors of {projection.dims} "
+        "dimensions, each state about its own mean, along the same two directions and in one scale. What these two "
+        "directions do not show is most of the space: judge by the shares, not by the shape alone."
     )
     head(figure, title, note, keys)
     return figure

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.axes import head, panels
+from analysis.figures.files import NotRecorded
+from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, shown
 from analysis.tables.sweep_table import Table
 from planner.laws import LawBook
@@ -15,11 +16,11 @@ SCORES = {"ndcg@10": "nDCG@10", "effective_rank": "effective rank (directions)"}
 FEWEST = 3  # trials that have a rank correlation
 
 
-def draw_scores(table: Table, book: LawBook) -> Figure | None:
-    """Scores against the held-out loss, all trials, with the rank correlation; None where no trial was scored."""
+def draw_scores(table: Table, book: LawBook) -> Figure | NotRecorded:
+    """Scores against the held-out loss, all trials, with the rank correlation."""
     names = [name for name in SCORES if name in table.scored]
     if not names:
-        return None
+        return NotRecorded("no trial was scored (training.score)")
     figure, axes_of = panels(len(names), size=(3.7, 3.3))
     methods = [method for method in shown(table, book) if (table.scored["method"] == method.label).any()]
     for axes, name in zip(axes_of, names, strict=True):

@@ -11,7 +11,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from analysis.figures.axes import flops, head, log_axis, panels, plain_number, say, say_in, why_empty
+from analysis.figures.axes import flops, log_axis, plain_number
+from analysis.figures.files import NotRecorded
+from analysis.figures.layout import head, panels, say, say_in, why_empty
 from analysis.figures.style import BEYOND, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, chances, frontier
 from analysis.tables.sweep_table import Table
@@ -26,21 +28,25 @@ MOST_LEVELS = 8  # budgets whose losses have room for their numbers
 
 @dataclass(frozen=True)
 class Knob:
-    """The tried settings of one method, ascending by `values` of the setting `name`."""
+    """The tried values of one setting of one method."""
 
     method: str
+    """Name of the tuning method."""
     name: str
+    """The setting that is compared, a key of KNOBS."""
     values: list[float]
+    """Its tried values, ascending."""
     methods: list[Shown]
+    """The method with each of these values."""
 
 
-def draw_settings(table: Table, book: LawBook) -> Figure | None:
-    """What was best at each budget, and how surely by the laws. None where no method has a rank or a share."""
-    if said := why_empty(table):
-        return say(TITLE, said)
+def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
+    """What was best at each budget, and how surely by the laws."""
+    if reason := why_empty(table):
+        return say(TITLE, reason)
     knobs = _knobs(table, shown(table, book))
     if not knobs:
-        return None
+        return NotRecorded("no method with a rank or a share was tried")
     if all(len(knob.values) == 1 for knob in knobs):
         only = " and ".join(f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs)
         return say(TITLE, f"Tried: {only} alone. There is nothing to compare with.")
@@ -85,12 +91,13 @@ def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
 
 def _draw_chances(axes: Axes, knob: Knob, most: float) -> None:
     """A tile for each budget and setting; the law's choice as a line."""
-    if any(method.law is None for method in knob.methods):
+    laws = [method.law for method in knob.methods if method.law]
+    if len(laws) < len(knob.methods):
         axes.text(1, 1.02, "too few runs for laws", transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
         return
     low = max(float(method.runs["flops"].min()) for method in knob.methods)
     budgets = np.geomspace(low, axes.get_xlim()[1], 100)
-    lines = [frontier(method.law, method.runs, budgets) for method in knob.methods]
+    lines = [frontier(law, method.runs, budgets) for law, method in zip(laws, knob.methods, strict=True)]
     axes.pcolormesh(
         budgets, range(len(lines)), chances(lines), cmap=SHADES, vmin=0, vmax=1, shading="nearest", rasterized=True
     )

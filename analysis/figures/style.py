@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 
@@ -48,16 +49,20 @@ LONGEST = 26  # letters of a name; a longer one loses its middle
 
 @dataclass(frozen=True)
 class Shown:
-    """A method in a figure. law: None where its runs are too few for one. runs: its rows of the table, maybe none."""
+    """A method in a figure."""
 
     label: str
+    """What tables and laws call it, every setting included."""
     name: str
+    """What figures call it: without the settings that all shown methods of its kind share."""
     law: MethodLaw | None
+    """Its law; None where its runs are too few for one."""
     runs: pd.DataFrame
+    """Its rows of the table, maybe none."""
     colour: str
     marker: str
 
-    def key(self, **other) -> Line2D:
+    def key(self, **other: Any) -> Line2D:
         """Its entry in a key above the panels."""
         return Line2D([], [], color=self.colour, marker=self.marker, markersize=5, label=self.name, **other)
 
@@ -89,7 +94,7 @@ def left_out(table: Table) -> str:
 
 def _methods(table: Table) -> list[str]:
     """Those of the table, and those of which no run entered it. Our own are sorted as METHODS are."""
-    tried = {o.trial.method.label: o.trial.method for o in table.observations}
+    tried = {observation.trial.method.label: observation.trial.method for observation in table.observations}
     order = list(METHODS)
     ours = sorted(tried, key=lambda label: (order.index(tried[label].name), *_sizes(tried[label])))
     return list(dict.fromkeys([*ours, *table.settings]))
@@ -103,7 +108,8 @@ def _sizes(method: Method) -> list[str]:
 def _names(table: Table, methods: list[str]) -> dict[str, str]:
     """Labels less the settings that all methods of one name share: lora rank 8 alpha 8 is lora rank 8 beside rank 2."""
     settings = {
-        o.trial.method.label: {"name": o.trial.method.name, **o.trial.method.options} for o in table.observations
+        observation.trial.method.label: {"name": observation.trial.method.name, **observation.trial.method.options}
+        for observation in table.observations
     }
     settings |= {label: dict(given) for label, given in table.settings.items()}
     alike = Counter(str(settings[label]["name"]) for label in methods)

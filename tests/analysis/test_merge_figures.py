@@ -13,6 +13,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.comparison import FIGURES, MEAN, draw_merging, draw_surface, finding, read_comparison, text
+from analysis.figures.files import NotRecorded
 from analysis.figures.style import STYLE
 from support.pictures import words
 from sweeps.experiment.grid import Data, read_sweep
@@ -106,7 +107,7 @@ def test_little_is_said_in_words(whole, tmp_path):
     assert f"3 {way}" in said_by(draw_merging, read_comparison(comparison(tmp_path, lost)))
     one = read_comparison(comparison(tmp_path, [*lost, whole[-1]]))
     assert "There is one budget" in said_by(draw_merging, one) and f"3 {way}" in text(one)
-    assert draw_surface(one) is None
+    assert isinstance(draw_surface(one), NotRecorded)
 
 
 def test_the_surface_names_its_models_and_where_the_search_ended(whole, tmp_path):

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.figures import FIGURES, NEEDS, draw_all, not_drawn
-from analysis.figures.axes import spread
+from analysis.figures import FIGURES, draw_all
+from analysis.figures.labels import spread
 from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
@@ -46,12 +46,12 @@ def test_every_axis_says_its_unit(name, swept):
 
 
 def test_every_figure_becomes_two_files(swept, tmp_path):
-    written = draw_all(*swept, tmp_path)
-    assert {path.name for path in written} == {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
-    for path in written:
+    drawn = draw_all(*swept, tmp_path)
+    assert {path.name for path in drawn.files} == {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
+    for path in drawn.files:
         assert path.stat().st_size > 5000
     assert (tmp_path / "frontier.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert not not_drawn(written)
+    assert not drawn.left_out
 
 
 def test_methods_differ_by_marker_as_well_as_colour():
@@ -66,9 +66,10 @@ def test_runs_from_elsewhere_can_be_drawn(tmp_path):
 
     table = runs_table(pd.DataFrame({"n": N, "d": D, "loss": loss}), Columns(loss="loss", n="n", d="d"))
     book = fit_table(table, Settings(family="chinchilla", bootstraps=40, delta=1e-3))
-    written = draw_all(table, book, tmp_path)
-    assert {line.partition(":")[0] for line in not_drawn(written)} == set(NEEDS)
-    assert len(written) == 2 * (len(FIGURES) - len(NEEDS))
+    drawn = draw_all(table, book, tmp_path)
+    missing = {line.split(": ")[1] for line in drawn.left_out}
+    assert missing == {"settings", "curves", "health", "projection", "scores"}
+    assert {path.stem for path in drawn.files} == set(FIGURES) - missing
 
 
 def test_labels_are_spread_as_little_as_need_be():

@@ -78,7 +78,7 @@ def test_a_broken_projection_is_refused_by_file_and_place(change, said, tmp_path
 
 def test_names_from_data_become_neither_paths_nor_markup(tmp_path, swept_names):
     table, book = swept_names
-    for path in draw_all(table, book, tmp_path):
+    for path in draw_all(table, book, tmp_path).files:
         assert path.parent == tmp_path
         assert b"<script>" not in path.read_bytes()
 

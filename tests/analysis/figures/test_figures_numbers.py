@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.axes import flops, readable, round_numbers
+from analysis.figures.axes import flops, round_numbers
 from analysis.figures.curves import _points, running_mean
+from analysis.figures.labels import readable
 from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
 from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.forms import SHAPES

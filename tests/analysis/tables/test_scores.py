@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.cli import main
+from analysis.figures.files import NotRecorded
 from analysis.figures.scores import draw_scores
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
@@ -59,4 +60,5 @@ def test_the_picture_tells_the_rank_correlation(sweep):
     figure = draw_scores(table, fit_table(table, SETTINGS))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [f"Spearman -1.00 over {len(table.scored)} trials"] * 2
-    assert draw_scores(replace(table, scored=table.scored[["method", "loss"]]), None) is None
+    unscored = replace(table, scored=table.scored[["method", "loss"]])
+    assert isinstance(draw_scores(unscored, None), NotRecorded)

@@ -1,0 +1,60 @@
+"""From drawings to files, and why a figure may have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from analysis.figures.style import STYLE
+from sweeps.support.atomic import replacing
+from sweeps.support.progress import Progress
+
+
+@dataclass(frozen=True)
+class NotRecorded:
+    """In place of a figure whose data the sweep did not record."""
+
+    reason: str
+    """What is missing, and in brackets what records it; no full stop."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What became of a set of figures."""
+
+    files: list[Path]
+    """A PNG (300 dpi) and an SVG for each figure that was drawn."""
+    left_out: list[str]
+    """A line for each other figure: its name and the reason."""
+
+
+def write(figures: Mapping[str, Callable[[], Figure | NotRecorded]], folder: Path) -> Drawn:
+    """Draw each figure and write it under its name in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = Drawn([], [])
+    with Progress("figures", len(figures)) as progress, plt.rc_context(STYLE):
+        for name, draw in figures.items():
+            figure = draw()
+            if isinstance(figure, NotRecorded):
+                drawn.left_out.append(f"not drawn: {name}: {figure.reason}")
+            else:
+                drawn.files.extend(_save(figure, folder / name))
+            progress.advance(note=name)
+    return drawn
+
+
+def _save(figure: Figure, path: Path) -> list[Path]:
+    """The figure as PNG and SVG of this name without an ending; it is closed then."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is done; drawing each file would do it again
+    files = []
+    for ending in ("png", "svg"):
+        files.append(path.with_name(f"{path.name}.{ending}"))
+        with replacing(files[-1], durable=False) as temporary:
+            figure.savefig(temporary, format=ending, dpi=300, metadata={"Date": None} if ending == "svg" else {})
+    plt.close(figure)
+    return files
