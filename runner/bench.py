@@ -222,7 +222,7 @@ class Step:
 
 
 class Steps:
-    """Steps as `runner.training.train` takes them, on one batch after another."""
+    """Optimiser steps as runner/training/train.py takes them, on one batch after another."""
 
     def __init__(self, engine: Engine, pairs: Pairs) -> None:
         self.engine, self.pairs = engine, pairs

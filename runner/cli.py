@@ -82,9 +82,9 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
         raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
     _quiet()
     from runner.export.sentence_transformers import export, must_be_free
+    from runner.trainer import train_encoder
     from runner.training.early_stopping import BEST
-    from runner.training.train import CHECKPOINT, train_encoder
-    from sweeps.store.folder import PROGRESS, parts_folder
+    from sweeps.store.folder import CHECKPOINT, PROGRESS, parts_folder
     from sweeps.support.atomic import write_text
 
     must_be_free(out)
@@ -364,7 +364,7 @@ def _trainer(arguments: argparse.Namespace) -> Train:
     _quiet()
     import torch
 
-    from runner.training.train import train
+    from runner.trainer import train
 
     if arguments.slots > 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
@@ -403,8 +403,8 @@ def _rank(arguments: argparse.Namespace) -> int:
     die_with_parent(signal.SIGKILL)
     meeting = arguments.meeting
     _quiet()
+    from runner.trainer import train_encoder
     from runner.training.distributed import joined
-    from runner.training.train import train_encoder
     from sweeps.support.atomic import write_text
     from sweeps.trial import Trial
 

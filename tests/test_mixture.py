@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.data.pairs import draw, pools_by_source, prepare, turn
-from runner.training.train import train
+from runner.trainer import train
 from sweeps.experiment.grid import read_sweep
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.methods import Full

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runner.data.pairs import Pairs
-    from runner.merging.self_positioning import Search
+    from runner.merging.self_positioning import PositionSearch
     from runner.model.encoder import Encoder
 
 METHODS = (
@@ -39,6 +39,8 @@ def merge(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--probe: {'self-positioning needs one' if searching else 'only for self-positioning'}")
     if arguments.surface and not searching:
         raise ValueError("--surface: only for --method self-positioning, whose way it shows")
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out")
     if arguments.surface and arguments.surface.exists():
         raise ValueError(f"{arguments.surface}: exists already; give another --surface")
     if given and not searching:
@@ -56,36 +58,36 @@ def merge(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "method": arguments.method, "factors": factors}))
     else:
-        said = "" if factors is None else f", task vectors times {', '.join(f'{c:.3g}' for c in factors)}"
-        print(f"model: {arguments.out} ({arguments.method} of {len(arguments.models)}{said})")
+        told = "" if factors is None else f", task vectors times {', '.join(f'{c:.3g}' for c in factors)}"
+        print(f"model: {arguments.out} ({arguments.method} of {len(arguments.models)}{told})")
     return 0
 
 
 def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
-    from runner.merging.self_positioning import Found, Search, Space, merge_by_search
+    from runner.merging.self_positioning import MergedEncoder, Position, PositionSearch, merge_by_search
     from runner.merging.surface import surface
     from sweeps.support.atomic import write_text
 
-    asked = Search(**given)
-    encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, asked)
+    search = PositionSearch(**given)
+    encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, search)
 
-    def look(space: Space, found: Found) -> None:
+    def write_surface(merged: MergedEncoder, position: Position) -> None:
         names = [folder.name for folder in arguments.models]
-        write_text(arguments.surface, json.dumps(surface(space, names, pairs, asked, found)) + "\n")
+        write_text(arguments.surface, json.dumps(surface(merged, names, pairs, search, position)) + "\n")
 
-    models, shown = arguments.models, look if arguments.surface else None
-    found = merge_by_search(base, models, encoder, pairs, asked, arguments.out, arguments.json, shown)
+    models, show = arguments.models, write_surface if arguments.surface else None
+    position = merge_by_search(base, models, encoder, pairs, search, arguments.out, arguments.json, show)
     if arguments.json:
-        print(json.dumps({"out": str(arguments.out), "method": arguments.method, **found.to_json()}))
+        print(json.dumps({"out": str(arguments.out), "method": arguments.method, **position.to_json()}))
     else:
-        weights = ", ".join(f"{weight:.3f}" for weight in found.weights)
-        print(f"weights {weights}, scale {found.scale:.3f}, after {found.tokens:,} tokens of the probe set")
+        weights = ", ".join(f"{weight:.3f}" for weight in position.weights)
+        print(f"weights {weights}, scale {position.scale:.3f}, after {position.tokens:,} tokens of the probe set")
         print(f"model: {arguments.out}")
     return 0
 
 
-def _probed(base: str, first: Path, probe: str, asked: Search) -> tuple[Encoder, Pairs]:
-    """An encoder of the base as the first model pools and cuts, and the probe set's tokens."""
+def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple[Encoder, Pairs]:
+    """Returns an encoder of the base that pools and cuts as the first model, and the probe set's tokens."""
     import torch
 
     from runner.data.pairs import prepare
@@ -96,9 +98,8 @@ def _probed(base: str, first: Path, probe: str, asked: Search) -> tuple[Encoder,
     from sweeps.models import find_model
     from sweeps.trial import Training
 
-    read = {name: read_json(first / name) for name in ("1_Pooling/config.json", "sentence_bert_config.json")}
+    flags, context = read_json(first / "1_Pooling/config.json"), read_json(first / "sentence_bert_config.json")
     prompts = read_json(first / "config_sentence_transformers.json").get("prompts", {})
-    flags = read["1_Pooling/config.json"]
     pooling = next((name for name, flag in POOLING_FIELDS.items() if flags.get(f"pooling_mode_{flag}")), None)
     if pooling is None:
         raise ValueError(f"{first / '1_Pooling'}: pools neither by {', '.join(POOLING_FIELDS)}")
@@ -106,13 +107,15 @@ def _probed(base: str, first: Path, probe: str, asked: Search) -> tuple[Encoder,
     training = Training(
         data=probe,
         pooling=pooling,
-        context=int(read["sentence_bert_config.json"]["max_seq_length"]),
-        hard_negatives=asked.negatives,
+        context=int(context["max_seq_length"]),
+        hard_negatives=search.negatives,
         query_prompt=prompts.get("query", ""),
         document_prompt=prompts.get("document", ""),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return make_encoder(model, Full(), pooling, device, asked.seed), prepare(training, model.source, judged=False).pairs
+    return make_encoder(model, Full(), pooling, device, search.seed), prepare(
+        training, model.source, judged=False
+    ).pairs
 
 
 def add_merge(command: argparse.ArgumentParser) -> None:
@@ -125,16 +128,16 @@ def add_merge(command: argparse.ArgumentParser) -> None:
     command.add_argument("--density", type=float, default=0.2, help="share of a vector's entries TIES keeps (0.2)")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the merged model")
     command.add_argument("--json", action="store_true", help="print what was found as JSON")
-    search = command.add_argument_group("self-positioning; the defaults are the paper's")
-    search.add_argument("--probe", metavar="DATA", help="pairs of all tasks, where its loss is to be low")
-    search.add_argument("--steps", type=int, help="of Adam (1000)")
-    search.add_argument("--batch", type=int, help="pairs in a step (32)")
-    search.add_argument("--rate", type=float, help="Adam's (5e-3)")
-    search.add_argument("--mu", type=float, help="price of the scale (0.05)")
-    search.add_argument("--temperature", type=float, help="of the loss (0.02)")
-    search.add_argument("--negatives", type=int, help="listed ones used of each pair (1)")
-    search.add_argument("--seed", type=int, help="of the order of pairs (0)")
-    search.add_argument(
+    searching = command.add_argument_group("self-positioning; the defaults are the paper's")
+    searching.add_argument("--probe", metavar="DATA", help="pairs of all tasks, where its loss is to be low")
+    searching.add_argument("--steps", type=int, help="of Adam (1000)")
+    searching.add_argument("--batch", type=int, help="pairs in a step (32)")
+    searching.add_argument("--rate", type=float, help="Adam's (5e-3)")
+    searching.add_argument("--mu", type=float, help="price of the scale (0.05)")
+    searching.add_argument("--temperature", type=float, help="of the loss (0.02)")
+    searching.add_argument("--negatives", type=int, help="listed ones used of each pair (1)")
+    searching.add_argument("--seed", type=int, help="of the order of pairs (0)")
+    searching.add_argument(
         "--surface",
         type=Path,
         metavar="FILE",

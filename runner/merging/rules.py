@@ -26,27 +26,30 @@ WHOLE = 1e-9  # by which the coefficients may miss a sum of 1 and still leave no
 
 @dataclass(frozen=True)
 class Rule:
-    """How task vectors are merged. weights: of each model, None for equal ones. scale: of the sum. density: share of a
-    task vector's entries that TIES keeps."""
+    """How task vectors are merged."""
 
     method: str
+    """Name of one of RULES, or "ties"."""
     weights: tuple[float, ...] | None = None
+    """How much each model counts, 0 or more, one above 0; None: all alike."""
     scale: float = 1.0
+    """By which the merged task vectors are multiplied before they are added to the base."""
     density: float = 0.2
+    """Share of a task vector's entries that TIES keeps, above 0 and at most 1."""
 
 
 def average(weights: Tensor, gram: Tensor) -> Tensor:
-    """Coefficients [models] of the mean; weights: [models], gram: [models, models], inner products."""
+    """Returns the coefficients [models] of the mean. weights: [models]; gram: [models, models], inner products."""
     return weights / weights.sum()
 
 
 def task_arithmetic(weights: Tensor, gram: Tensor) -> Tensor:
-    """Coefficients of the plain sum, times the scale (Ilharco et al. 2023, section 3)."""
+    """Returns the coefficients of the plain sum, to be multiplied by the scale (Ilharco et al. 2023, section 3)."""
     return weights
 
 
 def slerp(weights: Tensor, gram: Tensor) -> Tensor:
-    """Coefficients of a fold by spherical interpolation, one vector after the other (Li et al. 2024, section 5.1).
+    """Returns the coefficients of a fold by spherical interpolation, vector by vector (Li et al. 2024, section 5.1).
 
     The folded part weighs the mean of its weights, the new vector its own; vectors are not made unit length. Along the
     way everything stays in the span of the vectors, so angles follow from `gram`, and gradients reach the weights.
@@ -74,7 +77,7 @@ METHODS = (*RULES, "ties", "self-positioning")
 
 
 def open_all(base: Path, models: Sequence[Path]) -> tuple[Weights, list[Weights]]:
-    """The base and its tuned models, checked against one another. Raises ValueError naming what does not fit."""
+    """Returns the base and its tuned models, checked against one another; else raises ValueError, naming the misfit."""
     if len(models) < 2:
         raise ValueError(f"{len(models)} model to merge; at least 2 are needed")
     start = open_weights(base)
@@ -84,7 +87,7 @@ def open_all(base: Path, models: Sequence[Path]) -> tuple[Weights, list[Weights]
 
 
 def inner_products(base: Weights, models: Sequence[Weights]) -> Tensor:
-    """[models, models], fp64: of the task vectors, over all tensors."""
+    """Returns the inner products of the task vectors over all tensors: [models, models], fp64."""
     gram = torch.zeros(len(models), len(models), dtype=torch.float64)
     for name in base.shapes:
         vectors = torch.stack([difference.flatten() for difference in differences(base, models, name)])
@@ -93,13 +96,13 @@ def inner_products(base: Weights, models: Sequence[Weights]) -> Tensor:
 
 
 def differences(base: Weights, models: Sequence[Weights], name: str) -> list[Tensor]:
-    """The task vectors' part in one tensor, fp64."""
+    """Returns the task vectors' part in one tensor, fp64."""
     start = base.get(name)
     return [model.get(name) - start for model in models]
 
 
 def coefficients(rule: Rule, gram: Tensor) -> Tensor:
-    """c_i of theta_0 + sum c_i V_i. Raises ValueError when the weights cannot be."""
+    """Returns c_i of theta_0 + sum c_i V_i. Raises ValueError when the weights cannot be."""
     count = len(gram)
     given = torch.tensor(rule.weights or (1.0,) * count, dtype=torch.float64)
     if len(given) != count:
@@ -109,34 +112,41 @@ def coefficients(rule: Rule, gram: Tensor) -> Tensor:
     if rule.weights is None and rule.method == "task-arithmetic":
         given = given / count
     chosen = torch.nonzero(given).squeeze(1)  # one of weight 0 has no part in a fold either
-    found = torch.zeros(count, dtype=torch.float64)
-    found[chosen] = RULES[rule.method](given[chosen], gram[chosen][:, chosen])
-    return rule.scale * found
+    factors = torch.zeros(count, dtype=torch.float64)
+    factors[chosen] = RULES[rule.method](given[chosen], gram[chosen][:, chosen])
+    return rule.scale * factors
 
 
 def combine(base: Weights, models: Sequence[Weights], factors: Tensor, name: str) -> Tensor:
-    """One tensor of theta_0 + sum c_i V_i, fp64, written as a sum of the models themselves: whatever all of them have
-    in common comes out as it went in."""
+    """Returns one tensor of theta_0 + sum c_i V_i, fp64.
+
+    It is computed as a sum of the models themselves: whatever all of them have in common comes out as it went in.
+    """
     rest = 1 - factors.sum()
-    made = sum(factor * model.get(name) for factor, model in zip(factors.tolist(), models, strict=True) if factor)
-    return made if abs(rest) < WHOLE else made + rest * base.get(name)
+    summed = sum(factor * model.get(name) for factor, model in zip(factors.tolist(), models, strict=True) if factor)
+    return summed if abs(rest) < WHOLE else summed + rest * base.get(name)
 
 
 def ties(base: Weights, models: Sequence[Weights], rule: Rule, name: str) -> Tensor:
-    """One tensor merged by TIES (Yadav et al. 2023), by peft's function: trimmed tensor by tensor."""
+    """Returns one tensor merged by TIES (Yadav et al. 2023), by peft's function: trimmed tensor by tensor."""
     from peft.utils.merge_utils import ties as of_peft
 
     weights = torch.tensor(rule.weights or (1.0,) * len(models), dtype=torch.float64)
     return base.get(name) + rule.scale * of_peft(differences(base, models, name), weights, rule.density)
 
 
-def write_merged(base: Weights, models: Sequence[Weights], tensor: Callable[[str], Tensor], out: Path) -> None:
-    """A model folder with `tensor(name)` for each name, and all else as in the first model.
-
-    Whole or not at all. Raises ValueError when `out` exists.
-    """
+def must_be_new(out: Path) -> None:
+    """Raises ValueError when there is something already where a model is to be written."""
     if out.exists():
-        raise ValueError(f"{out}: exists already; give another --out")
+        raise ValueError(f"{out}: exists already; give another folder")
+
+
+def write_merged(base: Weights, models: Sequence[Weights], tensor: Callable[[str], Tensor], out: Path) -> None:
+    """Write a model folder with `tensor(name)` for each name, and all else as in the first model.
+
+    It is written whole or not at all. Raises ValueError when `out` exists.
+    """
+    must_be_new(out)
     kind = torch.promote_types(base.read(next(iter(base.shapes))).dtype, torch.float32)
     with new_folder(out) as temporary:
         _copy_rest(models[0].folder, temporary)
@@ -151,8 +161,8 @@ NOT = ("config.json", "adapter_config.json", "observation.json", "model.safetens
 
 
 def _copy_rest(folder: Path, out: Path) -> None:
-    """Tokenizer, pooling and prompts, which make the backbone an embedding model."""
-    for path in (found for pattern in REST for found in folder.glob(pattern)):
+    """Copy tokenizer, pooling and prompts, which make the backbone an embedding model."""
+    for path in (path for pattern in REST for path in folder.glob(pattern)):
         if path.name not in NOT:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, out / path.name)
 
@@ -160,7 +170,7 @@ def _copy_rest(folder: Path, out: Path) -> None:
 def merged_tensors(
     base: Weights, models: Sequence[Weights], rule: Rule
 ) -> tuple[Callable[[str], Tensor], list[float] | None]:
-    """A merged tensor by its name; and the coefficients of the task vectors, None for TIES, which has none."""
+    """Returns a merged tensor by its name, and the coefficients of the task vectors: None for TIES, which has none."""
     if rule.method == "ties":
         if not 0 < rule.density <= 1:
             raise ValueError(f"density is {rule.density:g}; it must lie above 0 and be at most 1")
@@ -171,7 +181,7 @@ def merged_tensors(
 
 
 def merge(base: Path, models: Sequence[Path], rule: Rule, out: Path) -> list[float] | None:
-    """Merge and write; the coefficients of the task vectors, None for TIES, which has none."""
+    """Merge and write; returns the coefficients of the task vectors, None for TIES, which has none."""
     start, tuned = open_all(base, models)
     tensor, factors = merged_tensors(start, tuned, rule)
     write_merged(start, tuned, tensor, out)

@@ -18,20 +18,24 @@ HEADS = ("lm_head.", "embed_out.")  # what a language model has besides
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's tensors by name. shapes: of each; read: one of them, as it lies on disk. config: config.json."""
+    """A model's tensors by name, read one at a time."""
 
     folder: Path
+    """Where they lie, for messages."""
     shapes: dict[str, tuple[int, ...]]
+    """Shape of each tensor."""
     read: Callable[[str], Tensor]
+    """Returns one tensor as it is stored."""
     config: dict[str, Any]
+    """The model's config.json; empty for weights that are no folder."""
 
     def get(self, name: str) -> Tensor:
-        """In fp64, so that what is added and taken away again leaves the bits it found."""
+        """Returns a tensor in fp64, so that what is added and taken away again leaves the bits it found."""
         return self.read(name).to(torch.float64)
 
 
 def open_weights(folder: Path, base: Weights | None = None) -> Weights:
-    """The weights in `folder`; those of an adapter are the `base` plus its dense difference.
+    """Returns the weights in `folder`; those of an adapter are the `base` plus its dense difference.
 
     Raises ValueError naming what is missing or damaged, and an adapter without a base.
     """
@@ -54,13 +58,13 @@ def open_weights(folder: Path, base: Weights | None = None) -> Weights:
 
 
 def weights_of(tensors: Mapping[str, Tensor], name: str) -> Weights:
-    """Weights in memory, those of a backbone by its own names."""
-    shapes = {each: tuple(tensor.shape) for each, tensor in tensors.items()}
-    return Weights(Path(name), shapes, lambda each: tensors[each].detach(), {})
+    """Returns weights that lie in memory, those of a backbone by its own names. name: of the model, for messages."""
+    shapes = {tensor_name: tuple(tensor.shape) for tensor_name, tensor in tensors.items()}
+    return Weights(Path(name), shapes, lambda tensor_name: tensors[tensor_name].detach(), {})
 
 
 def open_file(path: Path) -> Weights:
-    """The weights in one safetensors file. Raises ValueError when it is damaged."""
+    """Returns the weights in one safetensors file. Raises ValueError when it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dict)
@@ -75,11 +79,11 @@ def open_file(path: Path) -> Weights:
 
 
 def _places(folder: Path) -> dict[str, tuple[Path, str]]:
-    """File and stored name of every tensor of the backbone."""
+    """Returns the file and stored name of every tensor of the backbone, by its plain name."""
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise ValueError(f"{folder}: has no model.safetensors; only safetensors are read")
-    found = {}
+    places = {}
     for path in files:
         try:
             with safe_open(path, framework="pt") as file:
@@ -88,8 +92,8 @@ def _places(folder: Path) -> dict[str, tuple[Path, str]]:
             raise ValueError(f"{path}: is damaged: {error}") from None
         for name in stored:
             if not name.startswith(HEADS):
-                found[_plain(name)] = (path, name)
-    return found
+                places[_plain(name)] = (path, name)
+    return places
 
 
 def _plain(name: str) -> str:
@@ -102,7 +106,7 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
 
 
 def _adapted(folder: Path, base: Weights) -> Weights:
-    """The base with scale * B A added wherever the adapter has both: merging A and B themselves is something else."""
+    """Returns the base with scale * B A added where the adapter has both: merging A and B alone is something else."""
     settings = read_json(folder / "adapter_config.json")
     rank = settings["r"]
     scale = settings["lora_alpha"] / (rank**0.5 if settings.get("use_rslora") else rank)
@@ -140,8 +144,9 @@ def must_agree(base: Weights, models: list[Weights]) -> None:
         for name in sorted(base.shapes.keys() | model.shapes.keys()):
             here, there = model.shapes.get(name), base.shapes.get(name)
             if here != there:
-                said = {None: "is missing"}.get(here, f"has shape {here}")
-                raise ValueError(f"{model.folder}: {name} {said}; in {base.folder} it {_told(there)}")
+                mine = "is missing" if here is None else f"has shape {here}"
+                theirs = "is not there" if there is None else f"has {there}"
+                raise ValueError(f"{model.folder}: {name} {mine}; in {base.folder} it {theirs}")
         for setting in ("model_type", "num_attention_heads", "hidden_act", "rope_theta"):
             if model.config.get(setting) != base.config.get(setting):
                 raise ValueError(
@@ -155,15 +160,12 @@ def must_agree(base: Weights, models: list[Weights]) -> None:
                 raise ValueError(f"{model.folder / name}: differs from {first / name}; such models cannot be merged")
 
 
-def _told(shape: tuple[int, ...] | None) -> str:
-    return "is not there" if shape is None else f"has {shape}"
-
-
 def _content(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
 def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds. Raises ValueError when it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Looking at a training under way: scores and space health on held-out pairs, when to stop, the best state kept."""
+"""Evaluations of a training under way: scores and space health on held-out pairs, when to stop, the best state kept."""
 
 from __future__ import annotations
 
@@ -20,76 +20,84 @@ from runner.training.space_health import collapsed, health
 from sweeps.trial import Training
 
 BEST = "best-checkpoint.safetensors"
-MAIN = "ndcg@10"
+MAIN_SCORE = "ndcg@10"
 
 
-def look(
-    encoder: Encoder, pairs: Pairs, chosen: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE
+def evaluate_pools(
+    encoder: Encoder, pairs: Pairs, pools: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE
 ) -> dict[str, float]:
-    """Retrieval scores and health, means over pools of pair indices."""
+    """Returns retrieval scores and health, means over pools of pair indices. tokens: padded, that go together."""
     encoder.eval()
-    found = [_look(encoder, pairs, pool, tokens, ranks) for pool in chosen]
+    of_pools = [_evaluate(encoder, pairs, pool, tokens, ranks) for pool in pools]
     encoder.train()
-    return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+    return {name: sum(scores[name] for scores in of_pools) / len(of_pools) for name in of_pools[0]}
 
 
-def _look(encoder: Encoder, pairs: Pairs, pool: np.ndarray, tokens: int, ranks: Ranks) -> dict[str, float]:
+def _evaluate(encoder: Encoder, pairs: Pairs, pool: np.ndarray, tokens: int, ranks: Ranks) -> dict[str, float]:
     columns = [[column[i] for i in pool] for column in (pairs.query, pairs.positive)]
     query, document = (embed_all(encoder, texts, tokens, ranks).float().cpu() for texts in columns)
     return {**retrieval(query, document), **health(query, document)}
 
 
-class Watch:
-    """The evaluations of one training. `seen`: what each found, its step included; it starts before the first step.
+class EarlyStopping:
+    """The evaluations of one training, the first before its first step, and whether it should stop.
 
-    The pool lies beside those of the held-out loss, for whoever chooses by a score cannot report it. folder: where the
-    best state is kept, in memory without one. Raises ValueError when there are too few held-out pairs.
+    The pool lies beside those of the held-out loss: a pool that chooses when to stop cannot report the loss as well.
+    evaluations: the scores of those so far, each with its step; it grows. folder: where the best state is kept, in
+    memory without one. Raises ValueError when there are too few held-out pairs.
     """
 
-    def __init__(self, training: Training, pairs: Pairs, seen: list[dict[str, float]], folder: Path | None) -> None:
-        made = pools_by_source(pairs, training.pool_size, training.pools + 1)
-        if min(map(len, made)) <= training.pools:
+    def __init__(
+        self, training: Training, pairs: Pairs, evaluations: list[dict[str, float]], folder: Path | None
+    ) -> None:
+        by_source = pools_by_source(pairs, training.pool_size, training.pools + 1)
+        if min(map(len, by_source)) <= training.pools:
             raise ValueError(
                 f"training.evaluate_every needs one pool more: {len(pairs.held_out)} held-out pairs give none "
                 f"of {training.pool_size} beside the {training.pools} of the loss: give more data or smaller pools"
             )
-        self.training, self.pairs, self.seen, self.folder = training, pairs, seen, folder
-        self.chosen = [mine[training.pools] for mine in made]
-        self._best: dict[str, Tensor] = {}
+        self.training, self.pairs, self.evaluations, self.folder = training, pairs, evaluations, folder
+        self.pools = [pools[training.pools] for pools in by_source]
+        self._best_state: dict[str, Tensor] = {}
 
     def due(self, step: int) -> bool:
-        return step % self.training.evaluate_every == 0 and (not self.seen or self.seen[-1]["step"] < step)
+        """Returns whether there is to be an evaluation after so many steps, and was none yet."""
+        latest = self.evaluations[-1]["step"] if self.evaluations else -1
+        return step % self.training.evaluate_every == 0 and latest < step
 
-    def look(self, step: int, encoder: Encoder, tokens: int, key: str, ranks: Ranks = ALONE) -> str:
-        """Evaluate; returns why the training should stop, or nothing."""
-        found = look(encoder, self.pairs, self.chosen, tokens, ranks)
-        collapse = collapsed(found, self.seen)
-        self.seen.append({"step": step, **found, "collapsed": float(collapse)})
+    def evaluate(self, step: int, encoder: Encoder, tokens: int, key: str, ranks: Ranks = ALONE) -> str:
+        """Evaluate after so many steps; returns why the training should stop, or nothing.
+
+        tokens: padded tokens that go through the encoder together. key: of the trial, for the file of the best state.
+        """
+        scores = evaluate_pools(encoder, self.pairs, self.pools, tokens, ranks)
+        collapse = collapsed(scores, self.evaluations)
+        self.evaluations.append({"step": step, **scores, "collapsed": float(collapse)})
         if self.training.patience and self.best["step"] == step:
             self._keep(encoder, key, ranks)
         if collapse and self.training.stop_on_collapse:
-            return f"the space collapsed at step {step}: {found['effective_rank']:.1f} directions in use"
-        waited = sum(each["step"] > self.best["step"] for each in self.seen)
+            return f"the space collapsed at step {step}: {scores['effective_rank']:.1f} directions in use"
+        waited = sum(evaluation["step"] > self.best["step"] for evaluation in self.evaluations)
         if self.training.patience and waited >= self.training.patience:
-            return f"no better {MAIN} in {waited} evaluations since step {self.best['step']}"
+            return f"no better {MAIN_SCORE} in {waited} evaluations since step {self.best['step']}"
         return ""
 
     @property
     def best(self) -> Mapping[str, float]:
         """The evaluation with the highest score, the earliest of equals."""
-        return max(self.seen, key=lambda each: each[MAIN])
+        return max(self.evaluations, key=lambda evaluation: evaluation[MAIN_SCORE])
 
     def restore_best(self, encoder: Encoder) -> None:
         """Give the encoder the state of its best evaluation."""
-        state = self._best or checkpoint.read_tensors(self.folder / BEST)
+        state = checkpoint.read_tensors(self.folder / BEST) if self.folder else self._best_state
         _copy(state, encoder)
 
     def _keep(self, encoder: Encoder, key: str, ranks: Ranks) -> None:
         state = {name: value.detach().cpu().clone() for name, value in checkpoint.trained_parameters(encoder).items()}
         if self.folder is None:
-            self._best = state
+            self._best_state = state
         elif ranks.rank == 0:
-            checkpoint.write_tensors(self.folder / BEST, state, {"key": key, "step": self.seen[-1]["step"]})
+            checkpoint.write_tensors(self.folder / BEST, state, {"key": key, "step": self.evaluations[-1]["step"]})
         ranks.wait()
 
 

@@ -67,10 +67,10 @@ def main() -> None:
     from runner.data.pairs import pools, prepare
     from runner.export.sentence_transformers import export
     from runner.merging.rules import Rule, merge
-    from runner.merging.self_positioning import Search, merge_by_search
+    from runner.merging.self_positioning import PositionSearch, merge_by_search
     from runner.model.encoder import make_encoder
+    from runner.trainer import train_encoder
     from runner.training.grad_cache import held_out
-    from runner.training.train import train_encoder
     from sweeps.methods import Full
     from sweeps.models import find_model
     from sweeps.trial import Training, Trial, mixed
@@ -115,7 +115,7 @@ def main() -> None:
                 judge_folder(method, folder / method)
             searcher = make_encoder(model, Full(), "mean", torch.device("cpu"), 0)
             found = merge_by_search(
-                Path(model.source), models, searcher, probed, Search(seed=seed, **SEARCH), folder / "searched"
+                Path(model.source), models, searcher, probed, PositionSearch(seed=seed, **SEARCH), folder / "searched"
             )
             judge_folder("self-positioning", folder / "searched")
             more = 1 + found.tokens / tokens  # a search step is a forward and a backward pass of its tokens

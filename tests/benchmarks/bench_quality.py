@@ -46,7 +46,7 @@ def scores_of(trial) -> dict[str, float]:
     """Train, export, and score as a user would."""
     from runner.evaluation.evaluate import evaluate
     from runner.export.sentence_transformers import export
-    from runner.training.train import train_encoder
+    from runner.trainer import train_encoder
 
     with tempfile.TemporaryDirectory() as folder:
         observation, encoder = train_encoder(trial)

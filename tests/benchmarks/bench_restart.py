@@ -36,6 +36,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from runner.data.pairs import prepare
+from runner.trainer import train_encoder
 from runner.training import train as train_module
 from sweeps.methods import METHODS, make_method
 from sweeps.models import find_model
@@ -75,7 +76,7 @@ class Outcome:
 def train_to_end(trial: Trial, folder: Path) -> None:
     """Train or resume, then leave the end state. Run in a process of its own."""
     train_module.CHECKPOINT_SECONDS = 0.0
-    observation, encoder = train_module.train_encoder(trial, folder, "cpu")
+    observation, encoder = train_encoder(trial, folder, "cpu")
     save_file({name: value.detach().contiguous() for name, value in encoder.named_parameters()}, folder / PARAMETERS)
     (folder / LOSSES).write_text(json.dumps({name: getattr(observation, name) for name in COMPARED}))
 

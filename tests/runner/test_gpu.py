@@ -9,9 +9,9 @@ import torch
 
 from runner.data.pairs import batch_indices, prepare
 from runner.model.encoder import make_encoder
+from runner.trainer import train
 from runner.training.engine import Engine, Options
 from runner.training.grad_cache import make_batch
-from runner.training.train import train
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial

@@ -19,13 +19,14 @@ import torch.distributed as dist
 from runner.data.pairs import Pairs, batch_indices, open_prepared
 from runner.export.sentence_transformers import export
 from runner.model.encoder import Encoder, make_encoder
+from runner.trainer import train_encoder
+from runner.training import outcome
 from runner.training import train as train_module
 from runner.training.distributed import ALONE, Ranks, fingerprint, joined
 from runner.training.engine import Engine, Options
 from runner.training.frozen_states import FrozenStateCache
 from runner.training.fsdp import full_tensor, shard
 from runner.training.grad_cache import Batch, MemoryBudget, backward, make_batch
-from runner.training.train import train_encoder
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Observation, Trial
@@ -138,7 +139,7 @@ def seen(observation: Observation) -> dict:
 
 
 def short(trial: Trial, method, steps: int = STEPS) -> Trial:
-    train_module._start_losses.clear()  # which a process measures once
+    outcome._start_losses.clear()  # which a process measures once
     return replace(trial, method=method, steps=steps)
 
 
@@ -257,7 +258,7 @@ def interruptions(ranks: Ranks, trial: Trial, folder: Path) -> dict:
     step = train_module._step
 
     def interrupted(run):
-        if run.record["step"] == 3:
+        if run.state.step == 3:
             raise KeyboardInterrupt
         return step(run)
 

@@ -14,7 +14,7 @@ from runner.data.readers import open_source
 from runner.evaluation.evaluate import evaluate, load_model, score_task
 from runner.evaluation.tasks import read_retrieval, read_similarity
 from runner.export.sentence_transformers import export
-from runner.training.train import train_encoder
+from runner.trainer import train_encoder
 from support.retrieval_sets import PAIRS, lines, write_retrieval
 from sweeps.methods import LoRA
 from sweeps.trial import Trial

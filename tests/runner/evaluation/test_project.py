@@ -12,7 +12,7 @@ from analysis.tables.projection import read_projection
 from runner.cli import main
 from runner.evaluation.projection import axes, centred, side
 from runner.export.sentence_transformers import export
-from runner.training.train import train_encoder
+from runner.trainer import train_encoder
 from sweeps.methods import LoRA
 from sweeps.trial import Trial
 

@@ -13,7 +13,7 @@ from runner.cli import main
 from runner.data.pairs import load_tokenizer
 from runner.export.sentence_transformers import export
 from runner.model.encoder import POOLING
-from runner.training.train import train_encoder
+from runner.trainer import train_encoder
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial

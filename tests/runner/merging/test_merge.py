@@ -20,9 +20,9 @@ from runner.merging import rules as merge_module
 from runner.merging import surface as surface_module
 from runner.merging.command import METHODS as NAMED
 from runner.merging.rules import METHODS, Rule, coefficients, inner_products, merge, open_all, slerp
-from runner.merging.self_positioning import Search, Space, position, probe_loss
+from runner.merging.self_positioning import MergedEncoder, PositionSearch, find_position, probe_loss
 from runner.model.encoder import make_encoder
-from runner.training.train import train_encoder
+from runner.trainer import train_encoder
 from sweeps.methods import Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial
@@ -184,9 +184,9 @@ def test_a_crash_midway_leaves_no_half_model(tasks, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def space(tasks):
+def merged_encoder(tasks):
     base, models = open_all(BASE, tasks[1])
-    return Space(base, models, make_encoder(NANO, Full(), "mean", torch.device("cpu"), 0))
+    return MergedEncoder(base, models, make_encoder(NANO, Full(), "mean", torch.device("cpu"), 0))
 
 
 @pytest.fixture(scope="module")
@@ -196,41 +196,41 @@ def probe(tasks, training):
     return replace(pairs, train=pairs.train[:256])
 
 
-def test_slopes_are_those_of_the_loss(space, probe):
+def test_the_gradient_to_the_factors_is_that_of_the_loss(merged_encoder, probe):
     from runner.merging.self_positioning import loss_of
 
-    space.encoder.double()
-    asked, chosen = Search(negatives=0), probe.train[:32]
+    merged_encoder.encoder.double()
+    search, chosen = PositionSearch(negatives=0), probe.train[:32]
     at = torch.tensor([0.6, 0.5], dtype=torch.float64)
-    space.stand(at)
-    loss_of(space.encoder, probe, chosen, asked)[0].backward()
-    slopes = space.slopes()
+    merged_encoder.set_factors(at)
+    loss_of(merged_encoder.encoder, probe, chosen, search)[0].backward()
+    factor_gradient = merged_encoder.factor_gradient()
     for place in range(2):
         sides = []
         for nudge in (1e-4, -1e-4):
-            space.stand(at + nudge * torch.nn.functional.one_hot(torch.tensor(place), 2))
-            sides.append(loss_of(space.encoder, probe, chosen, asked)[0].item())
-        assert slopes[place].item() == pytest.approx((sides[0] - sides[1]) / 2e-4, rel=1e-4)
-    space.encoder.float()
+            merged_encoder.set_factors(at + nudge * torch.nn.functional.one_hot(torch.tensor(place), 2))
+            sides.append(loss_of(merged_encoder.encoder, probe, chosen, search)[0].item())
+        assert factor_gradient[place].item() == pytest.approx((sides[0] - sides[1]) / 2e-4, rel=1e-4)
+    merged_encoder.encoder.float()
 
 
-def test_the_search_finds_what_a_grid_finds_with_far_fewer_passes(space, probe):
-    asked = Search(steps=60, rate=2e-2, mu=0.0, negatives=0)
-    found = position(space, probe, asked)
+def test_the_search_finds_what_a_grid_finds_with_far_fewer_passes(merged_encoder, probe):
+    search = PositionSearch(steps=60, rate=2e-2, mu=0.0, negatives=0)
+    found = find_position(merged_encoder, probe, search)
 
     def loss_at(factors: torch.Tensor) -> float:
-        space.stand(factors)
-        return probe_loss(space.encoder, probe, asked)
+        merged_encoder.set_factors(factors)
+        return probe_loss(merged_encoder.encoder, probe, search)
 
     grid = [
-        loss_at(scale * slerp(torch.tensor([1 - share, share], dtype=torch.float64), space.gram))
+        loss_at(scale * slerp(torch.tensor([1 - share, share], dtype=torch.float64), merged_encoder.gram))
         for share in np.linspace(0.05, 0.95, 10)
         for scale in np.linspace(0.2, 1.6, 8)
     ]
     ours = loss_at(torch.tensor(found.factors, dtype=torch.float64))
     assert ours <= min(grid) * 1.005
     grid_passes = len(grid) * len(probe.train)
-    assert grid_passes >= 5 * asked.steps * asked.batch  # 80 x 256 pairs against 60 x 32
+    assert grid_passes >= 5 * search.steps * search.batch  # 80 x 256 pairs against 60 x 32
     assert min(loss_at(torch.eye(2, dtype=torch.float64)[i]) for i in range(2)) > ours
 
 

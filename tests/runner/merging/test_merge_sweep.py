@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from runner.cli import main
 from runner.data.pairs import draw, prepare
 from runner.merging.per_source import rule_of, search_of
+from runner.trainer import train, train_encoder
 from runner.training.engine import Options
-from runner.training.train import train, train_encoder
 from sweeps.experiment.grid import Data, cells, read_sweep, search_flops, trial_flops
 from sweeps.methods import Full, LoRA, QLoRA
 from sweeps.models import find_model
@@ -94,8 +94,8 @@ def test_what_a_merged_trial_costs_is_what_torch_counts(mixture, tmp_path, monke
             "".join(json.dumps({**row, "group": f"{name}{i}"}) + "\n" for i, row in enumerate(rows))
         )
     data = mixed([(str(tmp_path / f"{name}.jsonl"), 1.0) for name in ("a", "b")])
-    monkeypatch.setattr("runner.training.train._held_out", lambda *_: (1.0, 0.5))
-    monkeypatch.setattr("runner.training.train._scores", lambda *_: {})
+    monkeypatch.setattr("runner.training.outcome.held_out_loss", lambda *_: (1.0, 0.5))
+    monkeypatch.setattr("runner.training.outcome._scores", lambda *_: {})
     monkeypatch.setattr("runner.training.engine.graph_bytes", lambda *_: 1000)
     trial = merged(replace(mixture, data=data, context=8, pool_size=2), merge, steps=8)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # of the others it counts nothing
@@ -179,10 +179,11 @@ def test_a_trial_that_had_to_leave_ends_as_if_it_had_not(mixture, tmp_path, afte
 KILLED = """
 import json, sys
 from pathlib import Path
+from runner import trainer
 from runner.training import train
 from sweeps.trial import Trial
 train.CHECKPOINT_SECONDS = 0.0
-train.train(Trial.from_json(json.loads(sys.argv[1])), Path(sys.argv[2]))
+trainer.train(Trial.from_json(json.loads(sys.argv[1])), Path(sys.argv[2]))
 """
 
 

@@ -12,7 +12,7 @@ import torch
 from runner.data.pairs import prepare
 from runner.export.sentence_transformers import export
 from runner.model.encoder import count_trainable, load_backbone, make_encoder
-from runner.training.train import train_encoder
+from runner.trainer import train_encoder
 from sweeps.flops import memory_bytes
 from sweeps.methods import LoRA, QLoRA
 from sweeps.models import find_model

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from runner.cli import main
 from runner.data.pairs import prepare
+from runner.trainer import train
 from runner.training import distributed
 from runner.training.distributed import ALONE, DistributedRanks, Ranks, buckets, joined
 from runner.training.grad_cache import micro_batches
-from runner.training.train import train
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.methods import Full
 from sweeps.models import find_model
@@ -234,7 +234,7 @@ def threads():
     return [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
 
 with joined("cpu") as ranks:
-    import runner.export.sentence_transformers, runner.training.fsdp, runner.training.train
+    import runner.export.sentence_transformers, runner.trainer, runner.training.fsdp
     ranks.wait()
     assert any("gloo" in name for name in threads())
 print([name for name in threads() if "gloo" in name])

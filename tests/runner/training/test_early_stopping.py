@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from runner.training import early_stopping as watch_module
-from runner.training.early_stopping import look
+from runner.trainer import train, train_encoder
+from runner.training import early_stopping as early_stopping_module
+from runner.training.early_stopping import evaluate_pools
 from runner.training.score import retrieval
 from runner.training.space_health import collapsed, health
-from runner.training.train import train, train_encoder
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.trial import Observation, Trial
 
@@ -113,7 +113,7 @@ def test_early_stopping_keeps_a_state_that_generalises_better(few):
 def test_patience_ends_a_training_that_gets_worse_and_keeps_its_best_state(watched, monkeypatch):
     """Scores as over-fitting makes them: rising, then falling."""
     scores = iter([0.1, 0.5, 0.3, 0.2, 0.1, 0.0])
-    monkeypatch.setattr(watch_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
+    monkeypatch.setattr(early_stopping_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
     asked = replace(watched, patience=2, score=False)
     observation, encoder = train_encoder(Trial("nano-25k", Full(), asked, lr=1e-2, steps=100))
     assert observation.stopped == "no better ndcg@10 in 2 evaluations since step 5"
@@ -122,7 +122,7 @@ def test_patience_ends_a_training_that_gets_worse_and_keeps_its_best_state(watch
     kept = train_encoder(Trial("nano-25k", Full(), watched, lr=1e-2, steps=100))[1]
     assert any(not torch.equal(one, other) for one, other in zip(encoder.parameters(), kept.parameters(), strict=True))
     scores = iter([0.1, 0.5, 0.3, 0.2])
-    monkeypatch.setattr(watch_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
+    monkeypatch.setattr(early_stopping_module, "retrieval", lambda *_: {"ndcg@10": next(scores)})
     again = train_encoder(Trial("nano-25k", Full(), replace(asked, patience=1), lr=1e-2, steps=100))[1]
     for one, other in zip(encoder.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -148,7 +148,7 @@ def stop_at(step: int):
     real = train_module._stopped
 
     def stopped(run):
-        if run.record["step"] == step:
+        if run.state.step == step:
             raise KeyboardInterrupt
         return real(run)
 
@@ -163,12 +163,12 @@ def test_no_pool_is_left_to_evaluate_on(training):
 
 def test_the_pool_that_decides_is_not_one_of_those_that_are_reported(watched):
     from runner.data.pairs import open_prepared, pools
-    from runner.training.early_stopping import Watch
+    from runner.training.early_stopping import EarlyStopping
     from sweeps.models import find_model
 
     pairs = open_prepared(watched, find_model("nano-25k").source)
     reported = {int(i) for pool in pools(pairs, watched.pool_size, watched.pools) for i in pool}
-    assert not reported & set(Watch(watched, pairs, [], None).chosen[0].tolist())
+    assert not reported & set(EarlyStopping(watched, pairs, [], None).pools[0].tolist())
 
 
 def test_collapse_is_told_from_the_best_that_was_seen():
@@ -183,7 +183,7 @@ def test_looking_leaves_the_encoder_in_training(watched):
 
     encoder = train_encoder(Trial("nano-25k", Full(), watched, lr=1e-2, steps=2))[1]
     pairs = open_prepared(watched, find_model("nano-25k").source)
-    look(encoder, pairs, pools(pairs, watched.pool_size, 1), 512)
+    evaluate_pools(encoder, pairs, pools(pairs, watched.pool_size, 1), 512)
     assert encoder.training
 
 

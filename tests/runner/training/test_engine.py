@@ -17,12 +17,12 @@ from torch._dynamo.utils import counters
 from runner.data.pairs import batch_indices, prepare
 from runner.model.encoder import make_encoder
 from runner.model.folded_lora import FoldedLinear, fold, refold, unfold
+from runner.trainer import train
 from runner.training import engine as engine_module
 from runner.training.engine import DEFAULTS, Engine, Options, graph_bytes
 from runner.training.frozen_states import FrozenStateCache
 from runner.training.grad_cache import MemoryBudget, backward, make_batch
 from runner.training.loss import info_nce
-from runner.training.train import train
 from sweeps.flops import exact_flops
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model

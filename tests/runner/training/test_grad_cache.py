@@ -117,7 +117,7 @@ def test_shorter_vectors_count_as_much_as_whole_ones():
 def test_a_learnt_temperature_starts_where_it_is_told_and_moves(training):
     from dataclasses import replace
 
-    from runner.training.train import train_encoder
+    from runner.trainer import train_encoder
     from sweeps.trial import Trial
 
     asked = replace(training, learn_temperature=True, temperature=0.2)

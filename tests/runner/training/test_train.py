@@ -16,9 +16,10 @@ import torch
 
 from analysis.tables.sweep_table import read_sweep
 from runner.data.pairs import prepare
+from runner.trainer import train
 from runner.training import engine as engine_module
+from runner.training import outcome
 from runner.training import train as train_module
-from runner.training.train import train
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
@@ -65,7 +66,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(method, conditions, tmp
     step = train_module._step
 
     def interrupted(run):
-        if run.record["step"] == 7:
+        if run.state.step == 7:
             raise KeyboardInterrupt
         return step(run)
 
@@ -83,11 +84,11 @@ def test_a_killed_training_ends_with_the_same_bits(conditions, tmp_path):
     (tmp_path / "trial.json").write_text(json.dumps(trial.to_json()))
     program = (
         "import json, sys, pathlib\n"
-        "from runner.training import train as t\nfrom sweeps.trial import Trial\n"
+        "from runner.trainer import train\nfrom runner.training import train as t\nfrom sweeps.trial import Trial\n"
         "t.CHECKPOINT_SECONDS = 0.0\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "trial = Trial.from_json(json.loads((folder / 'trial.json').read_text()))\n"
-        "print(json.dumps(t.train(trial, folder).to_json()))\n"
+        "print(json.dumps(train(trial, folder).to_json()))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -115,7 +116,7 @@ def _fresh(folder):
 def test_a_checkpoint_of_another_trial_is_refused(conditions, tmp_path, monkeypatch):
     monkeypatch.setattr(train_module, "CHECKPOINT_SECONDS", 0.0)
     trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=3)
-    monkeypatch.setattr(train_module, "_observe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(train_module, "observe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(trial, tmp_path)
     with pytest.raises(ValueError, match=f"is a checkpoint of {trial.key}, not of"):
@@ -132,7 +133,7 @@ def test_a_diverged_trial_is_an_observation_with_its_reason(conditions):
 def test_every_method_starts_from_the_same_loss(conditions):
     starts = []
     for method in (Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()):
-        train_module._start_losses.clear()
+        outcome._start_losses.clear()
         starts.append(train(Trial("nano-25k", method, conditions, lr=1e-3, steps=1)).start_loss)
     assert len(set(starts)) == 1
 
@@ -218,7 +219,7 @@ def test_a_branch_killed_and_resumed_ends_with_the_same_bits_and_costs(condition
     step = train_module._step
 
     def interrupted(run):
-        if run.record["step"] == large.branch + 2:
+        if run.state.step == large.branch + 2:
             raise KeyboardInterrupt
         return step(run)
 

@@ -185,8 +185,8 @@ store.close()
 
 def test_a_trainer_told_to_leave_saves_and_the_rest_has_the_same_bits(training, tmp_path):
     from runner.data.pairs import prepare as prepare_pairs
+    from runner.trainer import train
     from runner.training.engine import Options
-    from runner.training.train import train
     from sweeps.models import find_model
 
     data_hash = prepare_pairs(training, find_model("nano-25k").source).data_hash
