@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
     if argv is None:  # else it is not this process's own command
-        allocator.begin()
+        allocator.keep_freed()
     return console.run("embed", lambda: arguments.function(arguments))
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from sweeps.store.retry import WANTED_MEMORY
 from sweeps.support.processes import die_with_parent, end_group
 from sweeps.trial import Observation, Trial
-from sweeps.workers.base import last_line
+from sweeps.workers.base import last_line, memory_environment
 from sweeps.workers.loop import TERMINATED, Orders
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
@@ -65,6 +65,7 @@ class Together:
                 command = [*self.command(meeting), "--smaller", str(orders.smaller)]
                 process = subprocess.Popen(
                     command,
+                    env=os.environ | memory_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,

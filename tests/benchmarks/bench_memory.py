@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 
 from runner.training import allocator
+from sweeps.workers.base import memory_environment
 
 PAIRS = (64, 256, 1024, 4096)
 QUERY, DOCUMENT, CONTEXT = 15, 70, 75  # tokens: means of real pairs, and where they are cut
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, nargs="+", default=PAIRS)
     parser.add_argument("--one", action="store_true", help="one setting in this process, as JSON")
     arguments = parser.parse_args()
-    allocator.begin()  # as our commands do
+    allocator.keep_freed()  # as our commands do
     methods = arguments.method or ["full", "lora"]
     if arguments.one:
         print(json.dumps(one(arguments.model, methods[0], arguments.pairs[0])))
@@ -71,7 +73,10 @@ def main() -> None:
         first = 0.0
         for pairs in arguments.pairs:
             given = ["--one", "--model", arguments.model, "--method", method, "--pairs", str(pairs)]
-            done = subprocess.run([sys.executable, __file__, *given], capture_output=True, text=True, check=False)
+            as_a_worker = os.environ | memory_environment()
+            done = subprocess.run(
+                [sys.executable, __file__, *given], capture_output=True, text=True, check=False, env=as_a_worker
+            )
             if done.returncode:
                 sys.exit(done.stderr)
             seen = json.loads(done.stdout)

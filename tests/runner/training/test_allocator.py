@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from sweeps.workers.base import TUNABLES, environment, memory_environment
+
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's heap")
 PROGRAM = """
 import json, resource, sys
@@ -31,24 +33,21 @@ print(json.dumps([faults, kept - resident()]))
 """
 
 
-def seen(how):
+def faults_and_bytes_given_back(how):
     done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def test_memory_that_is_kept_is_not_fetched_again():
-    (faults, given_back), (others, _) = seen("keep"), seen("leave")
+    (faults, given_back), (others, _) = faults_and_bytes_given_back("keep"), faults_and_bytes_given_back("leave")
     assert faults < 0.05 * others
     assert given_back > 0.8 * 16 * 2**22
 
 
 ALIGNED = """
-import ctypes, json, random, sys
+import ctypes, json, random
 from runner.training import allocator
-if sys.argv[1] == "begin":
-    allocator.begin()
-else:
-    allocator.keep_freed()
+allocator.keep_freed()
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena b c d e f g h i j".split()]
 libc, draw = ctypes.CDLL(None), random.Random(0)
@@ -67,23 +66,35 @@ def use():
     return libc.mallinfo2().arena
 start = libc.mallinfo2().arena
 first, *_, last = [use() - start for _ in range(200)]
-print(json.dumps([first, last, sys.argv[1:]]))
+print(json.dumps([first, last]))
 """
 
 
-def aligned(how, **variables):
-    environment = {name: text for name, text in os.environ.items() if name != "GLIBC_TUNABLES"} | variables
-    program = [sys.executable, "-c", ALIGNED, how, "two words"]
-    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+def arena(variables):
+    """Bytes that glibc has asked for after one round and after 200, in a process with these variables."""
+    inherited = {name: text for name, text in os.environ.items() if name != "GLIBC_TUNABLES"}
+    program = [sys.executable, "-c", ALIGNED]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=inherited | variables)
     return json.loads(done.stdout)
 
 
-def test_room_of_aligned_memory_is_used_again_although_small_memory_stays():
-    first, last, given = aligned("begin")
+def test_a_worker_uses_aligned_memory_again_although_small_memory_stays(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    first, last = arena(memory_environment())
     assert last < 2.5 * first
-    assert aligned("keep")[1] > 2 * last
-    assert given == ["begin", "two words"]
+    assert arena({})[1] > 2 * last
 
 
-def test_tunables_that_are_given_stay():
-    assert aligned("begin", GLIBC_TUNABLES="glibc.malloc.trim_threshold=131072")[1] > 2 * aligned("begin")[1]
+def test_workers_keep_the_tunables_that_the_user_set(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert environment(1)["GLIBC_TUNABLES"] == TUNABLES
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=131072")
+    assert environment(1)["GLIBC_TUNABLES"] == "glibc.malloc.trim_threshold=131072"
+
+
+def test_a_command_stays_the_process_that_was_started():
+    program = "import os, sys; from runner.cli import main; sys.argv = ['embed', 'prepare', 'none.toml']\n"
+    program += "print(main(), os.environ.get('GLIBC_TUNABLES'))"
+    variables = {name: text for name, text in os.environ.items() if name != "GLIBC_TUNABLES"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables, check=True)
+    assert done.stdout == "2 None\n"
