@@ -54,7 +54,8 @@ def fit_laws(
     (0.3, True)
     """
     from analysis.fitting.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
-    from analysis.tables.foreign_table import Columns, read_runs, runs_table
+    from analysis.tables.columns import Columns
+    from analysis.tables.foreign_table import read_runs, runs_table
     from analysis.tables.sweep_table import read_sweep
 
     if exponents not in EXPONENTS:

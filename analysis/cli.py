@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import EXPONENTS
 from sweeps.experiment.recipe_file import read_toml
 from sweeps.support import console
 from sweeps.support.atomic import write_text
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
-    from analysis.tables.sweep_table import Table
+    from analysis.tables.table import Table
     from planner.laws import LawBook
 
 EXAMPLES = """\
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("path", type=Path, help="a results folder with observations.jsonl, or a .csv, .tsv or .parquet")
     parser.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
     parser.add_argument(
-        "--exponents", choices=["auto", "own", "shared"], default="auto", help="of the methods: each its own, or shared"
+        "--exponents", choices=list(EXPONENTS), default="auto", help="of the methods: each its own, or shared"
     )
     parser.add_argument(
         "--delta",
@@ -96,16 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 def _fit(args: argparse.Namespace) -> int:
     from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
     from analysis.fitting.estimate import Settings
-    from analysis.fitting.retrospective import decisions
+    from analysis.fitting.retrospective import retrospective
 
-    shared = {"auto": None, "own": False, "shared": True}[args.exponents]
     ours = args.path.is_dir()
     _check_paths(args)
     if ours and _compares(args.path):
         return _compare(args)
     if args.backtest and (args.reference or not ours):
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
-    settings = Settings(args.family, args.delta, args.bootstraps, args.seed, shared)
+    settings = Settings(args.family, args.delta, args.bootstraps, args.seed, EXPONENTS[args.exponents])
     try:
         table = _read(args, ours)
         book = _fitted(table, args, settings)
@@ -128,14 +128,14 @@ def _fit(args: argparse.Namespace) -> int:
         written, left_out = drawn.files, drawn.left_out
     if args.page:
         written.append(_write_page(args, book, out))
-    tested = decisions(table, settings) if args.backtest else None
+    tested = retrospective(table, settings) if args.backtest else None
     if args.json:
-        more = {} if tested is None else {"decisions": [one.to_json() for one in tested]}
+        more = {} if tested is None else {"decisions": [decision.to_json() for decision in tested]}
         print(json.dumps({**report.document(book), **more}, indent=1))
     else:
         print(report.text(book))
         if tested is not None:
-            print("\n" + report.decisions(tested))
+            print("\n" + report.retrospective(tested))
         print("\n".join(["", *(f"wrote {path}" for path in [out, *written] if path), *left_out]).rstrip())
     return 0
 
@@ -161,18 +161,19 @@ def _compares(folder: Path) -> bool:
 
 def _compare(args: argparse.Namespace) -> int:
     """Of a sweep that compares joint training with merging: its table and figures, and no law."""
-    from analysis import comparison
+    from analysis.comparison import document, draw_all, text
+    from analysis.tables.comparison import read_comparison
 
     given = {"page": args.page, "out": args.out, "with": args.reference, "score": args.score, "backtest": args.backtest}
     for name in (name for name, value in given.items() if value):
         raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
-    found = comparison.read_comparison(args.path)
-    drawn = comparison.draw_all(found, args.figures) if args.figures else None
+    comparison = read_comparison(args.path)
+    drawn = draw_all(comparison, args.figures) if args.figures else None
     if args.json:
-        print(json.dumps(comparison.document(found), indent=1))
+        print(json.dumps(document(comparison), indent=1))
     else:
         files = [*(f"wrote {path}" for path in drawn.files), *drawn.left_out] if drawn else []
-        print("\n".join([comparison.text(found), "", *files]).rstrip())
+        print("\n".join([text(comparison), "", *files]).rstrip())
     return 0
 
 
@@ -207,8 +208,9 @@ def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBo
     return fit_with(table, read_sweep(reference, args.min_steps, args.max_epochs, args.score), settings)
 
 
-def _read(args: argparse.Namespace, ours: bool):
-    from analysis.tables.foreign_table import Columns, read_runs
+def _read(args: argparse.Namespace, ours: bool) -> Table:
+    from analysis.tables.columns import Columns
+    from analysis.tables.foreign_table import read_runs
     from analysis.tables.sweep_table import read_sweep
 
     named = {name: getattr(args, name) for name in ("loss", "n", "d", "c", "method", "run", "share", "unique")}

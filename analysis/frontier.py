@@ -106,7 +106,8 @@ def frontier(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> Band:
     sizes = np.geomspace(*law.measured.params, 60)[:, None]
     band = _losses(law, sizes, budgets, spending)
     draws = band.draws.min(axis=1)
-    return Band(band.middle.min(axis=0), *np.quantile(draws, [0.05, 0.95], axis=0, method="nearest"), draws)
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0, method="nearest")
+    return Band(band.middle.min(axis=0), low, high, draws)
 
 
 def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) -> Band:

@@ -39,25 +39,27 @@ def document(book: LawBook) -> dict[str, Any]:
     return content
 
 
-def decisions(found: Sequence[Decision]) -> str:
+def retrospective(tested: Sequence[Decision]) -> str:
     """A line for every budget, and how many runs lay in their interval at all."""
-    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large", *map(_decision, found)]
-    told, inside = sum(one.told for one in found), sum(one.inside for one in found)
-    if told:
-        lines.append(f"  all       {inside} of {told} runs in their 90 % interval ({100 * inside / told:.0f} %)")
+    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large", *map(_decision, tested)]
+    predicted = sum(decision.predicted_runs for decision in tested)
+    inside = sum(decision.inside for decision in tested)
+    if predicted:
+        share = f"{100 * inside / predicted:.0f} %"
+        lines.append(f"  all       {inside} of {predicted} runs in their 90 % interval ({share})")
     return "\n".join(lines)
 
 
-def _decision(one: Decision) -> str:
-    best, chosen = one.cells[0], one.chosen
-    if chosen is None or one.regret is None:
-        why = f"of {one.runs} runs; --json says why" if one.reason else "of a method that was tried here"
-        return f"  {one.budget:8.3g}  no law yet {why}"
-    error = "no law yet" if one.error is None else f"{100 * one.error:+.1f} %"
+def _decision(decision: Decision) -> str:
+    best, chosen = decision.cells[0], decision.chosen
+    if chosen is None or decision.regret is None:
+        why = f"of {decision.runs} runs; --json says why" if decision.reason else "of a method that was tried here"
+        return f"  {decision.budget:8.3g}  no law yet {why}"
+    error = "no law yet" if decision.error is None else f"{100 * decision.error:+.1f} %"
     return (
-        f"  {one.budget:8.3g}  best {best['model']} {best['method']} {best['loss']:.3f}, predicted {error};"
-        f" chosen {chosen['model']} {chosen['method']}, {100 * one.regret:.2f} % above it;"
-        f" {one.inside} of {one.told} runs in their 90 % interval"
+        f"  {decision.budget:8.3g}  best {best['model']} {best['method']} {best['loss']:.3f}, predicted {error};"
+        f" chosen {chosen['model']} {chosen['method']}, {100 * decision.regret:.2f} % above it;"
+        f" {decision.inside} of {decision.predicted_runs} runs in their 90 % interval"
     )
 
 
@@ -139,9 +141,9 @@ def _isoflop(laws: Sequence[MethodLaw]) -> str:
     return _aligned(table) if len(table) > 1 else ""
 
 
-def _exponent(found: Mapping[str, float | None], name: str) -> str:
-    error = found[f"{name}_se"]
-    return f"{found[name]:.2f}" + ("" if error is None else f" ± {error:.2f}")
+def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
+    error = exponents[f"{name}_se"]
+    return f"{exponents[name]:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def _coefficients(laws: Sequence[MethodLaw]) -> str:

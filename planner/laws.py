@@ -154,7 +154,7 @@ class Repeated(Law):
         return self.E + self.A / N**self.alpha + self.B / worth(D, U, self.repeats) ** self.beta
 
 
-def worth(tokens: Any, unique: Any, repeats: float) -> Any:
+def worth(tokens: Any, unique: Any, repeats: Any) -> Any:
     """Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays."""
     rounds = tokens / unique - 1
     rounds = rounds * (rounds > 0)

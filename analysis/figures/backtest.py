@@ -19,7 +19,7 @@ from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
 from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 TITLE = "Larger runs, as laws of the smaller ones predicted them"

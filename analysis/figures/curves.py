@@ -16,7 +16,7 @@ from analysis.figures.layout import head, panels, say
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation
 

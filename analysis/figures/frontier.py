@@ -16,7 +16,7 @@ from analysis.figures.layout import head, say, why_empty
 from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
 from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 TITLE = "Best held-out loss for the compute"

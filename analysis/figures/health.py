@@ -11,7 +11,7 @@ from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 from sweeps.trial import Observation
 

@@ -14,7 +14,7 @@ from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 TITLE = "Loss against model size at equal training compute"

@@ -15,7 +15,7 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from analysis.figures.style import INK, PALE, plain
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 
 EDGE = 0.08  # inches between words and the figure's edge
 

@@ -12,7 +12,7 @@ from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook, MethodLaw
 
 TITLE = "Best model size and tokens for the compute"

@@ -12,7 +12,7 @@ from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels
 from analysis.figures.style import COLOURS, plain
 from analysis.tables.projection import Side
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 QUERY, DOCUMENT = ("o", COLOURS[0]), ("^", COLOURS[1])

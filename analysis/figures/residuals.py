@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.axes import count, flops, log_axis
 from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import left_out, shown
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import NORMAL, LawBook
 
 TITLE = "Measured loss against the laws'"

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, shown
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 TITLE = "Does a lower loss mean a better score?"

@@ -16,7 +16,7 @@ from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels, say, say_in, why_empty
 from analysis.figures.style import BEYOND, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, chances, frontier
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import LawBook
 
 TITLE = "Best LoRA rank and frozen share for the compute"

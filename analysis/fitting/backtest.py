@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.fitting.forms import Shape
-from analysis.fitting.solver import Problem, huber, solve
+from analysis.fitting.solver import MAX_STEPS, TOLERANCE, Problem, huber, solve
 from analysis.tables.rows import Array, Rows
 
 MAX_WINDOWS = 4  # an axis
@@ -28,7 +28,9 @@ FEWEST_SIZES = 3
 SPECIAL = {"tied": "chinchilla", "power": "multiplicative"}  # the plain law with one exponent, the other without E
 BEYOND_DOUBT = 3  # standard errors by which a special case must be better than the law it is a case of
 VANISHED = 1e-3  # share of the misfit; a coefficient that removes less is not there, noise gives it more
-ROUGH = (1e-6, 60)  # tolerance and steps: errors of percents are compared, not coefficients
+Precision = tuple[float, int]  # tolerance of the solver, and its most steps
+ROUGH: Precision = (1e-6, 60)  # errors of percents are compared, not coefficients
+EXACT: Precision = (TOLERANCE, MAX_STEPS)
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,16 @@ class FamilyChoice:
 
 @dataclass(frozen=True)
 class Backtest:
-    """Absolute log errors [runs] of each choice on the same unseen larger runs, by label.
-
-    clusters: which of those runs share a size, and which a budget. One fit predicts them, so they miss together, and
-    standard errors are clustered by both (Cameron, Gelbach and Miller 2011).
-    """
+    """How far each choice was off on the same unseen larger runs."""
 
     errors: Mapping[str, Array]
+    """By label of the choice: absolute log errors [runs]."""
     clusters: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Which of the runs share a size, and which a budget [runs].
+
+    One fit predicts those, so they miss together, and standard errors are clustered by both (Cameron, Gelbach and
+    Miller 2011).
+    """
 
     @property
     def predicted(self) -> int:
@@ -74,8 +78,8 @@ class Backtest:
     def _mean(self, values: Array) -> tuple[float, float]:
         gaps, (first, second) = values - values.mean(), self.clusters
         both = np.unique(np.stack([first, second]), axis=1, return_inverse=True)[1].ravel()
-        one, other, common = (_clustered(gaps, members) for members in (first, second, both))
-        return float(values.mean()), float(np.sqrt(max(one + other - common, one, other)))
+        by_size, by_budget, by_both = (_clustered(gaps, members) for members in (first, second, both))
+        return float(values.mean()), float(np.sqrt(max(by_size + by_budget - by_both, by_size, by_budget)))
 
 
 def _clustered(gaps: Array, members: NDArray[np.int64]) -> float:
@@ -117,15 +121,16 @@ def _windows(rows: Rows, values: Array, needed: int) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Runs as fits to smaller ones predicted them, one entry for each window and run. along: the axis, "C" or "N".
-
-    place: of the run among the rows. factor: how far it lies beyond the largest fitted run of its method on that axis.
-    """
+    """Runs as fits to smaller ones predicted them, one entry for each window and run."""
 
     along: Sequence[str]
+    """The axis along which the window expands, "C" or "N"."""
     place: NDArray[np.int64]
+    """Of the run among the rows."""
     predicted: Array
+    """Its predicted loss."""
     factor: Array
+    """How many times it lies beyond the largest fitted run of its method on that axis, above 1."""
 
 
 def forecasts(choice: FamilyChoice, rows: Rows, needed: int, delta: float) -> Forecasts:
@@ -134,7 +139,7 @@ def forecasts(choice: FamilyChoice, rows: Rows, needed: int, delta: float) -> Fo
     columns: list[list[float]] = []
     for axis, values in (("C", rows.flops), ("N", rows.N)):
         train, test = _windows(rows, values, needed)
-        predicted = np.exp(_predicted(choice, rows, train, delta, *ROUGH)) if len(train) else train
+        predicted = np.exp(_predicted(choice, rows, train, delta, ROUGH)) if len(train) else train
         for window, place in zip(*np.nonzero(test), strict=True):
             fitted = (train[window] > 0) & (rows.group == rows.group[place])
             along.append(axis)
@@ -166,8 +171,8 @@ def score(choices: Sequence[FamilyChoice], rows: Rows, delta: float) -> Backtest
     if not len(train):
         return None
     errors = {choice.label: _errors(choice, rows, train, test, delta) for choice in choices}
-    seen = rows.take(test.any(axis=0))
-    sizes, budgets = (np.searchsorted(_levels(values), values) for values in (seen.N, seen.flops))
+    tested = rows.take(np.asarray(test.any(axis=0)))
+    sizes, budgets = (np.searchsorted(_levels(values), values) for values in (tested.N, tested.flops))
     return Backtest(errors, (sizes, budgets))
 
 
@@ -180,23 +185,23 @@ def testable(choices: Sequence[FamilyChoice], rows: Rows) -> list[FamilyChoice]:
 
 def _errors(choice: FamilyChoice, rows: Rows, train: Array, test: Array, delta: float) -> Array:
     """Absolute log error of each row that some window predicts, averaged over those windows."""
-    misses = np.abs(np.log(rows.loss) - _predicted(choice, rows, train, delta, *ROUGH)) * test
+    misses = np.abs(np.log(rows.loss) - _predicted(choice, rows, train, delta, ROUGH)) * test
     often = test.sum(axis=0)
     return misses.sum(axis=0)[often > 0] / often[often > 0]
 
 
-def _predicted(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, *precision: float) -> Array:
+def _predicted(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, precision: Precision = EXACT) -> Array:
     """ln predicted loss [fits, rows] of one fit for each row of weights [fits, rows]."""
     groups = int(rows.group.max()) + 1
     if choice.shared:
         problem = Problem(choice.shape, rows, groups)
-        return problem.predict(solve(problem, weights, delta, *precision).theta, slopes=False)[0]
+        return problem.predict(solve(problem, weights, delta, *precision).theta)
     predicted = np.empty_like(weights)
     for g in range(groups):
         mine = rows.group == g
         alone = rows.take(mine)
         problem = Problem(choice.shape, replace(alone, group=np.zeros(len(alone), dtype=int)))
-        predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, *precision).theta, slopes=False)[0]
+        predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, *precision).theta)
     return predicted
 
 

@@ -22,16 +22,16 @@ def variants(estimate: Estimate, chosen: FamilyChoice, tested: Sequence[FamilyCh
     """Objective and coefficients of each group under the L1 and L2 limits of the loss, and in the other families."""
     problem = estimate.problem
     limits = {"L1": estimate.noise / 100, "L2": estimate.noise * 100}
-    made = {name: _solved(problem, max(delta, 1e-9)) for name, delta in limits.items()}
+    by_name = {name: _solved(problem, max(delta, 1e-9)) for name, delta in limits.items()}
     for other in tested:
         if other.shared == chosen.shared and other.family != chosen.family:
-            made[other.family] = _solved(replace(problem, shape=other.shape), estimate.delta)
-    return made
+            by_name[other.family] = _solved(replace(problem, shape=other.shape), estimate.delta)
+    return by_name
 
 
 def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
     theta = solve(problem, np.ones((1, len(problem.rows))), delta).theta
-    residuals = np.log(problem.rows.loss) - problem.predict(theta, slopes=False)[0][0]
+    residuals = np.log(problem.rows.loss) - problem.predict(theta)[0]
     return [
         {
             "objective": float(huber(residuals[problem.rows.group == g], delta).sum()),
@@ -41,9 +41,9 @@ def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
     ]
 
 
-def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -> list[Caveat]:
+def huber_sensitivity(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -> list[Caveat]:
     """Where the L1 and the L2 answers would recommend sizes more than 2 x apart at 10 x the largest run."""
-    notices = []
+    caveats = []
     for g, label in labels.items():
         mine = rows.take(rows.group == g)
         if len(np.unique(mine.N)) == 1:
@@ -58,32 +58,35 @@ def moved(family: str, rows: Rows, variants: Variants, labels: dict[int, str]) -
             best.append(sizes[np.argmin(law.at(sizes, tokens, share))])
         if max(best) > 2 * min(best):
             text = f"{label}: least absolute and least squared errors put the best size at {budget:.2g} FLOP at "
-            notices.append(Caveat("loss_sensitive", f"{text}{best[0]:.2g} and {best[1]:.2g} parameters", label))
-    return notices
+            caveats.append(Caveat("loss_sensitive", f"{text}{best[0]:.2g} and {best[1]:.2g} parameters", label))
+    return caveats
 
 
-def doubts(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
-    """What of this law is not to be relied on."""
-    notices = []
+def diagnostics(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
+    """What of this law is not to be relied on: coefficients that the runs do not identify, designs that cannot."""
+    caveats = []
 
-    def say(code: str, text: str) -> None:
-        notices.append(Caveat(code, f"{law.label}: {text}", law.label))
+    def warn(code: str, text: str) -> None:
+        caveats.append(Caveat(code, f"{law.label}: {text}", law.label))
 
     lowest = float(estimate.problem.rows.loss.min())
     if "E" in law.intervals and law.intervals["E"][0] < 0.05 * lowest:
         low, high = law.intervals["E"]
-        say("E_unidentified", f"the irreducible loss E is hardly told from 0 (90 % interval {low:.3g} to {high:.3g})")
+        zero = "includes 0" if low <= 0 else "almost includes 0"
+        text = f"the irreducible loss E is not identifiable (90 % interval {low:.3g} to {high:.3g}, which {zero})"
+        warn("E_unidentified", text)
     for name in ("alpha", "beta"):
         low, high = law.intervals.get(name, (0.0, 0.0))
         if high > 3 * max(low, 0.01):
-            say("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
+            warn("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
     if law.measured.params[0] == law.measured.params[1]:
-        say("one_size", "one model size only: its part of the loss is in E, and the law says nothing about other sizes")
+        text = "one model size only: its part of the loss is in E, and the law says nothing about other sizes"
+        warn("one_size", text)
     elif _one_line(estimate.problem.rows):
-        say("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
+        warn("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
     if not estimate.settled:
-        say("not_settled", "the solver ran out of steps; the coefficients may be off")
-    return notices
+        warn("not_settled", "the solver ran out of steps; the coefficients may be off")
+    return caveats
 
 
 def _one_line(rows: Rows) -> bool:
@@ -91,11 +94,11 @@ def _one_line(rows: Rows) -> bool:
     return bool(np.std(rows.d - np.polyval(np.polyfit(rows.n, rows.d, 1), rows.n)) < 0.05)
 
 
-def isoflop_doubts(law: MethodLaw) -> list[Caveat]:
+def isoflop_difference(law: MethodLaw) -> list[Caveat]:
     """Where parabolas through equal budgets, which know no law, put the best size elsewhere."""
-    found = law.isoflop.get("bottoms", [])
-    apart = [b["params"] / b["law_params"] for b in found if b["params"] is not None]
-    if not apart or np.exp(abs(np.median(np.log(apart)))) <= 2:
+    bottoms = [bottom for bottom in law.isoflop.get("bottoms", []) if bottom["params"] is not None]
+    ratios = [bottom["params"] / bottom["law_params"] for bottom in bottoms]
+    if not ratios or np.exp(abs(np.median(np.log(ratios)))) <= 2:
         return []
-    text = f"{law.label}: parabolas at equal budgets put the best size {np.median(apart):.2g} times where the law does"
+    text = f"{law.label}: parabolas at equal budgets put the best size {np.median(ratios):.2g} times where the law does"
     return [Caveat("isoflop", text, law.label)]

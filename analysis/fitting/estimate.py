@@ -17,16 +17,18 @@ USUAL_NOISE = 0.02  # of the loss of one run, before the fit has measured it
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fit. family: a name of LAWS or auto. delta: of the Huber loss, None for 1.345 noise sd.
-
-    shared: exponents shared across methods; None lets the backtest decide.
-    """
+    """How to fit."""
 
     family: str = "auto"
+    """A name of planner.laws.LAWS, or auto: the backtest chooses."""
     delta: float | None = None
+    """Where the Huber loss turns linear, in log loss, positive; None for 1.345 sd of the noise."""
     bootstraps: int = 1000
+    """Resamples behind the intervals, at least 20; more make their ends steadier."""
     seed: int = 0
+    """Of the resamples."""
     shared: bool | None = None
+    """Whether methods share exponents; None lets the backtest decide."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):
@@ -44,35 +46,42 @@ class Settings:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One solved problem: theta [1, size], its bootstrap draws [bootstraps, size], and the noise it was solved with."""
+    """One solved problem: the best parameters, and how far they and a run may be off."""
 
     problem: Problem
+    """Rows and form."""
     theta: Array
+    """The best parameters [1, size]."""
     draws: Array
+    """Those of the bootstrap resamples [bootstraps, size]."""
     delta: float
+    """Where the Huber loss turned linear, in log loss."""
     noise: float
+    """Sd of the log loss of one run about the law."""
     settled: bool
+    """Whether the solver met its tolerance."""
 
     @property
     def residuals(self) -> Array:
-        return np.log(self.problem.rows.loss) - self.problem.predict(self.theta, slopes=False)[0][0]
+        """Measured less predicted ln loss [rows]."""
+        return np.log(self.problem.rows.loss) - self.problem.predict(self.theta)[0]
 
 
-def estimate(problem: Problem, settings: Settings) -> Estimate:
+def fit_problem(problem: Problem, settings: Settings) -> Estimate:
     """Solve, measure the noise, solve again with a delta in its units, and bootstrap."""
     all_rows = np.ones((1, len(problem.rows)))
     delta = settings.first_delta
-    found = solve(problem, all_rows, delta)
+    solution = solve(problem, all_rows, delta)
     if settings.delta is None:
-        residuals = np.log(problem.rows.loss) - problem.predict(found.theta, slopes=False)[0][0]
+        residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
         delta = max(HUBER_NORMAL * _noise(residuals, problem, robust=True), 1e-6)
-        found = solve(problem, all_rows, delta)
-    residuals = np.log(problem.rows.loss) - problem.predict(found.theta, slopes=False)[0][0]
+        solution = solve(problem, all_rows, delta)
+    residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
     noise = _noise(residuals, problem)
-    target, weights = _resample(problem, found.theta, noise, settings)
-    begin = np.repeat(found.theta, settings.bootstraps, axis=0)
+    target, weights = _resample(problem, solution.theta, noise, settings)
+    begin = np.repeat(solution.theta, settings.bootstraps, axis=0)
     draws = polish(problem, target, weights, begin, delta, tolerance=1e-7).theta
-    return Estimate(problem, found.theta, draws, delta, noise, bool(found.settled[0]))
+    return Estimate(problem, solution.theta, draws, delta, noise, bool(solution.settled[0]))
 
 
 def _noise(residuals: Array, problem: Problem, robust: bool = False) -> float:
@@ -99,7 +108,7 @@ def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) 
         free = max(runs - problem.size, 1)
         scale = noise * np.sqrt(free / generator.chisquare(free, (settings.bootstraps, 1)))
         fresh = generator.normal(size=(settings.bootstraps, runs))[:, rows.run]
-        return problem.predict(theta, slopes=False)[0] + scale * fresh, np.ones(shape)
+        return problem.predict(theta) + scale * fresh, np.ones(shape)
     counts = np.zeros((settings.bootstraps, runs))
     for own in per_method:
         free = len(own) - problem.size // problem.groups

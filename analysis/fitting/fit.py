@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, testable
-from analysis.fitting.diagnostics import doubts, isoflop_doubts, moved, variants
-from analysis.fitting.estimate import Estimate, Settings, estimate
+from analysis.fitting.diagnostics import diagnostics, huber_sensitivity, isoflop_difference, variants
+from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
 from analysis.fitting.solver import Problem, huber
 from analysis.tables.rows import Array, Rows
-from analysis.tables.sweep_table import CELL, Table
+from analysis.tables.table import CELL, Table
 from planner.laws import LAWS, Caveat, Law, LawBook, MeasuredRange, MethodLaw
 
 # Tried by themselves; repeated joins them where runs repeat their data, trainable is for `--family` alone.
@@ -32,19 +34,19 @@ PUBLISHED_DELTA = 1e-3
 def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
     """Laws of all methods of a table. Raises ValueError when no method has enough runs, with the reasons."""
     settings = settings or Settings()
-    fitted, notices = fittable(table)
+    fitted, caveats = fittable(table)
     if not fitted:
-        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in notices))
+        raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in caveats))
     laws: list[MethodLaw] = []
     for methods in _alike(table, fitted):
-        made, said = _fit_methods(table, methods, _with_delta(settings, table, methods))
-        laws += made
-        notices += said
-    return law_book(table, laws, notices, settings)
+        new_laws, more = _fit_methods(table, methods, _with_delta(settings, table, methods))
+        laws += new_laws
+        caveats += more
+    return law_book(table, laws, caveats, settings)
 
 
 def law_book(
-    table: Table, laws: Sequence[MethodLaw], notices: Sequence[Caveat], settings: Settings, **source
+    table: Table, laws: Sequence[MethodLaw], caveats: Sequence[Caveat], settings: Settings, **source: Any
 ) -> LawBook:
     """The laws of a table in its order, and the record of what they were fitted to; source: more of that."""
     order = {method: place for place, method in enumerate(table.settings)}
@@ -67,7 +69,7 @@ def law_book(
             **source,
         },
         excluded=table.excluded,
-        warnings=(*table.notices, *notices),
+        warnings=(*table.caveats, *caveats),
         created_by=_created_by(),
     )
 
@@ -104,64 +106,67 @@ def fittable(table: Table) -> tuple[list[str], list[Caveat]]:
 
 def _alike(table: Table, methods: Sequence[str]) -> list[list[str]]:
     """Methods that are compared with one another share a family; those with one model size cannot have a law in N."""
-    one = [method for method in methods if len(np.unique(table.of([method]).N)) == 1]
-    return [group for group in ([m for m in methods if m not in one], one) if group]
+    one_size = [method for method in methods if len(np.unique(table.of([method]).N)) == 1]
+    return [alike for alike in ([m for m in methods if m not in one_size], one_size) if alike]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Methods that are solved as one problem, and for each its place among the factors of that problem."""
+class MethodGroup:
+    """Methods that are solved as one problem."""
 
     methods: tuple[str, ...]
-    groups: tuple[int, ...]
+    """Their labels."""
+    numbers: tuple[int, ...]
+    """For each its number in that problem: methods of one number have the same factors too."""
 
 
 def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[list[MethodLaw], list[Caveat]]:
-    notices: list[Caveat] = []
+    caveats: list[Caveat] = []
     if settings.family == "trainable":
-        methods, notices = _with_shares(table, methods)
-    choice, tested, backtest, said = choose_family(table.of(methods), methods, settings)
-    notices += said
+        methods, caveats = _with_shares(table, methods)
+    choice, tested, backtest, more = choose_family(table.of(methods), methods, settings)
+    caveats += more
     laws: list[MethodLaw] = []
-    for part in _parts(table, methods, choice):
-        made, said = fit_part(table, part, choice, tested, settings)
-        laws += [replace(law, backtest=_backtest_record(backtest, choice)) for law in made]
-        notices += said
-    return laws, notices
+    for group in _groups(table, methods, choice):
+        new_laws, more = fit_group(table, group, choice, tested, settings)
+        laws += [replace(law, backtest=_backtest_record(backtest, choice)) for law in new_laws]
+        caveats += more
+    return laws, caveats
 
 
-def fit_part(
-    table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], settings: Settings
+def fit_group(
+    table: Table, group: MethodGroup, choice: FamilyChoice, tested: Sequence[FamilyChoice], settings: Settings
 ) -> tuple[list[MethodLaw], list[Caveat]]:
-    rows = table.of(part.methods)  # numbered by method
-    problem = Problem(choice.shape, replace(rows, group=np.array(part.groups)[rows.group]), max(part.groups) + 1)
-    return describe(table, part, choice, tested, estimate(problem, settings))
+    """The laws of a group of methods in the chosen family, one a method, and their caveats."""
+    rows = table.of(group.methods)  # numbered by method
+    problem = Problem(choice.shape, replace(rows, group=np.array(group.numbers)[rows.group]), max(group.numbers) + 1)
+    return describe(table, group, choice, tested, fit_problem(problem, settings))
 
 
 def describe(
-    table: Table, part: Part, choice: FamilyChoice, tested: Sequence[FamilyChoice], solved: Estimate
+    table: Table, group: MethodGroup, choice: FamilyChoice, tested: Sequence[FamilyChoice], solved: Estimate
 ) -> tuple[list[MethodLaw], list[Caveat]]:
-    """The laws of a solved part, one a method, and what of them is not to be relied on."""
-    place = table.of(part.methods).group
+    """The laws of a solved group, one a method, and what of them is not to be relied on."""
+    place = table.of(group.methods).group
     other = variants(solved, choice, tested)
-    labels = {g: method for method, g in zip(part.methods, part.groups, strict=True)}
-    notices = moved(choice.family, solved.problem.rows, other, labels)
+    labels = {g: method for method, g in zip(group.methods, group.numbers, strict=True)}
+    caveats = huber_sensitivity(choice.family, solved.problem.rows, other, labels)
     laws = []
-    for i, (method, g) in enumerate(zip(part.methods, part.groups, strict=True)):
+    for i, (method, g) in enumerate(zip(group.methods, group.numbers, strict=True)):
         law = _method_law(table, method, choice, solved, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
-        notices += [*doubts(law, solved), *isoflop_doubts(law)]
-    return laws, [*notices, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, part.methods)]
+        caveats += [*diagnostics(law, solved), *isoflop_difference(law)]
+    return laws, [*caveats, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, group.methods)]
 
 
-def _parts(table: Table, methods: list[str], choice: FamilyChoice) -> list[Part]:
+def _groups(table: Table, methods: list[str], choice: FamilyChoice) -> list[MethodGroup]:
     """Shared exponents: all methods, each with its factors. Trained shares: the settings of a method are one law."""
     if choice.shared:
-        return [Part(tuple(methods), tuple(range(len(methods))))]
+        return [MethodGroup(tuple(methods), tuple(range(len(methods))))]
     if choice.family == "trainable":
-        return [Part(tuple(alike), (0,) * len(alike)) for alike in _by_name(table, methods)]
-    return [Part((method,), (0,)) for method in methods]
+        return [MethodGroup(tuple(alike), (0,) * len(alike)) for alike in _by_name(table, methods)]
+    return [MethodGroup((method,), (0,)) for method in methods]
 
 
 def _by_name(table: Table, methods: Sequence[str]) -> list[list[str]]:
@@ -180,7 +185,7 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Cave
             text = f"{name}: {len(shares)} trained shares; family trainable needs at least 3"
             refused.append(Caveat("too_few", text, name))
     if not kept:
-        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in refused))
+        raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in refused))
     return kept, refused
 
 
@@ -221,11 +226,11 @@ def choose_family(
 
 
 def _method_law(
-    table: Table, method: str, choice: FamilyChoice, solved: Estimate, mine: Array, group: int
+    table: Table, method: str, choice: FamilyChoice, solved: Estimate, mine: NDArray[np.bool_], number: int
 ) -> MethodLaw:
     """The law of one method; mine [rows]: which rows of the problem are its runs."""
-    coefficients = solved.problem.coefficients(solved.theta)[group]
-    draws = solved.problem.coefficients(solved.draws)[group]
+    coefficients = solved.problem.coefficients(solved.theta)[number]
+    draws = solved.problem.coefficients(solved.draws)[number]
     law = MethodLaw(
         settings=table.settings[method],
         family=choice.family,
@@ -265,7 +270,7 @@ def repeat_noise(table: Table, methods: Sequence[str]) -> float:
     return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
 
 
-def _backtest_record(backtest: Backtest | None, choice: FamilyChoice) -> dict:
+def _backtest_record(backtest: Backtest | None, choice: FamilyChoice) -> dict[str, Any]:
     if not backtest:
         return {}
     scores = {label: backtest.error(label) for label in backtest.errors}

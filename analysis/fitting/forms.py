@@ -62,7 +62,7 @@ class ChinchillaShape(Shape):
     def grid(self, rows: Rows) -> list[Array]:
         return [START_EXPONENTS, START_EXPONENTS]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         (E, A, B), (alpha, beta) = c, v
         return {
             "E": E,
@@ -83,13 +83,13 @@ class TiedShape(Shape):
     def grid(self, rows: Rows) -> list[Array]:
         return [START_EXPONENTS]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         (E, A, B), (alpha,) = c, v
         return {"E": E, "A": A * np.exp(alpha * centre[0]), "B": B * np.exp(alpha * centre[1]), "alpha": alpha}
 
 
 class PowerShape(Shape):
-    linear = ("A",)
+    linear: ClassVar[tuple[str, ...]] = ("A",)
     curved = ("alpha", "beta")
 
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
@@ -98,7 +98,7 @@ class PowerShape(Shape):
     def grid(self, rows: Rows) -> list[Array]:
         return [START_EXPONENTS, START_EXPONENTS]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         alpha, beta = v
         return {"A": c[0] * np.exp(alpha * centre[0] + beta * centre[1]), "alpha": alpha, "beta": beta}
 
@@ -109,7 +109,7 @@ class MultiplicativeShape(PowerShape):
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
         return [(0.0, {}), *super().terms(v, rows)]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         return {"E": c[0], **super().coefficients(c[1:], v, centre, rows)}
 
 
@@ -139,7 +139,7 @@ class RectifiedShape(Shape):
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, _held_limits(rows)]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         (E, A, B), (alpha, beta, held) = c, v
         unit = np.exp(beta * centre[1])
         A = A * np.exp(alpha * centre[0])
@@ -171,7 +171,7 @@ class TrainableShape(Shape):
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, (0.05, 20.0)]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         (E, low, high, a_s, c_s), (alpha, beta, b_s) = c, v
         unit, size = np.exp(beta * centre[1]), np.exp(alpha * centre[0])
         first = np.log(rows.D).min()
@@ -200,7 +200,7 @@ class RepeatedShape(Shape):
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, (np.log(0.05), np.log(1000.0))]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         plain = ChinchillaShape().coefficients(c, v[:2], centre, rows)
         return {**plain, "repeats": np.exp(v[2])}
 
@@ -217,7 +217,7 @@ class OneSizeShape(Shape):
     def grid(self, rows: Rows) -> list[Array]:
         return [START_EXPONENTS]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         none = np.zeros_like(c[0])
         return {"E": c[0], "A": none, "alpha": none, "B": c[1] * np.exp(v[0] * centre[1]), "beta": v[0]}
 
@@ -237,7 +237,7 @@ class OneSizeRectifiedShape(Shape):
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, _held_limits(rows)]
 
-    def coefficients(self, c, v, centre, rows):
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         none, unit = np.zeros_like(c[0]), np.exp(v[0] * centre[1])
         return {"E": c[0], "A": none, "alpha": none, "B": c[1] * unit, "beta": v[0], "D_l": np.exp(v[1]) * unit}
 

@@ -16,7 +16,7 @@ WARN = 1.5
 
 
 def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods: Sequence[str]) -> list[Caveat]:
-    """A notice for each set of few runs without which a coefficient is another one.
+    """A caveat for each set of few runs without which a coefficient is another one.
 
     Each run is left out once; for every coefficient the runs that push it most one way are then left out together
     (Broderick et al. 2020, approximate maximum influence) and the law is refitted.
@@ -36,7 +36,7 @@ def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods
     spread = np.quantile(_readable(problem, draws), [0.05, 0.95], axis=0)
     shifts = (_readable(problem, refitted) - base) / np.maximum((spread[1] - spread[0]) / 3.29, 1e-9)
     return [
-        _notice(problem, theta, refitted[[i]], chosen, shifts[i], methods)
+        _caveat(problem, theta, refitted[[i]], chosen, shifts[i], methods)
         for i, chosen in enumerate(sets)
         if np.abs(shifts[i]).max() > WARN
     ]
@@ -57,7 +57,7 @@ def _strongest(moved: Array, sign: int, few: int) -> tuple[int, ...]:
     return tuple(sorted(int(run) for run in np.argsort(-sign * moved)[:few]))
 
 
-def _notice(
+def _caveat(
     problem: Problem, theta: Array, refitted: Array, chosen: tuple[int, ...], shift: Array, methods: Sequence[str]
 ) -> Caveat:
     rows = problem.rows

@@ -19,12 +19,16 @@ from planner.laws import MethodLaw
 
 @dataclass(frozen=True)
 class Bottom:
-    """Best size at one budget. params: by the parabola, None with the reason; law_params: by the law."""
+    """Best size at one budget."""
 
     budget: float
+    """Training FLOPs."""
     params: float | None
+    """N at the bottom of the parabola; None where it has none to report."""
     law_params: float
+    """N of the lowest loss by the law, between the tried sizes."""
     reason: str = ""
+    """Why the parabola has none."""
 
 
 def parabola(sizes: Array, losses: Array, flops: Array | None = None) -> tuple[float | None, str]:
@@ -51,13 +55,13 @@ def parabola(sizes: Array, losses: Array, flops: Array | None = None) -> tuple[f
 def bottoms(law: MethodLaw, runs: pd.DataFrame) -> list[Bottom]:
     """Parabola and law at each budget of a method's runs."""
     spending = Spending.of(runs)
-    found = []
+    at_levels = []
     for level in budget_levels(runs["flops"].to_numpy(float)):
         some = runs[(runs["flops"] >= level.low) & (runs["flops"] <= level.high)]
         sizes = some["params"].to_numpy(float)
         params, reason = parabola(sizes, some["loss"].to_numpy(float), some["flops"].to_numpy(float))
-        found.append(Bottom(level.middle, params, _best_size(law, spending, level.middle, sizes), reason))
-    return found
+        at_levels.append(Bottom(level.middle, params, _best_size(law, spending, level.middle, sizes), reason))
+    return at_levels
 
 
 def _best_size(law: MethodLaw, spending: Spending, budget: float, sizes: Array) -> float:
@@ -72,9 +76,9 @@ def cross_check(law: MethodLaw, runs: pd.DataFrame) -> dict[str, Any]:
 
     Exponents are None with fewer than two bottoms; their standard errors with fewer than three.
     """
-    found = bottoms(law, runs)
-    known = [(b.budget, b.params, b.law_params) for b in found if b.params is not None]
-    record: dict[str, Any] = {"bottoms": [asdict(b) for b in found], "exponents": None, "law_exponents": None}
+    every = bottoms(law, runs)
+    known = [(b.budget, b.params, b.law_params) for b in every if b.params is not None]
+    record: dict[str, Any] = {"bottoms": [asdict(b) for b in every], "exponents": None, "law_exponents": None}
     if len(known) >= 2:
         budgets, params, by_law = (np.array(column) for column in zip(*known, strict=True))
         spending = Spending.of(runs)

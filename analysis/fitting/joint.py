@@ -8,7 +8,7 @@ about both into every interval. Whether the shared exponents describe the small 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.fitting.backtest import FamilyChoice
-from analysis.fitting.estimate import Estimate, Settings, estimate
-from analysis.fitting.fit import Part, choose_family, describe, fittable, intervals, law_book
+from analysis.fitting.estimate import Estimate, Settings, fit_problem
+from analysis.fitting.fit import MethodGroup, choose_family, describe, fittable, intervals, law_book
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
-from analysis.tables.sweep_table import Table
-from planner.laws import LAWS, Caveat, Law, LawBook, MethodLaw
+from analysis.tables.table import Table
+from planner.laws import Caveat, Law, LawBook, MethodLaw
 
 FEWEST_RUNS = 4  # of a method: E, A, B, and one run to see how well they do
 FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")
@@ -37,19 +37,20 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
             f"family {settings.family} cannot share exponents with another sweep; known: {', '.join(FAMILIES)}"
         )
     if table.hash == reference.hash:
-        raise ValueError(f"{table.name} and {reference.name} hold the same runs; name another sweep with --with")
+        raise ValueError(f"{table.name} and {reference.name} hold the same runs; the reference must be another sweep")
     mine, refused = _enough(table)
     choice, theirs = _as_in(reference, mine, settings)
     both = _together(table, reference)
-    part = Part((*mine, *(_label(reference, method) for method in theirs)), tuple(range(len(mine) + len(theirs))))
-    rows = both.of(part.methods)
-    solved = estimate(Problem(choice.shape, rows, len(part.methods)), settings)
-    laws, notices = describe(both, part, choice, [choice], solved)
+    methods = (*mine, *(_label(reference, method) for method in theirs))
+    group = MethodGroup(methods, tuple(range(len(methods))))
+    rows = both.of(group.methods)
+    solved = fit_problem(Problem(choice.shape, rows, len(group.methods)), settings)
+    laws, caveats = describe(both, group, choice, [choice], solved)
     p = chance_of_difference(solved, rows.group < len(mine), settings.seed)
-    said = [*refused, *_other_exponents(p, table, reference)]
-    said += [notice for notice in notices if notice.method not in part.methods[len(mine) :]]
+    caveats = [caveat for caveat in caveats if caveat.method not in group.methods[len(mine) :]]
+    caveats = [*refused, *_other_exponents(p, table, reference), *caveats]
     own = [_one_size(law) for law in laws[: len(mine)]]
-    return law_book(table, own, said, settings, **_record(reference, theirs, choice, p))
+    return law_book(table, own, caveats, settings, **_record(reference, theirs, own[0], p))
 
 
 def _enough(table: Table) -> tuple[list[str], list[Caveat]]:
@@ -63,7 +64,7 @@ def _enough(table: Table) -> tuple[list[str], list[Caveat]]:
         else:
             fitted.append(method)
     if not fitted:
-        raise ValueError(f"{table.name}: " + "; ".join(notice.text for notice in refused))
+        raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in refused))
     return fitted, refused
 
 
@@ -75,7 +76,7 @@ def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[F
     fitted, refused = fittable(reference)
     fitted = [method for method in fitted if len(np.unique(reference.of([method]).N)) > 1]
     if not fitted:
-        reasons = [notice.text for notice in refused] or ["every method has one model size only"]
+        reasons = [caveat.text for caveat in refused] or ["every method has one model size only"]
         raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
     choice, *_ = choose_family(reference.of(fitted), fitted, settings)
     names = {method.split()[0] for method in mine}
@@ -105,7 +106,7 @@ def _one_size(law: MethodLaw) -> MethodLaw:
     """With one size the law's part in N cannot be told from E, and goes into it."""
     if law.measured.params[0] < law.measured.params[1] or law.family not in ADDITIVE:
         return law
-    whole, *draws = (_without_size(one, law.measured.params[0]) for one in (law.law, *law.draws))
+    whole, *draws = (_without_size(draw, law.measured.params[0]) for draw in (law.law, *law.draws))
     columns = {name: np.array([getattr(draw, name) for draw in draws]) for name in whole.coefficients}
     ends, wide = intervals(columns, 0.90), intervals(columns, 0.95)
     return replace(law, law=whole, draws=tuple(draws), intervals=ends, intervals_95=wide)
@@ -133,9 +134,9 @@ def chance_of_difference(solved: Estimate, mine: NDArray[np.bool_], seed: int = 
     """
     rows = solved.problem.rows
     fresh = np.random.default_rng(seed).normal(0, solved.noise, (SIMULATED, rows.run.max() + 1))[:, rows.run]
-    alike = solved.problem.predict(solved.theta, slopes=False)[0] + fresh
-    seen = _removed(solved, np.log(rows.loss)[None], mine)
-    return float((1 + (_removed(solved, alike, mine) >= seen).sum()) / (1 + SIMULATED))
+    alike = solved.problem.predict(solved.theta) + fresh
+    measured = _removed(solved, np.log(rows.loss)[None], mine)
+    return float((1 + (_removed(solved, alike, mine) >= measured).sum()) / (1 + SIMULATED))
 
 
 def _removed(solved: Estimate, target: Array, mine: NDArray[np.bool_]) -> Array:
@@ -148,17 +149,16 @@ def _removed(solved: Estimate, target: Array, mine: NDArray[np.bool_]) -> Array:
     return whole / (first + second)
 
 
-def _record(reference: Table, theirs: Sequence[str], choice: FamilyChoice, p: float) -> dict[str, Any]:
+def _record(reference: Table, theirs: Sequence[str], law: MethodLaw, p: float) -> dict[str, Any]:
     """What was shared with what, for the law file: its `source.with`."""
-    names = [item.name for item in fields(LAWS[choice.family])]
     return {
         "with": {
             "name": reference.name,
             "observations": int(reference.rows["method"].isin(theirs).sum()),
             "rows_hash": reference.hash,
             "methods": list(theirs),
-            "shared": [name for name in names if name in choice.shape.curved],
-            "own": [name for name in names if name not in choice.shape.curved],
+            "shared": [name for name in law.law.coefficients if name in law.shared],
+            "own": [name for name in law.law.coefficients if name not in law.shared],
             "chance_of_difference": p,
             "training": asdict(reference.training) if reference.training else None,
         }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
-from analysis.tables.sweep_table import Table
+from analysis.tables.table import Table
 from planner.laws import MethodLaw
 
 BELOW = 4.0  # times that a budget lies above the largest one that its laws saw, or more
@@ -17,21 +17,26 @@ BELOW = 4.0  # times that a budget lies above the largest one that its laws saw,
 
 @dataclass(frozen=True)
 class Decision:
-    """What laws of smaller budgets say of one budget, beside what was measured there.
-
-    budget, fitted_to: FLOPs; the largest budget that the laws saw. runs: that they were fitted to. cells: model,
-    method, measured losses of its seeds and their mean (nats), predicted loss and the ends of the 90 % interval of one
-    run, best measured first; None for methods that had no law yet. reason: why nothing could be fitted, else "".
-    """
+    """What laws of smaller budgets say of one budget, beside what was measured there."""
 
     budget: float
+    """Training FLOPs."""
     fitted_to: float
+    """The largest budget that the laws saw, FLOPs."""
     runs: int
+    """How many runs the laws were fitted to."""
     cells: tuple[dict[str, Any], ...]
+    """One for each model and method, best measured first.
+
+    It names model, method, the measured losses of its seeds and their mean (nats), the predicted loss and the ends of
+    the 90 % interval of one run; the last three are None for methods that had no law yet.
+    """
     reason: str = ""
+    """Why no law could be fitted; empty where one was."""
 
     @property
     def predicted(self) -> list[dict[str, Any]]:
+        """The cells whose method had a law."""
         return [cell for cell in self.cells if cell["predicted"] is not None]
 
     @property
@@ -48,10 +53,10 @@ class Decision:
     @property
     def regret(self) -> float | None:
         """By which share the chosen cell's measured loss exceeds the best one."""
-        return self.chosen and self.chosen["loss"] / self.cells[0]["loss"] - 1
+        return None if self.chosen is None else float(self.chosen["loss"] / self.cells[0]["loss"] - 1)
 
     @property
-    def told(self) -> int:
+    def predicted_runs(self) -> int:
         """How many runs were predicted."""
         return sum(len(cell["losses"]) for cell in self.predicted)
 
@@ -61,11 +66,11 @@ class Decision:
         return sum(cell["low"] <= loss <= cell["high"] for cell in self.predicted for loss in cell["losses"])
 
     def to_json(self) -> dict[str, Any]:
-        derived = ("error", "regret", "chosen", "told", "inside")
-        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+        derived = {"error": self.error, "regret": self.regret, "chosen": self.chosen}
+        return {**asdict(self), **derived, "told": self.predicted_runs, "inside": self.inside}
 
 
-def decisions(table: Table, settings: Settings | None = None) -> list[Decision]:
+def retrospective(table: Table, settings: Settings | None = None) -> list[Decision]:
     """At every budget of a sweep that has others at most a quarter as large, smallest first."""
     budgets = sorted(table.rows["budget"].unique())
     return [_decision(table, budget, settings) for budget in budgets if budgets[0] <= budget / BELOW]
@@ -73,9 +78,9 @@ def decisions(table: Table, settings: Settings | None = None) -> list[Decision]:
 
 def _decision(table: Table, budget: float, settings: Settings | None) -> Decision:
     rows = table.rows
-    seen = rows[rows["budget"] <= budget / BELOW]
-    methods = set(seen["method"])
-    smaller = replace(table, rows=seen, settings={name: of for name, of in table.settings.items() if name in methods})
+    below = rows[rows["budget"] <= budget / BELOW]
+    methods = set(below["method"])
+    smaller = replace(table, rows=below, settings={name: of for name, of in table.settings.items() if name in methods})
     try:
         laws, reason = fit_table(smaller, settings).laws, ""
     except ValueError as error:
@@ -83,15 +88,15 @@ def _decision(table: Table, budget: float, settings: Settings | None) -> Decisio
     known = {law.label: law for law in laws}
     cells = [_cell(group, known) for _, group in rows[rows["budget"] == budget].groupby(["model", "method"])]
     cells.sort(key=lambda cell: cell["loss"])
-    return Decision(float(budget), float(seen["budget"].max()), len(seen), tuple(cells), reason)
+    return Decision(float(budget), float(below["budget"].max()), len(below), tuple(cells), reason)
 
 
 def _cell(runs: pd.DataFrame, laws: dict[str, MethodLaw]) -> dict[str, Any]:
     first = runs.iloc[0]
-    place = tuple(float(first[name]) for name in ("params", "tokens", "share", "unique"))
+    params, tokens, share, unique = (float(first[name]) for name in ("params", "tokens", "share", "unique"))
     law = laws.get(first["method"])
-    low, high = law.interval(*place) if law else (None, None)
-    predicted = law.law.at(*place) if law else None
+    low, high = law.interval(params, tokens, share, unique) if law else (None, None)
+    predicted = law.law.at(params, tokens, share, unique) if law else None
     measured = {"losses": runs["loss"].tolist(), "loss": float(runs["loss"].mean())}
-    place_of = {"model": first["model"], "method": first["method"]}
-    return {**place_of, **measured, "predicted": predicted, "low": low, "high": high}
+    cell = {"model": first["model"], "method": first["method"]}
+    return {**cell, **measured, "predicted": predicted, "low": low, "high": high}

@@ -7,17 +7,19 @@ replaces thousands of random starts.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.forms import Shape
+from analysis.fitting.forms import Shape, Term
 from analysis.tables.rows import Array, Rows
 
 STARTS = 4  # grid points that are polished
 SHORTLIST = 256  # grid points, best by least squares, whose robust objective is computed
+TOLERANCE = 1e-10  # of the objective; absolute ones have stopped published fits early
 MAX_STEPS = 200
 CHUNK = 100  # resamples solved at once: their slopes then stay in the processor's cache, a third faster
 
@@ -30,15 +32,20 @@ class Problem:
     """
 
     shape: Shape
+    """The form of the law."""
     rows: Rows
+    """What it is fitted to; `rows.group` numbers the methods."""
     groups: int = 1
+    """How many methods share the exponents."""
 
     @property
     def factors(self) -> int:
+        """How many factors there are, over all methods."""
         return len(self.shape.linear) * self.groups
 
     @property
     def size(self) -> int:
+        """How many parameters are fitted."""
         return self.factors + len(self.shape.curved)
 
     @cached_property
@@ -46,31 +53,38 @@ class Problem:
         """For each method its rows, and which parameters they depend on."""
         kinds = np.arange(len(self.shape.linear)) * self.groups
         curved = np.arange(self.factors, self.size)
-        members = (
-            [np.flatnonzero(self.rows.group == g) for g in range(self.groups)] if self.groups > 1 else [slice(None)]
-        )
-        return [(mine, np.concatenate([kinds + g, curved])) for g, mine in enumerate(members)]
+        parameters = [np.concatenate([kinds + g, curved]) for g in range(self.groups)]
+        if self.groups == 1:
+            return [(slice(None), parameters[0])]
+        return [(np.flatnonzero(self.rows.group == g), own) for g, own in enumerate(parameters)]
 
-    def predict(self, theta: Array, slopes: bool = True) -> tuple[Array, Array | None]:
-        """theta [R, size] -> ln predicted loss [R, rows] and its derivatives [R, rows, own parameters].
+    def predict(self, theta: Array) -> Array:
+        """ln predicted loss [R, rows] at theta [R, size]."""
+        return np.log(self._heights(theta)[1])
+
+    def slopes(self, theta: Array) -> tuple[Array, Array]:
+        """ln predicted loss [R, rows] at theta [R, size], and its derivatives [R, rows, own parameters].
 
         Own parameters: those that `blocks` names for the row's method.
         """
-        kinds = len(self.shape.linear)
-        logs = theta[:, : self.factors].reshape(len(theta), kinds, self.groups)
-        curved = [theta[:, self.factors + j, None] for j in range(len(self.shape.curved))]
-        terms = self.shape.terms(curved, self.rows)
-        heights = [np.exp(np.clip(logs[:, k, self.rows.group] + phi, -700, 700)) for k, (phi, _) in enumerate(terms)]
-        total = sum(heights)
-        if not slopes:
-            return np.log(total), None
-        jacobian = np.zeros((*total.shape, kinds + len(curved)))
+        heights, total, terms = self._heights(theta)
+        kinds = len(heights)
+        jacobian = np.zeros((*total.shape, kinds + len(self.shape.curved)))
         for k, (height, (_, derivatives)) in enumerate(zip(heights, terms, strict=True)):
             share = height / total
             jacobian[:, :, k] = share
             for j, slope in derivatives.items():
                 jacobian[:, :, kinds + j] += share * slope
         return np.log(total), jacobian
+
+    def _heights(self, theta: Array) -> tuple[list[Array], Array, list[Term]]:
+        """Each term of the loss [R, rows] at theta [R, size], their sum, and the terms themselves."""
+        kinds = len(self.shape.linear)
+        logs = theta[:, : self.factors].reshape(len(theta), kinds, self.groups)
+        curved = [theta[:, self.factors + j, None] for j in range(len(self.shape.curved))]
+        terms = self.shape.terms(curved, self.rows)
+        heights = [np.exp(np.clip(logs[:, k, self.rows.group] + phi, -700, 700)) for k, (phi, _) in enumerate(terms)]
+        return heights, functools.reduce(np.add, heights), terms
 
     def limits(self) -> tuple[Array, Array]:
         """Lowest and highest value of each parameter. A factor never falls below e-16 of the smallest loss."""
@@ -94,11 +108,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """theta [R, size] and objective [R] of R solves; settled [R]: whether each met the tolerance."""
+    """What R solves of one problem came to."""
 
     theta: Array
+    """Parameters [R, size]."""
     objective: Array
-    settled: Array
+    """The minimised sum [R]."""
+    settled: NDArray[np.bool_]
+    """Whether each met the tolerance [R]."""
 
 
 def huber(residual: Array, delta: float) -> Array:
@@ -108,16 +125,16 @@ def huber(residual: Array, delta: float) -> Array:
 
 
 def solve(
-    problem: Problem, weights: Array, delta: float, tolerance: float = 1e-10, most_steps: int = MAX_STEPS
+    problem: Problem, weights: Array, delta: float, tolerance: float = TOLERANCE, most_steps: int = MAX_STEPS
 ) -> Solution:
     """The best fit for each row of weights [R, rows], from the grid."""
     target = np.log(problem.rows.loss)[None]
     begin = starts(problem, weights, delta)  # [R, STARTS, size]
     count = begin.shape[1]
     begin, weights = begin.reshape(-1, problem.size), np.repeat(weights, count, axis=0)
-    found = polish(problem, target, weights, begin, delta, tolerance, most_steps)
-    best = found.objective.reshape(-1, count).argmin(axis=1) + np.arange(0, len(weights), count)
-    return Solution(found.theta[best], found.objective[best], found.settled[best])
+    polished = polish(problem, target, weights, begin, delta, tolerance, most_steps)
+    best = polished.objective.reshape(-1, count).argmin(axis=1) + np.arange(0, len(weights), count)
+    return Solution(polished.theta[best], polished.objective[best], polished.settled[best])
 
 
 def starts(problem: Problem, weights: Array, delta: float) -> Array:
@@ -126,7 +143,8 @@ def starts(problem: Problem, weights: Array, delta: float) -> Array:
     mesh = [axis.reshape([-1 if i == j else 1 for j in range(len(axes))] + [1]) for i, axis in enumerate(axes)]
     features = [np.exp(np.asarray(phi)) / problem.rows.loss for phi, _ in problem.shape.terms(mesh, problem.rows)]
     grid = np.stack([np.broadcast_to(axis[..., 0], [len(a) for a in axes]).ravel() for axis in mesh], axis=-1)
-    factors, misfit = [], 0.0
+    factors: list[Array] = []
+    misfit = np.zeros((len(weights), len(grid)))
     for g in range(problem.groups):
         chosen, rest = _linear(features, weights * (problem.rows.group == g), grid.shape[0], [len(a) for a in axes])
         factors.append(chosen)
@@ -163,7 +181,7 @@ def _linear(features: list[Array], weights: Array, points: int, lengths: list[in
 def _shortlist(problem: Problem, factors: Array, grid: Array, misfit: Array, weights: Array, delta: float) -> Array:
     near = np.argsort(misfit)[:SHORTLIST]
     theta = np.concatenate([np.log(factors[near]), grid[near]], axis=1)
-    residual = np.log(problem.rows.loss) - problem.predict(theta, slopes=False)[0]
+    residual = np.log(problem.rows.loss) - problem.predict(theta)
     objective = huber(residual, delta) @ weights
     return np.clip(theta[np.argsort(objective)[:STARTS]], *problem.limits())
 
@@ -174,7 +192,7 @@ def polish(
     weights: Array,
     theta: Array,
     delta: float,
-    tolerance: float = 1e-10,
+    tolerance: float = TOLERANCE,
     most_steps: int = MAX_STEPS,
 ) -> Solution:
     """Damped Newton on the Huber objective for each row of weights [R, rows] at once; settled ones leave the batch.
@@ -228,7 +246,7 @@ class _State:
 
     def __init__(self, problem: Problem, target: Array, weights: Array, theta: Array, delta: float):
         self.problem, self.target, self.weights, self.theta = problem, target, weights, theta
-        predicted, self.slopes = problem.predict(theta)
+        predicted, self.slopes = problem.slopes(theta)
         self.residual = target - predicted
         self.objective = np.einsum("rn,rn->r", weights, huber(self.residual, delta))
 
@@ -254,19 +272,19 @@ class _State:
         gradient[held] = 0
         hessian[held[:, :, None] | held[:, None, :]] = 0
         hessian[:, at, at] += held
-        move = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        promise = np.einsum("rp,rp->r", gradient, move) / 2
+        move: Array = np.linalg.solve(hessian, gradient[..., None])[..., 0].astype(float, copy=False)
+        promise: Array = np.einsum("rp,rp->r", gradient, move) / 2
         factors = self.problem.factors
         # The loss is linear in the factors, not in their logs: a step of ln c by s is meant as c (1 + s).
         move[:, :factors] = np.log1p(np.clip(move[:, :factors], -0.9, 9.0))
         move[:, factors:] = np.clip(move[:, factors:], -1.0, 1.0)
         return move, promise
 
-    def accept(self, after: _State, better: Array) -> None:
+    def accept(self, after: _State, better: NDArray[np.bool_]) -> None:
         for name in ("theta", "residual", "objective", "slopes"):
             getattr(self, name)[better] = getattr(after, name)[better]
 
-    def keep(self, which: Array) -> None:
+    def keep(self, which: NDArray[np.bool_]) -> None:
         for name in ("theta", "residual", "objective", "slopes", "weights"):
             setattr(self, name, getattr(self, name)[which])
         if len(self.target) > 1:

@@ -19,26 +19,30 @@ SIDES = ("before", "after")
 
 @dataclass(frozen=True)
 class Side:
-    """One state of the space. query, document: [pairs, 2], row by row of one pair, about the mean of their state.
-
-    variance: share of this state's variance that the two axes hold. accuracy: share of the queries whose own document
-    is the nearest of those drawn, in all dimensions.
-    """
+    """One state of the space."""
 
     query: Array
+    """Queries [pairs, 2], about the mean of all points of this state."""
     document: Array
+    """Documents [pairs, 2], row by row those of the queries, about the same mean."""
     variance: float
+    """Share of this state's variance that the two axes hold, 0 to 1."""
     accuracy: float
+    """Share of the queries whose own document is the nearest of those drawn, in all dimensions, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Both states along the same two axes. model, method, data: what was tuned, how, and whose pairs these are."""
+    """Both states along the same two axes."""
 
     model: str
+    """What was tuned."""
     method: str
+    """How it was tuned."""
     data: str
+    """Whose pairs these are."""
     dims: int
+    """Of the whole space."""
     before: Side
     after: Side
 
@@ -55,8 +59,8 @@ def read_projection(path: Path) -> Projection | None:
         raise ValueError(f"{path}: no projection of format {FORMAT}; expected what `embed project` writes")
     try:
         states = {side: _side(content[side], side) for side in SIDES}
-        words = {name: str(content[name]) for name in ("model", "method", "data")}
-        return Projection(**words, dims=int(content["dims"]), **states)
+        model, method, data = (str(content[name]) for name in ("model", "method", "data"))
+        return Projection(model, method, data, int(content["dims"]), states["before"], states["after"])
     except KeyError as error:
         raise ValueError(f"{path}: has no {error.args[0]!r}") from None
     except (TypeError, ValueError) as error:

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from analysis.cli import main
-from analysis.comparison import FIGURES, MEAN, draw_merging, draw_surface, finding, read_comparison, text
+from analysis.comparison import FIGURES, text
 from analysis.figures.files import NotRecorded
+from analysis.figures.merge_surface import draw_surface
+from analysis.figures.merging import draw_merging, finding
 from analysis.figures.style import STYLE
+from analysis.tables.comparison import MEAN, read_comparison
 from support.pictures import words
 from sweeps.experiment.grid import Data, read_sweep
 from sweeps.search.learning_rates import outlook

@@ -12,7 +12,8 @@ from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.frontier import Spending, budget_levels, crossings, frontier
-from analysis.tables.foreign_table import Columns, runs_table
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import runs_table
 from support.made_sweep import LAWS_OF_THE_TESTS, observations
 from support.pictures import METHODS, check_words, fitted, grid, words
 from sweeps.methods import Full

@@ -15,7 +15,8 @@ from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
 from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.forms import SHAPES
 from analysis.frontier import Band, chances, crossings, optimum
-from analysis.tables.foreign_table import Columns, runs_table
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import runs_table
 from planner.laws import Chinchilla, MeasuredRange
 from support.known_laws import method_law
 from support.made_sweep import observation

@@ -8,7 +8,7 @@ import pytest
 
 from analysis import fit_laws
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, windows
-from analysis.fitting.estimate import Settings, estimate
+from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.forms import SHAPES
 from analysis.fitting.isoflop import parabola
 from analysis.fitting.solver import Problem, huber, polish, solve
@@ -72,9 +72,10 @@ def test_the_slopes_are_those_of_the_prediction():
     for name, shape in SHAPES.items():
         problem = Problem(shape, rows_of(frame))
         theta = np.full((1, problem.size), 0.4)
-        value, slopes = problem.predict(theta)
+        value, slopes = problem.slopes(theta)
+        assert (problem.predict(theta) == value).all()
         for j in range(problem.size):
-            nudged = problem.predict(theta + 1e-6 * np.eye(problem.size)[j], slopes=False)[0]
+            nudged = problem.predict(theta + 1e-6 * np.eye(problem.size)[j])
             assert slopes[0, :, j] == pytest.approx((nudged - value)[0] / 1e-6, abs=1e-4), (name, j)
 
 
@@ -87,7 +88,7 @@ def simulated(truth: Law, sizes: int, budgets: int, sims: int, noise: float = 0.
     held, regret = [], []
     for sim in range(sims):
         frame = grid(truth, sizes, budgets, noise, seed=sim)
-        solved = estimate(Problem(SHAPES["chinchilla"], rows_of(frame)), Settings(bootstraps=100, seed=sim))
+        solved = fit_problem(Problem(SHAPES["chinchilla"], rows_of(frame)), Settings(bootstraps=100, seed=sim))
         coefficients, draws = (solved.problem.coefficients(theta)[0] for theta in (solved.theta, solved.draws))
         menu = np.unique(frame["N"]) * 4
         tokens = 10 * frame["C"].max() / (6 * menu)

@@ -12,7 +12,8 @@ import pytest
 from analysis import fit_laws
 from analysis.cli import main
 from analysis.fitting.joint import fit_with
-from analysis.tables.sweep_table import Table, read_sweep
+from analysis.tables.sweep_table import read_sweep
+from analysis.tables.table import Table
 from planner import plan
 from planner.laws import Rectified, read_laws
 from support.made_sweep import PAIR, observation, observations, write_sweep

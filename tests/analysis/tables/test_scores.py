@@ -51,7 +51,7 @@ def test_trials_without_the_score_stay_out_with_a_reason(tmp_path):
     found = observations(noise=0.0)
     found[0] = replace(found[0], scores={})
     table = read_sweep(write_sweep(tmp_path, found), score="ndcg@10")
-    assert dict(table.excluded)[found[0].key] == "its 1 - ndcg@10 is None, not a positive number"
+    assert dict(table.excluded)[found[0].key] == "its 1 - ndcg@10 is nan, not a positive number"
     assert len(table.scored) == len(found) - 1
 
 

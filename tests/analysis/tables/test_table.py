@@ -62,7 +62,7 @@ def test_a_best_rate_at_the_edge_of_the_tried_ones_is_told(tmp_path):
     inside = [made(lr=lr, loss=1 + abs(lr - 2e-3)) for lr in (1e-3, 2e-3, 4e-3)]
     edge = [made(lr=lr, loss=1 + abs(lr - 1e-3)) for lr in (1e-3, 2e-3, 4e-3)]
     codes = [
-        [n.code for n in read_sweep(write_sweep(tmp_path / str(i), g)).notices] for i, g in enumerate((inside, edge))
+        [n.code for n in read_sweep(write_sweep(tmp_path / str(i), g)).caveats] for i, g in enumerate((inside, edge))
     ]
     assert codes == [[], ["rate_edge"]]
 
@@ -77,9 +77,9 @@ def test_a_broken_line_is_named_and_a_broken_file_refused(tmp_path):
     folder = write_sweep(tmp_path, [made(seed=seed) for seed in range(40)])
     path = folder / "observations.jsonl"
     path.write_text(path.read_text() + '{"trial": {"mod\n')
-    notices = [n for n in read_sweep(folder).notices if n.code == "broken_line"]
-    assert len(notices) == 1
-    assert f"{path}:41:" in notices[0].text
+    caveats = [n for n in read_sweep(folder).caveats if n.code == "broken_line"]
+    assert len(caveats) == 1
+    assert f"{path}:41:" in caveats[0].text
     path.write_text("\n".join(["not json"] * 10))
     with pytest.raises(ValueError, match="10 of 10 lines"):
         read_sweep(folder)

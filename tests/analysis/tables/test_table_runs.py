@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import fit_laws
-from analysis.tables.foreign_table import Columns, read_runs, runs_table
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import read_runs, runs_table
 from planner.laws import Chinchilla
 
 FRAME = pd.DataFrame({"n": [1e6, 1e7, 1e8], "d": [1e8, 1e9, 1e10], "loss": [3.0, 2.5, 2.0], "tag": ["a", "b", "c"]})
@@ -25,17 +26,17 @@ def test_tokens_follow_from_flops():
 @pytest.mark.parametrize(
     ("frame", "columns", "words"),
     [
-        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (--loss); it has: n, d, loss, tag"),
-        (FRAME, Columns(loss="loss", n="n"), "--d"),
+        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (loss); it has: n, d, loss, tag"),
+        (FRAME, Columns(loss="loss", n="n"), "column of tokens (d)"),
         (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "not both"),
-        (FRAME, Columns(loss="loss", c="d"), "--c needs --n"),
+        (FRAME, Columns(loss="loss", c="d"), "c needs n"),
         (FRAME, Columns(loss="tag", n="n", d="d"), "row 1: tag is 'a', not a number"),
         (FRAME.assign(loss=[3.0, -0.5, 2.0]), COLUMNS, "row 2: loss is -0.5; it must be positive"),
         (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
         (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
         (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
         (FRAME.assign(n=[0.07, 0.4, 1.4]), COLUMNS, "row 1: n is 0.07 parameters; where it counts in another unit"),
-        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: --c 'c*1e9'"),
+        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: c is 'c*1e9'"),
         (FRAME[:0], COLUMNS, "has no rows"),
         (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),
     ],
@@ -58,7 +59,7 @@ def test_failed_repeated_and_untrained_rows_stay_out_with_a_reason():
         "row 6": "its loss is missing or not finite",
         "row 7": "its n is missing",
     }
-    assert [n.code for n in table.notices] == ["duplicates"]
+    assert [n.code for n in table.caveats] == ["duplicates"]
 
 
 def test_equal_losses_of_different_runs_are_no_copies():
@@ -69,7 +70,7 @@ def test_equal_losses_of_different_runs_are_no_copies():
 def test_highest_losses_are_dropped_only_when_asked():
     table = runs_table(FRAME, COLUMNS, drop_highest=1)
     assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
-    with pytest.raises(ValueError, match="--drop-highest is 3; there are 3 rows"):
+    with pytest.raises(ValueError, match="drop_highest is 3; there are 3 rows"):
         runs_table(FRAME, COLUMNS, drop_highest=3)
 
 
@@ -107,7 +108,7 @@ def test_sizes_in_any_unit_are_parameters(title, values):
     frame = FRAME.drop(columns="n").assign(**{title: values})
     table = runs_table(frame, Columns(loss="loss", n=title.strip(), d="d"))
     assert table.rows["params"].tolist() == pytest.approx([1e6, 1e7, 1e8])
-    assert ("units" in [n.code for n in table.notices]) == ("(" in title or "[" in title)
+    assert ("units" in [n.code for n in table.caveats]) == ("(" in title or "[" in title)
 
 
 def test_a_factor_stands_behind_the_column():

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.fitting.estimate import Settings
-from analysis.fitting.retrospective import BELOW, decisions
+from analysis.fitting.retrospective import BELOW, retrospective
 from analysis.tables.sweep_table import read_sweep
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
@@ -19,59 +19,59 @@ BUDGETS = [1e12, 2e12, 4e12, 8e12, 1.6e13, 3.2e13]
 FEW = Settings(bootstraps=60)
 
 
-def made(folder, noise, **other):
+def swept(folder, noise, **other):
     return read_sweep(write_sweep(folder, observations(models=NANO[1:5], budgets=BUDGETS, noise=noise, **other)))
 
 
 def test_without_noise_the_best_cell_is_chosen_and_predicted(tmp_path):
-    found = decisions(made(tmp_path, noise=0.0), replace(FEW, family="chinchilla"))
-    assert [one.budget for one in found] == [budget for budget in BUDGETS if budget >= BELOW * BUDGETS[0]]
-    told = [one for one in found if one.chosen]
-    assert len(told) >= 3
-    for one in told:
-        assert one.fitted_to <= one.budget / BELOW
-        assert one.regret == 0 and abs(one.error) < 0.01
-        assert one.cells[0]["loss"] == min(cell["loss"] for cell in one.cells)
+    tested = retrospective(swept(tmp_path, noise=0.0), replace(FEW, family="chinchilla"))
+    assert [decision.budget for decision in tested] == [budget for budget in BUDGETS if budget >= BELOW * BUDGETS[0]]
+    chosen = [decision for decision in tested if decision.chosen]
+    assert len(chosen) >= 3
+    for decision in chosen:
+        assert decision.fitted_to <= decision.budget / BELOW
+        assert decision.regret == 0 and abs(decision.error) < 0.01
+        assert decision.cells[0]["loss"] == min(cell["loss"] for cell in decision.cells)
 
 
 def test_laws_see_no_run_above_a_quarter_of_the_budget(tmp_path):
     """Losses above that may be anything: what the laws say of the budget stays the same."""
-    table = made(tmp_path, noise=0.01)
+    table = swept(tmp_path, noise=0.01)
     spoilt = table.rows.copy()
     spoilt.loc[spoilt["budget"] > BUDGETS[-1] / BELOW, "loss"] *= 3
-    honest, other = (decisions(one, FEW)[-1] for one in (table, replace(table, rows=spoilt)))
-    predicted = [{(c["model"], c["method"]): c["predicted"] for c in one.cells} for one in (honest, other)]
+    honest, other = (retrospective(runs, FEW)[-1] for runs in (table, replace(table, rows=spoilt)))
+    predicted = [{(c["model"], c["method"]): c["predicted"] for c in decision.cells} for decision in (honest, other)]
     assert predicted[0] == predicted[1]
 
 
 def test_regret_is_of_the_measured_losses(tmp_path):
-    table = made(tmp_path, noise=0.0)
+    table = swept(tmp_path, noise=0.0)
     spoilt = table.rows.copy()
-    last = decisions(table, FEW)[-1]
+    last = retrospective(table, FEW)[-1]
     place = (spoilt["budget"] == last.budget) & (spoilt["model"] == last.chosen["model"])
     place &= spoilt["method"] == last.chosen["method"]
     spoilt.loc[place, "loss"] *= 1.5  # the laws could not know
-    found = decisions(replace(table, rows=spoilt), FEW)[-1]
+    tested = retrospective(replace(table, rows=spoilt), FEW)[-1]
     second = last.cells[1]["loss"]
-    assert found.chosen["model"] == last.chosen["model"] and found.cells[0]["loss"] == pytest.approx(second)
-    assert found.regret == pytest.approx(1.5 * last.chosen["loss"] / second - 1)
+    assert tested.chosen["model"] == last.chosen["model"] and tested.cells[0]["loss"] == pytest.approx(second)
+    assert tested.regret == pytest.approx(1.5 * last.chosen["loss"] / second - 1)
 
 
 def test_a_budget_whose_smaller_ones_make_no_law_says_so(tmp_path, capsys):
     folder = write_sweep(tmp_path, observations(models=NANO[1:4], budgets=[1e12, 4e12, 1.6e13], noise=0.01))
     assert main([str(folder), "--backtest", "--bootstraps", "50"]) == 0
-    said = capsys.readouterr().out
-    assert re.search(r" 4e\+12  no law yet of \d runs", said)
+    printed = capsys.readouterr().out
+    assert re.search(r" 4e\+12  no law yet of \d runs", printed)
 
 
 def test_json_names_every_cell(tmp_path, capsys):
     folder = write_sweep(tmp_path, observations(models=NANO[1:5], budgets=BUDGETS, noise=0.01))
     assert main([str(folder), "--backtest", "--bootstraps", "50", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["decisions"]
-    assert any(one["told"] for one in found)
-    for one in found:
-        assert one["inside"] <= one["told"] <= sum(len(cell["losses"]) for cell in one["cells"])
-        assert {cell["model"] for cell in one["cells"]} <= {model.name for model in NANO[1:5]}
+    tested = json.loads(capsys.readouterr().out)["decisions"]
+    assert any(decision["told"] for decision in tested)
+    for decision in tested:
+        assert decision["inside"] <= decision["told"] <= sum(len(cell["losses"]) for cell in decision["cells"])
+        assert {cell["model"] for cell in decision["cells"]} <= {model.name for model in NANO[1:5]}
 
 
 def test_a_table_of_runs_and_a_joint_fit_have_no_backtest(tmp_path, capsys):

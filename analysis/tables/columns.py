@@ -1,0 +1,137 @@
+"""Which column of somebody else's table holds what, and in which unit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.tables.rows import Array
+from planner.laws import Caveat
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a table of somebody else's runs, a factor behind them (`size*1e9`); None: not there."""
+
+    loss: str
+    """Final loss, in any unit, positive."""
+    n: str | None = None
+    """Parameters; without it the law is one in tokens alone."""
+    d: str | None = None
+    """Training tokens."""
+    c: str | None = None
+    """Training FLOPs instead of tokens: then D = C / 6N."""
+    method: str | None = None
+    """Whatever gets a law of its own for each value."""
+    run: str | None = None
+    """The same value for all rows of one training run, which are then resampled together."""
+    share: str | None = None
+    """Trained share of the parameters, 0 to 1, for the family trainable."""
+    unique: str | None = None
+    """Unique training tokens, for the family repeated."""
+
+
+UNITS = {
+    "k": 1e3,
+    "thousand": 1e3,
+    "m": 1e6,
+    "million": 1e6,
+    "b": 1e9,
+    "billion": 1e9,
+    "g": 1e9,
+    "t": 1e12,
+    "trillion": 1e12,
+}
+TITLE_UNIT = re.compile(r"[(\[](?:in )?(k|thousand|m|million|b|billion|g|t|trillion)s?[)\]]", re.IGNORECASE)
+NUMBER = re.compile(r"\s*([0-9][0-9,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*")
+
+
+def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str, float, str]:
+    """The title of a column in the frame, the factor its numbers are to be multiplied by, and what to say of that.
+
+    column: a field of Columns; title: what it names.
+
+    The factor is written behind the name, `size*1e9`, or in the column's own title, `params (M)`.
+    """
+    if title in frame.columns:
+        unit = TITLE_UNIT.search(title) if column in ("n", "d", "c", "unique") else None
+        factor = UNITS[unit[1].lower()] if unit else 1.0
+        return title, factor, f"{title!r} is read in units of {factor:g}, as its title says" if unit else ""
+    plain, star, times = title.rpartition("*")
+    if star and plain.strip() in frame.columns and NUMBER.fullmatch(times):
+        return plain.strip(), _number(times), ""
+    known = ", ".join(map(str, frame.columns))
+    raise ValueError(f"{name}: has no column {title!r} ({column}); it has: {known}")
+
+
+def _number(text: object) -> float:
+    """70M, 1.4B, 1,000,000 or 3e9 as a number; NaN where it is none."""
+    number = NUMBER.fullmatch(str(text))
+    return float(number[1].replace(",", "")) * UNITS.get(number[2].lower(), 1.0) if number else np.nan
+
+
+def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Caveat]]:
+    """The frame's numbers under our names; what is missing is NaN, what cannot be is refused."""
+    caveats: list[Caveat] = []
+
+    def column(option: str, lowest: float, missing: float) -> Array:
+        asked = getattr(columns, option)
+        if asked is None:
+            return np.full(len(frame), missing)
+        title, factor, remark = _find(frame, option, asked, name)
+        caveats.extend([Caveat("units", remark)] if remark else [])
+        given = frame[title]
+        values = pd.to_numeric(given, errors="coerce").to_numpy(float, copy=True)
+        unread = np.isnan(values) & given.notna().to_numpy()
+        values[unread] = [_number(text) for text in given[unread]]
+        for place in np.flatnonzero(np.isnan(values) & given.notna().to_numpy()):
+            raise ValueError(f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, not a number")
+        values *= factor
+        strict = option != "d"
+        wrong = values <= lowest if strict else values < lowest
+        if option != "loss":  # an infinite loss is a run that failed, and is left out with that reason
+            wrong = wrong | np.isinf(values)
+        for place in np.flatnonzero(wrong):
+            wanted = "positive" if strict else "0 or more"
+            raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
+        return values
+
+    for option in ("method", "run"):
+        if getattr(columns, option) is not None:
+            _find(frame, option, getattr(columns, option), name)
+    params, loss = column("n", 0, 1.0), column("loss", 0, 1.0)
+    tokens = column("c", 0, 1.0) / (6 * params) if columns.c else column("d", 0, 1.0)
+    _check_units(params, tokens, columns, name)
+    labels = [f"row {place + 1}" for place in range(len(frame))]
+    given = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
+    numbers = {
+        "name": labels,
+        "method": frame[columns.method].astype(str).to_numpy() if columns.method else "all",
+        "run": given.to_numpy() if columns.run else labels,
+        "run_given": given.to_numpy(),
+        "params": params,
+        "tokens": tokens,
+        "flops": column("c", 0, 1.0) if columns.c else 6 * params * tokens,
+        "loss": loss,
+        "share": np.minimum(column("share", 0, 1.0), 1.0),
+        "unique": column("unique", 0, np.inf),
+    }
+    return pd.DataFrame(numbers), list(dict.fromkeys(caveats))
+
+
+def _check_units(params: Array, tokens: Array, columns: Columns, name: str) -> None:
+    """Less than one parameter or token is a number in another unit."""
+    for place in np.flatnonzero((params < 1) & (columns.n is not None)):
+        raise ValueError(
+            f"{name}: row {place + 1}: {columns.n} is {params[place]:g} parameters; where it counts in another unit, "
+            f"say so: n is '{columns.n}*1e9'"
+        )
+    for place in np.flatnonzero((tokens < 1) & (tokens > 0)):
+        what = f"C / 6N, with {columns.c} as C," if columns.c else columns.d
+        raise ValueError(
+            f"{name}: row {place + 1}: {what} is {tokens[place]:g} tokens; where a column counts in another unit, "
+            f"say so: {'c' if columns.c else 'd'} is '{columns.c or columns.d}*1e9'"
+        )

@@ -1,0 +1,84 @@
+"""The runs that a fit is made of, from a sweep or from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.tables.projection import Projection
+from analysis.tables.rows import Rows
+from planner.laws import Caveat
+from sweeps.flops import Work
+from sweeps.trial import Observation, Training
+
+NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
+CELL = ["method", "params", "tokens"]  # rows that share these are repeats of one run
+
+
+@dataclass(frozen=True)
+class Table:
+    """Runs that enter a fit, and what is known of the others."""
+
+    name: str
+    """Of the results folder, or of the file of runs."""
+    rows: pd.DataFrame
+    """One line for each run that enters.
+
+    Columns: name, method (its label), run, params (N), tokens (D), flops (C), loss, share (trained, of the parameters)
+    and unique (tokens); for a sweep also model, budget (FLOPs), pairs, squares, lr and seed.
+    """
+    settings: Mapping[str, Mapping[str, Any]]
+    """By method label: the method's name, and its settings."""
+    excluded: tuple[tuple[str, str], ...] = ()
+    """Name and reason of each run that does not enter."""
+    filters: tuple[str, ...] = ()
+    """What was asked of runs that enter, in words, for the record."""
+    caveats: tuple[Caveat, ...] = ()
+    """What of the runs laws should not be trusted with."""
+    training: Training | None = None
+    """The one condition that the runs share; None for runs from elsewhere."""
+    pair: Work | None = None
+    """What one pair of texts costs on average; None for runs from elsewhere."""
+    learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By method label and model: the rate that won most cells."""
+    measure: str = "loss"
+    """What the column loss holds: "loss", or "1 - " and the name of a score."""
+    scored: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Columns method, loss and scores of all trials that were scored, whether or not they enter."""
+    observations: tuple[Observation, ...] = ()
+    """All of the folder, whatever became of them."""
+    projection: Projection | None = None
+    """Of an embedding space, where the folder has one."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, smallest first; none for runs from elsewhere."""
+        if "model" not in self.rows:
+            return ()
+        return tuple(self.rows.sort_values("params")["model"].unique())
+
+    @property
+    def hash(self) -> str:
+        """Of what enters: method, N, D, loss and run of every row, in full precision."""
+        lines = self.rows[["method", "run", *NUMBERS]].sort_values(["method", *NUMBERS]).to_csv(index=False)
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def of(self, methods: Iterable[str]) -> Rows:
+        """The rows of these methods, numbered in this order."""
+        order = {method: place for place, method in enumerate(methods)}
+        some = self.rows[self.rows["method"].isin(list(order))]
+        return Rows(
+            N=some["params"].to_numpy(float),
+            D=some["tokens"].to_numpy(float),
+            loss=some["loss"].to_numpy(float),
+            S=some["share"].to_numpy(float),
+            U=some["unique"].to_numpy(float),
+            flops=some["flops"].to_numpy(float),
+            run=pd.factorize(some["method"] + "\0" + some["run"].astype(str))[0],
+            group=some["method"].map(order).to_numpy(int),
+            name=some["name"].to_numpy(str),
+        )
