@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from runner.training.distributed import Ranks
     from runner.training.engine import Options
     from sweeps.trial import Observation, Training, Trial
-    from sweeps.workers.loop import Orders, Train
+    from sweeps.workers.base import ClusterJob
+    from sweeps.workers.loop import Train
+    from sweeps.workers.stop_requests import StopRequests
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
@@ -84,7 +86,8 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     from runner.export.sentence_transformers import export, must_be_free
     from runner.trainer import train_encoder
     from runner.training.early_stopping import BEST
-    from sweeps.store.folder import CHECKPOINT, PROGRESS, parts_folder
+    from sweeps.store.files import CHECKPOINT, PROGRESS
+    from sweeps.store.trunks import parts_folder
     from sweeps.support.atomic import write_text
 
     must_be_free(out)
@@ -331,34 +334,35 @@ def _seconds(text: str) -> float:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    from sweeps.store.postgres import join
-    from sweeps.workers.loop import Terms, work
-    from sweeps.workers.slurm import this_element
+    from sweeps.store.open import join
+    from sweeps.workers import this_job
+    from sweeps.workers.loop import work
+    from sweeps.workers.options import WorkerOptions
 
     if arguments.store:
         join(arguments.sweep, arguments.store)
     if not (arguments.sweep / "sweep.toml").exists():
         raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
-    terms = Terms(
+    options = WorkerOptions(
         resource_class=arguments.resource_class,
         takes_smaller=arguments.processes * arguments.nodes == 1,
         seconds=arguments.seconds or float("inf"),
         grace=arguments.grace,
         patience=arguments.patience or float("inf"),
-        cluster=this_element(),
+        job=this_job(),
     )
-    return work(arguments.sweep, _trainer(arguments), terms=terms)
+    return work(arguments.sweep, _trainer(arguments, options.job), options=options)
 
 
-def _trainer(arguments: argparse.Namespace) -> Train:
+def _trainer(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
     """What a worker trains with: this process, or as many as its class has."""
     if arguments.processes * arguments.nodes > 1:
-        from sweeps.workers.torchrun import Together
+        from sweeps.workers.torchrun import TorchrunTrainer
 
         passed = ["--shard"] if arguments.shard else []
         passed += ["--micro-tokens", str(arguments.micro_tokens)] if arguments.micro_tokens else []
         passed += [f"--{name}" for name in ("recompute", "compile") if getattr(arguments, name)]
-        return Together(arguments.processes, arguments.nodes, tuple(passed)).train
+        return TorchrunTrainer(arguments.processes, arguments.nodes, tuple(passed), job).train
     if arguments.shard:
         raise ValueError("--shard needs --processes or --nodes of at least 2")
     _quiet()
@@ -370,15 +374,15 @@ def _trainer(arguments: argparse.Namespace) -> Train:
         torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
     options = _options(arguments)
 
-    def alone(trial: Trial, folder: Path, orders: Orders) -> Observation:
-        given = replace(options, smaller=orders.smaller, leave=orders.leave)
+    def alone(trial: Trial, folder: Path, stop: StopRequests) -> Observation:
+        given = replace(options, smaller=stop.smaller, leave=stop.requested)
         return train(trial, folder, options=given)
 
     return alone
 
 
 def _add_worker(command: argparse.ArgumentParser) -> None:
-    from sweeps.store.postgres import add_store
+    from sweeps.store.open import add_store
 
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
     add_store(command)

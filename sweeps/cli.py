@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from sweeps.commands import views
@@ -18,12 +17,13 @@ from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, plain, result, status_lines
 from sweeps.running.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.running.resources import this_machine
-from sweeps.store.folder import Store
-from sweeps.store.postgres import PostgresStore, add_store, open_store
+from sweeps.store.base import Store
+from sweeps.store.open import add_store, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
 from sweeps.support.console import positive
-from sweeps.workers.launchers import LAUNCHERS
+from sweeps.workers import LAUNCHERS
+from sweeps.workers.base import LaunchOptions
 
 EXAMPLES = """\
   sweep run examples/demo.toml --dry-run    what would be trained, what it costs, what is left out and why
@@ -68,8 +68,12 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
     command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: classes of resources")
-    command.add_argument("--detach", action="store_true", help="with slurm: jobs go on when this command is stopped")
-    command.add_argument("--slots", type=_positive, default=1, metavar="K", help="local: trials at once on a GPU")
+    command.add_argument(
+        "--detach", action="store_true", help=f"with {_names('detachable')}: workers go on when this command is stopped"
+    )
+    command.add_argument(
+        "--slots", type=_positive, default=1, metavar="K", help=f"{_names('here')}: trials at once on a GPU"
+    )
     add_store(command)
     command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
     command.add_argument("--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100")
@@ -100,23 +104,18 @@ def _run(arguments: argparse.Namespace) -> int:
     library = None if arguments.fresh else Library(store)
     if arguments.dry_run:
         return _dry_run(arguments, sweep, data, store, library, profile.classes if profile else ())
-    if not isinstance(store, PostgresStore):
+    if store.shares_folder:
         refuse_unfit(directory)
     failed = store.retry_failed() if arguments.retry_failed else []
-    launch = partial(
-        LAUNCHERS[arguments.launcher],
-        workers=arguments.workers,
-        profile=profile,
-        detach=arguments.detach,
-        slots=arguments.slots,
-    )
+    options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
+    launcher = LAUNCHERS[arguments.launcher](options)
     with Screen(directory.resolve().name) as screen:
         classes = profile.classes if profile else ()
         conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))
         store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
         for seen in failed:
             conductor.say(f"to be tried again: {result(seen)}")
-        end = conductor.run(launch)
+        end = conductor.run(launcher.start)
     if arguments.json:
         print(json.dumps({**end.to_json(), "reused": conductor.reused}))
     else:
@@ -126,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _here(arguments: argparse.Namespace) -> ResourceClass | None:
     """What a trial may use of this machine; None where workers run elsewhere."""
-    if arguments.launcher != "local":
+    if not LAUNCHERS[arguments.launcher].here:
         return None
     devices = gpus()
     shared = arguments.workers / len(devices) if arguments.workers and devices else arguments.slots
@@ -135,16 +134,21 @@ def _here(arguments: argparse.Namespace) -> ResourceClass | None:
 
 def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
     """The cluster profile. Raises ValueError for flags that the launcher has no use for."""
-    launcher = arguments.launcher
-    if launcher == "slurm" and arguments.profile is None:
-        raise ValueError("--launcher slurm needs --profile FILE.toml; examples/slurm.toml is one")
-    if arguments.detach and launcher != "slurm":
-        raise ValueError(f"--detach is for --launcher slurm; the launcher is {launcher}")
-    if arguments.slots > 1 and launcher != "local":
-        raise ValueError(f"--slots is for --launcher local; with {launcher} a class of the profile has slots")
-    if arguments.profile and launcher == "local":
-        raise ValueError("--profile is for --launcher slurm or external; the launcher is local")
+    name, launcher = arguments.launcher, LAUNCHERS[arguments.launcher]
+    if launcher.needs_profile and arguments.profile is None:
+        raise ValueError(f"--launcher {name} needs --profile FILE.toml; examples/slurm.toml is one")
+    if arguments.detach and not launcher.detachable:
+        raise ValueError(f"--detach is for --launcher {_names('detachable')}; the launcher is {name}")
+    if arguments.slots > 1 and not launcher.here:
+        raise ValueError(f"--slots is for --launcher {_names('here')}; with {name} a class of the profile has slots")
+    if arguments.profile and launcher.here:
+        raise ValueError(f"--profile is for --launcher {_names('here', False)}; the launcher is {name}")
     return read_profile_file(arguments.profile) if arguments.profile else None
+
+
+def _names(property: str, value: bool = True) -> str:
+    """The launchers of which that is true, or not."""
+    return " or ".join(name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value)
 
 
 def _folder(file: Path) -> Path:

@@ -34,7 +34,8 @@ from runner.training.train import train_model
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.methods import Full
 from sweeps.models import ModelSpec, find_model
-from sweeps.store.folder import CHECKPOINT, parts_folder
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.trunks import parts_folder
 from sweeps.trial import PROBED_PAIRS, SEARCHED, Observation, Training, Trial
 
 # Of the sum of task vectors, where nothing tells a better one: Ilharco et al. 2023, as Yadav et al. 2023, section 5.

@@ -18,7 +18,7 @@ from runner.model.encoder import Encoder
 from runner.training.grad_cache import embed_all, make_batch
 from runner.training.loss import Objective
 from sweeps.support.progress import Progress
-from sweeps.workers.loop import TERMINATED
+from sweeps.workers.stop_requests import TERMINATED
 
 QUERIES = Objective(symmetric=False)  # queries look for documents, as in the paper
 TOKENS = 2**14  # padded, that go through the model together when a whole probe set is scored

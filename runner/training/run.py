@@ -21,7 +21,7 @@ from runner.training.grad_cache import Batch, StepCost
 from runner.training.trackers import Log
 from sweeps.flops import Work
 from sweeps.models import ModelSpec, find_model
-from sweeps.store.folder import Trunk
+from sweeps.store.trunks import Trunk
 from sweeps.trial import Trial
 
 # Names in a checkpoint's JSON record, where the first checkpoints had others than the fields.

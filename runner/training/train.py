@@ -21,10 +21,11 @@ from runner.training.outcome import judge, measure_start_loss, observe
 from runner.training.run import Run, Share, TrainingState, build_encoder, start
 from runner.training.schedule import rate_factor
 from runner.training.trackers import Log
-from sweeps.store.folder import CHECKPOINT, Trunk, report, trunk_of
+from sweeps.store.files import CHECKPOINT, report
+from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial
-from sweeps.workers.loop import TERMINATED
+from sweeps.workers.stop_requests import TERMINATED
 
 CHECKPOINT_SECONDS = 60.0
 REPORT_SECONDS = 1.0
@@ -91,7 +92,7 @@ def _take_shared_state(run: Run, trunk: Trunk) -> None:
 
 def _leave_shared_state(run: Run, trunk: Trunk) -> None:
     """Where the cooldown begins, leave the state to trials that train further at the full rate."""
-    if run.state.step == trunk.branch and not trunk.own.exists() and trunk.wanted():
+    if run.state.step == trunk.cooldown_start and not trunk.own.exists() and trunk.wanted():
         record = run.state.as_shared(run.trial.trunk).to_record()
         checkpoint.save(trunk.own, run.engine.encoder, run.engine.optimizer, record)
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.store.folder import Store
+from sweeps.store.base import Store
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial
 

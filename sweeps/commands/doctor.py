@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeps.running.display import table
-from sweeps.store.folder import LEASE
+from sweeps.store.attempts import LEASE
 from sweeps.support.atomic import write_text
 
 ROUNDS = 50  # races between the two

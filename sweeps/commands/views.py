@@ -17,9 +17,9 @@ from sweeps.machine.cores import available_cores, trials_at_once
 from sweeps.running.display import Screen, Snapshot, name, plain, result, snapshot, status_lines
 from sweeps.running.estimate import made_here, speed
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING, outlook
+from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
-from sweeps.store.folder import Store
-from sweeps.store.postgres import add_store, join, open_store
+from sweeps.store.open import add_store, join, open_store
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial
 
@@ -40,7 +40,7 @@ class Standing:
         done = {key for key, seen in self.known.items() if seen.status == "done"}
         self.known |= {seen.key: seen for seen in self.store.results(done)}
         workers = len(list(self.store.running())) or trials_at_once()
-        if not (data := self.store.read_data()):  # a committed folder: what is still to come cannot be known
+        if not (data := self.store.files.read_data()):  # a committed folder: what is still to come cannot be known
             spent = sum(seen.spent_flops for seen in self.known.values())
             seen = tuple(self.known.values())
             return Snapshot(self.store.directory, seen, (), 0, (), (), spent, spent, 0.0, workers)
@@ -258,7 +258,7 @@ def retry(arguments: argparse.Namespace) -> int:
     again = sorted(cancelled) if arguments.cancelled else [key for key in named if key in cancelled]
     if EVERYTHING in cancelled and named and not arguments.cancelled:
         raise ValueError("all trials are cancelled; want all of them again with --cancelled, then cancel some")
-    store.want_again(again)
+    store.requeue(again)
     store.retry(failed)
     said = [f"to be tried again: {result(seen)}" for seen in failed] + [f"wanted again: {key}" for key in again]
     _log(store, said)
@@ -275,7 +275,7 @@ def retry(arguments: argparse.Namespace) -> int:
 def _log(store: Store, sentences: list[str]) -> None:
     (store.directory / "logs").mkdir(exist_ok=True)
     for sentence in sentences:
-        store.log(sentence)
+        store.files.log(sentence)
 
 
 def add_export(command: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ from sweeps.running.display import Screen, Snapshot, result, settled_line, snaps
 from sweeps.running.estimate import costs, made_here, speed
 from sweeps.running.resources import requirements
 from sweeps.search.learning_rates import Outlook, hopeless, outlook, sharing
-from sweeps.store.folder import Store
+from sweeps.store import records
+from sweeps.store.base import Store
 from sweeps.store.reuse import Library
 from sweeps.trial import Observation, Trial, failure
 from sweeps.workers.base import Workers
@@ -122,7 +123,7 @@ class Conductor:
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)
-        self.store.log(sentence)
+        self.store.files.log(sentence)
 
     def _goes_on(self) -> bool:
         """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
@@ -146,7 +147,7 @@ class Conductor:
             pass
         if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
             self.store.require(self._requirements(self.classes, patient=True) if self.classes else Requirements())
-            self.store.share(sharing(self.ahead))
+            self.store.trunks.share(sharing(self.ahead))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
             self._export()
@@ -166,7 +167,7 @@ class Conductor:
         return found is None or (found.status, found.reason) != (seen.status, seen.reason)
 
     def _requirements(self, classes: Sequence[ResourceClass], patient: bool = False) -> Requirements:
-        coming = costs(self.ahead, self.sweep, self.data, self.store.states())
+        coming = costs(self.ahead, self.sweep, self.data, self.store.trunks.steps())
         return requirements(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
 
     def _prune(self) -> None:
@@ -232,9 +233,9 @@ class Conductor:
         now = {trial.key for trial in self.ahead.now}
         before = [seen for seen in self.store.exported() if not (seen.status != "done" and seen.key in now)]
         gathered = {seen.key: seen for seen in before} | self.known
-        self.store.export(gathered.values(), *self.sweep.conditions(self.data.data_hash))
-        self.store.export_rates(self.ahead.searches)
-        self.store.export_left_out(self.ahead.left_out)
+        records.export(self.store.directory, gathered.values(), *self.sweep.conditions(self.data.data_hash))
+        records.export_rates(self.store.directory, self.ahead.searches)
+        records.export_left_out(self.store.directory, self.ahead.left_out)
         self._exported_at = time.monotonic()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.experiment.grid import Cell, Data, Sweep, trial_flops
 from sweeps.running.estimate import Speed, costs, makespan
 from sweeps.search.learning_rates import Outlook, Search
-from sweeps.store.folder import Store
+from sweeps.store.base import Store
 from sweeps.support.progress import duration
 from sweeps.trial import Observation, Trial
 
@@ -125,7 +125,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         for trial, attempt, figures in store.running()
         if trial.key in wanted
     )
-    coming = costs(ahead, sweep, data, store.states())
+    coming = costs(ahead, sweep, data, store.trunks.steps())
     done = sum(trial_flops(seen.trial, sweep, data) - seen.reused_flops for seen in ahead.finished)
     under_way = {item.trial.key: item for item in running}
     seconds, alone = [], []
@@ -145,7 +145,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         flops_done=done,
         eta=makespan(seconds, workers, alone),
         workers=workers,
-        state_bytes=store.state_bytes(),
+        state_bytes=store.trunks.size(),
     )
 
 

@@ -14,7 +14,7 @@ from sweeps.running.display import left_out_lines, table
 from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
 from sweeps.running.resources import smallest
 from sweeps.search.learning_rates import EXTENSIONS, Outlook, outlook
-from sweeps.store.folder import Store
+from sweeps.store.base import Store
 from sweeps.store.reuse import Library
 from sweeps.support.progress import duration
 from sweeps.trial import Trial
@@ -81,7 +81,7 @@ def foresee(
     while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
         known |= {seen.key: seen for seen, _ in hits}
         ahead = outlook(sweep, data, known.values(), cancelled)
-    coming = costs(ahead, sweep, data, store.states())
+    coming = costs(ahead, sweep, data, store.trunks.steps())
     alone = [pace.seconds(cost.trial, cost.flops) for cost in coming]
     found = [
         smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None

@@ -10,7 +10,8 @@ from statistics import median
 
 from sweeps.experiment.grid import Data, Sweep, search_flops, trial_flops
 from sweeps.search.learning_rates import Outlook
-from sweeps.store.folder import Store, machine
+from sweeps.store.attempts import machine
+from sweeps.store.open import open_folder
 from sweeps.store.reuse import siblings
 from sweeps.trial import Observation, Trial
 
@@ -95,7 +96,7 @@ def speed(observations: Iterable[Observation], cores: int) -> Speed:
 def made_here(directory: Path) -> Iterator[Observation]:
     """Observations of this sweep and of those beside it that were trained on this machine."""
     host, _ = machine()
-    for store in (Store(directory), *map(Store, siblings(directory))):
+    for store in map(open_folder, (directory, *siblings(directory))):
         try:
             for observation in islice(store.results(), SAMPLE):
                 attempts = store.attempts(observation.key)

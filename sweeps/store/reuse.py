@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sweeps.store.folder import OTHER_CONDITIONS, Store
+from sweeps.store.base import Store
+from sweeps.store.open import open_folder
+from sweeps.store.records import OBSERVATIONS, OTHER_CONDITIONS
 from sweeps.trial import Observation, Trial
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
@@ -27,7 +29,7 @@ class Library:
         self._siblings = list(siblings(store.directory))
         self._exported: dict[str, tuple[Path, str]] = {}
         for directory in (REFERENCE, *self._siblings, store.directory):  # the nearest wins
-            for name in ("observations.jsonl", OTHER_CONDITIONS):
+            for name in (OBSERVATIONS, OTHER_CONDITIONS):
                 self._index(directory / name)
 
     def _index(self, path: Path) -> None:
@@ -56,8 +58,9 @@ class Library:
                 yield Observation.from_json(json.loads(line)), path
             for directory in self._siblings:
                 path = directory
-                if seen := Store(directory).result(key):
-                    yield seen, Store(directory).folder(key)
+                store = open_folder(directory)
+                if observation := store.result(key):
+                    yield observation, store.folder(key)
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             self.problems.append(f"{path}: {key} passed over: {error}")
 

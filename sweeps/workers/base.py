@@ -1,10 +1,16 @@
-"""What all launchers share: the command of a worker, its environment, and what is asked of those that were started."""
+"""What all launchers share: how they are asked to start workers, and what is asked of the workers that were started."""
 
 from __future__ import annotations
 
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sweeps.machine.cluster_file import ClusterProfile
+from sweeps.store.base import Store
 
 WORKER = (sys.executable, "-m", "runner.cli", "worker")
 THREAD_VARIABLES = (
@@ -25,7 +31,10 @@ TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
 class Workers(ABC):
     """The workers of a sweep, from their start until `stop`."""
 
-    count: int
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many trials they run at once, at most."""
 
     @abstractmethod
     def tend(self) -> list[str]:
@@ -34,6 +43,71 @@ class Workers(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End all workers; trials that they run can be continued."""
+
+
+class ClusterJob(ABC):
+    """The job of a cluster that a worker runs in, and what the worker can ask of the cluster."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What the worker's attempts note of the job, fields of store.attempts.Attempt."""
+
+    @property
+    @abstractmethod
+    def port(self) -> int:
+        """A port for the ranks of this job's trial to meet at; other jobs have others."""
+
+    @abstractmethod
+    def step(self, nodes: int) -> list[str]:
+        """The beginning of a command that runs once on each of the job's nodes."""
+
+    @abstractmethod
+    def requeue(self) -> bool:
+        """Start this job anew unless it is being ended; True if that was done."""
+
+    @abstractmethod
+    def reap(self, store: Store) -> None:
+        """Record the end of attempts whose jobs run no more."""
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How the workers of a sweep are to be started. A launcher says which of this it has a use for."""
+
+    workers: int | None = None
+    """How many at most, in each class of a cluster; None for as many as fit."""
+    profile: ClusterProfile | None = None
+    """The classes of resources of a cluster."""
+    detach: bool = False
+    """Whether workers go on when the command that started them is stopped."""
+    slots: int = 1
+    """Workers that share a GPU of this machine."""
+    command: tuple[str, ...] = WORKER
+    """What starts a worker, less the sweep."""
+
+
+class Launcher(ABC):
+    """A way of starting workers. Workers find their trials themselves."""
+
+    here: ClassVar[bool] = False
+    """Whether its workers run on this machine; it takes slots then, and no cluster profile."""
+    needs_profile: ClassVar[bool] = False
+    """Whether it cannot do without a cluster profile."""
+    detachable: ClassVar[bool] = False
+    """Whether its workers can go on without the command that started them."""
+
+    def __init__(self, options: LaunchOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def start(self, store: Store, trials: int) -> Workers:
+        """Workers for so many trials, no more than those. Raises ValueError when they cannot be started."""
+
+    @classmethod
+    def this_job(cls) -> ClusterJob | None:
+        """The job that this process runs in, if this launcher started it as one."""
+        return None
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
-from sweeps.store.folder import Attempt, Store
+from sweeps.store.attempts import Attempt
+from sweeps.store.base import Store
 from sweeps.store.retry import LOST, MEMORY, PREEMPTED, STOPPED, TIME
-from sweeps.workers.base import WORKER, Workers, environment, last_line
+from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, last_line
 
 POLL = 15.0  # s between looks at Slurm's queue
 ASKED = 60.0  # s that a command may take
@@ -105,15 +106,23 @@ def reap(store: Store, known: Sequence[Job]) -> list[str]:
     return said
 
 
-class Element:
-    """The job that this worker runs in, an element of an array."""
+class ArrayTask(ClusterJob):
+    """The job that this worker runs in, a task of an array."""
 
     def __init__(self, number: str, restarts: int, prefix: str) -> None:
         self.number, self.restarts, self.prefix = number, restarts, prefix
 
     @property
-    def job(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, Any]:
         return {"job": self.number, "restarts": self.restarts}
+
+    @property
+    def port(self) -> int:
+        return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
+
+    def step(self, nodes: int) -> list[str]:
+        step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
+        return [*step, "--kill-on-bad-exit=1", "--wait=30"]
 
     def requeue(self) -> bool:
         """Put this job back into the queue, unless it is being cancelled or was put back already."""
@@ -135,26 +144,43 @@ class Element:
             print(f"other jobs cannot be seen: {error}", file=sys.stderr, flush=True)
 
 
-def this_element() -> Element | None:
+def this_task() -> ArrayTask | None:
     """The job that this process runs in; None outside Slurm."""
     variables = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_NAME")
     array, task, job, restarts, name = (os.environ.get(variable, "") for variable in variables)
     number = f"{array}_{task}" if array and task else job
-    return Element(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
+    return ArrayTask(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
 
 
 def job_name(prefix: str, resource_class: str) -> str:
     return f"{prefix}.{resource_class.replace('/', '-')}"
 
 
+class Slurm(Launcher):
+    """Submits workers as jobs, at most `workers` of each class of the cluster profile."""
+
+    needs_profile = True
+    detachable = True
+
+    def start(self, store: Store, trials: int) -> Workers:
+        if self.options.profile is None:
+            raise ValueError("the launcher slurm needs a cluster profile; examples/slurm.toml is one")
+        for name in ("sbatch", "squeue", "scancel"):
+            if not shutil.which(name):
+                raise ValueError(f"--launcher slurm needs the command {name}, which is not on the PATH")
+        return SlurmWorkers(store, self.options.profile, self.options)
+
+    @classmethod
+    def this_job(cls) -> ClusterJob | None:
+        return this_task()
+
+
 class SlurmWorkers(Workers):
     """The jobs of a sweep: as many of each class as it allows and as there are trials for."""
 
-    def __init__(
-        self, store: Store, profile: ClusterProfile, most: int | None, command: Sequence[str], detach: bool
-    ) -> None:
-        self.store, self.profile, self.most, self.detach = store, profile, most, detach
-        self.command = [profile.python, *command[1:]] if profile.python else list(command)
+    def __init__(self, store: Store, profile: ClusterProfile, options: LaunchOptions) -> None:
+        self.store, self.profile, self.most, self.detach = store, profile, options.workers, options.detach
+        self.command = [profile.python, *options.command[1:]] if profile.python else list(options.command)
         self.prefix = sweep_name(store)
         self.barren: list[str] = []  # jobs that failed since something happened
         self._ended: set[tuple[str, int]] | None = None  # jobs whose end is known, by number and restarts
@@ -162,7 +188,7 @@ class SlurmWorkers(Workers):
         self._looked = 0.0
 
     @property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         return max(1, sum(self._limit(one) * one.slots for one in self.profile.classes))
 
     def _limit(self, one: ResourceClass) -> int:
@@ -289,24 +315,3 @@ def job_script(one: ResourceClass, profile: ClusterProfile, command: Sequence[st
     step = [] if one.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
     lines = ["#!/bin/bash", f"# Workers of class {one.name}, written by `sweep run`.", *map(shlex.join, profile.setup)]
     return "\n".join([*lines, *exports, "trap '' USR2", f"exec {shlex.join([*step, *worker])}", ""])
-
-
-def slurm(
-    store: Store,
-    trials: int,
-    workers: int | None = None,
-    command: Sequence[str] = WORKER,
-    profile: ClusterProfile | None = None,
-    detach: bool = False,
-    slots: int = 1,
-) -> Workers:
-    """Workers as Slurm jobs, at most `workers` of each class. Raises ValueError without a profile or without Slurm.
-
-    slots: for machines without classes.
-    """
-    if profile is None:
-        raise ValueError("the launcher slurm needs a cluster profile; examples/slurm.toml is one")
-    for name in ("sbatch", "squeue", "scancel"):
-        if not shutil.which(name):
-            raise ValueError(f"--launcher slurm needs the command {name}, which is not on the PATH")
-    return SlurmWorkers(store, profile, workers, command, detach)

@@ -24,8 +24,8 @@ from pathlib import Path
 from sweeps.store.retry import WANTED_MEMORY
 from sweeps.support.processes import die_with_parent, end_group
 from sweeps.trial import Observation, Trial
-from sweeps.workers.base import last_line, memory_environment
-from sweeps.workers.loop import TERMINATED, Orders
+from sweeps.workers.base import ClusterJob, last_line, memory_environment
+from sweeps.workers.stop_requests import TERMINATED, StopRequests
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 RANK = ("-m", "runner.cli", "rank")
@@ -35,26 +35,34 @@ LINE = 300  # characters of an error that are kept
 
 
 @dataclass(frozen=True)
-class Together:
-    """How many processes train a trial: `processes` on each of `nodes`. arguments: for every rank."""
+class TorchrunTrainer:
+    """Trains each trial with several processes."""
 
     processes: int
+    """Processes on each node."""
     nodes: int = 1
+    """Nodes of one trial; several need a cluster's job around them."""
     arguments: tuple[str, ...] = ()
+    """What every rank is given besides the trial."""
+    job: ClusterJob | None = None
+    """The cluster's job that the worker runs in."""
     rank: tuple[str, ...] = RANK
+    """What starts a rank."""
+
+    def __post_init__(self) -> None:
+        if self.nodes > 1 and not self.job:
+            raise ValueError(f"a trial on {self.nodes} nodes needs a cluster's job around its worker")
 
     def command(self, folder: Path) -> list[str]:
-        """What starts all ranks of the trial in `folder`; several nodes need a Slurm job around it."""
+        """What starts all ranks of the trial in `folder`."""
         each = ["--nproc-per-node", str(self.processes)]
-        if self.nodes == 1:
+        if not self.job or self.nodes == 1:
             return [*TORCHRUN, "--standalone", *each, *self.rank, str(folder), *self.arguments]
-        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{socket.gethostname()}:{port()}"]
+        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{socket.gethostname()}:{self.job.port}"]
         meeting += ["--rdzv-id", folder.name, "--nnodes", str(self.nodes)]
-        step = ["srun", f"--nodes={self.nodes}", f"--ntasks={self.nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
-        step += ["--kill-on-bad-exit=1", "--wait=30"]
-        return [*step, *TORCHRUN, *meeting, *each, *self.rank, str(folder), *self.arguments]
+        return [*self.job.step(self.nodes), *TORCHRUN, *meeting, *each, *self.rank, str(folder), *self.arguments]
 
-    def train(self, trial: Trial, folder: Path, orders: Orders) -> Observation:
+    def train(self, trial: Trial, folder: Path, stop: StopRequests) -> Observation:
         """The observation of `trial`, as `sweeps.workers.loop.Train`. Raises MemoryError when the ranks wanted memory,
         ChildProcessError when one was killed, RuntimeError with their last words for anything else."""
         meeting = Path(tempfile.mkdtemp(prefix="ranks-", dir=folder))
@@ -62,7 +70,7 @@ class Together:
             (meeting / "trial.json").write_text(json.dumps(trial.to_json()), encoding="utf-8")
             (meeting / "leave").touch()
             with open(meeting / "said", "ab") as said:
-                command = [*self.command(meeting), "--smaller", str(orders.smaller)]
+                command = [*self.command(meeting), "--smaller", str(stop.smaller)]
                 process = subprocess.Popen(
                     command,
                     env=os.environ | memory_environment(),
@@ -72,7 +80,7 @@ class Together:
                     preexec_fn=_alone,  # noqa: PLW1509 (two calls into C, which take no lock)
                 )
             try:
-                _await(process, meeting, orders)
+                _await(process, meeting, stop)
             finally:
                 end_group(process)
             return _result(process.returncode, meeting, folder)
@@ -86,11 +94,11 @@ def _alone() -> None:
     die_with_parent(signal.SIGTERM)
 
 
-def _await(process: subprocess.Popen[bytes], meeting: Path, orders: Orders) -> None:
+def _await(process: subprocess.Popen[bytes], meeting: Path, stop: StopRequests) -> None:
     """Until the ranks have ended, or should have."""
     since = None
     while process.poll() is None:
-        if orders.leave() and not (meeting / "leave").stat().st_size:
+        if stop.requested() and not (meeting / "leave").stat().st_size:
             (meeting / "leave").write_bytes(b"!")  # in place: a network file system shows that at the next opening
         if (meeting / "observation.json").exists():
             since = since or time.monotonic()
@@ -118,11 +126,6 @@ def _words(said: str, signs: Sequence[str]) -> str:
     """The last line with one of the signs, else the last of all."""
     lines = [line.strip() for line in said.split("\n") if any(sign in line for sign in signs)]
     return (lines[-1] if lines else last_line(said))[:LINE]
-
-
-def port() -> int:
-    """A port for this Slurm job's ranks to meet at; other jobs have others."""
-    return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
 
 
 def told_to_leave(meeting: Path) -> Callable[[], bool]:

@@ -40,7 +40,7 @@ from runner.trainer import train_encoder
 from runner.training import train as train_module
 from sweeps.methods import METHODS, make_method
 from sweeps.models import find_model
-from sweeps.store.folder import CHECKPOINT
+from sweeps.store.files import CHECKPOINT
 from sweeps.trial import Training, Trial
 
 FORK = multiprocessing.get_context("fork")

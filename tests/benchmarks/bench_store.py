@@ -22,17 +22,18 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from support.toy_sweeps import DATA, observe  # noqa: E402
 from sweeps.experiment.grid import cells, read_sweep  # noqa: E402
-from sweeps.store.folder import Store  # noqa: E402
+from sweeps.store import records  # noqa: E402
+from sweeps.store.folder import FolderStore  # noqa: E402
 
 SWEEP = 'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
 TIMED = 300  # trials
 SIZES = (1_000, 10_000)
 
 
-def begin(folder: Path, count: int) -> tuple[Store, list]:
+def begin(folder: Path, count: int) -> tuple[FolderStore, list]:
     file = folder / "file.toml"
     file.write_text(SWEEP.format(list(range(count))))
-    store = Store(folder / "sweep")
+    store = FolderStore(folder / "sweep")
     store.begin(file, DATA)
     wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA)]
     store.add(wanted)
@@ -93,7 +94,7 @@ def main() -> None:
             for state in ("before the first export", "exported"):
                 seconds, megabytes = status(store.directory)
                 print(f"status    {seconds:6.2f} s, {megabytes:5.0f} MB  {size:,} trials, {state}", flush=True)
-                store.export(store.results(), wanted[0].training)
+                records.export(store.directory, store.results(), wanted[0].training)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ from sweeps import cli
 from sweeps.experiment.grid import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
-from sweeps.store.folder import Trunk, report, trunk_of
+from sweeps.store.files import report
+from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.trial import Observation, Trial, failure
 from sweeps.workers import loop, slurm
-from sweeps.workers.launchers import LAUNCHERS, local
+from sweeps.workers.base import LaunchOptions
+from sweeps.workers.stop_requests import StopRequests
 
 DATA = Data(data_hash="d0", train_pairs=200_000, held_out_pairs=1000, tokens=60.0, squares=2500.0)
 BEST_RATE = {"full": 2e-3, "lora": 1e-2, "freeze": 3e-3, "bias": 3e-2}
@@ -54,7 +56,7 @@ def loss(trial: Trial) -> float:
     return 0.5 + find_model(trial.model).params ** -0.1 + 40 * trial.pairs**-0.4 + bowl
 
 
-def toy_train(trial: Trial, folder: Path, orders: loop.Orders | None = None) -> Observation:
+def toy_train(trial: Trial, folder: Path, stop: StopRequests | None = None) -> Observation:
     """Take `seconds` in ten steps with a checkpoint after each, unless toy.json says otherwise for the model."""
     sweep = folder.parents[1]
     plan = json.loads((sweep / "toy.json").read_text()) if (sweep / "toy.json").exists() else {}
@@ -62,7 +64,7 @@ def toy_train(trial: Trial, folder: Path, orders: loop.Orders | None = None) -> 
         file.write(f"{trial.key} {os.getpid()}\n")
     if trial.model == plan.get("raises"):
         raise RuntimeError("the\nmodel is broken")
-    if trial.model == plan.get("scarce") and not (orders and orders.smaller):
+    if trial.model == plan.get("scarce") and not (stop and stop.smaller):
         raise MemoryError("no memory for the whole micro-batch")
     checkpoint, trunk = folder / "checkpoint.safetensors", trunk_of(folder, trial)
     reused = _trunk_steps(trunk) if trunk and not checkpoint.exists() else 0
@@ -74,12 +76,12 @@ def toy_train(trial: Trial, folder: Path, orders: loop.Orders | None = None) -> 
         if plan.get("checkpoints"):
             (folder / ".new").write_text(str(step + 1))
             os.replace(folder / ".new", checkpoint)
-        if trunk and (step + 1) * trial.steps >= 10 * trunk.branch and trunk.wanted():
+        if trunk and (step + 1) * trial.steps >= 10 * trunk.cooldown_start and trunk.wanted():
             trunk.folder.mkdir(exist_ok=True)
             trunk.own.write_text("a state")
         at = (step + 1) * trial.steps // 10
         report(folder, step=at, loss=loss(trial) if plan.get("curves") else 9.0 - step)
-        if orders and orders.leave():
+        if stop and stop.requested():
             raise SystemExit
     observation = observe(trial)
     if plan.get("curves"):
@@ -103,8 +105,7 @@ def observe(trial: Trial) -> Observation:
 
 def toy_main(argv: list[str]) -> int:
     """`sweep` with the toy's worker and data."""
-    ours = [mock.patch.dict(LAUNCHERS, {"local": partial(local, command=COMMAND)})]
-    ours += [mock.patch.dict(LAUNCHERS, {"slurm": partial(slurm.slurm, command=COMMAND)})]
+    ours = [mock.patch.object(cli, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
     ours += [mock.patch.object(slurm, "POLL", 0.5)]
     ours += [mock.patch.object(cli, "prepare", partial(conductor.prepare, command=COMMAND))]
     ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds
@@ -119,7 +120,9 @@ def toy_worker(argv: list[str]) -> int:
     import runner.cli
 
     real = runner.cli._trainer
-    toys = mock.patch.object(runner.cli, "_trainer", lambda one: real(one) if one.processes > 1 else toy_train)
+    toys = mock.patch.object(
+        runner.cli, "_trainer", lambda one, job: real(one, job) if one.processes > 1 else toy_train
+    )
     with toys:
         return runner.cli.main(["worker", *argv])
 

@@ -21,7 +21,8 @@ from sweeps.experiment.grid import cells, read_sweep, trial_flops
 from sweeps.machine.cores import available_cores
 from sweeps.running import estimate
 from sweeps.running.conductor import prepare
-from sweeps.store.folder import Store, read_observations
+from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
 
 # Two ladders of three budgets, and two where the rate is searched at the smallest.
 TRUNKS = SWEEP.replace("[1e11, 3e11]", "[2e11, 3e11, 5e11]") + "[training]\nwarmup_steps = 20\n"
@@ -198,7 +199,7 @@ def test_ctrl_c_stops_everything_and_the_same_command_continues(file, capsys):
 def test_nothing_is_lost_or_doubled_when_workers_and_launcher_are_killed(file, capsys):
     toy_main(["run", "toy.toml", "--out", "undisturbed/toy"])
     folder = begin("results/toy", seconds=0.4, checkpoints=True)
-    store, killed = Store(folder), set()
+    store, killed = FolderStore(folder), set()
 
     def victim() -> int | None:
         """The process of a trial that has come further since it was begun: killing it must cost nothing."""
@@ -287,7 +288,7 @@ def test_status_shows_what_runs_where_and_what_is_to_come(file, capsys):
         text = capsys.readouterr().out
         assert "9 trials: 0 done, 2 running, 7 to come" in text and f"({os.uname().nodename}:" in text
         # The dearest chain first: the search that the dearest LoRA trial waits for, or as dear a grid trial.
-        queue = [Store(folder).read_trial(key) for key in Store(folder).queue()]
+        queue = [FolderStore(folder).read_trial(key) for key in FolderStore(folder).queue()]
         assert queue[-1].budget == 1e11 and queue[-1].method.name == "full"
     finally:
         process.send_signal(signal.SIGTERM)

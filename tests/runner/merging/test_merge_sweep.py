@@ -27,7 +27,10 @@ from sweeps.methods import Full, LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.running.estimate import costs
 from sweeps.search.learning_rates import outlook
-from sweeps.store.folder import CHECKPOINT, Store, parts_folder
+from sweeps.store import records
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.folder import FolderStore
+from sweeps.store.trunks import parts_folder
 from sweeps.trial import MERGES, PROBED_PAIRS, SEARCHED, Observation, Training, Trial, failure, mixed, shared_out
 
 NANO = find_model("nano-25k")
@@ -200,15 +203,15 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not(mixture, tmp_path):
 
 def test_parts_are_trained_once_in_a_sweep_and_counted_in_every_trial(mixture, tmp_path):
     (tmp_path / "sweep.toml").touch()
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     trials = [merged(mixture, merge) for merge in ("average", "ties", SEARCHED)]
     seen = [train(trial, store.folder(trial.key)) for trial in trials]
     assert seen[0].reused_flops == 0 and seen[1].spent_flops == 0
     assert seen[1].flops == seen[0].flops and seen[2].spent_flops == seen[2].merged["search"]["flops"] > 0
     assert seen[1].seconds > 0.9 * seen[0].seconds  # what was reused counts
-    store.share(trials[1:])
+    store.trunks.share(trials[1:])
     assert len(list((tmp_path / "parts").iterdir())) == 2
-    store.share([])
+    store.trunks.share([])
     assert not list((tmp_path / "parts").iterdir())
 
 
@@ -310,12 +313,12 @@ def test_the_example_runs_dry_and_its_ways_are_told(capsys):
 
 def test_a_comparison_lies_in_one_file(tmp_path):
     """Observations of all its conditions, each way with the rate that is best for it."""
-    sweep, store = read_sweep(EXAMPLE), Store(tmp_path)
+    sweep, store = read_sweep(EXAMPLE), FolderStore(tmp_path)
     conditions = sweep.conditions(DATA.data_hash)
     assert len(set(conditions)) == 2 * (len(MERGES) + 1)
     seen = []
     while ahead := outlook(sweep, DATA, seen).now:
         seen += [replace(failure(one, "", "done"), loss=1.0 + (one.lr - 3e-3) ** 2) for one in ahead]
     assert len(seen) == len(conditions) * (3 * 3 + 2)
-    store.export(seen, *conditions)
+    records.export(store.directory, seen, *conditions)
     assert len(list(store.exported())) == len(seen) and not (tmp_path / "other-conditions.jsonl").exists()

@@ -17,7 +17,7 @@ from runner.training.engine import DEFAULTS
 from runner.training.run import Counts, TrainingState, start
 from runner.training.train import _resume
 from sweeps.methods import BiasOnly
-from sweeps.store.folder import CHECKPOINT
+from sweeps.store.files import CHECKPOINT
 from sweeps.trial import Trial
 
 FIRST = Path(__file__).parents[2] / "records"  # written before the state of a training was a record of its own

@@ -23,7 +23,8 @@ from runner.training import train as train_module
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
-from sweeps.store.folder import Store, Trunk, trunk_of
+from sweeps.store.folder import FolderStore
+from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.trial import Observation, Trial
 
 NANO = find_model("nano-25k")
@@ -163,8 +164,8 @@ LADDER = (12, 24, 36)  # steps
 
 def sweep_of(folder, trials):
     """The store of a sweep that wants these trials, as a worker finds it."""
-    store = Store(folder)
-    store.share(trials)
+    store = FolderStore(folder)
+    store.trunks.share(trials)
     store.add(trials)
     return store
 
@@ -179,7 +180,7 @@ def test_branches_of_one_trunk_end_with_the_bits_of_trials_trained_alone(method,
     assert [_without_costs(seen) for seen in branched] == [_without_costs(seen) for seen in alone]
     small, middle, large = trials
     # The last leaves nothing: nobody trains further.
-    assert store.states() == {small.trunk: [small.branch, middle.branch]}
+    assert store.trunks.steps() == {small.trunk: [small.branch, middle.branch]}
     spent = [seen.spent_flops for seen in branched]
     stretches = [small.steps, middle.steps - small.branch, large.steps - middle.branch]
     each = [seen.flops / seen.trial.steps for seen in branched]
@@ -226,7 +227,7 @@ def test_a_branch_killed_and_resumed_ends_with_the_same_bits_and_costs(condition
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_module, "_step", interrupted)
         train(large, store.folder(large.key))
-    store.share([])  # the trunk is not needed any more
+    store.trunks.share([])  # the trunk is not needed any more
     resumed = train(large, store.folder(large.key))
     assert _without_costs(resumed) == _without_costs(whole)
     assert resumed.reused_flops == whole.reused_flops > 0
@@ -239,8 +240,8 @@ def test_a_state_of_another_trunk_or_a_damaged_one_is_refused(conditions, tmp_pa
     store = sweep_of(tmp_path, [small, large, other])
     train(small, store.folder(small.key))
     state = trunk_of(store.folder(large.key), large).newest()
-    store.trunks.joinpath(other.trunk).mkdir()
-    store.trunks.joinpath(other.trunk, state.name).write_bytes(state.read_bytes())
+    store.trunks.directory.joinpath(other.trunk).mkdir()
+    store.trunks.directory.joinpath(other.trunk, state.name).write_bytes(state.read_bytes())
     with pytest.raises(ValueError, match=f"is a checkpoint of {small.trunk}, not of {other.trunk}"):
         train(other, store.folder(other.key))
     state.write_bytes(state.read_bytes()[:-100])
@@ -253,7 +254,7 @@ def test_a_state_deleted_while_it_was_looked_for_is_looked_for_anew(conditions, 
     small, large = (Trial("nano-25k", Full(), shared, lr=1e-2, steps=steps) for steps in (12, 24))
     store = sweep_of(tmp_path, [small, large])
     train(small, store.folder(small.key))
-    newest, deleted = Trunk.newest, [store.trunks / large.trunk / "5.safetensors"]
+    newest, deleted = Trunk.newest, [store.trunks.directory / large.trunk / "5.safetensors"]
     monkeypatch.setattr(Trunk, "newest", lambda trunk: deleted.pop() if deleted else newest(trunk))
     assert train(large, store.folder(large.key)).reused_flops > 0 and not deleted
 

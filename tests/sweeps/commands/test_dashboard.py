@@ -17,17 +17,18 @@ from support.toy_sweeps import SWEEP, toy_main
 from sweeps import cli
 from sweeps.commands import dashboard
 from sweeps.commands.dashboard import project
-from sweeps.store.folder import Store, read_observations
+from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch) -> Store:
+def store(tmp_path, monkeypatch) -> FolderStore:
     """A sweep of which three trials failed."""
     monkeypatch.chdir(tmp_path)
     Path("toy.toml").write_text(SWEEP)
     begin("results/toy", raises="nano-100k")
     assert toy_main(["run", "toy.toml"]) == 1
-    return Store(Path("results/toy"))
+    return FolderStore(Path("results/toy"))
 
 
 def content(path: Path) -> dict:

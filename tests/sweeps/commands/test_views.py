@@ -18,7 +18,8 @@ from support.waiting import wait_for
 from sweeps import cli
 from sweeps.machine.hardware import CHIPS
 from sweeps.search.learning_rates import CANCELLED
-from sweeps.store.folder import Store, read_observations
+from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
 from sweeps.support.atomic import write_text
 
 
@@ -44,7 +45,7 @@ def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sw
     toy_main(["run", "toy.toml", "--out", "undisturbed/toy"])
     folder = begin("results/toy", seconds=10.0, checkpoints=True)
     process = spawn("run", "toy.toml", "--workers", "1", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    store = Store(folder)
+    store = FolderStore(folder)
     wait_for(lambda: list(folder.glob("trials/*/checkpoint.safetensors")))
     (running, attempt, _), *_ = store.running()
     assert cli.main(["cancel", "results/toy", running.key[:6]]) == 0
@@ -84,17 +85,17 @@ def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sw
 def test_failures_are_tried_again_while_the_sweep_runs(sweep_file, capsys):
     folder = begin("results/toy", seconds=1.0, raises="nano-100k")
     process = spawn("run", "toy.toml", "--json", "--workers", "2", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    wait_for(lambda: any(seen.status == "failed" for seen in Store(folder).results()))
+    wait_for(lambda: any(seen.status == "failed" for seen in FolderStore(folder).results()))
     repair(folder)
     content = said(capsys, "retry", "results/toy", "--failed")
     out, _ = process.communicate(timeout=60)
     assert content["retried"]
-    results = [Store(folder).result(key) for key in content["retried"]]
+    results = [FolderStore(folder).result(key) for key in content["retried"]]
     if content["ended"] and None in results:  # the machine was too busy to retry it in time: the next run does
         assert toy_main(["run", "toy.toml"]) in (0, 1)
-        results = [Store(folder).result(key) for key in content["retried"]]
+        results = [FolderStore(folder).result(key) for key in content["retried"]]
     else:
-        assert json.loads(out)["failed"] == sum(row.status == "failed" for row in Store(folder).results())
+        assert json.loads(out)["failed"] == sum(row.status == "failed" for row in FolderStore(folder).results())
     assert {seen.status for seen in results} == {"done"}
 
 
@@ -102,7 +103,7 @@ def test_a_retry_in_the_moment_a_sweep_ends_is_heeded_and_one_after_it_waits_for
     sweep_file, capsys, monkeypatch
 ):
     folder = begin("results/toy", raises="nano-100k")
-    close, retried = Store.close, []
+    close, retried = FolderStore.close, []
 
     def retried_before(store):
         if not retried:  # the last failure is taken in, and nothing is left to run
@@ -113,10 +114,10 @@ def test_a_retry_in_the_moment_a_sweep_ends_is_heeded_and_one_after_it_waits_for
             store.finish(observe(store.read_trial(retried[0])))  # a worker was faster than the next look
         close(store)
 
-    monkeypatch.setattr(Store, "close", retried_before)
+    monkeypatch.setattr(FolderStore, "close", retried_before)
     assert toy_main(["run", "toy.toml", "--json"]) == 0
     outcome = json.loads(capsys.readouterr().out)
-    results = list(Store(folder).results())
+    results = list(FolderStore(folder).results())
     assert retried and (outcome["failed"], outcome["done"]) == (0, len(results))
     assert {seen.status for seen in results} == {"done"}
     assert {seen.key: seen for seen in read_observations(folder / "observations.jsonl")} == {
@@ -128,15 +129,15 @@ def test_a_retry_in_the_moment_a_sweep_ends_is_heeded_and_one_after_it_waits_for
     assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 1
     repair(folder)
     content = said(capsys, "retry", "results/toy", "--failed")
-    assert content["ended"] and not any(map(Store(folder).finished, content["retried"]))
+    assert content["ended"] and not any(map(FolderStore(folder).finished, content["retried"]))
     assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 0
 
 
 def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):
     begin("results/toy", raises="nano-100k")
     assert toy_main(["run", "toy.toml"]) == 1
-    failed = next(seen for seen in Store(Path("results/toy")).results() if seen.status == "failed")
-    Store(Path("results/toy")).log_trial(failed.key, "colours \x1b[31m and bells \x07")
+    failed = next(seen for seen in FolderStore(Path("results/toy")).results() if seen.status == "failed")
+    FolderStore(Path("results/toy")).files.log_trial(failed.key, "colours \x1b[31m and bells \x07")
     capsys.readouterr()
     assert cli.main(["logs", "results/toy", failed.key[:7]]) == 0
     text = capsys.readouterr().out
@@ -149,7 +150,7 @@ def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):
     for name, what in [("zz", "none begins so"), ("", "begin so"), ("../../etc", "none begins so")]:
         assert cli.main(["logs", "results/toy", name]) == 2
         assert what in capsys.readouterr().err
-    done = next(seen for seen in Store(Path("results/toy")).results() if seen.status == "done")
+    done = next(seen for seen in FolderStore(Path("results/toy")).results() if seen.status == "done")
     for command in ("cancel", "retry"):
         assert cli.main([command, "results/toy", done.key]) == 2
         assert "nothing was c" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from sweeps.experiment.recipe_file import lines
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS
 from sweeps.models import SUITES
-from sweeps.store.folder import read_observations
+from sweeps.store.records import read_observations
 from sweeps.trial import Training
 
 FIRST = Path(__file__).parents[2] / "records" / "first-observations.jsonl"

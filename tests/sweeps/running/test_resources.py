@@ -22,7 +22,8 @@ from sweeps.models import find_model
 from sweeps.running import resources
 from sweeps.running.estimate import Cost, Speed
 from sweeps.running.resources import BASE, needed_memory, requirements, smallest, this_machine
-from sweeps.store.folder import Attempt, Store
+from sweeps.store.attempts import Attempt
+from sweeps.store.folder import FolderStore
 from sweeps.trial import Training, Trial
 from sweeps.workers.slurm import Job, job_script, reap, sweep_name
 
@@ -249,7 +250,7 @@ def test_nothing_of_a_profile_reaches_a_shell_unquoted(tmp_path):
 def test_the_queue_tells_which_attempts_are_over(tmp_path):
     file = tmp_path / "file.toml"
     file.write_text(SWEEP)
-    store = Store(tmp_path / "sweep")
+    store = FolderStore(tmp_path / "sweep")
     store.begin(file, DATA)
     wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA) if not cell.reason]
     store.add(wanted)
@@ -263,4 +264,4 @@ def test_the_queue_tells_which_attempts_are_over(tmp_path):
     unlisted = [store.attempts(claim.trial.key)[-1].cause for claim in claims[len(states) :]]
     assert set(unlisted) <= {""}  # what is not listed may be another cluster's
     assert Job("7_0", 1, "COMPLETING", "x").runs(Attempt(1, job="7_0", restarts=1))
-    assert sweep_name(store) == sweep_name(Store(tmp_path / "." / "sweep")) != sweep_name(Store(tmp_path))
+    assert sweep_name(store) == sweep_name(FolderStore(tmp_path / "." / "sweep")) != sweep_name(FolderStore(tmp_path))

@@ -17,7 +17,7 @@ from support.toy_sweeps import DATA, SWEEP, toy_main
 from support.waiting import wait_for
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.search.learning_rates import EVERYTHING, EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
-from sweeps.store.folder import Store
+from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, failure
 
 TEXT = """
@@ -264,14 +264,14 @@ def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys
     folder = begin("results/toy", seconds=2.0, curves=True, checkpoints=True)
     assert toy_main(["run", "toy.toml", "--workers", "2", "--json"]) == 0
     end = json.loads(capsys.readouterr().out)
-    pruned = [seen for seen in Store(folder).results() if seen.status == "pruned"]
+    pruned = [seen for seen in FolderStore(folder).results() if seen.status == "pruned"]
     assert end["pruned"] == len(pruned) > 0 and end["failed"] == 0
     (found,) = json.loads((folder / "rates.json").read_text())
     assert found["chosen"] == min((one["loss"], one["lr"]) for one in found["tried"] if one["status"] == "done")[1]
     for seen in pruned:
         assert "above the median" in seen.reason and 0 < seen.flops < 2.1e11
-        assert not list(Store(folder).folder(seen.key).glob("checkpoint*"))
-    assert not Store(folder).cancelled()
+        assert not list(FolderStore(folder).folder(seen.key).glob("checkpoint*"))
+    assert not FolderStore(folder).cancelled()
     before = (folder / "observations.jsonl").read_bytes()
     assert toy_main(["run", "toy.toml"]) == 0  # and is not tried again
     assert (folder / "observations.jsonl").read_bytes() == before

@@ -36,9 +36,11 @@ from support.postgres_server import PASSWORD
 from support.toy_sweeps import DATA, SWEEP, observe, toy_main
 from sweeps import cli
 from sweeps.experiment.grid import cells, read_sweep
-from sweeps.store import postgres
-from sweeps.store.folder import Store
-from sweeps.store.postgres import PostgresStore, open_store, without_password
+from sweeps.store import database
+from sweeps.store.base import Store
+from sweeps.store.database import without_password
+from sweeps.store.open import open_store
+from sweeps.store.postgres import PostgresStore
 from sweeps.store.retry import LOST
 from sweeps.trial import failure
 
@@ -100,7 +102,7 @@ def test_no_reply_that_is_lost_changes_what_happened(new_store, monkeypatch):
     import psycopg
 
     store, (first, second) = new_store(2)
-    once, lost = postgres.Database._once, []
+    once, lost = database.Database._once, []
 
     def deaf(self, psycopg_, statement, values):
         rows = once(self, psycopg_, statement, values)
@@ -112,7 +114,7 @@ def test_no_reply_that_is_lost_changes_what_happened(new_store, monkeypatch):
         lost.append(None)
         return rows
 
-    monkeypatch.setattr(postgres.Database, "_once", deaf)
+    monkeypatch.setattr(database.Database, "_once", deaf)
     store.add([first, second])
     claim = store.claim()
     assert (claim.trial, claim.attempt) == (first, 1) and store.check(claim) and store.renew(claim)
@@ -141,7 +143,7 @@ def test_a_command_without_a_server_says_so_in_one_line(new_store, postgres, cap
 BEGIN = """
 import json, sys
 from pathlib import Path
-from sweeps.store.postgres import open_store
+from sweeps.store.open import open_store
 from sweeps.trial import Trial
 from support.toy_sweeps import DATA
 store = open_store(Path(sys.argv[1]), url=sys.argv[2])
@@ -173,7 +175,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from sweeps.workers import loop
-from sweeps.store.postgres import join
+from sweeps.store.open import join
 from support.toy_sweeps import toy_train
 loop.IDLE = 0.1
 join(Path(sys.argv[1]), sys.argv[2])

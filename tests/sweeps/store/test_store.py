@@ -21,12 +21,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.toy_sweeps import COMMAND, DATA, observe, toy_train
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.machine.cores import available_cores, gpus, trials_at_once
-from sweeps.store.folder import CHECKPOINT, Store, read_observations, trunk_of
-from sweeps.store.postgres import open_store
+from sweeps.store import records
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.folder import FolderStore
+from sweeps.store.open import open_store
+from sweeps.store.records import read_observations
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, PREEMPTED, STOPPED, TIME, TRIES
+from sweeps.store.trunks import trunk_of
 from sweeps.trial import Training, Trial, failure
-from sweeps.workers.launchers import LocalWorkers
-from sweeps.workers.loop import LOST_CLAIM, TERMINATED, Terms, work
+from sweeps.workers.lease import LOST_CLAIM
+from sweeps.workers.local import LocalWorkers
+from sweeps.workers.loop import work
+from sweeps.workers.options import WorkerOptions
+from sweeps.workers.stop_requests import TERMINATED
 
 FULL = (
     'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {seeds}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
@@ -38,15 +45,15 @@ LADDER = FULL.replace("[1e12]", "[1e11, 2e11, 4e11]") + "[training]\nwarmup_step
 def new_store(tmp_path):
     """Makes the store of a sweep of so many seeds, all its trials wanted, those of a trunk in order of their steps."""
 
-    def make(seeds: int, closed: bool = True, text: str = FULL, **toy) -> tuple[Store, list[Trial]]:
+    def make(seeds: int, closed: bool = True, text: str = FULL, **toy) -> tuple[FolderStore, list[Trial]]:
         path = tmp_path / "sweep-file.toml"
         path.write_text(text.format(seeds=list(range(seeds))))
-        store = Store(tmp_path / "sweep")
+        store = FolderStore(tmp_path / "sweep")
         store.begin(path, DATA)
         (store.directory / "toy.json").write_text(json.dumps(toy))
         wanted = [cell.trial(2e-3) for cell in cells(read_sweep(path), DATA)]
         wanted.sort(key=lambda trial: trial.seed)  # stable: budgets ascend within a seed
-        store.share(wanted)
+        store.trunks.share(wanted)
         store.add(wanted)
         if closed:
             store.close()
@@ -55,7 +62,7 @@ def new_store(tmp_path):
     return make
 
 
-def leave_state(store: Store, trial: Trial) -> Path:
+def leave_state(store: FolderStore, trial: Trial) -> Path:
     """What the trainer does where a trial's cooldown begins."""
     state = trunk_of(store.folder(trial.key), trial).own
     state.parent.mkdir(exist_ok=True)
@@ -63,7 +70,7 @@ def leave_state(store: Store, trial: Trial) -> Path:
     return state
 
 
-def start(store: Store) -> subprocess.Popen:
+def start(store: FolderStore) -> subprocess.Popen:
     return subprocess.Popen([*COMMAND, "--sweep", str(store.directory)])
 
 
@@ -74,7 +81,7 @@ def wait_for(condition, seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def started(store: Store) -> list[str]:
+def started(store: FolderStore) -> list[str]:
     """Keys of the trials begun, one for each time."""
     path = store.directory / "started.txt"
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
@@ -93,15 +100,15 @@ def test_two_workers_racing_on_100_trials_leave_one_result_each(new_store):
 
 def test_many_stores_added_at_once_hold_each_trial_once(new_store, tmp_path):
     store, wanted = new_store(20)
-    shutil.rmtree(store.trials)
-    code = "import json, sys; from pathlib import Path; from sweeps.store.folder import Store\n"
+    shutil.rmtree(store.files.trials)
+    code = "import json, sys; from pathlib import Path; from sweeps.store.folder import FolderStore\n"
     code += "from sweeps.trial import Trial\n"
-    code += "Store(Path(sys.argv[1])).add([Trial.from_json(t) for t in json.load(open(sys.argv[2]))])"
+    code += "FolderStore(Path(sys.argv[1])).add([Trial.from_json(t) for t in json.load(open(sys.argv[2]))])"
     (tmp_path / "wanted.json").write_text(json.dumps([trial.to_json() for trial in wanted]))
     command = [sys.executable, "-c", code, str(store.directory), str(tmp_path / "wanted.json")]
     adding = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}) for _ in range(3)]
     assert [process.wait(30) for process in adding] == [0, 0, 0]
-    assert sorted(os.listdir(store.trials)) == sorted(trial.key for trial in wanted)
+    assert sorted(os.listdir(store.files.trials)) == sorted(trial.key for trial in wanted)
     assert [store.read_trial(key) for key in store.queue()] == wanted
 
 
@@ -257,7 +264,7 @@ def test_a_living_worker_keeps_its_claim_beyond_the_lease(new_store):
     def slow(given, folder, orders):
         for _ in range(15):
             time.sleep(0.1)
-            seen.append(Store(store.directory, lease=0.5).claim())
+            seen.append(FolderStore(store.directory, lease=0.5).claim())
         return observe(given)
 
     assert work(store.directory, slow, lease=0.5) == 0
@@ -282,7 +289,7 @@ def test_each_worker_has_its_own_cores_and_as_many_threads(new_store):
     workers = LocalWorkers(store, count, (sys.executable, "-c", f"import time; time.sleep(0.3); {code}"))
     for process in workers.processes:
         process.wait(10)
-    seen = [json.loads(store.worker_log(index + 1).read_text()) for index in range(count)]
+    seen = [json.loads(store.files.worker_log(index + 1).read_text()) for index in range(count)]
     assert all(len(own) == int(threads) == len(cores) // count for threads, own in seen)
     assert len({core for _, own in seen for core in own}) == sum(len(own) for _, own in seen)
 
@@ -323,7 +330,7 @@ def test_exports_hold_everything_and_keep_other_conditions_apart(new_store):
     store, wanted = new_store(3)
     other = replace(wanted[0], training=Training(batch_size=128))
     seen = [observe(trial) for trial in (*wanted, other)]
-    store.export(seen, wanted[0].training)
+    records.export(store.directory, seen, wanted[0].training)
     assert list(read_observations(store.directory / "observations.jsonl")) == sorted(seen[:3], key=lambda s: s.key)
     assert list(read_observations(store.directory / "other-conditions.jsonl")) == seen[3:]
     assert {one.key for one in store.exported()} == {one.key for one in seen}
@@ -370,17 +377,17 @@ def test_states_are_kept_for_those_who_can_start_from_them_and_no_longer(new_sto
     assert all(trunk_of(store.folder(trial.key), trial).wanted() for trial in (small, middle))
     first, second = leave_state(store, small), leave_state(store, middle)
     assert trunk.newest() == second and trunk_of(store.folder(small.key), small).newest() == first
-    assert store.states() == {large.trunk: [small.branch, middle.branch]}
-    assert store.state_bytes() == 2 * len("a state")
-    store.share([middle, large])
+    assert store.trunks.steps() == {large.trunk: [small.branch, middle.branch]}
+    assert store.trunks.size() == 2 * len("a state")
+    store.trunks.share([middle, large])
     assert not first.exists() and second.exists()
-    stranger = store.trunks / "0123456789abcdef" / "7.safetensors"
+    stranger = store.trunks.directory / "0123456789abcdef" / "7.safetensors"
     stranger.parent.mkdir()
     stranger.write_text("of trials that the sweep file no longer names")
-    store.share([large])
+    store.trunks.share([large])
     assert not stranger.exists() and second.exists()
-    store.share([])
-    assert not store.trunks.exists() and store.states() == {} and store.state_bytes() == 0
+    store.trunks.share([])
+    assert not store.trunks.directory.exists() and store.trunks.steps() == {} and store.trunks.size() == 0
     assert trunk_of(store.folder(large.key), large) is None
 
 
@@ -447,7 +454,7 @@ def test_a_trial_tried_again_may_die_as_often_as_before(new_store):
     assert len(list(store.folder(trial.key).glob("failed-*.json"))) == 2
 
 
-def give_up(store: Store, trial: Trial) -> None:
+def give_up(store: FolderStore, trial: Trial) -> None:
     """End as many attempts as a trial has; the next claim gives it up."""
     for _ in range(TRIES):
         store.end(trial.key, store.claim().attempt, EXCEPTION, "broken")
@@ -489,10 +496,10 @@ class Interleavings(RuleBasedStateMachine):
 
         self.directory = Path(tempfile.mkdtemp(prefix="store-"))
         (self.directory / "file.toml").write_text(self.text)
-        self.store = Store(self.directory / "sweep")
+        self.store = FolderStore(self.directory / "sweep")
         self.store.begin(self.directory / "file.toml", DATA)
         self.wanted = [cell.trial(2e-3) for cell in cells(read_sweep(self.directory / "file.toml"), DATA)]
-        self.store.share(self.wanted)
+        self.store.trunks.share(self.wanted)
         self.store.add(self.wanted)
         self.claims = dict.fromkeys(range(3))
         self.results = {}
@@ -531,7 +538,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def add(self):
-        self.store.share(trial for trial in self.wanted if not self.store.finished(trial.key))
+        self.store.trunks.share(trial for trial in self.wanted if not self.store.finished(trial.key))
         self.store.add(self.wanted)
 
     @invariant()
@@ -539,7 +546,7 @@ class Interleavings(RuleBasedStateMachine):
         under_way = [
             trial
             for trial, _, _ in self.store.running()
-            if trial.trunk and not (self.store.trunks / trial.trunk / f"{trial.branch}.safetensors").exists()
+            if trial.trunk and not (self.store.trunks.directory / trial.trunk / f"{trial.branch}.safetensors").exists()
         ]
         assert len(under_way) <= 1
 
@@ -591,8 +598,8 @@ def test_a_worker_leaves_before_its_time_is_up_and_another_goes_on(new_store):
 
 def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
     store, _ = new_store(1, closed=False)
-    assert work(store.directory, toy_train, terms=Terms(patience=0.1)) == 0
-    assert work(store.directory, toy_train, terms=Terms(resource_class="gpu", patience=0.1)) == 0
+    assert work(store.directory, toy_train, options=WorkerOptions(patience=0.1)) == 0
+    assert work(store.directory, toy_train, options=WorkerOptions(resource_class="gpu", patience=0.1)) == 0
     assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
 
 

@@ -21,9 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.postgres_server import PASSWORD
 from support.toy_sweeps import DATA, observe
 from sweeps.experiment.grid import cells, read_sweep
-from sweeps.store import folder as store_module
-from sweeps.store.folder import Claim, Store
-from sweeps.store.postgres import open_store
+from sweeps.store import attempts
+from sweeps.store.attempts import Claim
+from sweeps.store.base import Store
+from sweeps.store.folder import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.retry import LOST, STOPPED, TRIES
 
 WORKERS = st.integers(0, 2)
@@ -58,7 +60,7 @@ class Calls(RuleBasedStateMachine):
         self.finishes = 0
 
     def as_worker(self, worker: int):
-        return mock.patch.object(store_module, "machine", return_value=(f"machine-{worker}", "boot"))
+        return mock.patch.object(attempts, "machine", return_value=(f"machine-{worker}", "boot"))
 
     def current(self, claim: Claim) -> bool:
         key = claim.trial.key
@@ -168,7 +170,7 @@ class Calls(RuleBasedStateMachine):
 
 class InAFolder(Calls):
     def open(self):
-        return Store(self.directory / "sweep", lease=60.0)
+        return FolderStore(self.directory / "sweep", lease=60.0)
 
     def outlive(self, claim):
         path = self.store.folder(claim.trial.key) / f"attempt-{claim.attempt:04d}"
@@ -182,11 +184,10 @@ class InADatabase(Calls):
         return open_store(self.directory / self.directory.name, lease=60.0, url=self.url)
 
     def outlive(self, claim):
-        self.store._ask(
+        self.store.database.ask(
             "UPDATE sweep_attempts SET seen = seen - interval '1 hour' "
             "WHERE sweep = %(sweep)s AND key = %(key)s AND number = %(number)s",
-            key=claim.trial.key,
-            number=claim.attempt,
+            {"sweep": self.store.name, "key": claim.trial.key, "number": claim.attempt},
         )
 
 

@@ -18,10 +18,11 @@ import pytest
 from conftest import missing
 from support.toy_sweeps import COMMAND, DATA, SWEEP, observe
 from sweeps.experiment.grid import cells, read_sweep
-from sweeps.store import folder as store_module
-from sweeps.store.folder import CHECKPOINT, Store, read_observations
+from sweeps.store import attempts, base
+from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
 from sweeps.store.retry import BLAMELESS, STOPPED
-from sweeps.workers.loop import LOST_CLAIM
+from sweeps.workers.lease import LOST_CLAIM
 
 FULL = (
     'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {seeds}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
@@ -37,12 +38,12 @@ sys.exit(loop.work(Path(sys.argv[1]), toy_train, lease=float(sys.argv[2])))
 """
 
 
-def begin(folder: Path, seeds: int, **toy) -> tuple[Store, list]:
+def begin(folder: Path, seeds: int, **toy) -> tuple[FolderStore, list]:
     """A sweep of so many trials, all of them wanted and no more to come."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder.parent / "sweep-file.toml"
     file.write_text(FULL.format(seeds=list(range(seeds))))
-    store = Store(folder)
+    store = FolderStore(folder)
     store.begin(file, DATA)
     (folder / "toy.json").write_text(json.dumps(toy))
     wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA)]
@@ -68,11 +69,11 @@ def started(folder: Path) -> list[str]:
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def assert_whole(store: Store, wanted: list) -> None:
+def assert_whole(store: FolderStore, wanted: list) -> None:
     """Every trial has its one result, and every file that others read holds what it should."""
     assert {seen.key: seen for seen in store.results()} == {trial.key: observe(trial) for trial in wanted}
     assert store.queue() == [trial.key for trial in wanted]
-    for path in store.trials.glob("[!.]*/[!.]*.json"):
+    for path in store.files.trials.glob("[!.]*/[!.]*.json"):
         json.loads(path.read_text())
     for trial in wanted:
         assert len(list(store.folder(trial.key).glob("result*"))) == 1
@@ -89,12 +90,12 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def may_die(store: Store, pid: int) -> bool:
+def may_die(store: FolderStore, pid: int) -> bool:
     """Whether the rule that gives up a trial after two deaths from one state allows a stopped worker to be killed."""
     for key in store.queue():
         attempts = [] if store.finished(key) else store.attempts(key)
         if attempts and attempts[-1].pid == pid and not attempts[-1].ended:
-            now = store_module._changed(store.folder(key) / CHECKPOINT)
+            now = store.files.checkpointed(key)
             return not any(seen.state == now and seen.cause not in BLAMELESS for seen in attempts[:-1])
     return True
 
@@ -106,7 +107,7 @@ def test_100_kills_of_workers_and_launchers_lose_and_double_nothing(tmp_path, mo
         (tmp_path / place / "toy").mkdir(parents=True)
     launch = [*COMMAND, "sweep", "run", "toy.toml", "--workers", "3", "--out"]
     subprocess.run([*launch, "undisturbed/toy"], check=True, capture_output=True)
-    folder, store, chance = Path("results/toy"), Store(Path("results/toy")), random.Random(5)
+    folder, store, chance = Path("results/toy"), FolderStore(Path("results/toy")), random.Random(5)
     (folder / "toy.json").write_text('{"seconds": 3.0, "checkpoints": true}')
 
     launcher, killed = None, {"worker": 0, "launcher": 0}
@@ -144,9 +145,9 @@ def test_100_kills_of_workers_and_launchers_lose_and_double_nothing(tmp_path, mo
     assert len(keys) == 60 and {seen.key: seen for seen in store.results()} == {t.key: observe(t) for t in wanted}
     undisturbed = Path("undisturbed/toy/observations.jsonl").read_bytes()
     assert (folder / "observations.jsonl").read_bytes() == undisturbed
-    for path in store.trials.glob("[!.]*/[!.]*.json"):
+    for path in store.files.trials.glob("[!.]*/[!.]*.json"):
         json.loads(path.read_text())
-    assert not list(store.trials.glob("*/*.safetensors"))
+    assert not list(store.files.trials.glob("*/*.safetensors"))
 
 
 def cmdline(pid: int) -> bytes:
@@ -207,14 +208,14 @@ def dying(act, monkeypatch, where: object, name: str, match: str = "") -> None:
 
 def test_a_death_before_the_first_renewal_costs_the_lease_at_most(tmp_path, monkeypatch):
     store, (trial,) = begin(tmp_path / "sweep", 1)
-    dying(store.claim, monkeypatch, store_module, "Claim")  # the attempt's file is there, nothing more was done
+    dying(store.claim, monkeypatch, base, "Claim")  # the attempt's file is there, nothing more was done
     (first,) = store.attempts(trial.key)
     assert first.pid and store.claim().attempt == 2  # seen at once on the same machine
 
     other, (trial,) = begin(tmp_path / "elsewhere", 1)
     other.lease = 0.5
-    dying(other.claim, monkeypatch, store_module, "Claim")
-    monkeypatch.setattr(store_module, "machine", lambda: ("another", "boot"))
+    dying(other.claim, monkeypatch, base, "Claim")
+    monkeypatch.setattr(attempts, "machine", lambda: ("another", "boot"))
     assert other.claim() is None  # it may live
     time.sleep(0.6)
     assert other.claim().attempt == 2
@@ -244,12 +245,12 @@ def test_a_death_before_an_attempt_is_linked_leaves_no_attempt(tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("where", "name", "match"),
-    [(Path, "rename", ""), (store_module, "_write", "trial.json"), (os, "replace", "queue.json")],
+    [(os, "rename", ""), (Path, "write_text", "trial.json"), (os, "replace", "queue.json")],
     ids=["before the rename", "before its trial.json", "before the queue"],
 )
 def test_a_death_while_trials_are_added_leaves_none_half_made(tmp_path, monkeypatch, where, name, match):
     store, wanted = begin(tmp_path / "sweep", 3)
-    shutil.rmtree(store.trials)
+    shutil.rmtree(store.files.trials)
     (store.directory / "queue.json").unlink()
     dying(lambda: store.add(wanted), monkeypatch, where, name, match)
     assert store.queue() == []
@@ -267,13 +268,13 @@ import sys, time
 from pathlib import Path
 from sweeps.experiment.grid import read_sweep
 from sweeps.search.learning_rates import outlook, sharing
-from sweeps.store.folder import Store
+from sweeps.store.folder import FolderStore
 from support.toy_sweeps import DATA
-store = Store(Path(sys.argv[2]))
+store = FolderStore(Path(sys.argv[2]))
 sweep = read_sweep(Path(sys.argv[1]))
 while not store.closed:
     ahead = outlook(sweep, DATA, store.results())
-    store.share(sharing(ahead))
+    store.trunks.share(sharing(ahead))
     store.add(ahead.now)
     time.sleep(0.01)
 """
@@ -294,17 +295,17 @@ def test_three_launchers_and_two_planners_on_one_folder_train_each_trial_once(tm
     assert [json.loads(out)["done"] for out, _ in said[:3]] == [13] * 3
     assert len(started(folder)) == len(set(started(folder))) == 13
     rows = list(read_observations(folder / "observations.jsonl"))
-    assert {row.key: row for row in rows} == {row.key: row for row in Store(folder).results()}
+    assert {row.key: row for row in rows} == {row.key: row for row in FolderStore(folder).results()}
     assert len(rows) == 13 and all(row == observe(row.trial) for row in rows)
 
 
 BEGIN = """
 import json, sys
 from pathlib import Path
-from sweeps.store.folder import Store
+from sweeps.store.folder import FolderStore
 from sweeps.trial import Trial
 from support.toy_sweeps import DATA
-store = Store(Path(sys.argv[1]))
+store = FolderStore(Path(sys.argv[1]))
 store.begin(Path(sys.argv[2]), DATA)
 store.add([Trial.from_json(one) for one in json.loads(Path(sys.argv[3]).read_text())])
 """
@@ -316,9 +317,9 @@ def test_six_begin_the_same_sweep_at_once(tmp_path):
     new = tmp_path / "results" / "sweep"
     arguments = (new, elsewhere.directory / "sweep.toml", tmp_path / "wanted.json")
     assert [process.wait(30) for process in [python(BEGIN, *arguments) for _ in range(6)]] == [0] * 6
-    store = Store(new)
+    store = FolderStore(new)
     assert store.queue() == [trial.key for trial in wanted]
-    assert sorted(os.listdir(store.trials)) == sorted(store.queue())
+    assert sorted(os.listdir(store.files.trials)) == sorted(store.queue())
     assert (new / "sweep.toml").read_bytes() == (elsewhere.directory / "sweep.toml").read_bytes()
     assert not list(new.glob(".*.tmp"))
 
@@ -366,7 +367,7 @@ def test_a_full_disk_is_waited_out_and_tears_nothing(tmp_path, fill):
         wait_for(lambda: len(started(store.directory)) >= 3)
         fill(disk)
         wait_for(lambda: all("No space left on device" in Path(log.name).read_text() for log in logs))
-        for path in store.trials.glob("[!.]*/[!.]*.json"):
+        for path in store.files.trials.glob("[!.]*/[!.]*.json"):
             if path.name != "progress.json":
                 json.loads(path.read_text())
         assert [worker.poll() for worker in workers] == [None, None]
@@ -393,7 +394,7 @@ def test_a_clock_that_is_an_hour_off_ends_no_lease(tmp_path, hours):
     """libfaketime 0.9.10 would also break waits whose deadline is by the monotonic clock, which is right there."""
     store, wanted = begin(tmp_path / "sweep", 6, seconds=1.5)
     off = f"import time\nright = time.time\ntime.time = lambda: right() + 3600 * {hours}\n"
-    elsewhere = "from sweeps.store import folder\nfolder.machine = lambda: (sys.argv[3], '')\n"
+    elsewhere = "from sweeps.store import attempts\nattempts.machine = lambda: (sys.argv[3], '')\n"
     code = WORKER.replace("loop.IDLE", f"{elsewhere}loop.IDLE")
     workers = [python(off + code, store.directory, 1.0, "off"), python(code, store.directory, 1.0, "right")]
     assert [worker.wait(60) for worker in workers] == [0, 0]

@@ -15,11 +15,14 @@ import pytest
 
 from support.toy_sweeps import observe
 from sweeps.methods import Full
-from sweeps.store.folder import CHECKPOINT, Store
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, Training, Trial
 from sweeps.workers import torchrun
-from sweeps.workers.loop import TERMINATED, Orders, Terms
-from sweeps.workers.torchrun import Together, port
+from sweeps.workers.options import WorkerOptions
+from sweeps.workers.slurm import this_task
+from sweeps.workers.stop_requests import TERMINATED, StopRequests
+from sweeps.workers.torchrun import TorchrunTrainer
 
 ROOT = Path(__file__).parents[3]
 TRIAL = Trial("nano-25k", Full(), Training(), lr=2e-3, steps=100)
@@ -28,7 +31,7 @@ TELL = CHILD + " open('{folder}/pids', 'w').write(str(child.pid));"
 
 
 @dataclass(frozen=True)
-class Pretending(Together):
+class Pretending(TorchrunTrainer):
     """Ranks that are one small program; {meeting} in it is their folder, {folder} the trial's."""
 
     program: str = ""
@@ -40,8 +43,8 @@ class Pretending(Together):
 
 @pytest.fixture
 def train(tmp_path):
-    def act(program: str, orders: Orders | None = None) -> Observation:
-        return Pretending(2, program=program).train(TRIAL, tmp_path, orders or Orders(Terms()))
+    def act(program: str, stop: StopRequests | None = None) -> Observation:
+        return Pretending(2, program=program).train(TRIAL, tmp_path, stop or StopRequests(WorkerOptions()))
 
     yield act
     assert not list(tmp_path.glob("ranks-*"))
@@ -87,11 +90,11 @@ def test_what_ends_the_ranks_is_told_apart(train, tmp_path, program, error, said
 
 
 def test_ranks_are_told_to_leave_and_leave(train):
-    orders = Orders(Terms())
-    orders.cause = "preempted"
+    stop = StopRequests(WorkerOptions())
+    stop.cause = "preempted"
     waits = "import os, time\nwhile not os.path.getsize('{meeting}/leave'): time.sleep(0.01)\n"
     with pytest.raises(SystemExit) as left:
-        train(waits + "open('{meeting}/left', 'w'); raise SystemExit(143)", orders)
+        train(waits + "open('{meeting}/left', 'w'); raise SystemExit(143)", stop)
     assert left.value.code == TERMINATED
 
 
@@ -99,7 +102,7 @@ def test_a_killed_worker_takes_its_ranks_along(tmp_path):
     """torchrun would be told by its parent's death, and ends its own; so does the program here."""
     program = TELL + "import signal; signal.signal(15, lambda *_: (child.kill(), sys.exit())); child.wait()"
     code = "import sys; from pathlib import Path; from test_ranks import *\n"
-    code += "Pretending(2, program=sys.argv[1]).train(TRIAL, Path(sys.argv[2]), Orders(Terms()))"
+    code += "Pretending(2, program=sys.argv[1]).train(TRIAL, Path(sys.argv[2]), StopRequests(WorkerOptions()))"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "sweeps" / "workers")])
     worker = subprocess.Popen([sys.executable, "-c", code, program, tmp_path], env=os.environ | {"PYTHONPATH": path})
     wait_for((tmp_path / "pids").exists)
@@ -111,9 +114,9 @@ def test_a_killed_worker_takes_its_ranks_along(tmp_path):
 
 def test_every_job_has_its_own_port(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "123456")
-    here = port()
+    here = this_task().port
     monkeypatch.setenv("SLURM_JOB_ID", "123457")
-    assert 1024 < here < 65536 and here != port()
+    assert 1024 < here < 65536 and here != this_task().port
 
 
 def wait_for(condition, seconds: float = 90.0) -> None:
@@ -145,7 +148,7 @@ def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pa
     (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e9", data=pairs_file))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
     prepare(tmp_path, environment)
-    store = Store(tmp_path / "out")
+    store = FolderStore(tmp_path / "out")
     (key,) = store.queue()
     worker = [sys.executable, "-m", "runner.cli", "worker", "--sweep", str(tmp_path / "out"), "--processes", "2"]
     first = subprocess.Popen([*worker, "--grace", "300"], env=environment)
@@ -170,10 +173,10 @@ import sys
 from pathlib import Path
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.running.conductor import prepare
-from sweeps.store.folder import Store
+from sweeps.store.folder import FolderStore
 file = Path(sys.argv[1])
 data = prepare(file)
-store = Store(Path(sys.argv[2]))
+store = FolderStore(Path(sys.argv[2]))
 store.begin(file, data)
 store.add([cell.trial(1e-2) for cell in cells(read_sweep(file), data) if not cell.reason])
 store.close()

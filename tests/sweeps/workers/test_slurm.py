@@ -21,7 +21,8 @@ from conftest import missing as not_tested
 from support.slurm_cluster import Cluster, missing
 from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
-from sweeps.store.folder import CHECKPOINT, Store
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.folder import FolderStore
 from sweeps.store.retry import LOST, PREEMPTED, STOPPED, TIME
 from sweeps.trial import Observation
 
@@ -75,7 +76,7 @@ class Sweep:
     def __init__(self, cluster: Cluster, folder: Path, seeds: int = 0, text: str = SWEEP, **toy) -> None:
         self.cluster, self.folder = cluster, folder
         (folder / "toy.toml").write_text(TRIALS.format(seeds=list(range(seeds))) if seeds else text)
-        self.store = Store(folder / "results" / "toy")
+        self.store = FolderStore(folder / "results" / "toy")
         self.store.directory.mkdir(parents=True)
         self.orders(**toy)
         self.processes: list[subprocess.Popen[str]] = []
@@ -372,7 +373,7 @@ def test_two_nodes_train_one_trial_with_the_real_trainer(cluster, tmp_path, pair
         )
         logs = "\n".join(path.read_text() for path in (tmp_path / "out" / "logs").glob("*"))
         assert done.returncode == 0, done.stderr + logs
-        (seen,) = Store(tmp_path / "out").results()
+        (seen,) = FolderStore(tmp_path / "out").results()
         assert seen.status == "done" and seen.environment["ranks"] == 2, logs
         assert not list((tmp_path / "out").glob("trials/*/ranks-*"))
     finally:

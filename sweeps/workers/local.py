@@ -1,4 +1,4 @@
-"""Starting workers: here, or where LAUNCHERS says. Each way only starts processes that find their trials themselves."""
+"""Worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -6,37 +6,50 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
-from sweeps.machine.cluster_file import ClusterProfile
 from sweeps.machine.cores import available_cores, gpus, trials_at_once
-from sweeps.store.folder import Store
+from sweeps.store.base import Store
 from sweeps.store.retry import LOST, STOPPED
 from sweeps.support.processes import signal_group
-from sweeps.workers.base import WORKER, Workers, environment, last_line
-from sweeps.workers.loop import LAUNCHER, LOST_CLAIM
-from sweeps.workers.slurm import slurm
+from sweeps.workers.base import Launcher, Workers, environment, last_line
+from sweeps.workers.lease import LOST_CLAIM
+from sweeps.workers.loop import PARENT
 
 GRACE = 10.0  # s between asking a worker to stop and ending it
 BARREN = 3  # workers in a row that may end by themselves before they claim a trial
 
 
+class Local(Launcher):
+    """Starts `slots` workers on each GPU, or one on each core where there is none."""
+
+    here = True
+
+    def start(self, store: Store, trials: int) -> Workers:
+        at_once = self.options.workers or trials_at_once(self.options.slots)
+        return LocalWorkers(store, min(trials, at_once), self.options.command)
+
+
 class LocalWorkers(Workers):
-    """Worker processes on this machine: each in its own process group, on its own cores, with as many threads."""
+    """Processes on this machine, each in its own process group, on its own cores, with as many threads."""
 
     def __init__(self, store: Store, count: int, command: Sequence[str]) -> None:
-        self.store, self.count, self.command = store, count, command
+        self.store, self._count, self.command = store, count, command
         self.barren = 0
         self.processes = [self._start(index) for index in range(count)]
+
+    @property
+    def count(self) -> int:
+        return self._count
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         cores, devices = available_cores(), gpus()
         share = len(cores) // self.count
-        variables = os.environ | environment(share) | {LAUNCHER: str(os.getpid())}
+        variables = os.environ | environment(share) | {PARENT: str(os.getpid())}
         if devices:
             variables["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        with open(self.store.worker_log(index + 1), "ab") as log:
+        with open(self.store.files.worker_log(index + 1), "ab") as log:
             process = subprocess.Popen(
                 [*self.command, "--sweep", str(self.store.directory)],
                 env=variables,
@@ -61,7 +74,7 @@ class LocalWorkers(Workers):
             self.barren = 0 if keys or process.returncode == LOST_CLAIM else self.barren + 1
             # Being killed says less about the worker than ending with an error does.
             if self.barren >= (BARREN if process.returncode >= 0 else 10 * BARREN):
-                raise ValueError(f"workers do not start: {cause}; see {self.store.worker_log(index + 1)}")
+                raise ValueError(f"workers do not start: {cause}; see {self.store.files.worker_log(index + 1)}")
             said.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; started anew")
             self.processes[index] = self._start(index)
         return said
@@ -73,7 +86,7 @@ class LocalWorkers(Workers):
             return "worker killed by signal 9 (out of memory?)"
         if code < 0:
             return f"worker killed by signal {-code} ({signal.strsignal(-code)})"
-        last = last_line(self.store.worker_log(index + 1).read_text(encoding="utf-8", errors="replace"))
+        last = last_line(self.store.files.worker_log(index + 1).read_text(encoding="utf-8", errors="replace"))
         return f"worker ended with exit code {code}{': ' + last if last else ''}"
 
     def stop(self) -> None:
@@ -90,23 +103,6 @@ class LocalWorkers(Workers):
                 _end_attempts(self.store, process.pid, STOPPED)
 
 
-class Elsewhere(Workers):
-    """Workers that something else starts, ends and replaces."""
-
-    def __init__(self, store: Store, count: int) -> None:
-        self.store, self.count = store, count
-        self.told = False
-
-    def tend(self) -> list[str]:
-        if self.told:
-            return []
-        self.told = True
-        return [f"waiting for workers: embed worker --sweep {self.store.directory.resolve()}"]
-
-    def stop(self) -> None:
-        """Nothing: they leave when all is finished."""
-
-
 def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
     """Record how the attempts of a dead process of ours ended; the keys of their trials."""
     keys = []
@@ -116,35 +112,3 @@ def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[st
             store.end(key, attempts[-1].number, cause, said)
             keys.append(key)
     return keys
-
-
-def local(
-    store: Store,
-    trials: int,
-    workers: int | None = None,
-    command: Sequence[str] = WORKER,
-    profile: ClusterProfile | None = None,
-    detach: bool = False,
-    slots: int = 1,
-) -> Workers:
-    """Workers on this machine: `slots` on a GPU, or one on a core where there is none, no more than there are trials.
-
-    profile, detach: for clusters.
-    """
-    return LocalWorkers(store, min(trials, workers or trials_at_once(slots)), command)
-
-
-def external(
-    store: Store,
-    trials: int,
-    workers: int | None = None,
-    command: Sequence[str] = WORKER,
-    profile: ClusterProfile | None = None,
-    detach: bool = False,
-    slots: int = 1,
-) -> Workers:
-    """Workers that are started elsewhere, by hand or by any other engine; see docs/cluster.md. workers: how many."""
-    return Elsewhere(store, min(trials, workers or 1))
-
-
-LAUNCHERS: dict[str, Callable[..., Workers]] = {"local": local, "slurm": slurm, "external": external}

@@ -1,0 +1,95 @@
+"""Attempts at a trial: who makes them, whether they live, and the claim that a worker holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.trial import Trial
+
+LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
+_HOLDER = ("host", "boot", "pid", "started", "state", "job", "restarts")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run a trial for as long as no newer attempt at it exists."""
+
+    trial: Trial
+    attempt: int
+    """Number of the attempt, from 1: the fencing token."""
+    smaller: int = 0
+    """Times that the micro-batch is to be halved, because memory ran out before."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a trial."""
+
+    number: int
+    """From 1."""
+    host: str = ""
+    """Name of the machine that runs it."""
+    boot: str = ""
+    """What tells that machine's processes from those of another boot or container."""
+    pid: int = 0
+    """Its process."""
+    started: float = 0.0
+    """Seconds since 1970 by that host's clock, only to be shown."""
+    state: int = 0
+    """When the checkpoint that it began from was written, ns; 0 without one."""
+    job: str = ""
+    """Number of the cluster's job that it runs in; "" outside of one."""
+    restarts: int = 0
+    """How often that job had been put back into the cluster's queue."""
+    ended: str = ""
+    """How it ended, as a sentence; "" while it may still run."""
+    cause: str = ""
+    """Why it ended, of retry.CAUSES."""
+
+    @property
+    def here(self) -> bool:
+        """Whether its process would be seen from this one."""
+        return (self.host, self.boot) == machine()
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process certainly runs no more. False when that cannot be seen from here."""
+        return self.here and not _alive(self.pid)
+
+
+def holder(state: int, job: Mapping[str, Any]) -> dict[str, Any]:
+    """What an attempt by this process notes when it begins, the fields of Attempt."""
+    host, boot = machine()
+    return {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **job}
+
+
+def holder_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an attempt noted when it began, the fields of Attempt."""
+    return {name: content[name] for name in _HOLDER if name in content}
+
+
+def machine() -> tuple[str, str]:
+    """This host's name, and what tells its processes' numbers from those of another boot or container."""
+    boot = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    return socket.gethostname(), boot
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    with suppress(OSError):  # a zombie answers but works no more
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True

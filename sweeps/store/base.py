@@ -1,0 +1,312 @@
+"""A store of trials, claims and results: what workers ask of it, and what follows from that for any store.
+
+Any number of processes on any number of machines may use one store. A trial is claimed by making its next attempt;
+that attempt's number is the fencing token, and its last sign of life the lease. The first result stays. A trial may run
+twice when a machine is cut off, but it never has two results.
+
+A trial waits while another of its trunk is on the way to a state for it: going there beside it would be no faster and
+cost the way twice. It waits for a living one only, so that nothing is waited for in vain.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from sweeps.experiment.grid import Data
+from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
+from sweeps.search.learning_rates import EVERYTHING
+from sweeps.store.attempts import LEASE, Attempt, Claim, holder
+from sweeps.store.files import SweepFiles
+from sweeps.store.records import exported
+from sweeps.store.retry import CAUSES, EXCEPTION, LOST, verdict
+from sweeps.store.trunks import Trunk, Trunks
+from sweeps.trial import Observation, Trial, failure
+
+
+class Store(ABC):
+    """The trials of a sweep: which are wanted, who runs them, and what they left.
+
+    Workers call `claim`, `renew`, `check`, `end`, `finish` and look at `unfinished` and `closed`. Whoever conducts the
+    sweep calls `begin`, `add`, `keep`, `close` and looks at `running` and `results`. People cancel, requeue and retry.
+    """
+
+    shares_folder: bool
+    """Whether all workers share this folder, with the checkpoints and the states of trunks in it."""
+
+    def __init__(self, directory: Path, lease: float = LEASE) -> None:
+        self.directory = directory  # of the sweep on this machine
+        self.lease = lease  # s after which an attempt without a sign of life counts as dead
+        self.curves = True  # whether results are read with their training curves, most of what they hold
+        self.files = SweepFiles(directory)
+        self.trunks = Trunks(directory)
+        self._trunk_of: dict[str, Trunk | None] = {}  # by key: a trial never changes
+
+    # -- what is wanted
+
+    @abstractmethod
+    def begin(self, sweep_file: Path, data: Data) -> None:
+        """Make the sweep, keep its file and the description of its data, and open the queue."""
+
+    @abstractmethod
+    def insert(self, trials: Sequence[Trial]) -> None:
+        """Make these trials known. Trials that are there already stay as they are."""
+
+    @abstractmethod
+    def set_queue(self, keys: Sequence[str]) -> None:
+        """Want these trials, in this order, and no others."""
+
+    @final
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Make these trials known and want them, in this order, and no others."""
+        self.insert(trials)
+        self.set_queue([trial.key for trial in trials])
+
+    @final
+    def keep(self, observation: Observation) -> None:
+        """Take over the observation of an identical trial that ran elsewhere."""
+        self.insert([observation.trial])
+        self.finish(observation)
+
+    @abstractmethod
+    def queue(self) -> list[str]:
+        """Keys of the trials wanted and not cancelled, as last added; empty before."""
+
+    @abstractmethod
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Cancel these trials, EVERYTHING for all: workers stop and do not begin them, until `requeue`."""
+
+    @abstractmethod
+    def requeue(self, keys: Iterable[str]) -> None:
+        """Take `cancel` back."""
+
+    @abstractmethod
+    def cancelled(self) -> frozenset[str]:
+        """Keys of the trials cancelled, EVERYTHING among them when all are."""
+
+    @final
+    def is_cancelled(self, key: str) -> bool:
+        return bool({key, EVERYTHING} & self.cancelled())
+
+    @abstractmethod
+    def require(self, requirements: Requirements) -> None:
+        """Say what the trials take, for workers that may not take all."""
+
+    @abstractmethod
+    def requirements(self) -> Requirements:
+        """What was last said by `require`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Say that nothing more will be added: workers leave when all is finished."""
+
+    @abstractmethod
+    def reopen(self) -> None:
+        """Take `close` back."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether nothing more will be added."""
+
+    @abstractmethod
+    def finished(self, key: str) -> bool:
+        """Whether a trial has a result."""
+
+    @abstractmethod
+    def unfinished(self) -> list[str]:
+        """Keys of the trials wanted that have no result yet."""
+
+    # -- who runs what
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Ask anew for what is remembered and can be asked for at once."""
+
+    @final
+    def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
+        """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
+
+        eligibility: which trials the worker may take, and which of them first.
+        """
+        self.refresh()
+        under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
+        for key in eligibility.order(self.queue()):
+            if self.finished(key):
+                continue
+            trunk = self._trunk(key)
+            if trunk and trunk.folder in under_way and not self.files.checkpointed(key):
+                continue
+            if claim := self._claim(key, eligibility):
+                return claim
+            if trunk and not self.finished(key) and not trunk.own.exists() and self._under_way(key):
+                under_way.add(trunk.folder)
+        return None
+
+    def _trunk(self, key: str) -> Trunk | None:
+        """What a trial shares with others; None where others do not see it."""
+        if not self.shares_folder:
+            return None
+        if key not in self._trunk_of:
+            self._trunk_of[key] = self.trunks.of(self.read_trial(key))
+        return self._trunk_of[key]
+
+    def _under_way(self, key: str) -> bool:
+        attempts = self.attempts(key)
+        return bool(attempts) and not attempts[-1].ended
+
+    def _claim(self, key: str, eligibility: Eligibility) -> Claim | None:
+        attempts = self.attempts(key)
+        if attempts and not attempts[-1].ended:
+            if not (death := self.death(key, attempts[-1])):
+                return None
+            self.end(key, attempts[-1].number, LOST, death)
+            attempts = self.attempts(key)
+        trial = self.read_trial(key)
+        state = self.files.checkpointed(key)
+        retried = self.retried(key)
+        past = [attempt for attempt in attempts if attempt.number > retried]
+        found = verdict(past, state, eligibility.requirements.classes_above(key))
+        if found.reason:
+            self._give_up(failure(trial, found.reason), attempts[-1].number)
+            return None
+        if not eligibility.takes(key, found.bigger):
+            return None
+        number = attempts[-1].number + 1 if attempts else 1
+        ours = self.attempt(key, number, holder(state, eligibility.job))
+        return Claim(trial, number, found.smaller) if ours else None
+
+    def _give_up(self, failed: Observation, last: int) -> None:
+        """Leave this result of the attempts up to `last`, unless a retry has answered for them meanwhile."""
+        if self.finish(failed) and self.retried(failed.key) >= last:
+            self.set_aside(failed.key, last)
+
+    @abstractmethod
+    def attempt(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
+        """Make an attempt that nobody else makes, at a trial without a result; False when somebody was faster."""
+
+    @abstractmethod
+    def attempts(self, key: str) -> list[Attempt]:
+        """All attempts at a trial, oldest first."""
+
+    @abstractmethod
+    def silence(self, key: str, number: int) -> float:
+        """Seconds since an attempt's last sign of life, both times by one clock."""
+
+    @final
+    def death(self, key: str, last: Attempt) -> str:
+        """How a trial's newest attempt died, as far as can be seen; "" while it may live."""
+        if last.gone:
+            return f"worker {last.pid} on {last.host} is gone"
+        if (seconds := self.silence(key, last.number)) > self.lease:
+            return f"worker {last.pid} on {last.host} gave no sign of life for {seconds:.0f} s"
+        return ""
+
+    @abstractmethod
+    def renew(self, claim: Claim) -> bool:
+        """Show that the attempt lives. False when the claim is lost; OSError when that cannot be known now."""
+
+    @abstractmethod
+    def check(self, claim: Claim) -> bool:
+        """Whether this is still the newest attempt at an unfinished trial."""
+
+    @final
+    def end(self, key: str, number: int, cause: str, said: str = "") -> None:
+        """Record how an attempt ended without a result; the first cause named stays. cause: of retry.CAUSES."""
+        if cause not in CAUSES:
+            raise ValueError(f"an attempt ends by {cause!r}; known: {', '.join(CAUSES)}")
+        self.record_end(key, number, cause, said)
+
+    @abstractmethod
+    def record_end(self, key: str, number: int, cause: str, said: str) -> None:
+        """Leave how an attempt ended unless that is there already."""
+
+    @final
+    def finish(self, observation: Observation) -> bool:
+        """Leave the trial's result unless it has one already; True if this one was the first."""
+        first = self.record_result(observation.key, json.dumps(observation.to_json()) + "\n")
+        self.files.drop_checkpoint(observation.key)  # it was there to continue the trial
+        return first
+
+    @abstractmethod
+    def record_result(self, key: str, text: str) -> bool:
+        """Leave an observation as text unless the trial has one; True if this one is the trial's now."""
+
+    @final
+    def stopped(self, key: str) -> None:
+        """An attempt at a trial was stopped by `cancel`: where the trial has a result, that was all it was for."""
+        if self.finished(key):
+            self.files.drop_checkpoint(key)
+            self.requeue([key])
+
+    @final
+    def retry_failed(self) -> list[Observation]:
+        """Let failed trials be tried again."""
+        return self.retry(observation for observation in self.results() if observation.status == "failed")
+
+    @final
+    def retry(self, again: Iterable[Observation]) -> list[Observation]:
+        """Let these be tried again; what they left is set aside, and the attempts so far count no more."""
+        failed = list(again)
+        for observation in failed:
+            last = max((attempt.number for attempt in self.attempts(observation.key)), default=0)
+            if last:
+                self.end(observation.key, last, EXCEPTION, f"failed: {observation.reason}")
+            self.set_aside(observation.key, last)
+            again_after = f"to be tried again after attempt {last}: {observation.reason}"
+            self.files.log_trial(observation.key, again_after)
+        return failed
+
+    @abstractmethod
+    def set_aside(self, key: str, last: int) -> None:
+        """Take a trial's result away, and keep it as that of the attempts up to `last`."""
+
+    @abstractmethod
+    def retried(self, key: str) -> int:
+        """The last attempt before the trial was last to be tried again; 0 when it never was."""
+
+    # -- what is known
+
+    @abstractmethod
+    def read_trial(self, key: str) -> Trial:
+        """The trial of a key. Raises ValueError when it cannot be read or has another key."""
+
+    @abstractmethod
+    def result(self, key: str) -> Observation | None:
+        """The observation of a finished trial; None before."""
+
+    @abstractmethod
+    def results(self, known: Container[str] = ()) -> Iterator[Observation]:
+        """Observations of all finished trials but the `known` keys."""
+
+    @abstractmethod
+    def keys(self) -> list[str]:
+        """Of all trials, whether or not they are still wanted."""
+
+    @abstractmethod
+    def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
+        """Wanted trials being run: the attempt, and the figures its process last left (step, loss)."""
+
+    @final
+    def find(self, prefix: str) -> str:
+        """The key that begins like this. Raises ValueError when none does, or several do."""
+        keys = sorted(key for key in self.keys() if key.startswith(prefix))
+        if len(keys) == 1 and prefix:
+            return keys[0]
+        if not keys:
+            raise ValueError(f"{self.directory}: no trial key starts with {prefix!r}")
+        some = f"{', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
+        raise ValueError(f"{self.directory}: {len(keys)} trial keys start with {prefix!r}: {some}")
+
+    @final
+    def folder(self, key: str) -> Path:
+        """Where a trial keeps its files on this machine. Raises ValueError on anything but a key."""
+        return self.files.trial(key)
+
+    @final
+    def exported(self) -> Iterator[Observation]:
+        """The observations in the gathered exports, whether or not their trials are in the store."""
+        return exported(self.directory, self.curves)

@@ -1,0 +1,94 @@
+"""What lies in a sweep's folder on this machine, wherever its claims and results are kept: copies, trials' files, logs.
+
+sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
+trials/<key>/       progress.json, checkpoint.safetensors, log.txt
+logs/               sweep.log and one log a worker
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.grid import Data
+from sweeps.store.records import lenient, read_json
+from sweeps.support.atomic import write_text
+
+CHECKPOINT = "checkpoint.safetensors"
+KEY = re.compile(r"[0-9a-f]{16}")
+PROGRESS = "progress.json"
+
+
+class SweepFiles:
+    """The folder of a sweep on this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.trials = directory / "trials"
+        self.logs = directory / "logs"
+
+    def trial(self, key: str) -> Path:
+        """Where a trial keeps all it has. Raises ValueError on anything but a key: names never become paths."""
+        if not KEY.fullmatch(key):
+            raise ValueError(f"{self.trials}: {key!r} is not the key of a trial")
+        return self.trials / key
+
+    def worker_log(self, index: int) -> Path:
+        return self.logs / f"worker-{index}.log"
+
+    def begin(self, sweep_file: str, data: str) -> None:
+        """Make the folder, and keep the texts of the sweep file and of the data's description."""
+        for path in (self.trials, self.logs):
+            path.mkdir(parents=True, exist_ok=True)
+        write_text(self.directory / "sweep.toml", sweep_file)
+        write_text(self.directory / "data.json", data)
+
+    def read_data(self) -> Data | None:
+        """What the sweep's data were when it was last run; None when that was not here."""
+        path = self.directory / "data.json"
+        try:
+            return Data.from_json(read_json(path), str(path))
+        except FileNotFoundError:
+            return None
+
+    def checkpointed(self, key: str) -> int:
+        """When a trial's checkpoint was last written, ns; 0 when there is none."""
+        return changed(self.trial(key) / CHECKPOINT)
+
+    def drop_checkpoint(self, key: str) -> None:
+        """Delete what was there to continue a trial."""
+        for path in self.trial(key).glob("*checkpoint.safetensors*"):
+            path.unlink(missing_ok=True)
+
+    def progress(self, key: str) -> dict[str, Any]:
+        """The figures that a trial's process last left here: step and loss."""
+        return lenient(self.trial(key) / PROGRESS)
+
+    def log(self, sentence: str) -> None:
+        """Append to the sweep's log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with open(self.logs / "sweep.log", "a", encoding="utf-8") as file:
+            file.write(f"{stamp} {sentence}\n")
+
+    def log_trial(self, key: str, text: str) -> None:
+        """Append to a trial's own log."""
+        path = self.trial(key) / "log.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def report(folder: Path, step: int, loss: float) -> None:
+    """Leave the current figures of a running trial in its `folder` for displays; call it once a second at most."""
+    write_text(folder / PROGRESS, json.dumps({"step": step, "loss": loss}), durable=False)
+
+
+def changed(path: Path) -> int:
+    """When a file last changed, ns; 0 when there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

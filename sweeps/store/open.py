@@ -1,0 +1,47 @@
+"""Opening the store of a sweep: in its folder, or in the database that the folder names."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sweeps.store.attempts import LEASE
+from sweeps.store.base import Store
+from sweeps.store.database import read_note, without_password
+from sweeps.store.folder import FolderStore
+from sweeps.store.postgres import PostgresStore
+
+
+def open_store(directory: Path, lease: float = LEASE, url: str = "") -> Store:
+    """The store of the sweep in `directory`: in the database at `url`, or in the one that store.json names, or there.
+
+    Raises ValueError when the sweep is in another database already. The password of `url` goes into PGPASSWORD, for
+    this process and those that it starts, and nowhere else.
+    """
+    noted = read_note(directory)
+    url = without_password(url) if url else noted
+    if noted and url != noted:
+        raise ValueError(f"{directory}: this sweep is kept in {noted}, not in {url}")
+    return PostgresStore(directory, url, lease) if url else FolderStore(directory, lease)
+
+
+def open_folder(directory: Path) -> Store:
+    """What the folder of a sweep itself holds, even where a database has more."""
+    return FolderStore(directory)
+
+
+def join(directory: Path, url: str) -> None:
+    """Make `directory` this machine's folder of a sweep that was begun in the database. Raises ValueError if not."""
+    store = open_store(directory, url=url)
+    if isinstance(store, PostgresStore):
+        store.fetch()
+
+
+def add_store(command: argparse.ArgumentParser) -> None:
+    """Add the option --store."""
+    command.add_argument(
+        "--store",
+        default="",
+        metavar="URL",
+        help="postgresql://USER@HOST/DATABASE, for machines that share no folder (password: PGPASSWORD or ~/.pgpass)",
+    )
