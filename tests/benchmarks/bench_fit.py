@@ -15,11 +15,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in ("", "analysis/fitting", "planner"))]
-
-from test_fit import TRUTH, grid  # noqa: E402
-from test_fit_published import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95  # noqa: E402
-from test_fit_published import fine_tuning as runs_of  # noqa: E402
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from analysis import fit_laws  # noqa: E402
 from analysis.fitting.forms import SHAPES  # noqa: E402
@@ -27,6 +23,9 @@ from analysis.fitting.solver import Problem, polish, solve  # noqa: E402
 from analysis.tables.columns import Columns  # noqa: E402
 from analysis.tables.foreign_table import read_runs  # noqa: E402
 from planner.laws import Chinchilla, Law  # noqa: E402
+from support.known_runs import TRUTH, grid  # noqa: E402
+from support.published_runs import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95  # noqa: E402
+from support.published_runs import fine_tuning as runs_of  # noqa: E402
 
 UNEVEN = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
 

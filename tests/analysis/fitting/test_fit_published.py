@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import fit_laws
 from planner.laws import MethodLaw
+from support.published_runs import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95, fine_tuning
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "laws"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the published runs are not beside this repository")
-COLUMNS = {"n": "Model Size", "c": "Training FLOP", "loss": "loss"}
-# Besiroglu et al. 2024, table 1: 95 % intervals.
-PUBLISHED_95 = {
-    "E": (1.769, 1.871),
-    "A": (285, 744),
-    "alpha": (0.317, 0.373),
-    "B": (1042, 5810),
-    "beta": (0.331, 0.415),
-}
-# Lin et al. 2024: mean root mean square log residual of the rectified law; and error of its forecast from an eighth.
-FINE_TUNING = {"flan": (0.00648, 0.040), "gigaword": (0.00515, 0.028), "wmt19": (0.01228, 0.082)}
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +44,6 @@ def test_five_rows_that_carry_a_coefficient_are_named():
     assert book.laws[0].law.coefficients == pytest.approx({**book.laws[0].law.coefficients, "B": 12846}, rel=1e-3)
     texts = [n.text for n in book.warnings if n.code == "leverage"]
     assert any("row 1, row 2, row 3, row 4, row 5 (5 of 245 runs)" in text for text in texts)
-
-
-def fine_tuning(name: str) -> pd.DataFrame:
-    """One row for each model and number of examples, D = 0 left out: the laws are about training."""
-    wide = pd.read_csv(DATA / f"finetune_{name}.csv")
-    sizes = [column for column in wide if column.isdigit() and column != "0"]
-    return wide.melt(id_vars="config name", value_vars=sizes, var_name="D", value_name="loss").astype({"D": float})
 
 
 def misses(law: MethodLaw, runs: pd.DataFrame) -> np.ndarray:
