@@ -5,12 +5,10 @@ INSTALLED := .venv/.installed
 DEMO := out/demo
 THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"])))'
 
-# Tests that mostly wait for workers, servers and a browser. Their report comes when they end.
-WAITING := tests/test_end_to_end.py tests/analysis/page/test_page_browser.py tests/sweeps/test_sweep_cli.py \
-	$(patsubst %,tests/sweeps/%.py,commands/test_dashboard commands/test_doctor commands/test_views \
-	search/test_search store/test_postgres store/test_store workers/test_chaos workers/test_ranks workers/test_slurm)
+# Two processes; a file's tests stay together, for they share what was trained for them.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-waiting test-others lint format bench bench-gpu lock clean
+.PHONY: demo test test-all lint format bench bench-gpu lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweep run examples/demo.toml --out $(DEMO) --fresh
@@ -22,15 +20,13 @@ demo: $(INSTALLED)
 	@echo "figures       $(DEMO)/figures/"
 	@echo "recipe        $(DEMO)/recipe.toml    train it: $(BIN)/embed train $(DEMO)/recipe.toml"
 
+# All that takes no installed server and no long time: a few minutes on two cores.
 test: $(INSTALLED)
-	@$(MAKE) --no-print-directory --jobs=2 test-waiting test-others
+	$(PYTEST) -m 'not service and not slow'
 
-test-waiting: $(INSTALLED)
-	@mkdir -p out
-	@$(BIN)/pytest $(WAITING) > out/test-waiting.txt 2>&1; code=$$?; echo; cat out/test-waiting.txt; exit $$code
-
-test-others: $(INSTALLED)
-	$(BIN)/pytest $(addprefix --ignore=,$(WAITING))
+# Everything. What this machine lacks is said at the end.
+test-all: $(INSTALLED)
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.missing import missing, not_tested
+
 # Before torch or the readers are imported: nothing of a test lands in the user's own cache.
 _cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", ignore_cleanup_errors=True)
 os.environ["RECIPE_PLANNER_CACHE"] = _cache.name
@@ -18,18 +20,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell's background job ignores Ctrl-C, and so would every command that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_missing: dict[str, str] = {}
+# Fixtures below that start an installed server or browser. What uses one is marked `service`.
+SERVICES = {"postgres", "cluster", "chromium"}
 
 
-def missing(what: str, why: str) -> None:
-    """Skip a test for want of something on this machine; the end of the run says so."""
-    _missing[what] = why
-    pytest.skip(f"{what}: {why}")
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    for item in items:
+        if SERVICES & set(item.fixturenames):
+            item.add_marker("service")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for what, why in _missing.items():
-        terminalreporter.write_line(f"NOT TESTED: {what}: {why}", yellow=True, bold=True)
+    for line in not_tested(terminalreporter.getreports("skipped")):
+        terminalreporter.write_line(line, yellow=True, bold=True)
 
 
 # Documented functions enough for a held-out pool, and the same in every CPython.
@@ -74,4 +78,34 @@ def postgres():
     except ImportError:
         missing("the PostgreSQL store", "psycopg is not installed (extra postgres)")
     with server(bin) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory):
+    """A Slurm cluster of four nodes on this machine."""
+    from support import slurm_cluster
+
+    if why := slurm_cluster.missing():
+        missing("Slurm", f"{why}; as root, .ci/setup-slurm installs it")
+    running = slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium; it ends with the module, for its event loop would be in the way of others."""
+    from support.browser import browser, program
+
+    if not (path := program()):
+        missing("the page in a browser", "there is no Chromium (Debian package `chromium`; .ci/setup-chromium)")
+    try:
+        import playwright  # noqa: F401 (is it there?)
+    except ImportError:
+        missing("the page in a browser", "playwright is not installed (extra dev)")
+    with browser(path) as running:
         yield running

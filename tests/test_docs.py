@@ -44,6 +44,10 @@ def commands() -> dict[tuple[str, str], list[str]]:
     return {program: sorted(options) for program, options in used.items()}
 
 
+def test_the_pages_show_every_command():
+    assert {command for command, _ in commands()} == set(COMMANDS)
+
+
 @pytest.mark.parametrize(("command", "options"), commands().items(), ids=lambda value: " ".join(value).strip())
 def test_every_option_that_a_page_names_is_there(command, options):
     name, subcommand = command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,15 +41,29 @@ lr   = {{ "nano-25k" = 3e-2, "nano-100k" = 2e-2, "nano-340k" = 2e-2 }}
 """
 
 
-def run(*command: str, folder: Path, code: int = 0) -> str:
-    """stdout of a command of the project, started in `folder` as its console script would be."""
+def started(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of the project, run in `folder` as its console script would be, to its end."""
     module = {"sweep": "sweeps.cli", "fit": "analysis.cli", "plan": "planner.cli", "embed": "runner.cli"}[command[0]]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     program = [sys.executable, "-m", module, *command[1:]]
-    done = subprocess.run(program, capture_output=True, text=True, cwd=folder, env=environment, timeout=600)
-    assert done.returncode == code, f"{command}: {done.stderr}\n{done.stdout}"
+    return subprocess.run(program, capture_output=True, text=True, cwd=folder, env=environment, timeout=600)
+
+
+def run(*command: str, folder: Path) -> str:
+    """stdout of a command that succeeds."""
+    done = started(*command, folder=folder)
+    assert done.returncode == 0, f"{command}: {done.stderr}\n{done.stdout}"
     assert "Traceback" not in done.stderr
     return done.stdout
+
+
+def refused(*command: str, folder: Path) -> str:
+    """The one line that a command ends with, exit code 2, and nothing else."""
+    done = started(*command, folder=folder)
+    assert done.returncode == 2, f"{command}: {done.stderr}\n{done.stdout}"
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1, f"{done.stdout}\n{done.stderr}"
+    assert done.stderr.startswith(f"{command[0]}: error: ")
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -108,37 +123,46 @@ def test_fit_plan_and_train_follow_from_the_sweep(swept):
     assert list((swept / "figures").glob("*.png")) and list((swept / "figures").glob("*.svg"))
     plan = ["plan", "--budget", "6e10", "--laws", "results/small/laws.json", "--min-steps", "3"]
     answer = json.loads(run(*plan, "--json", folder=swept))
-    assert "recipe" in answer
+    recipe = answer["recipe"]
+    assert recipe["model"] in ("nano-25k", "nano-100k", "nano-340k") and recipe["flops"] == pytest.approx(6e10, rel=0.1)
     text = run(*plan, "--out", "recipe.toml", folder=swept)
-    assert "held out" in text or "held-out" in text
+    low, high = (f"{bound:.3f}" for bound in recipe["interval"])
+    assert f"loss       {recipe['loss']:.3f} nats per pair, held out; 90 % of runs in {low} to {high}\n" in text
+    assert text.startswith(f"model      {recipe['model']}, ")
     run("embed", "train", "recipe.toml", "--out", "model", folder=swept)
     observation = json.loads((swept / "model/observation.json").read_text())
     assert observation["status"] == "done"
-    assert observation["flops"] == pytest.approx(6e10, rel=0.1)
+    assert observation["flops"] == pytest.approx(recipe["exact_flops"], rel=0.02)
+    trial = observation["trial"]
+    assert [trial[name] for name in ("model", "method", "steps")] == [
+        recipe[name] for name in ("model", "method", "steps")
+    ]
     assert (swept / "model/modules.json").exists()
-    run("embed", "train", "recipe.toml", "--out", "model", folder=swept, code=2)  # nothing is overwritten
+    assert "model" in refused("embed", "train", "recipe.toml", "--out", "model", folder=swept)  # nothing is overwritten
 
 
 def test_status_tells_what_was_done(swept):
+    count = len(observations(swept))
     shown = run("sweep", "status", "results/small", folder=swept)
-    assert "done" in shown
+    assert re.search(rf"\b{count} trials: {count} done\b(?!, )", shown)  # and none that failed, runs or is to come
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "named"),
     [
-        ("plan", "--budget", "nan"),
-        ("plan", "--budget", "-1"),
-        ("fit", "no-such-folder"),
-        ("sweep", "run", "no-such-file.toml"),
-        ("embed", "train", "no-such-file.toml"),
-        ("embed", "prepare", "no-such-file.toml"),
-        ("embed", "pretrain", "no-such-file.toml", "--out", "x"),
-        ("embed", "worker", "--sweep", "no-such-folder"),
+        (("plan", "--budget", "nan"), "--budget is 'nan'"),
+        (("plan", "--budget", "-1"), "--budget is '-1'"),
+        (("fit", "no-such-folder"), "no-such-folder: "),
+        (("sweep", "run", "no-such-file.toml"), "no-such-file.toml: "),
+        (("embed", "train", "no-such-file.toml"), "no-such-file.toml: "),
+        (("embed", "prepare", "no-such-file.toml"), "no-such-file.toml: "),
+        (("embed", "pretrain", "no-such-file.toml", "--out", "x"), "no-such-file.toml: "),
+        (("embed", "worker", "--sweep", "no-such-folder"), "no-such-folder: "),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(command, tmp_path):
-    run(*command, folder=tmp_path, code=2)
+def test_bad_input_is_one_line_and_exit_code_2(command, named, tmp_path):
+    assert named in refused(*command, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["sweep", "plan", "fit", "embed"])

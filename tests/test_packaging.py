@@ -52,5 +52,6 @@ def test_every_data_file_is_in_the_wheel(package):
     shipped = {
         file for pattern in PROJECT["tool"]["setuptools"]["package-data"][package] for file in folder.glob(pattern)
     }
-    there = {file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
-    assert {file for file in there if file.suffix != ".py"} <= shipped
+    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    data = {file for file in files if file.suffix != ".py"}
+    assert data and data <= shipped

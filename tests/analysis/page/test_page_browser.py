@@ -18,10 +18,9 @@ from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.page import page as page_of
 from analysis.tables.sweep_table import read_sweep
-from conftest import missing
 from planner import cli as plan_cli
 from planner.laws import LAWS, read_laws
-from support.browser import browser, program, tab
+from support.browser import tab
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
 from support.known_machine import measured_machine
 from support.made_sweep import observations, write_sweep
@@ -29,18 +28,6 @@ from sweeps.models import NANO
 from sweeps.trial import failure
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if not (path := program()):
-        missing("the page in a browser", "there is no Chromium (Debian package `chromium`; .ci/setup-chromium)")
-    try:
-        import playwright  # noqa: F401 (is it there?)
-    except ImportError:
-        missing("the page in a browser", "playwright is not installed (extra dev)")
-    with browser(path) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

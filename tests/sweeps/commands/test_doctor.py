@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import missing
+from support.missing import missing
 from support.toy_sweeps import SWEEP, toy_main
 from sweeps import cli
 from sweeps.commands import doctor

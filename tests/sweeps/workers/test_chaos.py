@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import missing
+from support.missing import missing
 from support.toy_sweeps import COMMAND, DATA, SWEEP, observe
 from sweeps.experiment.grid import cells, read_sweep
 from sweeps.store import attempts, base

@@ -11,14 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from conftest import missing as not_tested
-from support.slurm_cluster import Cluster, missing
+from support.slurm_cluster import Cluster
 from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
 from sweeps.store.files import CHECKPOINT
@@ -55,19 +53,6 @@ memory = 1.5
 workers = {workers}
 {more}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if why := missing():
-        warnings.warn(f"Slurm is not tested: {why}", stacklevel=1)
-        not_tested("Slurm", f"{why}; as root, .ci/setup-slurm installs it")
-    made = Cluster(tmp_path_factory.mktemp("slurm"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
 
 
 class Sweep:
