@@ -33,8 +33,8 @@ EXAMPLES = """\
   sweep run examples/demo.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
   sweep status results/demo --watch         how far it is, what runs where, what failed and why, until it is finished
   sweep logs results/demo 3f2a --follow     what becomes of the trial whose key begins with 3f2a
-  sweep cancel results/demo 3f2a            stop that trial and want it no more; without a key: all that is unfinished
-  sweep retry results/demo --failed         try what failed again with the next `sweep run`; also --cancelled, or keys
+  sweep cancel results/demo 3f2a            cancel that trial; without a key: all that are unfinished
+  sweep retry results/demo --failed         re-queue what failed for the next `sweep run`; also --cancelled, or keys
   sweep export results/demo --csv demo.csv  its observations as a table; or --parquet demo.parquet
   sweep doctor /shared/results --two        whether that file system can hold sweeps, seen from two machines
   sweep dashboard results/demo              look at its trials in optuna-dashboard
@@ -194,8 +194,8 @@ COMMANDS = {
     "run": (_run, "Train the trials of a sweep file; continues where it stopped.", _add_run),
     "status": (views.status, "Show how far a sweep is, what runs where, what failed and why.", views.add_status),
     "logs": (views.logs, "Show the log of a sweep, or what became of one trial.", views.add_logs),
-    "cancel": (views.cancel, "Stop wanting trials; what they have done so far is kept.", views.add_cancel),
-    "retry": (views.retry, "Want trials again that failed or were cancelled.", views.add_retry),
+    "cancel": (views.cancel, "Cancel trials; what they have done so far is kept.", views.add_cancel),
+    "retry": (views.retry, "Re-queue trials that failed or were cancelled.", views.add_retry),
     "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
     "doctor": (doctor, "Probe whether a file system keeps the promises that sweeps rest on.", add_doctor),
     "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard, in the browser.", views.add_dashboard),

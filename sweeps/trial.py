@@ -389,5 +389,7 @@ class Observation:
 
 
 def failure(trial: Trial, reason: str, status: str = "failed", **known: Any) -> Observation:
-    """The record of a trial that gave no loss."""
+    """The record of a trial that gave no loss. Raises ValueError for the status done, which has one."""
+    if status == "done":
+        raise ValueError(f"{trial.key}: a failure has no status {status!r}")
     return replace(Observation(trial, status, reason), **known)

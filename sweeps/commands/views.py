@@ -225,7 +225,7 @@ def cancel(arguments: argparse.Namespace) -> int:
         print(json.dumps({"cancelled": keys or EVERYTHING}))
         return 0
     print("\n".join(said))
-    print(f"running ones stop within seconds; to want them again: sweep retry {arguments.directory} --cancelled")
+    print(f"running ones stop within seconds; to re-queue them: sweep retry {arguments.directory} --cancelled")
     return 0
 
 
@@ -235,16 +235,16 @@ def add_retry(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--failed",
         action="store_true",
-        help="try failed trials again: a running sweep does before it ends, an ended one when it is run again",
+        help="re-queue failed trials: a running sweep tries them before it ends, an ended one when it is run again",
     )
-    command.add_argument("--cancelled", action="store_true", help="want everything again that was cancelled")
-    command.add_argument("--json", action="store_true", help="print what will be tried again as JSON")
+    command.add_argument("--cancelled", action="store_true", help="re-queue all that was cancelled")
+    command.add_argument("--json", action="store_true", help="print what was re-queued as JSON")
 
 
 def retry(arguments: argparse.Namespace) -> int:
     store = existing(arguments.directory)
     if not (arguments.trials or arguments.failed or arguments.cancelled):
-        raise ValueError("nothing is named to be tried again; give --failed, --cancelled or keys of trials")
+        raise ValueError("no trial is named; give --failed, --cancelled or keys of trials")
     cancelled = store.cancelled()
     named = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
     failed = [seen for seen in store.results() if arguments.failed and seen.status == "failed"]
@@ -257,23 +257,22 @@ def retry(arguments: argparse.Namespace) -> int:
         failed += [seen] if seen and seen not in failed else []
     again = sorted(cancelled) if arguments.cancelled else [key for key in named if key in cancelled]
     if EVERYTHING in cancelled and named and not arguments.cancelled:
-        raise ValueError("all trials are cancelled; want all of them again with --cancelled, then cancel some")
+        raise ValueError("all trials are cancelled; re-queue all of them with --cancelled, then cancel some")
     store.requeue(again)
     store.retry(failed)
-    said = [f"to be tried again: {result(seen)}" for seen in failed] + [f"wanted again: {key}" for key in again]
+    said = [f"re-queued: {result(seen)}" for seen in failed] + [f"re-queued: {key}" for key in again]
     _log(store, said)
     if arguments.json:
         ended = store.closed  # asked last: a sweep that is open now looks once more before it ends
         print(json.dumps({"retried": [seen.key for seen in failed], "wanted_again": again, "ended": ended}))
         return 0
-    print("\n".join(map(plain, said)) or "nothing to try again")
+    print("\n".join(map(plain, said)) or "nothing to re-queue")
     if said:
         print(f"next: sweep run {store.directory / 'sweep.toml'}, unless it is running")
     return 0
 
 
 def _log(store: Store, sentences: list[str]) -> None:
-    (store.directory / "logs").mkdir(exist_ok=True)
     for sentence in sentences:
         store.files.log(sentence)
 

@@ -69,6 +69,7 @@ class SweepFiles:
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
+        self.logs.mkdir(exist_ok=True)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with open(self.logs / "sweep.log", "a", encoding="utf-8") as file:
             file.write(f"{stamp} {sentence}\n")

@@ -31,7 +31,7 @@ from sweeps.store import records
 from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
 from sweeps.store.trunks import parts_folder
-from sweeps.trial import MERGES, PROBED_PAIRS, SEARCHED, Observation, Training, Trial, failure, mixed, shared_out
+from sweeps.trial import MERGES, PROBED_PAIRS, SEARCHED, Observation, Training, Trial, mixed, shared_out
 
 NANO = find_model("nano-25k")
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "merging.toml"
@@ -318,7 +318,7 @@ def test_a_comparison_lies_in_one_file(tmp_path):
     assert len(set(conditions)) == 2 * (len(MERGES) + 1)
     seen = []
     while ahead := outlook(sweep, DATA, seen).now:
-        seen += [replace(failure(one, "", "done"), loss=1.0 + (one.lr - 3e-3) ** 2) for one in ahead]
+        seen += [Observation(one, "done", loss=1.0 + (one.lr - 3e-3) ** 2) for one in ahead]
     assert len(seen) == len(conditions) * (3 * 3 + 2)
     records.export(store.directory, seen, *conditions)
     assert len(list(store.exported())) == len(seen) and not (tmp_path / "other-conditions.jsonl").exists()

@@ -147,7 +147,7 @@ def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):
     assert content["status"] == "failed" and content["attempts"][0]["ended"]
     assert cli.main(["logs", "results/toy", "--lines", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    for name, what in [("zz", "none begins so"), ("", "begin so"), ("../../etc", "none begins so")]:
+    for name, what in [("zz", "no trial key starts"), ("", "trial keys start"), ("../../etc", "no trial key starts")]:
         assert cli.main(["logs", "results/toy", name]) == 2
         assert what in capsys.readouterr().err
     done = next(seen for seen in FolderStore(Path("results/toy")).results() if seen.status == "done")

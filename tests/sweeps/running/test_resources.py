@@ -25,7 +25,8 @@ from sweeps.running.resources import BASE, needed_memory, requirements, smallest
 from sweeps.store.attempts import Attempt
 from sweeps.store.folder import FolderStore
 from sweeps.trial import Training, Trial
-from sweeps.workers.slurm import Job, job_script, reap, sweep_name
+from sweeps.workers.slurm import job_script
+from sweeps.workers.slurm_queue import Job, reap, sweep_name
 
 ROOT = Path(__file__).parents[3]
 PACE = Speed({}, 1e12, 10.0, "made up")

@@ -20,7 +20,7 @@ from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, Training, Trial
 from sweeps.workers import torchrun
 from sweeps.workers.options import WorkerOptions
-from sweeps.workers.slurm import this_task
+from sweeps.workers.slurm_queue import this_task
 from sweeps.workers.stop_requests import TERMINATED, StopRequests
 from sweeps.workers.torchrun import TorchrunTrainer
 
