@@ -7,7 +7,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -374,6 +374,6 @@ def report(made: Profile, skipped: Sequence[str]) -> str:
     return "\n".join([*lines, *(f"not possible: {line}" for line in skipped)])
 
 
-def _rates(rates: dict[str, float]) -> str:
+def _rates(rates: Mapping[str, float]) -> str:
     names = {"core": "of one core", "all": "of all together"}
     return ", ".join(f"{rate / 1e9:,.0f} GFLOP/s {names[name]}" for name, rate in rates.items())

@@ -125,7 +125,9 @@ class Engine:
     def _frozen_states_of(self, batch: Batch) -> FrozenStates | None:
         """Returns what gives the states of the batch's texts, where they are kept."""
         cache = self.frozen_states
-        return cache and (lambda places: cache.states(batch.hashes[places], batch.lengths[places]))
+        if cache is None:
+            return None
+        return lambda places: cache.states(batch.hashes[places], batch.lengths[places])
 
     def _budget(self, batch: Batch) -> MemoryBudget:
         """Returns what may be kept: graphs, beside one that is not; states too where blocks are frozen."""
@@ -187,7 +189,7 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
     with torch.no_grad():
         states = encoder.forward_frozen(ids, where)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        vectors = encoder.forward_trained(states.requires_grad_(encoder.table.weight.requires_grad), where)
+        vectors = encoder.forward_trained(states.requires_grad_(bool(encoder.table.weight.requires_grad)), where)
     del vectors
     return sum(kept.values()), ids.numel()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,21 +36,22 @@ class FrozenStateCache:
         ends = np.cumsum(lengths)
         self.tokens = int(ends[-1])
         self._hashes, self._starts = hashes, ends - lengths
-        self._states: Tensor | None = None
+        states: Tensor | None = None
         mine, rows = ranks.share(micro_batches(lengths, micro_tokens, encoder.padding(micro_tokens), ranks.count))
         held = rows // sum(len(cut) for cut in mine) == ranks.rank  # a text that fills up is held by one rank only
         with torch.no_grad(), Progress("frozen blocks", self.tokens, "tokens") as progress:
             for cut in mine:
                 ids, where = encoder.pad([texts[i] for i in cut])
                 row = pack(encoder.forward_frozen(ids, where), where)
-                if self._states is None:
-                    self._states = row.new_zeros(self.tokens, row.shape[-1])
+                if states is None:
+                    states = row.new_zeros(self.tokens, row.shape[-1])
                 kept = np.flatnonzero(np.repeat(held[cut], lengths[cut]))
-                places = np.concatenate([np.arange(self._starts[text], ends[text]) for text in cut])
-                kept, places = (send(each, row.device) for each in (kept, places[kept]))
-                self._states.index_copy_(0, places, row.index_select(0, kept))
+                places = np.concatenate([np.arange(self._starts[text], ends[text]) for text in cut])[kept]
+                states.index_copy_(0, send(places, row.device), row.index_select(0, send(kept, row.device)))
                 progress.advance(ranks.count * int(lengths[cut].sum()))
-        ranks.all_reduce_sum_(self._states.split(ROWS))
+        assert states is not None, "there is no text"
+        ranks.all_reduce_sum_(states.split(ROWS))
+        self._states = states
 
     def states(self, hashes: np.ndarray, lengths: np.ndarray) -> Tensor:
         """Returns states [texts, tokens, width], with any values beyond a text's length.
@@ -60,15 +63,15 @@ class FrozenStateCache:
         return self._states[send(rows, self._states.device)]
 
 
-_last: dict[tuple, FrozenStateCache] = {}
+_last: dict[tuple[Any, ...], FrozenStateCache] = {}
 
 
 def cache_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ranks: Ranks = ALONE) -> FrozenStateCache:
     """Returns the states of this model, data and number of frozen blocks: a worker's trials share them in turn."""
     training = trial.training
-    data = (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
-    data += (training.query_prompt, training.document_prompt, training.bidirectional)
-    name = (trial.model, encoder.frozen, encoder.bf16, encoder.device.type, micro_tokens, *data)
+    name: tuple[Any, ...] = (trial.model, encoder.frozen, encoder.bf16, encoder.device.type, micro_tokens)
+    name += (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
+    name += (training.query_prompt, training.document_prompt, training.bidirectional)
     if name not in _last:
         _last.clear()  # memory for one only
         _last[name] = FrozenStateCache(encoder, pairs, training.hard_negatives, micro_tokens, ranks)

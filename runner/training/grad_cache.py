@@ -143,13 +143,18 @@ def backward(
         # Asked for here, a GPU has the way back still to do while the next batch is made.
         nats = value.item()
         if encoder.logit_scale is not None:  # each rank has all of this gradient, and they will be added up
-            encoder.logit_scale.grad /= ranks.count
-        gradients = ranks.own(gathered.grad).split([len(part) for part in vectors])
+            _gradient(encoder.logit_scale).div_(ranks.count)
+        gradients = ranks.own(_gradient(gathered)).split([len(part) for part in vectors])
         for part, gradient in zip(parts, gradients, strict=True):
             part.backward(gradient)
         table.flush()
     recomputed, frozen = sum(part.recomputed_tokens for part in parts), sum(part.frozen_tokens for part in parts)
     return StepCost(nats, *ranks.sum_counts([recomputed, frozen]))
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    assert tensor.grad is not None, "the loss does not depend on it"
+    return tensor.grad
 
 
 class MicroBatch:

@@ -43,17 +43,20 @@ class Objective:
     ) -> Tensor:
         """Returns the loss in nats per pair; the arguments are those of `info_nce`."""
         shorter = [dim for dim in self.dims if dim < query.shape[1]]
-        truncated = [[truncate(vectors, dim) for vectors in (query, document, negative)] for dim in shorter]
+        truncated: list[tuple[Tensor, Tensor, Tensor | None]] = [
+            (truncate(query, dim), truncate(document, dim), None if negative is None else truncate(negative, dim))
+            for dim in shorter
+        ]
         losses = [
             info_nce(queries, documents, temperature, same_group_ids, negatives, self.symmetric, self.margin)
-            for queries, documents, negatives in [*truncated, [query, document, negative]]
+            for queries, documents, negatives in [*truncated, (query, document, negative)]
         ]
         return torch.stack(losses).mean()
 
 
-def truncate(vectors: Tensor | None, dim: int) -> Tensor | None:
+def truncate(vectors: Tensor, dim: int) -> Tensor:
     """Returns the first `dim` dimensions as unit vectors."""
-    return None if vectors is None else normalize(vectors[:, :dim], dim=-1)
+    return normalize(vectors[:, :dim], dim=-1)
 
 
 def info_nce(

@@ -22,12 +22,12 @@ class Vectors:
 
 
 def retrieval(query: Tensor, document: Tensor) -> dict[str, float]:
-    """Scores of every query's own document among all. query, document: [pairs, dim], row by row of one pair."""
+    """Returns the scores of every query's own document among all. query, document: [pairs, dim], row by row."""
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
     from sentence_transformers.util import cos_sim
 
     names = [str(row) for row in range(len(query))]
-    evaluator = InformationRetrievalEvaluator(
+    evaluator: Any = InformationRetrievalEvaluator(
         {name: name for name in names},
         {name: name for name in names},
         {name: {name} for name in names},
@@ -36,11 +36,10 @@ def retrieval(query: Tensor, document: Tensor) -> dict[str, float]:
         score_functions={"cosine": cos_sim},
         write_csv=False,
     )
-    found = evaluator.compute_all_metrics(Vectors(query), corpus_embeddings=document)["cosine"]
-    return named(found)
+    return named(evaluator.compute_all_metrics(Vectors(query), corpus_embeddings=document)["cosine"])
 
 
-def named(found: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
-    """The evaluator's scores by one name each, such as ndcg@10; precision says no more than recall and is left out."""
+def named(metrics: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Returns the evaluator's scores by one name each, such as ndcg@10; without precision, which recall implies."""
     kinds = {"ndcg@k": "ndcg", "mrr@k": "mrr", "accuracy@k": "accuracy", "recall@k": "recall"}
-    return {f"{short}@{k}": float(value) for kind, short in kinds.items() for k, value in found[kind].items()}
+    return {f"{short}@{k}": float(value) for kind, short in kinds.items() for k, value in metrics[kind].items()}
