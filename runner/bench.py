@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as record
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from transformers import AutoConfig, AutoModel
@@ -52,36 +53,44 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What is measured. seconds: of steps and products together, at the least. clock: of seconds; on a busy machine the
-    process's own tell more than the wall's. options: how steps are run."""
+class BenchSettings:
+    """What is measured, and for how long."""
 
     models: Sequence[ModelSpec]
+    """Backbones, each measured with every method."""
     methods: Sequence[Method]
+    """Ways of tuning them."""
     training: Training
+    """Conditions of the steps: data, batch size, precision."""
     device: torch.device
+    """Where the steps run."""
     seconds: float
+    """Seconds of steps and products together for each model and method, at the least."""
     clock: Clock = time.perf_counter
+    """Tells seconds; on a busy machine the process's own clock tells more than the wall's."""
     options: Options = DEFAULTS
+    """How steps are run."""
 
 
-def bench(asked: Bench) -> tuple[Profile, list[str]]:
-    """The profile of this machine, and which models cannot be tuned how. Downloads nothing.
+def bench(settings: BenchSettings) -> tuple[Profile, list[str]]:
+    """Returns the profile of this machine, and which models cannot be tuned how. Downloads nothing.
 
     A model whose weights are not at hand is measured with random ones. Raises ValueError when nothing can be measured.
     """
-    refusals = {(x.name, y.label): y.refusal(x) for x in asked.models for y in asked.methods}
+    refusals = {
+        (model.name, method.label): method.refusal(model) for model in settings.models for method in settings.methods
+    }
     skipped = [f"{model} with {method}: {reason}" for (model, method), reason in refusals.items() if reason]
     if len(skipped) == len(refusals):
         raise ValueError(f"nothing can be measured: {'; '.join(skipped) or 'no model or no method was named'}")
     load = os.getloadavg()[0]  # before the data is read, which keeps all cores busy
-    training = replace(asked.training, data_hash=survey(open_source(asked.training.data)).data_hash)
-    asked = replace(asked, training=training)
-    precision = "bf16" if uses_bf16(training.precision, asked.device) else "fp32"
-    seen = peaks(asked.device, asked.clock)
-    rows = _rows(asked, seen[precision]["all"])
-    host, cuda = this_host(), asked.device.type == "cuda"
-    made = Profile(
+    training = replace(settings.training, data_hash=survey(open_source(settings.training.data)).data_hash)
+    settings = replace(settings, training=training)
+    precision = "bf16" if uses_bf16(training.precision, settings.device) else "fp32"
+    peak_rates = peaks(settings.device, settings.clock)
+    rows = _rows(settings, peak_rates[precision]["all"])
+    host, cuda = this_host(), settings.device.type == "cuda"
+    profile = Profile(
         host=host,
         device=torch.cuda.get_device_name() if cuda else host.cpu,
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else host.memory,
@@ -91,43 +100,43 @@ def bench(asked: Bench) -> tuple[Profile, list[str]]:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=training.data,
         load=load,
-        peaks=seen,
+        peaks=peak_rates,
         rows=tuple(rows),
-        compiled=asked.options.compile,
+        compiled=settings.options.compile,
     )
-    return made, skipped
+    return profile, skipped
 
 
-def _rows(asked: Bench, peak: float) -> list[Reached]:
-    """One row for every model and method that can be. peak: FLOP/s."""
+def _rows(settings: BenchSettings, peak: float) -> list[Reached]:
+    """Returns one row for every model and method that fit together. peak: FLOP/s."""
     expected = {
-        (model, method): _expected(asked, model, method, peak)
-        for model in sorted(asked.models, key=lambda model: model.params)
-        for method in asked.methods
+        (model, method): _expected(settings, model, method, peak)
+        for model in sorted(settings.models, key=lambda model: model.params)
+        for method in settings.methods
         if not method.refusal(model)
     }
     rows = []
     with Progress("measuring", sum(expected.values()), "s planned") as progress:
         for model in dict.fromkeys(model for model, _ in expected):
             with tempfile.TemporaryDirectory(prefix="embed-bench-") as folder:
-                here, pairs, random = at_hand(model, asked.training, Path(folder))
-                for method in asked.methods:
+                here, pairs, random = at_hand(model, settings.training, Path(folder))
+                for method in settings.methods:
                     if (model, method) in expected:
-                        rows.append(replace(measure(asked, here, method, pairs, peak), random=random))
+                        rows.append(replace(measure(settings, here, method, pairs, peak), random=random))
                         note = f"{model.name} {method.label} {rows[-1].flops / 1e9:,.1f} GFLOP/s"
                         progress.advance(expected[model, method], note)
     return rows
 
 
-def _expected(asked: Bench, model: ModelSpec, method: Method, peak: float) -> float:
-    """Seconds that one row takes, for the time that is left: half of the peak is reached, products take as long."""
-    pair = Work(1, 87, 5266, asked.training.batch_size)  # as `python-env` has them
-    step = exact_flops(model, method, pair.times(asked.training.batch_size)) / (peak / 2)
-    return 1.0 + max(asked.seconds, 2 * PASSES * step) + 3 * step
+def _expected(settings: BenchSettings, model: ModelSpec, method: Method, peak: float) -> float:
+    """Returns the seconds that one row takes, if half of the peak is reached and products alone take as long."""
+    pair = Work(1, 87, 5266, settings.training.batch_size)  # as `python-env` has them
+    step = exact_flops(model, method, pair.times(settings.training.batch_size)) / (peak / 2)
+    return 1.0 + max(settings.seconds, 2 * PASSES * step) + 3 * step
 
 
 def at_hand(model: ModelSpec, training: Training, folder: Path) -> tuple[ModelSpec, Pairs, bool]:
-    """The model, texts for it, and whether it is not on this machine, so that random weights take its place.
+    """Returns the model, texts for it, and whether random weights take its place, as it is not on this machine.
 
     Those are written to `folder`; their texts are those of the nano suite, real ones of real lengths.
     """
@@ -158,35 +167,35 @@ def stand_in(model: ModelSpec, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(folder)
 
 
-def measure(asked: Bench, model: ModelSpec, method: Method, pairs: Pairs, peak: float) -> Reached:
+def measure(settings: BenchSettings, model: ModelSpec, method: Method, pairs: Pairs, peak: float) -> Reached:
     """Train a few steps, each on another batch, and do the products of one of them alone in between."""
     _forget()
-    trial = Trial(model.name, method, asked.training, lr=RATE, steps=10**6)
-    encoder = make_encoder(model, method, asked.training.pooling, asked.device, 0, asked.training.precision)
-    steps = Steps(Engine(model, trial, encoder, asked.options), pairs)
-    steps.take(asked.training.batch_size // 8 or 2)  # what happens once happens here
+    trial = Trial(model.name, method, settings.training, lr=RATE, steps=10**6)
+    encoder = make_encoder(model, method, settings.training.pooling, settings.device, 0, settings.training.precision)
+    steps = Steps(Engine(model, trial, encoder, settings.options), pairs)
+    steps.take(settings.training.batch_size // 8 or 2)  # what happens once happens here
     with Products(encoder.parameters()) as products:
         recorded = steps.take().flops
-    peak_bytes = peak_memory(asked.device)
+    peak_bytes = peak_memory(settings.device)
     taken: list[tuple[Step, float]] = []
     alone: list[float] = []
-    begun = asked.clock()
-    while len(taken) < PASSES or asked.clock() - begun < asked.seconds:
-        taken.append(_timed(steps.take, asked))
-        alone.append(_timed(products.repeat, asked)[1])
+    begun = settings.clock()
+    while len(taken) < PASSES or settings.clock() - begun < settings.seconds:
+        taken.append(_timed(steps.take, settings))
+        alone.append(_timed(products.repeat, settings)[1])
     flops = statistics.median(step.flops / seconds for step, seconds in taken)
     return Reached(
         model=model.name,
         params=model.params,
         method={"name": method.name, **method.options},
-        batch_size=asked.training.batch_size,
+        batch_size=settings.training.batch_size,
         steps=len(taken),
         pairs=statistics.median(step.pairs / seconds for step, seconds in taken),
         tokens=statistics.median(step.tokens / seconds for step, seconds in taken),
         flops=flops,
         mfu=flops / peak,
         products=flops / (recorded / statistics.median(alone)),
-        overhead=overhead(steps, asked, statistics.median(seconds for _, seconds in taken)),
+        overhead=overhead(steps, settings, statistics.median(seconds for _, seconds in taken)),
         peak_bytes=peak_bytes,
     )
 
@@ -200,11 +209,11 @@ def _forget() -> None:
     reset_peak_memory()
 
 
-def _timed(work: Callable[[], Any], asked: Bench) -> tuple[Any, float]:
-    begun = asked.clock()
-    found = work()
-    _wait(asked.device)
-    return found, asked.clock() - begun
+def _timed(work: Callable[[], Any], settings: BenchSettings) -> tuple[Any, float]:
+    begun = settings.clock()
+    result = work()
+    _wait(settings.device)
+    return result, settings.clock() - begun
 
 
 def _wait(device: torch.device) -> None:
@@ -214,11 +223,14 @@ def _wait(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step did: pairs, real tokens, FLOPs by the exact count."""
+    """What one optimiser step did."""
 
     pairs: int
+    """Text pairs in its batch."""
     tokens: int
+    """Real tokens, without padding."""
     flops: float
+    """FLOPs by the exact count."""
 
 
 class Steps:
@@ -229,7 +241,7 @@ class Steps:
         self.done = 0
 
     def take(self, batch_size: int = 0) -> Step:
-        """The next step, of a full batch unless `batch_size` is given."""
+        """Take the next step, of a full batch unless `batch_size` is given."""
         size = self.engine.trial.training.batch_size
         chosen = batch_indices(self.pairs.train, size, self.done, 0)[: batch_size or size]
         batch = make_batch(self.pairs, chosen, 0, self.engine.device)
@@ -265,12 +277,13 @@ class Products(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def repeat(self) -> None:
+        """Do all that was recorded once more, alone."""
         with torch.no_grad():
             for func, args, kwargs in self.calls:
                 func(*args, **kwargs)
 
     def _operand(self, value: Any, role: str = "") -> Any:
-        """role: the name it is given by, if any, for what is written to (`out`) must not be what is read."""
+        """Returns what stands for an operand. role: its name, if any: `out` must not be what is read."""
         if not isinstance(value, Tensor):
             return value
         if not value.is_floating_point() or value.untyped_storage().data_ptr() in self._kept:
@@ -284,29 +297,29 @@ class Products(TorchDispatchMode):
 
 
 def is_product(func: Any) -> bool:
-    """Whether a torch operator multiplies matrices: the kinds that torch's own FLOP counter knows."""
+    """Returns whether a torch operator multiplies matrices: the kinds that torch's own FLOP counter knows."""
     name = func.overloadpacket.__name__
     return name in ("mm", "addmm", "bmm", "baddbmm") or "attention" in name or "attn" in name
 
 
-def overhead(steps: Steps, asked: Bench, seconds: float) -> float:
-    """Share of a step's time outside torch's kernels, on one thread; the profiler's own time counts as such.
+def overhead(steps: Steps, settings: BenchSettings, seconds: float) -> float:
+    """Returns the share of a step's time outside torch's kernels, on one thread, the profiler's own time included.
 
     On a GPU: the share of the time that no kernel runs. seconds: of a step.
     """
-    threads, cuda = torch.get_num_threads(), asked.device.type == "cuda"
-    count = min(PROFILED, max(1, round(asked.seconds / 4 / seconds)))
+    threads, cuda = torch.get_num_threads(), settings.device.type == "cuda"
+    count = min(PROFILED, max(1, round(settings.seconds / 4 / seconds)))
     torch.set_num_threads(1)
     try:
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as seen:
+        with record(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as recorded:
             begun = time.perf_counter()
             for _ in range(count):
                 steps.take()
-            _wait(asked.device)
+            _wait(settings.device)
             wall = time.perf_counter() - begun
     finally:
         torch.set_num_threads(threads)
-    events = seen.key_averages()
+    events = recorded.key_averages()
     if cuda:
         busy = sum(event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA)
     else:
@@ -315,22 +328,22 @@ def overhead(steps: Steps, asked: Bench, seconds: float) -> float:
 
 
 def peaks(device: torch.device, clock: Clock = time.perf_counter) -> dict[str, dict[str, float]]:
-    """FLOP/s of square matrix products: of one core and of all threads, or of the GPU, in each precision."""
+    """Returns FLOP/s of square matrix products: of one core and of all threads, or of the GPU, in each precision."""
     if device.type == "cuda":
         return {name: {"all": matmul_peak(kind, device, clock)} for name, kind in TYPES.items()}
-    threads, found = torch.get_num_threads(), {}
+    threads, rates = torch.get_num_threads(), {}
     for name, kind in TYPES.items():
         torch.set_num_threads(1)
         try:
             core = matmul_peak(kind, device, clock)
         finally:
             torch.set_num_threads(threads)
-        found[name] = {"core": core, "all": max(core, matmul_peak(kind, device, clock)) if threads > 1 else core}
-    return found
+        rates[name] = {"core": core, "all": max(core, matmul_peak(kind, device, clock)) if threads > 1 else core}
+    return rates
 
 
 def matmul_peak(kind: torch.dtype, device: torch.device, clock: Clock = time.perf_counter) -> float:
-    """FLOP/s of the fastest product seen."""
+    """Returns FLOP/s of the fastest product that was seen."""
     best = 0.0
     for size in PEAK_SIZES[device.type]:
         if best and 2 * size**3 / best > PEAK_SECONDS:
@@ -347,29 +360,30 @@ def matmul_peak(kind: torch.dtype, device: torch.device, clock: Clock = time.per
     return best
 
 
-def report(made: Profile, skipped: Sequence[str]) -> str:
-    """The profile for a terminal."""
-    how = f"{made.precision}{', blocks compiled' * made.compiled}"
+def report(profile: Profile, skipped: Sequence[str]) -> str:
+    """Returns the profile as a text for a terminal."""
+    how = f"{profile.precision}{', blocks compiled' * profile.compiled}"
     lines = [
-        f"{made.device}, {made.memory / 1e9:.1f} GB, {made.threads} of {made.host.cores} cores, torch {made.torch}",
-        *(f"peak {name}   {_rates(made.peaks[name])}" for name in made.peaks),
-        f"steps of {made.rows[0].batch_size} pairs of {made.data}, products in {how}",
+        f"{profile.device}, {profile.memory / 1e9:.1f} GB, {profile.threads} of {profile.host.cores} cores, "
+        f"torch {profile.torch}",
+        *(f"peak {name}   {_rates(profile.peaks[name])}" for name in profile.peaks),
+        f"steps of {profile.rows[0].batch_size} pairs of {profile.data}, products in {how}",
         "",
         f"{'model':<14}{'method':<22}{'pairs/s':>10}{'tokens/s':>11}{'GFLOP/s':>10}"
         f"{'of peak':>9}{'of its products':>17}{'overhead':>10}{'memory':>10}",
     ]
-    for row in made.rows:
+    for row in profile.rows:
         options = " ".join(f"{name} {value:g}" for name, value in row.method.items() if name != "name")
         lines.append(
             f"{row.model + '*' * row.random:<14}{row.method['name'] + ' ' + options:<22}{row.pairs:>10,.0f}"
             f"{row.tokens:>11,.0f}{row.flops / 1e9:>10,.1f}{row.mfu:>9.0%}{row.products:>17.0%}{row.overhead:>10.1%}"
             f"{row.peak_bytes / 1e6:>7,.0f} MB"
         )
-    if any(row.random for row in made.rows):
+    if any(row.random for row in profile.rows):
         lines.append("* not on this machine: random weights of its shape, texts as the nano suite reads them")
-    if made.load > BUSY * made.host.cores:
+    if profile.load > BUSY * profile.host.cores:
         lines.append(
-            f"the machine was busy (load {made.load:.1f}): measure again when it is not, these rates are too low"
+            f"the machine was busy (load {profile.load:.1f}): measure again when it is not, these rates are too low"
         )
     return "\n".join([*lines, *(f"not possible: {line}" for line in skipped)])
 

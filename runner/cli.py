@@ -123,14 +123,14 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
 
 def _quality_lines(observation: Observation) -> list[str]:
-    """What evaluations found, where there were any."""
+    """Returns what evaluations told, where there were any."""
     lines = []
     if observation.scores:
         lines.append("  ".join(f"{name} {value:.3f}" for name, value in observation.scores.items()))
     if observation.stopped:
         lines.append(f"stopped early: {observation.stopped}")
-    if fallen := [each["step"] for each in observation.evaluations if each["collapsed"]]:
-        lines.append(f"careful: the space had lost half of its directions at step {fallen[0]:.0f}")
+    if collapses := [evaluation["step"] for evaluation in observation.evaluations if evaluation["collapsed"]]:
+        lines.append(f"warning: the space had lost half of its directions at step {collapses[0]:.0f}")
     return lines
 
 
@@ -206,8 +206,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{sweep.training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out")
     print(f"hash {prepared.data_hash}; a pair has {tokens:.1f} tokens of at most {2 * sweep.training.context}")
-    made = f"{prepared.made_pairs:,} tokenised now, {report['pairs_per_second'] or 0:,.0f} pairs/s with their reading"
-    print(f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {made if prepared.made_pairs else 'tokenised before'}")
+    new = f"{prepared.made_pairs:,} tokenised now, {report['pairs_per_second'] or 0:,.0f} pairs/s with their reading"
+    print(f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {new if prepared.made_pairs else 'tokenised before'}")
     print(f"{prepared.problems['bad']} of {prepared.problems['records']:,} records could not be used")
     for problem in prepared.problems["named"]:
         print(f"  {problem}")
@@ -279,7 +279,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     _quiet()
     import torch
 
-    from runner.bench import BATCH, METHODS, MODELS, Bench, bench, report
+    from runner.bench import BATCH, METHODS, MODELS, BenchSettings, bench, report
     from runner.training.engine import Options
     from sweeps.machine.measured import profile_path, write_profile
     from sweeps.methods import make_method
@@ -291,8 +291,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     names = list(dict.fromkeys([*suite, *arguments.model])) or MODELS[device.type]
     methods = METHODS if arguments.methods is None else [name.strip() for name in arguments.methods.split(",")]
     batch = arguments.batch or BATCH[device.type]
-    made, skipped = bench(
-        Bench(
+    profile, skipped = bench(
+        BenchSettings(
             [find_model(name) for name in names],
             [make_method(name, {}) for name in methods],
             Training(data=arguments.data, batch_size=batch, pool_size=2, pools=1),  # no pool is embedded
@@ -302,8 +302,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         )
     )
     out = arguments.out or profile_path()
-    write_profile(made, out)
-    print(json.dumps(made.to_json()) if arguments.json else report(made, skipped))
+    write_profile(profile, out)
+    print(json.dumps(profile.to_json()) if arguments.json else report(profile, skipped))
     print(f"profile: {out}" + ("" if arguments.out else "; `plan --hardware this` uses it"), file=sys.stderr)
     return 0
 

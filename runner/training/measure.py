@@ -14,8 +14,8 @@ from runner.model.encoder import uses_bf16
 from sweeps.machine.measured import processor
 
 
-def environment(device: torch.device, precision: str, ranks: int = 1) -> dict:
-    """What a loss may depend on besides the trial: versions, device, threads, precision, and how many ranks trained."""
+def environment(device: torch.device, precision: str, ranks: int = 1) -> dict[str, str | int]:
+    """Returns what a loss may depend on besides the trial: versions, device, threads, precision, number of ranks."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     return {
         "python": platform.python_version(),
@@ -38,7 +38,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator, else the largest resident set of this process."""
+    """Returns the peak in bytes: of the GPU's allocator, else the largest resident set of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     try:

@@ -24,7 +24,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {"wsd": wsd, "cosine": c
 
 
 def rate_factor(schedule: str, step: int, steps: int, warmup: float, cooldown: float, warmup_steps: int = 0) -> float:
-    """Factor on the peak rate for `step` (from 0) of `steps`.
+    """Returns the factor on the peak rate for `step` (from 0) of `steps`.
 
     The first `warmup_steps` rise linearly, or where that is 0 the first `warmup` share of the steps.
     """

@@ -11,7 +11,7 @@ COLLAPSE = 0.5  # of the most dimensions that were in use before
 
 
 def health(query: Tensor, document: Tensor) -> dict[str, float]:
-    """Measures of a space from held-out pairs. query, document: [pairs, dim], unit length, row by row of one pair.
+    """Returns measures of a space from held-out pairs. query, document: [pairs, dim], unit length, row by row.
 
     alignment: mean squared distance inside pairs; uniformity: log of the mean of exp(-2 d^2) between documents (Wang
     and Isola 2020, section 4.1). mean_cosine: between documents. effective_rank: exp of the entropy of the singular
@@ -34,9 +34,9 @@ def health(query: Tensor, document: Tensor) -> dict[str, float]:
 
 
 def collapsed(now: Mapping[str, float], before: Sequence[Mapping[str, float]]) -> bool:
-    """Whether the space has lost half of the directions that it used at its best, the start of the training included.
+    """Returns whether the space has lost half of the directions it used at its best, the training's start included.
 
     A pretrained model's space is narrow before any tuning, so no absolute bound tells a collapse.
     """
-    best = max((seen["effective_rank"] for seen in before), default=now["effective_rank"])
+    best = max((evaluation["effective_rank"] for evaluation in before), default=now["effective_rank"])
     return now["effective_rank"] < COLLAPSE * best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sweeps.trial import Trial
 
@@ -13,9 +14,10 @@ PROJECT = "recipe-planner"
 
 
 def start(name: str, trial: Trial, folder: Path) -> tuple[Log, Callable[[], None]]:
-    """A function that logs the figures of a step, and one that ends the log. folder: for files, where it keeps any.
+    """Returns a function that logs the figures of a step, and one that ends the log.
 
-    Raises ValueError when the tracker's package is missing.
+    name: one of TRACKERS. folder: where it keeps its files, if it has any. Raises ValueError when the tracker's
+    package is missing.
     """
     from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
@@ -27,13 +29,13 @@ def start(name: str, trial: Trial, folder: Path) -> tuple[Log, Callable[[], None
         tracker = kind(PROJECT, **files)
         tracker.start()
     except ImportError as error:
-        raise ValueError(f"--track {name}: needs {error.name or name}: pip install {name}") from None
+        raise ValueError(f"the tracker {name} needs {error.name or name}: pip install {name}") from None
     tracker.store_init_configuration(_flat(trial.to_json()))
     return lambda step, figures: tracker.log(dict(figures), step=step), tracker.finish
 
 
-def _flat(content: Mapping, before: str = "") -> dict[str, str | int | float]:
-    """A trial's settings as one level of plain values."""
+def _flat(content: Mapping[str, Any], before: str = "") -> dict[str, str | int | float]:
+    """Returns a trial's settings as one level of plain values."""
     flat: dict[str, str | int | float] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from runner.bench import Bench, Products, bench, stand_in
+from runner.bench import BenchSettings, Products, bench, stand_in
 from runner.cli import main
 from runner.model.encoder import make_encoder
 from runner.training import engine as engine_module
@@ -85,7 +85,7 @@ def test_a_stand_in_has_the_shape_it_stands_for(name, tmp_path):
 @pytest.fixture
 def asked(training):
     conditions = replace(training, batch_size=8, pool_size=2)
-    return Bench([find_model("nano-25k")], [Full()], conditions, CPU, seconds=0.0, clock=time.process_time)
+    return BenchSettings([find_model("nano-25k")], [Full()], conditions, CPU, seconds=0.0, clock=time.process_time)
 
 
 def test_rates_are_of_one_and_the_same_training(asked, training):
