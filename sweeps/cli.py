@@ -66,7 +66,9 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workers", type=_positive, metavar="K", help="trials at once (default: one a GPU, or a core)"
     )
-    command.add_argument("--launcher", choices=list(LAUNCHERS), default="local", help="what starts the workers")
+    command.add_argument(
+        "--launcher", choices=list(LAUNCHERS), default=next(iter(LAUNCHERS)), help="what starts the workers"
+    )
     command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: classes of resources")
     command.add_argument(
         "--detach", action="store_true", help=f"with {_names('detachable')}: workers go on when this command is stopped"

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from test_store import (  # noqa: F401 (truths of any store, tested with this module's `new_store`)
-    FULL,
-    start,
-    started,
-    test_a_killed_worker_leaves_its_trial_to_be_continued_and_ended_once,
-    test_a_retry_reaches_workers_that_saw_the_failure_before_the_queue_changes,
-    test_a_stopped_worker_is_not_the_trials_fault,
-    test_a_trainer_that_asks_saves_before_it_leaves,
-    test_a_trial_that_is_given_up_blocks_no_other,
-    test_a_worker_leaves_when_its_parent_is_gone,
-    test_a_worker_that_gives_up_late_does_not_undo_a_retry,
-    test_an_exception_is_tried_twice_then_a_failed_observation_with_its_traceback_kept,
-    test_an_observation_of_another_trial_is_not_taken,
-    test_exports_hold_everything_and_keep_other_conditions_apart,
-    test_the_first_result_stays,
-    test_the_launcher_replaces_dead_workers_and_gives_up_a_trial_that_kills_them,
-    test_two_workers_racing_on_100_trials_leave_one_result_each,
-    test_what_ran_out_of_memory_goes_on_with_half_the_micro_batch,
-    wait_for,
-)
 
 from support.postgres_server import PASSWORD
-from support.toy_sweeps import DATA, SWEEP, observe, toy_main
+from support.store_truths import StoreTruths
+from support.sweep_process import started
+from support.toy_stores import fill, python, start, wanted_trials
+from support.toy_sweeps import SWEEP, observe, toy_main
+from support.waiting import wait_for
 from sweeps import cli
-from sweeps.experiment.grid import cells, read_sweep
 from sweeps.store import database
 from sweeps.store.base import Store
 from sweeps.store.database import without_password
@@ -61,21 +41,17 @@ def url(postgres, monkeypatch):
 
 @pytest.fixture
 def new_store(tmp_path, url):
-    """As in test_store: the store of a sweep of so many seeds, all its trials wanted."""
+    """Makes the store of a sweep of so many seeds, all its trials wanted; see support.toy_stores.fill."""
 
-    def make(seeds: int, closed: bool = True, text: str = FULL, **toy) -> tuple[Store, list]:
-        path = tmp_path / "sweep-file.toml"
-        path.write_text(text.format(seeds=list(range(seeds))))
+    def make(seeds: int, closed: bool = True, **options) -> tuple[Store, list]:
         store = open_store(tmp_path / "sweep", url=url)
-        store.begin(path, DATA)
-        (store.directory / "toy.json").write_text(json.dumps(toy))
-        wanted = [cell.trial(2e-3) for cell in cells(read_sweep(path), DATA)]
-        store.add(wanted)
-        if closed:
-            store.close()
-        return store, wanted
+        return store, fill(store, seeds, closed, **options)
 
     return make
+
+
+class TestADatabase(StoreTruths):
+    """What holds for any store holds for one in a database."""
 
 
 def results(store: Store) -> dict:
@@ -83,17 +59,18 @@ def results(store: Store) -> dict:
 
 
 def test_a_server_that_dies_and_comes_back_costs_nothing(new_store, postgres):
-    """Stopped as by a power cut for five seconds while trials begin and end."""
+    """Stopped as by a power cut until every worker stands at the end of its trial."""
     store, wanted = new_store(24, seconds=0.5)
     workers = [start(store) for _ in range(3)]
     wait_for(lambda: len(results(store)) >= 2)
     postgres.stop()
-    time.sleep(5)
+    steps = {trial.key: trial.steps for trial in wanted}
+    wait_for(lambda: all(store.files.progress(key).get("step") == steps[key] for key in started(store.directory)))
     assert [worker.poll() for worker in workers] == [None] * 3
     postgres.start()
     assert [worker.wait(60) for worker in workers] == [0] * 3
     assert results(store) == {trial.key: observe(trial) for trial in wanted}
-    assert sorted(started(store)) == sorted(trial.key for trial in wanted)  # none was trained twice
+    assert sorted(started(store.directory)) == sorted(trial.key for trial in wanted)  # none was trained twice
     assert all(len(store.attempts(trial.key)) == 1 for trial in wanted)
 
 
@@ -152,15 +129,9 @@ store.add([Trial.from_json(one) for one in json.loads(Path(sys.argv[4]).read_tex
 """
 
 
-def python(code: str, *arguments: object, **options) -> subprocess.Popen:
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], env=variables, **options)
-
-
 def test_six_begin_at_once_in_an_empty_database(tmp_path, url):
     file = tmp_path / "sweep-file.toml"
-    file.write_text(FULL.format(seeds=list(range(20))))
-    wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA)]
+    wanted = wanted_trials(file, 20)
     (tmp_path / "wanted.json").write_text(json.dumps([trial.to_json() for trial in wanted]))
     folders = [tmp_path / str(index) / "sweep" for index in range(6)]
     beginning = [python(BEGIN, folder, url, file, tmp_path / "wanted.json") for folder in folders]

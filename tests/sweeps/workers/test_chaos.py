@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from support.missing import missing
-from support.toy_sweeps import COMMAND, DATA, SWEEP, observe
-from sweeps.experiment.grid import cells, read_sweep
+from support.sweep_process import started
+from support.toy_stores import FULL, fill, python
+from support.toy_sweeps import COMMAND, SWEEP, observe
+from support.waiting import wait_for
 from sweeps.store import attempts, base
 from sweeps.store.folder import FolderStore
 from sweeps.store.records import read_observations
 from sweeps.store.retry import BLAMELESS, STOPPED
+from sweeps.trial import Trial
 from sweeps.workers.lease import LOST_CLAIM
 
-FULL = (
-    'models = ["nano-25k"]\nbudgets = [1e12]\nmin_steps = 1\nseeds = {seeds}\n[[methods]]\nname = "full"\nlr = 2e-3\n'
-)
 KILLS = 100
 WORKER = """
 import sys
@@ -38,35 +37,10 @@ sys.exit(loop.work(Path(sys.argv[1]), toy_train, lease=float(sys.argv[2])))
 """
 
 
-def begin(folder: Path, seeds: int, **toy) -> tuple[FolderStore, list]:
+def begin(folder: Path, seeds: int, **toy) -> tuple[FolderStore, list[Trial]]:
     """A sweep of so many trials, all of them wanted and no more to come."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder.parent / "sweep-file.toml"
-    file.write_text(FULL.format(seeds=list(range(seeds))))
     store = FolderStore(folder)
-    store.begin(file, DATA)
-    (folder / "toy.json").write_text(json.dumps(toy))
-    wanted = [cell.trial(2e-3) for cell in cells(read_sweep(file), DATA)]
-    store.add(wanted)
-    store.close()
-    return store, wanted
-
-
-def python(code: str, *arguments: object, before: tuple[str, ...] = (), **options) -> subprocess.Popen:
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | options.pop("env", {})
-    return subprocess.Popen([*before, sys.executable, "-c", code, *map(str, arguments)], env=variables, **options)
-
-
-def wait_for(condition, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.01)
-
-
-def started(folder: Path) -> list[str]:
-    path = folder / "started.txt"
-    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+    return store, fill(store, seeds, **toy)
 
 
 def assert_whole(store: FolderStore, wanted: list) -> None:
@@ -161,7 +135,7 @@ CHILD = """
 import subprocess, sys, time
 from pathlib import Path
 from sweeps.workers import loop
-def train(trial, folder, orders):
+def train(trial, folder, stop):
     child = subprocess.Popen(["sleep", "600"])
     (folder / "child").write_text(str(child.pid))
     time.sleep(600)
@@ -177,7 +151,6 @@ def test_a_frozen_workers_training_ends_with_its_claim(tmp_path):
     wait_for(lambda: note.exists() and note.read_text())
     child = int(note.read_text())
     zombie.send_signal(signal.SIGSTOP)
-    time.sleep(1.3)
     assert python(WORKER, store.directory, 1.0).wait(30) == 0
     zombie.send_signal(signal.SIGCONT)
     assert zombie.wait(20) == LOST_CLAIM
@@ -217,8 +190,9 @@ def test_a_death_before_the_first_renewal_costs_the_lease_at_most(tmp_path, monk
     dying(other.claim, monkeypatch, base, "Claim")
     monkeypatch.setattr(attempts, "machine", lambda: ("another", "boot"))
     assert other.claim() is None  # it may live
-    time.sleep(0.6)
-    assert other.claim().attempt == 2
+    claims = []
+    wait_for(lambda: claims.append(other.claim()) or claims[-1])
+    assert claims[-1].attempt == 2
 
 
 @pytest.mark.parametrize(

@@ -7,44 +7,34 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from support.pretending_ranks import TRIAL, PretendingRanks
+from support.toy_stores import python
 from support.toy_sweeps import observe
+from support.waiting import wait_for
 from sweeps.methods import Full
 from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
-from sweeps.trial import Observation, Training, Trial
+from sweeps.trial import Observation
 from sweeps.workers import torchrun
 from sweeps.workers.options import WorkerOptions
 from sweeps.workers.slurm_queue import this_task
 from sweeps.workers.stop_requests import TERMINATED, StopRequests
-from sweeps.workers.torchrun import TorchrunTrainer
 
 ROOT = Path(__file__).parents[3]
-TRIAL = Trial("nano-25k", Full(), Training(), lr=2e-3, steps=100)
 CHILD = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
 TELL = CHILD + " open('{folder}/pids', 'w').write(str(child.pid));"
-
-
-@dataclass(frozen=True)
-class Pretending(TorchrunTrainer):
-    """Ranks that are one small program; {meeting} in it is their folder, {folder} the trial's."""
-
-    program: str = ""
-
-    def command(self, folder: Path) -> list[str]:
-        program = self.program.replace("{meeting}", str(folder)).replace("{folder}", str(folder.parent))
-        return [sys.executable, "-c", program]
 
 
 @pytest.fixture
 def train(tmp_path):
     def act(program: str, stop: StopRequests | None = None) -> Observation:
-        return Pretending(2, program=program).train(TRIAL, tmp_path, stop or StopRequests(WorkerOptions()))
+        return PretendingRanks(2, program=program).train(TRIAL, tmp_path, stop or StopRequests(WorkerOptions()))
 
     yield act
     assert not list(tmp_path.glob("ranks-*"))
@@ -98,13 +88,20 @@ def test_ranks_are_told_to_leave_and_leave(train):
     assert left.value.code == TERMINATED
 
 
+WORKER = """
+import sys
+from pathlib import Path
+from support.pretending_ranks import TRIAL, PretendingRanks
+from sweeps.workers.options import WorkerOptions
+from sweeps.workers.stop_requests import StopRequests
+PretendingRanks(2, program=sys.argv[1]).train(TRIAL, Path(sys.argv[2]), StopRequests(WorkerOptions()))
+"""
+
+
 def test_a_killed_worker_takes_its_ranks_along(tmp_path):
     """torchrun would be told by its parent's death, and ends its own; so does the program here."""
     program = TELL + "import signal; signal.signal(15, lambda *_: (child.kill(), sys.exit())); child.wait()"
-    code = "import sys; from pathlib import Path; from test_ranks import *\n"
-    code += "Pretending(2, program=sys.argv[1]).train(TRIAL, Path(sys.argv[2]), StopRequests(WorkerOptions()))"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "sweeps" / "workers")])
-    worker = subprocess.Popen([sys.executable, "-c", code, program, tmp_path], env=os.environ | {"PYTHONPATH": path})
+    worker = python(WORKER, program, tmp_path)
     wait_for((tmp_path / "pids").exists)
     wait_for((tmp_path / "pids").read_text)
     worker.kill()
@@ -117,13 +114,6 @@ def test_every_job_has_its_own_port(monkeypatch):
     here = this_task().port
     monkeypatch.setenv("SLURM_JOB_ID", "123457")
     assert 1024 < here < 65536 and here != this_task().port
-
-
-def wait_for(condition, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.02)
 
 
 SWEEP = """
@@ -143,6 +133,15 @@ pools = 1
 """
 
 
+def ranks_of(worker: subprocess.Popen) -> list[psutil.Process]:
+    """The ranks that a worker's torchrun has started."""
+    try:
+        below = psutil.Process(worker.pid).children(recursive=True)
+        return [each for each in below if "rank" in each.cmdline() and "torch.distributed.run" not in each.cmdline()]
+    except psutil.NoSuchProcess:  # one ended during the look
+        return []
+
+
 def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
     """`embed worker --processes 2` and the real trainer: USR2 at the beginning, then a second worker ends it."""
     (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e9", data=pairs_file))
@@ -152,8 +151,8 @@ def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pa
     (key,) = store.queue()
     worker = [sys.executable, "-m", "runner.cli", "worker", "--sweep", str(tmp_path / "out"), "--processes", "2"]
     first = subprocess.Popen([*worker, "--grace", "300"], env=environment)
-    wait_for(lambda: list(store.folder(key).glob("ranks-*/said")))
-    time.sleep(2)  # a worker that has not begun to ask whether to leave is stopped at once, with nothing to save
+    # A worker that has not begun to ask whether to leave is stopped at once, with nothing to save.
+    wait_for(lambda: ranks_of(first))
     first.send_signal(signal.SIGUSR2)  # heeded after the first step
     assert first.wait(200) == TERMINATED
     assert (store.folder(key) / CHECKPOINT).exists() and not list(store.folder(key).glob("ranks-*"))
