@@ -169,15 +169,15 @@ class Store(ABC):
         state = self.files.checkpointed(key)
         retried = self.retried(key)
         past = [attempt for attempt in attempts if attempt.number > retried]
-        found = verdict(past, state, eligibility.requirements.classes_above(key))
-        if found.reason:
-            self._give_up(failure(trial, found.reason), attempts[-1].number)
+        following = verdict(past, state, eligibility.requirements.classes_above(key))
+        if following.reason:
+            self._give_up(failure(trial, following.reason), attempts[-1].number)
             return None
-        if not eligibility.takes(key, found.bigger):
+        if not eligibility.takes(key, following.bigger):
             return None
         number = attempts[-1].number + 1 if attempts else 1
         ours = self.attempt(key, number, holder(state, eligibility.job))
-        return Claim(trial, number, found.smaller) if ours else None
+        return Claim(trial, number, following.smaller) if ours else None
 
     def _give_up(self, failed: Observation, last: int) -> None:
         """Leave this result of the attempts up to `last`, unless a retry has answered for them meanwhile."""
@@ -214,14 +214,17 @@ class Store(ABC):
         """Whether this is still the newest attempt at an unfinished trial."""
 
     @final
-    def end(self, key: str, number: int, cause: str, said: str = "") -> None:
-        """Record how an attempt ended without a result; the first cause named stays. cause: of retry.CAUSES."""
+    def end(self, key: str, number: int, cause: str, reason: str = "") -> None:
+        """Record how an attempt ended without a result; the first cause named stays.
+
+        cause: of retry.CAUSES. reason: that as a sentence.
+        """
         if cause not in CAUSES:
             raise ValueError(f"an attempt ends by {cause!r}; known: {', '.join(CAUSES)}")
-        self.record_end(key, number, cause, said)
+        self.record_end(key, number, cause, reason)
 
     @abstractmethod
-    def record_end(self, key: str, number: int, cause: str, said: str) -> None:
+    def record_end(self, key: str, number: int, cause: str, reason: str) -> None:
         """Leave how an attempt ended unless that is there already."""
 
     @final

@@ -55,20 +55,20 @@ def _of_one_kind(values: list[Any]) -> list[Any]:
 
 def _table(observations: Iterable[Observation]) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns and the rows."""
-    rows = [_row(seen) for seen in sorted(observations, key=lambda seen: (seen.trial.budget, seen.key))]
+    rows = [_row(each) for each in sorted(observations, key=lambda each: (each.trial.budget, each.key))]
     return list(dict.fromkeys(name for row in rows for name in row)), rows
 
 
-def _row(seen: Observation) -> dict[str, Any]:
-    trial, content = seen.trial, seen.to_json()
+def _row(observation: Observation) -> dict[str, Any]:
+    trial, content = observation.trial, observation.to_json()
     return {
-        "key": seen.key,
+        "key": observation.key,
         "run": trial.run,
         "model": trial.model,
         "method": trial.method.label,
         **{name: getattr(trial, name) for name in ("lr", "steps", "seed", "budget")},
         **{item.name: content[item.name] for item in fields(Observation) if item.name not in NESTED},
-        "epochs": seen.epochs,
+        "epochs": observation.epochs,
         **{f"training.{name}": value for name, value in content["trial"]["training"].items()},
         **{f"environment.{name}": value for name, value in content["environment"].items()},
     }

@@ -143,11 +143,11 @@ class FolderStore(Store):
         return True
 
     def attempts(self, key: str) -> list[Attempt]:
-        made = []
+        attempts = []
         for number in self._numbers(key, _ATTEMPT):
             path = self._attempt(key, number)
-            made.append(Attempt(number, **holder_of(lenient(path)), **_ending(path.with_suffix(".end"))))
-        return made
+            attempts.append(Attempt(number, **holder_of(lenient(path)), **_ending(path.with_suffix(".end"))))
+        return attempts
 
     def _attempt(self, key: str, number: int) -> Path:
         return self.folder(key) / f"attempt-{number:04d}"
@@ -179,8 +179,8 @@ class FolderStore(Store):
         key = claim.trial.key
         return self._numbers(key, _ATTEMPT)[-1:] == [claim.attempt] and not self.finished(key)
 
-    def record_end(self, key: str, number: int, cause: str, said: str) -> None:
-        content = json.dumps({"cause": cause, "said": said})
+    def record_end(self, key: str, number: int, cause: str, reason: str) -> None:
+        content = json.dumps({"cause": cause, "said": reason})
         with suppress(FileExistsError):
             publish_text(self._attempt(key, number).with_suffix(".end"), content, durable=False)
 

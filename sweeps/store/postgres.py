@@ -180,14 +180,14 @@ class PostgresStore(Store):
         )
         return rows[0][0] == claim.attempt and not self.finished(claim.trial.key)
 
-    def record_end(self, key: str, number: int, cause: str, said: str) -> None:
+    def record_end(self, key: str, number: int, cause: str, reason: str) -> None:
         self._ask(
             "UPDATE sweep_attempts SET cause = %(cause)s, said = %(said)s "
             "WHERE sweep = %(sweep)s AND key = %(key)s AND number = %(number)s AND cause IS NULL",
             key=key,
             number=number,
             cause=cause,
-            said=said,
+            said=reason,
         )
 
     def record_result(self, key: str, text: str) -> bool:

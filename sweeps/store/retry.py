@@ -65,9 +65,10 @@ def verdict(attempts: Sequence[Ended], state: int, classes_above: int = 0) -> Ve
 
     state: names the checkpoint that the next would begin from. classes_above: bigger classes than the trial's own.
     """
-    scarce = [seen for seen in attempts if seen.cause == MEMORY]
-    raised = [seen for seen in attempts if seen.cause == EXCEPTION]
-    stuck = [seen for seen in attempts if seen.state == state and seen.cause not in (*BLAMELESS, MEMORY)]
+    scarce = [attempt for attempt in attempts if attempt.cause == MEMORY]
+    raised = [attempt for attempt in attempts if attempt.cause == EXCEPTION]
+    same = [attempt for attempt in attempts if attempt.state == state]
+    stuck = [attempt for attempt in same if attempt.cause not in (*BLAMELESS, MEMORY)]
     bigger = len(scarce) - 1 if len(scarce) > 1 else 0
     if len(raised) >= TRIES:
         return Verdict(reason=f"{raised[-1].ended}; given up after {len(raised)} attempts")

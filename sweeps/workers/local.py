@@ -65,7 +65,7 @@ class LocalWorkers(Workers):
         return process
 
     def tend(self) -> list[str]:
-        said = []
+        messages = []
         for index, process in enumerate(self.processes):
             if process.poll() is None:
                 continue
@@ -75,9 +75,9 @@ class LocalWorkers(Workers):
             # Being killed says less about the worker than ending with an error does.
             if self.barren >= (BARREN if process.returncode >= 0 else 10 * BARREN):
                 raise ValueError(f"workers do not start: {cause}; see {self.store.files.worker_log(index + 1)}")
-            said.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; started anew")
+            messages.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; started anew")
             self.processes[index] = self._start(index)
-        return said
+        return messages
 
     def _cause(self, index: int, code: int) -> str:
         if code == LOST_CLAIM:
@@ -103,12 +103,12 @@ class LocalWorkers(Workers):
                 _end_attempts(self.store, process.pid, STOPPED)
 
 
-def _end_attempts(store: Store, pid: int, cause: str, said: str = "") -> list[str]:
+def _end_attempts(store: Store, pid: int, cause: str, reason: str = "") -> list[str]:
     """Record how the attempts of a dead process of ours ended; the keys of their trials."""
     keys = []
     for key in store.unfinished():
         attempts = store.attempts(key)
         if attempts and attempts[-1].here and attempts[-1].pid == pid:
-            store.end(key, attempts[-1].number, cause, said)
+            store.end(key, attempts[-1].number, cause, reason)
             keys.append(key)
     return keys

@@ -145,10 +145,10 @@ def _observe(store: Store, claim: Claim, train: Train, stop: StopRequests) -> Ob
             raise OSError(errno.ENOSPC, DISK_FULL) from None
         with suppress(OSError):
             store.files.log_trial(trial.key, traceback.format_exc())
-        said = " ".join(traceback.format_exception_only(error)[-1].split())[:REASON_LENGTH]
+        reason = " ".join(traceback.format_exception_only(error)[-1].split())[:REASON_LENGTH]
         lost = LOST if isinstance(error, ChildProcessError) else EXCEPTION
         cause = MEMORY if out_of_memory(error) else lost
-    _insist(claim, lambda: store.end(trial.key, claim.attempt, cause, said))
+    _insist(claim, lambda: store.end(trial.key, claim.attempt, cause, reason))
     return None
 
 

@@ -63,10 +63,10 @@ class SlurmWorkers(Workers):
 
     @property
     def count(self) -> int:
-        return max(1, sum(self._limit(one) * one.slots for one in self.profile.classes))
+        return max(1, sum(self._limit(resources) * resources.slots for resources in self.profile.classes))
 
-    def _limit(self, one: ResourceClass) -> int:
-        return min(one.workers, self.most) if self.most else one.workers
+    def _limit(self, resources: ResourceClass) -> int:
+        return min(resources.workers, self.most) if self.most else resources.workers
 
     def tend(self) -> list[str]:
         if self._looked and time.monotonic() - self._looked < POLL:
@@ -74,9 +74,9 @@ class SlurmWorkers(Workers):
         first, self._looked = not self._looked, time.monotonic()
         try:
             known = jobs(self.prefix)
-            said = reap(self.store, known)
+            messages = reap(self.store, known)
             self._notice_failures(known)
-            return said + self._submit(known)
+            return messages + self._submit(known)
         except ValueError as error:
             if first or self.barren:
                 raise
@@ -84,26 +84,28 @@ class SlurmWorkers(Workers):
 
     def _submit(self, known: Sequence[Job]) -> list[str]:
         wanted = self._wanted()
-        said = []
-        for one in self.profile.classes:
-            name = job_name(self.prefix, one.name)
+        messages = []
+        for resources in self.profile.classes:
+            name = job_name(self.prefix, resources.name)
             living = [job for job in known if job.name == name and job.state in (*ALIVE, *WAITING)]
-            new = min(self._limit(one), -(-wanted.get(one.name, 0) // one.slots)) - len(living)
+            new = min(self._limit(resources), -(-wanted.get(resources.name, 0) // resources.slots)) - len(living)
             if new > 0:
-                number = ask(*self._sbatch(one, new)).strip().partition(";")[0]
-                said.append(f"job {number}: {new} {'worker' if new == 1 else 'workers'} of class {one.name} submitted")
-        return said
+                number = ask(*self._sbatch(resources, new)).strip().partition(";")[0]
+                messages.append(
+                    f"job {number}: {new} {'worker' if new == 1 else 'workers'} of class {resources.name} submitted"
+                )
+        return messages
 
     def _wanted(self) -> dict[str, int]:
         """How many trials are without a result, by class."""
         requirements = self.store.requirements()
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for key in self.store.queue():
             if not self.store.finished(key):
                 scarce = sum(attempt.cause == MEMORY for attempt in self.store.attempts(key))
                 name = requirements.resource_class(key, bigger=int(scarce > 1)) or self.profile.classes[0].name
-                found[name] = found.get(name, 0) + 1
-        return found
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def _notice_failures(self, known: Sequence[Job]) -> None:
         """Raise ValueError when jobs only fail: what they need is not there, and more of them would not find it."""
@@ -126,32 +128,35 @@ class SlurmWorkers(Workers):
         resource_class = next(job.name for job in known if job.number == number).partition(".")[2]
         return self.store.directory / "logs" / f"{resource_class}-{number}.log"
 
-    def _sbatch(self, one: ResourceClass, count: int) -> list[str]:
+    def _sbatch(self, resources: ResourceClass, count: int) -> list[str]:
         """The command that submits `count` jobs of a class. Options go by argument, so that no shell reads them."""
-        file_name = one.name.replace("/", "-")
+        file_name = resources.name.replace("/", "-")
         logs = (self.store.directory / "logs").resolve()
         script = logs / f"{file_name}.sh"
-        script.write_text(job_script(one, self.profile, self.command, self.store.directory.resolve()), encoding="utf-8")
-        whole = one.nodes > 1  # the worker is the batch script itself, and starts a step on all nodes for every trial
+        script.write_text(
+            job_script(resources, self.profile, self.command, self.store.directory.resolve()), encoding="utf-8"
+        )
+        # With several nodes the worker is the batch script itself, and starts a step on all nodes for every trial.
+        whole = resources.nodes > 1
         options = {
-            "job-name": job_name(self.prefix, one.name),
+            "job-name": job_name(self.prefix, resources.name),
             "array": f"1-{count}",
             "open-mode": "append",
             "output": f"{str(logs).replace('%', '%%')}/{file_name}-%A_%a.log",
             "signal": f"{'B:' if whole else ''}USR2@{self.profile.grace}",
-            "time": str(one.minutes),
-            "nodes": str(one.nodes),
-            "ntasks-per-node": "1" if whole else str(one.slots),
-            "cpus-per-task": str(one.cpus * one.per_node),
-            "gpus-per-node": str(one.gpus or ""),
-            "gres": f"shard:{one.shards}" if one.shards else "",
-            "mem": f"{_ram(one):.0f}M" if _ram(one) else "",
-            "partition": one.partition,
-            "account": one.account,
-            "qos": one.qos,
+            "time": str(resources.minutes),
+            "nodes": str(resources.nodes),
+            "ntasks-per-node": "1" if whole else str(resources.slots),
+            "cpus-per-task": str(resources.cpus * resources.per_node),
+            "gpus-per-node": str(resources.gpus or ""),
+            "gres": f"shard:{resources.shards}" if resources.shards else "",
+            "mem": f"{_ram(resources):.0f}M" if _ram(resources) else "",
+            "partition": resources.partition,
+            "account": resources.account,
+            "qos": resources.qos,
         }
         given = [f"--{name}={value}" for name, value in options.items() if value]
-        return ["sbatch", "--parsable", "--requeue", *given, *one.options, str(script)]
+        return ["sbatch", "--parsable", "--requeue", *given, *resources.options, str(script)]
 
     def stop(self) -> None:
         """Cancel the jobs, which save on the way. With `detach` they go on without us while there is something to do;
@@ -171,21 +176,25 @@ class SlurmWorkers(Workers):
         return [job for job in jobs(self.prefix) if job.state in (*ALIVE, *WAITING)]
 
 
-def _ram(one: ResourceClass) -> float:
+def _ram(resources: ResourceClass) -> float:
     """MB of main memory that a job asks for; of a class without a GPU it is what its trials may use. 0: the default."""
-    gigabytes = one.ram or (0.0 if one.on_gpu else one.memory * one.slots * one.per_node)
+    gigabytes = resources.ram or (0.0 if resources.on_gpu else resources.memory * resources.slots * resources.per_node)
     return 1000 * gigabytes
 
 
-def job_script(one: ResourceClass, profile: ClusterProfile, command: Sequence[str], directory: Path) -> str:
+def job_script(resources: ResourceClass, profile: ClusterProfile, command: Sequence[str], directory: Path) -> str:
     """The script of a class's jobs. Every word of it is quoted."""
-    variables = environment(one.cpus) | dict(profile.environment)
+    variables = environment(resources.cpus) | dict(profile.environment)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    worker = [*command, "--sweep", str(directory), "--class", one.name, "--seconds", str(60 * one.minutes)]
+    worker = [*command, "--sweep", str(directory), "--class", resources.name, "--seconds", str(60 * resources.minutes)]
     worker += ["--grace", str(profile.grace), "--patience", str(profile.patience)]
-    worker += ["--slots", str(one.slots)] if one.slots > 1 else []
-    worker += ["--processes", str(one.per_node), "--nodes", str(one.nodes)] if one.ranks > 1 else []
-    worker += ["--shard"] if one.sharded else []
-    step = [] if one.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
-    lines = ["#!/bin/bash", f"# Workers of class {one.name}, written by `sweep run`.", *map(shlex.join, profile.setup)]
+    worker += ["--slots", str(resources.slots)] if resources.slots > 1 else []
+    worker += ["--processes", str(resources.per_node), "--nodes", str(resources.nodes)] if resources.ranks > 1 else []
+    worker += ["--shard"] if resources.sharded else []
+    step = [] if resources.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
+    lines = [
+        "#!/bin/bash",
+        f"# Workers of class {resources.name}, written by `sweep run`.",
+        *map(shlex.join, profile.setup),
+    ]
     return "\n".join([*lines, *exports, "trap '' USR2", f"exec {shlex.join([*step, *worker])}", ""])

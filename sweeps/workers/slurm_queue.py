@@ -81,7 +81,7 @@ def reap(store: Store, known: Sequence[Job]) -> list[str]:
     A job that Slurm does not list proves nothing: it may be another cluster's. The lease decides then.
     """
     by_number = {job.number: job for job in known}
-    said = []
+    messages = []
     for key in store.queue():
         attempts = [] if store.finished(key) else store.attempts(key)
         if not attempts or attempts[-1].ended or not (job := by_number.get(attempts[-1].job)):
@@ -89,8 +89,8 @@ def reap(store: Store, known: Sequence[Job]) -> list[str]:
         if not job.runs(attempts[-1]):
             cause, sentence = job.why(attempts[-1])
             store.end(key, attempts[-1].number, cause, sentence)
-            said.append(f"{sentence} during {key}")
-    return said
+            messages.append(f"{sentence} during {key}")
+    return messages
 
 
 class ArrayTask(ClusterJob):

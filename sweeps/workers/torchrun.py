@@ -69,14 +69,14 @@ class TorchrunTrainer:
         try:
             (meeting / "trial.json").write_text(json.dumps(trial.to_json()), encoding="utf-8")
             (meeting / "leave").touch()
-            with open(meeting / "said", "ab") as said:
+            with open(meeting / "output", "ab") as output:
                 command = [*self.command(meeting), "--smaller", str(stop.smaller)]
                 process = subprocess.Popen(
                     command,
                     env=os.environ | memory_environment(),
                     stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
+                    stdout=output,
+                    stderr=output,
                     preexec_fn=_alone,  # noqa: PLW1509 (two calls into C, which take no lock)
                 )
             try:
@@ -112,20 +112,20 @@ def _result(code: int, meeting: Path, folder: Path) -> Observation:
         return Observation.from_json(json.loads((meeting / "observation.json").read_text(encoding="utf-8")))
     if (meeting / "left").exists():
         raise SystemExit(TERMINATED)
-    said = (meeting / "said").read_text(encoding="utf-8", errors="replace")
+    output = (meeting / "output").read_text(encoding="utf-8", errors="replace")
     with suppress(OSError), open(folder / "log.txt", "a", encoding="utf-8") as log:
-        log.write(said)
-    if any(sign in said for sign in WANTED_MEMORY):
-        raise MemoryError(_words(said, WANTED_MEMORY))
-    if "SIGKILL" in said or code == -signal.SIGKILL:
+        log.write(output)
+    if any(sign in output for sign in WANTED_MEMORY):
+        raise MemoryError(_words(output, WANTED_MEMORY))
+    if "SIGKILL" in output or code == -signal.SIGKILL:
         raise ChildProcessError(f"a process of the trial was killed (exit code {code})")
-    raise RuntimeError(f"ranks ended with exit code {code}: {_words(said, ('error:', 'Error:'))}")
+    raise RuntimeError(f"ranks ended with exit code {code}: {_words(output, ('error:', 'Error:'))}")
 
 
-def _words(said: str, signs: Sequence[str]) -> str:
+def _words(output: str, signs: Sequence[str]) -> str:
     """The last line with one of the signs, else the last of all."""
-    lines = [line.strip() for line in said.split("\n") if any(sign in line for sign in signs)]
-    return (lines[-1] if lines else last_line(said))[:LINE]
+    lines = [line.strip() for line in output.split("\n") if any(sign in line for sign in signs)]
+    return (lines[-1] if lines else last_line(output))[:LINE]
 
 
 def told_to_leave(meeting: Path) -> Callable[[], bool]:
