@@ -34,7 +34,6 @@ RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the rate that the plan would take
 # Laws miss by more the further they are carried: 1 % in loss 400 times beyond the fitted compute, on public runs of
 # language models (Hoffmann et al. 2022, as digitised by Besiroglu et al. 2024). Sd of the log loss per decade.
 DRIFT = 0.01 / math.log10(400)
-FACTORS = ("E", "A", "B", "a_d", "b_d", "a_s", "c_s", "D_l")
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,8 @@ class _Beliefs:
 
     def _assumptions(self, targets: Sequence[Candidate]) -> dict[str, list[dict[str, float]]]:
         """For every method and draw: by what its factors may differ in a suite that was not measured."""
-        shared = [{name: self.chance.gauss(0, SUITE_SPREAD) for name in FACTORS} for _ in range(self.count)]
+        names = dict.fromkeys(name for target in targets for name in target.law.law.factors)
+        shared = [{name: self.chance.gauss(0, SUITE_SPREAD) for name in names} for _ in range(self.count)]
         own = {candidate.method.label: candidate for candidate in targets}
         return {
             label: [{n: math.exp(v + self.chance.gauss(0, METHOD_SPREAD)) for n, v in draw.items()} for draw in shared]

@@ -2,6 +2,8 @@
 
 Losses are held-out nats per pair; N: parameters outside the embedding tables; D: real training tokens. Formulas use
 operators only, so that they take floats and numpy arrays alike.
+
+A family is a class and its line in LAWS: the fit derives the form that it solves from `loss` and `factors`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,17 @@ FORMAT = 1
 
 
 class Law(ABC):
-    """Expected held-out loss as a function of what was spent. `inputs` names the arguments of `loss`, in order.
+    """Expected held-out loss as a function of what was spent: a sum of positive terms.
 
     N: parameters. D: training tokens, repeats counted. S: share of the parameters that is trained. U: unique tokens.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("N", "D")
+    """The arguments of `loss`, in order."""
+    factors: ClassVar[tuple[str, ...]]
+    """Coefficients that the loss is linear in, 0 or more, one a term; the others are exponents between 0.005 and 4."""
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Lowest and highest value, above 0, of coefficients that are neither: where a fit looks for them."""
 
     @abstractmethod
     def loss(self, N: Any, D: Any) -> Any:
@@ -53,6 +60,7 @@ class Law(ABC):
 class Chinchilla(Law):
     """L = E + A / N**alpha + B / D**beta (Hoffmann et al. 2022, section 3.3). E is the irreducible loss."""
 
+    factors: ClassVar[tuple[str, ...]] = ("E", "A", "B")
     E: float
     A: float
     alpha: float
@@ -67,6 +75,7 @@ class Chinchilla(Law):
 class Tied(Law):
     """L = E + A / N**alpha + B / D**alpha: the plain law with one exponent."""
 
+    factors: ClassVar[tuple[str, ...]] = ("E", "A", "B")
     E: float
     A: float
     B: float
@@ -80,6 +89,7 @@ class Tied(Law):
 class Multiplicative(Law):
     """L = E + A / (N**alpha * D**beta) (Zhang et al. 2024, fine-tuning)."""
 
+    factors: ClassVar[tuple[str, ...]] = ("E", "A")
     E: float
     A: float
     alpha: float
@@ -93,6 +103,7 @@ class Multiplicative(Law):
 class Power(Law):
     """L = A / (N**alpha * D**beta): no irreducible loss; for sweeps too small to tell one."""
 
+    factors: ClassVar[tuple[str, ...]] = ("A",)
     A: float
     alpha: float
     beta: float
@@ -105,6 +116,8 @@ class Power(Law):
 class Rectified(Law):
     """L = E + A / N**alpha + B / (D_l + D**beta): D_l is what pretraining was already worth (Lin et al. 2024)."""
 
+    factors: ClassVar[tuple[str, ...]] = ("E", "A", "B")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"D_l": (1e-3, 1e6)}
     E: float
     A: float
     alpha: float
@@ -121,6 +134,8 @@ class TrainableShare(Law):
     """L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("N", "D", "S")
+    factors: ClassVar[tuple[str, ...]] = ("E", "a_d", "b_d", "a_s", "c_s")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"b_s": (0.05, 20.0)}
     E: float
     a_d: float
     b_d: float
@@ -143,6 +158,8 @@ class Repeated(Law):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("N", "D", "U")
+    factors: ClassVar[tuple[str, ...]] = ("E", "A", "B")
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"repeats": (0.05, 1000.0)}
     E: float
     A: float
     alpha: float

@@ -122,7 +122,7 @@ class MethodGroup:
 
 def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[list[MethodLaw], list[Caveat]]:
     caveats: list[Caveat] = []
-    if settings.family == "trainable":
+    if _takes(settings.family, "S"):
         methods, caveats = _with_shares(table, methods)
     choice, tested, backtest, more = choose_family(table.of(methods), methods, settings)
     caveats += more
@@ -164,9 +164,14 @@ def _groups(table: Table, methods: list[str], choice: FamilyChoice) -> list[Meth
     """Shared exponents: all methods, each with its factors. Trained shares: the settings of a method are one law."""
     if choice.shared:
         return [MethodGroup(tuple(methods), tuple(range(len(methods))))]
-    if choice.family == "trainable":
+    if _takes(choice.family, "S"):
         return [MethodGroup(tuple(alike), (0,) * len(alike)) for alike in _by_name(table, methods)]
     return [MethodGroup((method,), (0,)) for method in methods]
+
+
+def _takes(family: str, name: str) -> bool:
+    """Whether the formula of a family takes S, the trained share, or U, the unique tokens."""
+    return family in LAWS and name in LAWS[family].inputs
 
 
 def _by_name(table: Table, methods: Sequence[str]) -> list[list[str]]:
@@ -196,15 +201,15 @@ def choose_family(
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = ONE_SIZE_SHAPES if one_size else SHAPES
     repeats = int((rows.D > 1.5 * rows.U).sum()) >= 3
-    if settings.family == "repeated" and not repeats:
-        raise ValueError("family repeated needs runs that repeat their data; fewer than 3 see more than 1.5 epochs")
+    if _takes(settings.family, "U") and not repeats:
+        raise ValueError(f"family {settings.family} needs runs that repeat their data: fewer than 3 see 1.5 epochs")
     names = [settings.family]
     if settings.family == "auto":
         names = [name for name in (*AUTO, *(["repeated"] if repeats else [])) if name in shapes]
     if names[0] not in shapes:
         raise ValueError(f"family {names[0]} needs several model sizes; with one size: {', '.join(shapes)}")
     sharing = [settings.shared] if settings.shared is not None else [False, True]
-    alone = len(methods) == 1 or one_size or settings.family == "trainable"
+    alone = len(methods) == 1 or one_size or _takes(settings.family, "S")
     sharing = [s for s in sharing if not (s and alone)] or [False]
     fewest = int(np.bincount(rows.group).min())
     every = [FamilyChoice(name, shapes[name], shared) for name in names for shared in sharing]

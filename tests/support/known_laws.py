@@ -2,9 +2,10 @@
 
 import json
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from planner.laws import (
+    LAWS,
     Chinchilla,
     Law,
     LawBook,
@@ -27,8 +28,7 @@ PAIR = Work(1, 78.0, 14.0**2 + 64.0**2, TRAINING.batch_size)
 MEASURED = MeasuredRange(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
 FULL = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
 LORA = Chinchilla(E=0.5, A=30.0, alpha=0.31, B=480.0, beta=0.36)
-# At least one of each entry in LAWS.
-LAW_EXAMPLES: list[Law] = [
+_LISTED: list[Law] = [
     Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37),
     Tied(E=0.3, A=50.0, B=300.0, alpha=0.36),
     Multiplicative(E=0.3, A=500.0, alpha=0.2, beta=0.3),
@@ -37,6 +37,18 @@ LAW_EXAMPLES: list[Law] = [
     TrainableShare(E=0.3, a_d=0.5, b_d=30.0, alpha=0.35, a_s=100.0, b_s=1.2, c_s=200.0, beta=0.37),
     Repeated(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, repeats=15.4),
 ]
+
+
+def example(family: type[Law]) -> Law:
+    """Some coefficients of a family that is not listed: a family is one file."""
+    exponents = {item.name: 0.36 for item in fields(family)}
+    factors = {name: 0.3 if name == "E" else 50.0 for name in family.factors}
+    ranges = {name: (low * high) ** 0.5 for name, (low, high) in family.ranges.items()}
+    return family(**{**exponents, **factors, **ranges})
+
+
+# At least one of each entry in LAWS.
+LAW_EXAMPLES = [*_LISTED, *(example(law) for law in LAWS.values() if law not in set(map(type, _LISTED)))]
 RATES = {model.name: 5e-3 * (model.params / NANO[0].params) ** -0.25 for model in NANO}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.rows import Rows
-from planner.laws import LAWS, Chinchilla, Law, Repeated, TrainableShare
+from planner.laws import LAWS, Chinchilla, Law
 
 TRUTH = Chinchilla(E=0.3, A=30.0, alpha=0.35, B=200.0, beta=0.33)
 
@@ -24,8 +24,8 @@ def grid(law: Law, sizes=8, budgets=6, noise=0.0, seed=0, low=1e12, step=4.0) ->
 
 def columns(law: Law) -> dict[str, str]:
     """The columns of `grid` that a fit of this law needs, as options of `fit_laws`."""
-    extra = {TrainableShare: {"share": "S"}, Repeated: {"unique": "U"}}
-    return {"n": "N", "d": "D", "loss": "loss", **extra.get(type(law), {})}
+    options = {"N": "n", "D": "d", "S": "share", "U": "unique"}
+    return {"loss": "loss", **{options[name]: name for name in law.inputs}}
 
 
 def name_of(law: Law) -> str:
