@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import EXPONENTS
-from sweeps.experiment.recipe_file import read_toml
 from sweeps.support import console
 from sweeps.support.atomic import write_text
+from sweeps.support.toml_io import read_toml
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings

@@ -18,6 +18,7 @@ from analysis.figures.files import Drawn, NotRecorded, write
 from analysis.figures.merge_surface import draw_surface
 from analysis.figures.merging import draw_merging, short_names
 from analysis.tables.comparison import MEAN, Comparison
+from sweeps.support.text import table
 
 FIGURES: dict[str, Callable[[Comparison], Figure | NotRecorded]] = {
     "merging": draw_merging,
@@ -49,8 +50,7 @@ def _table(comparison: Comparison, rows: pd.DataFrame, short: dict[str, str]) ->
         own = rows[rows["way"] == way]
         if len(own):
             cells.append([way, str(len(own)), *(spread_of(own[name]) for name in columns)])
-    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return table(cells, numbers_right=False)
 
 
 def spread_of(values: pd.Series) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.fitting.retrospective import BELOW, Decision
 from planner.laws import LawBook, MethodLaw
+from sweeps.support.text import table
 
 SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"
 
@@ -127,7 +128,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _isoflop(laws: Sequence[MethodLaw]) -> str:
     """Parabolas at equal budgets beside the law: exponents of the compute-optimal N and D, or why there are none."""
-    table = [["parabolas at equal budgets, a check", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
+    rows = [["parabolas at equal budgets, a check", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
     for law in laws:
         bottoms = law.isoflop.get("bottoms", [])
         known = f"{sum(b['params'] is not None for b in bottoms)} of {len(bottoms)}"
@@ -135,10 +136,10 @@ def _isoflop(laws: Sequence[MethodLaw]) -> str:
         by_runs, by_law = law.isoflop.get("exponents"), law.isoflop.get("law_exponents")
         if by_runs and by_law:
             shown = [_exponent(by_runs, "N"), _exponent(by_runs, "D"), f"{by_law['N']:.2f}", f"{by_law['D']:.2f}", ""]
-            table.append([f"  {law.label}", known, *shown])
+            rows.append([f"  {law.label}", known, *shown])
         elif reasons:
-            table.append([f"  {law.label}", known, "", "", "", "", reasons.most_common(1)[0][0]])
-    return _aligned(table) if len(table) > 1 else ""
+            rows.append([f"  {law.label}", known, "", "", "", "", reasons.most_common(1)[0][0]])
+    return _aligned(rows) if len(rows) > 1 else ""
 
 
 def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
@@ -148,21 +149,21 @@ def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
 
 def _coefficients(laws: Sequence[MethodLaw]) -> str:
     names = list(laws[0].law.coefficients)
-    table = [["method", "runs", "noise", *names]]
+    rows = [["method", "runs", "noise", *names]]
     for law in laws:
         values = [_value(law.law.coefficients[n]) for n in names]
         ends = [f"{_value(law.intervals[n][0])} to {_value(law.intervals[n][1])}" for n in names]
-        table.append([law.label, str(law.rows), f"{100 * law.noise:.1f} %", *values])
-        table.append(["  90 % interval", "", "", *ends])
-    return _aligned(table)
+        rows.append([law.label, str(law.rows), f"{100 * law.noise:.1f} %", *values])
+        rows.append(["  90 % interval", "", "", *ends])
+    return _aligned(rows)
 
 
 def _variants(law: MethodLaw) -> str:
-    table = [["instead", "objective", "coefficients"]]
+    rows = [["instead", "objective", "coefficients"]]
     for name, variant in law.variants.items():
         shown = ", ".join(f"{key} {_value(value)}" for key, value in variant["coefficients"].items())
-        table.append([name, f"{variant['objective']:.6g}", shown])
-    return _aligned(table) if len(table) > 1 else ""
+        rows.append([name, f"{variant['objective']:.6g}", shown])
+    return _aligned(rows) if len(rows) > 1 else ""
 
 
 def _excluded(book: LawBook) -> str:
@@ -187,6 +188,5 @@ def _value(value: float) -> str:
     return f"{value:.4g}" if value < 1e6 else f"{value:.3g}"
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table)
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(table(rows, numbers_right=False))

@@ -18,8 +18,8 @@ from planner.answer import Calibration, Plan
 from planner.candidates import Candidate, feasible
 from planner.frontier import method_odds
 from planner.learning_rates import learning_rate
-from sweeps.experiment.recipe_file import comments, lines
 from sweeps.search.learning_rates import EXTENSIONS
+from sweeps.support.toml_io import comments, lines
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
 ADVISED_DRAWS = 40  # a fifth of what `fit` keeps: an answer must not wait for advice

@@ -11,6 +11,7 @@ from planner.frontier import Crossover
 from planner.published import Fact
 from planner.quantities import short
 from sweeps.experiment.recipe_file import write_recipe
+from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
 
@@ -75,7 +76,7 @@ def _candidates(recipes: Sequence[Recipe]) -> str:
     if len(recipes) < 2:
         return ""
     head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "regret")
-    return table(head, [_row(recipe) for recipe in recipes])
+    return "\n".join(table([head, *map(_row, recipes)]))
 
 
 def _row(recipe: Recipe) -> tuple[str, ...]:
@@ -91,18 +92,6 @@ def _row(recipe: Recipe) -> tuple[str, ...]:
         interval,
         *chance,
     )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right."""
-    columns = list(zip(head, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(cell[:1] in "0123456789" for cell in column[1:]) for column in columns]
-    cells = [
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
-    return "\n".join(cells)
 
 
 def _crossovers(plan: Plan) -> str:
@@ -145,7 +134,7 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
         )
         for budget, recipe in curve
     ]
-    return table(head, rows)
+    return "\n".join(table([head, *rows]))
 
 
 def _calibration(sweep: Calibration | None, lender: str) -> str:

@@ -171,7 +171,7 @@ def _at_least_one(text: str) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
-    from sweeps.experiment.grid import read_sweep
+    from sweeps.experiment.sweep_file import read_sweep
     from sweeps.trial import parts_of
 
     sweep = read_sweep(arguments.sweep)

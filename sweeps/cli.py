@@ -9,12 +9,14 @@ from pathlib import Path
 
 from sweeps.commands import views
 from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
-from sweeps.experiment.grid import Data, Sweep, read_sweep
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
 from sweeps.machine.cores import gpus
 from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
-from sweeps.running.display import Screen, Snapshot, plain, result, status_lines
+from sweeps.running.display import Screen, Snapshot, result, status_lines
 from sweeps.running.dry_run import foresee, here, pace_on, plan_lines
 from sweeps.running.resources import this_machine
 from sweeps.store.base import Store
@@ -22,6 +24,7 @@ from sweeps.store.open import add_store, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
 from sweeps.support.console import positive
+from sweeps.support.text import plain
 from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
 

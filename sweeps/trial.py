@@ -19,6 +19,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 JOINT = "joint"  # one model trained on all sources: no merge
 SEARCHED = "self-positioning"
 MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may become of a model for each source
+MOST_STEPS = 10**9  # of a trial
 PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
 # Settings that came after the first observations: left out of a hash at these values, so that older keys still hold.
 ADDED = {

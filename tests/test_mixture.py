@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from runner.data.pairs import draw, pools_by_source, prepare, turn
 from runner.trainer import train
-from sweeps.experiment.grid import read_sweep
 from sweeps.experiment.recipe_file import read_recipe
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.methods import Full
 from sweeps.models import find_model
 from sweeps.trial import Training, Trial, mixed, parts_of

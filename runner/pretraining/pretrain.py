@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from runner.data import python_env
 from runner.training import checkpoint
 from runner.training.schedule import rate_factor
 from sweeps.support.atomic import replacing, write_text
+from sweeps.support.checks import distinct, from_table, known_keys, number, require, tables, whole
 from sweeps.support.progress import Progress
+from sweeps.support.toml_io import read_checked
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
@@ -70,29 +72,32 @@ class Ladder:
 
 
 def read_ladder(path: Path) -> Ladder:
-    """The checked ladder of a TOML file. Raises ValueError naming the file and the key at fault."""
-    with open(path, "rb") as file:
-        try:
-            raw = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: {error}") from None
-    known = [field.name for field in fields(Ladder)]
-    for key in raw:
-        if key not in known:
-            raise ValueError(f"{path}: unknown key {key!r}; known: {', '.join(known)}")
-    try:
-        sizes = tuple(Rung(**rung) for rung in raw.pop("sizes", ()))
-        ladder = Ladder(sizes=sizes, **raw)
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not sizes:
-        raise ValueError(f"{path}: sizes is empty; give at least one [[sizes]] table")
-    for rung in sizes:
-        if Path(rung.name).name != rung.name or rung.name.startswith("."):
-            raise ValueError(f"{path}: sizes name is {rung.name!r}; it names a folder and must be one plain word")
-        if rung.width % rung.heads:
-            raise ValueError(f"{path}: sizes {rung.name!r}: width {rung.width} is not a multiple of {rung.heads} heads")
+    """The checked ladder of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
+    return read_checked(path, _ladder)
+
+
+def _ladder(table: dict[str, Any]) -> Ladder:
+    known_keys("the file", table, [item.name for item in fields(Ladder)])
+    sizes = tables(table.get("sizes", []), 1, "sizes is empty; give at least one [[sizes]] table")
+    rungs = tuple(_rung(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+    ladder: Ladder = from_table(Ladder, {**table, "sizes": rungs}, "the file")
+    for key in ("tokens", "vocab", "context", "batch"):
+        whole(key, getattr(ladder, key))
+    for key in ("warmup", "cooldown"):
+        require(key, getattr(ladder, key), 0 <= getattr(ladder, key) <= 1, "between 0 and 1")
+    distinct("sizes", [rung.name for rung in rungs], [rung.name for rung in rungs])
     return ladder
+
+
+def _rung(where: str, table: dict[str, Any]) -> Rung:
+    rung: Rung = from_table(Rung, table, where)
+    for key in ("layers", "width", "heads"):
+        whole(f"{where}.{key}", getattr(rung, key))
+    number(f"{where}.lr", rung.lr)
+    folder = Path(rung.name).name == rung.name and not rung.name.startswith(".")
+    require(f"{where}.name", rung.name, folder, "one plain word, since it names a folder")
+    require(f"{where}.width", rung.width, rung.width % rung.heads == 0, f"a multiple of {rung.heads} heads")
+    return rung
 
 
 def texts(ladder: Ladder, held_out: bool) -> Iterator[str]:

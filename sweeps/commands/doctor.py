@@ -20,9 +20,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sweeps.running.display import table
 from sweeps.store.attempts import LEASE
 from sweeps.support.atomic import write_text
+from sweeps.support.text import table
 
 ROUNDS = 50  # races between the two
 GLANCE = 0.002  # s between looks for what the other wrote
@@ -317,7 +317,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps({"directory": str(directory), "findings": [asdict(one) for one in findings]}))
     else:
         rows = [["yes" if one.holds else "NO", one.promise, one.figure] for one in findings]
-        print("\n".join(table(["holds", "promise", "measured"], rows)))
+        print("\n".join(table([["holds", "promise", "measured"], *rows])))
         if not all(one.holds for one in findings):
             print(f"\nsweeps are not safe here: {INSTEAD}")
     return 0 if all(one.holds for one in findings) else 1

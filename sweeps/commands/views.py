@@ -12,15 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.grid import read_sweep
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import available_cores, trials_at_once
-from sweeps.running.display import Screen, Snapshot, name, plain, result, snapshot, status_lines
+from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines
 from sweeps.running.estimate import made_here, speed
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING, outlook
 from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.open import add_store, join, open_store
 from sweeps.support.progress import Progress
+from sweeps.support.text import plain
 from sweeps.trial import Observation, Trial
 
 LOOK = 2.0  # s between looks at a sweep that is watched

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.grid import Data, Sweep, trial_flops
+from sweeps.experiment.grid import trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.cores import available_cores
 from sweeps.machine.eligibility import Requirements

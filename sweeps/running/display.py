@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.grid import Cell, Data, Sweep, trial_flops
+from sweeps.experiment.grid import Cell, trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
 from sweeps.running.estimate import Speed, costs, makespan
 from sweeps.search.learning_rates import Outlook, Search
 from sweeps.store.base import Store
 from sweeps.support.progress import duration
+from sweeps.support.text import plain, table
 from sweeps.trial import Observation, Trial
 
 EVERY = 10.0  # s between lines when nobody watches a terminal
@@ -209,7 +212,7 @@ def status_lines(now: Snapshot) -> list[str]:
             [f"{budget:.3g}", seen.trial.model, seen.trial.label, f"{seen.trial.lr:.3g}", f"{seen.loss:.4f}"]
             for budget, seen in found.items()
         ]
-        lines += ["", "best so far", *table(["budget", "model", "method", "lr", "loss"], rows)]
+        lines += ["", "best so far", *table([["budget", "model", "method", "lr", "loss"], *rows])]
     return lines
 
 
@@ -242,37 +245,10 @@ def _loss(seen: Observation) -> str:
     return f"{seen.loss:.4f}" if seen.status == "done" and seen.loss is not None else seen.status
 
 
-def plain(text: str) -> str:
-    """Text of others without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
-
-
 def _first(lines: Iterable[str]) -> list[str]:
     every = [f"  {line}" for line in lines]
     more = [f"  and {len(every) - SHOWN} more (--json lists all)"] if len(every) > SHOWN else []
     return every[:SHOWN] + more
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Aligned columns, two spaces apart; columns of numbers to the right."""
-    every = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
-    right = [all(_numeric(cell) for cell in column[1:]) for column in zip(*every, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if flush else cell.ljust(width)
-            for cell, width, flush in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in every
-    ]
-
-
-def _numeric(cell: str) -> bool:
-    try:
-        float(cell.replace(",", ""))
-    except ValueError:
-        return cell == ""
-    return True
 
 
 class Screen:

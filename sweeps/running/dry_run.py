@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.experiment.grid import Data, Sweep, trial_flops
+from sweeps.experiment.grid import trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.machine.hardware import Machine
-from sweeps.running.display import left_out_lines, table
+from sweeps.running.display import left_out_lines
 from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
 from sweeps.running.resources import smallest
 from sweeps.search.learning_rates import EXTENSIONS, Outlook, outlook
 from sweeps.store.base import Store
 from sweeps.store.reuse import Library
 from sweeps.support.progress import duration
+from sweeps.support.text import table
 from sweeps.trial import Trial
 
 
@@ -176,7 +179,7 @@ def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
             [*header, "class"],
             [[*row, made.get("class", "")] for row, made in zip(rows, plan["trials"], strict=True)],
         )
-    lines = table(header, rows) if rows else ["no trial is possible"]
+    lines = table([header, *rows]) if rows else ["no trial is possible"]
     lines += left_out_lines(ahead.left_out)
     lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
     new = len(plan["trials"]) - plan["known"]

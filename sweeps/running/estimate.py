@@ -8,7 +8,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from sweeps.experiment.grid import Data, Sweep, search_flops, trial_flops
+from sweeps.experiment.grid import search_flops, trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
 from sweeps.search.learning_rates import Outlook
 from sweeps.store.attempts import machine
 from sweeps.store.open import open_folder

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeps.experiment.grid import Sweep
+from sweeps.experiment.sweep import Sweep
 from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.eligibility import Requirement, Requirements

@@ -10,7 +10,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from sweeps.experiment.grid import Cell, Data, Span, Sweep, cells
+from sweeps.experiment.grid import Cell, cells
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Span, Sweep
 from sweeps.search.racing import race
 from sweeps.trial import Observation, Training, Trial
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 
-from sweeps.experiment.grid import Cell, Racing
+from sweeps.experiment.grid import Cell
+from sweeps.experiment.sweep import Racing
 
 ROUNDING = 1e-9
 

@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from sweeps.experiment.grid import Data
+from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
 from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, holder

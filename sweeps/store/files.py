@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.grid import Data
+from sweeps.experiment.sources import Data
 from sweeps.store.records import lenient, read_json
 from sweeps.support.atomic import write_text
 

@@ -1,34 +1,142 @@
-"""A dataclass from a parsed JSON or TOML table, every key and type checked."""
+"""Checks of what a JSON or TOML file holds. A refusal is a ValueError that names the place, the value and the choices.
+
+`where` is the place in the file, such as "methods[0].rank".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+import math
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "str": (str,),
-    "tuple[int, ...]": (list, tuple),
+# A field's type -> the types of its value, those of the items of a list, and what it is called; others are not checked.
+_KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...], str]] = {
+    "bool": ((bool,), (), "of type bool"),
+    "int": ((int,), (), "of type int"),
+    "float": ((int, float), (), "of type float"),
+    "float | None": ((int, float, type(None)), (), "of type float | None"),
+    "str": ((str,), (), "of type str"),
+    "tuple[int, ...]": ((list, tuple), (int,), "a list of whole numbers"),
+    "tuple[str, ...]": ((list, tuple), (str,), "a list of strings"),
+    "str | tuple[str, ...]": ((str, list, tuple), (str,), "a string or a list of strings"),
 }
-_ITEMS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,)}
+
+
+class _Brief(reprlib.Repr):
+    def repr_float(self, value: float, _: int) -> str:
+        brief = f"{value:g}"  # 1e+12, not 1000000000000.0
+        return brief if "e" in brief and float(brief) == value else repr(value)
+
+
+_BRIEF = _Brief()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+
+
+def brief(value: Any) -> str:
+    """As Python writes it, cut where it is long, but for round floats such as 1e+12."""
+    return _BRIEF.repr(value)
+
+
+def nearest(value: Any, known: Iterable[str]) -> str:
+    """The known name that was probably meant, in brackets; "" when none is near."""
+    import difflib  # only here: the planner starts faster without
+
+    near = difflib.get_close_matches(str(value)[:80], list(known), n=1)
+    return f" (meant {near[0]!r}?)" if near else ""
+
+
+def require(where: str, value: Any, holds: bool, wanted: str) -> None:
+    """Refuse `value` unless the condition holds; `wanted` says what it must be."""
+    if not holds:
+        raise ValueError(f"{where} is {brief(value)}; it must be {wanted}")
+
+
+def known_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse a key that is not among the known ones."""
+    for key in table:
+        if key not in known:
+            raise ValueError(
+                f"{where} has no key {brief(key)}{nearest(key, known)}; known: {', '.join(known) or 'none'}"
+            )
+
+
+def choice(where: str, value: Any, known: Sequence[str]) -> str:
+    """One of the known names."""
+    if value not in known:
+        raise ValueError(f"{where} is {brief(value)}{nearest(value, known)}; known: {', '.join(known)}")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number; True is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def number(where: str, value: Any) -> float:
+    """A positive number."""
+    require(where, value, is_number(value) and value > 0, "a positive number")
+    return float(value)
+
+
+def numbers(where: str, value: Any) -> list[float]:
+    """Positive numbers, at least one, each once."""
+    require(where, value, isinstance(value, list) and value != [], "a list of positive numbers, not empty")
+    checked = [number(f"{where}[{i}]", item) for i, item in enumerate(value)]
+    distinct(where, checked, checked)
+    return checked
+
+
+def whole(where: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A whole number of at least `least`, and at most `most` if that is given."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
+    wanted = f"of at least {least}" if most is None else f"between {least} and {most:,}"
+    require(where, value, fits, f"a whole number {wanted}")
+    return value
+
+
+def strings(where: str, value: Any) -> tuple[str, ...]:
+    """A list of strings, which may be empty."""
+    fits = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    require(where, value, fits, "a list of strings")
+    return tuple(value)
+
+
+def tables(value: Any, least: int, otherwise: str) -> list[dict[str, Any]]:
+    """A list of tables, at least so many. Raises ValueError with the sentence `otherwise`."""
+    if not isinstance(value, list) or len(value) < least or not all(isinstance(item, dict) for item in value):
+        raise ValueError(otherwise)
+    return value
+
+
+def distinct(where: str, values: Sequence[Any], shown: Sequence[Any]) -> None:
+    """Refuse a value that occurs twice; it is named as in `shown`."""
+    before = set()
+    for value, name in zip(values, shown, strict=True):
+        if value in before:
+            raise ValueError(f"{where} names {brief(name)} twice")
+        before.add(value)
 
 
 def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    """A `kind` from `table`. Raises ValueError naming `where`, the key and the choices."""
-    known = _types(kind)
+    """A dataclass from `table`: every key known, every value of its field's type, none missing.
+
+    What the class itself refuses is not given its place here.
+    """
+    types = _types(kind)
+    known_keys(where, table, list(types))
     for key, value in table.items():
-        if key not in known:
-            raise ValueError(f"{where} has no key {key!r}; known: {', '.join(known) or 'none'}")
-        items = value if known[key] in _ITEMS and isinstance(value, (list, tuple)) else []
-        if not _fits(value, _TYPES.get(known[key])) or not all(_fits(item, _ITEMS[known[key]]) for item in items):
-            raise ValueError(f"{where}.{key} is {value!r}; it must be of type {known[key]}")
+        if types[key] in _KINDS:
+            allowed, items, wanted = _KINDS[types[key]]
+            inside = value if items and isinstance(value, (list, tuple)) else ()
+            fits = _is_a(value, allowed) and all(_is_a(item, items) for item in inside)
+            require(f"{where}.{key}", value, fits, wanted)
+    if missing := [name for name in _required(kind) if name not in table]:
+        raise ValueError(f"{where} has no {' and no '.join(missing)}")
     # 1 and 1.0 are one setting, and must give one key.
-    return kind(**{key: float(value) if _is_float(known[key], value) else value for key, value in table.items()})
+    return kind(**{key: float(value) if _is_float(types[key], value) else value for key, value in table.items()})
 
 
 @cache
@@ -36,9 +144,14 @@ def _types(kind: type) -> dict[str, str]:
     return {item.name: str(item.type) for item in fields(kind)}
 
 
-def _fits(value: object, wanted: tuple[type, ...] | None) -> bool:
-    """Whether `value` is of a wanted type; None wants nothing. True is no number."""
-    return wanted is None or (isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)))
+@cache
+def _required(kind: type) -> list[str]:
+    return [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
+
+
+def _is_a(value: object, types: tuple[type, ...]) -> bool:
+    """Whether `value` is of one of these types. True is no number."""
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
 def _is_float(kind: str, value: object) -> bool:

@@ -19,7 +19,8 @@ from analysis.figures.merging import draw_merging, finding
 from analysis.figures.style import STYLE
 from analysis.tables.comparison import MEAN, read_comparison
 from support.pictures import words
-from sweeps.experiment.grid import Data, read_sweep
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.search.learning_rates import outlook
 from sweeps.trial import MERGES, Observation, failure
 

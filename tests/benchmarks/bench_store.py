@@ -21,7 +21,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from support.toy_sweeps import DATA, observe  # noqa: E402
-from sweeps.experiment.grid import cells, read_sweep  # noqa: E402
+from sweeps.experiment.grid import cells  # noqa: E402
+from sweeps.experiment.sweep_file import read_sweep  # noqa: E402
 from sweeps.store import records  # noqa: E402
 from sweeps.store.folder import FolderStore  # noqa: E402
 

@@ -9,7 +9,9 @@ from planner.cli import main
 from planner.design import DesignPoint, _Beliefs, _for_sweeps
 from planner.laws import Chinchilla
 from support.known_laws import FULL, LORA, PAIR, RATES, law_book, method_law
-from sweeps.experiment.grid import Data, cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep_file import read_sweep
 
 
 def sweep_of(made, tmp_path):

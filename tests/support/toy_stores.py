@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from support.toy_sweeps import COMMAND, DATA
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.store.base import Store
 from sweeps.trial import Trial
 

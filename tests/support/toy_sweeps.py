@@ -22,7 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sweeps import cli
-from sweeps.experiment.grid import Data
+from sweeps.experiment.sources import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
 from sweeps.store.files import report

@@ -17,7 +17,8 @@ from support.sweep_process import begin, spawn, started
 from support.toy_sweeps import COMMAND, DATA, SWEEP, toy_main
 from support.waiting import wait_for
 from sweeps import cli
-from sweeps.experiment.grid import cells, read_sweep, trial_flops
+from sweeps.experiment.grid import cells, trial_flops
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import available_cores
 from sweeps.running import estimate
 from sweeps.running.conductor import prepare

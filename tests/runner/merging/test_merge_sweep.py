@@ -22,7 +22,9 @@ from runner.data.pairs import draw, prepare
 from runner.merging.per_source import rule_of, search_of
 from runner.trainer import train, train_encoder
 from runner.training.engine import Options
-from sweeps.experiment.grid import Data, cells, read_sweep, search_flops, trial_flops
+from sweeps.experiment.grid import cells, search_flops, trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.methods import Full, LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.running.estimate import costs

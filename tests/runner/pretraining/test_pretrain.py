@@ -84,10 +84,16 @@ def test_an_interrupted_pretraining_ends_with_the_same_bits(ladder, made, tmp_pa
     ("content", "message"),
     [
         ("tokens = ", "ladder.toml: "),
-        ('name = "x"\ntokens = 1\nfoo = 2\n', "unknown key 'foo'; known: name, tokens"),
+        ('name = "x"\ntokens = 1\nfoo = 2\n', "the file has no key 'foo'; known: name, tokens"),
         ('name = "x"\ntokens = 1\n', "sizes is empty"),
-        ('name="x"\ntokens=1\n[[sizes]]\nname="a"\nlayers=1\nwidth=30\nheads=4\nlr=1\n', "not a multiple of 4 heads"),
-        ('name="x"\ntokens=1\n[[sizes]]\nname="../a"\nlayers=1\nwidth=32\nheads=4\nlr=1e-3\n', "sizes name is '../a'"),
+        (
+            'name="x"\ntokens=1\n[[sizes]]\nname="a"\nlayers=1\nwidth=30\nheads=4\nlr=1\n',
+            "[0].width is 30; it must be a multiple of 4",
+        ),
+        (
+            'name="x"\ntokens=1\n[[sizes]]\nname="../a"\nlayers=1\nwidth=32\nheads=4\nlr=1e-3\n',
+            "sizes[0].name is '../a'",
+        ),
     ],
 )
 def test_a_wrong_ladder_file_is_named(tmp_path, content, message):

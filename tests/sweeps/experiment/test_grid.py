@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.toy_sweeps import DATA, SWEEP
-from sweeps.experiment.grid import Data, cells, read_sweep, trial_flops
-from sweeps.experiment.recipe_file import lines
+from sweeps.experiment.grid import cells, trial_flops
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS
 from sweeps.models import SUITES
 from sweeps.store.records import read_observations
+from sweeps.support.toml_io import lines
 from sweeps.trial import Training
 
 FIRST = Path(__file__).parents[2] / "records" / "first-observations.jsonl"

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps import cli
-from sweeps.experiment.grid import MOST_CELLS, cells, read_sweep
-from sweeps.experiment.recipe_file import DEEPEST, MOST_BYTES, read_recipe, short, toml_value
+from sweeps.experiment.grid import cells
+from sweeps.experiment.recipe_file import read_recipe
+from sweeps.experiment.sweep_file import MOST_CELLS, read_sweep
 from sweeps.models import read_model
 from sweeps.search.learning_rates import outlook
+from sweeps.support.toml_io import DEEPEST, MOST_BYTES, toml_value
 from sweeps.trial import Training
 
 VALID = {
@@ -227,14 +229,14 @@ def test_huge_and_deep_files_are_refused(tmp_path, read, text, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"steps": 10**12}, "steps is 1000000000000; at most 1,000,000,000"),
-        ({"steps": 1.5}, "steps is 1.5; it must be a whole number, 0 or more"),
+        ({"steps": 10**12}, "steps is 1000000000000; it must be a whole number between 1 and 1,000,000,000"),
+        ({"steps": 1.5}, "steps is 1.5; it must be a whole number between 1 and"),
         ({"lr": -1.0}, "lr is -1.0"),
         ({"lr": float("nan")}, "lr is nan; it must be finite"),
         ({"metod": {}}, "has no key 'metod' (meant 'method'?)"),
         ({"method": {"name": ["lora"]}}, "method: "),
         ({"method": {"name": "lora", "rank": [8]}}, "method: lora.rank is [8]"),
-        ({"model": 3}, "model must be a name"),
+        ({"model": 3}, "model is 3; it must be a name"),
         ({"seed": 10**30}, "seed is 1000"),
     ],
 )
@@ -289,7 +291,3 @@ def test_a_name_with_shell_characters_is_only_a_name(tmp_path, monkeypatch, caps
     assert toy_main(["run", "$(touch owned).toml"]) == 0
     assert sorted(os.listdir(tmp_path)) == ["$(touch owned).toml", "results"]
     assert os.listdir("results") == ["$(touch owned)"]
-
-
-def test_long_values_are_cut():
-    assert len(short("x" * 10_000)) < 100 and len(short(list(range(10_000)))) < 100

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from planner import plan, report
 from support.known_laws import law_book
-from sweeps.experiment.recipe_file import read_recipe, recipe_text, toml_value, write_recipe
+from sweeps.experiment.recipe_file import read_recipe, recipe_text, write_recipe
 from sweeps.methods import METHODS
 from sweeps.models import find_model
+from sweeps.support.toml_io import toml_value
 from sweeps.trial import Training, Trial
 
 EXAMPLE = Trial("nano-340k", METHODS["lora"](), Training(), 0.005, 120, 3, 1e12)
@@ -73,10 +74,10 @@ def test_whole_numbers_by_hand_are_the_same_trial(tmp_path):
         ("steps = 120\n", "", "lacks 'steps'"),
         ("lr = 0.005", "lr = nan", "lr is nan"),
         ("lr = 0.005", "lr = 'fast'", "lr is 'fast'"),
-        ("seed = 3", "sede = 3", "no key 'sede' .meant 'seed'.*; known: model, lr"),
+        ("seed = 3", "sede = 3", "no key 'sede' .meant 'seed'.*; known: model, method"),
         ('name = "lora"', 'name = "dora"', "'dora'; known: full, lora"),
         ("rank = 32", "rank = 0", "must be positive"),
-        ("rank = 32", "ranks = 32", "no key 'ranks'; known: rank"),
+        ("rank = 32", "ranks = 32", "no key 'ranks' .meant 'rank'.*; known: rank"),
         ("[training]", "[training]\nheads = 2", "no key 'heads'"),
         ("batch_size = 64", "batch_size = 1", "at least 2"),
         ("[method]", "[method", "not TOML"),

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.toy_sweeps import DATA, SWEEP, toy_main
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
 from sweeps.machine.eligibility import Eligibility, Requirement, Requirements
@@ -198,7 +199,7 @@ def test_a_profile_says_what_it_holds(tmp_path):
         (("memory = 10", "memory = true"), r"classes\[0\].memory is True; it must be of type float"),
         (("memory = 10", 'memory = "10"'), r"classes\[0\].memory is '10'; it must be of type float"),
         (("gpus = 1", "gpus = 1.5"), r"classes\[0\].gpus is 1.5; it must be of type int"),
-        (("gpus = 1", "gpus = 100000"), r"classes\[0\].gpus is 100000; it must be at most 64"),
+        (("gpus = 1", "gpus = 100000"), r"classes\[0\].gpus is 100000; it must be between 0 and 64"),
         (("gpus = 1", "gpus = 1\nshards = 2"), "gpus is 1 and shards is 2"),
         (("slots = 4", "slots = 4\nprocesses = 2"), "slots is 4 with 2 processes"),
         (("minutes = 30", "minutes = 0"), r"classes\[0\].minutes is 0"),
@@ -208,12 +209,12 @@ def test_a_profile_says_what_it_holds(tmp_path):
         (("--exclude=n[1-3]", "--wrap=touch x"), r"classes\[0\].options\[0\] is '--wrap=touch x'"),
         (("--exclude=n[1-3]", "--job-name=x"), "--job-name follows from the class's own keys"),
         (("--exclude=n[1-3]", "exclude"), "must be like --name"),
-        (('["--exclude=n[1-3]"]', '"--exclude"'), r"options is '--exclude'; it must be a list of strings"),
+        (('["--exclude=n[1-3]"]', '"--exclude"'), r"classes\[0\].options is '--exclude'; it must be a list of strings"),
         (("module load cuda/12.4", "module load x; touch pwned"), r"setup\[0\] is .*; it must be one plain command"),
         (("module load cuda/12.4", "echo `id`"), r"setup\[0\]"),
         (("module load cuda/12.4", "echo 'half"), r"setup\[0\] is .*: No closing quotation"),
         (("NCCL_DEBUG", '"A;B"'), r"environment.A;B is 'A;B'; it must be the name of a variable"),
-        (("minutes = 30", "grace = -5"), "grace is -5; it must be a whole number between 1 and 3600"),
+        (("minutes = 30", "grace = -5"), "grace is -5; it must be a whole number between 1 and 3,600"),
         (("minutes = 30", "minutes = 1"), "grace is 90; it must be less than the 60 s that the shortest job has"),
         (("[[classes]]", "[classes]"), r"has no \[\[classes\]\]"),
         (("minutes = 30", "minutes ="), "not TOML"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from support.sweep_process import begin, started
 from support.toy_sweeps import DATA, SWEEP, toy_main
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.search.learning_rates import next_trials, outlook
 from sweeps.search.racing import race
 from sweeps.trial import Observation, failure

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from support.sweep_process import begin, spawn
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from support.waiting import wait_for
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.search.learning_rates import EVERYTHING, EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
 from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, failure

@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from support.postgres_server import PASSWORD
 from support.toy_sweeps import DATA, observe
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.store import attempts
 from sweeps.store.attempts import Claim
 from sweeps.store.base import Store

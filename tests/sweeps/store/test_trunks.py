@@ -15,7 +15,8 @@ from support.sweep_process import started
 from support.toy_stores import FULL, LADDER
 from support.toy_sweeps import COMMAND, DATA, observe
 from support.waiting import wait_for
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
 from sweeps.store.retry import LOST, STOPPED

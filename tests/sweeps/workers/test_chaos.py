@@ -240,7 +240,7 @@ def test_a_death_while_trials_are_added_leaves_none_half_made(tmp_path, monkeypa
 PLAN = """
 import sys, time
 from pathlib import Path
-from sweeps.experiment.grid import read_sweep
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.search.learning_rates import outlook, sharing
 from sweeps.store.folder import FolderStore
 from support.toy_sweeps import DATA

@@ -170,7 +170,8 @@ def prepare(tmp_path: Path, environment: dict) -> None:
     code = """
 import sys
 from pathlib import Path
-from sweeps.experiment.grid import cells, read_sweep
+from sweeps.experiment.grid import cells
+from sweeps.experiment.sweep_file import read_sweep
 from sweeps.running.conductor import prepare
 from sweeps.store.folder import FolderStore
 file = Path(sys.argv[1])

@@ -1,0 +1,89 @@
+"""What a sweep trains on: the sources that a file names, and the text pairs once they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from sweeps.flops import Work
+from sweeps.support.checks import brief, is_number, known_keys, number, require, tables
+from sweeps.trial import MIXED, Training, mixed
+
+
+def with_sources(training: Any, sources: Any) -> dict[str, Any]:
+    """The table [training] of a file; the `[[data]]` tables, None where there are none, say its `data`."""
+    require("training", training, isinstance(training, dict), "a table")
+    if sources is None:
+        return training
+    if "data" in training:
+        raise ValueError("training.data and [[data]] both say what to train on; give one")
+    return {**training, "data": mixed(read_sources(sources))}
+
+
+def read_sources(sources: Any) -> list[tuple[str, float]]:
+    """Sources and weights of `[[data]]` tables: source, and weight where it is not 1."""
+    several = "[[data]] lists sources that are trained on together; give two or more, or training.data"
+    found = []
+    for i, table in enumerate(tables(sources, 2, several)):
+        known_keys(f"data[{i}]", table, ["source", "weight"])
+        source: Any = table.get("source")
+        require(f"data[{i}].source", source, isinstance(source, str) and bool(source.strip()), "a file or a name")
+        if MIXED in source or "*" in source:
+            raise ValueError(f"data[{i}].source is {source!r}; a name of a source holds neither {MIXED!r} nor '*'")
+        found.append((source, number(f"data[{i}].weight", table.get("weight", 1))))
+    return found
+
+
+@dataclass(frozen=True)
+class Data:
+    """The text pairs of a sweep once they are read, as `embed prepare` reports them.
+
+    tokens, squares: means over the training pairs of a pair's real tokens and of the sum of its squared text lengths.
+    sources: the same of each source alone, where there are several. problems: what was wrong with records that were
+    left out.
+    """
+
+    data_hash: str
+    train_pairs: int
+    held_out_pairs: int
+    tokens: float
+    squares: float
+    problems: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[tuple[float, float], ...] = ()
+
+    def pair(self, batch_size: int, weights: Sequence[float] = ()) -> Work:
+        """The mean pair. weights: of the sources, where they are not those of the sweep file."""
+        if not weights or len(self.sources) != len(weights):
+            return Work(1, self.tokens, self.squares, batch_size)
+        tokens, squares = (
+            sum(weight * each for weight, each in zip(weights, column, strict=True)) / sum(weights)
+            for column in zip(*self.sources, strict=True)
+        )
+        return Work(1, tokens, squares, batch_size)
+
+    def pair_of(self, training: Training) -> Work:
+        """The mean pair that is trained on under this condition."""
+        return self.pair(training.batch_size, [weight for _, weight in training.sources])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> Data:
+        """The data written by `to_json`. Raises ValueError naming `where` and what is missing or absurd."""
+        if not isinstance(content, dict):
+            raise ValueError(f"{where}: holds {type(content).__name__}, not an object")
+        missing = {item.name for item in fields(cls)} - {"problems", "sources"} - set(content)
+        if missing:
+            raise ValueError(f"{where}: has no {', '.join(sorted(missing))}")
+        data = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
+        for name in ("train_pairs", "tokens", "squares"):
+            if not is_number(getattr(data, name)) or getattr(data, name) <= 0:
+                raise ValueError(f"{where}: {name} is {getattr(data, name)!r}; it must be a positive number")
+        try:
+            return replace(data, sources=tuple((float(tokens), float(squares)) for tokens, squares in data.sources))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{where}: sources is {brief(data.sources)}; it must be a list of two numbers each"
+            ) from None

@@ -1,0 +1,237 @@
+"""The sweep file: TOML from anybody, read and checked. Every refusal names the place, the value and the choices."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps.experiment.sources import with_sources
+from sweeps.experiment.sweep import Compare, Entry, Racing, Repeat, Span, Sweep
+from sweeps.flops import FLOPS
+from sweeps.methods import METHODS, make_method
+from sweeps.models import SUITES, ModelSpec, find_model
+from sweeps.support.checks import (
+    brief,
+    choice,
+    distinct,
+    from_table,
+    known_keys,
+    number,
+    numbers,
+    require,
+    tables,
+    whole,
+)
+from sweeps.support.toml_io import read_checked
+from sweeps.trial import JOINT, MERGES, Training
+
+MOST_CELLS = 100_000
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The checked sweep of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
+    return read_checked(path, _sweep)
+
+
+def _sweep(table: dict[str, Any]) -> Sweep:
+    known_keys(
+        "the file",
+        table,
+        ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data"],
+    )
+    models = _models(table)
+    made = Sweep(
+        models=models,
+        budgets=tuple(numbers("budgets", table.get("budgets"))),
+        entries=_entries(table.get("methods"), [model.name for model in models]),
+        training=_training(table.get("training", {}), table.get("data")),
+        seeds=_seeds("seeds", table.get("seeds", [0])),
+        flops=choice("flops", table.get("flops", "exact"), list(FLOPS)),
+        min_steps=whole("min_steps", table.get("min_steps", 50), least=1),
+        max_epochs=number("max_epochs", table.get("max_epochs", 1.0)),
+        racing=_racing(table["racing"]) if "racing" in table else None,
+    )
+    made = replace(made, repeat=_repeats(table.get("repeat", []), made))
+    if "compare" in table:
+        made = replace(made, compare=_compare(table["compare"], made))
+    seeds = len(made.seeds) + sum(len(one.seeds) for one in made.repeat)
+    _few("the grid", seeds * math.prod(map(len, (made.models, made.entries, made.budgets, made.conditions("")))))
+    return made
+
+
+def _racing(table: Any) -> Racing:
+    require("racing", table, isinstance(table, dict), "a table")
+    known_keys("racing", table, [item.name for item in fields(Racing)])
+    margin = number("racing.margin", table.get("margin", Racing.margin))
+    return Racing(margin, whole("racing.from_budgets", table.get("from_budgets", Racing.from_budgets), least=2))
+
+
+def _compare(table: Any, sweep: Sweep) -> Compare:
+    """The table [compare]: merges, "joint" among them for joint training, and ratios."""
+    require("compare", table, isinstance(table, dict), "a table")
+    known_keys("compare", table, [item.name for item in fields(Compare)])
+    sources = len(sweep.training.sources)
+    if sources < 2:
+        raise ValueError("compare: there is one source; ways to train on several are compared: give [[data]] tables")
+    if sweep.training.merge:
+        raise ValueError(f"training.merge is {sweep.training.merge!r} beside [compare]; name it in compare.merges")
+    if sweep.racing:
+        raise ValueError("racing compares methods under one condition, [compare] conditions; give one of the two")
+    merges = table.get("merges")
+    require("compare.merges", merges, isinstance(merges, list) and merges != [], "a list of names, not empty")
+    for i, name in enumerate(merges):
+        choice(f"compare.merges[{i}]", name, [JOINT, *MERGES])
+    distinct("compare.merges", merges, merges)
+    ratios = table.get("ratios", [])
+    require("compare.ratios", ratios, isinstance(ratios, list), "a list of lists of weights")
+    made = []
+    for i, ratio in enumerate(ratios):
+        where = f"compare.ratios[{i}]"
+        fits = isinstance(ratio, list) and len(ratio) == sources
+        require(where, ratio, fits, f"a list of {sources} weights, one of each source")
+        made.append(tuple(number(f"{where}[{j}]", weight) for j, weight in enumerate(ratio)))
+    distinct("compare.ratios", made, ratios)
+    compare = Compare(tuple("" if name == JOINT else name for name in merges), tuple(made))
+    replace(sweep, compare=compare).conditions("")  # refuses what cannot be merged
+    return compare
+
+
+def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
+    if "suite" not in table and "models" not in table:
+        raise ValueError(f"names neither a suite nor models; suites: {', '.join(SUITES)}")
+    suite = SUITES[choice("suite", table["suite"], list(SUITES))] if "suite" in table else ()
+    if "models" not in table:
+        return suite
+    names = table["models"]
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"models is {brief(names)}; it must be a list of names or folders, not empty")
+    made: list[ModelSpec] = []
+    for i, name in enumerate(names):
+        require(f"models[{i}]", name, isinstance(name, str) and name != "", "a name or a folder")
+        if suite:
+            choice(f"models[{i}]", name, [model.name for model in suite])
+        try:
+            made.append(replace(find_model(name), name=name))  # the trial names the model so that it is found again
+        except (ValueError, OSError) as error:
+            raise ValueError(f"models[{i}]: {error}") from None
+    distinct("models", [str(Path(model.source).resolve()) for model in made], names)
+    return tuple(made)
+
+
+def _training(table: Any, sources: Any = None) -> Training:
+    table = with_sources(table, sources)
+    if "data_hash" in table:
+        raise ValueError("training.data_hash is filled in from the data; leave it out")
+    known_keys("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])
+    return from_table(Training, table, "training")
+
+
+def _seeds(where: str, value: Any) -> tuple[int, ...]:
+    require(where, value, isinstance(value, list) and value != [], "a list of whole numbers, not empty")
+    seeds = [whole(f"{where}[{i}]", seed, least=0) for i, seed in enumerate(value)]
+    distinct(where, seeds, seeds)
+    return tuple(seeds)
+
+
+def _repeats(repeats: Any, sweep: Sweep) -> tuple[Repeat, ...]:
+    """The `[[repeat]]` tables; what they name must be in the file's grid, else they would repeat nothing unnoticed."""
+    tables(repeats, 0, f"repeat is {brief(repeats)}; it must be tables")
+    methods = [entry.method.name for entry in sweep.entries]
+    grid: dict[str, list[Any]] = {
+        "models": [model.name for model in sweep.models],
+        "budgets": list(sweep.budgets),
+        "methods": list(dict.fromkeys(methods)),
+    }
+    made = []
+    for i, one in enumerate(repeats):
+        where = f"repeat[{i}]"
+        known_keys(where, one, [item.name for item in fields(Repeat)])
+        chosen = {name: _members(f"{where}.{name}", one[name], known) for name, known in grid.items() if name in one}
+        seeds = _seeds(f"{where}.seeds", one.get("seeds"))
+        if trained := sorted(set(seeds) & set(sweep.seeds)):
+            raise ValueError(f"{where}.seeds names {trained[0]}, which all of the grid is trained with")
+        made.append(Repeat(seeds, **chosen))
+    return tuple(made)
+
+
+def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
+    require(where, value, isinstance(value, list) and value != [], "a list, not empty")
+    for i, one in enumerate(value):
+        if one not in known:
+            names = [name if isinstance(name, str) else brief(name) for name in known]
+            raise ValueError(f"{where}[{i}] is {brief(one)}; known: {', '.join(names)}")
+    return tuple(value)
+
+
+def _entries(methods: Any, models: list[str]) -> tuple[Entry, ...]:
+    checked = tables(methods, 1, "has no [[methods]]; at least one is needed")
+    made = [entry for i, table in enumerate(checked) for entry in _entry(f"methods[{i}]", table, models)]
+    labels = [entry.method.label for entry in made]
+    distinct("methods", labels, labels)
+    return tuple(made)
+
+
+def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Entry]:
+    """The entries of one [[methods]]: one for every combination of its listed settings."""
+    if "name" not in table:
+        raise ValueError(f"{where} has no name; known: {', '.join(METHODS)}")
+    name = choice(f"{where}.name", table["name"], list(METHODS))
+    settings = {item.name: str(item.type) for item in fields(METHODS[name])}  # type: ignore[arg-type]
+    known_keys(where, table, ["name", "models", "lr", "lr_search", *settings])
+    chosen_models = _members(f"{where}.models", table["models"], models) if "models" in table else ()
+    spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}
+    for key, values in spans.items():
+        require(f"{where}.{key}", values, values != [], "a number or a list, not empty")
+        read = whole if settings[key] == "int" else number
+        spans[key] = [read(f"{where}.{key}", value) for value in values]
+    rates, search, span = _rates(where, table, list(chosen_models) or models)
+    _few(where, math.prod(map(len, spans.values())))
+    for chosen in itertools.product(*spans.values()):
+        try:
+            method = make_method(name, dict(zip(spans, chosen, strict=True)))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        yield Entry(method, rates, search, span, chosen_models)
+
+
+def _rates(
+    where: str, table: dict[str, Any], models: list[str]
+) -> tuple[dict[str, float], tuple[float, ...], Span | None]:
+    """The learning rates of one [[methods]]: by model, to try, to search between; one of the three."""
+    if ("lr" in table) == ("lr_search" in table):
+        found = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
+        raise ValueError(f"{where} has {found}; give one rate, a table of rates by model, or rates to search")
+    if isinstance(table.get("lr_search"), dict):
+        return {}, (), _span(f"{where}.lr_search", table["lr_search"])
+    if "lr_search" in table:
+        rates = numbers(f"{where}.lr_search", table["lr_search"])
+        require(f"{where}.lr_search", table["lr_search"], len(rates) > 1, "at least two rates, else give lr")
+        return {}, tuple(sorted(rates)), None
+    if not isinstance(table["lr"], dict):
+        return dict.fromkeys(models, number(f"{where}.lr", table["lr"])), (), None
+    known_keys(f"{where}.lr", table["lr"], models)
+    missing = [model for model in models if model not in table["lr"]]
+    if missing:
+        raise ValueError(f"{where}.lr has no rate for {', '.join(missing)}")
+    return {model: number(f"{where}.lr.{model}", table["lr"][model]) for model in models}, (), None
+
+
+def _span(where: str, table: dict[str, Any]) -> Span:
+    known_keys(where, table, [item.name for item in fields(Span)])
+    low, high = (number(f"{where}.{key}", table.get(key)) for key in ("low", "high"))
+    require(where, table, low < high, "low below high")
+    trials = whole(f"{where}.trials", table.get("trials"), least=2)
+    _few(f"{where}.trials", trials)
+    together = whole(f"{where}.together", table.get("together", min(Span.together, trials)), least=1)
+    prune = table.get("prune", False)
+    require(f"{where}.prune", prune, isinstance(prune, bool), "true or false")
+    return Span(low, high, trials, min(together, trials), prune)
+
+
+def _few(where: str, count: int) -> None:
+    if count > MOST_CELLS:
+        raise ValueError(f"{where} spans {count:,} places; at most {MOST_CELLS:,}")
