@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +16,7 @@ from analysis.tables.projection import PROJECTION, read_projection
 from analysis.tables.table import NUMBERS, Table
 from planner.laws import Caveat
 from sweeps.flops import Work
+from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training
 
 BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
@@ -89,18 +89,13 @@ def _measured(observation: Observation, score: str) -> float:
 
 def read_observations(path: Path) -> tuple[list[Observation], tuple[Caveat, ...]]:
     """All observations of a file; lines that cannot be read are named in a caveat, too many of them are refused."""
-    read, broken = [], []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            read.append(Observation.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            broken.append(f"{path}:{number}: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+    lines = list(observation_lines(path))
+    broken = [line for line in lines if isinstance(line, BrokenLine)]
+    texts = [f"{line.where}: {' '.join(line.reason.split())[:120]}" for line in broken]
     if len(broken) > BROKEN_SHARE * len(lines):
-        raise ValueError(f"{len(broken)} of {len(lines)} lines are no observations; the first: {broken[0]}")
-    return read, tuple(Caveat("broken_line", text) for text in broken)
+        raise ValueError(f"{len(broken)} of {len(lines)} lines are no observations; the first: {texts[0]}")
+    read = [line for line in lines if isinstance(line, Observation)]
+    return read, tuple(Caveat("broken_line", text) for text in texts)
 
 
 def _admit(

@@ -12,7 +12,7 @@ from sweeps.experiment.grid import search_flops, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.search.learning_rates import Outlook
-from sweeps.store.attempts import machine
+from sweeps.store.attempts import host_and_boot
 from sweeps.store.open import open_folder
 from sweeps.store.reuse import siblings
 from sweeps.trial import Observation, Trial
@@ -97,7 +97,7 @@ def speed(observations: Iterable[Observation], cores: int) -> Speed:
 
 def made_here(directory: Path) -> Iterator[Observation]:
     """Observations of this sweep and of those beside it that were trained on this machine."""
-    host, _ = machine()
+    host, _ = host_and_boot()
     for store in map(open_folder, (directory, *siblings(directory))):
         try:
             for observation in islice(store.results(), SAMPLE):

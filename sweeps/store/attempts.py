@@ -56,7 +56,7 @@ class Attempt:
     @property
     def here(self) -> bool:
         """Whether its process would be seen from this one."""
-        return (self.host, self.boot) == machine()
+        return (self.host, self.boot) == host_and_boot()
 
     @property
     def gone(self) -> bool:
@@ -66,7 +66,7 @@ class Attempt:
 
 def holder(state: int, job: Mapping[str, Any]) -> dict[str, Any]:
     """What an attempt by this process notes when it begins, the fields of Attempt."""
-    host, boot = machine()
+    host, boot = host_and_boot()
     return {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **job}
 
 
@@ -75,7 +75,7 @@ def holder_of(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: content[name] for name in _HOLDER if name in content}
 
 
-def machine() -> tuple[str, str]:
+def host_and_boot() -> tuple[str, str]:
     """This host's name, and what tells its processes' numbers from those of another boot or container."""
     boot = ""
     with suppress(OSError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,37 @@ from sweeps.support.atomic import write_text
 from sweeps.trial import Observation, Training
 
 OBSERVATIONS = "observations.jsonl"
+_WRONG = (KeyError, ValueError, TypeError, AttributeError)  # raised by what is no record
 OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
 
 
-def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
-    """The observations in a file, one a line; none when there is no file. Raises ValueError naming the line.
+@dataclass(frozen=True)
+class BrokenLine:
+    """A line of a file of observations that holds none."""
+
+    where: str
+    """File and number of the line."""
+    reason: str
+
+
+def observation_lines(path: Path, curves: bool = True) -> Iterator[Observation | BrokenLine]:
+    """What each line of a file of observations holds, empty ones aside. Raises FileNotFoundError without a file.
 
     curves: with their training curves, most of what they hold.
     """
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _observation(line if curves else _without_curve(line), f"{path}:{number}")
-    except FileNotFoundError:
-        return
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from None
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _observation(line, curves, f"{path}:{number}")
+
+
+def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
+    """The observations in a file, one a line; none when there is no file. Raises ValueError naming a broken line."""
+    with suppress(FileNotFoundError):
+        for line in observation_lines(path, curves):
+            if isinstance(line, BrokenLine):
+                raise ValueError(f"{line.where}: {line.reason}")
+            yield line
 
 
 def exported(directory: Path, curves: bool = True) -> Iterator[Observation]:
@@ -63,7 +79,7 @@ def export_left_out(directory: Path, cells: Sequence[Cell]) -> None:
 
 
 def read_json(path: Path | str, curves: bool = True) -> Any:
-    """The content of a file. Raises ValueError when it is not JSON. curves: see `read_observations`."""
+    """The content of a file. Raises ValueError when it is not JSON. curves: see `observation_lines`."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.loads(file.read() if curves else _without_curve(file.read()))
@@ -84,19 +100,24 @@ def parse(kind: Any, content: Any, where: object, *known: str) -> Any:
     """A Trial or an Observation from parsed JSON. Raises ValueError naming where it stands."""
     try:
         return kind.from_json(content, *known)
-    except KeyError as error:
-        raise ValueError(f"{where}: has no {error.args[0]!r}") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: {error}") from None
+    except _WRONG as error:
+        raise ValueError(f"{where}: {_reason(error)}") from None
 
 
-def _observation(line: str, where: str) -> Observation:
+def _observation(line: bytes, curves: bool, where: str) -> Observation | BrokenLine:
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from None
-    observation: Observation = parse(Observation, content, where)
-    return observation
+        text = line.decode("utf-8")
+        return Observation.from_json(json.loads(text if curves else _without_curve(text)))
+    except _WRONG as error:
+        return BrokenLine(where, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the text of a record."""
+    if isinstance(error, KeyError):
+        return f"has no {error.args[0]!r}"
+    kinds = {UnicodeDecodeError: "not UTF-8: ", json.JSONDecodeError: "not JSON: "}
+    return f"{kinds.get(type(error), '')}{error}"
 
 
 def _without_curve(text: str) -> str:

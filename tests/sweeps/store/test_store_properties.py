@@ -61,7 +61,7 @@ class Calls(RuleBasedStateMachine):
         self.finishes = 0
 
     def as_worker(self, worker: int):
-        return mock.patch.object(attempts, "machine", return_value=(f"machine-{worker}", "boot"))
+        return mock.patch.object(attempts, "host_and_boot", return_value=(f"machine-{worker}", "boot"))
 
     def current(self, claim: Claim) -> bool:
         key = claim.trial.key

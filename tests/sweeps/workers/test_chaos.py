@@ -188,7 +188,7 @@ def test_a_death_before_the_first_renewal_costs_the_lease_at_most(tmp_path, monk
     other, (trial,) = begin(tmp_path / "elsewhere", 1)
     other.lease = 0.5
     dying(other.claim, monkeypatch, base, "Claim")
-    monkeypatch.setattr(attempts, "machine", lambda: ("another", "boot"))
+    monkeypatch.setattr(attempts, "host_and_boot", lambda: ("another", "boot"))
     assert other.claim() is None  # it may live
     claims = []
     wait_for(lambda: claims.append(other.claim()) or claims[-1])
@@ -368,7 +368,7 @@ def test_a_clock_that_is_an_hour_off_ends_no_lease(tmp_path, hours):
     """libfaketime 0.9.10 would also break waits whose deadline is by the monotonic clock, which is right there."""
     store, wanted = begin(tmp_path / "sweep", 6, seconds=1.5)
     off = f"import time\nright = time.time\ntime.time = lambda: right() + 3600 * {hours}\n"
-    elsewhere = "from sweeps.store import attempts\nattempts.machine = lambda: (sys.argv[3], '')\n"
+    elsewhere = "from sweeps.store import attempts\nattempts.host_and_boot = lambda: (sys.argv[3], '')\n"
     code = WORKER.replace("loop.IDLE", f"{elsewhere}loop.IDLE")
     workers = [python(off + code, store.directory, 1.0, "off"), python(code, store.directory, 1.0, "right")]
     assert [worker.wait(60) for worker in workers] == [0, 0]
