@@ -1,0 +1,74 @@
+"""A sweep's folder written before the modules moved into folders is read, shown, continued and fitted as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+RECORD = Path(__file__).parent / "records" / "flat-layout"  # status.json and laws.json: what the code of then said
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(RECORD, tmp_path / "record"))
+
+
+def run(folder: Path, module: str, *arguments: str) -> str:
+    """What a command prints in the folder of the sweep file."""
+    environment = os.environ | {"PYTHONPATH": str(RECORD.parents[2])}
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=folder, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def test_it_is_shown_as_it_was(folder):
+    shown = json.loads(run(folder, "sweeps.cli", "status", "old-sweep", "--json"))
+    then = json.loads((folder / "status.json").read_text())
+    assert then["done"] == 20 and then["waiting"] == 5
+    assert {name: shown[name] for name in then} == then
+
+
+def test_it_is_fitted_as_it_was(folder):
+    run(folder, "analysis.cli", "old-sweep", "--out", "new.json")
+    new, then = (json.loads((folder / name).read_text()) for name in ("new.json", "laws.json"))
+    assert len(then["laws"]) == 1  # of LoRA there are runs of two sizes
+    for name in ("range", "excluded"):
+        assert new[name] == then[name]
+    for law, old in zip(new["laws"], then["laws"], strict=True):
+        assert (law["method"], law["family"]) == (old["method"], old["family"])
+        assert law["coefficients"] == pytest.approx(old["coefficients"], rel=1e-6)
+
+
+def mark(checkpoint: Path) -> None:
+    """Change the first loss of the curve that a checkpoint holds, so that a training that goes on from it shows it."""
+    with safe_open(checkpoint, framework="np") as file:
+        record = json.loads(file.metadata()["record"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    record["curve"][0][2] = 123.0
+    save_file(tensors, checkpoint, metadata={"record": json.dumps(record)})
+
+
+def test_it_is_continued_where_it_stood(folder):
+    trials = folder / "old-sweep" / "trials"
+    results = {path: path.read_bytes() for path in trials.glob("*/result.json")}
+    queue = json.loads((folder / "old-sweep" / "queue.json").read_text())
+    (checkpoint,) = trials.glob("*/checkpoint.safetensors")
+    begun = checkpoint.parent.name
+    mark(checkpoint)
+    run(folder, "sweeps.cli", "run", "sweep.toml", "--out", "old-sweep", "--workers", "2")
+    assert {path: path.read_bytes() for path in results} == results
+    finished = {path.parent.name for path in trials.glob("*/result.json")}
+    assert len(results) == 20 and set(queue) <= finished
+    for key in finished - {path.parent.name for path in results}:
+        result = json.loads((trials / key / "result.json").read_text())
+        assert result["status"] == "done" and 0 < result["loss"] < math.log(48)  # of a pool of 48 pairs, as if by chance
+        assert (result["curve"][0][2] == 123.0) == (key == begun)
