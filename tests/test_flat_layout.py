@@ -70,5 +70,7 @@ def test_it_is_continued_where_it_stood(folder):
     assert len(results) == 20 and set(queue) <= finished
     for key in finished - {path.parent.name for path in results}:
         result = json.loads((trials / key / "result.json").read_text())
-        assert result["status"] == "done" and 0 < result["loss"] < math.log(48)  # of a pool of 48 pairs, as if by chance
+        assert result["status"] == "done" and 0 < result["loss"] < math.log(
+            48
+        )  # of a pool of 48 pairs, as if by chance
         assert (result["curve"][0][2] == 123.0) == (key == begun)

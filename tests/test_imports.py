@@ -1,60 +1,142 @@
-"""Imports point one way, and what starts often starts light."""
+"""Imports point one way, from layer to layer and from file to file, and what starts often starts light."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("sweeps", "planner", "runner", "analysis")
 HEAVY = {"torch", "numpy", "scipy", "pandas", "transformers", "matplotlib", "peft", "optuna", "rich"}
-# A package -> the packages of the project that it may import.
-ALLOWED = {
-    "sweeps": {"sweeps"},
-    "planner": {"planner", "sweeps", "results"},
-    "runner": {"runner", "sweeps"},
-    "analysis": {"analysis", "planner", "sweeps"},
+LIGHT = ("sweeps", "planner")  # packages that load only the standard library
+
+# The layers of each package, lowest first. A folder is a layer; of the files at a package's root those that stand above
+# its folders are one each, the others are the vocabulary, named like the package. A layer may import those before it in
+# its package, and of other packages what stands here: each layer up to the one named.
+LAYERS = {
+    "sweeps.support": (),
+    "sweeps": (),
+    "sweeps.machine": (),
+    "sweeps.experiment": (),
+    "sweeps.search": (),
+    "sweeps.store": (),
+    "sweeps.workers": (),
+    "sweeps.running": (),
+    "sweeps.commands": (),
+    "sweeps.cli": (),
+    "planner": ("sweeps.search", "results"),
+    "runner.data": ("sweeps.machine",),
+    "runner.model": ("sweeps",),
+    "runner.training": ("sweeps.workers",),
+    "runner.export": ("sweeps",),
+    "runner.evaluation": ("sweeps.experiment",),
+    "runner.pretraining": ("sweeps",),
+    "runner.merging": ("sweeps.workers",),
+    "runner.trainer": ("sweeps",),
+    "runner.bench": ("sweeps.machine",),
+    "runner.cli": ("sweeps.workers",),
+    "analysis.tables": ("sweeps.store", "planner"),
+    "analysis.frontier": ("planner",),
+    "analysis.fitting": ("planner",),
+    "analysis.figures": ("sweeps", "planner"),
+    "analysis.comparison": ("sweeps",),
+    "analysis.page": ("sweeps.machine", "planner"),
+    "analysis.report": ("sweeps.support", "planner"),
+    "analysis": ("planner",),
+    "analysis.cli": ("sweeps.support", "planner"),
 }
 
 
-def imported(path: Path, everywhere: bool = True) -> set[str]:
-    """Top packages that a module imports; `everywhere`: inside functions too, type checking aside."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-
-    def visit(node):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
-        if not everywhere and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            return
-        if isinstance(node, ast.Import):
-            found.update(alias.name.partition(".")[0] for alias in node.names)
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module.partition(".")[0])
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(tree)
-    return found
-
-
-def modules(package: str) -> list[Path]:
+def files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_arrows_point_one_way(package):
-    assert modules(package)
-    for path in modules(package):
-        ours = imported(path) & {*ALLOWED, "results"}
-        assert ours <= ALLOWED[package], f"{path.name} imports {ours - ALLOWED[package]}"
+def name_of(path: Path) -> str:
+    """A file's dotted name; a folder's for its __init__.py."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("package", ["sweeps", "planner"])
+MODULES = {name_of(path): path for package in PACKAGES for path in files(package) if path.stat().st_size}
+
+
+def layer_of(module: str) -> str:
+    """Where a module lies: its own layer if it is one, else that of its folder, else its package's vocabulary."""
+    while module not in LAYERS and "." in module:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def imported(path: Path, everywhere: bool = True) -> set[str]:
+    """Dotted names that a file imports. everywhere: inside functions and for type checking too."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if not everywhere and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        if not everywhere and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name in MODULES else node.module for name in names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    """Files of the project that a file imports, wherever in it."""
+    return {name for name in imported(path) if name in MODULES}
+
+
+def test_every_layer_is_there_and_every_file_in_one():
+    assert {layer_of(module) for module in MODULES} == set(LAYERS)
+
+
+def below(name: str) -> set[str]:
+    """A layer and those before it in its package."""
+    order = [other for other in LAYERS if other.partition(".")[0] == name.partition(".")[0]]
+    return set(order[: order.index(name) + 1])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_imports_what_it_may(name):
+    allowed = below(name).union(*(below(other) if other in LAYERS else {other} for other in LAYERS[name]))
+    for module, path in MODULES.items():
+        if layer_of(module) == name:
+            used = {layer_of(other) for other in ours(path)} | {"results"} & imported(path)
+            assert used <= allowed, f"{module} imports {', '.join(sorted(used - allowed))}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    try:
+        list(TopologicalSorter({module: ours(path) for module, path in MODULES.items()}).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(reversed(error.args[1]))}")
+
+
+def test_contributing_shows_the_table_of_layers():
+    _, _, table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("| layer |")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    shown = {
+        row[0].strip("`"): row[2].replace("`", "") for row in rows if len(row) == 3 and row[0].strip("`") in LAYERS
+    }
+    assert list(shown) == list(LAYERS)
+    assert shown == {name: ", ".join(others) or "-" for name, others in LAYERS.items()}
+
+
+@pytest.mark.parametrize("package", LIGHT)
 def test_light_packages_import_only_the_standard_library_when_loaded(package):
-    for path in modules(package):
-        others = imported(path, everywhere=False) - set(sys.stdlib_module_names) - ALLOWED[package]
+    for path in files(package):
+        tops = {name.partition(".")[0] for name in imported(path, everywhere=False)}
+        others = tops - set(sys.stdlib_module_names) - {*PACKAGES, "results"}
         assert not others, f"{path.name} imports {others}"
 
 
@@ -64,6 +146,7 @@ def test_light_packages_import_only_the_standard_library_when_loaded(package):
         "import planner; planner.plan",
         "import planner.cli, planner.report, planner.recipe",
         "import sweeps.models, sweeps.methods, sweeps.flops, sweeps.trial, sweeps.experiment.recipe_file",
+        "import sweeps.cli",
     ],
 )
 def test_nothing_heavy_is_loaded(statement):
