@@ -1,13 +1,9 @@
-"""What two processes find when they train together and when each trains alone; test_distributed.py starts them.
-
-RANK=0 WORLD_SIZE=2 ... python two_ranks.py FOLDER    reads FOLDER/trial.json, rank 0 writes FOLDER/found.json
-"""
+"""What two processes find when they train together and when each trains alone; test_distributed.py starts them."""
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +18,7 @@ from runner.model.encoder import Encoder, make_encoder
 from runner.trainer import train_encoder
 from runner.training import outcome
 from runner.training import train as train_module
-from runner.training.distributed import ALONE, Ranks, fingerprint, joined
+from runner.training.distributed import ALONE, Ranks, fingerprint
 from runner.training.engine import Engine, Options
 from runner.training.frozen_states import FrozenStateCache
 from runner.training.fsdp import full_tensor, shard
@@ -306,28 +302,24 @@ def disagreement(ranks: Ranks) -> str:
     return ""
 
 
-def main(folder: Path) -> None:
+def main(ranks: Ranks, folder: Path) -> None:
+    """All cases of one pair of processes. Reads FOLDER/trial.json; rank 0 writes FOLDER/found.json."""
     torch.set_num_threads(1)
     trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
-    with joined("cpu") as ranks:
-        pairs = open_prepared(trial.training, NANO.source)
-        found = {
-            "gradients": gradient_errors(ranks),
-            "temperatures": temperatures(ranks),
-            "trainings": trainings(ranks, trial),
-            "epochs": epochs(ranks, trial),
-            "options": options(ranks, trial),
-            "states": states(ranks, pairs),
-            "exchanges": exchanges(ranks, trial, pairs),
-            "scarce": scarce(ranks, trial, pairs),
-            "interruptions": interruptions(ranks, trial, folder),
-            "long": seen(train_encoder(short(trial, Full(), 40), on="cpu", ranks=ranks)[0]),
-            "exported": exported(ranks, trial, folder),
-            "disagreement": disagreement(ranks),
-        }
-        if ranks.rank == 0:
-            (folder / "found.json").write_text(json.dumps(found, indent=1))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    pairs = open_prepared(trial.training, NANO.source)
+    found = {
+        "gradients": gradient_errors(ranks),
+        "temperatures": temperatures(ranks),
+        "trainings": trainings(ranks, trial),
+        "epochs": epochs(ranks, trial),
+        "options": options(ranks, trial),
+        "states": states(ranks, pairs),
+        "exchanges": exchanges(ranks, trial, pairs),
+        "scarce": scarce(ranks, trial, pairs),
+        "interruptions": interruptions(ranks, trial, folder),
+        "long": seen(train_encoder(short(trial, Full(), 40), on="cpu", ranks=ranks)[0]),
+        "exported": exported(ranks, trial, folder),
+        "disagreement": disagreement(ranks),
+    }
+    if ranks.rank == 0:
+        (folder / "found.json").write_text(json.dumps(found, indent=1))
