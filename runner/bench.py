@@ -72,7 +72,7 @@ class BenchSettings:
     """How steps are run."""
 
 
-def bench(settings: BenchSettings) -> tuple[Profile, list[str]]:
+def measure_machine(settings: BenchSettings) -> tuple[Profile, list[str]]:
     """Returns the profile of this machine, and which models cannot be tuned how. Downloads nothing.
 
     A model whose weights are not at hand is measured with random ones. Raises ValueError when nothing can be measured.

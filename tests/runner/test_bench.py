@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from runner.bench import BenchSettings, Products, bench, stand_in
+from runner.bench import BenchSettings, Products, measure_machine, stand_in
 from runner.cli import main
 from runner.model.encoder import make_encoder
 from runner.training import engine as engine_module
@@ -91,7 +91,7 @@ def asked(training):
 def test_rates_are_of_one_and_the_same_training(asked, training):
     from runner.data.pairs import prepare
 
-    made, skipped = bench(replace(asked, methods=[Full(), LoRA(4)]))
+    made, skipped = measure_machine(replace(asked, methods=[Full(), LoRA(4)]))
     assert not skipped and [row.method["name"] for row in made.rows] == ["full", "lora"]
     tokens, sum_sq_lengths = prepare(training, asked.models[0].source).pairs.mean_pair(0)
     for row, method in zip(made.rows, [Full(), LoRA(4)], strict=True):
@@ -106,25 +106,25 @@ def test_rates_are_of_one_and_the_same_training(asked, training):
 
 def test_a_model_that_is_not_here_is_measured_with_random_weights(asked, tmp_path):
     absent = replace(find_model("nano-25k"), name="absent", source=str(tmp_path / "absent"))
-    (row,) = bench(replace(asked, models=[absent]))[0].rows
+    (row,) = measure_machine(replace(asked, models=[absent]))[0].rows
     assert row.random and row.model == "absent" and row.flops > 0
 
 
 def test_what_cannot_be_tuned_is_named(asked):
     bare = replace(find_model("smollm2-135m"), width=32, heads=2, kv_heads=2, head_dim=16, mlp_width=48, layers=2)
     bare = replace(bare, vocab=4096, source="")
-    made, skipped = bench(replace(asked, models=[bare], methods=[Full(), BiasOnly()]))
+    made, skipped = measure_machine(replace(asked, models=[bare], methods=[Full(), BiasOnly()]))
     assert [row.method["name"] for row in made.rows] == ["full"]
     assert skipped == ["smollm2-135m with bias: smollm2-135m (llama) has no bias vectors"]
     with pytest.raises(ValueError, match="nothing can be measured: smollm2-135m with bias"):
-        bench(replace(asked, models=[bare], methods=[BiasOnly()]))
+        measure_machine(replace(asked, models=[bare], methods=[BiasOnly()]))
 
 
 def test_the_number_of_threads_is_left_as_it_was(asked):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert bench(asked)[0].threads == 2 == torch.get_num_threads()
+        assert measure_machine(asked)[0].threads == 2 == torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
 

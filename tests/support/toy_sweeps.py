@@ -118,11 +118,10 @@ def toy_main(argv: list[str]) -> int:
 def toy_worker(argv: list[str]) -> int:
     """`embed worker` with the toy's trainer, but for trials of several processes."""
     import runner.cli
+    from runner.commands import worker
 
-    real = runner.cli._trainer
-    toys = mock.patch.object(
-        runner.cli, "_trainer", lambda one, job: real(one, job) if one.processes > 1 else toy_train
-    )
+    real = worker.trainer_of
+    toys = mock.patch.object(worker, "trainer_of", lambda one, job: real(one, job) if one.processes > 1 else toy_train)
     with toys:
         return runner.cli.main(["worker", *argv])
 

@@ -1,0 +1,1 @@
+"""What `embed SUBCOMMAND` does: one file for those that share something."""

@@ -1,0 +1,57 @@
+"""What several commands share: how training is run, and numbers as arguments."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.training.engine import Options
+
+
+def quiet_libraries() -> None:
+    """Silence the bars and notices of other libraries, which would drown our own progress."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+def run_options(arguments: argparse.Namespace) -> Options:
+    """Returns how training is run, as `add_run_options` lets it be said."""
+    from runner.training.engine import Options
+
+    return Options(arguments.micro_tokens, arguments.recompute, arguments.compile)
+
+
+def add_run_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that change how training is run, not what it gives."""
+    group = command.add_argument_group("how it is run, which changes no result beyond rounding")
+    group.add_argument(
+        "--micro-tokens",
+        type=at_least_one,
+        default=0,
+        metavar="N",
+        help="padded tokens that go through the model together (default: by its width; halved when memory runs out)",
+    )
+    group.add_argument("--recompute", action="store_true", help="less memory, a third more work: forget activations")
+    group.add_argument("--compile", action="store_true", help="torch.compile every block: pays in long trainings")
+
+
+def at_least_one(text: str) -> int:
+    """Returns a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of tokens, 1 or more")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Returns a number of seconds, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value

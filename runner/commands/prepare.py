@@ -1,0 +1,98 @@
+"""`embed prepare`: the data of a sweep is read and tokenised, or told what it would take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.commands.options import quiet_libraries
+
+if TYPE_CHECKING:
+    from runner.data.pairs import Prepared
+    from sweeps.trial import Training
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    from sweeps.experiment.sweep_file import read_sweep
+
+    sweep = read_sweep(arguments.sweep)
+    quiet_libraries()
+    from runner.data import pairs as data
+
+    hashes = {model.name: data.tokenizer_hash(data.load_tokenizer(model.source)) for model in sweep.models}
+    if len(set(hashes.values())) > 1:
+        raise ValueError(f"{arguments.sweep}: models have different tokenizers, {hashes}; sweep them apart")
+    source = sweep.models[0].source
+    if arguments.pairs:
+        return _plan_data(arguments, sweep.training, source)
+    report = _report(sweep.training, data.prepare(sweep.training, source))
+    print(json.dumps(report) if arguments.json else "\n".join(_lines(sweep.training, report)))
+    return 0
+
+
+def _report(training: Training, prepared: Prepared) -> dict[str, Any]:
+    """Returns what the data holds, as JSON."""
+    weights = [weight for _, weight in training.sources]
+    tokens, squares = prepared.pairs.mean_pair(training.hard_negatives, weights)
+    return {
+        "data_hash": prepared.data_hash,
+        "train_pairs": len(prepared.pairs.train),
+        "held_out_pairs": len(prepared.pairs.held_out),
+        "tokens": tokens,
+        "squares": squares,
+        "sources": prepared.pairs.mean_pairs(training.hard_negatives),
+        "problems": prepared.problems,
+        "made_pairs": prepared.made_pairs,
+        "pairs_per_second": prepared.made_pairs / prepared.seconds if prepared.made_pairs else None,
+        "bytes_per_pair": prepared.disk_bytes / len(prepared.pairs),
+    }
+
+
+def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
+    """Returns the same as lines for a terminal."""
+    new = "tokenised before"
+    if report["made_pairs"]:
+        new = f"{report['made_pairs']:,} tokenised now, {report['pairs_per_second']:,.0f} pairs/s with their reading"
+    problems = report["problems"]
+    return [
+        f"{training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out",
+        f"hash {report['data_hash']}; a pair has {report['tokens']:.1f} tokens of at most {2 * training.context}",
+        f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {new}",
+        f"{problems['bad']} of {problems['records']:,} records could not be used",
+        *(f"  {problem}" for problem in problems["named"]),
+    ]
+
+
+def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -> int:
+    from runner.data.data_plan import plan_data
+    from runner.data.pairs import coding_of, load_tokenizer
+    from sweeps.machine.cores import available_cores
+
+    coding = coding_of(load_tokenizer(source), training)
+    plan = plan_data(training.data, coding, arguments.pairs, len(available_cores()))
+    print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
+    return 0
+
+
+def add_prepare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sweep", type=Path, help="sweep file")
+    command.add_argument(
+        "--pairs",
+        type=_number_of_pairs,
+        metavar="N",
+        help="only say what N pairs like the sweep's own would take: time, disk, memory; 1e8 is a number",
+    )
+    command.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def _number_of_pairs(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pairs, at least 1")
+    return number

@@ -1,0 +1,36 @@
+"""`embed pretrain`: a ladder of small language models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from runner.commands.options import quiet_libraries
+
+
+def pretrain(arguments: argparse.Namespace) -> int:
+    quiet_libraries()
+    import torch
+
+    from runner.pretraining.pretrain import make_ladder, read_ladder
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    results = make_ladder(read_ladder(arguments.ladder), arguments.out, arguments.model)
+    if arguments.json:
+        print(json.dumps(results))
+        return 0
+    print("size          parameters       tokens  held-out loss  perplexity")
+    for result in results:
+        line = f"{result['name']:<12} {result['params']:>11,} {result['tokens']:>12,}"
+        print(f"{line} {result['loss']:>14.4f} {result['perplexity']:>11.1f}")
+    return 0
+
+
+def add_pretrain(command: argparse.ArgumentParser) -> None:
+    command.add_argument("ladder", type=Path, help="TOML file of the ladder")
+    command.add_argument("--out", type=Path, required=True, help="folder of the models; an interrupted run goes on")
+    command.add_argument("--model", action="append", help="only this size (repeatable; sizes can train side by side)")
+    command.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    command.add_argument("--json", action="store_true", help="print the models' records as JSON")

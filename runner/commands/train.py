@@ -1,0 +1,121 @@
+"""`embed train`: one recipe is trained and its model written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.commands.options import add_run_options, quiet_libraries, run_options
+from runner.training.trackers import TRACKERS
+
+if TYPE_CHECKING:
+    from runner.training.distributed import Ranks
+    from runner.training.trackers import Log
+    from sweeps.trial import Observation, Trial
+
+
+def train(arguments: argparse.Namespace) -> int:
+    from runner.training.distributed import joined, world_size
+
+    if arguments.shard and world_size() == 1:
+        raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
+    with joined(arguments.on, arguments.shard) as ranks:
+        return _train_with(ranks, arguments)
+
+
+def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
+    from sweeps.experiment.recipe_file import read_recipe
+
+    trial = read_recipe(arguments.recipe)
+    out = arguments.out or arguments.recipe.with_suffix("")
+    if arguments.adapter:
+        _check_adapter(trial)
+    quiet_libraries()
+    from runner.export.sentence_transformers import export, must_be_free
+    from runner.trainer import train_encoder
+    from sweeps.support.atomic import write_text
+
+    must_be_free(out)
+    if ranks.rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+    log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)
+    observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
+    end_log()
+    if ranks.rank:
+        return 0
+    if observation.status == "done":
+        export(encoder, observation, out, arguments.adapter)
+    write_text(out / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
+    _tidy_up(out)
+    return _report(observation, out, arguments.json)
+
+
+def _check_adapter(trial: Trial) -> None:
+    if not hasattr(trial.method, "rank"):
+        raise ValueError(f"--adapter: method {trial.method.name} has none; only lora and qlora do")
+    if trial.training.merge:
+        raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
+
+
+def _log(tracker: str | None, trial: Trial, out: Path) -> tuple[Log | None, Callable[[], None]]:
+    """Returns what is told the figures of every step, where a tracker was asked for, and what ends it."""
+    if not tracker:
+        return None, lambda: None
+    from runner.training.trackers import start
+
+    return start(tracker, trial, out)
+
+
+def _tidy_up(out: Path) -> None:
+    """Remove what a training that goes on would need."""
+    from runner.training.early_stopping import BEST
+    from sweeps.store.files import CHECKPOINT, PROGRESS
+    from sweeps.store.trunks import parts_folder
+
+    for name in (CHECKPOINT, BEST, PROGRESS):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(parts_folder(out), ignore_errors=True)
+
+
+def _report(observation: Observation, out: Path, as_json: bool) -> int:
+    """Print what came of the training; returns the exit code."""
+    if as_json:
+        print(json.dumps(observation.to_json()))
+    elif observation.status == "done":
+        print(f"held-out loss {observation.loss:.4f} (before: {observation.start_loss:.4f}), ", end="")
+        print(f"accuracy@1 {observation.accuracy:.3f}, {observation.flops:.3g} FLOPs in {observation.seconds:.0f} s")
+        for line in _quality_lines(observation):
+            print(line)
+        print(f"model: {out}")
+    if observation.status != "done":
+        print(f"embed: {observation.status}: {observation.reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _quality_lines(observation: Observation) -> list[str]:
+    """Returns what evaluations told, where there were any."""
+    lines = []
+    if observation.scores:
+        lines.append("  ".join(f"{name} {value:.3f}" for name, value in observation.scores.items()))
+    if observation.stopped:
+        lines.append(f"stopped early: {observation.stopped}")
+    if collapses := [evaluation["step"] for evaluation in observation.evaluations if evaluation["collapsed"]]:
+        lines.append(f"warning: the space had lost half of its directions at step {collapses[0]:.0f}")
+    return lines
+
+
+def add_train(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipe", type=Path, help="TOML file of one trial")
+    command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
+    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    add_run_options(command)
+    command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
+    command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
+    command.add_argument("--adapter", action="store_true", help="of LoRA write the adapter alone; else it is merged")
+    command.add_argument("--json", action="store_true", help="print the observation as JSON")

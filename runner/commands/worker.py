@@ -1,0 +1,118 @@
+"""`embed worker`, which takes trials of a sweep, and `embed rank`, one of the processes that train one of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.commands.options import add_run_options, at_least_one, quiet_libraries, run_options, seconds
+
+if TYPE_CHECKING:
+    from sweeps.trial import Observation, Trial
+    from sweeps.workers.base import ClusterJob
+    from sweeps.workers.loop import Train
+    from sweeps.workers.stop_requests import StopRequests
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    from sweeps.store.open import join
+    from sweeps.workers import this_job
+    from sweeps.workers.loop import work
+    from sweeps.workers.options import WorkerOptions
+
+    if arguments.store:
+        join(arguments.sweep, arguments.store)
+    if not (arguments.sweep / "sweep.toml").exists():
+        raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
+    options = WorkerOptions(
+        resource_class=arguments.resource_class,
+        takes_smaller=arguments.processes * arguments.nodes == 1,
+        seconds=arguments.seconds or float("inf"),
+        grace=arguments.grace,
+        patience=arguments.patience or float("inf"),
+        job=this_job(),
+    )
+    return work(arguments.sweep, trainer_of(arguments, options.job), options=options)
+
+
+def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
+    """What a worker trains with: this process, or as many as its class has."""
+    if arguments.processes * arguments.nodes > 1:
+        from sweeps.workers.torchrun import TorchrunTrainer
+
+        passed = ["--shard"] if arguments.shard else []
+        passed += ["--micro-tokens", str(arguments.micro_tokens)] if arguments.micro_tokens else []
+        passed += [f"--{name}" for name in ("recompute", "compile") if getattr(arguments, name)]
+        return TorchrunTrainer(arguments.processes, arguments.nodes, tuple(passed), job).train
+    if arguments.shard:
+        raise ValueError("--shard needs --processes or --nodes of at least 2")
+    quiet_libraries()
+    import torch
+
+    from runner.trainer import train
+
+    if arguments.slots > 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
+    options = run_options(arguments)
+
+    def alone(trial: Trial, folder: Path, stop: StopRequests) -> Observation:
+        given = replace(options, smaller=stop.smaller, leave=stop.requested)
+        return train(trial, folder, options=given)
+
+    return alone
+
+
+def add_worker(command: argparse.ArgumentParser) -> None:
+    from sweeps.store.open import add_store
+
+    command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
+    add_store(command)
+    command.add_argument(
+        "--class", dest="resource_class", default="", metavar="C", help="take trials of this class first"
+    )
+    command.add_argument("--seconds", type=seconds, metavar="S", help="time it has (default: no limit)")
+    command.add_argument("--grace", type=seconds, default=30.0, metavar="S", help="between a signal and the end")
+    command.add_argument("--patience", type=seconds, metavar="S", help="leave when idle for so long (default: never)")
+    command.add_argument("--slots", type=at_least_one, default=1, metavar="K", help="workers that share its GPU")
+    command.add_argument("--processes", type=at_least_one, default=1, metavar="K", help="of each trial, by torchrun")
+    command.add_argument("--nodes", type=at_least_one, default=1, metavar="K", help="of each trial, inside Slurm")
+    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    add_run_options(command)
+
+
+def rank(arguments: argparse.Namespace) -> int:
+    """One of the processes that train a trial for a worker; see sweeps/workers/torchrun.py."""
+    from sweeps.support.processes import die_with_parent
+    from sweeps.workers.torchrun import told_to_leave
+
+    die_with_parent(signal.SIGKILL)
+    meeting = arguments.meeting
+    quiet_libraries()
+    from runner.trainer import train_encoder
+    from runner.training.distributed import joined
+    from sweeps.support.atomic import write_text
+    from sweeps.trial import Trial
+
+    trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))
+    options = replace(run_options(arguments), smaller=arguments.smaller, leave=told_to_leave(meeting))
+    with joined(arguments.on, arguments.shard) as ranks:
+        try:
+            observation, _ = train_encoder(trial, meeting.parent, arguments.on, True, options, ranks)
+        except SystemExit:
+            (meeting / "left").touch()
+            raise
+        if ranks.rank == 0:
+            write_text(meeting / "observation.json", json.dumps(observation.to_json()))
+    return 0
+
+
+def add_rank(command: argparse.ArgumentParser) -> None:
+    command.add_argument("meeting", type=Path, help="folder that the worker made")
+    command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
+    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    add_run_options(command)
