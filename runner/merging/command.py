@@ -7,19 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps.trial import MERGES, SEARCHED
+
 if TYPE_CHECKING:
     from runner.data.pairs import Pairs
     from runner.merging.self_positioning import PositionSearch
     from runner.model.encoder import Encoder
 
-METHODS = (
-    "average",
-    "slerp",
-    "task-arithmetic",
-    "ties",
-    "self-positioning",
-)  # of rules.py, which imports torch
-SEARCHED = ("steps", "batch", "rate", "mu", "temperature", "negatives", "seed")
+SEARCH_OPTIONS = ("steps", "batch", "rate", "mu", "temperature", "negatives", "seed")
 EXAMPLES = """\
 examples:
   embed merge nano-340k code similarity --method slerp --out merged          both count alike
@@ -33,8 +28,8 @@ examples:
 def merge(arguments: argparse.Namespace) -> int:
     from sweeps.models import find_model
 
-    given = [name for name in SEARCHED if getattr(arguments, name) is not None]
-    searching = arguments.method == "self-positioning"
+    given = [name for name in SEARCH_OPTIONS if getattr(arguments, name) is not None]
+    searching = arguments.method == SEARCHED
     if searching != bool(arguments.probe):
         raise ValueError(f"--probe: {'self-positioning needs one' if searching else 'only for self-positioning'}")
     if arguments.surface and not searching:
@@ -122,7 +117,7 @@ def add_merge(command: argparse.ArgumentParser) -> None:
     command.epilog, command.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     command.add_argument("base", help="the model that all were tuned from: a folder, or a name such as nano-340k")
     command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
-    command.add_argument("--method", choices=METHODS, required=True, help="how task vectors are put together")
+    command.add_argument("--method", choices=MERGES, required=True, help="how task vectors are put together")
     command.add_argument("--weights", type=_numbers, metavar="A,B", help="of the models (default: all alike)")
     command.add_argument("--scale", type=float, default=1.0, help="of what is added to the base (default: 1)")
     command.add_argument("--density", type=float, default=0.2, help="share of a vector's entries TIES keeps (0.2)")

@@ -73,7 +73,6 @@ RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "slerp": slerp,
     "task-arithmetic": task_arithmetic,
 }
-METHODS = (*RULES, "ties", "self-positioning")
 
 
 def open_all(base: Path, models: Sequence[Path]) -> tuple[Weights, list[Weights]]:
