@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from runner.data import python_env, tokens
 from runner.data.pairs import coding_of, load_tokenizer
 from runner.data.readers import Pair, data_hash, read_pairs
 from runner.data.tokens import Coder, Coding, tokenise
+from support.waiting import wait_for
 from sweeps.models import find_model
 from sweeps.trial import Training
 
@@ -221,13 +221,6 @@ def start(data, folder: Path, pause: float) -> subprocess.Popen:
 
 def finished(folder: Path) -> list[Path]:
     return sorted(folder.parent.glob(f".{folder.name}.*/[0-9]*.npz"))
-
-
-def wait_for(condition, limit: float = 120.0) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
