@@ -79,6 +79,7 @@ def observations(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "results/small/observations.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_cost_and_trains_nothing(pairs_file, tmp_path):
     (tmp_path / "small.toml").write_text(SWEEP.format(data=json.dumps(str(pairs_file))))
     shown = run("sweep", "run", "small.toml", "--out", "out", "--dry-run", folder=tmp_path)
@@ -86,6 +87,7 @@ def test_a_dry_run_shows_the_cost_and_trains_nothing(pairs_file, tmp_path):
     assert not list((tmp_path / "out").rglob("result.json"))
 
 
+@pytest.mark.slow
 def test_every_cell_has_one_observation_and_the_search_is_part_of_it(swept):
     found = observations(swept)
     assert all(row["status"] == "done" for row in found)
@@ -100,6 +102,7 @@ def test_every_cell_has_one_observation_and_the_search_is_part_of_it(swept):
         assert row["loss"] < math.log(32) + 0.5
 
 
+@pytest.mark.slow
 def test_a_second_run_repeats_nothing(swept):
     before = {path: path.stat().st_mtime_ns for path in (swept / "results/small/trials").rglob("result.json")}
     run("sweep", "run", "small.toml", "--out", "results/small", folder=swept)
@@ -107,6 +110,7 @@ def test_a_second_run_repeats_nothing(swept):
     assert before == after
 
 
+@pytest.mark.slow
 def test_another_sweep_reuses_the_same_trials(swept):
     run("sweep", "run", "small.toml", "--out", "results/again", folder=swept)
     again = (swept / "results/again/observations.jsonl").read_text().splitlines()
@@ -115,6 +119,7 @@ def test_another_sweep_reuses_the_same_trials(swept):
     }
 
 
+@pytest.mark.slow
 def test_fit_plan_and_train_follow_from_the_sweep(swept):
     fit = ["fit", "results/small", "--figures", "figures", "--bootstraps", "50"]
     run(*fit, "--min-steps", "3", "--max-epochs", "20", folder=swept)
@@ -141,6 +146,7 @@ def test_fit_plan_and_train_follow_from_the_sweep(swept):
     assert "model" in refused("embed", "train", "recipe.toml", "--out", "model", folder=swept)  # nothing is overwritten
 
 
+@pytest.mark.slow
 def test_status_tells_what_was_done(swept):
     count = len(observations(swept))
     shown = run("sweep", "status", "results/small", folder=swept)

@@ -14,6 +14,7 @@ import torch
 HERE = Path(__file__).parents[1] / "support"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real one; see test_gpu")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_a_step_keeps_to_the_gpu_and_waits_for_it_once(tmp_path):

@@ -197,6 +197,7 @@ def test_ctrl_c_stops_everything_and_the_same_command_continues(file, capsys):
     assert len({row.key for row in read_observations(folder / "observations.jsonl")}) == 13
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_when_workers_and_launcher_are_killed(file, capsys):
     toy_main(["run", "toy.toml", "--out", "undisturbed/toy"])
     folder = begin("results/toy", seconds=0.4, checkpoints=True)

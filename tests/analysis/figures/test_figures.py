@@ -46,6 +46,7 @@ def test_every_axis_says_its_unit(name, swept):
     assert all(unit in said for unit in UNITS.get(name, ("FLOP",)))
 
 
+@pytest.mark.slow
 def test_every_figure_becomes_two_files(swept, tmp_path):
     drawn = draw_all(*swept, tmp_path)
     assert {path.name for path in drawn.files} == {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
@@ -112,6 +113,7 @@ def test_the_frontier_is_the_best_of_all_sizes_and_its_crossing_the_laws(swept):
         assert not (before.middle < after.middle)[~earlier][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["frontier", "residuals"])
 def test_methods_that_are_not_shown_are_told(name, tmp_path):
     table, book = fitted(tmp_path, grid(METHODS))

@@ -32,6 +32,7 @@ def fit(folder, *more) -> int:
     return main([str(folder), *arguments])
 
 
+@pytest.mark.slow
 def test_a_line_says_which_figures_are_not_drawn_and_why(tmp_path, capsys):
     folder = write_sweep(tmp_path / "sweep", observations({Full(): LAWS_OF_THE_TESTS[Full()]}))
     assert fit(folder) == 0
@@ -50,6 +51,7 @@ def test_a_sweep_without_a_law_is_drawn_before_it_is_refused(which, tmp_path, ca
     assert (folder / "figures" / "frontier.png").exists() and not (folder / "laws.json").exists()
 
 
+@pytest.mark.slow
 def test_a_projection_in_the_folder_is_drawn(tmp_path):
     folder = write_sweep(tmp_path / "sweep", grid(METHODS[:1]))
     (folder / PROJECTION).write_text(json.dumps(CONTENT))
@@ -76,6 +78,7 @@ def test_a_broken_projection_is_refused_by_file_and_place(change, said, tmp_path
     assert said in str(refused.value)
 
 
+@pytest.mark.slow
 def test_names_from_data_become_neither_paths_nor_markup(tmp_path, swept_names):
     table, book = swept_names
     for path in draw_all(table, book, tmp_path).files:

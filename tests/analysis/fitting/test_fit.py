@@ -75,6 +75,7 @@ def simulated(truth: Law, sizes: int, budgets: int, sims: int, noise: float = 0.
 
 # Of 300 simulations the share that holds has a binomial sd of 1.7 %: 90 % is three of them inside 85 to 97 %, and 80 %
 # would pass once in 70 times. Seeds are fixed. tests/benchmarks/bench_fit.py does the whole fit.
+@pytest.mark.slow
 def test_nine_in_ten_intervals_hold_the_loss_at_ten_times_the_largest_budget():
     uneven = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
     found = [simulated(truth, sizes=8, budgets=6, sims=150) for truth in (TRUTH, uneven)]
@@ -82,6 +83,7 @@ def test_nine_in_ten_intervals_hold_the_loss_at_ten_times_the_largest_budget():
     assert max(regret for _, regret in found) <= 0.005
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sizes", "budgets"), [(4, 4), (3, 3)])
 def test_intervals_of_few_runs_hold_nearly_as_often(sizes, budgets):
     held, regret = simulated(TRUTH, sizes, budgets, sims=100)

@@ -22,7 +22,7 @@ def test_a_form_that_follows_from_the_formula_is_the_formula(truth):
     frame, shape = grid(truth), DerivedShape(type(truth))
     problem = Problem(shape, rows_of(frame))
     theta = np.random.default_rng(0).uniform(0.1, 0.9, (3, problem.size))
-    predicted, _ = problem.predict(theta)
+    predicted = problem.predict(theta)
     for at, row in enumerate(predicted):
         law = type(truth)(**{name: values[at] for name, values in problem.coefficients(theta)[0].items()})
         said = law.at(frame["N"].to_numpy(), frame["D"].to_numpy(), frame["S"].to_numpy(), frame["U"].to_numpy())

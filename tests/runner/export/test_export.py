@@ -120,6 +120,7 @@ def test_a_method_without_an_adapter_has_none_to_write(training, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both_ways", [False, True], ids=["causal", "two-way"])
 def test_onnx_gives_the_same_states(training, tmp_path, both_ways, capsys):
     runtime = pytest.importorskip("onnxruntime")

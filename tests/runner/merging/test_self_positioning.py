@@ -48,6 +48,7 @@ def test_the_gradient_to_the_factors_is_that_of_the_loss(merged_encoder, probe):
     merged_encoder.encoder.float()
 
 
+@pytest.mark.slow
 def test_the_search_finds_what_a_grid_finds_with_far_fewer_passes(merged_encoder, probe):
     search = PositionSearch(steps=60, rate=2e-2, mu=0.0, negatives=0)
     found = find_position(merged_encoder, probe, search)
@@ -98,6 +99,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tasks, tmp_path, options, words, 
     assert words in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_the_surface_holds_the_path_and_the_losses_that_the_search_saw(tasks, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(surface_module, "POINTS", 7)
     folder, models = tasks

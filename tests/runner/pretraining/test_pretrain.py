@@ -60,6 +60,7 @@ def test_its_models_load_as_any_other(made):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
+@pytest.mark.slow
 def test_an_interrupted_pretraining_ends_with_the_same_bits(ladder, made, tmp_path, monkeypatch):
     folder, results = made
     step = pretrain._train_step

@@ -29,6 +29,8 @@ from sweeps.methods import Full
 from sweeps.models import find_model
 from sweeps.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 NANO = find_model("nano-25k")
 METHODS = ("full", "lora", "freeze", "bias")

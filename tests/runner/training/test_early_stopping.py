@@ -93,6 +93,7 @@ def few(training, pairs_file, tmp_path):
     return replace(training, data=str(path), batch_size=32, pool_size=128, evaluate_every=10, warmup=0.02, cooldown=0.0)
 
 
+@pytest.mark.slow
 def test_many_epochs_shrink_the_space_and_are_stopped(few):
     """What a practitioner saw: without an evaluator epochs went on while the space shrank into a blob."""
     blind = replace(few, temperature=0.01)
@@ -102,6 +103,7 @@ def test_many_epochs_shrink_the_space_and_are_stopped(few):
     assert "collapsed" in watched.stopped and watched.pairs < unwatched.pairs
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_a_state_that_generalises_better(few):
     """Of six trainings (rates 1e-2 and 3e-2, three seeds) all six; single scores of so small pools say nothing."""
     last = train(Trial("nano-25k", Full(), few, lr=1e-2, steps=120))
@@ -110,6 +112,7 @@ def test_early_stopping_keeps_a_state_that_generalises_better(few):
     assert best.loss < last.loss  # in pools that did not choose
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_that_gets_worse_and_keeps_its_best_state(watched, monkeypatch):
     """Scores as over-fitting makes them: rising, then falling."""
     scores = iter([0.1, 0.5, 0.3, 0.2, 0.1, 0.0])

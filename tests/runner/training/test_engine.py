@@ -65,6 +65,7 @@ def test_options_change_no_loss(method, options, conditions, prepared):
     assert losses(engine(method, conditions, options), prepared.pairs) == pytest.approx(plain, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_same_losses(conditions, prepared):
     plain = losses(engine(Full(), conditions), prepared.pairs, 3)
     assert losses(engine(Full(), conditions, Options(compile=True)), prepared.pairs, 3) == pytest.approx(
@@ -72,6 +73,7 @@ def test_a_compiled_model_gives_the_same_losses(conditions, prepared):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "precision"), [(LoRA(8), "bf16"), (FreezeBlocks(0.5), "fp32")], ids=str)
 def test_a_block_compiles_as_a_whole_and_once(method, precision, conditions, prepared, monkeypatch):
     compiled = nn.Module.compile
@@ -240,6 +242,7 @@ def test_a_text_that_never_fits_is_an_error_that_says_what_to_do(conditions, pre
         losses(made, prepared.pairs, 1)
 
 
+@pytest.mark.slow
 def test_a_real_lack_of_memory_is_survived(tmp_path):
     """The kernel refuses memory beyond a limit that the second, larger step would need at once."""
     program = """

@@ -80,6 +80,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(method, conditions, tmp
     assert (resumed.loss, resumed.curve, resumed.tokens) == (whole.loss, whole.curve, whole.tokens)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(conditions, tmp_path):
     trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=60)
     (tmp_path / "trial.json").write_text(json.dumps(trial.to_json()))
@@ -170,6 +171,7 @@ def sweep_of(folder, trials):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Full(), LoRA(4)], ids=lambda m: m.name)
 def test_branches_of_one_trunk_end_with_the_bits_of_trials_trained_alone(method, conditions, tmp_path):
     shared = replace(conditions, warmup_steps=4)
@@ -197,6 +199,7 @@ def _without_costs(seen):
     return replace(seen, seconds=0.0, total_seconds=0.0, peak_bytes=0, reused_flops=0.0)
 
 
+@pytest.mark.slow
 def test_a_branch_of_several_epochs_keeps_the_frozen_states_though_its_trunk_did_not(conditions, tmp_path):
     shared = replace(conditions, warmup_steps=4)
     small, large = (Trial("nano-25k", FreezeBlocks(0.5), shared, lr=1e-2, steps=steps) for steps in (12, 140))

@@ -218,6 +218,7 @@ def test_rates_not_yet_proposed_are_counted(sampled):
     assert len(searched) == 6 * len(ahead.searches)
 
 
+@pytest.mark.slow
 def test_a_killed_conductor_proposes_what_it_would_have(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     search = "lr_search = { low = 1e-3, high = 0.1, trials = 6, together = 2 }"
@@ -258,6 +259,7 @@ def test_a_trial_is_stopped_only_when_asked_and_late_and_worse_than_the_median(t
     assert unasked.open == found.open and not hopeless(unasked, trial, late, 9.9)
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = SWEEP.replace("lr_search = [1e-3, 3e-3]", f"lr_search = {PRUNED}").replace('"nano-25k", ', "")

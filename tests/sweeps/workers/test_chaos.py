@@ -26,6 +26,8 @@ from sweeps.store.retry import BLAMELESS, STOPPED
 from sweeps.trial import Trial
 from sweeps.workers.lease import LOST_CLAIM
 
+pytestmark = pytest.mark.slow
+
 KILLS = 100
 WORKER = """
 import sys

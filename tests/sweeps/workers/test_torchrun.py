@@ -142,6 +142,7 @@ def ranks_of(worker: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
+@pytest.mark.slow
 def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
     """`embed worker --processes 2` and the real trainer: USR2 at the beginning, then a second worker ends it."""
     (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e9", data=pairs_file))
