@@ -60,7 +60,7 @@ def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
     options = run_options(arguments)
 
     def alone(trial: Trial, folder: Path, stop: StopRequests) -> Observation:
-        given = replace(options, smaller=stop.smaller, leave=stop.requested)
+        given = replace(options, smaller=stop.smaller, stop_requested=stop.requested)
         return train(trial, folder, options=given)
 
     return alone
@@ -98,7 +98,7 @@ def rank(arguments: argparse.Namespace) -> int:
     from sweeps.trial import Trial
 
     trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))
-    options = replace(run_options(arguments), smaller=arguments.smaller, leave=told_to_leave(meeting))
+    options = replace(run_options(arguments), smaller=arguments.smaller, stop_requested=told_to_leave(meeting))
     with joined(arguments.on, arguments.shard) as ranks:
         try:
             observation, _ = train_encoder(trial, meeting.parent, arguments.on, True, options, ranks)

@@ -202,8 +202,8 @@ def _search(run: Run, merged: MergedEncoder, known: Mapping[str, Any], quiet: bo
     path: scale, weights and probe loss, of at most about KEPT_STEPS steps.
     """
     search = search_of(run.trial.training, run.trial.seed)
-    probe, leave = probe_of(run.pairs, search.batch), run.engine.options.leave
-    position = find_position(merged, probe, search, quiet, leave)
+    probe, stop_requested = probe_of(run.pairs, search.batch), run.engine.options.stop_requested
+    position = find_position(merged, probe, search, quiet, stop_requested)
     factors = torch.tensor(position.factors, dtype=torch.float64)
     _set_weights(merged.encoder, lambda name: combine(merged.base, merged.models, factors, name))
     flops, paper = search_cost(run.model, search, position)

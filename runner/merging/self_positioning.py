@@ -137,11 +137,15 @@ def batches(pairs: Pairs, size: int) -> Iterator[np.ndarray]:
 
 
 def find_position(
-    merged: MergedEncoder, pairs: Pairs, search: PositionSearch, quiet: bool = True, leave: Callable[[], bool] = bool
+    merged: MergedEncoder,
+    pairs: Pairs,
+    search: PositionSearch,
+    quiet: bool = True,
+    stop_requested: Callable[[], bool] = bool,
 ) -> Position:
     """Returns where Adam ends over the weights a_i and the scale lambda, all from 1: the probe loss plus mu lambda.
 
-    leave: asked between steps, whether to stop there with SystemExit.
+    stop_requested: asked between steps, whether to stop there with SystemExit.
     """
     if len(pairs.train) < search.batch:
         raise ValueError(
@@ -165,7 +169,7 @@ def find_position(
             with torch.no_grad():
                 scalars.clamp_(min=1e-3)  # a share below 0 leaves the sphere's arc
             tokens, sum_sq_lengths = tokens + int(lengths.sum()), sum_sq_lengths + int((lengths**2).sum())
-            if leave():
+            if stop_requested():
                 raise SystemExit(TERMINATED)
             if not quiet:
                 progress.advance(note=f"loss {loss.item():.3f}")

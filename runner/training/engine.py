@@ -40,7 +40,7 @@ class Options:
     """torch.compile each block, which pays in long trainings."""
     smaller: int = 0
     """How many times the micro-batch is halved, after memory ran out in an earlier attempt."""
-    leave: Callable[[], bool] = bool  # which says no
+    stop_requested: Callable[[], bool] = bool  # which says no
     """Asked between steps: whether to save a checkpoint and stop there."""
 
 

@@ -120,11 +120,11 @@ def _all_steps(run: Run, quiet: bool) -> str:
             if not math.isfinite(loss):
                 return f"training loss is {loss} at step {state.step} of {run.trial.steps}"
             _note(run, loss)
-            leave = ranks.broadcast_from_zero(run.engine.options.leave())
-            if folder and (leave or ranks.broadcast_from_zero(time.monotonic() - saved > CHECKPOINT_SECONDS)):
+            stop = ranks.broadcast_from_zero(run.engine.options.stop_requested())
+            if folder and (stop or ranks.broadcast_from_zero(time.monotonic() - saved > CHECKPOINT_SECONDS)):
                 _save(run, folder / CHECKPOINT)
                 saved = time.monotonic()
-            if leave:
+            if stop:
                 raise SystemExit(TERMINATED)
             if folder and ranks.rank == 0 and time.monotonic() - reported > REPORT_SECONDS:
                 report(folder, run.steps_before + state.step, loss)

@@ -43,10 +43,10 @@ def losses(method, conditions, pairs, on, **options):
 @pytest.mark.parametrize("options", [{}, {"recompute": True}, {"compile": True}, {"micro_tokens": 200}], ids=str)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_steps_give_the_losses_of_a_cpu(method, options, conditions, prepared):
-    full, low = replace(conditions, precision="fp32"), replace(conditions, precision="bf16")
-    expected = losses(method, full, prepared.pairs, "cpu")
-    assert losses(method, full, prepared.pairs, GPU, **options) == pytest.approx(expected, rel=2e-3)
-    assert losses(method, low, prepared.pairs, GPU, **options) == pytest.approx(expected, rel=3e-2)
+    fp32, bf16 = replace(conditions, precision="fp32"), replace(conditions, precision="bf16")
+    expected = losses(method, fp32, prepared.pairs, "cpu")
+    assert losses(method, fp32, prepared.pairs, GPU, **options) == pytest.approx(expected, rel=2e-3)
+    assert losses(method, bf16, prepared.pairs, GPU, **options) == pytest.approx(expected, rel=3e-2)
 
 
 @pytest.mark.parametrize("method", METHODS[:2], ids=lambda method: method.name)
@@ -55,7 +55,7 @@ def test_a_resumed_training_ends_within_the_noise_of_repeated_ones(method, condi
     whole = [train(trial, on=GPU) for _ in range(3)]
     asked = iter([False] * 6 + [True])
     with pytest.raises(SystemExit):
-        train(trial, tmp_path, GPU, options=Options(leave=lambda: next(asked)))
+        train(trial, tmp_path, GPU, options=Options(stop_requested=lambda: next(asked)))
     resumed = train(trial, tmp_path, GPU)
     middle, noise = whole[0].loss, max(abs(other.loss - whole[0].loss) for other in whole)
     assert resumed.loss == pytest.approx(middle, abs=max(3 * noise, 1e-3 * middle))

@@ -47,7 +47,7 @@ WAYS = {
 METHODS = (LoRA(rank=4), FreezeBlocks(share=0.34), BiasOnly())
 
 
-def moved(module: nn.Module, mode: FakeTensorMode) -> nn.Module:
+def fake_on_gpu(module: nn.Module, mode: FakeTensorMode) -> nn.Module:
     """The module with fake tensors on the GPU."""
     for each in module.modules():
         for name, tensor in each.named_parameters(recurse=False):
@@ -78,12 +78,12 @@ def step(architecture: str, method: Method, way: dict, options: Options) -> dict
     sizes = np.random.default_rng(0).integers(1, 70, size=2 * PAIRS)
     texts = [np.random.default_rng(size).integers(2, 90, size=size) for size in sizes]
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        encoder = Encoder(moved(backbone, mode), "mean", **way)
+        encoder = Encoder(fake_on_gpu(backbone, mode), "mean", **way)
         trial = Trial("nano-25k", method, Training(batch_size=PAIRS), lr=1e-3, steps=10)
         engine = Engine(OF_ARCHITECTURE[architecture], trial, encoder, options)
-        marks = send(np.arange(PAIRS)[None].repeat(3, 0), GPU)
+        same_group_ids = send(np.arange(PAIRS)[None].repeat(3, 0), GPU)
         with reads() as counted:
-            engine.step(Batch(texts, np.arange(2 * PAIRS), PAIRS, marks), 1e-3)
+            engine.step(Batch(texts, np.arange(2 * PAIRS), PAIRS, same_group_ids), 1e-3)
             vectors = embed_all(encoder, texts, 512)
     assert vectors.device.type == "cuda" and vectors.shape == (2 * PAIRS, 32)
     return {"read": len(counted)}

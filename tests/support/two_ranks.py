@@ -65,8 +65,8 @@ def gradients(method, pooling: str, negatives: str, budget: MemoryBudget, kind: 
     """The loss, and the gradient of every parameter, added up."""
     random = np.random.default_rng(0)
     texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=14 + NEGATIVES[negatives])]
-    marks = torch.tensor([[0, 1, 2, 3, 4, 2, 6]])
-    batch = Batch(texts, np.arange(len(texts)), 7, marks)
+    same_group_ids = torch.tensor([[0, 1, 2, 3, 4, 2, 6]])
+    batch = Batch(texts, np.arange(len(texts)), 7, same_group_ids)
     encoder = encoder_for(method, pooling, kind, ranks)
     cost = backward(encoder, texts, lambda vectors: batch.loss(vectors, 0.05), budget, None, ranks)
     found = {name: full_tensor(p.grad) for name, p in encoder.named_parameters() if p.grad is not None}

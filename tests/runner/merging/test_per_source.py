@@ -176,7 +176,7 @@ class Leaving:
 def test_a_trial_that_had_to_leave_ends_as_if_it_had_not(mixture, tmp_path, after):
     trial = merged(mixture, SEARCHED)
     with pytest.raises(SystemExit):
-        train(trial, tmp_path, options=Options(leave=Leaving(after)))
+        train(trial, tmp_path, options=Options(stop_requested=Leaving(after)))
     assert (tmp_path / CHECKPOINT).exists() == (after < 18)
     assert alike(train(trial, tmp_path), train(trial))
 

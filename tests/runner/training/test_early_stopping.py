@@ -45,8 +45,8 @@ def test_health_of_spaces_that_are_known():
 
 def test_health_does_not_depend_on_the_axes():
     query, document = unit(40, 6), unit(40, 6)
-    turn = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
-    assert health(query @ turn, document @ turn) == pytest.approx(health(query, document), abs=1e-9)
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    assert health(query @ rotation, document @ rotation) == pytest.approx(health(query, document), abs=1e-9)
 
 
 def test_variance_in_one_direction_is_seen():
@@ -58,8 +58,8 @@ def test_variance_in_one_direction_is_seen():
 def test_scores_of_rankings_that_are_known():
     document = torch.eye(30)
     assert retrieval(document, document)["ndcg@10"] == 1
-    moved = document.roll(1, 0) * 2 + document  # another document is nearest, its own comes second
-    found = retrieval(moved, document)
+    shifted = document.roll(1, 0) * 2 + document  # another document is nearest, its own comes second
+    found = retrieval(shifted, document)
     assert found["accuracy@1"] == 0 and found["accuracy@5"] == 1
     assert found["mrr@10"] == pytest.approx(0.5)
     assert found["ndcg@10"] == pytest.approx(1 / math.log2(3))

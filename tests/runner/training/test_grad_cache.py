@@ -44,7 +44,7 @@ def test_equal_vectors_give_the_loss_of_chance():
 
 def test_pairs_of_one_group_are_not_negatives_of_each_other():
     query, document = unit(4), unit(4)
-    marks = torch.tensor([[0, 0, 2, 3], [4, 5, 6, 7]])
+    same_group_ids = torch.tensor([[0, 0, 2, 3], [4, 5, 6, 7]])
     kept = torch.tensor([[0, 2, 3], [1, 2, 3]])
     logits = query @ document.T / 0.1
     rows = [torch.logsumexp(logits[i, kept[i]], 0) - logits[i, i] for i in (0, 1)]
@@ -52,7 +52,7 @@ def test_pairs_of_one_group_are_not_negatives_of_each_other():
     columns = [torch.logsumexp(logits[kept[i], i], 0) - logits[i, i] for i in (0, 1)]
     columns += [torch.logsumexp(logits[:, i], 0) - logits[i, i] for i in (2, 3)]
     expected = (torch.stack(rows).mean() + torch.stack(columns).mean()) / 2
-    assert info_nce(query, document, 0.1, marks).item() == pytest.approx(expected.item(), abs=1e-12)
+    assert info_nce(query, document, 0.1, same_group_ids).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 def test_a_hard_negative_is_one_more_candidate_of_every_query():
@@ -68,12 +68,12 @@ def test_a_hard_negative_is_one_more_candidate_of_every_query():
 def test_pieces_of_rows_change_neither_the_loss_nor_its_gradients(pairs, negatives, similarities, groups, seed):
     torch.manual_seed(seed)
     vectors = unit(2 * pairs + negatives)
-    marks = torch.randint(groups, (2, pairs))
+    same_group_ids = torch.randint(groups, (2, pairs))
 
     def loss_and_gradient(similarities: int) -> tuple[float, torch.Tensor]:
         leaf = vectors.clone().requires_grad_()
         query, document, rest = leaf.split([pairs, pairs, negatives])
-        value = info_nce(query, document, 0.05, marks, rest if negatives else None, similarities)
+        value = info_nce(query, document, 0.05, same_group_ids, rest if negatives else None, similarities)
         value.backward()
         return value.item(), leaf.grad
 
@@ -160,10 +160,10 @@ def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept
     with torch.no_grad():  # an untrained adapter's B is zero, and would hide wrong gradients of A
         for parameter in encoder.parameters():
             parameter += 0.01 * torch.randn_like(parameter) * parameter.requires_grad
-    marks = torch.tensor([[0, 1, 2, 3, 0, 5]])
+    same_group_ids = torch.tensor([[0, 1, 2, 3, 0, 5]])
 
     def loss(vectors: torch.Tensor) -> torch.Tensor:
-        return info_nce(vectors[:6], vectors[6:12], 0.05, marks, vectors[12:])
+        return info_nce(vectors[:6], vectors[6:12], 0.05, same_group_ids, vectors[12:])
 
     plain = loss(torch.cat([encoder.embed([text]) for text in texts]))  # no padding at all
     plain.backward()

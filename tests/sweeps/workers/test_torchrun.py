@@ -201,7 +201,7 @@ def test_a_trainer_told_to_leave_saves_and_the_rest_has_the_same_bits(training, 
     for _ in range(2):
         asked = iter([False, True])
         with pytest.raises(SystemExit) as left:
-            train(trial, tmp_path / "cut", on="cpu", options=Options(leave=lambda asked=asked: next(asked)))
+            train(trial, tmp_path / "cut", on="cpu", options=Options(stop_requested=lambda asked=asked: next(asked)))
         assert left.value.code == TERMINATED and (tmp_path / "cut" / CHECKPOINT).exists()
     cut = train(trial, tmp_path / "cut", on="cpu")
     assert (cut.loss, cut.curve, cut.tokens) == (whole.loss, whole.curve, whole.tokens)
