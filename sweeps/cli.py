@@ -190,8 +190,8 @@ def _dry_run(
         with console.named_as_flags({name: f"--{name}" for name in ("hardware", "mfu", "price")}):
             machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
         pace = pace_on(machine, sweep, arguments.workers)
-    plan, ahead = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
-    print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, ahead)))
+    plan, state = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
+    print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, state)))
     return 0
 
 

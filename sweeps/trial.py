@@ -167,7 +167,7 @@ MIXED = " + "
 
 def parts_of(data: str) -> tuple[tuple[str, float], ...]:
     """The sources that `data` names, each with its weight. Raises ValueError when a weight cannot be."""
-    found = []
+    sources = []
     for part in data.split(MIXED) if MIXED in data else []:
         name, star, factor = part.rpartition("*")
         try:
@@ -176,10 +176,10 @@ def parts_of(data: str) -> tuple[tuple[str, float], ...]:
             weight = 0.0
         if not (name if star else part).strip() or not 0 < weight < float("inf"):
             raise ValueError(f"training.data holds {part!r}; a source is NAME or NAME*WEIGHT, the weight above 0")
-        found.append(((name if star else part).strip(), weight))
-    if len({name for name, _ in found}) < len(found):
+        sources.append(((name if star else part).strip(), weight))
+    if len({name for name, _ in sources}) < len(sources):
         raise ValueError(f"training.data is {data!r}; it names a source twice")
-    return tuple(found) or ((data, 1.0),)
+    return tuple(sources) or ((data, 1.0),)
 
 
 def shared_out(steps: int, weights: Sequence[float]) -> list[int]:
@@ -221,7 +221,8 @@ class Trial:
 
     @cached_property
     def trunk(self) -> str:
-        """Name of what trials share that differ only in their steps: all up to the first cooldown. "" where nothing."""
+        """Name of the shared stable phase (WSD: warmup, stable, decay) of trials that differ only in their steps: all
+        steps up to the first cooldown. "" where nothing is shared."""
         return self._hash_without("budget", "steps") if self.training.warmup_steps else ""
 
     @property
@@ -256,7 +257,7 @@ class Trial:
         )
 
     @cached_property
-    def branch(self) -> int:
+    def cooldown_start(self) -> int:
         """Steps done when the cooldown of schedule wsd begins: until then the rate does not depend on `steps`."""
         rising = warmup_length(self.steps, self.training.warmup, self.training.warmup_steps)
         annealed = range(rising, self.steps)
@@ -387,6 +388,11 @@ class Observation:
         if content.get("key", observation.key) != observation.key:
             raise ValueError(f"observation {content['key']!r} holds a trial whose key is {observation.key!r}")
         return observation
+
+
+def by_key(observations: Iterable[Observation]) -> dict[str, Observation]:
+    """The observations by their trial's key; of several with one key the last."""
+    return {observation.key: observation for observation in observations}
 
 
 def failure(trial: Trial, reason: str, status: str = "failed", **known: Any) -> Observation:

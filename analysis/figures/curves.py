@@ -105,9 +105,9 @@ def _draw(
         shared = _sharing(some, observation)
         steps, tokens, losses = _points(observation, shared)
         smooth, shade = running_mean(steps, losses), shades[budget_of(observation)]
-        branch = observation.trial.branch if len(shared) > 1 else 0
+        cooldown_start = observation.trial.cooldown_start if len(shared) > 1 else 0
         drawn = steps >= min(SKIPPED * some[0].trial.steps, steps[-2])
-        trunk, own = drawn & (steps <= branch), drawn & (steps >= min(branch, steps[-2]))
+        trunk, own = drawn & (steps <= cooldown_start), drawn & (steps >= min(cooldown_start, steps[-2]))
         if trunk.any():
             if observation is shared[-1]:
                 axes.plot(tokens[trunk], smooth[trunk], color=TRUNK, linewidth=1.4, zorder=1.5)
@@ -128,7 +128,7 @@ def _points(observation: Observation, shared: Sequence[Observation]) -> tuple[Ar
     """Steps, tokens and losses of a trial; its records are thinned out, so on the trunk those of all who share it."""
     points = {step: (tokens, loss) for step, tokens, loss in observation.curve}
     for other in shared:
-        same = min(other.trial.branch, observation.trial.branch)
+        same = min(other.trial.cooldown_start, observation.trial.cooldown_start)
         points.update({step: (tokens, loss) for step, tokens, loss in other.curve if step <= same})
     steps = sorted(points)
     tokens, losses = np.array([points[step] for step in steps], float).T

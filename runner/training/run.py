@@ -209,7 +209,7 @@ def _check(trial: Trial, model: ModelSpec, ranks: Ranks) -> None:
     training, method = trial.training, trial.method
     if training.context > model.context:
         raise ValueError(f"training.context is {training.context}; {model.name} reads {model.context} tokens")
-    if training.warmup_steps >= trial.branch:
+    if training.warmup_steps >= trial.cooldown_start:
         raise ValueError(f"training.warmup_steps is {training.warmup_steps}; the trial has {trial.steps} steps")
     if ranks.sharded and method.bits:
         raise ValueError(f"{method.name} keeps the backbone in {method.bits} bits, which cannot be sharded")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.store.base import Store
 from sweeps.support.progress import Progress
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Trial, by_key
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -106,33 +106,41 @@ def _hasty(connection: Any, _: object) -> None:
 
 def _studies(store: Store) -> dict[str, list[FrozenTrial]]:
     """Trials by the name of their study, in an order of their own: finished ones, running ones, those to come."""
-    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
+    known = by_key(store.exported()) | by_key(store.results())
     running = {trial.key: (trial, figures) for trial, _, figures in store.running()}
     coming = [store.read_trial(key) for key in store.queue() if key not in known and key not in running]
-    found: dict[str, list[FrozenTrial]] = {}
+    studies: dict[str, list[FrozenTrial]] = {}
 
     def add(trial: Trial, made: FrozenTrial) -> None:
-        found.setdefault(f"{trial.model} {trial.method.label}", []).append(made)
+        studies.setdefault(f"{trial.model} {trial.method.label}", []).append(made)
 
-    for seen in _ordered(known.values()):
-        add(seen.trial, _finished(seen))
+    for observation in _ordered(known.values()):
+        add(observation.trial, _finished(observation))
     for trial, figures in running.values():
         values = {figures["step"]: figures["loss"]} if {"step", "loss"} <= set(figures) else {}
         add(trial, _frozen(trial, "RUNNING", values))
     for trial in coming:
         add(trial, _frozen(trial, "WAITING", {}))
-    return found
+    return studies
 
 
-def _ordered(seen: Iterable[Observation]) -> list[Observation]:
-    return sorted(seen, key=lambda one: (one.trial.model, one.trial.method.label, one.trial.budget, one.key))
+def _ordered(observations: Iterable[Observation]) -> list[Observation]:
+    def place(observation: Observation) -> tuple[str, str, float, str]:
+        trial = observation.trial
+        return trial.model, trial.method.label, trial.budget, trial.key
+
+    return sorted(observations, key=place)
 
 
-def _finished(seen: Observation) -> FrozenTrial:
+def _finished(observation: Observation) -> FrozenTrial:
     """done: complete; diverged: pruned, for its curve says where it stopped being of use; else: failed."""
-    state = {"done": "COMPLETE", "diverged": "PRUNED", "pruned": "PRUNED"}.get(seen.status, "FAIL")
-    known = {"status": seen.status, "reason": seen.reason} | {name: getattr(seen, name) for name in FIGURES}
-    return _frozen(seen.trial, state, {step: loss for step, _, loss in seen.curve}, seen.loss, known)
+    state = {"done": "COMPLETE", "diverged": "PRUNED", "pruned": "PRUNED"}.get(observation.status, "FAIL")
+    known = {"status": observation.status, "reason": observation.reason} | {
+        name: getattr(observation, name) for name in FIGURES
+    }
+    return _frozen(
+        observation.trial, state, {step: loss for step, _, loss in observation.curve}, observation.loss, known
+    )
 
 
 def _frozen(

@@ -16,13 +16,14 @@ from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import available_cores, trials_at_once
 from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines
 from sweeps.running.estimate import made_here, speed
-from sweeps.search.learning_rates import CANCELLED, EVERYTHING, outlook
+from sweeps.search.learning_rates import CANCELLED, EVERYTHING
+from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.open import add_store, join, open_store
 from sweeps.support.progress import Progress
 from sweeps.support.text import plain
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Trial, by_key
 
 LOOK = 2.0  # s between looks at a sweep that is watched
 FOLLOW = 0.5  # s between looks at a log that is followed
@@ -34,23 +35,23 @@ class Standing:
     def __init__(self, directory: Path) -> None:
         self.store = existing(directory)
         self.store.curves = False
-        self.known = {seen.key: seen for seen in self.store.exported()}
+        self.known = by_key(self.store.exported())
         self.measured = list(made_here(self.store.directory))
 
     def look(self) -> Snapshot:
-        done = {key for key, seen in self.known.items() if seen.status == "done"}
-        self.known |= {seen.key: seen for seen in self.store.results(done)}
+        done = {key for key, observation in self.known.items() if observation.status == "done"}
+        self.known |= by_key(self.store.results(done))
         workers = len(list(self.store.running())) or trials_at_once()
         if not (data := self.store.files.read_data()):  # a committed folder: what is still to come cannot be known
-            spent = sum(seen.spent_flops for seen in self.known.values())
-            seen = tuple(self.known.values())
-            return Snapshot(self.store.directory, seen, (), 0, (), (), spent, spent, 0.0, workers)
+            spent = sum(observation.spent_flops for observation in self.known.values())
+            finished = tuple(self.known.values())
+            return Snapshot(self.store.directory, finished, (), 0, (), (), spent, spent, 0.0, workers)
         sweep = read_sweep(self.store.directory / "sweep.toml")
         pace = speed(self.measured, max(1, len(available_cores()) // workers))
         again = {key for key in self.store.unfinished() if key in self.known}
-        known = [seen for key, seen in self.known.items() if key not in again]
-        ahead = outlook(sweep, data, known, self.store.cancelled())
-        return snapshot(self.store, sweep, data, ahead, pace, workers)
+        known = [observation for key, observation in self.known.items() if key not in again]
+        state = plan_next(sweep, data, known, self.store.cancelled())
+        return snapshot(self.store, sweep, data, state, pace, workers)
 
 
 def existing(directory: Path) -> Store:
@@ -110,13 +111,13 @@ def logs(arguments: argparse.Namespace) -> int:
     key = store.find(arguments.trial)
     path = store.folder(key) / "log.txt"
     if arguments.json:
-        seen = store.result(key)
+        observation = store.result(key)
         content = {"key": key, "trial": store.read_trial(key).to_json(), "lines": _tail(path, arguments.lines)}
         attempts = [
             {"number": tried.number, "host": tried.host, "pid": tried.pid, "ended": tried.ended}
             for tried in store.attempts(key)
         ]
-        print(json.dumps({**content, "attempts": attempts, "status": seen.status if seen else None}))
+        print(json.dumps({**content, "attempts": attempts, "status": observation.status if observation else None}))
         return 0
     trial = store.read_trial(key)
     print(plain(f"{key}  {name(trial)}"))
@@ -126,8 +127,8 @@ def logs(arguments: argparse.Namespace) -> int:
     if arguments.follow:
         with suppress(KeyboardInterrupt):
             _follow(store, trial, shown)
-    if seen := store.result(key):
-        print(plain(result(seen)))
+    if observation := store.result(key):
+        print(plain(result(observation)))
     elif store.is_cancelled(key):
         print(CANCELLED)
     elif figures := _figures(store, key):
@@ -170,11 +171,11 @@ def _sweep_log(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def _told(store: Store, key: str, shown: int) -> int:
-    """Say what is new of the attempts at a trial; how many parts of it have been said."""
+    """Say what is new of the attempts at a trial; how many sentences have been said."""
     told = []
-    for seen in store.attempts(key):
-        told.append(f"attempt {seen.number} on {seen.host}, process {seen.pid}")
-        told += [f"attempt {seen.number} ended: {seen.ended}"] if seen.ended else []
+    for attempt in store.attempts(key):
+        told.append(f"attempt {attempt.number} on {attempt.host}, process {attempt.pid}")
+        told += [f"attempt {attempt.number} ended: {attempt.ended}"] if attempt.ended else []
     for sentence in told[shown:]:
         print(plain(sentence), flush=True)
     return len(told)
@@ -217,15 +218,17 @@ def cancel(arguments: argparse.Namespace) -> int:
     store = existing(arguments.directory)
     keys = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
     for key in keys:
-        if seen := store.result(key):
-            raise ValueError(f"trial {key} has a result already ({seen.status}); nothing was cancelled")
+        if observation := store.result(key):
+            raise ValueError(f"trial {key} has a result already ({observation.status}); nothing was cancelled")
     store.cancel(keys or [EVERYTHING])
-    said = [f"cancelled: {key} {name(store.read_trial(key))}" for key in keys] or ["cancelled: all that has no result"]
-    _log(store, said)
+    sentences = [f"cancelled: {key} {name(store.read_trial(key))}" for key in keys] or [
+        "cancelled: all that has no result"
+    ]
+    _log(store, sentences)
     if arguments.json:
         print(json.dumps({"cancelled": keys or EVERYTHING}))
         return 0
-    print("\n".join(said))
+    print("\n".join(sentences))
     print(f"running ones stop within seconds; to re-queue them: sweep retry {arguments.directory} --cancelled")
     return 0
 
@@ -248,27 +251,29 @@ def retry(arguments: argparse.Namespace) -> int:
         raise ValueError("no trial is named; give --failed, --cancelled or keys of trials")
     cancelled = store.cancelled()
     named = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
-    failed = [seen for seen in store.results() if arguments.failed and seen.status == "failed"]
+    failed = [observation for observation in store.results() if arguments.failed and observation.status == "failed"]
     for key in named:
-        seen = store.result(key)
-        if seen is None and key not in cancelled and EVERYTHING not in cancelled:
+        observation = store.result(key)
+        if observation is None and key not in cancelled and EVERYTHING not in cancelled:
             raise ValueError(f"trial {key} is neither failed nor cancelled; nothing was changed")
-        if seen and seen.status == "done":
-            raise ValueError(f"trial {key} is done, with a loss of {seen.loss}; nothing was changed")
-        failed += [seen] if seen and seen not in failed else []
+        if observation and observation.status == "done":
+            raise ValueError(f"trial {key} is done, with a loss of {observation.loss}; nothing was changed")
+        failed += [observation] if observation and observation not in failed else []
     again = sorted(cancelled) if arguments.cancelled else [key for key in named if key in cancelled]
     if EVERYTHING in cancelled and named and not arguments.cancelled:
         raise ValueError("all trials are cancelled; re-queue all of them with --cancelled, then cancel some")
     store.requeue(again)
     store.retry(failed)
-    said = [f"re-queued: {result(seen)}" for seen in failed] + [f"re-queued: {key}" for key in again]
-    _log(store, said)
+    sentences = [f"re-queued: {result(observation)}" for observation in failed] + [f"re-queued: {key}" for key in again]
+    _log(store, sentences)
     if arguments.json:
         ended = store.closed  # asked last: a sweep that is open now looks once more before it ends
-        print(json.dumps({"retried": [seen.key for seen in failed], "wanted_again": again, "ended": ended}))
+        print(
+            json.dumps({"retried": [observation.key for observation in failed], "wanted_again": again, "ended": ended})
+        )
         return 0
-    print("\n".join(map(plain, said)) or "nothing to re-queue")
-    if said:
+    print("\n".join(map(plain, sentences)) or "nothing to re-queue")
+    if sentences:
         print(f"next: sweep run {store.directory / 'sweep.toml'}, unless it is running")
     return 0
 
@@ -292,7 +297,7 @@ def export(arguments: argparse.Namespace) -> int:
     path = arguments.csv or arguments.parquet
     if path.exists() and not arguments.force:
         raise ValueError(f"{path}: is there already; --force replaces it")
-    known = {seen.key: seen for seen in store.exported()} | {seen.key: seen for seen in store.results()}
+    known = by_key(store.exported()) | by_key(store.results())
     columns = (write_csv if arguments.csv else write_parquet)(path, list[Observation](known.values()))
     if arguments.json:
         print(json.dumps({"file": str(path), "rows": len(known), "columns": columns}))

@@ -51,7 +51,7 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
 
     Raises ValueError when the smallest trial has too few steps for training.warmup_steps.
     """
-    made = []
+    grid_cells = []
     grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data.data_hash))
     for model, entry, budget, training in grid:
         if entry.models and model.name not in entry.models:
@@ -60,14 +60,14 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
         steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
         cell = replace(cell, reason=_impossible(cell, sweep, data))
-        made += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
-    smallest = min((cell for cell in made if not cell.reason), key=lambda cell: cell.steps, default=None)
-    if smallest and sweep.training.warmup_steps >= smallest.trial(1.0).branch:
+        grid_cells += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
+    smallest = min((cell for cell in grid_cells if not cell.reason), key=lambda cell: cell.steps, default=None)
+    if smallest and sweep.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
         raise ValueError(
             f"training.warmup_steps is {sweep.training.warmup_steps}; the smallest trial ({smallest.label}) has "
             f"{smallest.steps} steps and would not be warm before it cools down"
         )
-    return made
+    return grid_cells
 
 
 def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:

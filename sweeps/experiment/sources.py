@@ -24,15 +24,15 @@ def with_sources(training: Any, sources: Any) -> dict[str, Any]:
 def read_sources(sources: Any) -> list[tuple[str, float]]:
     """Sources and weights of `[[data]]` tables: source, and weight where it is not 1."""
     several = "[[data]] lists sources that are trained on together; give two or more, or training.data"
-    found = []
+    named = []
     for i, table in enumerate(tables(sources, 2, several)):
         known_keys(f"data[{i}]", table, ["source", "weight"])
         source: Any = table.get("source")
         require(f"data[{i}].source", source, isinstance(source, str) and bool(source.strip()), "a file or a name")
         if MIXED in source or "*" in source:
             raise ValueError(f"data[{i}].source is {source!r}; a name of a source holds neither {MIXED!r} nor '*'")
-        found.append((source, number(f"data[{i}].weight", table.get("weight", 1))))
-    return found
+        named.append((source, number(f"data[{i}].weight", table.get("weight", 1))))
+    return named
 
 
 @dataclass(frozen=True)

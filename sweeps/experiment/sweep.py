@@ -12,7 +12,7 @@ from sweeps.trial import Training, mixed
 
 
 @dataclass(frozen=True)
-class Span:
+class RateRange:
     """Learning rates to search between `low` and `high`: so many trials, `together` of them at a time.
 
     prune: stop those that stand badly beside finished ones, see `search.hopeless`.
@@ -62,12 +62,12 @@ class Compare:
 @dataclass(frozen=True)
 class Entry:
     """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
-    `span`, what they lie between. models: names of those it is tried on; () for all."""
+    `rate_range`, what they lie between. models: names of those it is tried on; () for all."""
 
     method: Method
     rates: Mapping[str, float] = field(default_factory=dict, hash=False)
     search: tuple[float, ...] = ()
-    span: Span | None = None
+    rate_range: RateRange | None = None
     models: tuple[str, ...] = ()
 
 

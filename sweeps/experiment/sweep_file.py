@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.sources import with_sources
-from sweeps.experiment.sweep import Compare, Entry, Racing, Repeat, Span, Sweep
+from sweeps.experiment.sweep import Compare, Entry, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
@@ -44,7 +44,7 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data"],
     )
     models = _models(table)
-    made = Sweep(
+    sweep = Sweep(
         models=models,
         budgets=tuple(numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
@@ -55,12 +55,12 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         max_epochs=number("max_epochs", table.get("max_epochs", 1.0)),
         racing=_racing(table["racing"]) if "racing" in table else None,
     )
-    made = replace(made, repeat=_repeats(table.get("repeat", []), made))
+    sweep = replace(sweep, repeat=_repeats(table.get("repeat", []), sweep))
     if "compare" in table:
-        made = replace(made, compare=_compare(table["compare"], made))
-    seeds = len(made.seeds) + sum(len(one.seeds) for one in made.repeat)
-    _few("the grid", seeds * math.prod(map(len, (made.models, made.entries, made.budgets, made.conditions("")))))
-    return made
+        sweep = replace(sweep, compare=_compare(table["compare"], sweep))
+    seeds = len(sweep.seeds) + sum(len(repeat.seeds) for repeat in sweep.repeat)
+    _few("the grid", seeds * math.prod(map(len, (sweep.models, sweep.entries, sweep.budgets, sweep.conditions("")))))
+    return sweep
 
 
 def _racing(table: Any) -> Racing:
@@ -88,14 +88,14 @@ def _compare(table: Any, sweep: Sweep) -> Compare:
     distinct("compare.merges", merges, merges)
     ratios = table.get("ratios", [])
     require("compare.ratios", ratios, isinstance(ratios, list), "a list of lists of weights")
-    made = []
+    checked = []
     for i, ratio in enumerate(ratios):
         where = f"compare.ratios[{i}]"
         fits = isinstance(ratio, list) and len(ratio) == sources
         require(where, ratio, fits, f"a list of {sources} weights, one of each source")
-        made.append(tuple(number(f"{where}[{j}]", weight) for j, weight in enumerate(ratio)))
-    distinct("compare.ratios", made, ratios)
-    compare = Compare(tuple("" if name == JOINT else name for name in merges), tuple(made))
+        checked.append(tuple(number(f"{where}[{j}]", weight) for j, weight in enumerate(ratio)))
+    distinct("compare.ratios", checked, ratios)
+    compare = Compare(tuple("" if name == JOINT else name for name in merges), tuple(checked))
     replace(sweep, compare=compare).conditions("")  # refuses what cannot be merged
     return compare
 
@@ -109,17 +109,17 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
     names = table["models"]
     if not isinstance(names, list) or not names:
         raise ValueError(f"models is {brief(names)}; it must be a list of names or folders, not empty")
-    made: list[ModelSpec] = []
+    models: list[ModelSpec] = []
     for i, name in enumerate(names):
         require(f"models[{i}]", name, isinstance(name, str) and name != "", "a name or a folder")
         if suite:
             choice(f"models[{i}]", name, [model.name for model in suite])
         try:
-            made.append(replace(find_model(name), name=name))  # the trial names the model so that it is found again
+            models.append(replace(find_model(name), name=name))  # the trial names the model so that it is found again
         except (ValueError, OSError) as error:
             raise ValueError(f"models[{i}]: {error}") from None
-    distinct("models", [str(Path(model.source).resolve()) for model in made], names)
-    return tuple(made)
+    distinct("models", [str(Path(model.source).resolve()) for model in models], names)
+    return tuple(models)
 
 
 def _training(table: Any, sources: Any = None) -> Training:
@@ -146,16 +146,18 @@ def _repeats(repeats: Any, sweep: Sweep) -> tuple[Repeat, ...]:
         "budgets": list(sweep.budgets),
         "methods": list(dict.fromkeys(methods)),
     }
-    made = []
-    for i, one in enumerate(repeats):
+    checked = []
+    for i, table in enumerate(repeats):
         where = f"repeat[{i}]"
-        known_keys(where, one, [item.name for item in fields(Repeat)])
-        chosen = {name: _members(f"{where}.{name}", one[name], known) for name, known in grid.items() if name in one}
-        seeds = _seeds(f"{where}.seeds", one.get("seeds"))
+        known_keys(where, table, [item.name for item in fields(Repeat)])
+        chosen = {
+            name: _members(f"{where}.{name}", table[name], known) for name, known in grid.items() if name in table
+        }
+        seeds = _seeds(f"{where}.seeds", table.get("seeds"))
         if trained := sorted(set(seeds) & set(sweep.seeds)):
             raise ValueError(f"{where}.seeds names {trained[0]}, which all of the grid is trained with")
-        made.append(Repeat(seeds, **chosen))
-    return tuple(made)
+        checked.append(Repeat(seeds, **chosen))
+    return tuple(checked)
 
 
 def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
@@ -169,10 +171,10 @@ def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
 
 def _entries(methods: Any, models: list[str]) -> tuple[Entry, ...]:
     checked = tables(methods, 1, "has no [[methods]]; at least one is needed")
-    made = [entry for i, table in enumerate(checked) for entry in _entry(f"methods[{i}]", table, models)]
-    labels = [entry.method.label for entry in made]
+    entries = [entry for i, table in enumerate(checked) for entry in _entry(f"methods[{i}]", table, models)]
+    labels = [entry.method.label for entry in entries]
     distinct("methods", labels, labels)
-    return tuple(made)
+    return tuple(entries)
 
 
 def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Entry]:
@@ -188,25 +190,25 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
         require(f"{where}.{key}", values, values != [], "a number or a list, not empty")
         read = whole if settings[key] == "int" else number
         spans[key] = [read(f"{where}.{key}", value) for value in values]
-    rates, search, span = _rates(where, table, list(chosen_models) or models)
+    rates, search, rate_range = _rates(where, table, list(chosen_models) or models)
     _few(where, math.prod(map(len, spans.values())))
     for chosen in itertools.product(*spans.values()):
         try:
             method = make_method(name, dict(zip(spans, chosen, strict=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Entry(method, rates, search, span, chosen_models)
+        yield Entry(method, rates, search, rate_range, chosen_models)
 
 
 def _rates(
     where: str, table: dict[str, Any], models: list[str]
-) -> tuple[dict[str, float], tuple[float, ...], Span | None]:
+) -> tuple[dict[str, float], tuple[float, ...], RateRange | None]:
     """The learning rates of one [[methods]]: by model, to try, to search between; one of the three."""
     if ("lr" in table) == ("lr_search" in table):
-        found = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
-        raise ValueError(f"{where} has {found}; give one rate, a table of rates by model, or rates to search")
+        rates_given = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
+        raise ValueError(f"{where} has {rates_given}; give one rate, a table of rates by model, or rates to search")
     if isinstance(table.get("lr_search"), dict):
-        return {}, (), _span(f"{where}.lr_search", table["lr_search"])
+        return {}, (), _rate_range(f"{where}.lr_search", table["lr_search"])
     if "lr_search" in table:
         rates = numbers(f"{where}.lr_search", table["lr_search"])
         require(f"{where}.lr_search", table["lr_search"], len(rates) > 1, "at least two rates, else give lr")
@@ -220,16 +222,16 @@ def _rates(
     return {model: number(f"{where}.lr.{model}", table["lr"][model]) for model in models}, (), None
 
 
-def _span(where: str, table: dict[str, Any]) -> Span:
-    known_keys(where, table, [item.name for item in fields(Span)])
+def _rate_range(where: str, table: dict[str, Any]) -> RateRange:
+    known_keys(where, table, [item.name for item in fields(RateRange)])
     low, high = (number(f"{where}.{key}", table.get(key)) for key in ("low", "high"))
     require(where, table, low < high, "low below high")
     trials = whole(f"{where}.trials", table.get("trials"), least=2)
     _few(f"{where}.trials", trials)
-    together = whole(f"{where}.together", table.get("together", min(Span.together, trials)), least=1)
+    together = whole(f"{where}.together", table.get("together", min(RateRange.together, trials)), least=1)
     prune = table.get("prune", False)
     require(f"{where}.prune", prune, isinstance(prune, bool), "true or false")
-    return Span(low, high, trials, min(together, trials), prune)
+    return RateRange(low, high, trials, min(together, trials), prune)
 
 
 def _few(where: str, count: int) -> None:

@@ -157,18 +157,18 @@ def _profile(table: dict[str, Any]) -> ClusterProfile:
 
 
 def _classes(classes: Any, shared: dict[str, Any]) -> tuple[ResourceClass, ...]:
-    made: list[ResourceClass] = []
+    checked: list[ResourceClass] = []
     for i, table in enumerate(tables(classes, 1, "has no [[classes]]; at least one is needed")):
         where = f"classes[{i}]"
         try:
-            made.append(from_table(ResourceClass, shared | table, where))
+            checked.append(from_table(ResourceClass, shared | table, where))
         except ValueError as error:
-            said = str(error)
-            raise ValueError(said if said.startswith(where) else f"{where}.{said}") from None
-    files = [one.name.replace("/", "-") for one in made]
+            message = str(error)
+            raise ValueError(message if message.startswith(where) else f"{where}.{message}") from None
+    files = [resource_class.name.replace("/", "-") for resource_class in checked]
     for i, name in enumerate(files):
-        require(f"classes[{i}].name", made[i].name, name not in files[:i], "a name that no other class has")
-    return tuple(made)
+        require(f"classes[{i}].name", checked[i].name, name not in files[:i], "a name that no other class has")
+    return tuple(checked)
 
 
 def _words(where: str, line: str) -> tuple[str, ...]:

@@ -67,10 +67,10 @@ class Machine:
 
     @property
     def kind(self) -> Chip:
-        made = self.profile
-        if made is None:
+        profile = self.profile
+        if profile is None:
             return CHIPS[self.chip]
-        return Chip(made.peak, made.memory, f"measured: {made.device}", self.mfu, made.precision == "bf16")
+        return Chip(profile.peak, profile.memory, f"measured: {profile.device}", self.mfu, profile.precision == "bf16")
 
     @property
     def rate(self) -> float:

@@ -42,8 +42,8 @@ class Host:
 
     def difference(self, other: Host) -> str:
         """What is not the same in `other`, as text; "" for one machine."""
-        found = [(name, getattr(self, name), getattr(other, name)) for name in ("cpu", "cores", "gpus")]
-        unlike = [f"{name} {here!r}, there {there!r}" for name, here, there in found if here != there]
+        facts = [(name, getattr(self, name), getattr(other, name)) for name in ("cpu", "cores", "gpus")]
+        unlike = [f"{name} {here!r}, there {there!r}" for name, here, there in facts if here != there]
         if abs(self.memory - other.memory) > MEMORY_TOLERANCE * self.memory:
             unlike.append(f"memory {self.memory / 1e9:.1f} GB, there {other.memory / 1e9:.1f} GB")
         return "; ".join(unlike)
@@ -136,11 +136,11 @@ class Profile:
         fields = {name: value for name, value in content.items() if name != "format"}
         host = from_table(Host, {**content["host"], "gpus": tuple(content["host"]["gpus"])}, "host")
         rows = tuple(from_table(Reached, row, f"rows[{i}]") for i, row in enumerate(content["rows"]))
-        made = from_table(cls, {**fields, "host": host, "rows": rows}, "profile")
-        numbers = [made.peak, made.memory, *(value for row in rows for value in (row.params, row.flops, row.mfu))]
+        profile = from_table(cls, {**fields, "host": host, "rows": rows}, "profile")
+        numbers = [profile.peak, profile.memory, *(value for row in rows for value in (row.params, row.flops, row.mfu))]
         if not rows or not all(math.isfinite(number) and number > 0 for number in numbers):
             raise ValueError("a rate, a size or the peak is not a positive number, or there are no rows")
-        return made
+        return profile
 
 
 def write_profile(profile: Profile, path: Path) -> None:

@@ -21,11 +21,12 @@ from sweeps.machine.eligibility import Requirements
 from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
 from sweeps.running.estimate import costs, made_here, speed
 from sweeps.running.resources import requirements
-from sweeps.search.learning_rates import Outlook, hopeless, outlook, sharing
+from sweeps.search.learning_rates import hopeless
+from sweeps.search.sweep_state import SweepState, plan_next, sharing
 from sweeps.store import records
 from sweeps.store.base import Store
 from sweeps.store.reuse import Library
-from sweeps.trial import Observation, Trial, failure
+from sweeps.trial import Observation, Trial, by_key, failure
 from sweeps.workers.base import Workers
 
 PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
@@ -80,15 +81,15 @@ class Conductor:
     ) -> None:
         self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
         self.classes = classes
-        self.known = {seen.key: seen for seen in store.results()}
+        self.known = by_key(store.results())
         self.reused = 0
         self._exported_at = 0.0
         self.cancelled = store.cancelled()
         self._sought: set[str] = set()  # keys looked up in the library: once is enough
         self._before = list(made_here(store.directory))
         self._trained: list[Observation] = []  # in this run
-        self.ahead = self._outlook()
-        self._settled = {settled_line(found) for found in self.ahead.searches if not found.open}
+        self.state = self._plan_next()
+        self._settled = {settled_line(search) for search in self.state.searches if not search.open}
         if fitting := classes or ([here] if here else []):
             self._requirements(fitting)
 
@@ -100,7 +101,7 @@ class Conductor:
                 while self._goes_on():
                     started = time.monotonic()
                     if workers is None:
-                        workers = launch(self.store, len(self.ahead.now) + len(self.ahead.later))
+                        workers = launch(self.store, len(self.state.now) + len(self.state.later))
                     for sentence in workers.tend():
                         self.say(sentence)
                     self.screen.show(self.snapshot(workers.count))
@@ -119,9 +120,9 @@ class Conductor:
 
     def snapshot(self, workers: int) -> Snapshot:
         # How busy the machine is now tells more about what is to come than how fast it once was.
-        seen = self._trained if len(self._trained) >= workers else self._before
-        pace = speed(seen, max(1, len(available_cores()) // workers))
-        return snapshot(self.store, self.sweep, self.data, self.ahead, pace, workers)
+        measured = self._trained if len(self._trained) >= workers else self._before
+        pace = speed(measured, max(1, len(available_cores()) // workers))
+        return snapshot(self.store, self.sweep, self.data, self.state, pace, workers)
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)
@@ -130,16 +131,16 @@ class Conductor:
     def _goes_on(self) -> bool:
         """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
         self._look()
-        if not self.ahead.now:
+        if not self.state.now:
             self.store.close()
             self._look()  # for one that came just before
-            if self.ahead.now:
+            if self.state.now:
                 self.store.reopen()
-        return bool(self.ahead.now)
+        return bool(self.state.now)
 
     def _look(self) -> None:
         """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
-        before = [trial.key for trial in self.ahead.now]
+        before = [trial.key for trial in self.state.now]
         self._heed()
         self._prune()
         new = list(self.store.results(self.known))
@@ -147,35 +148,40 @@ class Conductor:
         self._take(new)
         while self._reuse():
             pass
-        if [trial.key for trial in self.ahead.now] != before or not self._exported_at:
+        if [trial.key for trial in self.state.now] != before or not self._exported_at:
             self.store.require(self._requirements(self.classes, patient=True) if self.classes else Requirements())
-            self.store.trunks.share(sharing(self.ahead))
+            self.store.trunks.share(sharing(self.state))
             self.store.add(self._ordered())
         if not self._exported_at or time.monotonic() - self._exported_at > EXPORT:
             self._export()
 
     def _heed(self) -> None:
         """Take in what people said meanwhile: `sweep cancel` and `sweep retry`."""
-        again = [key for key, seen in self.known.items() if seen.status != "done" and self._retried(seen)]
+        again = [
+            key
+            for key, observation in self.known.items()
+            if observation.status != "done" and self._retried(observation)
+        ]
         cancelled = self.store.cancelled()
         if again or cancelled != self.cancelled:
-            self.known = {key: seen for key, seen in self.known.items() if key not in again}
+            self.known = {key: observation for key, observation in self.known.items() if key not in again}
             self.cancelled = cancelled
-            self.ahead = self._outlook()
+            self.state = self._plan_next()
 
-    def _retried(self, seen: Observation) -> bool:
+    def _retried(self, observation: Observation) -> bool:
         """Whether its result is gone, or was followed by another already."""
-        found = self.store.result(seen.key)
-        return found is None or (found.status, found.reason) != (seen.status, seen.reason)
+        stored = self.store.result(observation.key)
+        return stored is None or (stored.status, stored.reason) != (observation.status, observation.reason)
 
     def _requirements(self, classes: Sequence[ResourceClass], patient: bool = False) -> Requirements:
-        coming = costs(self.ahead, self.sweep, self.data, self.store.trunks.steps())
+        coming = costs(self.state, self.sweep, self.data, self.store.trunks.steps())
         return requirements(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
 
     def _prune(self) -> None:
         """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""
-        asked = [found for found in self.ahead.searches if found.cell.entry.span and found.cell.entry.span.prune]
-        open_ = {found.cell.trial(rate).key: found for found in asked for rate in found.open}
+        ranges = ((search, search.cell.entry.rate_range) for search in self.state.searches)
+        asked = [search for search, rate_range in ranges if rate_range and rate_range.prune]
+        open_ = {search.cell.trial(rate).key: search for search in asked for rate in search.open}
         for trial, _, figures in self.store.running() if open_ else ():
             step, loss = figures.get("step", 0), figures.get("loss")
             if trial.key in open_ and loss is not None and (why := hopeless(open_[trial.key], trial, step, loss)):
@@ -186,12 +192,12 @@ class Conductor:
     def _take(self, new: Sequence[Observation]) -> None:
         if not new:
             return
-        self.known |= {seen.key: seen for seen in new}
-        for seen in new:
-            self.say(result(seen))
-        self.ahead = self._outlook()
-        for found in self.ahead.searches:
-            if not found.open and (line := settled_line(found)) not in self._settled:
+        self.known |= by_key(new)
+        for observation in new:
+            self.say(result(observation))
+        self.state = self._plan_next()
+        for search in self.state.searches:
+            if not search.open and (line := settled_line(search)) not in self._settled:
                 self._settled.add(line)
                 self.say(f"learning rate of {line}")
 
@@ -199,45 +205,49 @@ class Conductor:
         """Take over what other sweeps know of the trials to run now. True if that changed what is to be run."""
         if self.library is None:
             return False
-        new = [trial for trial in self.ahead.now if trial.key not in self._sought]
+        new = [trial for trial in self.state.now if trial.key not in self._sought]
         self._sought |= {trial.key for trial in new}
-        found = [hit for trial in new if (hit := self.library.find(trial))]
+        hits = [hit for trial in new if (hit := self.library.find(trial))]
         for problem in self.library.problems:
             self.say(problem)
         self.library.problems.clear()
-        for seen, path in found:
-            self.store.keep(seen)
-            self.say(f"reused {seen.key} from {path}")
-        self.reused += len(found)
-        self._take([seen for seen, _ in found])
-        return bool(found)
+        for observation, path in hits:
+            self.store.keep(observation)
+            self.say(f"reused {observation.key} from {path}")
+        self.reused += len(hits)
+        self._take([observation for observation, _ in hits])
+        return bool(hits)
 
     def _ordered(self) -> list[Trial]:
         """Trials to run now: long chains first, and of one trunk those with few steps, which the others start from."""
         chains: dict[str, float] = {}
-        for trial in self.ahead.now:
+        for trial in self.state.now:
             chains[trial.run] = max(chains.get(trial.run, 0.0), self._weight(trial))
-        return sorted(self.ahead.now, key=lambda trial: (-chains[trial.run], trial.run, trial.steps))
+        return sorted(self.state.now, key=lambda trial: (-chains[trial.run], trial.run, trial.steps))
 
     def _weight(self, trial: Trial) -> float:
         """FLOPs of a trial and of the dearest one that waits for its outcome."""
         waiting = [
             trial_flops(cell.trial(1.0), self.sweep, self.data)
-            for cell in self.ahead.later
+            for cell in self.state.later
             if (cell.model.name, cell.entry.method, cell.training) == (trial.model, trial.method, trial.training)
         ]
         return trial_flops(trial, self.sweep, self.data) + max(waiting, default=0.0)
 
-    def _outlook(self) -> Outlook:
-        return outlook(self.sweep, self.data, self.known.values(), self.cancelled)
+    def _plan_next(self) -> SweepState:
+        return plan_next(self.sweep, self.data, self.known.values(), self.cancelled)
 
     def _export(self) -> None:
-        now = {trial.key for trial in self.ahead.now}
-        before = [seen for seen in self.store.exported() if not (seen.status != "done" and seen.key in now)]
-        gathered = {seen.key: seen for seen in before} | self.known
+        now = {trial.key for trial in self.state.now}
+        before = [
+            observation
+            for observation in self.store.exported()
+            if not (observation.status != "done" and observation.key in now)
+        ]
+        gathered = by_key(before) | self.known
         records.export(self.store.directory, gathered.values(), *self.sweep.conditions(self.data.data_hash))
-        records.export_rates(self.store.directory, self.ahead.searches)
-        records.export_left_out(self.store.directory, self.ahead.left_out)
+        records.export_rates(self.store.directory, self.state.searches)
+        records.export_left_out(self.store.directory, self.state.left_out)
         self._exported_at = time.monotonic()
 
 

@@ -14,7 +14,8 @@ from sweeps.experiment.grid import Cell, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.running.estimate import Speed, costs, makespan
-from sweeps.search.learning_rates import Outlook, Search
+from sweeps.search.learning_rates import RateSearch
+from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
 from sweeps.support.progress import duration
 from sweeps.support.text import plain, table
@@ -54,7 +55,7 @@ class Snapshot:
     running: tuple[Running, ...]
     waiting: int
     left_out: tuple[Cell, ...]
-    searches: tuple[Search, ...]
+    searches: tuple[RateSearch, ...]
     flops: float
     flops_done: float
     eta: float
@@ -64,12 +65,12 @@ class Snapshot:
     @property
     def flops_spent(self) -> float:
         """As observed, by the finished trials; what one took over from another counts once."""
-        return sum(seen.spent_flops for seen in self.finished)
+        return sum(observation.spent_flops for observation in self.finished)
 
     @property
     def flops_alone(self) -> float:
         """Likewise, had each been trained on its own."""
-        return sum(seen.flops for seen in self.finished)
+        return sum(observation.flops for observation in self.finished)
 
     @property
     def total(self) -> int:
@@ -77,10 +78,10 @@ class Snapshot:
 
     @property
     def failures(self) -> tuple[Observation, ...]:
-        return tuple(seen for seen in self.finished if seen.status != "done")
+        return tuple(observation for observation in self.finished if observation.status != "done")
 
     def count(self, status: str) -> int:
-        return sum(seen.status == status for seen in self.finished)
+        return sum(observation.status == status for observation in self.finished)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,14 +96,24 @@ class Snapshot:
             "waiting": self.waiting,
             "left_out": [cell.to_json() for cell in self.left_out],
             "failures": [
-                {"key": seen.key, "trial": seen.trial.to_json(), "status": seen.status, "reason": seen.reason}
-                for seen in self.failures
+                {
+                    "key": observation.key,
+                    "trial": observation.trial.to_json(),
+                    "status": observation.status,
+                    "reason": observation.reason,
+                }
+                for observation in self.failures
             ],
-            "searches": [found.to_json() for found in self.searches],
+            "searches": [search.to_json() for search in self.searches],
             "best": [
-                {"budget": budget, "key": seen.key, "model": seen.trial.model, "method": seen.trial.method.label}
-                | {"lr": seen.trial.lr, "loss": seen.loss}
-                for budget, seen in best(self.finished).items()
+                {
+                    "budget": budget,
+                    "key": observation.key,
+                    "model": observation.trial.model,
+                    "method": observation.trial.method.label,
+                }
+                | {"lr": observation.trial.lr, "loss": observation.loss}
+                for budget, observation in best(self.finished).items()
             ],
             "flops": self.flops,
             "flops_done": self.flops_done,
@@ -114,9 +125,9 @@ class Snapshot:
         }
 
 
-def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Speed, workers: int) -> Snapshot:
-    """How the sweep stands; `ahead` is its outlook, `speed` and `workers` are for the time still needed."""
-    wanted = {trial.key for trial in ahead.now}
+def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: Speed, workers: int) -> Snapshot:
+    """How the sweep stands; `state` is what is known of it, `speed` and `workers` are for the time still needed."""
+    wanted = {trial.key for trial in state.now}
     running = tuple(
         Running(
             trial,
@@ -128,8 +139,8 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         for trial, attempt, figures in store.running()
         if trial.key in wanted
     )
-    coming = costs(ahead, sweep, data, store.trunks.steps())
-    done = sum(trial_flops(seen.trial, sweep, data) - seen.reused_flops for seen in ahead.finished)
+    coming = costs(state, sweep, data, store.trunks.steps())
+    done = sum(trial_flops(observation.trial, sweep, data) - observation.reused_flops for observation in state.finished)
     under_way = {item.trial.key: item for item in running}
     seconds, alone = [], []
     for cost in coming:
@@ -139,11 +150,11 @@ def snapshot(store: Store, sweep: Sweep, data: Data, ahead: Outlook, speed: Spee
         seconds.append(alone[-1] if item and item.step else own)  # steps count from the trunk's first
     return Snapshot(
         directory=store.directory,
-        finished=ahead.finished,
+        finished=state.finished,
         running=running,
         waiting=len(coming) - len(running),
-        left_out=ahead.left_out,
-        searches=ahead.searches,
+        left_out=state.left_out,
+        searches=state.searches,
         flops=done + sum(cost.spent for cost in coming),
         flops_done=done,
         eta=makespan(seconds, workers, alone),
@@ -163,12 +174,15 @@ def _left(seconds: float, running: Running | None) -> float:
 
 def best(finished: Iterable[Observation]) -> dict[float, Observation]:
     """The observation with the lowest held-out loss at each budget, budgets ascending."""
-    found: dict[float, Observation] = {}
-    for seen in sorted((seen for seen in finished if seen.status == "done"), key=lambda seen: seen.trial.budget):
-        now = found.get(seen.trial.budget)
-        if seen.loss is not None and (now is None or now.loss is None or seen.loss < now.loss):
-            found[seen.trial.budget] = seen
-    return found
+    lowest: dict[float, Observation] = {}
+    for observation in sorted(
+        (observation for observation in finished if observation.status == "done"),
+        key=lambda observation: observation.trial.budget,
+    ):
+        now = lowest.get(observation.trial.budget)
+        if observation.loss is not None and (now is None or now.loss is None or observation.loss < now.loss):
+            lowest[observation.trial.budget] = observation
+    return lowest
 
 
 def name(trial: Trial) -> str:
@@ -176,11 +190,11 @@ def name(trial: Trial) -> str:
     return f"{trial.model} {trial.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{seed}"
 
 
-def result(seen: Observation) -> str:
+def result(observation: Observation) -> str:
     """One line about a finished trial."""
-    if seen.status == "done":
-        return f"{name(seen.trial)}: loss {math.nan if seen.loss is None else seen.loss:.4f}"
-    return f"{name(seen.trial)} {seen.status}: {seen.reason}"
+    if observation.status == "done":
+        return f"{name(observation.trial)}: loss {math.nan if observation.loss is None else observation.loss:.4f}"
+    return f"{name(observation.trial)} {observation.status}: {observation.reason}"
 
 
 def counts(now: Snapshot) -> str:
@@ -202,15 +216,21 @@ def status_lines(now: Snapshot) -> list[str]:
     elif now.waiting:
         lines += ["nothing is running now"]
     if now.failures:
-        lines += ["", "no loss from", *_first(result(seen) for seen in now.failures)]
+        lines += ["", "no loss from", *_first(result(observation) for observation in now.failures)]
     lines += left_out_lines(now.left_out)
-    settled = [found for found in now.searches if not found.open]
+    settled = [search for search in now.searches if not search.open]
     if settled:
-        lines += ["", "learning rates searched", *(f"  {settled_line(found)}" for found in settled)]
-    if found := best(now.finished):
+        lines += ["", "learning rates searched", *(f"  {settled_line(search)}" for search in settled)]
+    if lowest := best(now.finished):
         rows = [
-            [f"{budget:.3g}", seen.trial.model, seen.trial.label, f"{seen.trial.lr:.3g}", f"{seen.loss:.4f}"]
-            for budget, seen in found.items()
+            [
+                f"{budget:.3g}",
+                observation.trial.model,
+                observation.trial.label,
+                f"{observation.trial.lr:.3g}",
+                f"{observation.loss:.4f}",
+            ]
+            for budget, observation in lowest.items()
         ]
         lines += ["", "best so far", *table([["budget", "model", "method", "lr", "loss"], *rows])]
     return lines
@@ -233,16 +253,20 @@ def left_out_lines(cells: Sequence[Cell]) -> list[str]:
     return ["", "left out", *_first(f"{cell.label}: {cell.reason}" for cell in cells)] if cells else []
 
 
-def settled_line(found: Search) -> str:
-    place = f"{found.cell.model.name} {found.cell.trial(1.0).label}"
-    if found.chosen is None:
-        return f"{place}: {found.note}"
-    tried = ", ".join(f"{lr:.3g}: {_loss(seen)}" for lr, seen in found.tried.items())
-    return f"{place}: {found.chosen:.3g}, {found.note} ({tried})"
+def settled_line(search: RateSearch) -> str:
+    place = f"{search.cell.model.name} {search.cell.trial(1.0).label}"
+    if search.chosen is None:
+        return f"{place}: {search.note}"
+    tried = ", ".join(f"{lr:.3g}: {_loss(observation)}" for lr, observation in search.tried.items())
+    return f"{place}: {search.chosen:.3g}, {search.note} ({tried})"
 
 
-def _loss(seen: Observation) -> str:
-    return f"{seen.loss:.4f}" if seen.status == "done" and seen.loss is not None else seen.status
+def _loss(observation: Observation) -> str:
+    return (
+        f"{observation.loss:.4f}"
+        if observation.status == "done" and observation.loss is not None
+        else observation.status
+    )
 
 
 def _first(lines: Iterable[str]) -> list[str]:
@@ -296,9 +320,12 @@ def _drawing(title: str, now: Snapshot) -> Any:
 
     lines = [f"{_bar(now.flops_done / (now.flops or 1.0), 24)} {title}: {counts(now)}"]
     lines += [f"  {_bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
-    lines += [f"  best at {budget:.3g}: {result(seen)}" for budget, seen in best(now.finished).items()]
+    lines += [f"  best at {budget:.3g}: {result(observation)}" for budget, observation in best(now.finished).items()]
     drawn = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
-    failed = [Text(f"  {result(seen)}", style="red", no_wrap=True, overflow="ellipsis") for seen in now.failures[-3:]]
+    failed = [
+        Text(f"  {result(observation)}", style="red", no_wrap=True, overflow="ellipsis")
+        for observation in now.failures[-3:]
+    ]
     return Group(*drawn, *failed)
 
 

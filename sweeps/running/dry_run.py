@@ -15,12 +15,13 @@ from sweeps.machine.hardware import Machine
 from sweeps.running.display import left_out_lines
 from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
 from sweeps.running.resources import smallest
-from sweeps.search.learning_rates import EXTENSIONS, Outlook, outlook
+from sweeps.search.learning_rates import EXTENSIONS
+from sweeps.search.sweep_state import SweepState, plan_next
 from sweeps.store.base import Store
 from sweeps.store.reuse import Library
 from sweeps.support.progress import duration
 from sweeps.support.text import table
-from sweeps.trial import Trial
+from sweeps.trial import Trial, by_key
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,15 @@ class Pace:
     source: str
 
 
-def pace_here(found: Speed, workers: int, price: float | None) -> Pace:
+def pace_here(measured: Speed, workers: int, price: float | None) -> Pace:
     """On this machine, all of which is taken to be used."""
     chips = len(gpus()) or len(available_cores())
     unit = "GPU" if gpus() else "core"
 
     def seconds(trial: Trial, flops: float) -> float:
-        return found.seconds(trial.model, flops)
+        return measured.seconds(trial.model, flops)
 
-    return Pace(seconds, workers, chips / workers, unit, price, found.typical, found.source)
+    return Pace(seconds, workers, chips / workers, unit, price, measured.typical, measured.source)
 
 
 def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
@@ -72,41 +73,48 @@ def foresee(
     pace: Pace,
     again: bool = False,
     classes: Sequence[ResourceClass] = (),
-) -> tuple[dict[str, Any], Outlook]:
-    """What is to be trained, rows of trials and the sums, and the outlook it comes from; nothing is written.
+) -> tuple[dict[str, Any], SweepState]:
+    """What is to be trained, as rows of trials and sums, and the state of the sweep behind it; nothing is written.
 
     A row's flops are those of the trial on its own. again: failed trials are tried again. classes: of a cluster, among
     which the trials are shared out. Raises ValueError for a trial that fits none of them.
     """
-    known = {seen.key: seen for seen in store.results() if not (again and seen.status == "failed")}
+    known = by_key(result for result in store.results() if not (again and result.status == "failed"))
     cancelled = store.cancelled()
-    ahead = outlook(sweep, data, known.values(), cancelled)
-    while library and (hits := [hit for trial in ahead.now if (hit := library.find(trial))]):
-        known |= {seen.key: seen for seen, _ in hits}
-        ahead = outlook(sweep, data, known.values(), cancelled)
-    coming = costs(ahead, sweep, data, store.trunks.steps())
+    state = plan_next(sweep, data, known.values(), cancelled)
+    while library and (hits := [hit for trial in state.now if (hit := library.find(trial))]):
+        known |= by_key(observation for observation, _ in hits)
+        state = plan_next(sweep, data, known.values(), cancelled)
+    coming = costs(state, sweep, data, store.trunks.steps())
     alone = [pace.seconds(cost.trial, cost.flops) for cost in coming]
-    found = [
+    chosen = [
         smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None
         for cost, seconds in zip(coming, alone, strict=True)
     ]
-    plan = _plan(sweep, data, ahead, coming, pace, [one.name if one else "" for one in found])
-    return plan | (_spread(classes, found, alone) if classes else {}), ahead
+    names = [resource_class.name if resource_class else "" for resource_class in chosen]
+    plan = _plan(sweep, data, state, coming, pace, names)
+    return plan | (_spread(classes, chosen, alone) if classes else {}), state
 
 
 def _spread(
-    classes: Sequence[ResourceClass], found: Sequence[ResourceClass | None], alone: Sequence[float]
+    classes: Sequence[ResourceClass], chosen: Sequence[ResourceClass | None], alone: Sequence[float]
 ) -> dict[str, Any]:
     """How trials that take a process so long `alone` spread over the classes, and what that takes together."""
     spread: list[dict[str, Any]] = []
-    for one in classes:
-        seconds = [took / one.ranks for took, where in zip(alone, found, strict=True) if where is one]
-        places = one.workers * one.slots
+    for resource_class in classes:
+        own = [took for took, where in zip(alone, chosen, strict=True) if where is resource_class]
+        seconds = [took / resource_class.ranks for took in own]
+        places = resource_class.workers * resource_class.slots
         spread.append(
-            {"name": one.name, "trials": len(seconds), "places": places, "seconds": makespan(seconds, places)}
+            {
+                "name": resource_class.name,
+                "trials": len(seconds),
+                "places": places,
+                "seconds": makespan(seconds, places),
+            }
         )
-    workers = sum(one["places"] for one in spread if one["trials"])
-    return {"classes": spread, "workers": workers, "seconds": max(one["seconds"] for one in spread)}
+    workers = sum(row["places"] for row in spread if row["trials"])
+    return {"classes": spread, "workers": workers, "seconds": max(row["seconds"] for row in spread)}
 
 
 def here(store: Store, workers: int | None, price: float | None) -> Pace:
@@ -116,20 +124,27 @@ def here(store: Store, workers: int | None, price: float | None) -> Pace:
 
 
 def _plan(
-    sweep: Sweep, data: Data, ahead: Outlook, coming: Sequence[Cost], pace: Pace, sizes: Sequence[str]
+    sweep: Sweep, data: Data, state: SweepState, coming: Sequence[Cost], pace: Pace, sizes: Sequence[str]
 ) -> dict[str, Any]:
-    searching = {trial.key for found in ahead.searches for trial in map(found.cell.trial, found.open)}
-    proposed = {found.cell.trial(1.0).key for found in ahead.searches if found.more}
+    searching = {trial.key for search in state.searches for trial in map(search.cell.trial, search.open)}
+    proposed = {search.cell.trial(1.0).key for search in state.searches if search.more}
     rows = [
-        _row(seen.trial, f"{seen.trial.lr:.3g}", "known", data, trial_flops(seen.trial, sweep, data), seen.reused_flops)
-        for seen in ahead.finished
+        _row(
+            observation.trial,
+            f"{observation.trial.lr:.3g}",
+            "known",
+            data,
+            trial_flops(observation.trial, sweep, data),
+            observation.reused_flops,
+        )
+        for observation in state.finished
     ]
-    rates = [trial.lr for trial in ahead.now] + [ahead.rate(cell) for cell in ahead.later]
+    rates = [trial.lr for trial in state.now] + [state.rate(cell) for cell in state.later]
     for cost, rate, size in zip(coming, rates, sizes, strict=True):
         searched = cost.trial.key in searching or (rate is None and cost.trial.key in proposed)
         lr = "?" if rate is None else f"{rate:.3g}"
-        state = "search" if searched else "train"
-        rows.append(_row(cost.trial, lr, state, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
+        purpose = "search" if searched else "train"
+        rows.append(_row(cost.trial, lr, purpose, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
     rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
     own = [pace.seconds(cost.trial, cost.spent) for cost in coming]
@@ -138,9 +153,9 @@ def _plan(
         "trials": rows,
         "flops": sum(cost.spent for cost in coming),
         "flops_alone": sum(cost.flops for cost in coming),
-        "known": len(ahead.finished),
+        "known": len(state.finished),
         "search_trials": sum(row["state"] == "search" for row in rows),
-        "listed_searches": sum(bool(found.open) and found.cell.entry.span is None for found in ahead.searches),
+        "listed_searches": sum(bool(search.open) and search.cell.entry.rate_range is None for search in state.searches),
         "racing": bool(sweep.racing),
         "workers": pace.workers,
         "seconds": makespan(own, pace.workers, alone=[pace.seconds(cost.trial, cost.flops) for cost in coming]),
@@ -149,7 +164,7 @@ def _plan(
         "price": None if pace.price is None else hours * pace.price,
         "speed": pace.flops,
         "speed_source": pace.source,
-        "left_out": [cell.to_json() for cell in ahead.left_out],
+        "left_out": [cell.to_json() for cell in state.left_out],
     }
 
 
@@ -169,7 +184,7 @@ def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: fl
     }
 
 
-def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
+def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]:
     """The plan for people."""
     header = ["model", "method", "budget", "seed", "lr", "steps", "pairs", "epochs", "FLOPs", "state"]
     form = "{model}\n{method}\n{budget:.3g}\n{seed}\n{lr}\n{steps}\n{pairs:,}\n{epochs:.2f}\n{flops:.3g}\n{state}"
@@ -180,7 +195,7 @@ def plan_lines(plan: dict[str, Any], data: Data, ahead: Outlook) -> list[str]:
             [[*row, made.get("class", "")] for row, made in zip(rows, plan["trials"], strict=True)],
         )
     lines = table([header, *rows]) if rows else ["no trial is possible"]
-    lines += left_out_lines(ahead.left_out)
+    lines += left_out_lines(state.left_out)
     lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
     new = len(plan["trials"]) - plan["known"]
     alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""

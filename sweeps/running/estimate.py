@@ -11,7 +11,7 @@ from statistics import median
 from sweeps.experiment.grid import search_flops, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
-from sweeps.search.learning_rates import Outlook
+from sweeps.search.sweep_state import SweepState
 from sweeps.store.attempts import host_and_boot
 from sweeps.store.open import open_folder
 from sweeps.store.reuse import siblings
@@ -36,29 +36,30 @@ class Cost:
         return self.flops - self.reused
 
 
-def costs(ahead: Outlook, sweep: Sweep, data: Data, states: Mapping[str, Sequence[int]]) -> list[Cost]:
-    """Of the trials to come: those of `ahead.now`, then those of `ahead.later`; a rate not known is written as 1.
+def costs(state: SweepState, sweep: Sweep, data: Data, states: Mapping[str, Sequence[int]]) -> list[Cost]:
+    """Of the trials to come: those of `state.now`, then those of `state.later`; a rate not known is written as 1.
 
     states: steps at which trunks left one already. Those with fewer steps count as run before those with more.
     """
-    coming = [*ahead.now, *(cell.trial(ahead.rate(cell) or 1.0) for cell in ahead.later)]
+    coming = [*state.now, *(cell.trial(state.rate(cell) or 1.0) for cell in state.later)]
     points = {trunk: list(steps) for trunk, steps in states.items()}
-    for found in ahead.searches:  # the rate that is chosen will have been trained this far
-        if found.open:
-            points[found.cell.trial(1.0).trunk] = [found.cell.trial(1.0).branch]
+    for search in state.searches:  # the rate that is chosen will have been trained this far
+        if search.open:
+            points[search.cell.trial(1.0).trunk] = [search.cell.trial(1.0).cooldown_start]
     reused: dict[str, float] = {}
-    seen = set()
+    counted = set()
     for trial in coming:
         for part in trial.parts:
-            if part.key in seen:
+            if part.key in counted:
                 trained = trial_flops(trial, sweep, data) - search_flops(sweep.model(trial.model), trial.training, data)
                 reused[trial.key] = reused.get(trial.key, 0.0) + trained * part.steps / trial.steps
-            seen.add(part.key)
+            counted.add(part.key)
     for trial in sorted(coming, key=lambda trial: trial.steps):
         if trial.trunk:
-            before = [step for step in points.setdefault(trial.trunk, []) if step < trial.branch]  # not its own state
+            points.setdefault(trial.trunk, [])
+            before = [step for step in points[trial.trunk] if step < trial.cooldown_start]  # not its own state
             reused[trial.key] = trial_flops(replace(trial, steps=max(before, default=0)), sweep, data)
-            points[trial.trunk].append(trial.branch)
+            points[trial.trunk].append(trial.cooldown_start)
     return [Cost(trial, trial_flops(trial, sweep, data), reused.get(trial.key, 0.0)) for trial in coming]
 
 
@@ -80,16 +81,16 @@ class Speed:
 
 def speed(observations: Iterable[Observation], cores: int) -> Speed:
     """The speed seen in observations made on this machine; `cores` of each worker, for the guess."""
-    seen: dict[str, list[float]] = {}
+    speeds: dict[str, list[float]] = {}
     rests = []
     for observation in observations:
         if observation.flops > 0 and observation.seconds > 0:
-            seen.setdefault(observation.trial.model, []).append(observation.flops / observation.seconds)
+            speeds.setdefault(observation.trial.model, []).append(observation.flops / observation.seconds)
             rests.append(max(0.0, observation.total_seconds - observation.seconds))
-    if not seen:
+    if not speeds:
         guess = f"a guess of {GUESS:.0e} FLOP/s a core and {GUESSED_REST:g} s a trial; nothing was measured here yet"
         return Speed({}, GUESS * cores, GUESSED_REST, guess)
-    by_model = {model: median(speeds) for model, speeds in seen.items()}
+    by_model = {model: median(values) for model, values in speeds.items()}
     typical, rest = median(by_model.values()), median(rests)
     source = f"{typical:.2g} FLOP/s a worker and {rest:.1f} s a trial, measured here in {len(rests)} trials"
     return Speed(by_model, typical, rest, source)

@@ -61,13 +61,13 @@ def requirements(
 
     patient: trials may take longer than the largest class wants them to, for what was begun is to be ended.
     """
-    found = {}
+    taken = {}
     allowed = [*classes[:-1], replace(classes[-1], longest=0.0)] if patient else classes
     for cost in costs:
         seconds = pace.seconds(cost.trial.model, cost.flops)
         where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
-        found[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
-    return Requirements(tuple(one.name for one in classes), found)
+        taken[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
+    return Requirements(tuple(one.name for one in classes), taken)
 
 
 def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[ResourceClass]) -> ResourceClass:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.grid import Cell
-from sweeps.search.learning_rates import Search
+from sweeps.search.learning_rates import RateSearch
 from sweeps.support.atomic import write_text
 from sweeps.trial import Observation, Training
 
@@ -68,7 +68,7 @@ def export(directory: Path, observations: Iterable[Observation], *conditions: Tr
         write_text(directory / OTHER_CONDITIONS, "".join(lines[False]))
 
 
-def export_rates(directory: Path, searches: Sequence[Search]) -> None:
+def export_rates(directory: Path, searches: Sequence[RateSearch]) -> None:
     """Write rates.json: the learning rates tried and chosen."""
     write_text(directory / "rates.json", json.dumps([search.to_json() for search in searches], indent=1) + "\n")
 

@@ -69,7 +69,7 @@ class Trunks:
 
     def of(self, trial: Trial) -> Trunk | None:
         """The trunk of a trial; None for a trial whose schedule has none."""
-        return Trunk(self.directory / trial.trunk, trial.branch) if trial.trunk else None
+        return Trunk(self.directory / trial.trunk, trial.cooldown_start) if trial.trunk else None
 
     def share(self, trials: Iterable[Trial]) -> None:
         """Say which trials may yet start from the state of another of their trunk, and delete what none will take: such
@@ -79,7 +79,7 @@ class Trunks:
         for trial in trials:
             parts |= {f"{part.key}.safetensors" for part in trial.parts}
             if trial.trunk:
-                wanted.setdefault(trial.trunk, []).append(trial.branch)
+                wanted.setdefault(trial.trunk, []).append(trial.cooldown_start)
         if wanted:
             self.directory.mkdir(parents=True, exist_ok=True)
             write_text(self.directory / _WANTED, json.dumps(wanted))
@@ -119,7 +119,7 @@ def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
     """The trunk of a trial that runs in `folder`; None where its sweep has no other trial to share it with."""
     trunks = folder.parent.parent / "trunks"
     shared = bool(trial.trunk) and trial.trunk in lenient(trunks / _WANTED)
-    return Trunk(trunks / trial.trunk, trial.branch) if shared else None
+    return Trunk(trunks / trial.trunk, trial.cooldown_start) if shared else None
 
 
 def parts_folder(folder: Path) -> Path:

@@ -21,7 +21,7 @@ from analysis.tables.comparison import MEAN, read_comparison
 from support.pictures import words
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.search.learning_rates import outlook
+from sweeps.search.sweep_state import plan_next
 from sweeps.trial import MERGES, Observation, failure
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "merging.toml"
@@ -47,8 +47,8 @@ def comparison(folder: Path, seen) -> Path:
 @pytest.fixture(scope="module")
 def whole() -> list[Observation]:
     sweep, seen = read_sweep(EXAMPLE), []
-    while ahead := outlook(sweep, DATA, seen).now:
-        seen += [observed(trial) for trial in ahead]
+    while state := plan_next(sweep, DATA, seen).now:
+        seen += [observed(trial) for trial in state]
     return seen
 
 

@@ -94,9 +94,9 @@ def test_what_trials_share_is_trained_once_and_both_totals_are_told(file, capsys
     spent = 0.0
     for ladder in zip(*[iter(cells(sweep, DATA))] * 3, strict=True):  # of one model and method
         trials = [cell.trial(1.0) for cell in ladder if not cell.reason]
-        branches = [trial.branch for trial in trials]
+        starts = [trial.cooldown_start for trial in trials]
         flops = [trial_flops(trial, sweep, DATA) for trial in trials]
-        way = [flop * branch / trial.steps for flop, branch, trial in zip(flops, branches, trials, strict=True)]
+        way = [flop * start / trial.steps for flop, start, trial in zip(flops, starts, trials, strict=True)]
         spent += way[-1] + sum(flop - there for flop, there in zip(flops, way, strict=True))  # longest trunk, cooldowns
         spent += flops[0] if ladder[0].entry.search else 0.0  # the rate that is not chosen
     assert plan["flops"] == pytest.approx(spent, rel=1e-3)  # a trunk ends at a whole step
@@ -115,7 +115,7 @@ def test_what_trials_share_is_trained_once_and_both_totals_are_told(file, capsys
     trunks = {row.trial.trunk: [] for row in seen}
     for row in sorted(seen, key=lambda row: row.trial.steps):
         before = trunks[row.trial.trunk]
-        share = before[-1].trial.branch / row.trial.steps if before else 0.0
+        share = before[-1].trial.cooldown_start / row.trial.steps if before else 0.0
         assert row.reused_flops == pytest.approx(row.flops * share)
         before.append(row)
     assert sorted(map(len, trunks.values())) == [1] * 6 + [3] * 4

@@ -100,14 +100,14 @@ def test_a_running_mean_starts_at_the_first_loss_and_keeps_a_level():
 def test_a_curve_borrows_from_its_trunk_up_to_the_earlier_branch_only():
     training = Training(warmup_steps=20)
     short, long = (observation(MODELS[1], Full(), LAW, budget, training=training) for budget in (1e13, 4e13))
-    assert short.trial.trunk == long.trial.trunk and short.trial.branch < long.trial.branch
+    assert short.trial.trunk == long.trial.trunk and short.trial.cooldown_start < long.trial.cooldown_start
     short, long = (
         replace(o, curve=tuple((s, 10 * s, float(place)) for s in range(1 + place, o.trial.steps + 1, 2)))
         for place, o in enumerate((short, long))
     )
     steps, _, losses = _points(long, [short, long])
     borrowed = steps[losses == 0]
-    assert len(borrowed) and borrowed.max() <= short.trial.branch
+    assert len(borrowed) and borrowed.max() <= short.trial.cooldown_start
 
 
 @pytest.mark.parametrize("colour", [*COLOURS, *map(tuple, BUDGET_COLOURS(np.linspace(0, 0.85, 6)))], ids=str)

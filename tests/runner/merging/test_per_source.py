@@ -28,7 +28,7 @@ from sweeps.experiment.sweep_file import read_sweep
 from sweeps.methods import Full, LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.running.estimate import costs
-from sweeps.search.learning_rates import outlook
+from sweeps.search.sweep_state import plan_next
 from sweeps.store import records
 from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
@@ -220,7 +220,7 @@ def test_parts_are_trained_once_in_a_sweep_and_counted_in_every_trial(mixture, t
 def test_an_estimate_counts_parts_once():
     sweep = read_sweep(EXAMPLE)
     known = replace(sweep, entries=tuple(replace(entry, rates={NANO.name: 1e-3}, search=()) for entry in sweep.entries))
-    coming = costs(outlook(known, DATA, []), known, DATA, {})
+    coming = costs(plan_next(known, DATA, []), known, DATA, {})
     rules = [cost for cost in coming if cost.trial.training.merge not in ("", SEARCHED)]
     assert sum(cost.spent for cost in rules) == pytest.approx(sum(cost.flops for cost in rules) / 4)
     assert all(cost.reused == 0 for cost in coming if cost not in rules)
@@ -319,8 +319,8 @@ def test_a_comparison_lies_in_one_file(tmp_path):
     conditions = sweep.conditions(DATA.data_hash)
     assert len(set(conditions)) == 2 * (len(MERGES) + 1)
     seen = []
-    while ahead := outlook(sweep, DATA, seen).now:
-        seen += [Observation(one, "done", loss=1.0 + (one.lr - 3e-3) ** 2) for one in ahead]
+    while state := plan_next(sweep, DATA, seen).now:
+        seen += [Observation(one, "done", loss=1.0 + (one.lr - 3e-3) ** 2) for one in state]
     assert len(seen) == len(conditions) * (3 * 3 + 2)
     records.export(store.directory, seen, *conditions)
     assert len(list(store.exported())) == len(seen) and not (tmp_path / "other-conditions.jsonl").exists()

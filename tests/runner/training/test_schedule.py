@@ -42,13 +42,15 @@ def test_until_its_branch_a_trial_does_what_any_longer_one_does(steps, warmup, c
     def factor(step, of):
         return rate_factor("wsd", step, of, training.warmup, cooldown, warmup)
 
-    branch = Trial("nano-25k", Full(), training, 1e-3, steps).branch
+    cooldown_start = Trial("nano-25k", Full(), training, 1e-3, steps).cooldown_start
     if warmup < steps:
-        assert warmup <= branch <= steps
-        assert all(factor(step, steps) == factor(step, 10 * steps + 7) for step in range(branch))
-        assert all(factor(step, steps) < 1 for step in range(branch + 1, steps))  # at the branch it may be 1 still
+        assert warmup <= cooldown_start <= steps
+        assert all(factor(step, steps) == factor(step, 10 * steps + 7) for step in range(cooldown_start))
+        assert all(
+            factor(step, steps) < 1 for step in range(cooldown_start + 1, steps)
+        )  # at the cooldown_start it may be 1 still
     else:
-        assert branch == warmup  # which is refused: it would never be warm
+        assert cooldown_start == warmup  # which is refused: it would never be warm
 
 
 def test_an_absolute_warm_up_takes_the_place_of_the_share():

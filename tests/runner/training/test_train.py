@@ -182,9 +182,9 @@ def test_branches_of_one_trunk_end_with_the_bits_of_trials_trained_alone(method,
     assert [_without_costs(seen) for seen in branched] == [_without_costs(seen) for seen in alone]
     small, middle, large = trials
     # The last leaves nothing: nobody trains further.
-    assert store.trunks.steps() == {small.trunk: [small.branch, middle.branch]}
+    assert store.trunks.steps() == {small.trunk: [small.cooldown_start, middle.cooldown_start]}
     spent = [seen.spent_flops for seen in branched]
-    stretches = [small.steps, middle.steps - small.branch, large.steps - middle.branch]
+    stretches = [small.steps, middle.steps - small.cooldown_start, large.steps - middle.cooldown_start]
     each = [seen.flops / seen.trial.steps for seen in branched]
     assert spent == pytest.approx([steps * one for steps, one in zip(stretches, each, strict=True)], rel=0.1)
     assert branched[0].reused_flops == 0 and all(seen.reused_flops == 0 for seen in alone)
@@ -223,7 +223,7 @@ def test_a_branch_killed_and_resumed_ends_with_the_same_bits_and_costs(condition
     step = train_module._step
 
     def interrupted(run):
-        if run.state.step == large.branch + 2:
+        if run.state.step == large.cooldown_start + 2:
             raise KeyboardInterrupt
         return step(run)
 

@@ -18,7 +18,7 @@ from sweeps.experiment.grid import cells
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.experiment.sweep_file import MOST_CELLS, read_sweep
 from sweeps.models import read_model
-from sweeps.search.learning_rates import outlook
+from sweeps.search.sweep_state import plan_next
 from sweeps.support.toml_io import DEEPEST, MOST_BYTES, toml_value
 from sweeps.trial import Training
 
@@ -133,7 +133,7 @@ def only_a_value_error(read, path: Path) -> None:
 
 def plan(path: Path) -> None:
     sweep = read_sweep(path)
-    said = refusal(lambda: outlook(sweep, DATA, []))
+    said = refusal(lambda: plan_next(sweep, DATA, []))
     assert said is None or "training.warmup_steps is" in said  # known only with the data, so without the file's name
 
 

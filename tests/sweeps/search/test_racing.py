@@ -14,8 +14,8 @@ from support.sweep_process import begin, started
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.search.learning_rates import next_trials, outlook
 from sweeps.search.racing import race
+from sweeps.search.sweep_state import next_trials, plan_next
 from sweeps.trial import Observation, failure
 
 TEXT = """
@@ -55,7 +55,7 @@ def run(sweep, laws, pick=lambda trials: trials):
         for trial in pick(proposed):
             loss = laws[trial.method.name](trial.budget) + (0.01 if trial.lr == 1e-2 else 0.0)
             known[trial.key] = Observation(trial, "done", loss=loss)
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert not end.now and not end.later
     return known, end
 
@@ -109,7 +109,7 @@ def test_a_loss_that_is_missing_decides_nothing(read):
             worse = trial.method.name == "bias"
             lost = worse and trial.budget == 2e11
             known[trial.key] = failure(trial, "no") if lost else Observation(trial, "done", loss=3.0 if worse else 2.0)
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert 4e11 in budgets(end, "bias", "nano-25k") and 8e11 in budgets(end, "bias", "nano-25k")
 
 

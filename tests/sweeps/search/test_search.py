@@ -17,7 +17,8 @@ from support.toy_sweeps import DATA, SWEEP, toy_main
 from support.waiting import wait_for
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.search.learning_rates import EVERYTHING, EXTENSIONS, hopeless, next_trials, outlook, propose, sharing
+from sweeps.search.learning_rates import EVERYTHING, EXTENSIONS, hopeless, propose
+from sweeps.search.sweep_state import next_trials, plan_next, sharing
 from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, failure
 
@@ -84,7 +85,7 @@ def test_it_ends_and_every_possible_cell_has_its_trial(sweep, best, seed, bad):
         return chance.sample(trials, chance.randint(1, len(trials)))
 
     known = run(sweep, observe, some)
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert not end.now and not end.later
     seen = {(o.trial.model, o.trial.method, o.trial.budget, o.trial.seed) for o in end.finished}
     skipped = {(c.model.name, c.entry.method, c.budget, c.seed) for c in end.left_out}
@@ -97,7 +98,7 @@ def test_it_ends_and_every_possible_cell_has_its_trial(sweep, best, seed, bad):
 def test_a_best_rate_inside_is_used_everywhere_and_its_search_trial_is_a_grid_trial(sweep):
     known = run(sweep, bowl(4e-3))
     assert rates(known, "lora rank 8 alpha 8") == [1e-3, 4e-3, 16e-3]
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert {found.chosen for found in end.searches} == {4e-3}
     lora = [o.trial for o in end.finished if o.trial.method.name == "lora" and o.trial.model == "nano-25k"]
     # per rank: three rates at one cell, and the three other possible cells (two budgets by two seeds, less one)
@@ -114,7 +115,7 @@ def test_a_best_rate_inside_is_used_everywhere_and_its_search_trial_is_a_grid_tr
     ],
 )
 def test_a_best_rate_at_the_edge_is_followed_by_the_same_ratio(sweep, best, tried, chosen):
-    found = outlook(sweep, DATA, run(sweep, bowl(best)).values()).searches[0]
+    found = plan_next(sweep, DATA, run(sweep, bowl(best)).values()).searches[0]
     assert found.chosen == chosen
     assert sorted(found.tried) == pytest.approx(tried)
     assert len(tried) - 3 <= EXTENSIONS
@@ -122,7 +123,7 @@ def test_a_best_rate_at_the_edge_is_followed_by_the_same_ratio(sweep, best, trie
 
 
 def test_only_the_first_seed_is_searched_and_at_the_smallest_possible_budget(sweep):
-    for found in outlook(sweep, DATA, []).searches:
+    for found in plan_next(sweep, DATA, []).searches:
         same = (found.cell.model, found.cell.entry)
         possible = [c.budget for c in cells(sweep, DATA) if (c.model, c.entry) == same and not c.reason]
         assert found.cell.seed == 0
@@ -134,14 +135,14 @@ def test_only_the_first_seed_is_searched_and_at_the_smallest_possible_budget(swe
 
 def test_diverged_rates_count_as_bad(sweep):
     known = run(sweep, lambda t: failure(t, "nan", "diverged") if t.lr > 2e-3 else bowl(1e-3)(t))
-    found = outlook(sweep, DATA, known.values()).searches[0]
+    found = plan_next(sweep, DATA, known.values()).searches[0]
     assert found.chosen == 1e-3
     assert set(found.tried) == {0.25e-3, 1e-3, 4e-3, 16e-3}
 
 
 def test_when_every_rate_fails_the_method_is_left_out_with_the_reason(sweep):
     known = run(sweep, lambda t: failure(t, "no memory") if t.method.name == "lora" else bowl(2e-3)(t))
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert all(found.failed for found in end.searches)
     reasons = {cell.reason for cell in end.left_out if cell.entry.method.name == "lora" and cell.steps >= 50}
     assert reasons == {"no learning rate gave a loss (failed: no memory)"}
@@ -153,15 +154,15 @@ def test_a_search_trial_is_the_first_stretch_of_the_trials_at_its_rate(tmp_path)
     path.write_text(TEXT.replace('"nano-25k", "nano-100k"', '"nano-25k"') + "[training]\nwarmup_steps = 10\n")
     sweep, known = read_sweep(path), {}
     while proposed := next_trials(sweep, DATA, known.values()):
-        ahead = outlook(sweep, DATA, known.values())
-        of_use = {trial.trunk for trial in sharing(ahead)}
-        for found in ahead.searches:  # a rate's trunk is of use while it may be chosen, or its trials are to come
+        state = plan_next(sweep, DATA, known.values())
+        of_use = {trial.trunk for trial in sharing(state)}
+        for found in state.searches:  # a rate's trunk is of use while it may be chosen, or its trials are to come
             best = min((seen.loss for seen in found.tried.values()), default=None)
             for seen in found.tried.values():
-                coming = any(trial.trunk == seen.trial.trunk for trial in ahead.now)
+                coming = any(trial.trunk == seen.trial.trunk for trial in state.now)
                 assert (seen.trial.trunk in of_use) == (coming or bool(found.open and seen.loss == best))
         known |= {trial.key: bowl(4e-3)(trial) for trial in proposed[:2]}
-    end = outlook(sweep, DATA, known.values())
+    end = plan_next(sweep, DATA, known.values())
     assert len(end.searches) == 2 and not sharing(end)
     for found in end.searches:
         first = found.cell.trial(found.chosen)
@@ -194,16 +195,16 @@ def test_rates_are_proposed_the_same_whoever_asks_and_none_twice(sampled, best, 
     known = run(sampled, observe, some)
     propose.cache_clear()  # another process, that remembers nothing
     assert run(sampled, lambda trial: known[trial.key]).keys() == known.keys()
-    for found in outlook(sampled, DATA, known.values()).searches:
+    for found in plan_next(sampled, DATA, known.values()).searches:
         assert len(found.tried) == 9 and all(1e-4 <= rate <= 1.0 for rate in found.tried)
         losses = {rate: seen.loss for rate, seen in found.tried.items() if seen.status == "done"}
         assert found.failed if not losses else found.chosen == min(losses, key=losses.get)
 
 
 def test_sampled_rates_begin_evenly_and_close_in_on_the_best(sampled):
-    assert propose(sampled.entries[1].span, ()) == pytest.approx([10**-3.333, 1e-2, 10**-0.667], rel=1e-3)
+    assert propose(sampled.entries[1].rate_range, ()) == pytest.approx([10**-3.333, 1e-2, 10**-0.667], rel=1e-3)
     for best in (2e-3, 1e-2, 5e-2):
-        found = outlook(sampled, DATA, run(sampled, bowl(best)).values()).searches[0]
+        found = plan_next(sampled, DATA, run(sampled, bowl(best)).values()).searches[0]
         rates = list(found.tried)
         assert abs(math.log(found.chosen / best)) < math.log(3)
         off = [abs(math.log(rate / best)) for rate in rates]
@@ -212,10 +213,10 @@ def test_sampled_rates_begin_evenly_and_close_in_on_the_best(sampled):
 
 
 def test_rates_not_yet_proposed_are_counted(sampled):
-    ahead = outlook(sampled, DATA, [])
-    assert all((len(found.open), found.more) == (3, 6) for found in ahead.searches)
-    searched = [cell for cell in ahead.later if cell in [found.cell for found in ahead.searches]]
-    assert len(searched) == 6 * len(ahead.searches)
+    state = plan_next(sampled, DATA, [])
+    assert all((len(found.open), found.more) == (3, 6) for found in state.searches)
+    searched = [cell for cell in state.later if cell in [found.cell for found in state.searches]]
+    assert len(searched) == 6 * len(state.searches)
 
 
 @pytest.mark.slow
@@ -247,7 +248,7 @@ def test_a_trial_is_stopped_only_when_asked_and_late_and_worse_than_the_median(t
     known = {}
     for trial in next_trials(asked, DATA, []):
         known[trial.key] = Observation(trial, "done", loss=2.0, curve=((10, 0, 3.0), (20, 0, 2.5), (9999, 0, 2.0)))
-    found = outlook(asked, DATA, known.values()).searches[0]
+    found = plan_next(asked, DATA, known.values()).searches[0]
     trial = found.cell.trial(found.open[0])
     assert trial.steps / 2 > 20
     late = trial.steps - 1
@@ -255,7 +256,7 @@ def test_a_trial_is_stopped_only_when_asked_and_late_and_worse_than_the_median(t
     assert not hopeless(found, trial, late, 2.4)  # beside the losses of the others at that step, not their last
     assert not hopeless(found, trial, 20, 9.9)
     (tmp_path / "sweep.toml").write_text(SPAN)
-    unasked = outlook(read_sweep(tmp_path / "sweep.toml"), DATA, known.values()).searches[0]
+    unasked = plan_next(read_sweep(tmp_path / "sweep.toml"), DATA, known.values()).searches[0]
     assert unasked.open == found.open and not hopeless(unasked, trial, late, 9.9)
 
 
@@ -285,13 +286,13 @@ def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys
 def test_what_is_cancelled_is_left_out_and_everything_else_is_tried(sweep, sampled, seed, share, span):
     chance, cancelled, known = random.Random(seed), set(), {}
     chosen = sampled if span else sweep
-    while proposed := outlook(chosen, DATA, known.values(), cancelled).now:
+    while proposed := plan_next(chosen, DATA, known.values(), cancelled).now:
         cancelled |= {trial.key for trial in proposed if chance.random() < share}
         known |= {trial.key: bowl(4e-3)(trial) for trial in proposed if trial.key not in cancelled}
-    end = outlook(chosen, DATA, known.values(), cancelled)
+    end = plan_next(chosen, DATA, known.values(), cancelled)
     assert not end.later and not cancelled & known.keys()
     seen = {(o.trial.model, o.trial.method, o.trial.budget, o.trial.seed) for o in end.finished}
     skipped = {(c.model.name, c.entry.method, c.budget, c.seed) for c in end.left_out}
     assert seen | skipped == {(c.model.name, c.entry.method, c.budget, c.seed) for c in cells(chosen, DATA)}
-    nothing = outlook(chosen, DATA, [], {EVERYTHING})
+    nothing = plan_next(chosen, DATA, [], {EVERYTHING})
     assert not nothing.now and not nothing.later and len(nothing.left_out) >= len(cells(chosen, DATA))

@@ -35,7 +35,11 @@ def leave_state(store: FolderStore, trial: Trial) -> Path:
 
 def test_a_trial_waits_while_another_is_on_the_way_to_a_state_for_it(new_store):
     store, (small, middle, large) = new_store(1, text=LADDER)
-    assert (small.branch, small.trunk) < (middle.branch, middle.trunk) < (large.branch, large.trunk)
+    assert (
+        (small.cooldown_start, small.trunk)
+        < (middle.cooldown_start, middle.trunk)
+        < (large.cooldown_start, large.trunk)
+    )
     assert store.claim().trial == small
     assert store.claim() is None
     leave_state(store, small)  # it cools down now
@@ -59,7 +63,7 @@ def test_nothing_waits_for_a_dead_trial_nor_to_go_on_from_its_own_checkpoint(new
     store.end(small.key, claim.attempt, LOST, "killed")
     assert store.claim().trial == small
     assert store.claim() is None
-    (store.folder(middle.key) / CHECKPOINT).write_text("further than the branch of the small one")
+    (store.folder(middle.key) / CHECKPOINT).write_text("further than where the small one cools down")
     assert store.claim().trial == middle
 
 
@@ -70,7 +74,7 @@ def test_states_are_kept_for_those_who_can_start_from_them_and_no_longer(new_sto
     assert all(trunk_of(store.folder(trial.key), trial).wanted() for trial in (small, middle))
     first, second = leave_state(store, small), leave_state(store, middle)
     assert trunk.newest() == second and trunk_of(store.folder(small.key), small).newest() == first
-    assert store.trunks.steps() == {large.trunk: [small.branch, middle.branch]}
+    assert store.trunks.steps() == {large.trunk: [small.cooldown_start, middle.cooldown_start]}
     assert store.trunks.size() == 2 * len("a state")
     store.trunks.share([middle, large])
     assert not first.exists() and second.exists()
@@ -172,7 +176,8 @@ class Interleavings(RuleBasedStateMachine):
         under_way = [
             trial
             for trial, _, _ in self.store.running()
-            if trial.trunk and not (self.store.trunks.directory / trial.trunk / f"{trial.branch}.safetensors").exists()
+            if trial.trunk
+            and not (self.store.trunks.directory / trial.trunk / f"{trial.cooldown_start}.safetensors").exists()
         ]
         assert len(under_way) <= 1
 

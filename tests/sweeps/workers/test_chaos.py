@@ -243,15 +243,15 @@ PLAN = """
 import sys, time
 from pathlib import Path
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.search.learning_rates import outlook, sharing
+from sweeps.search.sweep_state import plan_next, sharing
 from sweeps.store.folder import FolderStore
 from support.toy_sweeps import DATA
 store = FolderStore(Path(sys.argv[2]))
 sweep = read_sweep(Path(sys.argv[1]))
 while not store.closed:
-    ahead = outlook(sweep, DATA, store.results())
-    store.trunks.share(sharing(ahead))
-    store.add(ahead.now)
+    state = plan_next(sweep, DATA, store.results())
+    store.trunks.share(sharing(state))
+    store.add(state.now)
     time.sleep(0.01)
 """
 
