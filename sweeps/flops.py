@@ -80,7 +80,7 @@ def memory_bytes(model: ModelSpec, method: Method, micro_tokens: int, weight_byt
     2022, section 4.1), in proportion for wider weights.
     """
     table = model.embedding_params
-    trained = method.trainable(model) + (table if method.name == "full" else 0)
+    trained = method.trainable(model) + (table if method.trains_token_table else 0)
     backbone = model.params * (QUANTIZED_BYTES if method.bits else weight_bytes)
     weights = backbone + weight_bytes * (method.adapters(model) + table)
     activations = 17 * weight_bytes * micro_tokens * model.width * method.backward_layers(model)

@@ -18,11 +18,22 @@ class Method(ABC):
     """One way of tuning. Counts leave the embedding tables out, as N does.
 
     `trainable` and `backprop` give the paper's count (Ziarko et al. 2024, section 3.5); the other three say which
-    matrix products a step really does, for the exact count.
+    matrix products a step really does, for the exact count. Class attributes are what others need to know of a method:
+    nothing outside this file asks for its name.
     """
 
     name: ClassVar[str]
-    bits: ClassVar[int] = 0  # of a backbone weight in memory; 0: as the trainer keeps it
+    """What sweep files and recipes call it."""
+    examples: ClassVar[tuple[Mapping[str, Any], ...]]
+    """Settings that the tests try; the first is the one where one is enough."""
+    bits: ClassVar[int] = 0
+    """Bits of a backbone weight in memory; 0: as the trainer keeps it."""
+    trains_token_table: ClassVar[bool] = False
+    """Whether the token table gets a gradient too, which no count of parameters tells."""
+    has_adapter: ClassVar[bool] = False
+    """Whether what it adds to the model can be written alone, and is merged into the weights otherwise."""
+    foldable: ClassVar[bool] = False
+    """Whether its adapters are to run folded into the weights (runner/model/folded_lora.py), as its counts say then."""
 
     @abstractmethod
     def trainable(self, model: ModelSpec) -> int:
@@ -33,7 +44,7 @@ class Method(ABC):
         """Backbone parameters that the backward pass goes through."""
 
     def adapters(self, model: ModelSpec) -> int:
-        """Matrix entries that the method adds to the model."""
+        """Entries that the method adds to the model."""
         return 0
 
     def adapter_weights_per_token(self, model: ModelSpec) -> int:
@@ -81,6 +92,8 @@ class Full(Method):
     """Every parameter is trained, the token table included."""
 
     name: ClassVar[str] = "full"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    trains_token_table: ClassVar[bool] = True
 
     def trainable(self, model: ModelSpec) -> int:
         return model.params
@@ -108,6 +121,9 @@ class LoRA(Method):
     """
 
     name: ClassVar[str] = "lora"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"rank": 4}, {"rank": 512})
+    has_adapter: ClassVar[bool] = True
+    foldable: ClassVar[bool] = True
     rank: int = 32
     alpha: float = 8.0
     only: str = ""
@@ -153,6 +169,51 @@ class LoRA(Method):
 
 
 @dataclass(frozen=True)
+class DoRA(Method):
+    """LoRA on every linear map with a trained length of each row: m (W + sBA) / |W + sBA| (Liu et al. 2024).
+
+    The scale s is that of `lora`, and so are the matrix products: lengths and rescaling are elementwise.
+    """
+
+    name: ClassVar[str] = "dora"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"rank": 4},)
+    has_adapter: ClassVar[bool] = True
+    foldable: ClassVar[bool] = True
+    rank: int = 32
+    alpha: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0:
+            raise ValueError(f"dora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
+
+    @property
+    def directions(self) -> LoRA:
+        """What it is without the lengths."""
+        return LoRA(self.rank, self.alpha)
+
+    def trainable(self, model: ModelSpec) -> int:
+        return self.directions.trainable(model) + model.layers * sum(linear.outputs for linear in model.linears)
+
+    def backprop(self, model: ModelSpec) -> int:
+        return model.params
+
+    def adapters(self, model: ModelSpec) -> int:
+        return self.trainable(model)
+
+    def per_step(self, model: ModelSpec) -> int:
+        return self.directions.per_step(model)
+
+    def activation_grad_weights(self, model: ModelSpec) -> int:
+        return self.directions.activation_grad_weights(model)
+
+    def weight_grad_weights(self, model: ModelSpec) -> int:
+        return self.directions.weight_grad_weights(model)
+
+    def apply(self, backbone: PreTrainedModel) -> Any:
+        return _adapted(backbone, self.rank, self.alpha, use_dora=True)
+
+
+@dataclass(frozen=True)
 class QLoRA(Method):
     """LoRA over a backbone in 4 bits, type nf4 (Dettmers et al. 2023): a fifth of its memory, more time a token.
 
@@ -160,7 +221,9 @@ class QLoRA(Method):
     """
 
     name: ClassVar[str] = "qlora"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"rank": 4},)
     bits: ClassVar[int] = 4
+    has_adapter: ClassVar[bool] = True
     rank: int = 32
     alpha: float = 8.0
 
@@ -202,7 +265,7 @@ def _adapter_entries(model: ModelSpec, rank: int, adapted: Iterable[Linear]) -> 
     return model.layers * rank * sum(x.inputs + x.outputs for x in adapted)
 
 
-def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "") -> Any:
+def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "", use_dora: bool = False) -> Any:
     """The backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
     import peft  # only here: the planner reads this module and must start without torch
 
@@ -210,7 +273,7 @@ def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "")
 
     spec = from_config(backbone.config.to_dict(), "backbone")
     targets = only.split(",") if only else [linear.name for linear in spec.linears]
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=True, target_modules=targets)
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=True, target_modules=targets, use_dora=use_dora)
     return peft.get_peft_model(backbone, config)
 
 
@@ -219,6 +282,7 @@ class FreezeBlocks(Method):
     """The token table and the first `share` of the blocks stay frozen; the rest and the final norm are trained."""
 
     name: ClassVar[str] = "freeze"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.34}, {"share": 0.67})
     share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -263,6 +327,7 @@ class BiasOnly(Method):
     """Only bias vectors are trained, those of the norms included (Ben Zaken et al. 2021)."""
 
     name: ClassVar[str] = "bias"
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     def trainable(self, model: ModelSpec) -> int:
         return model.biases
@@ -290,10 +355,16 @@ class BiasOnly(Method):
 METHODS: dict[str, type[Method]] = {
     "full": Full,
     "lora": LoRA,
+    "dora": DoRA,
     "qlora": QLoRA,
     "freeze": FreezeBlocks,
     "bias": BiasOnly,
 }
+
+
+def with_adapter() -> list[str]:
+    """Names of the methods that have an adapter to write."""
+    return [name for name, kind in METHODS.items() if kind.has_adapter]
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runner.commands.options import add_run_options, quiet_libraries, run_options
 from runner.training.trackers import TRACKERS
+from sweeps.methods import with_adapter
 
 if TYPE_CHECKING:
     from runner.training.distributed import Ranks
@@ -56,8 +57,8 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
 
 def _check_adapter(trial: Trial) -> None:
-    if not hasattr(trial.method, "rank"):
-        raise ValueError(f"--adapter: method {trial.method.name} has none; only lora and qlora do")
+    if not trial.method.has_adapter:
+        raise ValueError(f"--adapter: method {trial.method.name} has none; only {', '.join(with_adapter())} do")
     if trial.training.merge:
         raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
 
@@ -117,5 +118,8 @@ def add_train(command: argparse.ArgumentParser) -> None:
     add_run_options(command)
     command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
     command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
-    command.add_argument("--adapter", action="store_true", help="of LoRA write the adapter alone; else it is merged")
+    names = ", ".join(with_adapter())
+    command.add_argument(
+        "--adapter", action="store_true", help=f"of {names} write the adapter alone; else it is merged"
+    )
     command.add_argument("--json", action="store_true", help="print the observation as JSON")

@@ -9,6 +9,7 @@ from typing import Any
 from runner.data.pairs import load_tokenizer
 from runner.model.encoder import Encoder, load_backbone
 from runner.model.quantized import merge_unpacked
+from sweeps.methods import with_adapter
 from sweeps.models import find_model
 from sweeps.trial import Observation, Training, Trial
 
@@ -24,11 +25,11 @@ HOLDS = ("config.json", "adapter_config.json")  # of a folder that has a model i
 def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bool = False) -> None:
     """Write weights, tokenizer, pooling and a model card. `folder` must not hold a model yet.
 
-    adapter: of LoRA write the adapter alone, which keeps the place of its base model, instead of merging it. Raises
+    adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it. Raises
     ValueError when the method has none.
     """
     if adapter and not hasattr(encoder.backbone, "merge_and_unload"):
-        raise ValueError(f"{observation.trial.method.name} has no adapter; only lora and qlora do")
+        raise ValueError(f"{observation.trial.method.name} has no adapter; only {', '.join(with_adapter())} do")
     must_be_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
@@ -75,7 +76,7 @@ def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
     """The backbone with whatever the method added worked into its weights."""
     if trial.method.bits:
         return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))
-    merge = getattr(encoder.backbone, "merge_and_unload", None)
+    merge = getattr(encoder.backbone, "merge_and_unload", None)  # a merged trial's backbone has none
     return merge() if merge else encoder.backbone
 
 

@@ -74,6 +74,7 @@ class Encoder(nn.Module):
         fused: bool = False,
     ) -> None:
         super().__init__()
+        _must_reach_all(backbone)
         self.backbone = backbone
         self.bidirectional = bidirectional
         self.logit_scale: nn.Parameter | None = None  # log of 1 / temperature, where that is learnt (as CLIP)
@@ -198,6 +199,18 @@ def decoder(backbone: nn.Module) -> nn.Module:
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
 
 
+def _must_reach_all(backbone: nn.Module) -> None:
+    """Raises ValueError naming a trained parameter that the encoder would not run: all it runs is the decoder."""
+    inner = decoder(backbone)
+    table = inner.get_input_embeddings()
+    if not isinstance(table, nn.Embedding):
+        raise ValueError(f"the token table is wrapped in {type(table).__name__}; only its own weight is trained")
+    inside = {id(parameter) for parameter in inner.parameters()}
+    for name, parameter in backbone.named_parameters():
+        if parameter.requires_grad and id(parameter) not in inside:
+            raise ValueError(f"{name} is trained, but lies outside the decoder and would never be used")
+
+
 def frozen_blocks(backbone: nn.Module) -> int:
     """How many first blocks, token table included, receive no gradient."""
     inner = decoder(backbone)
@@ -258,7 +271,8 @@ def make_encoder(
         raise ValueError(f"{method.name}: {reason}")
     torch.manual_seed(seed)
     backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
-    fold(backbone)
+    if method.foldable:
+        fold(backbone)
     if bidirectional:
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     bf16 = uses_bf16(precision, device)

@@ -1,16 +1,19 @@
 """Low-rank adapters folded into the weight: one dense product forward and one back, thin products for the adapter.
 
 peft adds two thin products to every dense one, which costs more time than the frozen weights' missing gradients save.
-Folding W + sBA once a step is the same function, and its gradients need no more than the thin products below.
+Folding W + sBA once a step is the same function, and its gradients need no more than the thin products below. FOLDED
+lists the kinds of adapter that are known to be such a function; whatever else peft puts into a model, peft runs.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import NoneType
 from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
+from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -18,28 +21,43 @@ ADAPTER = "default"  # peft's name for the only one
 
 
 def fold(backbone: nn.Module) -> None:
-    """Let every low-rank adapter that peft put into `backbone` run folded. Names and parameters stay peft's own."""
+    """Let every adapter in `backbone` that is known to be foldable run folded. Names and parameters stay peft's own."""
     for module in backbone.modules():
-        if type(module) is Linear:
-            module.__class__ = FoldedLinear  # a wrapper would hide the adapter from peft's merging and saving
+        if kind := _folded_kind(module):
+            module.__class__ = kind  # a wrapper would hide the adapter from peft's merging and saving
+
+
+def _folded_kind(module: nn.Module) -> type[Folding] | None:
+    """How this module runs folded; None where it is no adapter, or may compute or train something else than FOLDED."""
+    if type(module) is not Linear or type(module.base_layer) is not nn.Linear:
+        return None
+    if list(module.lora_A) != [ADAPTER] or module.active_adapters != [ADAPTER]:
+        return None
+    if module.disable_adapters or module.merged or module.fan_in_fan_out or module.lora_bias[ADAPTER]:
+        return None
+    if type(module.lora_dropout[ADAPTER]) is not nn.Identity:
+        return None
+    if any(parameter.requires_grad for parameter in module.base_layer.parameters()):
+        return None
+    return FOLDED.get(type(module.lora_variant.get(ADAPTER)))
 
 
 def unfold(backbone: nn.Module) -> None:
     """Let them run as peft does."""
     for module in backbone.modules():
-        if isinstance(module, FoldedLinear):
+        if isinstance(module, Folding):
             module.__class__ = Linear
 
 
 def refold(backbone: nn.Module) -> None:
     """Forget the folded weights. A fused optimiser changes parameters without marking them as changed."""
     for module in backbone.modules():
-        if isinstance(module, FoldedLinear):
+        if isinstance(module, Folding):
             module._made_from = None
 
 
-class FoldedLinear(Linear):
-    """peft's adapted linear map, computed as one dense product. Without dropout, as `sweeps.methods.LoRA` makes it."""
+class Folding(Linear):
+    """peft's adapted linear map with W + sBA made once a step, for as long as A and B stay what they are."""
 
     @property
     def adapter(self) -> tuple[Tensor, Tensor]:
@@ -51,32 +69,64 @@ class FoldedLinear(Linear):
         """s, by which their product counts."""
         return self.scaling[ADAPTER]
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """x: [..., inputs] -> [..., outputs]."""
-        (down, up), weight, bias = self.adapter, self.folded, self.base_layer.bias
-        if _under_autocast(x):
-            kind = torch.get_autocast_dtype(x.device.type)
-            x, weight, down, up = (tensor.to(kind) for tensor in (x, weight, down, up))
-            bias = None if bias is None else bias.to(kind)
-        return Folded.apply(x, weight, bias, down, up, self.scale)
-
     @property
     def folded(self) -> Tensor:
         """W + sBA [outputs, inputs]."""
-        down, up = self.adapter
+        return self.made_once_a_step()[0]
+
+    def made_once_a_step(self) -> tuple[Tensor, ...]:
+        """What `_make` gives, made anew when the adapter has changed."""
+        lora_a, lora_b = self.adapter
         if torch.compiler.is_compiling():  # what is kept would be compiled anew for every map it is kept in
-            return self._fold(down, up)
+            return self._make(lora_a, lora_b)
         # Loading a checkpoint or moving the module changes one of these; see `refold` for an optimiser's step.
-        made_from = (down._version, up._version, up.data_ptr(), up.dtype)
+        made_from = (lora_a._version, lora_b._version, lora_b.data_ptr(), lora_b.dtype)
         if getattr(self, "_made_from", None) != made_from:
-            self._weight, self._made_from = self._fold(down, up), made_from
-        return self._weight
+            self._made, self._made_from = self._make(lora_a, lora_b), made_from
+        return self._made
 
     @torch.no_grad()
-    def _fold(self, down: Tensor, up: Tensor) -> Tensor:
+    def _make(self, lora_a: Tensor, lora_b: Tensor) -> tuple[Tensor, ...]:
+        """W + sBA, and what else follows from it alone."""
         # The sum of the weights stays in fp32.
-        with torch.autocast(up.device.type, enabled=False) if _under_autocast(up) else nullcontext():
-            return torch.addmm(self.base_layer.weight, up, down, alpha=self.scale)
+        with torch.autocast(lora_b.device.type, enabled=False) if _under_autocast(lora_b) else nullcontext():
+            return (torch.addmm(self.base_layer.weight, lora_b, lora_a, alpha=self.scale),)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """x (W + sBA)' + b, with its gradients. x: [..., inputs] -> [..., outputs]."""
+        lora_a, lora_b = self.adapter
+        if _under_autocast(x):
+            kind = torch.get_autocast_dtype(x.device.type)
+            x, weight, lora_a, lora_b = (tensor.to(kind) for tensor in (x, weight, lora_a, lora_b))
+            bias = None if bias is None else bias.to(kind)
+        return FoldedProduct.apply(x, weight, bias, lora_a, lora_b, self.scale)
+
+
+class FoldedLora(Folding):
+    """LoRA: x (W + sBA)' + b."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.product(x, self.folded, self.base_layer.bias)
+
+
+class FoldedDora(Folding):
+    """DoRA: x (m (W + sBA) / |W + sBA|)' + b, |.| of each row, which is a constant to the gradients (section 4.3)."""
+
+    @torch.no_grad()
+    def _make(self, lora_a: Tensor, lora_b: Tensor) -> tuple[Tensor, ...]:
+        (weight,) = super()._make(lora_a, lora_b)
+        return weight, torch.linalg.vector_norm(weight, dim=1)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        weight, norms = self.made_once_a_step()
+        product, bias = self.product(x, weight, None), self.base_layer.bias
+        # Not in 16 bits: what a few steps change in m is less than they can tell.
+        rescaled = product * (self.lora_magnitude_vector[ADAPTER].weight / norms)
+        return (rescaled if bias is None else rescaled + bias).to(product.dtype)
+
+
+# By peft's variant of its LoRA; NoneType is LoRA itself.
+FOLDED: dict[type, type[Folding]] = {NoneType: FoldedLora, DoraLinearVariant: FoldedDora}
 
 
 def _under_autocast(tensor: Tensor) -> bool:
@@ -84,26 +134,28 @@ def _under_autocast(tensor: Tensor) -> bool:
     return tensor.device.type != "meta" and torch.is_autocast_enabled(tensor.device.type)
 
 
-class Folded(torch.autograd.Function):
+class FoldedProduct(torch.autograd.Function):
     """y = x (W + sBA)' + b, with gradients to x, A and B. All products in the type of x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float):
-        """weight: W + sBA [outputs, inputs]; down: A [rank, inputs]; up: B [outputs, rank]."""
-        ctx.save_for_backward(x, weight, down, up)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, lora_a: Tensor, lora_b: Tensor, scale: float):
+        """weight: W + sBA [outputs, inputs]; lora_a: A [rank, inputs]; lora_b: B [outputs, rank]."""
+        ctx.save_for_backward(x, weight, lora_a, lora_b)
         ctx.scale = scale
         return linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor):
-        x, weight, down, up = ctx.saved_tensors
+        x, weight, lora_a, lora_b = ctx.saved_tensors
         flat = gradient.flatten(0, -2)  # [tokens, outputs]
-        to_down, to_up = adapter_gradients(flat, x.flatten(0, -2), down, up, ctx.scale)
+        to_a, to_b = adapter_gradients(flat, x.flatten(0, -2), lora_a, lora_b, ctx.scale)
         to_x = (flat @ weight).view_as(x) if ctx.needs_input_grad[0] else None
-        return to_x, None, None, to_down, to_up, None
+        return to_x, None, None, to_a, to_b, None
 
 
-def adapter_gradients(arriving: Tensor, given: Tensor, down: Tensor, up: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def adapter_gradients(
+    arriving: Tensor, given: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     """To A and B. arriving: gradient to the outputs [tokens, outputs]; given: [tokens, inputs]."""
-    thin = arriving @ up  # [tokens, rank]
-    return scale * (thin.T @ given), scale * (arriving.T @ (given @ down.T))
+    thin = arriving @ lora_b  # [tokens, rank]
+    return scale * (thin.T @ given), scale * (arriving.T @ (given @ lora_a.T))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu, linear
 from transformers.activations import GELUActivation
-from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXLayer
+from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXAttention, GPTNeoXLayer, GPTNeoXMLP
 
-from runner.model.folded_lora import FoldedLinear, adapter_gradients
+from runner.model.folded_lora import FoldedLora, adapter_gradients
 from runner.model.fused_attention import Row, attend, attend_back, make_row
 
 
@@ -55,7 +55,7 @@ class Plain:
 class Adapted:
     """A frozen linear map with a trained adapter, folded into one weight."""
 
-    module: FoldedLinear
+    module: FoldedLora
 
     @property
     def weight(self) -> Tensor:
@@ -76,7 +76,7 @@ class Adapted:
         return [to_part.to(part.dtype) for to_part, part in zip(found, self.trained, strict=True)]
 
 
-MAPS = {nn.Linear: Plain, FoldedLinear: Adapted}
+MAPS = {nn.Linear: Plain, FoldedLora: Adapted}
 
 
 def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
@@ -125,8 +125,22 @@ def possible(decoder: nn.Module, device: torch.device) -> bool:
         return False
     if config.attention_dropout or config.hidden_dropout or not config.use_parallel_residual:
         return False
-    block = decoder.layers[0]
-    return type(block.mlp.act) is GELUActivation and all(type(each) in MAPS for each in maps_of(block))
+    return all(known(block) for block in decoder.layers)
+
+
+def known(block: nn.Module) -> bool:
+    """Whether Parts hold all that this block computes and trains: nothing is wrapped, hooked or added to."""
+    if type(block) is not GPTNeoXLayer or type(block.mlp.act) is not GELUActivation:
+        return False
+    norms, maps = (block.input_layernorm, block.post_attention_layernorm), maps_of(block)
+    if any(type(each) is not nn.LayerNorm for each in norms) or any(type(each) not in MAPS for each in maps):
+        return False
+    if type(block.attention) is not GPTNeoXAttention or type(block.mlp) is not GPTNeoXMLP:
+        return False
+    if any(each._forward_hooks or each._forward_pre_hooks for each in block.modules()):
+        return False
+    trained = {id(tensor) for tensor in Parts.of(block).trained}
+    return all(id(each) in trained for each in block.parameters() if each.requires_grad)
 
 
 def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, bf16: bool = False) -> Tensor:

@@ -88,8 +88,10 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         cost = self._backward(batch)
+        if missing := [name for name, p in self.encoder.named_parameters() if p.requires_grad and p.grad is None]:
+            raise ValueError(f"method {self.trial.method.name} trains {missing[0]}, but it gets no gradient")
         if not self.ranks.sharded:  # else the backward pass added them up
-            self.ranks.all_reduce_sum_([p.grad for p in self.trained if p.grad is not None])
+            self.ranks.all_reduce_sum_([p.grad for p in self.trained])
         torch.nn.utils.clip_grad_norm_(self.trained, self.trial.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()

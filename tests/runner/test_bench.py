@@ -17,10 +17,11 @@ from runner.model.encoder import make_encoder
 from runner.training import engine as engine_module
 from runner.training.engine import Engine
 from runner.training.grad_cache import Batch
+from support.backbones import examples_for
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.hardware import read_machine
 from sweeps.machine.measured import Profile, profile_path, this_host
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from sweeps.methods import BiasOnly, Full, LoRA
 from sweeps.models import find_model, read_model
 from sweeps.trial import Training, Trial
 
@@ -40,7 +41,7 @@ def batch_without_padding():
     return Batch(texts, np.arange(2 * PAIRS), PAIRS, torch.arange(PAIRS)[None])
 
 
-@pytest.mark.parametrize("method", [Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda method: method.name)
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["once", "twice"])
 def test_the_products_that_are_timed_are_those_that_are_counted(method, share, monkeypatch):
     monkeypatch.setattr(engine_module, "SHARE", {"cpu": share})

@@ -12,13 +12,13 @@ from runner.model.encoder import make_encoder
 from runner.trainer import train
 from runner.training.engine import Engine, Options
 from runner.training.grad_cache import make_batch
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from support.backbones import examples_for
 from sweeps.models import find_model
 from sweeps.trial import Trial
 
 GPU = "cuda"
 NANO = find_model("nano-25k")
-METHODS = [Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()]
+METHODS = examples_for(NANO)
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -49,7 +49,7 @@ def test_steps_give_the_losses_of_a_cpu(method, options, conditions, prepared):
     assert losses(method, bf16, prepared.pairs, GPU, **options) == pytest.approx(expected, rel=3e-2)
 
 
-@pytest.mark.parametrize("method", METHODS[:2], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_a_resumed_training_ends_within_the_noise_of_repeated_ones(method, conditions, tmp_path):
     trial = Trial(NANO.name, method, conditions, lr=1e-2, steps=12)
     whole = [train(trial, on=GPU) for _ in range(3)]

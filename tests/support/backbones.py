@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
-import pytest
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, QLoRA
+from sweeps.methods import METHODS, Method
 from sweeps.models import SUITES, ModelSpec
 
-# At least one of each entry in METHODS, several settings where there are any.
-METHOD_EXAMPLES = [
-    Full(),
-    LoRA(rank=4),
-    LoRA(rank=512),
-    QLoRA(rank=4),
-    FreezeBlocks(share=0.34),
-    FreezeBlocks(share=0.67),
-    BiasOnly(),
-]
+# Of every method the settings that it names itself.
+METHOD_EXAMPLES = [kind(**settings) for kind in METHODS.values() for settings in kind.examples]
 QWEN2 = ModelSpec("qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, tied=True)  # in no suite, but read
 TINY = {"layers": 3, "width": 32, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 48, "vocab": 90, "source": ""}
-# The last model of each architecture that a suite holds.
-OF_ARCHITECTURE = {model.architecture: model for suite in SUITES.values() for model in suite}
 WINDOW = 8  # tokens that the sliding layers of a model see
 EVERY_MODEL = [model for suite in SUITES.values() for model in suite] + [QWEN2]
+OF_ARCHITECTURE = {model.architecture: model for model in EVERY_MODEL}  # the last one of each
+
+
+def examples_for(model: ModelSpec) -> list[Method]:
+    """The first example of each method that can tune `model` on this machine."""
+    first = [kind(**kind.examples[0]) for kind in METHODS.values()]
+    quantizes = find_spec("bitsandbytes") is not None
+    return [method for method in first if not method.refusal(model) and (quantizes or not method.bits)]
 
 
 def shallow(model: ModelSpec, layers: int = 3) -> ModelSpec:
@@ -67,8 +65,6 @@ def count(parameters: list[tuple[str, torch.nn.Parameter]], trainable: bool = Fa
 
 def tiny(architecture: str) -> PreTrainedModel:
     """Three narrow blocks of an architecture on the CPU, fp32; sliding layers see WINDOW tokens."""
-    if architecture not in OF_ARCHITECTURE:
-        pytest.skip(f"{architecture} is in no suite")
     model = replace(OF_ARCHITECTURE[architecture], **TINY)
     if architecture == "gpt_neox":
         model = replace(model, kv_heads=4)

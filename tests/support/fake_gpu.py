@@ -31,9 +31,9 @@ from runner.model.varlen import send, varlen  # noqa: E402
 from runner.training import engine as engine_module  # noqa: E402
 from runner.training.engine import Engine, Options  # noqa: E402
 from runner.training.grad_cache import Batch, embed_all  # noqa: E402
-from support.backbones import OF_ARCHITECTURE, tiny  # noqa: E402
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method  # noqa: E402
-from sweeps.models import ARCHITECTURES  # noqa: E402
+from support.backbones import OF_ARCHITECTURE, examples_for, tiny  # noqa: E402
+from sweeps.methods import Full, LoRA, Method  # noqa: E402
+from sweeps.models import ARCHITECTURES, find_model  # noqa: E402
 from sweeps.trial import Training, Trial  # noqa: E402
 
 GPU = torch.device("cuda")
@@ -44,7 +44,6 @@ WAYS = {
     "padded, fp32": {"bf16": False},
     "both ways": {"bf16": True, "bidirectional": True},
 }
-METHODS = (LoRA(rank=4), FreezeBlocks(share=0.34), BiasOnly())
 
 
 def fake_on_gpu(module: nn.Module, mode: FakeTensorMode) -> nn.Module:
@@ -72,7 +71,8 @@ def reads():
 def step(architecture: str, method: Method, way: dict, options: Options) -> dict:
     """One optimiser step and one pass over a pool; how often they had to wait for the GPU."""
     backbone = method.apply(tiny(architecture))
-    fold(backbone)
+    if method.foldable:
+        fold(backbone)
     if way.get("bidirectional"):
         decoder(backbone).config.is_causal = False
     sizes = np.random.default_rng(0).integers(1, 70, size=2 * PAIRS)
@@ -104,8 +104,8 @@ def main() -> None:
     torch.cuda.is_bf16_supported = lambda: True
     engine_module.free_memory = lambda device: 10**11
     varlen_module.varlen = kernel
-    cases = [(name, Full(), "packed", Options()) for name in ARCHITECTURES if name in OF_ARCHITECTURE]
-    cases += [("gpt_neox", method, "packed", Options()) for method in METHODS]
+    cases = [(name, Full(), "packed", Options()) for name in ARCHITECTURES]
+    cases += [("gpt_neox", method, "packed", Options()) for method in examples_for(find_model("nano-25k"))]
     cases += [("gpt_neox", LoRA(rank=4), way, Options()) for way in list(WAYS)[1:]]
     cases += [("gpt_neox", Full(), "packed", Options(recompute=True))]
     for architecture, method, way, options in cases:

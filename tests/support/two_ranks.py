@@ -23,13 +23,14 @@ from runner.training.engine import Engine, Options
 from runner.training.frozen_states import FrozenStateCache
 from runner.training.fsdp import full_tensor, shard
 from runner.training.grad_cache import Batch, MemoryBudget, backward, make_batch
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from support.backbones import examples_for
+from sweeps.methods import FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Observation, Trial
 
 NANO = find_model("nano-25k")
 CPU = torch.device("cpu")
-METHODS = [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()]
+METHODS = examples_for(NANO)
 NEGATIVES = {"in-batch": 0, "hard": 5}
 # All graphs kept, none, and those of some micro-batches.
 BUDGETS = {

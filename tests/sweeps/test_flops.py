@@ -45,7 +45,7 @@ def embed(backbone, texts) -> torch.Tensor:
 def tuned(method, backbone):
     """The backbone as the trainer runs it: adapters folded."""
     made = method.apply(backbone)
-    if not method.bits:
+    if method.foldable:
         fold(made)
     return made
 

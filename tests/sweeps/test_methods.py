@@ -48,10 +48,15 @@ def test_counted_trainable_is_what_torch_counts(model):
             assert count(outside_embeddings(tuned), trainable=True) == method.trainable(small), method.label
 
 
-@pytest.mark.parametrize("method", [LoRA(rank=4), FreezeBlocks(share=0.5), BiasOnly()], ids=lambda method: method.label)
-def test_the_token_table_is_trained_by_full_tuning_alone(method):
-    assert Full().apply(build(TINY)).get_input_embeddings().weight.requires_grad
-    assert not method.apply(build(TINY)).get_input_embeddings().weight.requires_grad
+@pytest.mark.parametrize("method", METHOD_EXAMPLES, ids=lambda method: method.label)
+def test_the_token_table_is_trained_by_those_who_say_so(method):
+    assert method.apply(build(TINY)).get_input_embeddings().weight.requires_grad == method.trains_token_table
+    assert Full.trains_token_table and not LoRA.trains_token_table
+
+
+@pytest.mark.parametrize("method", METHOD_EXAMPLES, ids=lambda method: method.label)
+def test_an_adapter_can_be_merged_where_the_method_says_that_it_has_one(method):
+    assert hasattr(method.apply(build(TINY)), "merge_and_unload") == method.has_adapter
 
 
 def test_freezing_keeps_the_first_blocks_and_trains_the_last_and_the_final_norm():

@@ -14,15 +14,17 @@ from runner.data.pairs import load_tokenizer
 from runner.export.sentence_transformers import export
 from runner.model.encoder import POOLING
 from runner.trainer import train_encoder
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from support.backbones import examples_for
+from sweeps.methods import Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial
 
+NANO = find_model("nano-25k")
 TEXTS = ["return the sum of two numbers", "def f(a, b):\n    return a + b", "word " * 300]
 
 
 @pytest.mark.parametrize("pooling", POOLING)
-@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda m: m.name)
 def test_a_loaded_export_gives_the_same_vectors(training, method, pooling, tmp_path):
     trial = Trial("nano-25k", method, replace(training, pooling=pooling), lr=1e-2, steps=6)
     observation, encoder = train_encoder(trial)
@@ -67,7 +69,7 @@ def test_a_trained_export_differs_from_its_base(training, tmp_path):
     tuned = reference_vectors(tmp_path / "model", "mean")
     from transformers import AutoModel, AutoTokenizer
 
-    source = find_model("nano-25k").source
+    source = NANO.source
     batch = AutoTokenizer.from_pretrained(source)(TEXTS[0], return_tensors="pt")["input_ids"]
     with torch.no_grad():
         base = AutoModel.from_pretrained(source, dtype=torch.float32)(batch).last_hidden_state[0].mean(0)
@@ -102,7 +104,7 @@ def test_an_adapter_alone_gives_the_same_vectors(training, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), training, lr=1e-2, steps=6))
     encoder.eval()
-    ids = load_tokenizer(find_model("nano-25k").source)(TEXTS[:2])["input_ids"]
+    ids = load_tokenizer(NANO.source)(TEXTS[:2])["input_ids"]
     with torch.no_grad():
         expected = encoder.embed([np.array(x) for x in ids]).numpy()
     export(encoder, observation, tmp_path, adapter=True)

@@ -24,6 +24,7 @@ from runner.trainer import train
 from runner.training import distributed
 from runner.training.distributed import ALONE, DistributedRanks, Ranks, buckets, joined
 from runner.training.grad_cache import micro_batches
+from support.backbones import examples_for
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.methods import Full
 from sweeps.models import find_model
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 NANO = find_model("nano-25k")
-METHODS = ("full", "lora", "freeze", "bias")
+METHODS = [method.name for method in examples_for(NANO)]
 
 
 def start(*program: str) -> list[subprocess.Popen]:

@@ -16,7 +16,9 @@ from runner.training import early_stopping as early_stopping_module
 from runner.training.early_stopping import evaluate_pools
 from runner.training.score import retrieval
 from runner.training.space_health import collapsed, health
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from support.backbones import examples_for
+from sweeps.methods import Full, LoRA
+from sweeps.models import find_model
 from sweeps.trial import Observation, Trial
 
 
@@ -65,7 +67,7 @@ def test_scores_of_rankings_that_are_known():
     assert found["ndcg@10"] == pytest.approx(1 / math.log2(3))
 
 
-@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", examples_for(find_model("nano-25k")), ids=lambda m: m.name)
 def test_watching_changes_no_loss_and_a_healthy_training_is_not_flagged(training, watched, method):
     trial = Trial("nano-25k", method, training, lr=1e-2, steps=12)
     seen = train(replace(trial, training=watched))

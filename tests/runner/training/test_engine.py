@@ -16,13 +16,12 @@ from torch._dynamo.utils import counters
 
 from runner.data.pairs import batch_indices, prepare
 from runner.model.encoder import make_encoder
-from runner.model.folded_lora import FoldedLinear, fold, refold, unfold
 from runner.trainer import train
 from runner.training import engine as engine_module
 from runner.training.engine import DEFAULTS, Engine, Options, graph_bytes
 from runner.training.frozen_states import FrozenStateCache
 from runner.training.grad_cache import MemoryBudget, backward, make_batch
-from runner.training.loss import info_nce
+from support.backbones import examples_for
 from sweeps.flops import exact_flops
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
@@ -30,7 +29,7 @@ from sweeps.trial import Trial
 
 NANO = find_model("nano-25k")
 CPU = torch.device("cpu")
-METHODS = [Full(), LoRA(8), FreezeBlocks(0.5), BiasOnly()]
+METHODS = examples_for(NANO)
 
 
 @pytest.fixture(scope="module")
@@ -110,35 +109,24 @@ def test_recomputed_blocks_are_counted(conditions, prepared):
     assert len(runs) > len(alone)
 
 
-@pytest.mark.parametrize("rank", [1, 8, 64])
-def test_folded_adapters_are_those_of_peft(rank):
-    folded = make_encoder(NANO, LoRA(rank), "mean", CPU, 0).double()
-    plain = make_encoder(NANO, LoRA(rank), "mean", CPU, 0).double()
-    unfold(plain.backbone)
-    plain.fused = False
-    torch.manual_seed(1)
-    for one, other in zip(folded.parameters(), plain.parameters(), strict=True):
-        if one.requires_grad:
-            noise = 0.05 * torch.randn_like(one)
-            one.data += noise
-            other.data += noise
-    refold(folded)
-    random = np.random.default_rng(0)
-    texts = [random.integers(2, 4096, size=n) for n in random.integers(3, 30, size=8)]
-    for encoder in (folded, plain):
-        vectors = encoder.embed(texts)
-        info_nce(vectors[:4], vectors[4:], 0.05).backward()
-    for (name, one), other in zip(folded.named_parameters(), plain.parameters(), strict=True):
-        if one.requires_grad:
-            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12, msg=name)
+@pytest.mark.parametrize("options", [DEFAULTS, Options(micro_tokens=200)], ids=["whole", "small micro-batches"])
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_every_trained_parameter_gets_a_gradient_in_a_step(method, options, conditions, prepared):
+    made, sizes = engine(method, conditions, options), {}
+    made.encoder.load_state_dict({name: value + 0.01 for name, value in made.encoder.state_dict().items()})
+    trained = {name: p for name, p in made.encoder.named_parameters() if p.requires_grad}
+    made.optimizer.register_step_pre_hook(
+        lambda *_: sizes.update({name: float(p.grad.abs().max()) for name, p in trained.items()})
+    )
+    losses(made, prepared.pairs, 1)
+    assert sizes.keys() == trained.keys() and min(sizes.values()) > 0
 
 
-def test_only_the_adapters_of_peft_are_folded():
-    bare = make_encoder(NANO, Full(), "mean", CPU, 0)
-    fold(bare)
-    assert not any(isinstance(module, FoldedLinear) for module in bare.modules())
-    adapted = make_encoder(NANO, LoRA(2), "mean", CPU, 0)
-    assert sum(isinstance(module, FoldedLinear) for module in adapted.modules()) == NANO.layers * len(NANO.linears)
+def test_a_parameter_that_nothing_trains_ends_the_training(conditions, prepared):
+    made = engine(BiasOnly(), conditions)
+    made.encoder.stray = nn.Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match="method bias trains stray, but it gets no gradient"):
+        losses(made, prepared.pairs, 1)
 
 
 @pytest.mark.parametrize("name", ["nano-25k", "nano-340k"])

@@ -14,7 +14,8 @@ from torch.nn.functional import normalize
 from runner.model.encoder import POOLING, make_encoder
 from runner.training.grad_cache import MemoryBudget, backward, micro_batches
 from runner.training.loss import Objective, info_nce
-from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA
+from support.backbones import examples_for
+from sweeps.methods import Full, LoRA
 from sweeps.models import find_model
 
 NANO = find_model("nano-25k")
@@ -151,7 +152,7 @@ def test_micro_batches_hold_each_text_once_and_respect_the_size(lengths, tokens,
 
 
 @pytest.mark.parametrize("pooling", POOLING)
-@pytest.mark.parametrize("method", [Full(), LoRA(4), FreezeBlocks(0.5), BiasOnly()], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda m: m.name)
 @pytest.mark.parametrize("kept", [0, 150, 10**9], ids=["cached", "partly", "kept"])
 def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept):
     random = np.random.default_rng(0)

@@ -75,7 +75,7 @@ def test_whole_numbers_by_hand_are_the_same_trial(tmp_path):
         ("lr = 0.005", "lr = nan", "lr is nan"),
         ("lr = 0.005", "lr = 'fast'", "lr is 'fast'"),
         ("seed = 3", "sede = 3", "no key 'sede' .meant 'seed'.*; known: model, method"),
-        ('name = "lora"', 'name = "dora"', "'dora'; known: full, lora"),
+        ('name = "lora"', 'name = "vera"', "'vera'; known: full, lora"),
         ("rank = 32", "rank = 0", "must be positive"),
         ("rank = 32", "ranks = 32", "no key 'ranks' .meant 'rank'.*; known: rank"),
         ("[training]", "[training]\nheads = 2", "no key 'heads'"),
