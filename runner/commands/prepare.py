@@ -68,11 +68,11 @@ def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
 
 def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -> int:
     from runner.data.data_plan import plan_data
-    from runner.data.pairs import coding_of, load_tokenizer
+    from runner.data.pairs import load_tokenizer, tokenizer_settings
     from sweeps.machine.cores import available_cores
 
-    coding = coding_of(load_tokenizer(source), training)
-    plan = plan_data(training.data, coding, arguments.pairs, len(available_cores()))
+    settings = tokenizer_settings(load_tokenizer(source), training)
+    plan = plan_data(training.data, settings, arguments.pairs, len(available_cores()))
     print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
     return 0
 

@@ -63,7 +63,7 @@ class DataPlan:
         return lines
 
 
-def plan_data(name: str, coding: tokens.Coding, pairs: float, cores: int) -> DataPlan:
+def plan_data(name: str, settings: tokens.TokenizerSettings, pairs: float, cores: int) -> DataPlan:
     """Prepare the first pairs of the data `name`, a few shards a core, and reckon from that what `pairs` would take."""
     source, sample = open_source(name), SHARDS_A_CORE * cores * tokens.SHARD_PAIRS
     digest, count, held_out = DataHash(), 0, 0
@@ -75,7 +75,7 @@ def plan_data(name: str, coding: tokens.Coding, pairs: float, cores: int) -> Dat
     reading = time.perf_counter() - begun
     with tempfile.TemporaryDirectory(prefix=".plan-", dir=cache_folder()) as folder:
         first, begun = _started(source.pairs(), sample)
-        tokens.tokenise(first, count, digest.name, coding, Path(folder) / "tokens", cores)
+        tokens.write_tokens(first, count, digest.name, settings, Path(folder) / "tokens", cores)
         making = time.perf_counter() - begun
         size = sum(path.stat().st_size for path in (Path(folder) / "tokens").iterdir())
     return DataPlan(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runner.data.readers import cache_folder, open_source, survey
 from runner.data.shuffle import shuffled
-from runner.data.tokens import COLUMNS, FORMAT, Coding, tokenise
+from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, write_tokens
 from sweeps.machine.cores import available_cores
 from sweeps.trial import Training, parts_of
 
@@ -78,21 +78,24 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Tokenised pairs. negative_start: [pairs + 1], where the hard negatives of each pair begin in that column.
-
-    groups: [pairs], 64-bit; sources: [pairs], of those trained on together, one after the other; train, held_out:
-    indices of the pairs of either split, the held-out ones in the order of their documents' hashes. All are
-    memory-mapped: what is held in memory does not grow with the pairs.
-    """
+    """Tokenised pairs. All is memory-mapped: what is held in memory does not grow with the pairs."""
 
     query: Column
+    """The first text of each pair."""
     positive: Column
+    """The document of each pair."""
     negative: Column
+    """The hard negatives of all pairs, one pair's after another's."""
     negative_start: np.ndarray
+    """[pairs + 1], where the hard negatives of each pair begin in their column."""
     groups: np.ndarray
+    """[pairs], 64-bit hashes: pairs of one group are never each other's negatives."""
     sources: np.ndarray
+    """[pairs], number of the source of each pair; sources lie one after the other."""
     train: np.ndarray
+    """Indices of the pairs that are trained on."""
     held_out: np.ndarray
+    """Indices of the pairs that are not, in the order of their documents' hashes."""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -139,17 +142,20 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data made ready: its tokens, its hash, the bad records.
-
-    disk_bytes: of the tokens. made_pairs: tokenised now, rather than found; seconds: what that took, with the reading.
-    """
+    """Data made ready."""
 
     pairs: Pairs
+    """Its tokens."""
     data_hash: str
+    """Its identity: a hash over all pairs in their order."""
     problems: dict
+    """Number of bad records by what is wrong with them."""
     disk_bytes: int = 0
+    """Bytes of its tokens on disk."""
     made_pairs: int = 0
+    """Pairs that were tokenised now; 0 where the tokens were there."""
     seconds: float = 0.0
+    """What reading and tokenising took."""
 
 
 def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
@@ -160,15 +166,16 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     """
     tokenizer = load_tokenizer(source)
     data, begun = open_source(training.data), time.monotonic()
-    found = survey(data)
-    if training.data_hash and training.data_hash != found.data_hash:
+    known = survey(data)
+    if training.data_hash and training.data_hash != known.data_hash:
         raise ValueError(
-            f"data {training.data!r} has hash {found.data_hash}, the trial wants {training.data_hash}: it changed"
+            f"data {training.data!r} has hash {known.data_hash}, the trial wants {training.data_hash}: it changed"
         )
-    folder, made = _token_folder(found.data_hash, tokenizer, training), 0
+    folder, tokenised = _token_folder(known.data_hash, tokenizer, training), 0
     if not folder.exists():
-        coding = coding_of(tokenizer, training)
-        made = tokenise(data.pairs(), found.pairs, found.data_hash, coding, folder, len(available_cores()))
+        settings = tokenizer_settings(tokenizer, training)
+        processes = len(available_cores())
+        tokenised = write_tokens(data.pairs(), known.pairs, known.data_hash, settings, folder, processes)
     seconds = time.monotonic() - begun
     pairs = _open(folder)
     if empty := [
@@ -181,7 +188,7 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
             f"{training.pool_size}; give more data or a smaller pool"
         )
     disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    return Prepared(pairs, found.data_hash, found.problems, disk_bytes, made, seconds)
+    return Prepared(pairs, known.data_hash, known.problems, disk_bytes, tokenised, seconds)
 
 
 def open_prepared(training: Training, source: str) -> Pairs:
@@ -198,9 +205,9 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:12]
 
 
-def coding_of(tokenizer: PreTrainedTokenizerFast, training: Training) -> Coding:
+def tokenizer_settings(tokenizer: PreTrainedTokenizerFast, training: Training) -> TokenizerSettings:
     """How `training` wants its texts tokenised."""
-    return Coding(
+    return TokenizerSettings(
         tokenizer.backend_tokenizer.to_str(),
         training.context,
         # The last token is the one that is read, so it is always the same one.
@@ -220,8 +227,9 @@ def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Train
 
 
 def _open(folder: Path) -> Pairs:
-    arrays = [_open_array(folder, name) for name in ("negative_start", "groups", "sources", "train", "held_out")]
-    return Pairs(*(Column(folder, name) for name in COLUMNS), *arrays)
+    columns = {name: Column(folder, name) for name in COLUMNS}
+    arrays = {item.name: _open_array(folder, item.name) for item in fields(Pairs) if item.name not in columns}
+    return Pairs(**columns, **arrays)  # type: ignore[arg-type]
 
 
 def _open_array(folder: Path, name: str) -> np.ndarray:
@@ -284,7 +292,7 @@ def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
     They are filled in the order of `held_out`, which does not depend on the order in which the data was read. All pools
     of the first source come first.
     """
-    return [pool for made in pools_by_source(pairs, pool_size, count) for pool in made]
+    return [pool for of_source in pools_by_source(pairs, pool_size, count) for pool in of_source]
 
 
 def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.ndarray]]:
@@ -293,20 +301,20 @@ def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.nd
 
 
 def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.ndarray]:
-    made: list[np.ndarray] = []
+    filled: list[np.ndarray] = []
     pool: list[int] = []
-    seen: set[int] = set()
+    ids_in_pool: set[int] = set()
     for index in pairs.held_out[pairs.sources[pairs.held_out] == source]:
-        marks = {int(pairs.groups[index]), int(pairs.positive.hashes[index]), int(pairs.query.hashes[index])}
-        if marks & seen:
+        same_group_ids = {int(pairs.groups[index]), int(pairs.positive.hashes[index]), int(pairs.query.hashes[index])}
+        if same_group_ids & ids_in_pool:
             continue
         pool.append(int(index))
-        seen |= marks
+        ids_in_pool |= same_group_ids
         if len(pool) == pool_size:
-            made.append(np.array(pool))
-            pool, seen = [], set()
-            if len(made) == count:
+            filled.append(np.array(pool))
+            pool, ids_in_pool = [], set()
+            if len(filled) == count:
                 break
-    if not made:
+    if not filled:
         raise ValueError(f"only {len(pool)} distinct held-out pairs, fewer than one pool of {pool_size}")
-    return made
+    return filled

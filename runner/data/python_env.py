@@ -51,13 +51,13 @@ class SourceFile:
 
 def source_files() -> list[SourceFile]:
     """Every Python file of the standard library and of the installed distributions, in a fixed order."""
-    found: dict[str, SourceFile] = {}
+    files: dict[str, SourceFile] = {}
     stdlib = Path(sysconfig.get_path("stdlib"))
     for path in stdlib.rglob("*.py"):
         inside = path.relative_to(stdlib)
         if inside.parts[0] not in ("site-packages", "dist-packages"):
             key = f"stdlib/{inside.as_posix()}"
-            found[key] = SourceFile(key, path)
+            files[key] = SourceFile(key, path)
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
         if not name or name.lower().replace("_", "-") == OWN_DISTRIBUTION:
@@ -65,8 +65,8 @@ def source_files() -> list[SourceFile]:
         for file in distribution.files or ():
             if file.suffix == ".py" and ".." not in file.parts:
                 key = f"{name.lower()}/{file.as_posix()}"
-                found[key] = SourceFile(key, Path(str(distribution.locate_file(file))))
-    return [found[key] for key in sorted(found)]
+                files[key] = SourceFile(key, Path(str(distribution.locate_file(file))))
+    return [files[key] for key in sorted(files)]
 
 
 def read_source(path: Path) -> str | None:
@@ -82,12 +82,12 @@ def read_source(path: Path) -> str | None:
 
 def texts(held_out: bool) -> Iterator[str]:
     """The non-empty source files of one split, whole, for causal language modelling."""
-    seen: set[bytes] = set()
+    digests: set[bytes] = set()
     for file in source_files():
         if file.held_out == held_out and (text := read_source(file.path)) and text.strip():
             digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
-            if digest not in seen:
-                seen.add(digest)
+            if digest not in digests:
+                digests.add(digest)
                 yield text
 
 
@@ -138,8 +138,8 @@ def _search(node: Function, lines: list[str]) -> tuple[str, str] | None:
 
 def _halves(node: Function, lines: list[str]) -> tuple[str, str] | None:
     """First and second half of a function's lines, the docstring left out."""
-    found = _search(node, lines)
-    code = found[1].splitlines() if found else []
+    pair = _search(node, lines)
+    code = pair[1].splitlines() if pair else []
     if len(code) < 2 * MIN_HALF_LINES:
         return None
     middle = len(code) // 2
@@ -186,17 +186,17 @@ def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[
     functions would be false negatives, and could sit on both sides of the split), so the first by file name stays.
     """
     pairs, unread = [], []
-    seen: set[str] = set()
+    known: set[str] = set()
     readers = ProcessPoolExecutor(os.cpu_count(), initializer=_begin)
     with readers as pool, Progress("reading source", len(files), "files") as progress:
-        for file, found in zip(files, pool.map(partial(_pairs_of_file, task), files, chunksize=64), strict=True):
+        for file, of_file in zip(files, pool.map(partial(_pairs_of_file, task), files, chunksize=64), strict=True):
             progress.advance()
-            if found is None:
+            if of_file is None:
                 unread.append(file.key)
-            for query, code in found or ():
+            for query, code in of_file or ():
                 body = "".join(code.split("\n", 1)[1:]) if task == "python-env" else code  # other names, same function
-                marks = {"q" + query.lower(), "c" + body}
-                if not marks & seen:
+                keys = {"q" + query.lower(), "c" + body}
+                if not keys & known:
                     pairs.append({"query": query, "positive": code, "file": file.key, "held_out": file.held_out})
-                seen |= marks
+                known |= keys
     return pairs, unread

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from runner.data import python_env
 from sweeps.machine.measured import cache_folder
@@ -178,10 +178,10 @@ def survey(source: Source) -> Survey:
             if count % ROWS_AT_ONCE == 0 and meter.total:
                 progress.total, progress.unit = meter.total, meter.unit
                 progress.advance(meter.done() - progress.done)
-    found = Survey(digest.name, count, asdict(problems))
+    known = Survey(digest.name, count, asdict(problems))
     if source.files:
-        write_text(kept, json.dumps(asdict(found)))
-    return found
+        write_text(kept, json.dumps(asdict(known)))
+    return known
 
 
 def _state(source: Source) -> str:
@@ -192,12 +192,15 @@ def _state(source: Source) -> str:
 
 
 @contextmanager
-def _open(path: Path, meter: Meter) -> Iterator[IO[bytes]]:
+def _open(path: Path, meter: Meter) -> Iterator[BinaryIO | gzip.GzipFile]:
     with open(path, "rb") as raw:
         # What is counted is the file's own bytes, packed or not: their sum is known.
         meter.total, meter.unit, meter.done = path.stat().st_size / 1e6, "MB", lambda: raw.tell() / 1e6
         try:
-            with gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            if path.suffix != ".gz":
+                yield raw
+                return
+            with gzip.open(raw) as file:
                 yield file
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}: damaged: {error}") from None

@@ -18,10 +18,10 @@ def shuffled(places: np.ndarray, size: int, seed: Sequence[int]) -> np.ndarray:
     """
     side = isqrt(size - 1) + 1
     keys = np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64)
-    found = _network(np.asarray(places, np.uint64), side, keys)
-    while len(outside := np.flatnonzero(found >= size)):
-        found[outside] = _network(found[outside], side, keys)
-    return found.astype(np.int64)
+    shuffled_places = _network(np.asarray(places, np.uint64), side, keys)
+    while len(outside := np.flatnonzero(shuffled_places >= size)):
+        shuffled_places[outside] = _network(shuffled_places[outside], side, keys)
+    return shuffled_places.astype(np.int64)
 
 
 def _network(values: np.ndarray, side: int, keys: np.ndarray) -> np.ndarray:

@@ -40,38 +40,40 @@ PROBE = "the quick brown fox jumps over a lazy dog"
 
 
 @dataclass(frozen=True)
-class Coding:
-    """How texts become ids. tokenizer: its tokenizer.json. context: ids at most; end: the last of them, or None.
-
-    keep_left: a text that is too long loses its end, not its beginning. plain_specials: special tokens written out in
-    a text are read as text. prompts: put before the texts of each column.
-    """
+class TokenizerSettings:
+    """How texts become ids."""
 
     tokenizer: str
+    """Content of its tokenizer.json."""
     context: int
+    """Ids of a text at most, the end token among them."""
     end: int | None = None
+    """Id that every text ends with; None adds none."""
     keep_left: bool = True
+    """Whether a text that is too long loses its end, not its beginning."""
     plain_specials: bool = False
+    """Whether special tokens that are written out in a text are read as text."""
     prompts: tuple[str, str, str] = ("", "", "")
+    """What is put before the texts of each of COLUMNS."""
 
 
-class Coder:
-    """Tokenises texts as `coding` says."""
+class Tokenise:
+    """A tokenizer with its settings, called with texts."""
 
-    def __init__(self, coding: Coding) -> None:
-        self.tokenizer = Tokenizer.from_str(coding.tokenizer)
-        self.prompts = coding.prompts
-        self.end = [] if coding.end is None else [coding.end]
-        self.room = coding.context - len(self.end)
+    def __init__(self, settings: TokenizerSettings) -> None:
+        self.tokenizer = Tokenizer.from_str(settings.tokenizer)
+        self.prompts = settings.prompts
+        self.end = [] if settings.end is None else [settings.end]
+        self.room = settings.context - len(self.end)
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(self.room, direction="right" if coding.keep_left else "left")
-        self.tokenizer.encode_special_tokens = coding.plain_specials
+        self.tokenizer.enable_truncation(self.room, direction="right" if settings.keep_left else "left")
+        self.tokenizer.encode_special_tokens = settings.plain_specials
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
         self.kind = np.uint16 if max(vocabulary.values()) < 2**16 else np.uint32
-        self.parts = coding.keep_left and _splits_at_spaces(self.tokenizer)
+        self.parts = settings.keep_left and _splits_at_spaces(self.tokenizer)
 
-    def arrays(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """ids of all texts end to end, length of each text, 64-bit hash of each text's ids."""
+    def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids of all texts end to end, the length of each text, and a 64-bit hash of each text's ids."""
         pieces = [np.zeros(0, self.kind)]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             pieces += [np.array(ids, self.kind) for ids in self._ids(texts[start : start + TEXTS_AT_ONCE])]
@@ -80,9 +82,9 @@ class Coder:
         return np.concatenate(pieces), lengths, np.frombuffer(hashes, np.int64)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of whole texts, cut to the room there is; of a long text no more is read than is needed."""
+        """Return the ids of texts, cut to the room there is; of a long text no more is read than is needed."""
         known: list[list[int]] = [[] for _ in texts]
-        waiting, chars = range(len(texts)), CHARS_PER_TOKEN * self.room
+        waiting, chars = list(range(len(texts))), CHARS_PER_TOKEN * self.room
         while waiting:
             parts = [_first_words(texts[i], chars) if self.parts else texts[i] for i in waiting]
             short = []
@@ -121,18 +123,22 @@ def _splits_at_spaces(tokenizer: Tokenizer) -> bool:
 
 @dataclass
 class Chunk:
-    """The texts of one shard: of every column, and of every pair its negatives' count, its group, its side.
-
-    name: its number and a hash of all pairs up to its last, so that a shard of other data is never taken for it.
-    """
+    """Consecutive pairs that become one shard."""
 
     texts: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    """Texts of each of COLUMNS."""
     negatives: list[int] = field(default_factory=list)
+    """Number of hard negatives of each pair."""
     groups: list[str] = field(default_factory=list)
+    """Group of each pair: pairs of one are never each other's negatives."""
     held_out: list[bool] = field(default_factory=list)
+    """Whether each pair is held out from training."""
     sources: list[int] = field(default_factory=list)
+    """Number of the source that each pair is from."""
     chars: int = 0
+    """Characters of all texts together."""
     name: str = ""
+    """Its number and a hash of all pairs up to its last, so that a shard of other data is never taken for it."""
 
     def add(self, pair: Pair) -> None:
         self.texts["query"].append(pair.query)
@@ -159,16 +165,18 @@ def chunks(pairs: Iterable[Pair]) -> Iterator[Chunk]:
     yield chunk  # the last may be empty: its name is that of the whole
 
 
-def tokenise(pairs: Iterable[Pair], total: int, data_hash: str, coding: Coding, folder: Path, processes: int) -> int:
-    """Write the tokens of `total` pairs into `folder`; returns how many of them were tokenised now.
+def write_tokens(
+    pairs: Iterable[Pair], total: int, data_hash: str, settings: TokenizerSettings, folder: Path, processes: int
+) -> int:
+    """Write the tokens of `total` pairs into `folder`, and return how many of them were tokenised now.
 
     Shards that an earlier call finished are not made again. Others may do the same at the same time: whoever is first
     leaves the folder, with the same content. Raises ValueError when the pairs are not those of `data_hash`.
     """
-    shards, made = folder.with_name(f".{folder.name}.{SHARD_PAIRS}"), 0
+    shards, tokenised = folder.with_name(f".{folder.name}.{SHARD_PAIRS}"), 0
     try:
         shards.mkdir(parents=True, exist_ok=True)
-        paths, made = _write_shards(pairs, total, coding, shards, processes if total > SHARD_PAIRS else 1)
+        paths, tokenised = _write_shards(pairs, total, settings, shards, processes if total > SHARD_PAIRS else 1)
         if not paths[-1].stem.endswith(data_hash):
             raise ValueError("the data changed while it was read; run again")
         with new_folder(folder, inside=shards) as merged:
@@ -179,26 +187,26 @@ def tokenise(pairs: Iterable[Pair], total: int, data_hash: str, coding: Coding, 
         if not folder.exists():  # else another process was first, and took the shards away
             raise
     shutil.rmtree(shards, ignore_errors=True)
-    return made
+    return tokenised
 
 
 def _write_shards(
-    pairs: Iterable[Pair], total: int, coding: Coding, shards: Path, processes: int
+    pairs: Iterable[Pair], total: int, settings: TokenizerSettings, shards: Path, processes: int
 ) -> tuple[list[Path], int]:
-    """All shards in order, and how many pairs those hold that were not there."""
+    """Return all shards in order, and how many pairs those hold that were not there."""
     paths: list[Path] = []
-    found = 0
-    with Progress("tokenising", total, "pairs") as progress, _Workers(coding, processes) as workers:
+    kept = 0
+    with Progress("tokenising", total, "pairs") as progress, _Workers(settings, processes) as workers:
         for chunk in chunks(pairs):
             paths.append(shards / f"{chunk.name}.npz")
             if paths[-1].exists():
-                found += len(chunk.groups)
+                kept += len(chunk.groups)
                 progress.done += len(chunk.groups)
             else:
                 progress.advance(workers.write(paths[-1], chunk))
         for written in workers.rest():
             progress.advance(written)
-    return paths, int(progress.done) - found
+    return paths, int(progress.done) - kept
 
 
 class _Workers:
@@ -208,12 +216,12 @@ class _Workers:
     pairs a second), and they share what threads do one at a time, making and hashing Python's ids, 10 us a pair.
     """
 
-    def __init__(self, coding: Coding, processes: int) -> None:
+    def __init__(self, settings: TokenizerSettings, processes: int) -> None:
         self.processes, self.waiting = processes, deque[Future[int]]()
         if processes > 1:
-            self.pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(coding, os.getpid()))
+            self.pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(settings, os.getpid()))
         else:
-            self.coder = Coder(coding)
+            self.tokenise = Tokenise(settings)
 
     def __enter__(self) -> _Workers:
         return self
@@ -223,28 +231,28 @@ class _Workers:
             self.pool.shutdown(cancel_futures=True)
 
     def write(self, path: Path, chunk: Chunk) -> int:
-        """Have a shard written; how many pairs were finished meanwhile."""
+        """Have a shard written, and return how many pairs were finished meanwhile."""
         if self.processes == 1:
-            return write_shard(path, chunk, self.coder)
+            return write_shard(path, chunk, self.tokenise)
         self.waiting.append(self.pool.submit(_work, path, chunk))
         # One more than can be written at once is ready; reading further ahead would only fill the memory.
         return self.waiting.popleft().result() if len(self.waiting) > self.processes + 1 else 0
 
     def rest(self) -> Iterator[int]:
-        """Pairs of each shard that is still being written, once it is finished."""
+        """Yield the number of pairs of each shard that is still being written, once it is finished."""
         while self.waiting:
             yield self.waiting.popleft().result()
 
 
-_coder: Coder  # of a worker process
+_tokenise: Tokenise  # of a worker process
 
 
-def _begin(coding: Coding, parent: int) -> None:
-    global _coder  # noqa: PLW0603 (once a process, before its first shard)
+def _begin(settings: TokenizerSettings, parent: int) -> None:
+    global _tokenise  # noqa: PLW0603 (once a process, before its first shard)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which lets shards under way be finished
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _coder = Coder(coding)
+    _tokenise = Tokenise(settings)
 
 
 def _end_with(parent: int) -> None:
@@ -255,15 +263,15 @@ def _end_with(parent: int) -> None:
 
 
 def _work(path: Path, chunk: Chunk) -> int:
-    return write_shard(path, chunk, _coder)
+    return write_shard(path, chunk, _tokenise)
 
 
-def write_shard(path: Path, chunk: Chunk, coder: Coder) -> int:
-    """Tokenise a chunk into one file; its number of pairs."""
-    content = {}
-    for name, prompt in zip(COLUMNS, coder.prompts, strict=True):
+def write_shard(path: Path, chunk: Chunk, tokenise: Tokenise) -> int:
+    """Tokenise a chunk into one file, and return its number of pairs."""
+    content: dict[str, Any] = {}
+    for name, prompt in zip(COLUMNS, tokenise.prompts, strict=True):
         texts = [prompt + text for text in chunk.texts[name]] if prompt else chunk.texts[name]
-        for part, array in zip(("ids", "lengths", "hashes"), coder.arrays(texts), strict=True):
+        for part, array in zip(("ids", "lengths", "hashes"), tokenise(texts), strict=True):
             content[f"{name}.{part}"] = array
     groups = b"".join(hashlib.blake2b(g.encode("utf-8", "replace"), digest_size=8).digest() for g in chunk.groups)
     content["groups"] = np.frombuffer(groups, np.int64)
@@ -292,8 +300,8 @@ def _merge(shards: Sequence[Path], folder: Path) -> None:
     _write_array(folder / "negative_start.npy", _sums(parts("negatives")))
     _write_array(folder / "train.npy", _where(~side for side in parts("held_out")))
     held_out = np.concatenate(list(_where(parts("held_out"))))
-    marks = [hashes[side] for hashes, side in zip(parts("positive.hashes"), parts("held_out"), strict=True)]
-    order = np.argsort(np.concatenate(marks), kind="stable")
+    hashes = [every[side] for every, side in zip(parts("positive.hashes"), parts("held_out"), strict=True)]
+    order = np.argsort(np.concatenate(hashes), kind="stable")
     _write_array(folder / "held_out.npy", iter([held_out[order]]))
 
 

@@ -71,11 +71,11 @@ def mine(arguments: argparse.Namespace) -> int:
     from runner.evaluation.hard_negatives import mine
 
     model = load_model(arguments.model)
-    found = mine(arguments.data, model, arguments.out, arguments.negatives, arguments.margin, arguments.beyond)
+    mined = mine(arguments.data, model, arguments.out, arguments.negatives, arguments.margin, arguments.beyond)
     if arguments.json:
-        print(json.dumps(found.to_json()))
+        print(json.dumps(mined.to_json()))
         return 0
-    print(f"{arguments.out}: {found.pairs:,} pairs, {found.with_negatives:,} of them with negatives")
+    print(f"{arguments.out}: {mined.pairs:,} pairs, {mined.with_negatives:,} of them with negatives")
     print(f'train with data = "{arguments.out}" and hard_negatives = {arguments.negatives} under [training]')
     return 0
 
@@ -123,10 +123,12 @@ def project(arguments: argparse.Namespace) -> int:
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
     transformers.utils.logging.disable_progress_bar()
-    found = project(arguments.model, arguments.pairs)
+    projection = project(arguments.model, arguments.pairs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out, json.dumps(found) + "\n")
-    told = {state: {name: found[state][name] for name in ("variance", "accuracy")} for state in ("before", "after")}
+    write_text(arguments.out, json.dumps(projection) + "\n")
+    told = {
+        state: {name: projection[state][name] for name in ("variance", "accuracy")} for state in ("before", "after")
+    }
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), **told}))
         return 0

@@ -16,14 +16,20 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Score:
-    """One task's outcome. main: the name among `values` that ranks models. notes: what was left out, and why."""
+    """One task's outcome."""
 
     task: str
+    """Its name: file and split, or the name that a package has for it."""
     kind: str
+    """What is measured, such as retrieval or similarity."""
     main: str
+    """The name among `values` that ranks models."""
     values: dict[str, float]
+    """Scores by name; more is better."""
     size: str
+    """How much it was measured on, in words."""
     notes: tuple[str, ...] = field(default=())
+    """What was left out, and why."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -58,8 +64,8 @@ def similarity(model: Any, where: str) -> Score:
     evaluator = EmbeddingSimilarityEvaluator(
         task.first, task.second, task.scores, batch_size=BATCH, similarity_fn_names=["cosine"], write_csv=False
     )
-    found = evaluator(model)
-    values = {"spearman": float(found["spearman_cosine"]), "pearson": float(found["pearson_cosine"])}
+    correlations = evaluator(model)
+    values = {"spearman": float(correlations["spearman_cosine"]), "pearson": float(correlations["pearson_cosine"])}
     return Score(task.name, "sts", "spearman", _finite(values, where), f"{len(task.scores):,} pairs", task.skipped)
 
 
@@ -80,9 +86,9 @@ def _retrieve(model: Any, task: Retrieval, compare: str = "cos_sim") -> Score:
     from sentence_transformers import util
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+    texts: tuple[dict[str, Any], dict[str, Any]] = (dict(task.queries), dict(task.corpus))  # it takes images, too
     evaluator = InformationRetrievalEvaluator(
-        task.queries,
-        task.corpus,
+        *texts,
         task.relevant,
         accuracy_at_k=list(ACCURACY),
         precision_recall_at_k=list(RECALL),
@@ -91,7 +97,8 @@ def _retrieve(model: Any, task: Retrieval, compare: str = "cos_sim") -> Score:
         batch_size=BATCH,
         write_csv=False,
     )
-    values = named(evaluator.compute_all_metrics(model)[compare])
+    scores: dict[str, Any] = evaluator.compute_all_metrics(model)
+    values = named(scores[compare])
     size = f"{len(task.queries):,} queries, {len(task.corpus):,} documents"
     return Score(task.name, "retrieval", "ndcg@10", _finite(values, task.name), size, task.skipped)
 
@@ -118,8 +125,8 @@ def score_task(model: Any, task: Any) -> Score:
         result = mteb.evaluate(model, task, cache=None, show_progress_bar=False)
     except OSError as error:
         raise ValueError(f"mteb:{task.metadata.name}: its data cannot be had: {str(error).splitlines()[0]}") from None
-    found = result.task_results[0]
-    values = {"main_score": float(found.get_score())}
+    task_result = result.task_results[0]
+    values = {"main_score": float(task_result.get_score())}
     return Score(task.metadata.name, f"mteb {task.metadata.type}", "main_score", values, task.metadata.main_score)
 
 
@@ -146,10 +153,10 @@ def find_task(text: str) -> tuple[Callable[[Any, str], Score], str]:
 
 def evaluate(path: str, tasks: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Score]:
     """Scores of the model at `path` on every task. Raises ValueError before anything is loaded when a task is none."""
-    found = [find_task(text) for text in tasks]
+    runs = [find_task(text) for text in tasks]
     model = load_model(path)
     scores = []
-    for text, (run, where) in zip(tasks, found, strict=True):
+    for text, (run, where) in zip(tasks, runs, strict=True):
         say(f"{text} ...")
         scores.append(run(model, where))
     return scores

@@ -36,11 +36,11 @@ def mine(data: str, model: Any, out: Path, count: int, margin: float, beyond: in
     trained = [pair for pair in pairs if not pair.held_out]
     if len({pair.positive for pair in trained}) <= count + beyond:
         raise ValueError(f"data is {data!r}; {len(trained)} training pairs are too few to take {count} negatives from")
-    found = _negatives(trained, model, count, margin, beyond)
+    negatives_of = _negatives(trained, model, count, margin, beyond)
     with_negatives = 0
     with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for pair in pairs:
-            negatives = () if pair.held_out else found.get((pair.query, pair.positive), ())
+            negatives = () if pair.held_out else negatives_of.get((pair.query, pair.positive), ())
             with_negatives += bool(negatives)
             row = {"query": pair.query, "positive": pair.positive, "negatives": list(negatives)}
             file.write(json.dumps(row | {"group": pair.group, "held_out": pair.held_out}, ensure_ascii=False) + "\n")
@@ -69,11 +69,11 @@ def _negatives(
         verbose=False,
     )
     own = {(pair.query, pair.positive): pair.group for pair in pairs}
-    found = {}
+    negatives_of = {}
     for row in mined:
         query, positive, *negatives = row.values()
         group = own[query, positive]
         kept = tuple(text for text in negatives if group not in groups[text])
         if kept:
-            found[query, positive] = kept
-    return found
+            negatives_of[query, positive] = kept
+    return negatives_of

@@ -17,6 +17,7 @@ from sweeps.models import find_model
 from sweeps.trial import Observation, Training
 
 FORMAT = 1  # as analysis/tables/projection.py reads it
+NAMES = ("before", "after")  # training
 TOKENS = 8192  # padded, in one micro-batch
 
 
@@ -37,7 +38,7 @@ def project(folder: Path, count: int) -> dict[str, Any]:
         "method": f"{trial.method.label}, learning rate {trial.lr:g}, {trial.steps} steps",
         "data": trial.training.data,
         "dims": states[0][0].shape[1],
-        **{name: side(*state, directions) for name, state in zip(("before", "after"), states, strict=True)},
+        **{name: side(query, document, directions) for name, (query, document) in zip(NAMES, states, strict=True)},
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.data.readers import READERS, open_source, read_rows
+from runner.data.readers import READERS, Pair, open_source, read_rows
 
 SENTENCES = ("sentence1", "sentence2", "score")
 
@@ -47,7 +47,7 @@ class _Skips:
         self.places.setdefault(reason, place)
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def messages(self) -> tuple[str, ...]:
         return tuple(f"{n} skipped: {reason} (first at {self.places[reason]})" for reason, n in self.counts.items())
 
 
@@ -74,7 +74,7 @@ def read_similarity(where: str) -> Similarity:
     if len({score for _, _, score in rows}) == 1:
         raise ValueError(f"{where}: every score is {rows[0][2]:g}; there is no order to compare with")
     first, second, scores = (list(column) for column in zip(*rows, strict=True))
-    return Similarity(_name(path, split), first, second, scores, skips.said)
+    return Similarity(_name(path, split), first, second, scores, skips.messages)
 
 
 def _number(value: Any, place: str) -> float | None:
@@ -113,7 +113,7 @@ def read_retrieval(where: str) -> Retrieval:
     if len(corpus) < 2:
         raise ValueError(f"{where}: the corpus has {len(corpus)} document; every query would find it")
     judged = {name: text for name, text in queries.items() if name in relevant}
-    return Retrieval(_name(folder, split), judged, corpus, relevant, skips.said)
+    return Retrieval(_name(folder, split), judged, corpus, relevant, skips.messages)
 
 
 def _texts(folder: Path, kind: str) -> dict[str, str]:
@@ -122,16 +122,16 @@ def _texts(folder: Path, kind: str) -> dict[str, str]:
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise ValueError(f"{folder}: has no {kind}.jsonl (nor {', '.join(names[1:])})")
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for place, row in read_rows(path):
         name = str(_value(row, "_id", place))
         text = f"{row.get('title') or ''} {_value(row, 'text', place)}".strip()
-        if name in found:
+        if name in texts:
             raise ValueError(f"{place}: _id {name!r} is there twice")
-        found[name] = text
-    if not found:
+        texts[name] = text
+    if not texts:
         raise ValueError(f"{path}: is empty")
-    return found
+    return texts
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
@@ -155,10 +155,11 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
 
 def code_search(limit: int = 2000) -> Retrieval:
     """Held-out `python-env` pairs: docstrings look for their functions. Of equal texts only the first pair is taken."""
-    chosen, seen = [], set()
+    chosen: list[Pair] = []
+    known: set[str] = set()
     for pair in open_source("python-env").pairs():
-        if pair.held_out and not {pair.query, pair.positive} & seen:
-            seen |= {pair.query, pair.positive}
+        if pair.held_out and not {pair.query, pair.positive} & known:
+            known |= {pair.query, pair.positive}
             chosen.append(pair)
     chosen = sorted(chosen, key=lambda pair: pair.positive)[:: max(1, len(chosen) // limit)][:limit]
     names = [str(index) for index in range(len(chosen))]

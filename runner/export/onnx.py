@@ -95,7 +95,7 @@ def _difference(states: States, session: Any) -> float:
     worst = 0.0
     for count, tokens in ((1, 3), (3, 11), (2, 1)):
         ids, mask = _texts(states, min(count, tokens), tokens)
-        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        (onnx_states,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         real = mask.bool().numpy()
-        worst = max(worst, float(np.abs(found[real] - states(ids, mask).numpy()[real]).max()))
+        worst = max(worst, float(np.abs(onnx_states[real] - states(ids, mask).numpy()[real]).max()))
     return worst

@@ -59,6 +59,11 @@ def refold(backbone: nn.Module) -> None:
 class Folding(Linear):
     """peft's adapted linear map with W + sBA made once a step, for as long as A and B stay what they are."""
 
+    _made_from: tuple[Any, ...] | None
+    """What tells whether A and B are those that `_made` was made from."""
+    _made: tuple[Tensor, ...]
+    """What `_make` gave."""
+
     @property
     def adapter(self) -> tuple[Tensor, Tensor]:
         """A [rank, inputs] and B [outputs, rank]."""

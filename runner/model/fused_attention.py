@@ -172,7 +172,8 @@ def _long(parts: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
     """As `_short`, by torch's kernel and a graph of its own."""
     with torch.set_grad_enabled(kept is not None):
         parts = parts.detach().requires_grad_(kept is not None)
-        attended = scaled_dot_product_attention(*parts, is_causal=True, scale=scale)
+        query, key, value = parts.unbind()
+        attended = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
     if kept is not None:
         kept.append((parts, attended))
     return attended.detach()

@@ -71,12 +71,12 @@ class Adapted:
 
     def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
         """As of Plain."""
-        adapter = [each.to(arriving.dtype) for each in self.module.adapter]
-        found = adapter_gradients(arriving, given(), *adapter, self.module.scale)
-        return [to_part.to(part.dtype) for to_part, part in zip(found, self.trained, strict=True)]
+        lora_a, lora_b = (each.to(arriving.dtype) for each in self.module.adapter)
+        gradients = adapter_gradients(arriving, given(), lora_a, lora_b, self.module.scale)
+        return [to_part.to(part.dtype) for to_part, part in zip(gradients, self.trained, strict=True)]
 
 
-MAPS = {nn.Linear: Plain, FoldedLora: Adapted}
+MAPS: dict[type, Callable[[Any], Plain | Adapted]] = {nn.Linear: Plain, FoldedLora: Adapted}
 
 
 def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
@@ -87,25 +87,31 @@ def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a block is made of: two norms, four maps by what they are for, its heads and the scale of their scores.
-
-    bf16: the maps' products are of bf16. Norms, attention and the residual stream are not.
-    """
+    """What a block is made of."""
 
     norms: tuple[nn.LayerNorm, nn.LayerNorm]
+    """Before attention, and before the MLP."""
     qkv: Plain | Adapted
+    """Normed states to query, key and value of every head."""
     out_proj: Plain | Adapted
+    """What the heads attend to, back to the width."""
     up: Plain | Adapted
+    """Normed states to the MLP's width."""
     down: Plain | Adapted
+    """The MLP's activations, back to the width."""
     heads: int
+    """Number of heads."""
     scale: float
+    """By which the scores are multiplied."""
     bf16: bool
+    """Whether the maps' products are of bf16. Norms, attention and the residual stream are not."""
 
     @classmethod
     def of(cls, block: GPTNeoXLayer, bf16: bool = False) -> Parts:
         norms = (block.input_layernorm, block.post_attention_layernorm)
         heads = block.attention.config.num_attention_heads
-        return cls(norms, *(MAPS[type(each)](each) for each in maps_of(block)), heads, block.attention.scaling, bf16)
+        qkv, out_proj, up, down = (MAPS[type(each)](each) for each in maps_of(block))
+        return cls(norms, qkv, out_proj, up, down, heads, block.attention.scaling, bf16)
 
     def cast(self, tensor: Tensor) -> Tensor:
         """The tensor in the type of the products."""
@@ -231,6 +237,6 @@ class Block(torch.autograd.Function):
                 to_normed = (above @ cast(part.weight)).to(states.dtype)
                 given = (to_normed, states, each.normalized_shape, mean, scale, each.weight, each.bias)
                 to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*given, wanted)
-                to_norms += [found for found in to_norm if found is not None]
+                to_norms += [each for each in to_norm if each is not None]
                 leaving = to_states.add_(leaving) if below else None
         return leaving, None, None, *to_norms, *to_qkv, *to_out_proj, *to_up, *to_down

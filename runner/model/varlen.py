@@ -17,17 +17,18 @@ LARGEST_HEAD = 256  # dimensions; what flash attention computes, in multiples of
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tokens of a micro-batch's texts lie, padded and in one row, all on one device.
-
-    lengths: [texts]; rows: [tokens], places of the real tokens in the padded form; positions: [1, tokens], of each in
-    its own text; starts: [texts + 1], of the texts in the row; longest: tokens of the longest text.
-    """
+    """Where the tokens of a micro-batch's texts lie, padded and in one row, all on one device."""
 
     lengths: Tensor
+    """[texts], tokens of each text."""
     rows: Tensor
+    """[tokens], places of the real tokens in the padded form."""
     positions: Tensor
+    """[1, tokens], place of each token in its own text."""
     starts: Tensor
+    """[texts + 1], where the texts start in the row, and its end."""
     longest: int
+    """Tokens of the longest text."""
 
     @property
     def attention(self) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def layout(lengths: np.ndarray, device: torch.device) -> Layout:
     longest = int(lengths.max())
     rows = np.flatnonzero(np.arange(longest) < lengths[:, None])
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return Layout(*(send(each, device) for each in (lengths, rows, rows[None] % longest, starts)), longest)
+    positions = rows[None] % longest
+    return Layout(send(lengths, device), send(rows, device), send(positions, device), send(starts, device), longest)
 
 
 def send(array: np.ndarray, device: torch.device) -> Tensor:
@@ -75,12 +77,13 @@ def attend(
     groups = query.shape[1] // key.shape[1]
     # Turned by fp32 angles, queries and keys are fp32 again; the kernel wants 16 bits, and autocast does not know it.
     kind = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else query.dtype
-    rows = [tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value)]  # [tokens, heads, dim]
+    query, key, value = (tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value))  # [tokens, heads, dim]
     if groups > 1:
-        rows[1:] = [tensor.repeat_interleave(groups, dim=1) for tensor in rows[1:]]
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     window = given.get("sliding_window")
     starts, longest = given["cu_seq_lens_q"], given["max_length_q"]
-    return varlen(*rows, starts, longest, scaling, -1 if window is None else window - 1)[None], None
+    back = -1 if window is None else window - 1
+    return varlen(query, key, value, starts, longest, scaling, back)[None], None
 
 
 def varlen(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: int, scale: float | None, back: int):

@@ -247,7 +247,9 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     model = new_model(ladder, rung).to(device)
     optimizer = _optimizer(model, rung, ladder.weight_decay)
     state = directory / "checkpoints" / f"{rung.name}.safetensors"
-    record = checkpoint.load(state, key, model, optimizer) if state.exists() else {"key": key, "step": 0, "curve": []}
+    record: dict[str, Any] = {"key": key, "step": 0, "curve": []}
+    if state.exists():
+        record = checkpoint.load(state, key, model, optimizer)
     with Progress(rung.name, ladder.steps, "steps", every=30, done=record["step"]) as progress:
         while record["step"] < ladder.steps:
             step = record["step"]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from runner.data import python_env, tokens
-from runner.data.pairs import coding_of, load_tokenizer
+from runner.data.pairs import load_tokenizer, tokenizer_settings
 from runner.data.readers import Pair, data_hash, read_pairs
-from runner.data.tokens import Coder, Coding, tokenise
+from runner.data.tokens import Tokenise, TokenizerSettings, write_tokens
 from support.waiting import wait_for
 from sweeps.models import find_model
 from sweeps.trial import Training
@@ -53,15 +53,15 @@ def pairs(pairs_file) -> list[Pair]:
 
 
 @pytest.fixture(scope="module")
-def coding() -> Coding:
-    return coding_of(load_tokenizer(NANO), Training(context=48))
+def nano_settings() -> TokenizerSettings:
+    return tokenizer_settings(load_tokenizer(NANO), Training(context=48))
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pairs, coding, tmp_path_factory) -> dict[str, bytes]:
+def undisturbed(pairs, nano_settings, tmp_path_factory) -> dict[str, bytes]:
     """The files of a preparation by one process in one shard."""
     folder = tmp_path_factory.mktemp("undisturbed") / "tokens"
-    tokenise(pairs, len(pairs), data_hash(pairs), coding, folder, processes=1)
+    write_tokens(pairs, len(pairs), data_hash(pairs), nano_settings, folder, processes=1)
     return content(folder)
 
 
@@ -89,8 +89,8 @@ def whole(tokenizer, texts: list[str], context: int) -> list[list[int]]:
     return tokenizer(texts, truncation=True, max_length=context)["input_ids"]
 
 
-def coded(coder: Coder, texts: list[str]) -> list[list[int]]:
-    ids, lengths, _ = coder.arrays(texts)
+def coded(tokenise: Tokenise, texts: list[str]) -> list[list[int]]:
+    ids, lengths, _ = tokenise(texts)
     return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
 
 
@@ -98,8 +98,8 @@ def coded(coder: Coder, texts: list[str]) -> list[list[int]]:
 def test_reading_only_the_start_of_a_long_text_gives_the_tokenizers_ids(tokenizer, context):
     source = [python_env.read_source(Path(module.__file__)) for module in (shutil, subprocess, tokens)]
     texts = ODD_TEXTS + [text[at : at + 3000] for text in source for at in range(0, len(text), 700)]
-    coder = Coder(coding_of(tokenizer, Training(context=context)))
-    assert coded(coder, texts) == whole(tokenizer, texts, context)
+    tokenise = Tokenise(tokenizer_settings(tokenizer, Training(context=context)))
+    assert coded(tokenise, texts) == whole(tokenizer, texts, context)
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,7 +107,7 @@ def test_reading_only_the_start_of_a_long_text_gives_the_tokenizers_ids(tokenize
 def test_any_text_gives_the_tokenizers_ids(words):
     tokenizer = load_tokenizer(NANO)
     text = " ".join(words).encode("utf-8", "replace").decode()
-    assert coded(Coder(coding_of(tokenizer, Training(context=6))), [text]) == whole(tokenizer, [text], 6)
+    assert coded(Tokenise(tokenizer_settings(tokenizer, Training(context=6))), [text]) == whole(tokenizer, [text], 6)
 
 
 class Counted:
@@ -122,9 +122,9 @@ class Counted:
 
 
 def test_no_more_of_a_long_text_is_read_than_is_needed():
-    coder = Coder(Coding(load_tokenizer(NANO).backend_tokenizer.to_str(), 75))
-    counted = coder.tokenizer = Counted(coder.tokenizer)
-    coder.arrays(["the cat sat on a mat " * 10_000] * 10)
+    tokenise = Tokenise(TokenizerSettings(load_tokenizer(NANO).backend_tokenizer.to_str(), 75))
+    counted = tokenise.tokenizer = Counted(tokenise.tokenizer)
+    tokenise(["the cat sat on a mat " * 10_000] * 10)
     assert 75 < counted.chars / 10 < 75 * 10
 
 
@@ -148,18 +148,18 @@ def trained(pre_tokenizer, special: str = "<end>") -> Tokenizer:
     ],
 )
 def test_a_tokenizer_that_may_merge_words_is_given_whole_texts(made, parts):
-    coder = Coder(Coding(made.to_str(), 5))
-    assert coder.parts == parts
+    tokenise = Tokenise(TokenizerSettings(made.to_str(), 5))
+    assert tokenise.parts == parts
     text = "the cat sat on the end of the mat " * 40
     made.enable_truncation(5)
-    assert coded(coder, [text]) == [made.encode(text).ids]
+    assert coded(tokenise, [text]) == [made.encode(text).ids]
 
 
 def test_texts_that_lose_their_beginning_are_read_to_their_end():
     tokenizer = load_tokenizer(NANO)
     tokenizer.truncation_side = "left"
     text = "the first words and then " + "many more " * 500
-    assert coded(Coder(coding_of(tokenizer, Training(context=9))), [text]) == whole(tokenizer, [text], 9)
+    assert coded(Tokenise(tokenizer_settings(tokenizer, Training(context=9))), [text]) == whole(tokenizer, [text], 9)
 
 
 # -- shards
@@ -167,13 +167,15 @@ def test_texts_that_lose_their_beginning_are_read_to_their_end():
 
 @pytest.mark.parametrize("shard_pairs", [1, 37, 100, 10**6])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_shards_and_processes_change_no_bit(pairs, coding, undisturbed, tmp_path, monkeypatch, shard_pairs, processes):
+def test_shards_and_processes_change_no_bit(
+    pairs, nano_settings, undisturbed, tmp_path, monkeypatch, shard_pairs, processes
+):
     monkeypatch.setattr(tokens, "SHARD_PAIRS", shard_pairs)
     few = shard_pairs == 1  # one pair a shard: what the smallest shards can get wrong shows in fifty
     chosen = pairs[:50] if few else pairs
-    tokenise(chosen, len(chosen), data_hash(chosen), coding, tmp_path / "tokens", processes)
+    write_tokens(chosen, len(chosen), data_hash(chosen), nano_settings, tmp_path / "tokens", processes)
     if few:
-        tokenise(chosen, len(chosen), data_hash(chosen), coding, tmp_path / "once", 1)
+        write_tokens(chosen, len(chosen), data_hash(chosen), nano_settings, tmp_path / "once", 1)
     assert content(tmp_path / "tokens") == (content(tmp_path / "once") if few else undisturbed)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -190,7 +192,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from runner.data import tokens
-from runner.data.pairs import coding_of, load_tokenizer
+from runner.data.pairs import tokenizer_settings, load_tokenizer
 from runner.data.readers import open_source, survey
 from sweeps.trial import Training
 
@@ -206,9 +208,9 @@ def slow(pairs):
 tokens.chunks = slow
 source_of_pairs = open_source(data)
 found = survey(source_of_pairs)
-coding = coding_of(load_tokenizer(source), Training(context=48))
+nano_settings = tokenizer_settings(load_tokenizer(source), Training(context=48))
 print("begun", flush=True)
-tokens.tokenise(source_of_pairs.pairs(), found.pairs, found.data_hash, coding, Path(folder), 2)
+tokens.write_tokens(source_of_pairs.pairs(), found.pairs, found.data_hash, nano_settings, Path(folder), 2)
 """
 
 
@@ -247,20 +249,20 @@ def file_pairs(pairs_file) -> list[Pair]:
 
 
 @pytest.fixture(scope="module")
-def file_content(file_pairs, coding, tmp_path_factory) -> dict[str, bytes]:
+def file_content(file_pairs, nano_settings, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole") / "tokens"
-    tokenise(file_pairs, len(file_pairs), data_hash(file_pairs), coding, folder, 1)
+    write_tokens(file_pairs, len(file_pairs), data_hash(file_pairs), nano_settings, folder, 1)
     return content(folder)
 
 
 def test_after_a_kill_finished_shards_are_not_made_again(
-    killed, file_pairs, file_content, coding, small_shards, monkeypatch
+    killed, file_pairs, file_content, nano_settings, small_shards, monkeypatch
 ):
     folder, before = killed
     made = []
     plain = tokens.write_shard
     monkeypatch.setattr(tokens, "write_shard", lambda path, *rest: made.append(path) or plain(path, *rest))
-    now = tokenise(file_pairs, len(file_pairs), data_hash(file_pairs), coding, folder, processes=1)
+    now = write_tokens(file_pairs, len(file_pairs), data_hash(file_pairs), nano_settings, folder, processes=1)
     assert len(before) > 3 and not set(made) & set(before)
     assert now == len(file_pairs) - len(before) * small_shards
     assert len(made) + len(before) == len(file_pairs) // small_shards + 1
@@ -268,18 +270,18 @@ def test_after_a_kill_finished_shards_are_not_made_again(
     assert not finished(folder)
 
 
-def test_shards_of_other_data_are_not_taken(killed, file_pairs, coding, small_shards, tmp_path):
+def test_shards_of_other_data_are_not_taken(killed, file_pairs, nano_settings, small_shards, tmp_path):
     """Not even where the folder's name would have them: a shard's own name says what it holds."""
     folder, before = killed
     changed = [Pair("another query", file_pairs[0].positive), *file_pairs[1:]]
-    tokenise(changed, len(changed), data_hash(changed), coding, folder, processes=1)
-    tokenise(changed, len(changed), data_hash(changed), coding, tmp_path / "anew", processes=1)
+    write_tokens(changed, len(changed), data_hash(changed), nano_settings, folder, processes=1)
+    write_tokens(changed, len(changed), data_hash(changed), nano_settings, tmp_path / "anew", processes=1)
     assert before and content(folder) == content(tmp_path / "anew")
 
 
-def test_data_that_changes_meanwhile_is_refused(pairs, coding, tmp_path):
+def test_data_that_changes_meanwhile_is_refused(pairs, nano_settings, tmp_path):
     with pytest.raises(ValueError, match="changed while it was read"):
-        tokenise(pairs[:-1], len(pairs), data_hash(pairs), coding, tmp_path / "tokens", 1)
+        write_tokens(pairs[:-1], len(pairs), data_hash(pairs), nano_settings, tmp_path / "tokens", 1)
     assert not (tmp_path / "tokens").exists()
 
 
@@ -293,7 +295,7 @@ def test_two_at_the_same_time_do_no_harm(pairs_file, file_content, tmp_path):
 
 
 def test_a_worker_that_is_killed_is_said_and_its_siblings_shards_are_kept(
-    pairs, coding, undisturbed, small_shards, tmp_path
+    pairs, nano_settings, undisturbed, small_shards, tmp_path
 ):
     others = set(psutil.Process().children())
 
@@ -305,7 +307,7 @@ def test_a_worker_that_is_killed_is_said_and_its_siblings_shards_are_kept(
         yield from islice(pairs, 200, None)
 
     with pytest.raises(ValueError, match="was killed"):
-        tokenise(deadly(), len(pairs), data_hash(pairs), coding, tmp_path / "tokens", 2)
+        write_tokens(deadly(), len(pairs), data_hash(pairs), nano_settings, tmp_path / "tokens", 2)
     assert finished(tmp_path / "tokens")
-    tokenise(pairs, len(pairs), data_hash(pairs), coding, tmp_path / "tokens", 2)
+    write_tokens(pairs, len(pairs), data_hash(pairs), nano_settings, tmp_path / "tokens", 2)
     assert content(tmp_path / "tokens") == undisturbed
