@@ -18,15 +18,16 @@ QUANTIZED_BYTES = 4 / 8 + 4 / 64  # of a weight in 4 bits and its part of a scal
 
 @dataclass(frozen=True)
 class Work:
-    """Texts that go through a model: how many pairs and tokens, and the sum of squared text lengths (attention).
-
-    A mean over pairs is a Work of one pair; `times` makes it that of many. batch_size: pairs in a step.
-    """
+    """Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many."""
 
     pairs: float
+    """Text pairs."""
     tokens: float
+    """Real tokens of all texts, never padding."""
     sum_sq_lengths: float
+    """Sum of the squared lengths of the texts, in tokens, which attention costs."""
     batch_size: int
+    """Pairs in a step."""
 
     def times(self, factor: float) -> Work:
         return Work(self.pairs * factor, self.tokens * factor, self.sum_sq_lengths * factor, self.batch_size)

@@ -23,22 +23,26 @@ HELD_OUT_BYTES = 40  # in memory a held-out pair while they are sorted: index, h
 
 @dataclass(frozen=True)
 class DataPlan:
-    """The cost of preparing `pairs` pairs like those of a sample, on `cores` cores.
-
-    read, tokenised: pairs a second, of the first reading, and of the second with tokenising and writing. disk_bytes
-    stay, peak_disk_bytes are needed until the shards are merged, memory_bytes are what all processes together use at
-    most (pages that they share are counted in each). free_bytes: of the disk now.
-    """
+    """The cost of preparing pairs like those of a sample on this machine."""
 
     pairs: float
+    """How many are to be prepared."""
     sample_pairs: int
+    """How many were prepared to measure it."""
     cores: int
+    """How many cores tokenise."""
     read: float
+    """Pairs a second of the first reading, which finds the data's hash."""
     tokenised: float
+    """Pairs a second of the second reading, with tokenising and writing."""
     disk_bytes: float
+    """Bytes that stay on disk."""
     peak_disk_bytes: float
+    """Bytes on disk until the shards are merged."""
     memory_bytes: float
+    """Bytes that all processes together use at most; pages that they share are counted in each."""
     free_bytes: int
+    """Bytes that are free on the disk now."""
 
     @property
     def seconds(self) -> float:

@@ -34,14 +34,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pair:
-    """A query, its document, optional hard negatives. Pairs of one group are never each other's negatives."""
+    """Texts that belong together."""
 
     query: str
+    """What is looked for."""
     positive: str
+    """The document that answers it."""
     negatives: tuple[str, ...] = ()
+    """Hard negatives: documents that do not, however near they seem."""
     group: str = ""
+    """Pairs of one group are never each other's negatives, and lie on one side of the split."""
     held_out: bool = False
-    source: int = 0  # its place among the sources that are trained on together
+    """Whether it is kept from training, for the held-out loss."""
+    source: int = 0
+    """Its place among the sources that are trained on together."""
 
 
 @dataclass

@@ -16,20 +16,22 @@ LONGEST = 128  # tokens; all scores are kept for the way back: as dear as torch'
 
 @dataclass(frozen=True)
 class Group:
-    """Texts one after another in a row that are attended to together, each padded to the longest.
-
-    start, end: of its tokens in the row; texts: how many; tokens: of the longest. opened, closed: by how many vectors a
-    head has for each token, where in the row each of the padded vectors lies, and where among those each of the row's;
-    empty: the padded places of no token, where a head has one vector.
-    """
+    """Texts one after another in a row that are attended to together, each padded to the longest."""
 
     start: int
+    """Its first token's place in the row."""
     end: int
+    """The place after its last token."""
     texts: int
+    """Number of texts."""
     tokens: int
+    """Tokens of the longest text."""
     opened: Mapping[int, Tensor]
+    """By how many vectors a head has for each token: where in the row each of the padded vectors lies."""
     closed: Mapping[int, Tensor]
+    """By the same: where among the padded vectors each of the row's lies."""
     empty: Tensor
+    """The padded places of no token, where a head has one vector."""
 
     def open(self, row: Tensor) -> Tensor:
         """row: [all tokens, heads, kinds, dim] -> this group's part [kinds, texts, heads, tokens, dim].
@@ -50,16 +52,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """Where texts lie in a row, and the rotary embedding of each place.
-
-    cos, sin: [longest, rotary dims], the signs of a rotation in sin. causal_mask: [longest, longest], -inf where a
-    token would attend to a later one.
-    """
+    """Where texts lie in a row, and the rotary embedding of each place."""
 
     groups: tuple[Group, ...]
+    """All texts in their order."""
     cos: Tensor
+    """[longest, rotary dims]."""
     sin: Tensor
+    """[longest, rotary dims], with the signs of a rotation."""
     causal_mask: Tensor
+    """[longest, longest], -inf where a token would attend to a later one."""
 
 
 def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, heads: int) -> Row:

@@ -37,34 +37,46 @@ TOKENIZER_BYTES = 30_000_000  # text the tokenizer is learnt from
 
 @dataclass(frozen=True)
 class Rung:
-    """One size of the ladder. `lr` is the peak rate of AdamW."""
+    """One size of the ladder."""
 
     name: str
+    """Its folder."""
     layers: int
+    """Number of blocks."""
     width: int
+    """Dimensions of a state; the MLP has four times as many."""
     heads: int
+    """Attention heads, which share the width out."""
     lr: float
+    """Peak learning rate of AdamW."""
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """What `embed pretrain` reads from a TOML file.
-
-    text: `python-env`, or a list of UTF-8 text files (every twentieth is held out). tokens: training tokens of every
-    size. vocab: entries of the byte-level BPE. context and batch: tokens in a sequence, sequences in a step.
-    """
+    """What `embed pretrain` reads from a TOML file."""
 
     name: str
+    """Title of the model card."""
     tokens: int
+    """Training tokens of every size."""
     sizes: tuple[Rung, ...]
+    """The models, each pretrained by itself on the same tokens."""
     text: str | tuple[str, ...] = "python-env"
+    """`python-env`, or UTF-8 text files, of which every twentieth is held out."""
     vocab: int = 4096
+    """Entries of the byte-level BPE."""
     context: int = 256
+    """Tokens of a sequence."""
     batch: int = 16
+    """Sequences of a step."""
     warmup: float = 0.02
+    """Share of the steps in which the learning rate rises."""
     cooldown: float = 0.3
+    """Share of the steps in which it falls."""
     weight_decay: float = 0.1
+    """AdamW's, for matrices alone."""
     seed: int = 0
+    """Of the first weights and of the order of the documents."""
 
     @property
     def steps(self) -> int:
