@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from runner.data.pairs import draw, prepare
 from runner.merging.per_source import rule_of, search_of
 from runner.trainer import train, train_encoder
 from runner.training.engine import Options
+from support.waiting import wait_for
 from sweeps.experiment.grid import cells, search_flops, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
@@ -196,8 +196,7 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not(mixture, tmp_path):
     trial = merged(mixture, "slerp", steps=75)
     running = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(trial.to_json()), str(tmp_path)])
     first = parts_folder(tmp_path) / f"{trial.parts[0].key}.safetensors"
-    while running.poll() is None and not (first.exists() and (tmp_path / CHECKPOINT).exists()):
-        time.sleep(0.02)
+    wait_for(lambda: running.poll() is not None or (first.exists() and (tmp_path / CHECKPOINT).exists()))
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     assert alike(train(trial, tmp_path), train(trial))

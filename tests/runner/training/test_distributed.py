@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from runner.training import distributed
 from runner.training.distributed import ALONE, DistributedRanks, Ranks, buckets, joined
 from runner.training.grad_cache import micro_batches
 from support.backbones import examples_for
+from support.waiting import wait_for
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.methods import Full
 from sweeps.models import find_model
@@ -214,9 +214,8 @@ def test_killed_and_resumed_under_torchrun(found, trial, tmp_path):
     write_recipe(tmp_path / "model.toml", replace(trial, steps=40), {})
     train_it = ("train", str(tmp_path / "model.toml"), "--on", "cpu")
     started = start("-c", SLOW, *train_it)
-    state, deadline = tmp_path / "model" / "checkpoint.safetensors", time.monotonic() + 120
-    while not state.exists() and time.monotonic() < deadline and started[0].poll() is None:
-        time.sleep(0.01)
+    state = tmp_path / "model" / "checkpoint.safetensors"
+    wait_for(lambda: state.exists() or started[0].poll() is not None)
     os.kill(started[1].pid, signal.SIGKILL)
     first, second = finish(started)
     assert second[0] == -signal.SIGKILL

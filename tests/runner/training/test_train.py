@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from runner.training import engine as engine_module
 from runner.training import outcome
 from runner.training import train as train_module
 from support.backbones import examples_for
+from support.waiting import wait_for
 from sweeps.flops import Work, exact_flops, paper_flops
 from sweeps.methods import FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
@@ -95,9 +95,7 @@ def test_a_killed_training_ends_with_the_same_bits(conditions, tmp_path):
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: (tmp_path / "checkpoint.safetensors").exists() or killed.poll() is not None)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert (tmp_path / "checkpoint.safetensors").exists()
