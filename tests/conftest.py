@@ -12,8 +12,10 @@ import pytest
 
 from support.missing import missing, not_tested
 
-# Before torch or the readers are imported: nothing of a test lands in the user's own cache.
-_cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", ignore_cleanup_errors=True)
+# Before torch or the readers are imported: nothing of a test lands in the user's own cache. A process of xdist ends
+# without a word: its folder lies in that of the process that started it, which removes them all.
+_within = os.environ["RECIPE_PLANNER_CACHE"] if "PYTEST_XDIST_WORKER" in os.environ else None
+_cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", dir=_within, ignore_cleanup_errors=True)
 os.environ["RECIPE_PLANNER_CACHE"] = _cache.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
