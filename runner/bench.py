@@ -31,7 +31,7 @@ from runner.training.engine import DEFAULTS, Engine, Options
 from runner.training.grad_cache import StepCost, make_batch
 from runner.training.measure import peak_memory, reset_peak_memory
 from sweeps.flops import Work, exact_flops
-from sweeps.machine.measured import Profile, Reached, this_host
+from sweeps.machine.measured import MachineProfile, Reached, this_host
 from sweeps.methods import Method
 from sweeps.models import NANO, ModelSpec
 from sweeps.support.progress import Progress
@@ -72,7 +72,7 @@ class BenchSettings:
     """How steps are run."""
 
 
-def measure_machine(settings: BenchSettings) -> tuple[Profile, list[str]]:
+def measure_machine(settings: BenchSettings) -> tuple[MachineProfile, list[str]]:
     """Returns the profile of this machine, and which models cannot be tuned how. Downloads nothing.
 
     A model whose weights are not at hand is measured with random ones. Raises ValueError when nothing can be measured.
@@ -90,7 +90,7 @@ def measure_machine(settings: BenchSettings) -> tuple[Profile, list[str]]:
     peak_rates = peaks(settings.device, settings.clock)
     rows = _rows(settings, peak_rates[precision]["all"])
     host, cuda = this_host(), settings.device.type == "cuda"
-    profile = Profile(
+    profile = MachineProfile(
         host=host,
         device=torch.cuda.get_device_name() if cuda else host.cpu,
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else host.memory,
@@ -360,7 +360,7 @@ def matmul_peak(kind: torch.dtype, device: torch.device, clock: Clock = time.per
     return best
 
 
-def report(profile: Profile, skipped: Sequence[str]) -> str:
+def report(profile: MachineProfile, skipped: Sequence[str]) -> str:
     """Returns the profile as a text for a terminal."""
     how = f"{profile.precision}{', blocks compiled' * profile.compiled}"
     lines = [

@@ -12,7 +12,7 @@ from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
+from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
 from sweeps.machine.cores import gpus
 from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
@@ -29,18 +29,18 @@ from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
 
 EXAMPLES = """\
-  sweep run examples/demo.toml --dry-run    what would be trained, what it costs, what is left out and why
-  sweep run examples/demo.toml              train it into results/demo; run it again to continue after Ctrl-C
-  sweep run examples/demo.toml --retry-failed   the same, and try again what failed
+  sweep run examples/demo.toml --dry-run    list the trials, their cost, and what is left out with the reason
+  sweep run examples/demo.toml              train it into results/demo; the same command continues after Ctrl-C
+  sweep run examples/demo.toml --retry-failed   the same, with failed trials tried again
   sweep run examples/demo.toml --launcher slurm --profile examples/slurm.toml   on a cluster, see docs/cluster.md
   sweep run examples/demo.toml --dry-run --hardware 8xh100 --price 2.5   the same on another machine
-  sweep status results/demo --watch         how far it is, what runs where, what failed and why, until it is finished
-  sweep logs results/demo 3f2a --follow     what becomes of the trial whose key begins with 3f2a
-  sweep cancel results/demo 3f2a            cancel that trial; without a key: all that are unfinished
-  sweep retry results/demo --failed         re-queue what failed for the next `sweep run`; also --cancelled, or keys
-  sweep export results/demo --csv demo.csv  its observations as a table; or --parquet demo.parquet
-  sweep doctor /shared/results --two        whether that file system can hold sweeps, seen from two machines
-  sweep dashboard results/demo              look at its trials in optuna-dashboard
+  sweep status results/demo --watch         progress, running trials and failures, until it is finished
+  sweep logs results/demo 3f2a --follow     follow the trial whose key begins with 3f2a
+  sweep cancel results/demo 3f2a            cancel that trial; without a key: all unfinished ones
+  sweep retry results/demo --failed         re-queue failed trials for the next `sweep run`; also --cancelled, or keys
+  sweep export results/demo --csv demo.csv  write its observations as a table; or --parquet demo.parquet
+  sweep doctor /shared/results --two        whether that file system can hold sweeps, observation from two machines
+  sweep dashboard results/demo              open its trials in optuna-dashboard
 """
 
 
@@ -60,31 +60,50 @@ def main(argv: list[str] | None = None) -> int:
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
-    return console.run("sweep", lambda: arguments.function(arguments))
+    flags = {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
+
+    def work() -> int:
+        with console.named_as_flags(flags):
+            code: int = arguments.function(arguments)
+        return code
+
+    return console.run("sweep", work)
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", type=Path, metavar="FILE.toml", help="sweep file: the experiment")
+    command.add_argument("file", type=Path, metavar="FILE.toml", help="the sweep file")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder of the sweep (default: results/<FILE's name>)")
     command.add_argument(
-        "--workers", type=_positive, metavar="K", help="trials at once (default: one a GPU, or a core)"
+        "--workers", type=_positive, metavar="K", help="number of trials at once (default: one per GPU, or per core)"
     )
     command.add_argument(
-        "--launcher", choices=list(LAUNCHERS), default=next(iter(LAUNCHERS)), help="what starts the workers"
-    )
-    command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: classes of resources")
-    command.add_argument(
-        "--detach", action="store_true", help=f"with {_names('detachable')}: workers go on when this command is stopped"
+        "--launcher", choices=list(LAUNCHERS), default=next(iter(LAUNCHERS)), help="how workers are started"
     )
     command.add_argument(
-        "--slots", type=_positive, default=1, metavar="K", help=f"{_names('here')}: trials at once on a GPU"
+        "--profile", type=Path, metavar="FILE.toml", help="cluster profile: the resource classes of a cluster"
+    )
+    command.add_argument(
+        "--detach",
+        action="store_true",
+        help=f"with {_names('detachable')}: keep the workers running when this command stops",
+    )
+    command.add_argument(
+        "--slots",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help=f"with {_names('here')}: number of trials at once per GPU",
     )
     add_store(command)
-    command.add_argument("--dry-run", action="store_true", help="print the trials and what they cost, train nothing")
-    command.add_argument("--hardware", metavar="COUNTxCHIP", help="with --dry-run: what it takes, such as 8xh100")
-    command.add_argument("--mfu", help="with --hardware: share of the peak rate that training reaches")
-    command.add_argument("--price", help="with --dry-run: of one chip, or here one GPU or core, for an hour")
-    command.add_argument("--fresh", action="store_true", help="train here what other sweeps have observed already")
+    command.add_argument("--dry-run", action="store_true", help="print the trials and their cost, train nothing")
+    command.add_argument(
+        "--hardware", metavar="COUNTxCHIP", help="with --dry-run: time and price on this machine, such as 8xh100"
+    )
+    command.add_argument(
+        "--mfu", help="with --hardware: model FLOPs utilisation, the share of the peak rate that training reaches"
+    )
+    command.add_argument("--price", help="with --dry-run: price per chip-hour (here: per GPU or core)")
+    command.add_argument("--fresh", action="store_true", help="train everything; reuse no observations of other sweeps")
     command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
@@ -118,8 +137,8 @@ def _run(arguments: argparse.Namespace) -> int:
         classes = profile.classes if profile else ()
         conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))
         store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
-        for seen in failed:
-            conductor.say(f"to be tried again: {result(seen)}")
+        for observation in failed:
+            conductor.say(f"to be tried again: {result(observation)}")
         end = conductor.run(launcher.start)
     if arguments.json:
         print(json.dumps({**end.to_json(), "reused": conductor.reused}))
@@ -148,7 +167,7 @@ def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
         raise ValueError(f"--slots is for --launcher {_names('here')}; with {name} a class of the profile has slots")
     if arguments.profile and launcher.here:
         raise ValueError(f"--profile is for --launcher {_names('here', False)}; the launcher is {name}")
-    return read_profile_file(arguments.profile) if arguments.profile else None
+    return read_cluster_profile(arguments.profile) if arguments.profile else None
 
 
 def _names(property: str, value: bool = True) -> str:
@@ -187,8 +206,7 @@ def _dry_run(
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
         pace = here(store, arguments.workers, price)
     else:
-        with console.named_as_flags({name: f"--{name}" for name in ("hardware", "mfu", "price")}):
-            machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
+        machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
         pace = pace_on(machine, sweep, arguments.workers)
     plan, state = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
     print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, state)))
@@ -196,14 +214,14 @@ def _dry_run(
 
 
 COMMANDS = {
-    "run": (_run, "Train the trials of a sweep file; continues where it stopped.", _add_run),
-    "status": (views.status, "Show how far a sweep is, what runs where, what failed and why.", views.add_status),
-    "logs": (views.logs, "Show the log of a sweep, or what became of one trial.", views.add_logs),
-    "cancel": (views.cancel, "Cancel trials; what they have done so far is kept.", views.add_cancel),
+    "run": (_run, "Train the trials of a sweep file, or continue where a run stopped.", _add_run),
+    "status": (views.status, "Show the progress of a sweep, its running trials and its failures.", views.add_status),
+    "logs": (views.logs, "Show the log of a sweep or of one trial.", views.add_logs),
+    "cancel": (views.cancel, "Cancel trials; their checkpoints are kept.", views.add_cancel),
     "retry": (views.retry, "Re-queue trials that failed or were cancelled.", views.add_retry),
     "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
-    "doctor": (doctor, "Probe whether a file system keeps the promises that sweeps rest on.", add_doctor),
-    "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard, in the browser.", views.add_dashboard),
+    "doctor": (doctor, "Check that a shared file system supports what sweeps need (locks, links, clocks).", add_doctor),
+    "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard in the browser.", views.add_dashboard),
 }
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def bench(arguments: argparse.Namespace) -> int:
 
     from runner.bench import BATCH, METHODS, MODELS, BenchSettings, measure_machine, report
     from runner.training.engine import Options
-    from sweeps.machine.measured import profile_path, write_profile
+    from sweeps.machine.measured import profile_path, write_machine_profile
     from sweeps.methods import make_method
     from sweeps.models import SUITES, find_model
     from sweeps.trial import Training
@@ -40,7 +40,7 @@ def bench(arguments: argparse.Namespace) -> int:
         )
     )
     out = arguments.out or profile_path()
-    write_profile(profile, out)
+    write_machine_profile(profile, out)
     print(json.dumps(profile.to_json()) if arguments.json else report(profile, skipped))
     print(f"profile: {out}" + ("" if arguments.out else "; `plan --hardware this` uses it"), file=sys.stderr)
     return 0

@@ -296,9 +296,11 @@ def lead(meeting: Path, seconds: float = WAIT) -> Iterator[Finding]:
 def add_doctor(command: argparse.ArgumentParser) -> None:
     command.add_argument("directory", type=Path, metavar="DIR", help="folder that sweeps are to lie in")
     side = command.add_mutually_exclusive_group()
-    side.add_argument("--two", action="store_true", help="probe with a second machine, which says --peer")
-    side.add_argument("--peer", action="store_true", help="be the second machine of a probe that runs elsewhere")
-    command.add_argument("--seconds", type=float, default=WAIT, metavar="S", help="wait so long for the other (120)")
+    side.add_argument("--two", action="store_true", help="check with a second machine, which is started with --peer")
+    side.add_argument("--peer", action="store_true", help="be the second machine of a check that runs elsewhere")
+    command.add_argument(
+        "--seconds", type=float, default=WAIT, metavar="S", help="wait this long for the other machine (default: 120)"
+    )
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

@@ -69,7 +69,7 @@ def add_status(command: argparse.ArgumentParser) -> None:
     _folder(command)
     how = command.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print it as JSON")
-    how.add_argument("--watch", action="store_true", help="show it again and again until the sweep is finished")
+    how.add_argument("--watch", action="store_true", help="refresh until the sweep is finished")
     add_store(command)
 
 
@@ -98,9 +98,9 @@ def _watch(standing: Standing) -> int:
 def add_logs(command: argparse.ArgumentParser) -> None:
     _folder(command)
     command.add_argument("trial", nargs="?", metavar="TRIAL", help="a trial's key or the start of it")
-    command.add_argument("--lines", type=int, default=20, metavar="N", help="the last N lines (default: 20)")
+    command.add_argument("--lines", type=int, default=20, metavar="N", help="number of last lines (default: 20)")
     how = command.add_mutually_exclusive_group()
-    how.add_argument("--follow", action="store_true", help="go on with what is added, until all is finished")
+    how.add_argument("--follow", action="store_true", help="print new lines until all is finished")
     how.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -286,9 +286,9 @@ def _log(store: Store, sentences: list[str]) -> None:
 def add_export(command: argparse.ArgumentParser) -> None:
     _folder(command)
     kind = command.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--csv", type=Path, metavar="FILE", help="file to write, as text with commas")
-    kind.add_argument("--parquet", type=Path, metavar="FILE", help="file to write (needs the extra parquet)")
-    command.add_argument("--force", action="store_true", help="replace the file if it is there")
+    kind.add_argument("--csv", type=Path, metavar="FILE", help="CSV file to write")
+    kind.add_argument("--parquet", type=Path, metavar="FILE", help="Parquet file to write (needs the extra parquet)")
+    command.add_argument("--force", action="store_true", help="replace an existing file")
     command.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
@@ -308,8 +308,10 @@ def export(arguments: argparse.Namespace) -> int:
 
 def add_dashboard(command: argparse.ArgumentParser) -> None:
     _folder(command)
-    command.add_argument("--port", type=int, default=8080, help="on this machine only (default: 8080; 0: any free one)")
-    command.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    command.add_argument(
+        "--port", type=int, default=8080, help="port on this machine (default: 8080; 0: any free port)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
 
 
 def dashboard(arguments: argparse.Namespace) -> int:

@@ -132,7 +132,7 @@ class ClusterProfile:
     python: str = ""
 
 
-def read_profile_file(path: Path) -> ClusterProfile:
+def read_cluster_profile(path: Path) -> ClusterProfile:
     """The checked profile of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
     return read_checked(path, _profile)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from sweeps.machine.measured import Profile, Reached, installed_memory, read_profile
+from sweeps.machine.measured import MachineProfile, Reached, installed_memory, read_machine_profile
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
@@ -63,7 +63,7 @@ class Machine:
     count: int
     mfu: float
     price: float | None = None
-    profile: Profile | None = None
+    profile: MachineProfile | None = None
 
     @property
     def kind(self) -> Chip:
@@ -107,7 +107,7 @@ class Machine:
         return None if self.price is None else self.hours(flops, rate) * self.count * self.price
 
 
-def alike(profile: Profile, method: Method) -> Sequence[Reached]:
+def alike(profile: MachineProfile, method: Method) -> Sequence[Reached]:
     """The rows of this method; where there are none those of other settings of it, and else all."""
     settings = {"name": method.name, **method.options}
     same = [row for row in profile.rows if row.method == settings]
@@ -153,7 +153,7 @@ def read_machine(text: str, mfu: str | None = None, price: str | None = None) ->
 def _this(mfu: str | None, price: str | None) -> Machine:
     if mfu is not None:
         raise ValueError(f"`mfu` is {mfu!r}: what `hardware` this reaches was measured; leave one of the two out")
-    profile = read_profile()
+    profile = read_machine_profile()
     return Machine(THIS, 1, median(row.mfu for row in profile.rows), _hourly(price), profile)
 
 

@@ -79,7 +79,7 @@ class Reached:
     """What training reached for one model and method, medians over `steps` steps of batch_size pairs.
 
     params: N. method: its name and settings. pairs, tokens, flops: a second; tokens are real ones, flops the exact
-    count. mfu: flops of the matmul peak that `Profile.peak` gives. products: flops of what the matrix products of a
+    count. mfu: flops by the peak of `MachineProfile.peak`. products: flops of what the matrix products of a
     step reach alone. overhead: share of a step on one thread spent outside torch's kernels. peak_bytes: memory.
     random: the weights were not at hand, random ones took their place.
     """
@@ -100,7 +100,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Profile:
+class MachineProfile:
     """A machine and what training reached on it.
 
     device: name of what trained. memory: bytes of it. threads: of the CPU in training. precision: of the products in
@@ -131,7 +131,7 @@ class Profile:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Profile:
+    def from_json(cls, content: Mapping[str, Any]) -> MachineProfile:
         """The profile written by `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
         fields = {name: value for name, value in content.items() if name != "format"}
         host = from_table(Host, {**content["host"], "gpus": tuple(content["host"]["gpus"])}, "host")
@@ -143,11 +143,11 @@ class Profile:
         return profile
 
 
-def write_profile(profile: Profile, path: Path) -> None:
+def write_machine_profile(profile: MachineProfile, path: Path) -> None:
     write_text(path, json.dumps(profile.to_json(), indent=2) + "\n")
 
 
-def read_profile(path: Path | None = None) -> Profile:
+def read_machine_profile(path: Path | None = None) -> MachineProfile:
     """This machine's profile. Raises ValueError when there is none, or one of another machine or format."""
     path = path or profile_path()
     if not path.exists():
@@ -156,7 +156,7 @@ def read_profile(path: Path | None = None) -> Profile:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
-        profile = Profile.from_json(content)
+        profile = MachineProfile.from_json(content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: cannot be used ({error}); run `embed bench` again") from None
     if unlike := this_host().difference(profile.host):

@@ -57,7 +57,7 @@ def gpu_memory(name: str) -> float:
 def requirements(
     costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed, patient: bool = False
 ) -> Requirements:
-    """The class and the time of every trial to come. Raises ValueError for one that fits none.
+    """The class and the time of every trial to come. Raises ValueError for resource_class that fits none.
 
     patient: trials may take longer than the largest class wants them to, for what was begun is to be ended.
     """
@@ -67,17 +67,17 @@ def requirements(
         seconds = pace.seconds(cost.trial.model, cost.flops)
         where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
         taken[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
-    return Requirements(tuple(one.name for one in classes), taken)
+    return Requirements(tuple(where.name for where in classes), taken)
 
 
 def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[ResourceClass]) -> ResourceClass:
     """The first class that a trial fits which takes one process `seconds`. Raises ValueError saying what would fit."""
-    roomy = [one for one in classes if needed_memory(model, trial.method, trial.training, one) <= one.memory * 1e9]
+    roomy = [where for where in classes if _fits(model, trial.method, trial.training, where)]
     if not roomy:
         raise ValueError(_too_large(trial, model, classes))
-    for one in roomy:
-        if not one.longest or seconds / one.ranks <= one.longest * 3600:
-            return one
+    for where in roomy:
+        if not where.longest or seconds / where.ranks <= where.longest * 3600:
+            return where
     last = roomy[-1]
     raise ValueError(
         f"{_name(trial)} would take about {duration(seconds / last.ranks)} in class {last.name!r}, whose trials may "
@@ -85,21 +85,23 @@ def smallest(trial: Trial, model: ModelSpec, seconds: float, classes: Sequence[R
     )
 
 
+def _fits(model: ModelSpec, method: Method, training: Training, where: ResourceClass) -> bool:
+    return needed_memory(model, method, training, where) <= where.memory * 1e9
+
+
 def _too_large(trial: Trial, model: ModelSpec, classes: Sequence[ResourceClass]) -> str:
-    needed = {one.name: needed_memory(model, trial.method, trial.training, one) / 1e9 for one in classes}
-    nearest = min(classes, key=lambda one: needed[one.name] / one.memory)
-    others = [kind() for kind in METHODS.values()]
+    needed = {where.name: needed_memory(model, trial.method, trial.training, where) / 1e9 for where in classes}
+    nearest = min(classes, key=lambda where: needed[where.name] / where.memory)
     fitting = [
-        other.label
-        for other in others
-        if not other.refusal(model)
-        and any(needed_memory(model, other, trial.training, one) <= one.memory * 1e9 for one in classes)
+        method.label
+        for method in (kind() for kind in METHODS.values())
+        if not method.refusal(model) and any(_fits(model, method, trial.training, where) for where in classes)
     ]
     methods = f", or with method {' or '.join(fitting)}" if fitting else ""
+    sizes = ", ".join(f"{where.name}: {where.memory:g} GB" for where in classes)
     return (
         f"{_name(trial)} needs about {_at_least(needed[nearest.name])} GB in each process; no class has so much "
-        f"({', '.join(f'{one.name}: {one.memory:g} GB' for one in classes)}); it would fit class {nearest.name!r} with "
-        f"memory = {_at_least(needed[nearest.name])}{methods}"
+        f"({sizes}); it would fit class {nearest.name!r} with memory = {_at_least(needed[nearest.name])}{methods}"
     )
 
 

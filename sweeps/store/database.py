@@ -118,7 +118,7 @@ def without_password(url: str) -> str:
     user, _, password = credentials.partition(":")
     if scheme not in ("postgresql", "postgres") or not colons or "@" in credentials + path or "password=" in url:
         # What is wrong may be the password, so nothing of it is repeated.
-        raise ValueError("--store is to be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in it / and @ as %2F and %40")
+        raise ValueError("`store` must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in it / and @ as %2F and %40")
     if password:
         os.environ["PGPASSWORD"] = unquote(password)
     return f"{scheme}://{user}{at}{host}{slash}{path}"

@@ -41,7 +41,7 @@ class Slurm(Launcher):
             raise ValueError("the launcher slurm needs a cluster profile; examples/slurm.toml is one")
         for name in ("sbatch", "squeue", "scancel"):
             if not shutil.which(name):
-                raise ValueError(f"--launcher slurm needs the command {name}, which is not on the PATH")
+                raise ValueError(f"the launcher slurm needs the command {name}, which is not on the PATH")
         return SlurmWorkers(store, self.options.profile, self.options)
 
     @classmethod

@@ -53,7 +53,7 @@ def ask(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASKED, check=False)
     except FileNotFoundError:
-        raise ValueError(f"--launcher slurm needs the command {command[0]}, which is not on the PATH") from None
+        raise ValueError(f"the launcher slurm needs the command {command[0]}, which is not on the PATH") from None
     except subprocess.TimeoutExpired:
         raise ValueError(f"{command[0]} did not answer in {ASKED:g} s") from None
     if done.returncode:

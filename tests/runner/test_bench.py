@@ -20,7 +20,7 @@ from runner.training.grad_cache import Batch
 from support.backbones import examples_for
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.hardware import read_machine
-from sweeps.machine.measured import Profile, profile_path, this_host
+from sweeps.machine.measured import MachineProfile, profile_path, this_host
 from sweeps.methods import BiasOnly, Full, LoRA
 from sweeps.models import find_model, read_model
 from sweeps.trial import Training, Trial
@@ -140,7 +140,7 @@ def test_the_command_leaves_a_profile_that_the_planner_finds(pairs_file, tmp_pat
     assert main(["bench", *given, "--on", "cpu", "--json"]) == 0
     said = capsys.readouterr()
     assert str(profile_path()) in said.err
-    made = Profile.from_json(json.loads(said.out))
+    made = MachineProfile.from_json(json.loads(said.out))
     assert read_machine("this").profile == made
     assert read_machine("this").rate_of(find_model("nano-25k"), Full()) == pytest.approx(made.rows[0].flops)
     elsewhere = tmp_path / "mine.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.machine.measured import Profile, Reached, profile_path, this_host, write_profile
+from sweeps.machine.measured import MachineProfile, Reached, profile_path, this_host, write_machine_profile
 from sweeps.methods import Full, LoRA, Method
 from sweeps.models import NANO, ModelSpec
 
@@ -19,10 +19,10 @@ ROWS = [reached(model, Full(), rate) for model, rate in ENDS] + [reached(m, LoRA
 PEAKS = {"fp32": {"core": 5e10, "all": 1e11}, "bf16": {"core": 5e10, "all": 1e11}}
 
 
-def measured_machine() -> Profile:
+def measured_machine() -> MachineProfile:
     """This machine's profile with these rows, written where plans look for one: the test sets RECIPE_PLANNER_CACHE."""
     host = this_host()
     day = "2026-01-31T12:00:00+00:00"
-    made = Profile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
-    write_profile(made, profile_path())
+    made = MachineProfile(host, host.cpu, host.memory, 2, "fp32", "2.13.0", day, "python-env", 0.1, PEAKS, tuple(ROWS))
+    write_machine_profile(made, profile_path())
     return made

@@ -12,7 +12,7 @@ from planner.cli import main
 from support.known_laws import law_book
 from support.known_machine import ENDS, ROWS, measured_machine, reached
 from sweeps.machine.hardware import CHIPS, read_machine
-from sweeps.machine.measured import Profile, cache_folder, profile_path, this_host, write_profile
+from sweeps.machine.measured import MachineProfile, cache_folder, profile_path, this_host, write_machine_profile
 from sweeps.methods import BiasOnly, Full, LoRA
 from sweeps.models import NANO, PYTHIA
 
@@ -159,7 +159,7 @@ def test_a_faster_method_wins_more_time_budgets(profile):
     slow = replace(profile, rows=tuple(reached(m, LoRA(32), r / 50) for m, r in ENDS) + tuple(ROWS[:2]))
     seen = {}
     for name, made in {"half": profile, "a fiftieth": slow}.items():
-        write_profile(made, profile_path())
+        write_machine_profile(made, profile_path())
         recipes = plan("1h", laws=law_book(), hardware="this", top=20).candidates
         seen[name] = min(recipe.loss for recipe in recipes if recipe.trial.method.name == "lora")
     assert seen["half"] < seen["a fiftieth"]
@@ -213,5 +213,5 @@ def test_this_machine_is_one_and_its_share_of_the_peak_is_known(profile):
 
 
 def test_a_profile_survives_its_file(profile):
-    assert Profile.from_json(json.loads(profile_path().read_text())) == profile
+    assert MachineProfile.from_json(json.loads(profile_path().read_text())) == profile
     assert cache_folder() == profile_path().parent

@@ -15,7 +15,7 @@ from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.flops import memory_bytes
-from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_profile_file
+from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
 from sweeps.machine.eligibility import Eligibility, Requirement, Requirements
 from sweeps.machine.measured import installed_memory
 from sweeps.methods import METHODS, Full, LoRA, QLoRA
@@ -173,11 +173,11 @@ options = ["--exclude=n[1-3]"]
 def read(tmp_path: Path, text: str) -> ClusterProfile:
     path = tmp_path / "cluster.toml"
     path.write_text(text)
-    return read_profile_file(path)
+    return read_cluster_profile(path)
 
 
 def test_the_example_is_a_profile():
-    made = read_profile_file(ROOT / "examples" / "slurm.toml")
+    made = read_cluster_profile(ROOT / "examples" / "slurm.toml")
     assert len(made.classes) >= 3 and made.setup
 
 

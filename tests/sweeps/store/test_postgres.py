@@ -197,7 +197,7 @@ def test_an_address_that_is_none_is_not_repeated(tmp_path, wrong, capsys, monkey
     Path("toy.toml").write_text(SWEEP)
     assert toy_main(["run", "toy.toml", "--store", wrong]) == 2
     said = capsys.readouterr().err
-    assert "--store is to be postgresql://" in said and "s3cret" not in said and said.count("\n") == 1
+    assert "--store must be postgresql://" in said and "s3cret" not in said and said.count("\n") == 1
     assert not Path("results").exists()
 
 
