@@ -44,61 +44,75 @@ ADDED = {
 
 @dataclass(frozen=True)
 class Training:
-    """Conditions that all trials of a law share; a contrastive loss means nothing without them.
-
-    data: `python-env`, a file, or `hf:owner/name`; of several with " + " between each step is drawn from one, from
-    `a.jsonl*3 + b.jsonl` three times as often from the first. data_hash: of its pairs, filled in once they are read.
-    batch_size: pairs in a step, hence in-batch negatives. temperature: divides the cosine. context: tokens at which a
-    text is cut. warmup, cooldown: shares of the steps. hard_negatives: given negatives used per pair.
-    pool_size, pools: held-out pairs in one pool, and how many pools, for the held-out loss.
-    warmup_steps: steps of the warm-up in place of a share; trials of schedule wsd that differ only in their steps then
-    do the same until the shortest cools down, and share that trunk. 0: the share `warmup` of each trial's own steps.
-    precision: of the products. auto: bf16 on a GPU, fp32 on a CPU (bf16 is faster there for wide models with AMX only).
-    pooling: mean, weighted (by place, so that later states count more) or last (the end token's state).
-    symmetric: documents look for their query too. margin: a candidate whose cosine to the query exceeds that of the
-    query's own document by more than this is taken for a false negative and left out; None: none is.
-    learn_temperature: start from `temperature` and train it; the held-out loss keeps `temperature`.
-    dims: the loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022).
-    query_prompt, document_prompt: put before every text. bidirectional: attention looks both ways.
-    score: retrieval scores and the health of the space are measured at the end, in the pools of the loss.
-    evaluate_every: likewise after so many steps each, in a held-out pool beside those; 0: never. patience: so many of
-    these without a better nDCG@10 end the training, and the best state is kept; 0: never. stop_on_collapse: so does a
-    space that collapses.
-    merge: "" trains one model on all sources. Else one of MERGES: a model is trained on each source, the steps are
-    shared out by the weights, and what is judged is their merge, with the same weights.
-    search_steps, search_rate: of the search of self-positioning; the paper's (Li et al. 2024, appendix A).
-    """
+    """Conditions that all trials of a law share; a contrastive loss means nothing without them."""
 
     data: str = "python-env"
+    """What is trained on: `python-env`, a file, or `hf:owner/name`. Of several sources with " + " between, each step is
+    drawn from one; from `a.jsonl*3 + b.jsonl` three times as often from the first."""
     data_hash: str = ""
+    """Hash of the text pairs, filled in once they are read; "" before."""
     batch_size: int = 64
+    """Text pairs in a step, at least 2; a query has batch_size - 1 in-batch negatives."""
     temperature: float = 0.05
+    """The cosine is divided by it in the loss; positive. A lower one weighs hard negatives more."""
     pooling: str = "mean"
+    """How token states become one vector: mean, weighted (by position, so that later states count more) or last (the
+    state of the end token)."""
     context: int = 75
+    """Tokens at which a text is cut, at least 1."""
     hard_negatives: int = 0
+    """Given hard negatives that are used per pair, 0 or more."""
     schedule: str = "wsd"
+    """Learning-rate schedule: wsd (warmup, stable, decay) or cosine."""
     warmup: float = 0.1
+    """Share of the steps in which the rate rises, 0 to 1; see warmup_steps."""
     cooldown: float = 0.3
+    """Share of the steps after warm-up in which the rate of schedule wsd falls to 0, from 0 to 1."""
     weight_decay: float = 0.1
+    """Decoupled weight decay of AdamW on matrices; vectors, such as biases, have none."""
     clip: float = 1.0
+    """Largest norm of the gradient; longer gradients are scaled down to it. Positive."""
     pool_size: int = 256
+    """Held-out pairs in one pool of the held-out loss, which grows with it."""
     pools: int = 2
+    """Number of such pools."""
     warmup_steps: int = 0
+    """Steps of the warm-up in place of a share, for schedule wsd. Trials that differ only in their steps then do the
+    same until the shortest cools down, and share that stable phase. 0: the share `warmup` of each trial's own steps."""
     precision: str = "auto"
+    """Of the matrix products: fp32, bf16, or auto, which is bf16 on a GPU and fp32 on a CPU (there bf16 is faster for
+    wide models with AMX only)."""
     symmetric: bool = True
+    """Whether documents look for their query too (symmetric InfoNCE)."""
     margin: float | None = None
+    """A candidate whose cosine to the query exceeds that of the query's own document by more than this, 0 to 2, is
+    taken for a false negative and left out. None: none is."""
     learn_temperature: bool = False
+    """Whether the temperature is trained, starting from `temperature`; the held-out loss keeps `temperature`."""
     dims: tuple[int, ...] = ()
+    """The loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022); rising. ():
+    all dimensions alone."""
     query_prompt: str = ""
+    """Text put before every query."""
     document_prompt: str = ""
+    """Text put before every document."""
     bidirectional: bool = False
+    """Whether attention looks both ways instead of back only."""
     score: bool = False
+    """Whether retrieval scores and the health of the space are measured at the end, in the pools of the loss."""
     evaluate_every: int = 0
+    """Steps between evaluations during training, in a held-out pool beside those of the loss; 0: none."""
     patience: int = 0
+    """Training ends after so many evaluations without a better nDCG@10, and the best state is kept; 0: never."""
     stop_on_collapse: bool = False
+    """Whether training ends when the space collapses."""
     merge: str = ""
+    """How several sources become one model: "" trains it on all of them. With one of MERGES a model is trained on each
+    source, the steps are shared out by the weights, and what is judged is their merge, with the same weights."""
     search_steps: int = 1000
+    """Steps of the search of self-positioning (Li et al. 2024, appendix A)."""
     search_rate: float = 5e-3
+    """Learning rate of that search; positive."""
 
     @cached_property
     def sources(self) -> tuple[tuple[str, float], ...]:
@@ -204,15 +218,22 @@ def _check(name: str, value: object, holds: bool, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run, wholly described. lr: peak rate. steps: optimiser steps. budget: FLOPs it was cut for."""
+    """One training run, wholly described."""
 
     model: str
+    """Name of the backbone, or a folder; `find_model` reads it."""
     method: Method
+    """How the backbone is tuned, with its settings."""
     training: Training
+    """The conditions, which all trials of a law share."""
     lr: float
+    """Peak learning rate, positive."""
     steps: int
+    """Optimiser steps, at least 1."""
     seed: int = 0
+    """Seed of the order of the data and of whatever the method initialises."""
     budget: float = 0.0
+    """Training FLOPs that the trial was cut for; no part of its key. 0: none."""
 
     @cached_property
     def key(self) -> str:
@@ -315,44 +336,57 @@ def how_far(step: int, steps: int, rising: int) -> float:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one trial left, whatever became of it.
-
-    status: done, diverged, pruned or failed; reason: why, unless done. loss: held out, nats per pair (symmetric InfoNCE
-    in fixed pools); accuracy: share of held-out queries whose own document is nearest in its pool. start_loss: before
-    training. flops, paper_flops: what the trial takes on its own, by the exact and by the paper's count.
-    reused_flops: the part of flops that another trial of its trunk, or one with the same parts, had spent. tokens: real
-    ones, never padding. squares: sum of squared text lengths, which attention costs. params, trainable: N and T.
-    data_pairs: unique pairs at hand. seconds: training alone; total_seconds: with loading and evaluation; both count
-    what was reused. peak_bytes: memory. curve: [step, tokens, training loss]. environment: versions, device, threads.
-    scores: by name, of retrieval and space health at the end. evaluations: the same during training, each with its
-    step. stopped: why before the last step, if so; the loss and scores are then those of the best evaluation's state.
-    merged: of a trial that merges its parts, what runner/merging/per_source.py tells of it.
-    """
+    """What one trial left, whatever became of it."""
 
     trial: Trial
+    """What was tried."""
     status: str
+    """done, diverged, pruned or failed."""
     reason: str = ""
+    """Why there is no loss; "" when done."""
     loss: float | None = None
+    """Held-out loss in nats per pair: symmetric InfoNCE in fixed pools. None unless done."""
     accuracy: float | None = None
+    """Share of held-out queries whose own document is nearest in its pool, 0 to 1."""
     start_loss: float | None = None
+    """Held-out loss before training, nats per pair."""
     flops: float = 0.0
+    """C: training FLOPs that the trial takes on its own, by the exact count."""
     paper_flops: float = 0.0
+    """The same by the paper's count."""
     params: int = 0
+    """N: parameters outside the embedding tables."""
     trainable: int = 0
+    """T: parameters that received a gradient."""
     tokens: int = 0
+    """D: real tokens trained on, repeats counted, never padding."""
     squares: int = 0
+    """Sum of the squared text lengths in tokens, which attention costs."""
     pairs: int = 0
+    """Text pairs trained on, repeats counted."""
     data_pairs: int = 0
+    """Unique training pairs at hand."""
     seconds: float = 0.0
+    """Seconds of training alone, those reused included."""
     total_seconds: float = 0.0
+    """Seconds with loading and evaluation, those reused included."""
     peak_bytes: int = 0
+    """Most memory in use, bytes: of the GPU, else of the process."""
     curve: tuple[tuple[int, int, float], ...] = ()
+    """[step, tokens, training loss] now and then."""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, device and threads that it ran with."""
     reused_flops: float = 0.0
+    """The part of `flops` that another trial had spent, one of the same stable phase (trunk) or with the same parts."""
     scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores at the end by name, of retrieval and of the health of the space."""
     evaluations: tuple[Mapping[str, float], ...] = ()
+    """The same scores during training, each with its step."""
     stopped: str = ""
+    """Why training ended before its last step; "" when it did not. Loss and scores are then those of the best
+    evaluation."""
     merged: Mapping[str, Any] = field(default_factory=dict)
+    """Of a trial that merges its parts, what runner/merging/per_source.py tells of it."""
 
     @property
     def key(self) -> str:

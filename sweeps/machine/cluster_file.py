@@ -52,33 +52,42 @@ SHARED = ("minutes", "partition", "account", "qos", "options")  # keys of a clas
 
 @dataclass(frozen=True)
 class ResourceClass:
-    """What one job of this class gets, and how many there are.
-
-    memory: GB that one trial may use, of a GPU where it has one, else of main memory. cpus: of each process.
-    gpus, shards: on each node; at most one of them. nodes: of one trial. processes: that train one trial together, on
-    each node; by default one a GPU. sharded: each of them keeps only a part of the model. slots: trials at once in a
-    job, which share its GPU. workers: jobs at once. longest: hours; trials estimated to take longer go to the next
-    class, 0 for no limit. ram: GB of main memory of a job, 0 to ask for none. minutes: time limit of a job.
-    partition, account, qos, options: for sbatch.
-    """
+    """What one job of this class gets, and how many such jobs there are. RANGES bounds the numbers."""
 
     name: str
+    """Letters, digits and . _ + -, with one / at most; no two classes share it."""
     memory: float
+    """GB that one trial may use: of a GPU where the class has one, else of main memory."""
     cpus: int = 1
+    """Cores of each process."""
     gpus: int = 0
+    """GPUs on each node; 0 where the class has shards or none."""
     shards: int = 0
+    """Slurm shards of GPUs on each node; 0 where the class has gpus or none."""
     nodes: int = 1
+    """Nodes that one trial uses together."""
     processes: int = 0
+    """Processes on each node that train one trial together; 0: one per GPU."""
     sharded: bool = False
+    """Whether each process keeps only a part of the model (FSDP)."""
     slots: int = 1
+    """Trials at once in a job, which share its GPU."""
     workers: int = 1
+    """Jobs at once."""
     longest: float = 0.0
+    """Hours; trials estimated to take longer go to the next class. 0: no limit."""
     ram: float = 0.0
+    """GB of main memory that a job asks for; 0: it asks for none."""
     minutes: int = 60
+    """Time limit of a job."""
     partition: str = ""
+    """Slurm partition; "": the default one."""
     account: str = ""
+    """Slurm account; "": the default one."""
     qos: str = ""
+    """Slurm quality of service; "": the default one."""
     options: tuple[str, ...] = ()
+    """Further options of sbatch, each like --name or --name=value."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", strings("options", self.options))
@@ -118,18 +127,20 @@ class ResourceClass:
 
 @dataclass(frozen=True)
 class ClusterProfile:
-    """A checked cluster profile. classes: smallest first. setup: commands, each as its words. environment: variables.
-
-    grace: seconds between Slurm's signal and the end of a job. patience: seconds that a worker waits for something to
-    do. python: the interpreter on the nodes, "" for the one that runs `sweep`.
-    """
+    """A checked cluster profile."""
 
     classes: tuple[ResourceClass, ...]
+    """Classes of resources, the smallest first."""
     setup: tuple[tuple[str, ...], ...] = ()
+    """Commands before the worker, each as its words."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the worker."""
     grace: int = 90
+    """Seconds between Slurm's signal and the end of a job."""
     patience: int = 60
+    """Seconds that a worker waits for something to do."""
     python: str = ""
+    """Interpreter on the nodes; "" for the one that runs `sweep`."""
 
 
 def read_cluster_profile(path: Path) -> ClusterProfile:
