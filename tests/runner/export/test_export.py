@@ -100,9 +100,12 @@ def test_prompts_and_two_way_attention_are_part_of_the_model(training, tmp_path)
     assert "search: " in (tmp_path / "README.md").read_text()
 
 
-def test_an_adapter_alone_gives_the_same_vectors(training, tmp_path):
+@pytest.mark.parametrize(
+    "method", [method for method in examples_for(NANO) if method.has_adapter], ids=lambda method: method.name
+)
+def test_an_adapter_alone_gives_the_same_vectors(training, method, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), training, lr=1e-2, steps=6))
+    observation, encoder = train_encoder(Trial("nano-25k", method, training, lr=1e-2, steps=6))
     encoder.eval()
     ids = load_tokenizer(NANO.source)(TEXTS[:2])["input_ids"]
     with torch.no_grad():
