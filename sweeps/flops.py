@@ -38,8 +38,8 @@ PAPER_PAIR = Work(pairs=1, tokens=78, sum_sq_lengths=14**2 + 64**2, batch_size=1
 
 
 def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> float:
-    """One forward pass through `layers` blocks (default: all). Attention scores are counted whole, not their causal
-    half, as torch's counter does."""
+    """Returns the FLOPs of one forward pass through `layers` blocks (default: all). Attention scores are counted whole,
+    not their causal half, as torch's counter does."""
     layers = model.layers if layers is None else layers
     return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.sum_sq_lengths)
 
@@ -48,9 +48,9 @@ def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> fl
 def exact_flops(
     model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, entered: float = 1.0
 ) -> float:
-    """Training FLOPs of `work`. second_forward: share of the tokens that gradient caching sends twice through the
-    trained blocks; entered: share (0 to 2) that goes through the frozen first blocks, less than 1 where their outputs
-    are kept over several epochs."""
+    """Returns training FLOPs of `work`. second_forward: share of the tokens that gradient caching sends twice through
+    the trained blocks; entered: share (0 to 2) that goes through the frozen first blocks, less than 1 where their
+    outputs are kept over several epochs."""
     trained = method.backward_layers(model)
     forward = forward_flops(model, work, model.layers - trained) * entered
     forward += forward_flops(model, work, trained) * (1 + second_forward)
@@ -62,7 +62,7 @@ def exact_flops(
 
 
 def paper_flops(model: ModelSpec, method: Method, work: Work) -> float:
-    """6N, 4N + 2T or 2N + 4T FLOPs a token, whichever the method is."""
+    """Returns 6N, 4N + 2T or 2N + 4T FLOPs a token, whichever the method is."""
     return 2 * (model.params + method.backprop(model) + method.trainable(model)) * work.tokens
 
 
@@ -70,12 +70,14 @@ FLOPS: dict[str, Callable[[ModelSpec, Method, Work], float]] = {"exact": exact_f
 
 
 def steps_for(budget: float, model: ModelSpec, method: Method, pair: Work, count: str = "exact") -> int:
-    """Optimiser steps that `budget` FLOPs buy, to the nearest whole one. `pair`: the mean pair of the data."""
+    """Returns the optimiser steps that `budget` FLOPs buy, to the nearest whole one. `pair`: the mean pair of the
+    data."""
     return round(budget / (FLOPS[count](model, method, pair) * pair.batch_size))
 
 
 def memory_bytes(model: ModelSpec, method: Method, micro_tokens: int, weight_bytes: int = 4) -> float:
-    """Estimated peak memory of training: weights, fp32 gradients and Adam moments, activations of one micro-batch.
+    """Returns the estimated peak memory of training: weights, gradients and Adam moments in fp32, one micro-batch's
+    activations.
 
     Activations: 34 bytes a token, layer and unit of width in 16 bits without attention maps (Korthikanti et al.
     2022, section 4.1), in proportion for wider weights.

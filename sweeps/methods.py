@@ -37,43 +37,43 @@ class Method(ABC):
 
     @abstractmethod
     def trainable(self, model: ModelSpec) -> int:
-        """T: parameters that receive a gradient."""
+        """Returns T, the number of parameters that receive a gradient."""
 
     @abstractmethod
     def backprop(self, model: ModelSpec) -> int:
-        """Backbone parameters that the backward pass goes through."""
+        """Returns the number of backbone parameters that the backward pass goes through."""
 
     def adapters(self, model: ModelSpec) -> int:
-        """Entries that the method adds to the model."""
+        """Returns the number of entries that the method adds to the model."""
         return 0
 
     def adapter_weights_per_token(self, model: ModelSpec) -> int:
-        """Matrix entries that every token passes besides the backbone's."""
+        """Returns the number of matrix entries that every token passes besides the backbone's."""
         return 0
 
     def per_step(self, model: ModelSpec) -> int:
-        """Multiplications that are done once a step, whatever its tokens."""
+        """Returns the number of multiplications that are done once a step, whatever its tokens."""
         return 0
 
     def backward_layers(self, model: ModelSpec) -> int:
-        """Blocks that the backward pass enters."""
+        """Returns the number of blocks that the backward pass enters."""
         return model.layers
 
     def activation_grad_weights(self, model: ModelSpec) -> int:
-        """Matrix entries whose products pass a gradient on to their input."""
+        """Returns the number of matrix entries whose products pass a gradient on to their input."""
         return self.backward_layers(model) * model.block_weights
 
     @abstractmethod
     def weight_grad_weights(self, model: ModelSpec) -> int:
-        """Matrix entries of the products that give the trained parameters their gradient."""
+        """Returns the number of matrix entries of the products that give the trained parameters their gradient."""
 
     def refusal(self, model: ModelSpec) -> str:
-        """Why this method cannot tune this model; empty when it can."""
+        """Returns why this method cannot tune this model; empty when it can."""
         return ""
 
     @abstractmethod
     def apply(self, backbone: PreTrainedModel) -> Any:
-        """The backbone, ready to train: same forward, `requires_grad` as this method says."""
+        """Returns the backbone, ready to train: same forward, `requires_grad` as this method says."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class LoRA(Method):
         return f"{model.name} has no map {unknown[0]!r}; it has {', '.join(known)}" if unknown else ""
 
     def adapted(self, model: ModelSpec) -> list[Linear]:
-        """The maps of a block that get an adapter."""
+        """Returns the maps of a block that get an adapter."""
         return [linear for linear in model.linears if not self.only or linear.name in self.only.split(",")]
 
     def trainable(self, model: ModelSpec) -> int:
@@ -266,7 +266,7 @@ def _adapter_entries(model: ModelSpec, rank: int, adapted: Iterable[Linear]) -> 
 
 
 def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "", use_dora: bool = False) -> Any:
-    """The backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
+    """Returns the backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
     import peft  # only here: the planner reads this module and must start without torch
 
     from sweeps.models import from_config
@@ -290,7 +290,7 @@ class FreezeBlocks(Method):
             raise ValueError(f"freeze: share is {self.share}; it must lie between 0 and 1")
 
     def frozen(self, layers: int) -> int:
-        """How many of `layers` blocks stay frozen: at least one, never all."""
+        """Returns how many of `layers` blocks stay frozen: at least one, never all."""
         return min(max(1, round(self.share * layers)), layers - 1)
 
     def refusal(self, model: ModelSpec) -> str:
@@ -363,12 +363,12 @@ METHODS: dict[str, type[Method]] = {
 
 
 def with_adapter() -> list[str]:
-    """Names of the methods that have an adapter to write."""
+    """Returns the names of the methods that have an adapter to write."""
     return [name for name, kind in METHODS.items() if kind.has_adapter]
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:
-    """The method of this name and these settings. Raises ValueError naming the choices."""
+    """Returns the method of this name and these settings. Raises ValueError naming the choices."""
     if name not in METHODS:
         raise ValueError(f"name is {name!r}; known: {', '.join(METHODS)}")
     return from_table(METHODS[name], options, name)

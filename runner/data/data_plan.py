@@ -53,7 +53,7 @@ class DataPlan:
         return {**asdict(self), "seconds": self.seconds, "bytes_per_pair": self.disk_bytes / self.pairs}
 
     def lines(self) -> list[str]:
-        """The plan for people."""
+        """Returns the plan for people."""
         kept, peak = self.disk_bytes / 1e9, self.peak_disk_bytes / 1e9
         lines = [
             f"plan for {self.pairs:,.0f} pairs, from {self.sample_pairs:,} prepared just now",
@@ -96,13 +96,13 @@ def plan_data(name: str, settings: tokens.TokenizerSettings, pairs: float, cores
 
 
 def _started(pairs: Iterator[Pair], count: int) -> tuple[Iterator[Pair], float]:
-    """The first `count` pairs, and the time at which the first was there: opening a source costs the same for any."""
+    """Returns the first `count` pairs, and when the first was there: opening a source costs the same for any number."""
     first = list(islice(pairs, 1))
     return chain(first, islice(pairs, count - len(first))), time.perf_counter()
 
 
 def _memory(processes: int) -> float:
-    """Bytes at most: the largest that this process has been, and as many workers as large as the largest."""
+    """Returns the most bytes that are used: by this process, and by as many workers as large as the largest."""
     unit = 1 if sys.platform == "darwin" else 1024
     own, worker = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return unit * (own + (processes * worker if processes > 1 else 0))

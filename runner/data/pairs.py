@@ -25,7 +25,7 @@ PAIRS_AT_ONCE = 2**16
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
-    """The fast tokenizer beside a model. Raises ValueError when there is none."""
+    """Returns the fast tokenizer beside a model. Raises ValueError when there is none."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -36,7 +36,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
 
 
 def unavailable(source: str, error: Exception) -> ValueError:
-    """What to tell the user when a model or its tokenizer at `source` cannot be had."""
+    """Returns what to tell the user when a model or its tokenizer at `source` cannot be had."""
     missing = Path(source).is_absolute() and not Path(source).exists()
     return ValueError(f"{source}: {'no such folder' if missing else str(error).splitlines()[0]}")
 
@@ -61,17 +61,17 @@ class Column:
         return np.diff(self.offsets)
 
     def lengths_of(self, texts: np.ndarray) -> np.ndarray:
-        """Tokens of these texts."""
+        """Returns the tokens of each of these texts."""
         return self.offsets[texts + 1] - self.offsets[texts]
 
     def gather(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of these texts end to end, and their lengths."""
+        """Returns the ids of these texts end to end, and their lengths."""
         starts, lengths = self.offsets[texts], self.lengths_of(texts)
         return self.ids[_ranges(starts, lengths)], lengths
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """start, start + 1, ... for as many as its count says, of every start in turn."""
+    """Returns start, start + 1, ... for as many as its count says, of every start in turn."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
@@ -109,16 +109,16 @@ class Pairs:
         return [self.train[mine == source] for source in range(int(self.sources[-1]) + 1)]
 
     def mean_pair(self, hard_negatives: int, weights: Sequence[float] = (1.0,)) -> tuple[float, float]:
-        """Mean real tokens, and mean sum of squared text lengths, of a training pair. weights: of the sources."""
+        """Returns a training pair's mean real tokens and mean sum of squared text lengths. weights: of the sources."""
         tokens, sum_sq_lengths = np.average(self.mean_pairs(hard_negatives), axis=0, weights=weights)
         return float(tokens), float(sum_sq_lengths)
 
     def mean_pairs(self, hard_negatives: int) -> list[tuple[float, float]]:
-        """The same of each source alone."""
+        """Returns the same of each source alone."""
         return [self._mean_pair(train, hard_negatives) for train in self.trained]
 
     def of(self, source: int) -> Pairs:
-        """These, of which only those of one source are trained on and held out."""
+        """Returns these, of which only those of one source are trained on and held out."""
         held_out = self.held_out[self.sources[self.held_out] == source]
         return replace(self, train=self.trained[source], held_out=held_out, sources=np.zeros_like(self.sources))
 
@@ -134,7 +134,7 @@ class Pairs:
         return tokens / len(train), sum_sq_lengths / len(train)
 
     def negatives(self, pairs: np.ndarray, count: int) -> np.ndarray:
-        """Text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""
+        """Returns the text indices of the first `count` hard negatives of these pairs; a pair may have fewer."""
         starts = self.negative_start[pairs]
         counts = np.minimum(self.negative_start[pairs + 1] - starts, count)
         return _ranges(starts, counts)
@@ -192,7 +192,7 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
 
 
 def open_prepared(training: Training, source: str) -> Pairs:
-    """The tokens of data that is ready, without reading the texts again where its hash is known."""
+    """Returns the tokens of data that is ready, without reading the texts again where its hash is known."""
     if training.data_hash:
         folder = _token_folder(training.data_hash, load_tokenizer(source), training)
         if folder.exists():
@@ -201,12 +201,12 @@ def open_prepared(training: Training, source: str) -> Pairs:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Identity of a tokenizer: a hash over everything it does to a text."""
+    """Returns the identity of a tokenizer: a hash over everything it does to a text."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:12]
 
 
 def tokenizer_settings(tokenizer: PreTrainedTokenizerFast, training: Training) -> TokenizerSettings:
-    """How `training` wants its texts tokenised."""
+    """Returns how `training` wants its texts tokenised."""
     return TokenizerSettings(
         tokenizer.backend_tokenizer.to_str(),
         training.context,
@@ -237,7 +237,7 @@ def _open_array(folder: Path, name: str) -> np.ndarray:
 
 
 def draw(pairs: Pairs, training: Training, step: int, seed: int) -> np.ndarray:
-    """Pair indices of one step: all of one source, whose turn it is."""
+    """Returns the pair indices of one step: all of one source, whose turn it is."""
     if len(pairs.trained) == 1:
         return batch_indices(pairs.train, training.batch_size, step, seed)
     weights = tuple(weight for _, weight in parts_of(training.data))
@@ -246,7 +246,7 @@ def draw(pairs: Pairs, training: Training, step: int, seed: int) -> np.ndarray:
 
 
 def turn(weights: tuple[float, ...], step: int) -> tuple[int, int]:
-    """Which source a step is drawn from, and how many steps before it were: as evenly as their weights allow."""
+    """Returns which source a step is drawn from, and how many steps before it were: evenly by their weights."""
     order = _turns(weights, 1 << max(10, (step + 1).bit_length()))
     return int(order[step]), int((order[:step] == order[step]).sum())
 
@@ -263,7 +263,8 @@ def _turns(weights: tuple[float, ...], steps: int) -> np.ndarray:
 
 
 def batch_indices(train: np.ndarray, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Pair indices of one step: a window on an endless stream of shuffled epochs, which any step can seek."""
+    """Returns the pair indices of one step: a window on an endless stream of shuffled epochs, which any step can
+    seek."""
     epochs, places = np.divmod(step * batch_size + np.arange(batch_size), len(train))
     parts = [
         _epoch(len(train), epoch, seed, places[epochs == epoch]) for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
@@ -275,7 +276,7 @@ _permutations: dict[tuple[int, int, int], np.ndarray] = {}
 
 
 def _epoch(size: int, epoch: int, seed: int, places: np.ndarray) -> np.ndarray:
-    """What stands at `places` of a shuffle of `size` pairs."""
+    """Returns what stands at `places` of a shuffle of `size` pairs."""
     if size > PERMUTED_PAIRS:
         return shuffled(places, size, [seed, epoch])
     name = (size, epoch, seed)
@@ -287,7 +288,8 @@ def _epoch(size: int, epoch: int, seed: int, places: np.ndarray) -> np.ndarray:
 
 
 def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
-    """Fixed pools of held-out pairs, [pool_size] each, no group or document twice in one; at most `count` of a source.
+    """Returns fixed pools of held-out pairs, [pool_size] each, at most `count` of a source, no group or document twice
+    in one.
 
     They are filled in the order of `held_out`, which does not depend on the order in which the data was read. All pools
     of the first source come first.
@@ -296,7 +298,7 @@ def pools(pairs: Pairs, pool_size: int, count: int) -> list[np.ndarray]:
 
 
 def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.ndarray]]:
-    """The pools of each source."""
+    """Returns the pools of each source."""
     return [_pools(pairs, source, pool_size, count) for source in range(len(pairs.trained))]
 
 

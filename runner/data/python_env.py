@@ -50,7 +50,7 @@ class SourceFile:
 
 
 def source_files() -> list[SourceFile]:
-    """Every Python file of the standard library and of the installed distributions, in a fixed order."""
+    """Returns every Python file of the standard library and of the installed distributions, in a fixed order."""
     files: dict[str, SourceFile] = {}
     stdlib = Path(sysconfig.get_path("stdlib"))
     for path in stdlib.rglob("*.py"):
@@ -70,7 +70,7 @@ def source_files() -> list[SourceFile]:
 
 
 def read_source(path: Path) -> str | None:
-    """The file's text in its declared encoding (PEP 263), or None where it cannot be read or is too large."""
+    """Returns the file's text in its declared encoding (PEP 263), or None where it cannot be read or is too large."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return None
@@ -81,7 +81,7 @@ def read_source(path: Path) -> str | None:
 
 
 def texts(held_out: bool) -> Iterator[str]:
-    """The non-empty source files of one split, whole, for causal language modelling."""
+    """Yields the non-empty source files of one split, whole, for causal language modelling."""
     digests: set[bytes] = set()
     for file in source_files():
         if file.held_out == held_out and (text := read_source(file.path)) and text.strip():
@@ -92,7 +92,7 @@ def texts(held_out: bool) -> Iterator[str]:
 
 
 def function_pairs(source: str, task: str = "python-env") -> Iterator[tuple[str, str]]:
-    """The pair that the task makes of each documented function that has one."""
+    """Yields the pair that the task makes of each documented function that has one."""
     pair_of = TASKS[task]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's strings
@@ -104,7 +104,7 @@ def function_pairs(source: str, task: str = "python-env") -> Iterator[tuple[str,
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every statement, outer ones first. Functions never hide in expressions, which are most of a tree."""
+    """Yields every statement, outer ones first. Functions never hide in expressions, which are most of a tree."""
     waiting = deque([tree])
     while waiting:
         node = waiting.popleft()
@@ -114,7 +114,7 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: an escape in a file may leave half of a surrogate pair."""
+    """Tells whether `text` can be written as UTF-8: an escape in a file may leave half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -123,7 +123,7 @@ def is_unicode(text: str) -> bool:
 
 
 def _search(node: Function, lines: list[str]) -> tuple[str, str] | None:
-    """First paragraph of the docstring; `def` line and body without the docstring."""
+    """Returns the first paragraph of the docstring, and the `def` line and body without the docstring."""
     documentation = ast.get_docstring(node, clean=False)
     if documentation is None or len(node.body) < 2:
         return None
@@ -137,7 +137,7 @@ def _search(node: Function, lines: list[str]) -> tuple[str, str] | None:
 
 
 def _halves(node: Function, lines: list[str]) -> tuple[str, str] | None:
-    """First and second half of a function's lines, the docstring left out."""
+    """Returns the first and the second half of a function's lines, the docstring left out."""
     pair = _search(node, lines)
     code = pair[1].splitlines() if pair else []
     if len(code) < 2 * MIN_HALF_LINES:
@@ -147,7 +147,7 @@ def _halves(node: Function, lines: list[str]) -> tuple[str, str] | None:
 
 
 def _documentation(node: Function, lines: list[str]) -> tuple[str, str] | None:
-    """First paragraph of the docstring; the rest of it."""
+    """Returns the first paragraph of the docstring, and the rest of it."""
     summary, _, rest = inspect.cleandoc(ast.get_docstring(node, clean=False) or "").partition("\n\n")
     query, text = " ".join(summary.split()), rest.strip()[:MAX_CODE_CHARS]
     if min(len(query.split()), len(text.split())) < MIN_QUERY_WORDS or not is_unicode(query + text):
@@ -180,7 +180,7 @@ def _begin() -> None:
 
 
 def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[dict], list[str]]:
-    """Pairs of `files` for a task of TASKS, and the keys of those that could not be read or parsed.
+    """Returns the pairs of `files` for a task of TASKS, and the keys of the files that could not be read or parsed.
 
     Each pair is {query, positive, file, held_out}. A query or a body that occurred before is dropped (copied
     functions would be false negatives, and could sit on both sides of the split), so the first by file name stays.

@@ -93,14 +93,15 @@ class Source:
     read: Callable[[Problems, Meter], Iterator[Pair]]
 
     def pairs(self, problems: Problems | None = None, meter: Meter | None = None) -> Iterator[Pair]:
-        """The good pairs in order; `problems` counts the others, and too many of them are a ValueError at the end."""
+        """Yields the good pairs in order; `problems` counts the others, and too many of them are a ValueError at the
+        end."""
         problems = problems or Problems()
         yield from self.read(problems, meter or Meter())
         problems.check(self.name)
 
 
 def open_source(name: str) -> Source:
-    """The source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
+    """Returns the source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
     if name in python_env.TASKS:
         return _python_env(name)
     if MIXED in name:
@@ -118,7 +119,7 @@ def open_source(name: str) -> Source:
 
 
 def _together(name: str) -> Source:
-    """Several sources, one after the other; a group of one is no group of another."""
+    """Returns one source of several, one after the other; a group of one is no group of another."""
     parts = [open_source(part) for part, _ in parts_of(name)]
 
     def read(problems: Problems, meter: Meter) -> Iterator[Pair]:
@@ -131,13 +132,13 @@ def _together(name: str) -> Source:
 
 
 def read_pairs(name: str) -> tuple[list[Pair], Problems]:
-    """All good pairs of a source, and the bad records. Raises ValueError when there are too many of those."""
+    """Returns all good pairs of a source, and the bad records. Raises ValueError when there are too many of those."""
     problems = Problems()
     return list(open_source(name).pairs(problems)), problems
 
 
 def data_hash(pairs: Iterable[Pair]) -> str:
-    """Identity of the data: a hash over every pair in order."""
+    """Returns the identity of the data: a hash over every pair in order."""
     digest = DataHash()
     for pair in pairs:
         digest.add(pair)
@@ -191,7 +192,7 @@ def survey(source: Source) -> Survey:
 
 
 def _state(source: Source) -> str:
-    """Changes when a file of `source` does: no change of its content leaves all of these as they were."""
+    """Returns what changes when a file of `source` does: no change of its content leaves all of these as they were."""
     stats = [(str(path.resolve()), path.stat()) for path in source.files]
     states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats]
     return hashlib.sha256(json.dumps([RULES, source.name, states]).encode()).hexdigest()[:16]
@@ -264,7 +265,8 @@ READERS: dict[str, Callable[[Path, Meter], Rows]] = {
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Rows of a JSONL, CSV or Parquet file with the place of each. Raises ValueError naming what cannot be read."""
+    """Yields the rows of a JSONL, CSV or Parquet file, each with its place. Raises ValueError naming what cannot be
+    read."""
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix not in READERS:
         raise ValueError(f"{path}: unknown kind of file; known endings: {', '.join(READERS)}, and .gz behind them")
@@ -306,7 +308,7 @@ def _pairs(rows: Rows, place: str, problems: Problems) -> Iterator[Pair]:
 
 
 def _pair(row: Row) -> Pair | str:
-    """The pair in a row, or what is wrong with it."""
+    """Returns the pair in a row, or what is wrong with it."""
     for column in ("query", "positive"):
         if column not in row:
             return f"no {column!r}"

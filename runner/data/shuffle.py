@@ -11,7 +11,7 @@ ROUNDS = 6
 
 
 def shuffled(places: np.ndarray, size: int, seed: Sequence[int]) -> np.ndarray:
-    """What stands at `places` of a shuffle of 0 .. size - 1; time and memory are those of `places` alone.
+    """Returns what stands at `places` of a shuffle of 0 .. size - 1; time and memory are those of `places` alone.
 
     A Feistel network over Z_a x Z_a, with a the side of the smallest square that holds `size`; what falls outside is
     sent through again (Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 4).
@@ -32,7 +32,7 @@ def _network(values: np.ndarray, side: int, keys: np.ndarray) -> np.ndarray:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """64 bits that depend on all 64 given (the finaliser of SplitMix64, Steele et al. 2014)."""
+    """Returns 64 bits that depend on all 64 given (the finaliser of SplitMix64, Steele et al. 2014)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

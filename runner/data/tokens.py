@@ -73,7 +73,7 @@ class Tokenise:
         self.parts = settings.keep_left and _splits_at_spaces(self.tokenizer)
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the ids of all texts end to end, the length of each text, and a 64-bit hash of each text's ids."""
+        """Returns the ids of all texts end to end, the length of each text, and a 64-bit hash of each text's ids."""
         pieces = [np.zeros(0, self.kind)]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             pieces += [np.array(ids, self.kind) for ids in self._ids(texts[start : start + TEXTS_AT_ONCE])]
@@ -82,7 +82,7 @@ class Tokenise:
         return np.concatenate(pieces), lengths, np.frombuffer(hashes, np.int64)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of texts, cut to the room there is; of a long text no more is read than is needed."""
+        """Returns the ids of texts, cut to the room there is; of a long text no more is read than is needed."""
         known: list[list[int]] = [[] for _ in texts]
         waiting, chars = list(range(len(texts))), CHARS_PER_TOKEN * self.room
         while waiting:
@@ -97,7 +97,8 @@ class Tokenise:
 
 
 def _first_words(text: str, chars: int) -> str:
-    """The start of `text` up to a space between two ASCII letters, at most `chars` long; all of it if there is none."""
+    """Returns the start of `text`, at most `chars` long, up to a space between two ASCII letters; without one, all of
+    it."""
     if len(text) <= chars:
         return text
     at = text.rfind(" ", 1, chars)
@@ -110,7 +111,7 @@ def _first_words(text: str, chars: int) -> str:
 
 
 def _splits_at_spaces(tokenizer: Tokenizer) -> bool:
-    """Whether words part before the space between them, so that what follows it cannot change the tokens before it.
+    """Tells whether words part before the space between them, so that what follows cannot change the tokens before.
 
     Byte-level patterns, Metaspace and whitespace rules do; a model that merges across words (or no rule at all) fails
     the probe, as does a special token that holds a space.
@@ -152,7 +153,7 @@ class Chunk:
 
 
 def chunks(pairs: Iterable[Pair]) -> Iterator[Chunk]:
-    """Consecutive pairs, SHARD_PAIRS or about SHARD_CHARS at a time."""
+    """Yields consecutive pairs, SHARD_PAIRS or about SHARD_CHARS at a time."""
     digest, numbers, chunk = DataHash(), count(), Chunk()
     for pair in pairs:
         digest.add(pair)
@@ -193,7 +194,7 @@ def write_tokens(
 def _write_shards(
     pairs: Iterable[Pair], total: int, settings: TokenizerSettings, shards: Path, processes: int
 ) -> tuple[list[Path], int]:
-    """Return all shards in order, and how many pairs those hold that were not there."""
+    """Returns all shards in order, and how many pairs those hold that were not there."""
     paths: list[Path] = []
     kept = 0
     with Progress("tokenising", total, "pairs") as progress, _Workers(settings, processes) as workers:
@@ -284,7 +285,8 @@ def write_shard(path: Path, chunk: Chunk, tokenise: Tokenise) -> int:
 
 
 def _merge(shards: Sequence[Path], folder: Path) -> None:
-    """One file an array from those of all shards, one shard in memory at a time, and all held-out pairs' hashes."""
+    """Write one file an array from those of all shards, one shard in memory at a time, and all held-out pairs'
+    hashes."""
 
     def parts(name: str) -> Iterator[np.ndarray]:
         for path in shards:
@@ -306,7 +308,7 @@ def _merge(shards: Sequence[Path], folder: Path) -> None:
 
 
 def _sums(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The running sum of all parts, from 0: one more element than they have."""
+    """Yields the running sum of all parts, from 0: one more element than they have."""
     total = 0
     yield np.zeros(1, np.int64)
     for part in parts:
@@ -316,7 +318,7 @@ def _sums(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _where(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Indices, over all parts, of what is true."""
+    """Yields the indices, over all parts, of what is true."""
     start = 0
     for part in parts:
         yield start + np.flatnonzero(part)
@@ -324,7 +326,8 @@ def _where(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _write_array(path: Path, parts: Iterator[np.ndarray]) -> None:
-    """Arrays end to end as one `.npy` file. Its header has room for any length, so it is written again at the end."""
+    """Write arrays end to end as one `.npy` file. Its header has room for any length, so it is written again at the
+    end."""
     with open(path, "wb") as file:
         header: dict[str, Any] = {"descr": "", "fortran_order": False, "shape": (0,)}
         for part in parts:

@@ -43,7 +43,7 @@ class Score:
 
 
 def load_model(path: str) -> Any:
-    """The SentenceTransformer in a folder or by its name on the hub. Raises ValueError when there is none."""
+    """Returns the SentenceTransformer in a folder or by its name on the hub. Raises ValueError when there is none."""
     from sentence_transformers import SentenceTransformer
 
     if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
@@ -57,7 +57,7 @@ def load_model(path: str) -> Any:
 
 
 def similarity(model: Any, where: str) -> Score:
-    """Spearman's correlation of cosine and score (and Pearson's)."""
+    """Returns Spearman's correlation of cosine and score (and Pearson's)."""
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
     task: Similarity = read_similarity(where)
@@ -70,19 +70,20 @@ def similarity(model: Any, where: str) -> Score:
 
 
 def retrieval(model: Any, where: str) -> Score:
-    """nDCG@10, recall, MRR and accuracy of a BEIR folder."""
+    """Returns nDCG@10, recall, MRR and accuracy of a BEIR folder."""
     return _retrieve(model, read_retrieval(where))
 
 
 def search(model: Any, where: str) -> Score:
-    """The same on held-out code search, which needs no file."""
+    """Returns the same on held-out code search, which needs no file."""
     if where:
         raise ValueError(f"code-search:{where}: code-search takes no file")
     return _retrieve(model, code_search())
 
 
 def _retrieve(model: Any, task: Retrieval, compare: str = "cos_sim") -> Score:
-    """compare: the function of sentence_transformers.util that two texts' vectors are compared by."""
+    """Returns the scores of a retrieval task. compare: the function of sentence_transformers.util that two texts'
+    vectors are compared by."""
     from sentence_transformers import util
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
@@ -104,7 +105,8 @@ def _retrieve(model: Any, task: Retrieval, compare: str = "cos_sim") -> Score:
 
 
 def mteb_task(model: Any, where: str) -> Score:
-    """Any task of the mteb package by its name; its data is fetched from the hub unless it is on this machine."""
+    """Returns the score on any task of the mteb package by its name; its data is fetched from the hub where it is not
+    here."""
     try:
         import mteb
     except ImportError:
@@ -117,7 +119,7 @@ def mteb_task(model: Any, where: str) -> Score:
 
 
 def score_task(model: Any, task: Any) -> Score:
-    """The main score of an mteb task object, one's own included: the mean over its test splits."""
+    """Returns the main score of an mteb task object, one's own included: the mean over its test splits."""
     import mteb
 
     try:
@@ -139,7 +141,8 @@ KINDS: dict[str, Callable[[Any, str], Score]] = {
 
 
 def find_task(text: str) -> tuple[Callable[[Any, str], Score], str]:
-    """The kind and place of a task as a user names it: KIND:WHERE, or a file (sts) or folder (retrieval) alone."""
+    """Returns the kind and place of a task that a user names KIND:WHERE, or by a file (sts) or folder (retrieval)
+    alone."""
     kind, colon, where = text.partition(":")
     if kind in KINDS:
         if not where and kind != "code-search":
@@ -152,7 +155,8 @@ def find_task(text: str) -> tuple[Callable[[Any, str], Score], str]:
 
 
 def evaluate(path: str, tasks: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Score]:
-    """Scores of the model at `path` on every task. Raises ValueError before anything is loaded when a task is none."""
+    """Returns the scores of the model at `path` on every task. Raises ValueError before it loads when a task is
+    none."""
     runs = [find_task(text) for text in tasks]
     model = load_model(path)
     scores = []
@@ -163,7 +167,8 @@ def evaluate(path: str, tasks: Sequence[str], say: Callable[[str], None] = lambd
 
 
 def _finite(values: dict[str, float], name: str) -> dict[str, float]:
-    """A score that is no number means that all vectors are alike, or worse; never a made-up 0."""
+    """Returns the scores. Raises ValueError for one that is no number: all vectors are alike, or worse; never a made-up
+    0."""
     broken = [each for each, value in values.items() if not math.isfinite(value)]
     if broken:
         raise ValueError(f"{name}: {', '.join(broken)} is not a number: the model's vectors are all alike or broken")

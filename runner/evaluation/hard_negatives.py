@@ -50,7 +50,7 @@ def mine(data: str, model: Any, out: Path, count: int, margin: float, beyond: in
 def _negatives(
     pairs: list[Pair], model: Any, count: int, margin: float, beyond: int
 ) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Negatives of the pairs that have enough, none of the same group."""
+    """Returns the negatives of the pairs that have enough, none of the same group."""
     from datasets import Dataset
     from sentence_transformers.util import mine_hard_negatives
 

@@ -22,7 +22,8 @@ TOKENS = 8192  # padded, in one micro-batch
 
 
 def project(folder: Path, count: int) -> dict[str, Any]:
-    """Both states of the model in `folder`, which `embed train` wrote, over `count` held-out pairs of its own data.
+    """Returns both states of the model in `folder` that `embed train` wrote, over `count` held-out pairs of its own
+    data.
 
     Raises ValueError when the folder holds no such model, or its data has too few held-out pairs.
     """
@@ -54,7 +55,7 @@ def _read(folder: Path) -> Observation:
 
 @torch.no_grad()
 def _vectors(name: str, training: Training, pairs: Pairs, chosen) -> tuple[Tensor, Tensor]:
-    """Unit vectors of the queries and of the documents [pairs, dim], as training would make them."""
+    """Returns the unit vectors of the queries and of the documents [pairs, dim], as training would make them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     given = (training.pooling, device, 0, training.precision, None, training.bidirectional)
     encoder = make_encoder(find_model(name), Full(), *given).eval()
@@ -66,20 +67,21 @@ def _vectors(name: str, training: Training, pairs: Pairs, chosen) -> tuple[Tenso
 
 
 def centred(query: Tensor, document: Tensor) -> Tensor:
-    """All vectors of one state about their mean [2 pairs, dim]."""
+    """Returns all vectors of one state about their mean [2 pairs, dim]."""
     every = torch.cat([query, document])
     return every - every.mean(0)
 
 
 def axes(states: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The two directions [dim, 2] along which the states, each about its own mean, vary most together."""
+    """Returns the two directions [dim, 2] along which the states, each about its own mean, vary most together."""
     every = torch.cat([centred(*state) for state in states])
     directions = torch.linalg.svd(every, full_matrices=False).Vh[:2].T
     return directions * directions.sum(0).sign()  # a direction has no sign of its own; this one does not change
 
 
 def side(query: Tensor, document: Tensor, directions: Tensor) -> dict[str, Any]:
-    """One state as it is written: its points, the share of its variance they hold, its accuracy in all dimensions."""
+    """Returns one state as it is written: its points, the share of its variance they hold, its accuracy in all
+    dimensions."""
     every = centred(query, document)
     points = every @ directions
     nearest = (query @ document.T).argmax(1)

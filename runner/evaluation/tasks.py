@@ -52,7 +52,7 @@ class _Skips:
 
 
 def read_similarity(where: str) -> Similarity:
-    """FILE or FILE#SPLIT with columns sentence1, sentence2, score, and split where that is named.
+    """Returns the task in FILE or FILE#SPLIT with columns sentence1, sentence2, score, and split where that is named.
 
     Raises ValueError naming file, row and column; a row without a score is skipped and counted.
     """
@@ -78,7 +78,7 @@ def read_similarity(where: str) -> Similarity:
 
 
 def _number(value: Any, place: str) -> float | None:
-    """A score; None where there is none (empty, or NaN as tables write it)."""
+    """Returns a score; None where there is none (empty, or NaN as tables write it)."""
     if value is None or value == "":
         return None
     try:
@@ -91,7 +91,8 @@ def _number(value: Any, place: str) -> float | None:
 
 
 def read_retrieval(where: str) -> Retrieval:
-    """FOLDER or FOLDER#SPLIT (test): corpus and queries (`_id`, `text`, `title`), judgements in qrels/SPLIT.tsv.
+    """Returns the task in FOLDER or FOLDER#SPLIT (test): corpus and queries (`_id`, `text`, `title`), judgements in
+    qrels/SPLIT.tsv.
 
     Judgements of unknown queries or documents are skipped and counted, and so are queries without any. Raises
     ValueError naming what is missing, empty or named twice.
@@ -117,7 +118,7 @@ def read_retrieval(where: str) -> Retrieval:
 
 
 def _texts(folder: Path, kind: str) -> dict[str, str]:
-    """Texts by name: a document's title stands before its text."""
+    """Returns the texts by name: a document's title stands before its text."""
     names = [f"{kind}{suffix}{packed}" for suffix in READERS for packed in ("", ".gz")]
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
@@ -135,7 +136,7 @@ def _texts(folder: Path, kind: str) -> dict[str, str]:
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
-    """Place, query, document and grade of each line; the first line is a header."""
+    """Yields place, query, document and grade of each line; the first line is a header."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -154,7 +155,8 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
 
 
 def code_search(limit: int = 2000) -> Retrieval:
-    """Held-out `python-env` pairs: docstrings look for their functions. Of equal texts only the first pair is taken."""
+    """Returns held-out `python-env` pairs: docstrings look for their functions. Of equal texts the first pair is
+    taken."""
     chosen: list[Pair] = []
     known: set[str] = set()
     for pair in open_source("python-env").pairs():

@@ -84,7 +84,7 @@ def _trace(states: States, path: Path) -> None:
 
 
 def _texts(states: States, count: int, tokens: int) -> tuple[Tensor, Tensor]:
-    """Ids and mask of `count` texts, each but the first shorter by one."""
+    """Returns the ids and the mask of `count` texts, each but the first shorter by one."""
     ids = torch.randint(states.backbone.config.vocab_size, (count, tokens), generator=torch.Generator().manual_seed(0))
     mask = torch.arange(tokens) < tokens - torch.arange(count)[:, None]
     return ids, mask.long()

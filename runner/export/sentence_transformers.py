@@ -73,7 +73,7 @@ def must_be_free(folder: Path) -> None:
 
 
 def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
-    """The backbone with whatever the method added worked into its weights."""
+    """Returns the backbone with whatever the method added worked into its weights."""
     if trial.method.bits:
         return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))
     merge = getattr(encoder.backbone, "merge_and_unload", None)  # a merged trial's backbone has none
@@ -81,7 +81,7 @@ def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
 
 
 def _append_end(tokenizer) -> None:
-    """The tokenizer itself adds the end token that last-token pooling reads, so that every server does."""
+    """Let the tokenizer itself add the end token that last-token pooling reads, so that every server does."""
     from tokenizers.processors import TemplateProcessing
 
     end = tokenizer.eos_token

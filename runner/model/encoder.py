@@ -23,20 +23,21 @@ from sweeps.models import ModelSpec
 
 
 def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over the real tokens. states: [texts, tokens, width]; lengths: [texts] -> [texts, width]."""
+    """Returns the mean over the real tokens. states: [texts, tokens, width]; lengths: [texts] -> [texts, width]."""
     real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
     return (states * real[..., None]).sum(1) / lengths[:, None]
 
 
 def weighted_pool(states: Tensor, lengths: Tensor) -> Tensor:
-    """Mean weighted by place, 1 for the first token (Muennighoff 2022, section 3.1). Shapes as in `mean_pool`."""
+    """Returns the mean weighted by place, 1 for the first token (Muennighoff 2022, section 3.1). Shapes: see
+    `mean_pool`."""
     place = torch.arange(states.shape[1], device=states.device) + 1
     weights = place * (place <= lengths[:, None])
     return (states * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
 
 
 def last_pool(states: Tensor, lengths: Tensor) -> Tensor:
-    """State of the last real token. Shapes as in `mean_pool`."""
+    """Returns the state of the last real token. Shapes as in `mean_pool`."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
@@ -90,11 +91,12 @@ class Encoder(nn.Module):
         self._first, self._rest = ((blocks(backbone, 0, self.frozen),), (blocks(backbone, self.frozen, None),))
 
     def forward(self, ids: Tensor, where: Layout) -> Tensor:
-        """Of what `pad` gave -> unit vectors [texts, width], at least fp32."""
+        """Embed what `pad` gave -> unit vectors [texts, width], at least fp32."""
         return self.forward_trained(self.forward_frozen(ids, where), where)
 
     def forward_frozen(self, ids: Tensor, where: Layout) -> Tensor:
-        """Of what `pad` gave -> states before the first trained block [texts, tokens, width]."""
+        """Run the token table and the frozen blocks on what `pad` gave -> states before the first trained block [texts,
+        tokens, width]."""
         states = self.table(ids)
         if not self.frozen:
             return states
@@ -102,17 +104,17 @@ class Encoder(nn.Module):
             return self._run(self._first[0], states, where)
 
     def forward_trained(self, states: Tensor, where: Layout) -> Tensor:
-        """states: what `forward_frozen` gave -> unit vectors [texts, width], at least fp32."""
+        """Run the rest. states: what `forward_frozen` gave -> unit vectors [texts, width], at least fp32."""
         states = self._run(self._rest[0], states, where)
         states = states.to(torch.promote_types(states.dtype, torch.float32))
         return normalize(self.pool(states, where.lengths), dim=-1)
 
     def embed(self, texts: Sequence[np.ndarray]) -> Tensor:
-        """Unit vectors [texts, width] of one micro-batch of token id arrays."""
+        """Returns the unit vectors [texts, width] of one micro-batch of token id arrays."""
         return self(*self.pad(texts))
 
     def pad(self, texts: Sequence[np.ndarray]) -> tuple[Tensor, Layout]:
-        """Token id arrays -> ids [texts, tokens], right-padded with 0, and where they lie."""
+        """Returns ids [texts, tokens] of token id arrays, right-padded with 0, and where they lie."""
         lengths = np.array([len(text) for text in texts])
         ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
         for row, text in enumerate(texts):
@@ -135,7 +137,7 @@ class Encoder(nn.Module):
             each.compile(dynamic=True)
 
     def padding(self, tokens: int) -> int:
-        """Padding that a micro-batch of `tokens` may hold: packed, it is looked up but never computed."""
+        """Returns the padding that a micro-batch of `tokens` may hold: packed, it is looked up but never computed."""
         return tokens // 2 if self.packed or self.fused else self.pass_tokens
 
     @property
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def _run(self, part: nn.Module, states: Tensor, where: Layout) -> Tensor:
-        """Some of the blocks. states: [texts, tokens, width], before and after."""
+        """Run some of the blocks. states: [texts, tokens, width], before and after."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16 and not self.fused):
             if not (self.packed or self.fused):
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(where)).last_hidden_state
@@ -168,7 +170,7 @@ class Encoder(nn.Module):
             return varlen.unpack(row, where)
 
     def _both_ways(self, where: Layout) -> dict[str, Any]:
-        """What makes attention look both ways, at real tokens only."""
+        """Returns what makes attention look both ways, at real tokens only."""
         if not self.bidirectional:
             return {}
         real = torch.arange(where.longest, device=self.device) < where.lengths[:, None]
@@ -180,7 +182,7 @@ class Encoder(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(start), device=self.device))
 
     def temperature(self, given: float) -> float | Tensor:
-        """The one that the loss divides by: `given` unless it is learnt. Never below 0.01."""
+        """Returns the temperature that the loss divides by: `given` unless it is learnt. Never below 0.01."""
         return given if self.logit_scale is None else torch.exp(-self.logit_scale).clamp(min=LOWEST_TEMPERATURE)
 
 
@@ -195,7 +197,7 @@ FINAL_NORMS = ("final_layer_norm", "norm")
 
 
 def decoder(backbone: nn.Module) -> nn.Module:
-    """The decoder inside what a method may have wrapped around it."""
+    """Returns the decoder inside what a method may have wrapped around it."""
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
 
 
@@ -212,7 +214,7 @@ def _must_reach_all(backbone: nn.Module) -> None:
 
 
 def frozen_blocks(backbone: nn.Module) -> int:
-    """How many first blocks, token table included, receive no gradient."""
+    """Returns how many first blocks, token table included, receive no gradient."""
     inner = decoder(backbone)
     if inner.get_input_embeddings().weight.requires_grad:
         return 0
@@ -221,7 +223,7 @@ def frozen_blocks(backbone: nn.Module) -> int:
 
 
 def blocks(backbone: nn.Module, start: int, stop: int | None) -> nn.Module:
-    """A view on the decoder, same parameters, that runs only blocks start..stop; the final norm follows the last."""
+    """Returns a view on the decoder that runs only blocks start..stop; the final norm follows the last."""
     inner = decoder(backbone)
     layers = list(inner.layers)
     kept = range(*slice(start, stop).indices(len(layers)))
@@ -235,7 +237,8 @@ def blocks(backbone: nn.Module, start: int, stop: int | None) -> nn.Module:
 
 
 def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTrainedModel:
-    """The pretrained backbone in fp32, or its linear maps in 4 `bits`. Raises ValueError when it cannot be had."""
+    """Returns the pretrained backbone, in fp32 or its linear maps in 4 `bits`. Raises ValueError when it cannot be
+    had."""
     options: dict[str, Any] = {"dtype": torch.float32}
     if bits:
         options |= {"quantization_config": quantization(), "device_map": {"": device}}
@@ -247,7 +250,7 @@ def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTr
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether products run in bf16, over fp32 weights; see `Training.precision`."""
+    """Tells whether products run in bf16, over fp32 weights; see `Training.precision`."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
@@ -261,7 +264,7 @@ def make_encoder(
     home: torch.device | None = None,
     bidirectional: bool = False,
 ) -> Encoder:
-    """A pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
+    """Returns a pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
 
     home: where its weights lie, by default on the `device` that it is made for. bidirectional: attention looks both
     ways (its pretraining did not).

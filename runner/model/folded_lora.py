@@ -28,7 +28,7 @@ def fold(backbone: nn.Module) -> None:
 
 
 def _folded_kind(module: nn.Module) -> type[Folding] | None:
-    """How this module runs folded; None where it is no adapter, or may compute or train something else than FOLDED."""
+    """Returns how this module runs folded; None where it is no adapter, or may compute or train something else."""
     if type(module) is not Linear or type(module.base_layer) is not nn.Linear:
         return None
     if list(module.lora_A) != [ADAPTER] or module.active_adapters != [ADAPTER]:
@@ -43,7 +43,7 @@ def _folded_kind(module: nn.Module) -> type[Folding] | None:
 
 
 def unfold(backbone: nn.Module) -> None:
-    """Let them run as peft does."""
+    """Let all adapters run as peft runs them."""
     for module in backbone.modules():
         if isinstance(module, Folding):
             module.__class__ = Linear
@@ -80,7 +80,7 @@ class Folding(Linear):
         return self.made_once_a_step()[0]
 
     def made_once_a_step(self) -> tuple[Tensor, ...]:
-        """What `_make` gives, made anew when the adapter has changed."""
+        """Returns what `_make` gives, made anew when the adapter has changed."""
         lora_a, lora_b = self.adapter
         if torch.compiler.is_compiling():  # what is kept would be compiled anew for every map it is kept in
             return self._make(lora_a, lora_b)
@@ -92,7 +92,7 @@ class Folding(Linear):
 
     @torch.no_grad()
     def _make(self, lora_a: Tensor, lora_b: Tensor) -> tuple[Tensor, ...]:
-        """W + sBA, and what else follows from it alone."""
+        """Returns W + sBA, and what else follows from it alone."""
         # The sum of the weights stays in fp32.
         with torch.autocast(lora_b.device.type, enabled=False) if _under_autocast(lora_b) else nullcontext():
             return (torch.addmm(self.base_layer.weight, lora_b, lora_a, alpha=self.scale),)
@@ -135,7 +135,7 @@ FOLDED: dict[type, type[Folding]] = {NoneType: FoldedLora, DoraLinearVariant: Fo
 
 
 def _under_autocast(tensor: Tensor) -> bool:
-    """Whether autocast casts products of `tensor` to a lower precision. It knows nothing of the meta device."""
+    """Tells whether autocast casts products of `tensor` to a lower precision. It knows nothing of the meta device."""
     return tensor.device.type != "meta" and torch.is_autocast_enabled(tensor.device.type)
 
 
@@ -161,6 +161,7 @@ class FoldedProduct(torch.autograd.Function):
 def adapter_gradients(
     arriving: Tensor, given: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """To A and B. arriving: gradient to the outputs [tokens, outputs]; given: [tokens, inputs]."""
+    """Returns the gradients to A and B. arriving: gradient to the outputs [tokens, outputs]; given: [tokens,
+    inputs]."""
     thin = arriving @ lora_b  # [tokens, rank]
     return scale * (thin.T @ given), scale * (arriving.T @ (given @ lora_a.T))

@@ -44,7 +44,7 @@ class Group:
         return part.index_select(0, self.opened[kinds]).view(kinds, self.texts, heads, self.tokens, dim)
 
     def close(self, padded: Tensor, row: Tensor) -> None:
-        """The way back of `open`: into `row`."""
+        """Write what `open` gave back into `row`."""
         kinds, dim = row.shape[2:]
         part = row[self.start : self.end].view(-1, dim)
         torch.index_select(padded.reshape(-1, dim), 0, self.closed[kinds], out=part)
@@ -65,7 +65,7 @@ class Row:
 
 
 def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, heads: int) -> Row:
-    """cos, sin: [longest, rotary dims], halves alike; padding: of a group, at most, in tokens."""
+    """Returns the row. cos, sin: [longest, rotary dims], halves alike; padding: of a group, at most, in tokens."""
     half, longest = cos.shape[1] // 2, max(lengths)
     signed = torch.cat([-sin[:, :half], sin[:, half:]], 1)
     causal_mask = cos.new_full((longest, longest), -math.inf).triu(1)
@@ -73,7 +73,7 @@ def make_row(lengths: Sequence[int], cos: Tensor, sin: Tensor, padding: int, hea
 
 
 def make_groups(lengths: Sequence[int], padding: int, heads: int) -> tuple[Group, ...]:
-    """Runs of texts, each with at most `padding` tokens of padding."""
+    """Returns runs of texts, each with at most `padding` tokens of padding."""
     groups: list[Group] = []
     run: list[int] = []
     start = longest = total = 0
@@ -117,7 +117,7 @@ def apply_rotary(parts: Tensor, cos: Tensor, sin: Tensor) -> None:
 
 
 def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Tensor:
-    """softmax(QK' scale, causal) V of each text. heads: [tokens, heads, 3, dim] -> [tokens, width].
+    """Returns softmax(QK' scale, causal) V of each text. heads: [tokens, heads, 3, dim] -> [tokens, width].
 
     kept: takes what `attend_back` wants of each group; None where there is no way back.
     """
@@ -132,7 +132,8 @@ def attend(heads: Tensor, row: Row, scale: float, kept: list[Any] | None) -> Ten
 
 
 def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], heads: int) -> Tensor:
-    """gradient: to what `attend` gave -> to what it was given [tokens, heads, 3, dim]."""
+    """Returns the gradient to what `attend` was given. gradient: to what it gave -> to what it was given [tokens,
+    heads, 3, dim]."""
     gradient = gradient.view(len(gradient), heads, 1, -1)
     leaving = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
     for group, (parts, probs) in zip(row.groups, kept, strict=True):

@@ -42,7 +42,7 @@ class Plain:
         return [each for each in (self.weight, self.bias) if each.requires_grad]
 
     def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
-        """To `trained`, in their type; products in the type of what is given.
+        """Returns the gradients to `trained`, in their type; products in the type of what is given.
 
         arriving: gradient to the outputs [tokens, outputs]; given: the inputs [tokens, inputs].
         """
@@ -80,7 +80,7 @@ MAPS: dict[type, Callable[[Any], Plain | Adapted]] = {nn.Linear: Plain, FoldedLo
 
 
 def maps_of(block: GPTNeoXLayer) -> list[nn.Module]:
-    """The linear maps in the order of Parts."""
+    """Returns the linear maps in the order of Parts."""
     attention, mlp = block.attention, block.mlp
     return [attention.query_key_value, attention.dense, mlp.dense_h_to_4h, mlp.dense_4h_to_h]
 
@@ -114,7 +114,7 @@ class Parts:
         return cls(norms, qkv, out_proj, up, down, heads, block.attention.scaling, bf16)
 
     def cast(self, tensor: Tensor) -> Tensor:
-        """The tensor in the type of the products."""
+        """Returns the tensor in the type of the products."""
         return tensor.bfloat16() if self.bf16 else tensor
 
     @property
@@ -125,7 +125,7 @@ class Parts:
 
 
 def possible(decoder: nn.Module, device: torch.device) -> bool:
-    """Whether `run` can run it: GPT-NeoX as Pythia has it, on a CPU, no dropout."""
+    """Tells whether `run` can run it: GPT-NeoX as Pythia has it, on a CPU, no dropout."""
     config = decoder.config
     if device.type != "cpu" or config.model_type != "gpt_neox" or not config.attention_bias:
         return False
@@ -135,7 +135,7 @@ def possible(decoder: nn.Module, device: torch.device) -> bool:
 
 
 def known(block: nn.Module) -> bool:
-    """Whether Parts hold all that this block computes and trains: nothing is wrapped, hooked or added to."""
+    """Tells whether Parts hold all that this block computes and trains: nothing is wrapped, hooked or added to."""
     if type(block) is not GPTNeoXLayer or type(block.mlp.act) is not GELUActivation:
         return False
     norms, maps = (block.input_layernorm, block.post_attention_layernorm), maps_of(block)
@@ -150,7 +150,7 @@ def known(block: nn.Module) -> bool:
 
 
 def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, bf16: bool = False) -> Tensor:
-    """The blocks of `decoder` and its final norm.
+    """Run the blocks of `decoder` and its final norm.
 
     states: of all tokens, text by text [tokens, width] -> the same shape; lengths: [texts]; padding: tokens that may be
     filled up where texts are attended to together; bf16: see Parts.
@@ -166,14 +166,14 @@ def run(decoder: nn.Module, states: Tensor, lengths: Tensor, padding: int, bf16:
 
 
 def norm(module: nn.LayerNorm, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The states normed, and the mean and the inverse deviation of each token."""
+    """Returns the states normed, and the mean and the inverse deviation of each token."""
     return torch.native_layer_norm(states, module.normalized_shape, module.weight, module.bias, module.eps)
 
 
 def forward(
     states: Tensor, parts: Parts, row: Row, attended: list[Any] | None = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The block's states, and of those on the way what `Block.backward` needs. attended: see `attend`.
+    """Returns the block's states, and of those on the way what `Block.backward` needs. attended: see `attend`.
 
     Normed states and activations are made again there: that takes no longer than fetching them from memory, and the
     graph of a step is a third smaller.
@@ -190,7 +190,7 @@ def forward(
 
 
 def through(part: Plain | Adapted, states: Tensor, parts: Parts) -> Tensor:
-    """The map's outputs [tokens, outputs], in the type of products."""
+    """Returns the map's outputs [tokens, outputs], in the type of products."""
     return linear(parts.cast(states), parts.cast(part.weight), parts.cast(part.bias))
 
 

@@ -11,7 +11,7 @@ from transformers import BitsAndBytesConfig
 
 
 def quantization() -> BitsAndBytesConfig:
-    """Return how a backbone is kept. Raises ValueError when the library is not there."""
+    """Returns how a backbone is kept. Raises ValueError when the library is not there."""
     if find_spec("bitsandbytes") is None:
         raise ValueError("method qlora keeps the backbone in 4 bits: pip install 'recipe-planner[quantized]'")
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)

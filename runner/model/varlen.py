@@ -38,7 +38,7 @@ class Layout:
 
 
 def layout(lengths: np.ndarray, device: torch.device) -> Layout:
-    """lengths: [texts]. Found before anything goes to the device: a GPU would be waited for to count what is real."""
+    """Returns where texts of these lengths lie. Counted here: on the device, a GPU would be waited for."""
     longest = int(lengths.max())
     rows = np.flatnonzero(np.arange(longest) < lengths[:, None])
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -47,18 +47,18 @@ def layout(lengths: np.ndarray, device: torch.device) -> Layout:
 
 
 def send(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor there. A GPU fetches it when it comes to that: nobody waits."""
+    """Returns the array as a tensor there. A GPU fetches it when it comes to that: nobody waits."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def pack(states: Tensor, where: Layout) -> Tensor:
-    """[texts, tokens, ...] -> [real tokens, ...]."""
+    """Returns the real tokens alone: [texts, tokens, ...] -> [real tokens, ...]."""
     return states.flatten(0, 1).index_select(0, where.rows)
 
 
 def unpack(row: Tensor, where: Layout) -> Tensor:
-    """[real tokens, width] -> [texts, tokens, width], zero where nothing is."""
+    """Returns the padded form: [real tokens, width] -> [texts, tokens, width], zero where nothing is."""
     shape = (len(where.lengths), where.longest)
     padded = row.new_zeros(shape[0] * shape[1], row.shape[-1])
     return padded.index_copy(0, where.rows, row).view(*shape, -1)
@@ -73,7 +73,7 @@ def attend(
     scaling: float | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention inside each text. query, key, value: [1, heads, tokens, dim] -> [1, tokens, heads, dim]."""
+    """Attend causally inside each text. query, key, value: [1, heads, tokens, dim] -> [1, tokens, heads, dim]."""
     groups = query.shape[1] // key.shape[1]
     # Turned by fp32 angles, queries and keys are fp32 again; the kernel wants 16 bits, and autocast does not know it.
     kind = torch.get_autocast_dtype(query.device.type) if torch.is_autocast_enabled(query.device.type) else query.dtype
@@ -94,7 +94,7 @@ def varlen(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: i
 
 
 def possible(backbone: nn.Module, device: torch.device, half: bool) -> bool:
-    """Whether this can run packed: needs a GPU, 16-bit products, and heads that flash attention takes."""
+    """Tells whether this can run packed: needs a GPU, 16-bit products, and heads that flash attention takes."""
     if device.type != "cuda" or not half or torch.cuda.get_device_capability(device)[0] < 8:
         return False
     try:

@@ -84,7 +84,7 @@ class Ladder:
 
 
 def read_ladder(path: Path) -> Ladder:
-    """The checked ladder of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
+    """Returns the ladder of a TOML file, checked. Raises ValueError naming the file, key, value and choices."""
     return read_checked(path, _ladder)
 
 
@@ -113,7 +113,7 @@ def _rung(where: str, table: dict[str, Any]) -> Rung:
 
 
 def texts(ladder: Ladder, held_out: bool) -> Iterator[str]:
-    """The documents of one split."""
+    """Yields the documents of one split."""
     if ladder.text == "python-env":
         yield from python_env.texts(held_out)
         return
@@ -126,7 +126,7 @@ def texts(ladder: Ladder, held_out: bool) -> Iterator[str]:
 
 
 def make_tokenizer(ladder: Ladder, directory: Path) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `ladder.vocab` entries, learnt from the training text; kept in `directory`."""
+    """Returns a byte-level BPE of `ladder.vocab` entries, learnt from the training text; kept in `directory`."""
     if (directory / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(directory)
     import tokenizers
@@ -162,7 +162,7 @@ def make_tokenizer(ladder: Ladder, directory: Path) -> PreTrainedTokenizerFast:
 
 
 def make_corpus(ladder: Ladder, tokenizer: PreTrainedTokenizerFast, directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Memory-mapped token ids of both splits: [rows, context + 1], documents joined by the end-of-text token."""
+    """Returns the token ids of both splits, memory-mapped: [rows, context + 1], end-of-text between documents."""
     for split, wanted in (("train", ladder.tokens), ("held_out", HELD_OUT_TOKENS)):
         path = directory / f"{split}.npy"
         if not path.exists():
@@ -177,7 +177,7 @@ def make_corpus(ladder: Ladder, tokenizer: PreTrainedTokenizerFast, directory: P
 
 
 def _sources(ladder: Ladder) -> list[str]:
-    """Names of what the text is made of: installed distributions, or files."""
+    """Returns the names of what the text is made of: installed distributions, or files."""
     if ladder.text == "python-env":
         return sorted({file.key.split("/")[0] for file in python_env.source_files()})
     return [ladder.text] if isinstance(ladder.text, str) else list(ladder.text)
@@ -207,7 +207,7 @@ def _pack(documents: list[str], tokenizer: PreTrainedTokenizerFast, context: int
 
 
 def new_model(ladder: Ladder, rung: Rung) -> GPTNeoXForCausalLM:
-    """A freshly initialised GPT-NeoX of this shape, input and output embeddings shared."""
+    """Returns a freshly initialised GPT-NeoX of this shape, input and output embeddings shared."""
     torch.manual_seed(ladder.seed)
     config = GPTNeoXConfig(
         vocab_size=ladder.vocab,
@@ -226,7 +226,7 @@ def new_model(ladder: Ladder, rung: Rung) -> GPTNeoXForCausalLM:
 
 
 def lm_loss(model: GPTNeoXForCausalLM, rows: np.ndarray, device: torch.device) -> Tensor:
-    """Mean next-token cross-entropy, nats per token. rows: [sequences, context + 1]."""
+    """Returns the mean next-token cross-entropy, nats per token. rows: [sequences, context + 1]."""
     ids = torch.from_numpy(rows.astype(np.int64)).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16):
         logits = model(ids[:, :-1]).logits
@@ -235,7 +235,7 @@ def lm_loss(model: GPTNeoXForCausalLM, rows: np.ndarray, device: torch.device) -
 
 @torch.no_grad()
 def held_out_loss(model: GPTNeoXForCausalLM, rows: np.ndarray, device: torch.device) -> float:
-    """Mean loss over all held-out rows, nats per token."""
+    """Returns the mean loss over all held-out rows, nats per token."""
     model.eval()
     batches = [rows[start : start + 64] for start in range(0, len(rows), 64)]
     total = sum(lm_loss(model, batch, device).item() * len(batch) for batch in batches)
@@ -244,7 +244,7 @@ def held_out_loss(model: GPTNeoXForCausalLM, rows: np.ndarray, device: torch.dev
 
 
 def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray, directory: Path) -> dict:
-    """Train one size to its end, resuming where it stopped; writes the model and returns its record.
+    """Train one size to its end, resuming where it stopped; write the model and return its record.
 
     Returns {name, params, tokens, loss (held out, nats per token), perplexity, key, curve}.
     """
@@ -307,7 +307,7 @@ def _train_step(model, optimizer, ladder: Ladder, rung: Rung, train: np.ndarray,
 
 
 def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None) -> list[dict]:
-    """Tokenizer, corpus and every size (or those in `names`); sizes that are done are left as they are."""
+    """Make tokenizer, corpus and every size (or those in `names`); sizes that are done are left as they are."""
     directory.mkdir(parents=True, exist_ok=True)
     known = [rung.name for rung in ladder.sizes]
     for name in names or ():
@@ -327,7 +327,7 @@ def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None)
 
 
 def card(ladder: Ladder, results: list[dict], sources: list[str]) -> str:
-    """The model card of a whole ladder, in Markdown: data, tokens, held-out loss of each size, command."""
+    """Returns the model card of a whole ladder, in Markdown: data, tokens, held-out loss of each size, command."""
     if ladder.text == "python-env":
         text = f"the Python source of {', '.join(sources)}"
     else:
