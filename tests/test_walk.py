@@ -168,7 +168,7 @@ def test_a_mistake_in_it_is_noticed(kind, copy):
     paragraph, mistake = paragraphs()[kind], MISTAKES[kind]
     wrong = [Piece(p.file, p.where, p.name, p.code.replace(mistake.right, mistake.wrong)) for p in paragraph.pieces]
     assert wrong != list(paragraph.pieces)
-    done = check(Paragraph(tuple(wrong), paragraph.prepare, paragraph.checks), copy)
+    done = check(Paragraph(tuple(wrong), paragraph.prepare, f"{paragraph.checks} -x"), copy)
     assert done.returncode == 1, done.stdout + done.stderr
     failed = re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE)
     assert any(name.startswith(mistake.noticed_by) for name in failed), done.stdout
