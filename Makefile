@@ -5,8 +5,9 @@ INSTALLED := .venv/.installed
 DEMO := out/demo
 THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"])))'
 
-# Two processes; a file's tests stay together, for they share what was trained for them.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Tests run in so many processes; those of a file stay together, for they share what was trained for them.
+PROCESSES ?= 2
+PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 .PHONY: demo test test-all lint format bench bench-gpu lock clean
 

@@ -131,13 +131,15 @@ def test_fit_plan_and_train_follow_from_the_sweep(swept):
     recipe = answer["recipe"]
     assert recipe["model"] in ("nano-25k", "nano-100k", "nano-340k") and recipe["flops"] == pytest.approx(6e10, rel=0.1)
     text = run(*plan, "--out", "recipe.toml", folder=swept)
-    low, high = (f"{bound:.3f}" for bound in recipe["interval"])
-    assert f"loss       {recipe['loss']:.3f} nats per pair, held out; 90 % of runs in {low} to {high}\n" in text
+    low, high = (f"{bound:#.3g}" for bound in recipe["interval"])
+    assert (
+        f"loss       {recipe['loss']:.3f} nats per pair, held out; 90 % prediction interval {low} to {high}\n" in text
+    )
     assert text.startswith(f"model      {recipe['model']}, ")
     run("embed", "train", "recipe.toml", "--out", "model", folder=swept)
     observation = json.loads((swept / "model/observation.json").read_text())
     assert observation["status"] == "done"
-    assert observation["flops"] == pytest.approx(recipe["exact_flops"], rel=0.02)
+    assert observation["flops"] == pytest.approx(recipe["exact_flops"], rel=0.05)
     trial = observation["trial"]
     assert [trial[name] for name in ("model", "method", "steps")] == [
         recipe[name] for name in ("model", "method", "steps")
