@@ -12,6 +12,7 @@ from runner.commands.options import at_least_one, quiet_libraries, seconds
 
 
 def bench(arguments: argparse.Namespace) -> int:
+    """Run `embed bench`; returns the exit code."""
     # Before torch is loaded: nothing is downloaded only to be measured, and the profiler does not report itself.
     os.environ |= {"HF_HUB_OFFLINE": "1", "KINETO_LOG_LEVEL": "6"}
     quiet_libraries()
@@ -47,6 +48,7 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def add_bench(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed bench`."""
     from sweeps.models import SUITES
 
     command.add_argument("--suite", choices=tuple(SUITES), help="its models (default: nano; on a GPU, larger ones)")

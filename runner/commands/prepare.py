@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
+    """Run `embed prepare`; returns the exit code."""
     from sweeps.experiment.sweep_file import read_sweep
 
     sweep = read_sweep(arguments.sweep)
@@ -78,6 +79,7 @@ def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -
 
 
 def add_prepare(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed prepare`."""
     command.add_argument("sweep", type=Path, help="sweep file")
     command.add_argument(
         "--pairs",

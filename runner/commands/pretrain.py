@@ -10,6 +10,7 @@ from runner.commands.options import quiet_libraries
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
+    """Run `embed pretrain`; returns the exit code."""
     quiet_libraries()
     import torch
 
@@ -29,6 +30,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
 
 
 def add_pretrain(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed pretrain`."""
     command.add_argument("ladder", type=Path, help="TOML file of the ladder")
     command.add_argument("--out", type=Path, required=True, help="folder of the models; an interrupted run goes on")
     command.add_argument("--model", action="append", help="only this size (repeatable; sizes can train side by side)")

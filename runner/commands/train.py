@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def train(arguments: argparse.Namespace) -> int:
+    """Run `embed train`; returns the exit code."""
     from runner.training.distributed import joined, world_size
 
     if arguments.shard and world_size() == 1:
@@ -112,6 +113,7 @@ def _quality_lines(observation: Observation) -> list[str]:
 
 
 def add_train(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed train`."""
     command.add_argument("recipe", type=Path, help="TOML file of one trial")
     command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def worker(arguments: argparse.Namespace) -> int:
+    """Run `embed worker`; returns the exit code."""
     from sweeps.store.open import join
     from sweeps.workers import this_job
     from sweeps.workers.loop import work
@@ -67,6 +68,7 @@ def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
 
 
 def add_worker(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed worker`."""
     from sweeps.store.open import add_store
 
     command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
@@ -111,6 +113,7 @@ def rank(arguments: argparse.Namespace) -> int:
 
 
 def add_rank(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed rank`."""
     command.add_argument("meeting", type=Path, help="folder that the worker made")
     command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")

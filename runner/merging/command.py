@@ -26,6 +26,7 @@ examples:
 
 
 def merge(arguments: argparse.Namespace) -> int:
+    """Run `embed merge`; returns the exit code."""
     from sweeps.models import find_model
 
     given = [name for name in SEARCH_OPTIONS if getattr(arguments, name) is not None]
@@ -114,6 +115,7 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
 
 
 def add_merge(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `embed merge`."""
     command.epilog, command.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     command.add_argument("base", help="the model that all were tuned from: a folder, or a name such as nano-340k")
     command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
