@@ -13,6 +13,18 @@ RECORDS = [
     ("sweeps/machine/cluster_file.py", "ResourceClass"),
     ("sweeps/machine/cluster_file.py", "ClusterProfile"),
     ("planner/answer.py", "Recipe"),
+    ("runner/bench.py", "BenchSettings"),
+    ("runner/merging/per_source.py", "SourceModel"),
+    ("runner/merging/rules.py", "Rule"),
+    ("runner/merging/self_positioning.py", "Position"),
+    ("runner/merging/self_positioning.py", "PositionSearch"),
+    ("runner/merging/weights.py", "Weights"),
+    ("runner/training/engine.py", "Options"),
+    ("runner/training/grad_cache.py", "Batch"),
+    ("runner/training/outcome.py", "Outcome"),
+    ("runner/training/run.py", "Counts"),
+    ("runner/training/run.py", "Run"),
+    ("runner/training/run.py", "TrainingState"),
 ]
 
 
