@@ -108,7 +108,7 @@ class StoreTruths:
         store, wanted = new_store(4)
         broken = wanted[0]
 
-        def train(trial, folder, orders):
+        def train(trial, folder, stop):
             return toy_train(trial, folder) if trial != broken else 1 / 0
 
         assert work(store.directory, train) == 0
@@ -131,7 +131,7 @@ class StoreTruths:
 
     def test_an_observation_of_another_trial_is_not_taken(self, new_store):
         store, (trial,) = new_store(1)
-        work(store.directory, lambda given, folder, orders: observe(replace(given, lr=9.0)))
+        work(store.directory, lambda given, folder, stop: observe(replace(given, lr=9.0)))
         assert "gave the observation of" in store.result(trial.key).reason
 
     def test_a_worker_leaves_when_its_parent_is_gone(self, new_store):

@@ -43,7 +43,7 @@ def test_a_living_worker_keeps_its_claim_beyond_the_lease(new_store):
     store, (trial,) = new_store(1)
     seen = []
 
-    def slow(given, folder, orders):
+    def slow(given, folder, stop):
         for _ in range(15):
             time.sleep(0.1)
             seen.append(FolderStore(store.directory, lease=0.5).claim())
