@@ -49,11 +49,11 @@ def test_it_is_fitted_as_it_was(folder):
 
 
 def mark(checkpoint: Path) -> None:
-    """Change the first loss of the curve that a checkpoint holds, so that a training that goes on from it shows it."""
+    """Add to the tokens that a checkpoint has counted, so that a training that goes on from it shows it."""
     with safe_open(checkpoint, framework="np") as file:
         record = json.loads(file.metadata()["record"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    record["curve"][0][2] = 123.0
+    record["tokens"] += 10**9
     save_file(tensors, checkpoint, metadata={"record": json.dumps(record)})
 
 
@@ -70,7 +70,5 @@ def test_it_is_continued_where_it_stood(folder):
     assert len(results) == 20 and set(queue) <= finished
     for key in finished - {path.parent.name for path in results}:
         result = json.loads((trials / key / "result.json").read_text())
-        assert result["status"] == "done" and 0 < result["loss"] < math.log(
-            48
-        )  # of a pool of 48 pairs, as if by chance
-        assert (result["curve"][0][2] == 123.0) == (key == begun)
+        assert result["status"] == "done" and math.isfinite(result["loss"])
+    assert json.loads((trials / begun / "result.json").read_text())["tokens"] > 10**9
