@@ -36,7 +36,7 @@ def write(figures: Mapping[str, Callable[[], Figure | NotRecorded]], folder: Pat
     """Draw each figure and write it under its name in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = Drawn([], [])
-    with Progress("figures", len(figures)) as progress, plt.rc_context(STYLE):
+    with Progress("figures", len(figures)) as progress, plt.rc_context(STYLE):  # type: ignore[arg-type]  # it names every key there is
         for name, draw in figures.items():
             figure = draw()
             if isinstance(figure, NotRecorded):

@@ -272,9 +272,9 @@ class DerivedShape(Shape):
 
     def grid(self, rows: Rows) -> list[Array]:
         points = {1: 48, 2: 48, 3: 14}.get(len(self.curved), 8)
-        low, high = START_EXPONENTS[0], START_EXPONENTS[-1]
-        ends = [ends if log else (low, high) for ends, log in zip(self.limits(rows), self.logs, strict=True)]
-        return [(np.linspace if log else np.geomspace)(*e, points) for e, log in zip(ends, self.logs, strict=True)]
+        exponents = np.geomspace(START_EXPONENTS[0], START_EXPONENTS[-1], points)
+        ends = zip(self.limits(rows), self.logs, strict=True)
+        return [np.linspace(low, high, points) if log else exponents for (low, high), log in ends]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         ranges = {name: (float(np.log(low)), float(np.log(high))) for name, (low, high) in self.law.ranges.items()}
@@ -288,7 +288,7 @@ class DerivedShape(Shape):
 
 
 def _stepped(v: list[Array], j: int) -> list[Array]:
-    return [x + STEP * 1j if i == j else x for i, x in enumerate(v)]
+    return [x + STEP * 1j if i == j else x for i, x in enumerate(v)]  # type: ignore[misc]  # complex for one step
 
 
 HAND_MADE: dict[str, Shape] = {
