@@ -10,23 +10,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Architecture:
-    """What one model family adds to plain matrix shapes.
-
-    fused_qkv: one map makes query, key and value. gated: the MLP has a gate beside its up map. biases: its linear maps
-    have bias vectors. norm_bias: its norms have one too. wide_norms: norms over the width in a block. head_norms:
-    "each" for query/key norms over one head's dimension, "all" for norms over all heads together.
-    parallel: attention and MLP both read the block's input. pre_norm: a norm stands before the block's first maps.
-    """
+    """What one model family adds to plain matrix shapes."""
 
     fused_qkv: bool = False
+    """Whether one map makes query, key and value."""
     gated: bool = True
+    """Whether the MLP has a gate beside its up map."""
     qkv_bias: bool = False
+    """Whether the maps to query, key and value have bias vectors."""
     biases: bool = False
+    """Whether the other linear maps have them."""
     norm_bias: bool = False
+    """Whether the norms have one."""
     wide_norms: int = 2
+    """Norms over the width in a block."""
     head_norms: str = ""
+    """Norms of query and key: "each" over one head's dimension, "all" over all heads together, "" none."""
     parallel: bool = False
+    """Whether attention and MLP both read the block's input."""
     pre_norm: bool = True
+    """Whether a norm stands before the block's first maps."""
 
 
 MOST_CHARACTERS = 10_000_000  # of a config.json
@@ -68,24 +71,32 @@ class Linear:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Shape of one pretrained backbone. Every count follows from the shape.
-
-    width, mlp_width, head_dim: vector dimensions. vocab: rows of the token table. context: longest text in tokens.
-    source: where the weights are, a Hugging Face name or a folder ("" for a shape alone).
-    """
+    """Shape of one pretrained backbone. Every count follows from the shape."""
 
     name: str
+    """What sweep files, recipes and tables call it."""
     architecture: str
+    """Its model_type, one of ARCHITECTURES."""
     layers: int
+    """Number of blocks."""
     width: int
+    """Dimensions of a token's state, and of a text's vector."""
     heads: int
+    """Query heads of attention."""
     kv_heads: int
+    """Key and value heads, which groups of query heads share."""
     head_dim: int
+    """Dimensions of one head."""
     mlp_width: int
+    """Dimensions inside the MLP."""
     vocab: int
+    """Rows of the token table."""
     context: int
+    """Longest text, in tokens."""
     tied: bool = False
+    """Whether the output table is the token table."""
     source: str = ""
+    """Where the weights are: a Hugging Face name or a folder; "" for a shape alone."""
 
     @property
     def family(self) -> Architecture:
