@@ -20,7 +20,7 @@ from sweeps.trial import Observation, Training, parts_of
 
 CURVE_POINTS = 50
 
-_start_losses: dict[tuple[str, Training, str], float] = {}
+_start_losses: dict[tuple[str, str, Training, str], float] = {}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,11 @@ class Outcome:
 
 
 def measure_start_loss(run: Run) -> None:
-    """Note the held-out loss before training: all methods start from the same vectors, so a worker measures it once."""
-    name = (run.model.source, run.trial.training, run.engine.device.type)
+    """Note the held-out loss before training: no setting of a method changes it, so a worker measures it once a method.
+
+    Most methods start from the same vectors, up to rounding; one that keeps the backbone in 4 bits does not.
+    """
+    name = (run.model.source, run.trial.method.name, run.trial.training, run.engine.device.type)
     if run.state.start_loss is None and name not in _start_losses:
         _start_losses[name] = held_out_loss(run, run.pools)[0]
     if run.state.start_loss is None:
