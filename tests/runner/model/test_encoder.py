@@ -81,6 +81,26 @@ def test_every_method_embeds_and_learns_as_its_backbone_alone(architecture, monk
         compare(model, method, perturbed(model, method, monkeypatch))
 
 
+@pytest.mark.parametrize("method", [each for each in METHOD_EXAMPLES if each.foldable], ids=lambda each: each.label)
+def test_folded_products_in_bf16_are_near_exact_ones(method, monkeypatch):
+    """Under autocast, as on a GPU: the products are rounded, what is summed and what is trained is not."""
+    model, learnt = small("llama"), []
+    monkeypatch.setattr(encoder_module, "load_backbone", lambda *_: pretrained(model))
+    for precision in ("fp32", "bf16"):
+        encoder = make_encoder(model, method, "mean", CPU, 0, precision)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter += 0.05 * torch.randn_like(parameter) * parameter.requires_grad
+        vectors = encoder.embed(TEXTS)
+        (vectors @ torch.linspace(-1, 1, model.width)).sum().backward()
+        gradients = [each.grad for each in encoder.parameters() if each.requires_grad]
+        assert {each.dtype for each in [vectors, *gradients]} == {torch.float32}
+        learnt.append((vectors.detach(), torch.cat([each.flatten() for each in gradients])))
+    for exact, rounded in zip(*learnt, strict=True):
+        assert 1e-4 < (rounded - exact).norm() / exact.norm() < 0.05
+
+
 def variant(**settings):
     """A method that says it is foldable, with peft's adapters of these settings."""
     config = peft.LoraConfig(**{"r": 4, "target_modules": ["query_key_value", "dense_4h_to_h"], **settings})
