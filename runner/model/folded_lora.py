@@ -159,9 +159,9 @@ class FoldedProduct(torch.autograd.Function):
 
 
 def adapter_gradients(
-    arriving: Tensor, given: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float
+    grad_output: Tensor, inputs: Tensor, lora_a: Tensor, lora_b: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients to A and B. arriving: gradient to the outputs [tokens, outputs]; given: [tokens,
+    """Returns the gradients to A and B. grad_output: gradient to the outputs [tokens, outputs]; inputs: [tokens,
     inputs]."""
-    thin = arriving @ lora_b  # [tokens, rank]
-    return scale * (thin.T @ given), scale * (arriving.T @ (given @ lora_a.T))
+    thin = grad_output @ lora_b  # [tokens, rank]
+    return scale * (thin.T @ inputs), scale * (grad_output.T @ (inputs @ lora_a.T))

@@ -135,15 +135,15 @@ def attend_back(gradient: Tensor, row: Row, scale: float, kept: Sequence[Any], h
     """Returns the gradient to what `attend` was given. gradient: to what it gave -> to what it was given [tokens,
     heads, 3, dim]."""
     gradient = gradient.view(len(gradient), heads, 1, -1)
-    leaving = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
+    grad_input = gradient.new_empty(*gradient.shape[:2], 3, gradient.shape[3])
     for group, (parts, probs) in zip(row.groups, kept, strict=True):
-        arriving = group.open(gradient)[0]
-        arriving.view(-1, arriving.shape[-1]).index_fill_(0, group.empty, 0)
+        grad_output = group.open(gradient)[0]
+        grad_output.view(-1, grad_output.shape[-1]).index_fill_(0, group.empty, 0)
         short = group.tokens <= LONGEST
-        back = _short_back(arriving, parts, probs, scale) if short else _long_back(arriving, parts, probs)
+        back = _short_back(grad_output, parts, probs, scale) if short else _long_back(grad_output, parts, probs)
         apply_rotary(back, row.cos, -row.sin)
-        group.close(back, leaving)
-    return leaving
+        group.close(back, grad_input)
+    return grad_input
 
 
 def _short(parts: Tensor, causal_mask: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
@@ -157,18 +157,18 @@ def _short(parts: Tensor, causal_mask: Tensor, scale: float, kept: list[Any] | N
     return torch.bmm(probs, value).view(texts, heads, tokens, dim)
 
 
-def _short_back(arriving: Tensor, parts: Tensor, probs: Tensor, scale: float) -> Tensor:
-    """arriving: [texts, heads, tokens, dim] -> gradient to `parts`."""
+def _short_back(grad_output: Tensor, parts: Tensor, probs: Tensor, scale: float) -> Tensor:
+    """grad_output: [texts, heads, tokens, dim] -> gradient to `parts`."""
     query, key, value = parts.flatten(1, 2)
-    arriving = arriving.view(value.shape)
-    leaving = torch.empty_like(parts)
-    to_query, to_key, to_value = leaving.flatten(1, 2)
-    torch.bmm(probs.mT, arriving, out=to_value)
-    to_probs = torch.bmm(arriving, value.mT)
+    grad_output = grad_output.view(value.shape)
+    grad_input = torch.empty_like(parts)
+    to_query, to_key, to_value = grad_input.flatten(1, 2)
+    torch.bmm(probs.mT, grad_output, out=to_value)
+    to_probs = torch.bmm(grad_output, value.mT)
     to_scores = torch.ops.aten._softmax_backward_data(to_probs, probs, -1, probs.dtype).mul_(scale)
     torch.bmm(to_scores, key, out=to_query)
     torch.bmm(to_scores.mT, query, out=to_key)
-    return leaving
+    return grad_input
 
 
 def _long(parts: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
@@ -182,5 +182,5 @@ def _long(parts: Tensor, scale: float, kept: list[Any] | None) -> Tensor:
     return attended.detach()
 
 
-def _long_back(arriving: Tensor, parts: Tensor, attended: Tensor) -> Tensor:
-    return torch.autograd.grad(attended, parts, arriving)[0]
+def _long_back(grad_output: Tensor, parts: Tensor, attended: Tensor) -> Tensor:
+    return torch.autograd.grad(attended, parts, grad_output)[0]

@@ -41,14 +41,14 @@ class Plain:
     def trained(self) -> list[Tensor]:
         return [each for each in (self.weight, self.bias) if each.requires_grad]
 
-    def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
-        """Returns the gradients to `trained`, in their type; products in the type of what is given.
+    def gradients(self, grad_output: Tensor, inputs: Callable[[], Tensor]) -> list[Tensor]:
+        """Returns the gradients to `trained`, in their type; products in the type of the inputs.
 
-        arriving: gradient to the outputs [tokens, outputs]; given: the inputs [tokens, inputs].
+        grad_output: gradient to the outputs [tokens, outputs]; inputs: gives those [tokens, inputs].
         """
         kind = self.weight.dtype
-        to_weight = [(arriving.T @ given()).to(kind)] if self.weight.requires_grad else []
-        return [*to_weight, arriving.sum(0, dtype=kind)] if self.bias.requires_grad else to_weight
+        to_weight = [(grad_output.T @ inputs()).to(kind)] if self.weight.requires_grad else []
+        return [*to_weight, grad_output.sum(0, dtype=kind)] if self.bias.requires_grad else to_weight
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Adapted:
     def trained(self) -> list[Tensor]:
         return list(self.module.adapter)
 
-    def gradients(self, arriving: Tensor, given: Callable[[], Tensor]) -> list[Tensor]:
+    def gradients(self, grad_output: Tensor, inputs: Callable[[], Tensor]) -> list[Tensor]:
         """As of Plain."""
-        lora_a, lora_b = (each.to(arriving.dtype) for each in self.module.adapter)
-        gradients = adapter_gradients(arriving, given(), lora_a, lora_b, self.module.scale)
+        lora_a, lora_b = (each.to(grad_output.dtype) for each in self.module.adapter)
+        gradients = adapter_gradients(grad_output, inputs(), lora_a, lora_b, self.module.scale)
         return [to_part.to(part.dtype) for to_part, part in zip(gradients, self.trained, strict=True)]
 
 
@@ -219,24 +219,24 @@ class Block(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor):
         parts, row = ctx.parts, ctx.row
         states, mean, scale, mixed, wide, *attended = ctx.saved_tensors
-        cast, arriving = parts.cast, parts.cast(gradient)
-        to_down = parts.down.gradients(arriving, lambda: gelu(wide))
-        to_wide = arriving @ cast(parts.down.weight)
+        cast, grad_output = parts.cast, parts.cast(gradient)
+        to_down = parts.down.gradients(grad_output, lambda: gelu(wide))
+        to_wide = grad_output @ cast(parts.down.weight)
         torch.ops.aten.gelu_backward.grad_input(to_wide, wide, grad_input=to_wide)
         to_up = parts.up.gradients(to_wide, lambda: cast(norm(parts.norms[1], states)[0]))
-        to_out_proj = parts.out_proj.gradients(arriving, lambda: mixed)
+        to_out_proj = parts.out_proj.gradients(grad_output, lambda: mixed)
         pairs = list(zip(attended[::2], attended[1::2], strict=True))
-        to_mixed = (arriving @ cast(parts.out_proj.weight)).to(states.dtype)
+        to_mixed = (grad_output @ cast(parts.out_proj.weight)).to(states.dtype)
         to_heads = cast(attend_back(to_mixed, row, parts.scale, pairs, parts.heads).flatten(1))
         to_qkv = parts.qkv.gradients(to_heads, lambda: cast(norm(parts.norms[0], states)[0]))
         below = ctx.needs_input_grad[0]
-        leaving, to_norms = gradient if below else None, []
+        grad_input, to_norms = gradient if below else None, []
         for each, above, part in zip(parts.norms, (to_heads, to_wide), (parts.qkv, parts.up), strict=True):
             wanted = [below, each.weight.requires_grad, each.bias.requires_grad]
             if any(wanted):
                 to_normed = (above @ cast(part.weight)).to(states.dtype)
-                given = (to_normed, states, each.normalized_shape, mean, scale, each.weight, each.bias)
-                to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*given, wanted)
+                saved = (to_normed, states, each.normalized_shape, mean, scale, each.weight, each.bias)
+                to_states, *to_norm = torch.ops.aten.native_layer_norm_backward(*saved, wanted)
                 to_norms += [each for each in to_norm if each is not None]
-                leaving = to_states.add_(leaving) if below else None
-        return leaving, None, None, *to_norms, *to_qkv, *to_out_proj, *to_up, *to_down
+                grad_input = to_states.add_(grad_input) if below else None
+        return grad_input, None, None, *to_norms, *to_qkv, *to_out_proj, *to_up, *to_down
