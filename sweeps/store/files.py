@@ -76,9 +76,7 @@ class SweepFiles:
 
     def log_trial(self, key: str, text: str) -> None:
         """Append to a trial's own log."""
-        path = self.trial(key) / "log.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
+        with open(self.trial(key) / "log.txt", "a", encoding="utf-8") as file:
             file.write(text if text.endswith("\n") else f"{text}\n")
 
 

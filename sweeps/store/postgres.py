@@ -204,6 +204,7 @@ class PostgresStore(Store):
             last=last,
         )
         self._finished.discard(key)
+        self.folder(key).mkdir(parents=True, exist_ok=True)  # of its log: it may have run elsewhere
 
     def retried(self, key: str) -> int:
         newest = "SELECT max(attempt) FROM sweep_failures WHERE sweep = %(sweep)s AND key = %(key)s"
