@@ -1,4 +1,7 @@
-"""Laws along budgets: what a budget buys at each size, the best loss it gives, and where the best method changes."""
+"""Laws along budgets: what a budget buys at each size, which sizes compete, and the best size of each budget.
+
+Which method wins, how surely and where that changes: planner/frontier.py, asked about the `contenders` from here.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.rows import Array
-from planner.laws import MethodLaw
+from planner.candidates import Limits, candidates, measured_models
+from planner.frontier import Contender
+from planner.laws import LawBook, MethodLaw
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets
 REACH = 10.0  # factor beyond the tried sizes in which the best one is looked for
+MOST_SIZES = 30  # of runs from elsewhere that are compared
 NEAR = 1.3  # factor within which a run then counts as one of that budget
 
 
@@ -33,20 +39,6 @@ class Band:
     low: Array
     high: Array
     draws: Array
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """`after` becomes better than `before` at `budget` FLOPs.
-
-    low, high: 90 % interval, 0 or infinity where it ends beyond the budgets that were looked at.
-    """
-
-    before: str
-    after: str
-    budget: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -97,19 +89,6 @@ def law_losses(law: MethodLaw, sizes: Array, tokens: Array, spending: Spending) 
     return Band(middle, low, high, draws)
 
 
-def frontier(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> Band:
-    """Best loss of the method at each budget over the tried range of sizes; infinite where it buys none its tokens.
-
-    Sizes whose tokens would be fewer than any run's are not asked: laws say little of hardly trained models.
-    """
-    spending = Spending.of(runs)
-    sizes = np.geomspace(*law.measured.params, 60)[:, None]
-    band = _losses(law, sizes, budgets, spending)
-    draws = band.draws.min(axis=1)
-    low, high = np.quantile(draws, [0.05, 0.95], axis=0, method="nearest")
-    return Band(band.middle.min(axis=0), low, high, draws)
-
-
 def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) -> Band:
     """Of sizes [sizes, 1] at budgets; infinite where there would be fewer tokens than in any run."""
     tokens = spending.tokens(budgets[None], sizes)
@@ -118,42 +97,58 @@ def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) ->
     return Band(*(np.where(enough, values, np.inf) for values in (band.middle, band.low, band.high, band.draws)))
 
 
-def crossings(names: Sequence[str], lines: Sequence[Band], budgets: Array) -> list[Crossing]:
-    """Where the best method changes along `budgets`."""
-    best = np.argmin([line.middle for line in lines], axis=0)
-    found = []
-    for at in np.flatnonzero(np.diff(best)):
-        before, after = int(best[at]), int(best[at + 1])
-        if not np.isfinite(lines[after].middle[at]):
-            continue  # it wins from the first budget that pays for its tokens: nothing is crossed
-        here = _turn(_gap(lines[before].middle, lines[after].middle), budgets, budgets[at])
-        drawn = [_turn(gap, budgets, here) for gap in _gap(lines[before].draws, lines[after].draws)]
-        # Nearest ranks: a mean of a finite crossing and one beyond the budgets would mean nothing.
-        low, high = np.quantile(drawn, [0.05, 0.95], method="nearest")
-        found.append(Crossing(names[before], names[after], here, float(low), float(high)))
-    return found
+@dataclass(frozen=True)
+class TriedSize:
+    """One size with one method, of runs that tell no more than N, D and C: a Contender as planner.frontier asks it."""
+
+    law: MethodLaw
+    """The law of the method."""
+    params: float
+    """N: parameters outside the embedding tables."""
+    flops_per_token: float
+    """Mean training FLOPs per token of the runs of this size."""
+    share: float
+    """S: trained share of the parameters, 0 to 1."""
+    unique: float
+    """U: unique tokens of the data."""
+
+    def refusal(self, budget: float) -> str:
+        """Laws say little of models that got fewer tokens than any run; a run's steps are whole ones."""
+        return "fewer tokens than any run" if self.tokens(budget) < 0.99 * self.law.measured.tokens[0] else ""
+
+    def tokens(self, budget: float) -> float:
+        return budget / self.flops_per_token
+
+    def inputs(self, tokens: float) -> tuple[float, float, float, float]:
+        return self.params, tokens, self.share, self.unique
+
+    def arguments(self, tokens: float) -> tuple[float, ...]:
+        given = dict(zip("NDSU", self.inputs(tokens), strict=True))
+        return tuple(given[name] for name in self.law.law.inputs)
+
+    def loss(self, tokens: float) -> float:
+        return self.law.law.loss(*self.arguments(tokens))
 
 
-def _gap(before: Array, after: Array) -> Array:
-    """By how much the first lies above the second; a loss that is infinite lies above all others."""
-    return np.nan_to_num(before, posinf=1e6) - np.nan_to_num(after, posinf=1e6)
+def contenders(book: LawBook, rows: pd.DataFrame) -> Sequence[Contender]:
+    """What competes in the figures of a law book: what `plan` chooses among by itself.
+
+    No recipe can be made of runs from elsewhere, or of models that are nowhere to be found: there, the tried sizes.
+    """
+    models, missing = measured_models(book)
+    if book.training and book.pair and not missing:
+        return candidates(book, models, (), Limits())[0]
+    return [size for law in book.laws for size in _tried_sizes(law, rows[rows["method"] == law.label])]
 
 
-def _turn(gap: Array, budgets: Array, near: float) -> float:
-    """Budget nearest to `near` at which gap turns positive; 0 or infinity where it always or never is."""
-    turns = np.flatnonzero((gap[:-1] <= 0) & (gap[1:] > 0))
-    if not len(turns):
-        return 0.0 if gap[-1] > 0 else np.inf
-    part = -gap[turns] / (gap[turns + 1] - gap[turns])
-    places = np.log(budgets[turns]) + part * np.log(budgets[turns + 1] / budgets[turns])
-    return float(np.exp(places[np.argmin(np.abs(places - np.log(near)))]))
-
-
-def chances(lines: Sequence[Band]) -> Array:
-    """Probability that each line is the lowest, over the paired draws [lines, points]."""
-    count = min(len(line.draws) for line in lines)
-    winner = np.argmin([line.draws[:count] for line in lines], axis=0)  # [draws, points]
-    return np.stack([(winner == place).mean(axis=0) for place in range(len(lines))])
+def _tried_sizes(law: MethodLaw, runs: pd.DataFrame) -> list[TriedSize]:
+    """A method's sizes, or MOST_SIZES over their range where there are more."""
+    spending, sizes = Spending.of(runs), np.unique(runs["params"].to_numpy(float))
+    if len(sizes) > MOST_SIZES:
+        sizes = np.geomspace(sizes[0], sizes[-1], MOST_SIZES)
+    costs, shares = 1 / spending.tokens(1.0, sizes), spending.share(sizes)
+    columns = zip(sizes.tolist(), costs.tolist(), shares.tolist(), strict=True)
+    return [TriedSize(law, size, cost, share, spending.unique) for size, cost, share in columns]
 
 
 def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, Band]:

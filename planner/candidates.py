@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from planner.budget import BatchMemory, Budget, fit_batch
+from planner.frontier import ranked
 from planner.laws import LawBook, MethodLaw, worth
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
 from sweeps.machine.hardware import Machine
 from sweeps.methods import Method
-from sweeps.models import ModelSpec
+from sweeps.models import ModelSpec, find_model
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
@@ -211,11 +212,20 @@ def timed(possible: Sequence[Candidate], budget: Budget, machine: Machine | None
 
 def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candidate], list[Refusal]]:
     """The candidates that this budget can train, lowest predicted loss first, and the others with the reason."""
-    reasons = [candidate.refusal(budget) for candidate in possible]
-    fits = [candidate for candidate, reason in zip(possible, reasons, strict=True) if not reason]
     others = [
         Refusal(candidate.model.name, candidate.method.label, reason)
-        for candidate, reason in zip(possible, reasons, strict=True)
-        if reason
+        for candidate in possible
+        if (reason := candidate.refusal(budget))
     ]
-    return sorted(fits, key=lambda candidate: candidate.loss(candidate.tokens(budget))), others
+    return ranked(possible, budget), others
+
+
+def measured_models(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
+    """The models that the laws were measured on, and the names of those whose shape is nowhere to be found."""
+    known, missing = [], []
+    for name in book.models:
+        try:
+            known.append(replace(find_model(name), name=name))  # a trial's name must lead back to the model
+        except (ValueError, OSError):
+            missing.append(name)
+    return known, missing

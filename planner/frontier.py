@@ -102,16 +102,17 @@ def odds(contenders: Sequence[Contender], budget: float) -> list[Odds] | None:
 
 def method_odds(contenders: Sequence[Contender], budget: float) -> Mapping[str, float]:
     """Label of a method -> probability that one of its contenders is the best; empty without draws or contenders."""
-    fits = trainable(contenders, budget)
+    fits = ranked(contenders, budget)
     shares: dict[str, float] = {}
     for contender, chance in zip(fits, odds(fits, budget) or (), strict=False):
         shares[contender.law.label] = shares.get(contender.law.label, 0.0) + chance.best
     return shares
 
 
-def trainable(contenders: Sequence[AnyContender], budget: float) -> list[AnyContender]:
-    """The contenders that this budget can train."""
-    return [contender for contender in contenders if not contender.refusal(budget)]
+def ranked(contenders: Sequence[AnyContender], budget: float) -> list[AnyContender]:
+    """The contenders that this budget can train, lowest predicted loss first."""
+    fits = [contender for contender in contenders if not contender.refusal(budget)]
+    return sorted(fits, key=lambda contender: contender.loss(contender.tokens(budget)))
 
 
 def frontier(contenders: Sequence[Contender], budgets: Sequence[float]) -> list[FrontierPoint | None]:
@@ -120,22 +121,17 @@ def frontier(contenders: Sequence[Contender], budgets: Sequence[float]) -> list[
 
 
 def _point(contenders: Sequence[Contender], budget: float) -> FrontierPoint | None:
-    best = _best(contenders, budget)
-    if best is None:
+    fits = ranked(contenders, budget)
+    if not fits:
         return None
-    tokens = best.tokens(budget)
+    best, tokens = fits[0], fits[0].tokens(budget)
     return FrontierPoint(budget, best.loss(tokens), *best.law.interval(*best.inputs(tokens), run=False))
-
-
-def _best(contenders: Sequence[Contender], budget: float) -> Contender | None:
-    fits = trainable(contenders, budget)
-    return min(fits, key=lambda contender: contender.loss(contender.tokens(budget)), default=None)
 
 
 def best_method(contenders: Sequence[Contender], budget: float) -> str:
     """Label of the method with the lowest predicted loss; empty where the budget can train no contender."""
-    best = _best(contenders, budget)
-    return best.law.label if best else ""
+    fits = ranked(contenders, budget)
+    return fits[0].law.label if fits else ""
 
 
 def budget_grid(low: float, high: float, per_decade: int) -> list[float]:
@@ -159,7 +155,7 @@ def crossovers(contenders: Sequence[Contender], low: float, high: float) -> list
         below, above = labels[place - 1], labels[place]
         if below and above and below != above:
             flops = _bisect(contenders, grid[place - 1], grid[place], below)
-            if any(one.law.label == above for one in trainable(contenders, flops / 1.01)):
+            if any(one.law.label == above for one in ranked(contenders, flops / 1.01)):
                 changes.append(_with_interval(contenders, flops, below, above, low, high))
             # else it wins from the first budget that pays for its steps: nothing is crossed
     return changes
@@ -200,9 +196,8 @@ def _columns(contenders: Sequence[Contender], grid: Sequence[float]) -> list[Col
     """For every budget: the draws, and what they are asked, of the NEAREST best contenders that it can train."""
     columns = []
     for budget in grid:
-        fits = trainable(contenders, budget)
-        ranked = sorted(fits, key=lambda contender: contender.loss(contender.tokens(budget)))
-        columns.append([(one.law.draws, one.arguments(one.tokens(budget))) for one in ranked[:NEAREST]])
+        nearest = ranked(contenders, budget)[:NEAREST]
+        columns.append([(one.law.draws, one.arguments(one.tokens(budget))) for one in nearest])
     return columns
 
 

@@ -1,0 +1,1 @@
+"""Committed sweeps, one folder each. `results/reference` holds the bundled laws, which `plan` uses by default."""

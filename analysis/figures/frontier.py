@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,14 +14,33 @@ from matplotlib.text import Annotation
 from analysis.figures.axes import flops, limits, log_axis, plain_number
 from analysis.figures.labels import Label, label_ends, spread
 from analysis.figures.layout import head, say, why_empty
-from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, shown
-from analysis.frontier import Band, Crossing, at_level, budget_levels, chances, crossings, frontier
+from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, plain, shown
+from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
+from planner.frontier import Contender, Crossover, best_method, crossovers, frontier, method_odds, searched_budgets
 from planner.laws import LawBook
 
 TITLE = "Best held-out loss for the compute"
 LETTERS = "abcdefgh"  # of the budgets at which the best method changes
+
+
+@dataclass(frozen=True)
+class Line:
+    """The lowest loss that a method reaches along budgets, nats per pair; nan where a budget can train none of it."""
+
+    middle: Array
+    """Predicted."""
+    low: Array
+    """Lower end of the 90 % interval of the law."""
+    high: Array
+    """Upper end of it."""
+
+    @classmethod
+    def of(cls, rivals: Sequence[Contender], label: str, budgets: Array) -> Line:
+        points = frontier([rival for rival in rivals if rival.law.label == label], budgets.tolist())
+        rows = [(point.loss, point.low, point.high) if point else (np.nan,) * 3 for point in points]
+        return cls(*np.array(rows).T)
 
 
 def draw_frontier(table: Table, book: LawBook) -> Figure:
@@ -28,13 +48,13 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     if reason := why_empty(table):
         return say(TITLE, reason)
     methods = [method for method in shown(table, book) if not method.runs.empty]
-    laws = [method.law for method in methods if method.law]
     lawful = [method for method in methods if method.law]
     figure, axes, below = _two_panels(len(lawful) > 1)
     spent = table.rows["flops"].to_numpy(float)
     low, high = float(spent.min()), float(spent.max())
     budgets = np.geomspace(low, high * BEYOND, 150)
-    lines = [frontier(law, method.runs, budgets) for law, method in zip(laws, lawful, strict=True)]
+    rivals = contenders(book, table.rows)
+    lines = [Line.of(rivals, method.label, budgets) for method in lawful]
     ends, heights = _draw_lines(axes, lawful, lines, budgets, high), [line.middle for line in lines]
     for method in methods:
         best = _best_runs(method)
@@ -49,14 +69,15 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     if lawful:
         axes.axvspan(high, axes.get_xlim()[1], color="#000000", alpha=0.025, linewidth=0)
         axes.text(high, 1, " beyond the runs", transform=axes.get_xaxis_transform(), color=PALE, va="top", fontsize=8)
-    changes = crossings([method.name for method in lawful], lines, budgets) if len(lawful) > 1 else []
+    changes = _changes(rivals, book, (low, high * BEYOND)) if len(lawful) > 1 else []
     if below:
-        _draw_chances(below, lawful, chances(lines), budgets)
+        _draw_chances(below, lawful, rivals, budgets)
     lowest = below or axes
     lowest.set_xlabel("training compute C (FLOP)")
     log_axis(lowest, "x", flops, 8)
     letters = _mark(axes, below, changes)
-    head(figure, _finding(lawful, lines, budgets, high), _note(changes, lawful, left_out(table)) + _single(table))
+    winners = dict.fromkeys(best_method(rivals, budget) for budget in budgets[budgets <= high * 1.001].tolist())
+    head(figure, _finding(lawful, list(winners)), _note(changes, lawful, left_out(table)) + _single(table))
     label_ends(figure, {axes: ends}, markers={method.name: method.marker for method in methods})
     _side_by_side(axes, letters)
     return figure
@@ -73,7 +94,7 @@ def _two_panels(two: bool) -> tuple[Figure, Axes, Axes | None]:
 
 
 def _draw_lines(
-    axes: Axes, methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, high: float
+    axes: Axes, methods: Sequence[Shown], lines: Sequence[Line], budgets: Array, high: float
 ) -> list[Label]:
     inside, faint = budgets <= high * 1.001, 0.15 if len(methods) < 4 else 0.08
     for method, line in zip(methods, lines, strict=True):
@@ -92,8 +113,17 @@ def _best_runs(method: Shown) -> tuple[list[float], list[float]]:
     return [float(row["flops"]) for row in best], [float(row["loss"]) for row in best]
 
 
-def _draw_chances(axes: Axes, methods: Sequence[Shown], shares: Array, budgets: Array) -> None:
+def _changes(rivals: Sequence[Contender], book: LawBook, shown: tuple[float, float]) -> list[Crossover]:
+    """The crossovers that `plan` prints, as far as they lie among the budgets that are drawn."""
+    low, high = shown
+    every = crossovers(rivals, *searched_budgets(book.measured.flops, book.measured.flops[1]))
+    return [crossover for crossover in every if low <= crossover.flops <= high]
+
+
+def _draw_chances(axes: Axes, methods: Sequence[Shown], rivals: Sequence[Contender], budgets: Array) -> None:
     """How often each method is the best over the draws, stacked; named where there is room for it."""
+    odds = [method_odds(rivals, budget) for budget in budgets.tolist()]
+    shares = np.array([[at_budget.get(method.label, 0.0) for at_budget in odds] for method in methods])
     axes.stackplot(budgets, shares, colors=[method.colour for method in methods], alpha=0.75, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
@@ -126,26 +156,17 @@ def _widest(share: Array) -> int | None:
     return start + length // 2 if length > 0.22 * len(share) else None
 
 
-def _mark(axes: Axes, below: Axes | None, changes: Sequence[Crossing]) -> list[Annotation]:
-    """A band over the 90 % interval of each crossing, with a letter above it; returns the letters."""
+def _mark(axes: Axes, below: Axes | None, changes: Sequence[Crossover]) -> list[Annotation]:
+    """A band over the 90 % interval of each crossover, with a letter above it; returns the letters."""
     low, high = axes.get_xlim()
+    above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+    style = {"fontsize": 9, "fontweight": "bold", "color": INK}
     letters = []
-    for letter, crossing in zip(LETTERS, changes, strict=False):
+    for letter, crossover in zip(LETTERS, changes, strict=False):
+        ends = max(crossover.low or low, low), min(crossover.high or high, high)
         for panel in filter(None, (axes, below)):
-            panel.axvspan(max(crossing.low, low), min(crossing.high, high), color="#000000", alpha=0.09, linewidth=0)
-        letters.append(
-            axes.annotate(
-                letter,
-                (crossing.budget, 1),
-                (0, 3),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                fontweight="bold",
-                color=INK,
-            )
-        )
+            panel.axvspan(*ends, color="#000000", alpha=0.09, linewidth=0)
+        letters.append(axes.annotate(letter, (crossover.flops, 1), (0, 3), **above, **style))
     return letters
 
 
@@ -157,34 +178,38 @@ def _side_by_side(axes: Axes, letters: Sequence[Annotation]) -> None:
         letter.set_position(((after - before) / points, 3))
 
 
-def _finding(methods: Sequence[Shown], lines: Sequence[Band], budgets: Array, high: float) -> str:
-    """What the picture says, as far as there were runs."""
-    if len(methods) < 2:
-        return TITLE + (f": {methods[0].name}" if methods else "")
-    inside = budgets <= high * 1.001
-    best = np.argmin([line.middle for line in lines], axis=0)[inside]
-    winners = [methods[place].name for place in dict.fromkeys(best)]
-    if len(winners) == 1:
-        return f"{winners[0]} has the lowest predicted loss at every budget tried"
-    return f"Lowest predicted loss as budgets grow: {', then '.join(winners)}"
+def _finding(methods: Sequence[Shown], winners: Sequence[str]) -> str:
+    """What the picture says, as far as there were runs. winners: labels of the best methods as budgets grow."""
+    names = [_name(methods, label) for label in winners if label]
+    if len(methods) < 2 or not names:
+        return TITLE + (f": {methods[0].name}" if len(methods) == 1 else "")
+    if len(names) == 1:
+        return f"{names[0]} has the lowest predicted loss at every budget tried"
+    return f"Lowest predicted loss as budgets grow: {', then '.join(names)}"
 
 
-def _note(changes: Sequence[Crossing], methods: Sequence[Shown], others: str) -> str:
-    overtakings = [
-        f"{letter}: {crossing.after} overtakes {crossing.before} at {flops(crossing.budget)} FLOP ({_ends(crossing)})."
-        for letter, crossing in zip(LETTERS, changes, strict=False)
+def _name(methods: Sequence[Shown], label: str) -> str:
+    return next((method.name for method in methods if method.label == label), plain(label))
+
+
+def _note(changes: Sequence[Crossover], methods: Sequence[Shown], others: str) -> str:
+    sentences = [
+        f"{letter}: {_name(methods, crossover.above)} overtakes {_name(methods, crossover.below)} at "
+        f"{flops(crossover.flops)} FLOP ({_ends(crossover)})."
+        for letter, crossover in zip(LETTERS, changes, strict=False)
     ]
-    lines = "Lines: laws, best size at each budget. Bands: 90 %." if methods else "Too few runs for a law."
-    return " ".join([f"Points: best run of each budget. {lines}", *overtakings, others])
+    lines = "Lines: laws, best model at each budget. Bands: 90 %." if methods else "Too few runs for a law."
+    return " ".join([f"Points: best run of each budget. {lines}", *sentences, others])
 
 
 def _single(table: Table) -> str:
     return " There is one run only: nothing to compare it with." if len(table.rows) == 1 else ""
 
 
-def _ends(crossing: Crossing) -> str:
-    if crossing.low == 0 and np.isinf(crossing.high):
-        return "at any budget, at 90 %"
-    low = "below those drawn" if crossing.low == 0 else flops(crossing.low)
-    high = "beyond those drawn" if np.isinf(crossing.high) else flops(crossing.high)
-    return f"90 %: {low} to {high}"
+def _ends(crossover: Crossover) -> str:
+    if crossover.low is None and crossover.high is None:
+        return "90 %: could be anywhere"
+    if crossover.low is None or crossover.high is None:
+        end = crossover.high or crossover.low or 0.0
+        return f"90 %: {'above' if crossover.high is None else 'below'} {flops(end)}"
+    return f"90 %: {flops(crossover.low)} to {flops(crossover.high)}"

@@ -15,8 +15,9 @@ from analysis.figures.axes import flops, log_axis, plain_number
 from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels, say, say_in, why_empty
 from analysis.figures.style import BEYOND, Shown, left_out, shown
-from analysis.frontier import at_level, budget_levels, chances, frontier
+from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.table import Table
+from planner.frontier import Contender, best_method, method_odds
 from planner.laws import LawBook
 
 TITLE = "Best LoRA rank and frozen share for the compute"
@@ -51,7 +52,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
         only = " and ".join(f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs)
         return say(TITLE, f"Tried: {only} alone. There is nothing to compare with.")
     figure, axes_of = panels(len(knobs), columns=2, size=(4.2, 3.0))
-    spent = table.rows["flops"].to_numpy(float)
+    spent, rivals = table.rows["flops"].to_numpy(float), contenders(book, table.rows)
     for axes, knob in zip(axes_of, knobs, strict=True):
         axes.set_xlim(spent.min() / 2, spent.max() * (BEYOND if any(m.law for m in knob.methods) else 2))
         axes.set_ylim(-0.6, len(knob.values) - 0.4)
@@ -60,7 +61,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
         axes.set_ylabel(KNOBS[knob.name])
         axes.grid(False)
         if len(knob.values) > 1:
-            _draw_chances(axes, knob, spent.max())
+            _draw_chances(axes, knob, rivals, spent.max())
             _draw_measured(axes, knob)
         else:
             say_in(axes, f"only {knob.name} {plain_number(knob.values[0])} was tried:\nthere is nothing to compare")
@@ -89,19 +90,22 @@ def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
     ]
 
 
-def _draw_chances(axes: Axes, knob: Knob, most: float) -> None:
+def _draw_chances(axes: Axes, knob: Knob, rivals: Sequence[Contender], most: float) -> None:
     """A tile for each budget and setting; the law's choice as a line."""
-    laws = [method.law for method in knob.methods if method.law]
-    if len(laws) < len(knob.methods):
+    if not all(method.law for method in knob.methods):
         axes.text(1, 1.02, "too few runs for laws", transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
         return
     low = max(float(method.runs["flops"].min()) for method in knob.methods)
     budgets = np.geomspace(low, axes.get_xlim()[1], 100)
-    lines = [frontier(law, method.runs, budgets) for law, method in zip(laws, knob.methods, strict=True)]
+    labels = [method.label for method in knob.methods]
+    compared = [rival for rival in rivals if rival.law.label in labels]
+    odds = [method_odds(compared, budget) for budget in budgets.tolist()]
+    shares = [[at_budget.get(label, 0.0) for at_budget in odds] for label in labels]
     axes.pcolormesh(
-        budgets, range(len(lines)), chances(lines), cmap=SHADES, vmin=0, vmax=1, shading="nearest", rasterized=True
+        budgets, range(len(labels)), shares, cmap=SHADES, vmin=0, vmax=1, shading="nearest", rasterized=True
     )
-    best = np.argmin([line.middle for line in lines], axis=0).astype(float)
+    winners = [best_method(compared, budget) for budget in budgets.tolist()]
+    best = np.array([labels.index(winner) if winner else np.nan for winner in winners])
     axes.plot(budgets, best, color="#000000", linewidth=1.0, linestyle=(0, (3, 2)), drawstyle="steps-mid")
     axes.plot(np.where(budgets <= most, budgets, np.nan), best, color="#000000", linewidth=1.6, drawstyle="steps-mid")
 

@@ -6,17 +6,17 @@ import base64
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from planner import answer, published, quantities, warnings
 from planner.budget import training_memory
-from planner.candidates import PUBLISHED_REPEATS, Candidate, Limits, candidates
+from planner.candidates import PUBLISHED_REPEATS, Candidate, Limits, candidates, measured_models
 from planner.laws import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
 from sweeps.flops import FLOPS, exact_flops, forward_flops
 from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine
-from sweeps.models import SUITES, ModelSpec, find_model
+from sweeps.models import SUITES, ModelSpec
 
 BOTH = (False, True)  # fp32 products, and 16-bit ones
 
@@ -24,7 +24,7 @@ BOTH = (False, True)  # fp32 products, and 16-bit ones
 def planning(book: LawBook) -> dict[str, Any]:
     """What planner/*.js read. The laws must be of a results folder, which has conditions and a mean pair."""
     assert book.training and book.pair
-    known, missing = _measured(book)
+    known, missing = measured_models(book)
     models = list(
         {model.name: model for model in (*known, *(one for suite in SUITES.values() for one in suite))}.values()
     )
@@ -66,17 +66,6 @@ def packed(values: Iterable[float], kind: str = "d") -> str:
     if sys.byteorder == "big":
         made.byteswap()
     return base64.b64encode(made.tobytes()).decode()
-
-
-def _measured(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
-    """The models of the laws, and the names of those whose shape is nowhere to be found."""
-    known, missing = [], []
-    for name in book.models:
-        try:
-            known.append(replace(find_model(name), name=name))
-        except (ValueError, OSError):
-            missing.append(name)
-    return known, missing
 
 
 def _places(models: Sequence[ModelSpec], some: Iterable[ModelSpec]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Figures: files, units, labels, and the numbers behind the frontier; test_figures_words.py holds their words."""
+"""Figures: files, units, labels: test_figures_words.py holds their words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.figures.labels import spread
 from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
-from analysis.frontier import Spending, budget_levels, crossings, frontier
+from analysis.frontier import budget_levels
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from support.made_sweep import LAWS_OF_THE_TESTS, observations
@@ -88,29 +88,6 @@ def test_budgets_of_a_sweep_are_found_back():
     found = observations({Full(): LAWS_OF_THE_TESTS[Full()]}, NANO[:3], budgets)
     levels = budget_levels(np.array([o.flops for o in found]))
     assert [level.middle for level in levels] == pytest.approx(budgets, rel=0.02)
-
-
-def test_the_frontier_is_the_best_of_all_sizes_and_its_crossing_the_laws(swept):
-    table, book = swept
-    budgets = np.geomspace(1e13, 6e14, 30)
-    lines = []
-    for law in book.laws:
-        runs = table.rows[table.rows["method"] == law.label]
-        line = frontier(law, runs, budgets)
-        lines.append(line)
-        spending = Spending.of(runs)
-        for size in runs["params"].unique():
-            tokens = spending.tokens(budgets, np.full(30, float(size)))
-            single = law.law.loss(float(size), tokens)
-            trained = tokens >= law.measured.tokens[0]
-            assert (line.middle <= single * (1 + 2e-3))[trained].all()
-        assert (line.low <= line.high).all()
-        assert (np.diff(line.middle) < 0).all()
-    for crossing in crossings([law.label for law in book.laws], lines, budgets):
-        before, after = (lines[[law.label for law in book.laws].index(n)] for n in (crossing.before, crossing.after))
-        earlier = budgets < crossing.budget
-        assert (before.middle < after.middle)[earlier][-1]
-        assert not (before.middle < after.middle)[~earlier][0]
 
 
 @pytest.mark.slow

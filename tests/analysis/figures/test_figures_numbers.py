@@ -1,4 +1,4 @@
-"""The numbers behind the figures: optimal sizes, odds, crossings, forecasts, running means, contrast."""
+"""The numbers behind the figures: optimal sizes, forecasts, running means, contrast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.figures.labels import readable
 from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
 from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.forms import SHAPES
-from analysis.frontier import Band, chances, crossings, optimum
+from analysis.frontier import optimum
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from planner.laws import Chinchilla, MeasuredRange
@@ -58,24 +58,6 @@ def test_an_optimum_beyond_the_range_is_unknown_and_its_interval_open():
     params, tokens = optimum(beyond, table.rows, np.array([1e15, 1e17]))
     assert np.isnan(params.middle).all() and np.isnan(tokens.middle).all()
     assert np.isinf(params.high).all() and (tokens.low == 0).all()
-
-
-def band(*rows) -> Band:
-    draws = np.array(rows, float)
-    return Band(draws[0], draws.min(0), draws.max(0), draws)
-
-
-def test_odds_count_the_draws_and_crossings_tell_open_ends():
-    budgets = np.array([1.0, 10.0, 100.0])
-    falling = band([3, 2, 1], [3, 2, 1], [1, 1, 1], [3, 3, 3])
-    level = band([2, 2.5, 2], [2, 2.5, 2], [2, 2, 2], [2, 2, 2])
-    odds = chances([falling, level])
-    assert odds.sum(axis=0) == pytest.approx(1)
-    assert odds[0] == pytest.approx([0.25, 0.75, 0.75])
-    (crossing,) = crossings(["level", "falling"], [level, falling], budgets)
-    assert (crossing.before, crossing.after) == ("level", "falling")
-    assert 1 < crossing.budget < 10
-    assert (crossing.low, crossing.high) == (0.0, np.inf)  # one draw is always, another never below
 
 
 def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():

@@ -1,0 +1,112 @@
+"""The frontier in figures is the planner's: the same crossovers, the same odds, the same best model at every budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.text import Annotation
+
+from analysis.figures.frontier import Line, draw_frontier
+from analysis.figures.style import STYLE, shown
+from analysis.fitting.estimate import Settings
+from analysis.fitting.fit import fit_table
+from analysis.frontier import MOST_SIZES, contenders
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import runs_table
+from planner import Limits, plan
+from planner.frontier import method_odds
+from support.made_sweep import LAWS_OF_THE_TESTS, observations
+from support.pictures import BUDGETS, MODELS, SWEEPS, fitted
+from sweeps.methods import Full, LoRA
+
+
+@pytest.fixture(scope="module", params=["two methods", "eight methods"])
+def swept(request, tmp_path_factory):
+    if request.param == "eight methods":
+        made = SWEEPS["eight methods"]()
+    else:  # adapters have the lower floor, full tuning the faster start
+        full = LAWS_OF_THE_TESTS[Full()]
+        made = observations(
+            {Full(): full, LoRA(rank=8): replace(full, E=full.E - 0.03, B=full.B * 1.15)}, MODELS, BUDGETS
+        )
+    return fitted(tmp_path_factory.mktemp("sweep"), made)
+
+
+@pytest.fixture
+def drawn(swept):
+    with plt.rc_context(STYLE):
+        figure = draw_frontier(*swept)
+        figure.draw_without_rendering()
+        yield figure
+        plt.close(figure)
+
+
+def test_crossovers_are_those_of_plan_to_the_last_bit(swept, drawn):
+    _, book = swept
+    above, _ = drawn.axes
+    letters = [text for text in above.texts if isinstance(text, Annotation) and len(text.get_text()) == 1]
+    low, high = above.get_xlim()
+    theirs = [one for one in plan(book.measured.flops[1], laws=book).crossovers if low <= one.flops <= high]
+    assert theirs, "these laws cross"
+    assert [letter.xy[0] for letter in letters] == [one.flops for one in theirs]
+    spans = [patch for patch in above.patches if patch.get_alpha() == 0.09]
+    for span, one in zip(spans, theirs, strict=True):
+        assert (span.get_x(), span.get_x() + span.get_width()) == pytest.approx(
+            (max(one.low or low, low), min(one.high or high, high))
+        )
+
+
+def test_odds_are_those_of_plan(swept, drawn):
+    table, book = swept
+    _, below = drawn.axes
+    areas = [area for area in below.collections if isinstance(area, PolyCollection)]
+    labels = [method.label for method in shown(table, book) if method.law]
+    budgets = np.unique(areas[0].get_paths()[0].vertices[:, 0])
+    for budget in budgets[:: len(budgets) // 6].tolist():
+        expected = dict.fromkeys(labels, 0.0)
+        for recipe in plan(budget, laws=book, top=999).candidates:
+            expected[recipe.trial.method.label] += recipe.best
+        odds = method_odds(contenders(book, table.rows), budget)
+        assert {label: odds.get(label, 0.0) for label in labels} == expected
+        heights = [
+            np.ptp(area.get_paths()[0].vertices[np.isclose(area.get_paths()[0].vertices[:, 0], budget, rtol=1e-9), 1])
+            for area in areas
+        ]
+        assert heights == pytest.approx([expected[label] for label in labels], abs=1e-9)
+
+
+def test_lines_reach_what_plan_predicts(swept):
+    table, book = swept
+    for law in book.laws:
+        budgets = np.geomspace(*book.measured.flops, 4)
+        line = Line.of(contenders(book, table.rows), law.label, budgets)
+        name = [str(law.settings["name"])]
+        for budget, loss in zip(budgets.tolist(), line.middle, strict=True):
+            recipes = plan(budget, laws=book, methods=name, top=999, limits=Limits()).candidates
+            mine = [recipe for recipe in recipes if recipe.trial.method.label == law.label]
+            assert loss == pytest.approx(min(recipe.loss for recipe in mine), rel=2e-3)  # plan counts whole steps
+        assert (line.low <= line.middle).all() and (line.middle <= line.high).all()
+
+
+@pytest.mark.parametrize("sizes", [4, 200])
+def test_runs_from_elsewhere_compete_by_their_sizes(sizes):
+    generator = np.random.default_rng(0)
+    N = np.tile(np.geomspace(1e6, 1e9, sizes), 800 // sizes)
+    D = np.exp(generator.uniform(20, 24, len(N)))
+    loss = 1.5 + 300 / N**0.33 + 500 / D**0.34
+    frame = pd.DataFrame({"n": N, "d": D, "c": 6 * N * D, "loss": loss})
+    table = runs_table(frame, Columns(loss="loss", n="n", d="d"))
+    book = fit_table(table, Settings(family="chinchilla", bootstraps=20))
+    rivals = contenders(book, table.rows)
+    assert len(rivals) == min(sizes, MOST_SIZES)
+    budget = 6 * 1e8 * 1e10
+    assert [rival.tokens(budget) for rival in rivals] == pytest.approx(
+        [budget / (6 * n) for n in np.geomspace(1e6, 1e9, len(rivals))], rel=1e-6
+    )
+    best = Line.of(rivals, book.laws[0].label, np.array([budget]))
+    assert best.middle[0] == min(rival.loss(rival.tokens(budget)) for rival in rivals if not rival.refusal(budget))
