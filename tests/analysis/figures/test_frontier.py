@@ -31,9 +31,8 @@ def swept(request, tmp_path_factory):
         made = SWEEPS["eight methods"]()
     else:  # adapters have the lower floor, full tuning the faster start
         full = LAWS_OF_THE_TESTS[Full()]
-        made = observations(
-            {Full(): full, LoRA(rank=8): replace(full, E=full.E - 0.03, B=full.B * 1.15)}, MODELS, BUDGETS
-        )
+        lora = replace(full, E=full.E - 0.1, B=full.B * 1.5)
+        made = observations({Full(): full, LoRA(rank=8): lora}, MODELS, BUDGETS)
     return fitted(tmp_path_factory.mktemp("sweep"), made)
 
 
