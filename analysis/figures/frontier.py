@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -159,8 +160,8 @@ def _widest(share: Array) -> int | None:
 def _mark(axes: Axes, below: Axes | None, changes: Sequence[Crossover]) -> list[Annotation]:
     """A band over the 90 % interval of each crossover, with a letter above it; returns the letters."""
     low, high = axes.get_xlim()
-    above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-    style = {"fontsize": 9, "fontweight": "bold", "color": INK}
+    above: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+    style: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": INK}
     letters = []
     for letter, crossover in zip(LETTERS, changes, strict=False):
         ends = max(crossover.low or low, low), min(crossover.high or high, high)
