@@ -12,7 +12,7 @@ from typing import Any
 from planner import answer, published, quantities, warnings
 from planner.budget import training_memory
 from planner.candidates import PUBLISHED_REPEATS, Candidate, Limits, candidates, measured_models
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
 from sweeps.flops import FLOPS, exact_flops, forward_flops
 from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine
