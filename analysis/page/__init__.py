@@ -1,6 +1,7 @@
 """One HTML file of a results folder: the recipe of any budget, the frontier, every trial. It needs no network.
 
-The page plans by itself: planner/*.js do for a moved slider what `planner` does, and tests hold the two equal.
+The page plans by itself, with the planner's own functions: planner/generated.js is translated from `planner` by
+`python -m analysis.page.generate`. The scripts are modules; `inlined` makes of each a script that needs no other file.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from analysis.page.menu import planning
+from analysis.page.planning import planning
 from analysis.page.trials import columns
 from analysis.tables.sweep_table import read_observations
-from planner.law_book import LawBook
+from planner.laws import LawBook
 
 HERE = Path(__file__).parent
 SCRIPTS = (
     "vendor/echarts.common.min.js",
-    *(f"planner/{name}.js" for name in ("formats", "laws", "hardware", "menu", "frontier", "recipe", "evidence")),
-    *(f"{name}.js" for name in ("dom", "charts", "table", "controls", "answer", "frontier", "about", "page")),
+    *(f"planner/{name}.js" for name in ("python", "shapes", "generated", "book", "plan")),
+    *(f"{name}.js" for name in ("dom", "trials", "state", "charts", "controls", "answer", "frontier", "about")),
+    *(f"{name}.js" for name in ("table", "dialog", "page")),
 )
 
 
@@ -58,7 +60,7 @@ def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | Non
 def assembled(name: str, content: dict[str, Any]) -> str:
     """The file: template, style and scripts with their hashes in the policy, and the content where nothing runs."""
     style = _read("page.css")
-    scripts = [_read(script) for script in SCRIPTS]
+    scripts = [inlined(_read(script)) for script in SCRIPTS]
     parts = {
         "policy": _policy(style, scripts),
         "title": html.escape(name),
@@ -68,6 +70,14 @@ def assembled(name: str, content: dict[str, Any]) -> str:
     }
     # In one pass: a name that looks like a place of the template stays a name.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
+
+
+def inlined(script: str) -> str:
+    """A module as a script of a page: those before it have defined what it imports."""
+    alone = re.sub(r"^import \{[^}]*\} from '[^']+';\n+", "", script, flags=re.MULTILINE)
+    if alone == script and not re.search(r"^export ", script, flags=re.MULTILINE):
+        return script
+    return "'use strict';\n" + re.sub(r"^export (?=function |class |const |let )", "", alone, flags=re.MULTILINE)
 
 
 def as_json(content: object) -> str:

@@ -1,17 +1,20 @@
-'use strict';
 /* What the page was made from, and words where there is no law. */
 
-function about() {
-  const source = planning?.source ?? {};
+import {byId, element, fill, whole, words} from './dom.js';
+import {g} from './planner/python.js';
+import {book, content, planning, trialData} from './state.js';
+
+export function about() {
+  const source = book?.source ?? {};
   const said = (value) => (Array.isArray(value) ? value.join(' ') : (value ?? 'none'));
-  const conditions = Object.entries(planning?.training ?? {}).filter(([, value]) => said(value) !== '');
+  const conditions = Object.entries(book?.training ?? {}).filter(([, value]) => said(value) !== '');
   const rows = {
     sweep: content.name,
     laws:
-      planning &&
-      `${planning.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`,
+      book &&
+      `${book.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`,
     'entered the fit': source.filters?.join(', '),
-    models: planning?.measured.join(', '),
+    models: book?.models.join(', '),
     conditions: conditions.map(([name, value]) => `${name} ${said(value)}`).join(', '),
     curves: content.trials.thinned
       ? `thinned to ${content.trials.points} points a trial, each the mean of its stretch of steps`
@@ -28,28 +31,24 @@ function about() {
 
 const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? '' : 's'}`;
 
-function summary() {
+export function summary() {
   const lost = trialData.trials.filter((trial) => trial.status !== 'done').length;
   const found = [counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '')];
   if (planning) {
-    const {
-      measured: models,
-      laws,
-      missing,
-      span: {flops},
-    } = planning;
+    const {models, laws, measured} = book;
     found.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
-    found.push(`${flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
+    found.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
+    const {missing} = planning;
     if (missing.length) found.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
   }
   return `${found.join('; ')}.`;
 }
 
-function showWithout() {
+export function showWithout() {
   byId('without').hidden = false;
   byId('why').textContent = content.why || 'The laws are not there.';
   byId('without-trials').textContent = content.trials.count
-    ? 'Every trial is below, with what became of it.'
+    ? 'Every trial is below, with its status.'
     : 'The folder holds no trial yet.';
   byId('without').append(...content.broken.map((text) => element('p', {class: 'muted'}, words(text))));
 }

@@ -1,5 +1,10 @@
-'use strict';
-/* The answer: the recipe, its runner-ups, what to mind and where it comes from. */
+/* The answer: the recipe, the other candidates, the warnings and where it comes from. */
+
+import {command, timeUnit} from './controls.js';
+import {byId, cell, element, fill, head, lossText, markImage, plain, term, whole, words} from './dom.js';
+import {short} from './planner/generated.js';
+import {fixed, g, percent} from './planner/python.js';
+import {content, unit} from './state.js';
 
 const SHOWN = 6; // candidates before all are asked for
 const HEADS = ['model', 'method', 'loss', '90 % interval', 'best', 'regret', 'steps', 'learning rate'];
@@ -7,13 +12,15 @@ const HEADS = ['model', 'method', 'loss', '90 % interval', 'best', 'regret', 'st
 let allCandidates = false; // whether the table shows more than the first ones
 let saying = 0; // timer of what screen readers are told
 
-function showAnswer({question, answer}) {
+export function showAnswer({question, answer}) {
   const best = answer.recipe(0);
-  fill(byId('headline'), words(best.model), ' ', element('small', {}, 'tuned with '), words(best.method));
-  byId('loss').textContent = `Expected loss ${lossText(best.loss)} ${unit}, held out; 90 % prediction interval ${span(best)}.`;
+  const {model, method} = best.trial;
+  const label = element('small', {}, method.name === 'full' ? 'full fine-tuning' : words(method.label));
+  fill(byId('headline'), words(model), ' ', label);
+  byId('loss').textContent = `Expected held-out loss ${lossText(best.loss)} ${unit}; 90 % prediction interval ${ends(best)}.`;
   fill(byId('facts'), ...parts(question, best));
   byId('command').textContent = command(question);
-  fill(byId('notices'), ...answer.notices.map(({text}) => element('li', {}, words(text))));
+  fill(byId('warning-list'), ...answer.warnings.map(({text}) => element('li', {}, words(text))));
   fill(byId('published-list'), ...answer.facts.map(published));
   byId('published').hidden = !answer.facts.length;
   fill(
@@ -24,10 +31,11 @@ function showAnswer({question, answer}) {
     ]),
   );
   showCandidates(answer);
-  say(`${best.model} with ${best.method}, expected loss ${lossText(best.loss)}`);
+  say(`${model} with ${method.label}, expected loss ${lossText(best.loss)}`);
 }
 
-const span = ({low, high}) => `${lossText(low)} to ${lossText(high)}`;
+/** An interval to three digits, as `plan` prints it. */
+const ends = ({low, high}) => `${g(low, 3, true)} to ${g(high, 3, true)}`;
 
 function published({text, citation, agrees}) {
   const verdict = agrees === null ? '' : agrees ? ' In line with this answer.' : ' Against this answer.';
@@ -36,11 +44,11 @@ function published({text, citation, agrees}) {
 
 /** What the recipe is made of. */
 function parts({machine}, best) {
-  const {batch_size: batch, temperature} = planning.training;
+  const {batch_size: batch, temperature} = best.trial.training;
   const epochs = best.epochs === null ? '' : `, ${g(best.epochs, 3)} epochs`;
-  const graph = best.secondForward
-    ? `${percent(best.secondForward)} of the batch embedded twice`
-    : `${short(best.microTokens)} tokens in one graph`;
+  const micro = best.second_forward
+    ? `${percent(best.second_forward, 0)} of the batch embedded twice`
+    : `micro-batches of ${short(best.micro_batch_tokens)} tokens`;
   return [
     best.best === null
       ? term('best with probability', 'not known', 'the laws hold no draws')
@@ -49,19 +57,19 @@ function parts({machine}, best) {
           fixed(best.best, 2),
           `regret ${g(best.regret, 2)} ${content.measure === 'loss' ? 'nats' : ''}`,
         ),
-    measured(best.reach)
+    best.extrapolation.within_range
       ? term('evidence', 'measured', 'within the measured range')
-      : term('evidence', 'extrapolated', reachText(best), 'far'),
-    term('learning rate', best.lr === null ? 'not known' : g(best.lr, 3)),
-    term('steps', whole(best.steps), `of ${batch} pairs, temperature ${g(temperature, 6)}`),
+      : term('evidence', 'extrapolated', String(best.extrapolation), 'far'),
+    term('learning rate', best.trial.lr === null ? 'not known' : g(best.trial.lr, 3)),
+    term('steps', whole(best.trial.steps), `of ${batch} pairs, temperature ${g(temperature, 6)}`),
     term('data', `${short(best.tokens)} tokens`, `${short(best.pairs)} pairs${epochs}`),
     term(
       'compute',
       `${plain(best.flops)} FLOP`,
-      best.servingFlops ? `${plain(best.servingFlops)} kept for serving` : '',
+      best.serving_flops ? `${plain(best.serving_flops)} kept for serving` : '',
     ),
     term('model size', `${short(best.params)} parameters`, `${best.dim} dimensions`),
-    term('memory', `${short(best.memory)}B`, graph),
+    term('memory', `${short(best.memory)}B`, micro),
     ...(machine
       ? [term('time', timeText(best.hours), machine.count > 1 ? `${g(best.hours * machine.count, 3)} chip-hours` : '')]
       : []),
@@ -78,7 +86,7 @@ const costText = (cost) => (cost >= 0.01 ? cost.toLocaleString('en-US', {maximum
 
 function showCandidates({fits, refused, recipe}) {
   const shown = allCandidates ? fits : fits.slice(0, SHOWN);
-  const rows = shown.map((option, i) => candidate(recipe(i), option, i));
+  const rows = shown.map((one, i) => candidateRow(recipe(i), one.law, i));
   fill(byId('candidates'), head(HEADS, 2), element('tbody', {}, ...rows));
   byId('all-candidates').textContent = allCandidates ? `Show the first ${SHOWN}` : `Show all ${fits.length}`;
   byId('all-candidates').parentElement.hidden = fits.length <= SHOWN;
@@ -92,24 +100,25 @@ function showCandidates({fits, refused, recipe}) {
   );
 }
 
-function toggleCandidates(answer) {
+export function toggleCandidates(answer) {
   allCandidates = !allCandidates;
   showCandidates(answer);
 }
 
-function candidate(recipe, option, i) {
-  const method = element('span', {class: 'mark'}, markImage(option.lawPlace), words(recipe.method));
+function candidateRow(recipe, law, i) {
+  const {model, steps, lr} = recipe.trial;
+  const method = element('span', {class: 'mark'}, markImage(law.place), words(law.label));
   const numbers = [
     lossText(recipe.loss),
-    span(recipe),
+    ends(recipe),
     ...(recipe.best === null ? ['', ''] : [fixed(recipe.best, 2), g(recipe.regret, 3)]),
-    whole(recipe.steps),
-    recipe.lr === null ? '' : g(recipe.lr, 3),
+    whole(steps),
+    lr === null ? '' : g(lr, 3),
   ];
   return element(
     'tr',
     i ? {} : {class: 'best'},
-    cell(words(recipe.model)),
+    cell(words(model)),
     cell(method),
     ...numbers.map((text) => cell(text, 'number')),
   );

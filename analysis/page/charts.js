@@ -1,15 +1,19 @@
-'use strict';
 /* Charts: options for ECharts. Both axes hold log10 of what they show, so that bands may be stacked on them. */
 
-const PER_DECADE = 12; // points of a frontier line
-const MOST_POINTS = 80; // of it altogether
+import {colourOf, element, lossText, markOf, plain, shortened, whole} from './dom.js';
+import {short} from './planner/generated.js';
+import {g} from './planner/python.js';
+import {content, trialData} from './state.js';
+
+export const PER_DECADE = 12; // points of a frontier line
+export const MOST_POINTS = 80; // of it altogether
 const BEYOND = 100; // the chart goes on so many times beyond the evidence
 const GRID = {left: 58, right: 16, top: 12, bottom: 46}; // pixels around the axes
 const LABELS = 150; // pixels to the right of the lines, where their names stand
 const LABEL_GAP = 16; // pixels from name to name
-const MANY = 2000; // trials; of more, those that would lie on one another are drawn once
+export const MANY = 2000; // trials; of more, those that would lie on one another are drawn once
 
-function theme() {
+export function theme() {
   const style = getComputedStyle(document.documentElement);
   return Object.fromEntries(
     ['ink', 'muted', 'line', 'edge', 'panel', 'accent'].map((name) => [
@@ -20,7 +24,7 @@ function theme() {
 }
 
 /** Values to write at a logarithmic axis from low to high: decades, or steps that read well where there are few. */
-function ticks(low, high) {
+export function ticks(low, high) {
   for (const steps of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]]) {
     const found = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
@@ -35,7 +39,7 @@ function ticks(low, high) {
 }
 
 /** Every n-th, so that at most `most` are left. */
-const fewer = (values, most) => values.filter((_, i) => i % Math.ceil(values.length / most) === 0);
+export const fewer = (values, most) => values.filter((_, i) => i % Math.ceil(values.length / most) === 0);
 
 function logAxis(name, low, high, values, text, colours) {
   const at = values.map(Math.log10);
@@ -73,21 +77,21 @@ const base = (colours) => ({
   },
 });
 
-function tip(title, ...lines) {
+export function tip(title, ...lines) {
   return element('div', {}, element('b', {}, title), ...lines.map((line) => element('div', {}, line)));
 }
 
 /** Where the frontier chart begins and ends: the evidence, and the asked budget. FLOP. */
-function chartSpan(planning, budget) {
-  const [low, high] = planning.span.flops;
+export function chartSpan(book, budget) {
+  const [low, high] = book.measured.flops;
   return [Math.min(low, budget) / 2, Math.max(high * BEYOND, budget * 3)];
 }
 
-/** lines: [{law, place, points}], points as `frontier` gives them. trials: [{place, flops, loss, method, entered}].
-    turns: as `crossovers` gives them. */
-function frontierOption(planning, span, lines, trials, turns, narrow, measureName) {
+/** lines: [{law, points}], points as `frontier` gives them. trials: [{place, flops, loss, method, entered}].
+    changes: as `crossovers` gives them. */
+export function frontierOption(book, span, lines, trials, changes, narrow, measureName) {
   const colours = theme();
-  const evidence = planning.span.flops[1];
+  const evidence = book.measured.flops[1];
   const [low, high] = lossSpan(lines, trials);
   return {
     ...base(colours),
@@ -99,7 +103,7 @@ function frontierOption(planning, span, lines, trials, turns, narrow, measureNam
     yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
     series: [
       ...lines.flatMap((line) => lawSeries(line, evidence)),
-      ...planning.laws.flatMap((law, i) => trialSeries(law.label, i, trials, colours)),
+      ...book.laws.flatMap(({label, place}) => trialSeries(label, place, trials, colours)),
       {
         type: 'line',
         data: [],
@@ -116,7 +120,7 @@ function frontierOption(planning, span, lines, trials, turns, narrow, measureNam
           silent: true,
           animation: false,
           itemStyle: {color: colours.edge, opacity: 0.22},
-          data: turnAreas(turns, span),
+          data: changeAreas(changes, span),
         },
       },
     ],
@@ -124,8 +128,8 @@ function frontierOption(planning, span, lines, trials, turns, narrow, measureNam
 }
 
 /** Where crossovers may lie, as far as the chart shows it. */
-function turnAreas(turns, [left, right]) {
-  const inside = turns.map(({low, high}) => [Math.max(low ?? left, left), Math.min(high ?? right, right)]);
+function changeAreas(changes, [left, right]) {
+  const inside = changes.map(({low, high}) => [Math.max(low ?? left, left), Math.min(high ?? right, right)]);
   return inside.filter(([low, high]) => low < high).map((ends) => ends.map((value) => ({xAxis: Math.log10(value)})));
 }
 
@@ -142,7 +146,8 @@ function lossSpan(lines, trials) {
 }
 
 /** One law: a line, dashed beyond the evidence, and its band. Budgets it cannot train are gaps. */
-function lawSeries({law, place, points}, evidence) {
+function lawSeries({law, points}, evidence) {
+  const {place} = law;
   const colour = colourOf(place);
   const row = (point, value) => [Math.log10(point.budget), value];
   const known = points.filter(Boolean);
@@ -191,10 +196,8 @@ function lawSeries({law, place, points}, evidence) {
   ];
 }
 
-const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-
 /** Of many trials one for each method and place of the chart, those that entered a law first. */
-function apart(trials) {
+export function apart(trials) {
   if (trials.length <= MANY) return trials;
   const fine = (value) => Math.round(60 * Math.log10(value));
   const places = new Map();
@@ -232,14 +235,14 @@ function trialSeries(label, place, trials, colours) {
 }
 
 /** Names at the ends of the lines, as little apart from them as need be. */
-function labelShapes(chart, lines) {
+export function labelShapes(chart, lines) {
   const colours = theme();
   const above = {zlevel: 1, silent: true};
   const ends = lines
-    .map(({law, place, points}) => {
+    .map(({law, points}) => {
       const last = points.findLast(Boolean);
       const [x, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
-      return {x: x + 10, y, place, text: shortened(law.label, 20)};
+      return {x: x + 10, y, place: law.place, text: shortened(law.label, 20)};
     })
     .sort((a, b) => a.y - b.y);
   spread(ends, GRID.top, chart.getHeight() - GRID.bottom);
@@ -270,7 +273,7 @@ function spread(places, top, bottom) {
 
 /** The asked budget and the recipe's expected loss with its interval: shapes on a layer of their own, so that the slider
     draws nothing else anew. recipe: null where there is none. */
-function nowShapes(chart, budget, recipe, place) {
+export function nowShapes(chart, budget, recipe, place) {
   const colours = theme();
   const above = {zlevel: 1, silent: true};
   const at = (loss) => chart.convertToPixel('grid', [Math.log10(budget), Math.log10(loss)]);
@@ -293,8 +296,18 @@ function nowShapes(chart, budget, recipe, place) {
   ];
 }
 
+function trialTip(place) {
+  const trial = trialData.trials[place];
+  return tip(
+    `${shortened(trial.model, 60)}, ${shortened(trial.method, 60)}`,
+    `${content.measure} ${lossText(trial.measured)} at ${plain(trial.flops)} FLOP`,
+    `learning rate ${g(trial.lr, 3)}, ${whole(trial.steps)} steps`,
+    shortened(trial.excluded || 'in its law', 120),
+  );
+}
+
 /** The training loss of one trial; held: its held-out loss, or null. */
-function curveOption(steps, losses, held, place) {
+export function curveOption(steps, losses, held, place) {
   const colours = theme();
   const positive = losses.filter((loss) => loss > 0 && Number.isFinite(loss));
   const all = held > 0 ? [...positive, held] : positive;

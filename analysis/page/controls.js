@@ -1,34 +1,37 @@
-'use strict';
 /* The controls: what they ask of `plan`, what is wrong with it, and the command that asks the same. */
 
-const SLIDER = [1 / 10, 1e4]; // times the lowest and the highest budget of the evidence
+import {byId, element, fill, markImage, plain, shortened, words} from './dom.js';
+import {readMachine} from './planner/book.js';
+import {Limits, SECONDS, SUITES, count, memory} from './planner/generated.js';
+import {g, repr} from './planner/python.js';
+import {FLOPS} from './planner/shapes.js';
+import {book, content, current, planning} from './state.js';
 
-/** Limits of `plan`. id: of the field, and in asked.limits. */
+const SLIDER = [1 / 10, 1e4]; // times the lowest and the highest measured budget
+
+/** Fields of Limits. id: its name there and in the page. */
 const LIMITS = [
-  {id: 'maxParams', flag: '--max-params', label: 'parameters at most', what: 'parameters', example: '1.4B'},
-  {id: 'maxDim', flag: '--max-dim', label: 'dimensions at most', what: 'dimensions', example: '1024'},
-  {id: 'memory', flag: '--memory', label: 'memory per chip', what: 'bytes', example: '24GB'},
-  {id: 'maxPairs', flag: '--max-pairs', label: 'unique pairs at hand', what: 'pairs', example: '2M'},
-  {id: 'maxEpochs', flag: '--max-epochs', label: 'epochs at most', what: 'epochs', example: '4'},
-  {id: 'minSteps', flag: '--min-steps', label: 'steps at least', what: 'steps', example: '50'},
-  {id: 'serveTokens', flag: '--serve-tokens', label: 'tokens to serve', what: 'tokens', example: '1T'},
+  {id: 'max_params', label: 'parameters at most', what: 'parameters', example: '1.4B'},
+  {id: 'max_dim', label: 'dimensions at most', what: 'dimensions', example: '1024'},
+  {id: 'memory', label: 'memory per chip', what: 'bytes', example: '24GB'},
+  {id: 'max_pairs', label: 'unique pairs at hand', what: 'pairs', example: '2M'},
+  {id: 'max_epochs', label: 'epochs at most', what: 'epochs', example: '4'},
+  {id: 'min_steps', label: 'steps at least', what: 'steps', example: '50'},
+  {id: 'serve_tokens', label: 'tokens to serve', what: 'tokens', example: '1T'},
 ];
-const UNLIMITED = {
-  maxParams: Infinity,
-  maxDim: Infinity,
-  memory: Infinity,
-  maxPairs: Infinity,
-  maxEpochs: Infinity,
-  serveTokens: 0,
-};
+
+const flagOf = (name) => `--${name.replaceAll('_', '-')}`;
+
+/** The planner's error with its parameters named as on the command line. */
+export const asFlags = (error) => error.replace(/`(\w+)`/g, (_, name) => flagOf(name));
 
 function wholeNumber(flag, text) {
   if (!/^\d+$/.test(text) || Number(text) < 1)
-    throw new Error(`${flag} is '${text}'; it must be a whole number, 1 or more`);
+    throw new Error(`${flag} is ${repr(text)}; it must be a whole number, 1 or more`);
   return Number(text);
 }
 
-const given = (id) => byId(id).value.trim();
+export const given = (id) => byId(id).value.trim();
 
 /** What `read` gives, or null with the error beside the field `id`. */
 function checked(id, read) {
@@ -37,7 +40,7 @@ function checked(id, read) {
   try {
     value = read();
   } catch (thrown) {
-    error = thrown.message;
+    error = asFlags(thrown.message);
   }
   byId(`${id}-error`).textContent = error;
   byId(id).setAttribute('aria-invalid', String(Boolean(error)));
@@ -49,61 +52,62 @@ function askedMachine() {
   if (!name) return {value: null, wrong: false};
   const kind = planning.machines[name];
   const counted = given('chips') && name !== 'this';
-  const count = checked('chips', () => (counted ? wholeNumber('--hardware', given('chips')) : kind.count));
-  const price = checked('price', () => readMachine(kind, name, 1, '', given('price')));
-  const mfu = checked('mfu', () => readMachine(kind, name, 1, given('mfu'), ''));
-  if (count.wrong || price.wrong || mfu.wrong) return {value: null, wrong: true};
-  return {value: readMachine(kind, name, count.value, given('mfu'), given('price')), wrong: false};
+  const chips = checked('chips', () => (counted ? wholeNumber('--hardware', given('chips')) : kind.count));
+  const price = checked('price', () => readMachine(name, kind, {price: given('price')}));
+  const mfu = checked('mfu', () => readMachine(name, kind, {mfu: given('mfu')}));
+  if (chips.wrong || price.wrong || mfu.wrong) return {value: null, wrong: true};
+  const machine = readMachine(name, kind, {count: chips.value, mfu: given('mfu'), price: given('price')});
+  return {value: machine, wrong: false};
 }
 
-function askedLimits() {
-  const limits = {...UNLIMITED, minSteps: planning.constants.minSteps};
-  const wrong = LIMITS.map((limit) => {
-    const read = checked(limit.id, () =>
-      given(limit.id) === '' ? limits[limit.id] : readLimit(limit, given(limit.id)),
-    );
+/** The limits that are set, under the names of Limits. */
+export function askedLimits() {
+  const limits = {};
+  let wrong = false;
+  for (const limit of LIMITS) {
+    const read = checked(limit.id, () => (given(limit.id) === '' ? undefined : readLimit(limit, given(limit.id))));
     limits[limit.id] = read.value;
-    return read.wrong;
-  });
-  return {value: limits, wrong: wrong.some(Boolean)};
+    wrong ||= read.wrong;
+  }
+  return {value: limits, wrong};
 }
 
-function readLimit({flag, what}, text) {
-  const {bytes, counts} = planning.units;
-  if (what === 'steps') return wholeNumber(flag, text);
-  if (what === 'bytes') return withUnit(flag, text, bytes, 'a positive number of bytes such as 24GB or 80GiB');
-  return withUnit(flag, text, counts, `a positive number of ${what} such as 1.4B or 2e12`);
+function readLimit({id, what}, text) {
+  if (what === 'steps') return wholeNumber(flagOf(id), text);
+  return what === 'bytes' ? memory(flagOf(id), text) : count(flagOf(id), text, what);
 }
 
 function askedMethods() {
   const boxes = [...document.querySelectorAll('#methods input')];
-  return new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+  return boxes.filter((box) => box.checked).map((box) => box.value);
 }
 
 /** All that the controls ask for, or null where one of them is wrong. */
-function asked() {
+export function asked() {
   const machine = askedMachine();
   const limits = askedLimits();
   const methods = askedMethods();
-  byId('methods-error').textContent = methods.size ? '' : 'Choose at least one method.';
-  if (machine.wrong || limits.wrong || !methods.size) return null;
-  const [budget, suite, count] = ['budget', 'suite', 'count'].map(given);
-  return {budget, machine: machine.value, limits: limits.value, methods, suite, count};
+  byId('methods-error').textContent = methods.length ? '' : 'Choose at least one method.';
+  if (machine.wrong || limits.wrong || !methods.length) return null;
+  const suite = given('suite');
+  const models = planning.suites[suite].map((place) => planning.models[place]);
+  const asksFor = {budget: given('budget'), count: given('count'), suite};
+  return {...asksFor, machine: machine.value, limits: limits.value, methods, models};
 }
 
 /** The command that gives the same answer. */
-function command(question) {
-  const {budget, machine, methods, suite, count} = question;
-  const all = new Set(planning.laws.map((law) => law.name));
+export function command(question) {
+  const {budget, machine, methods, suite} = question;
+  const all = new Set(book.laws.map((law) => law.method.name));
   const number = given('chips') && machine?.name !== 'this' ? `${given('chips')}x` : '';
   const flags = [
     ['--suite', suite],
-    ['--methods', methods.size < all.size && [...methods].join(',')],
-    ['--flops', count !== 'exact' && count],
+    ['--methods', methods.length < all.size && methods.join(',')],
+    ['--flops', question.count !== 'exact' && question.count],
     ['--hardware', machine && number + machine.name],
     ['--mfu', machine && given('mfu')],
     ['--price', machine && given('price')],
-    ...LIMITS.map(({id, flag}) => [flag, given(id)]),
+    ...LIMITS.map(({id}) => [flagOf(id), given(id)]),
   ];
   const said = flags.filter(([, value]) => value).map(([flag, value]) => `${flag} ${value}`);
   return ['plan --budget', budget.startsWith('$') ? `'${budget}'` : budget, content.laws, ...said]
@@ -113,7 +117,7 @@ function command(question) {
 
 // ---- budget: the box, its kind and the slider say the same
 
-const sliderSpan = () => planning.span.flops.map((flops, i) => flops * SLIDER[i]);
+const sliderSpan = () => book.measured.flops.map((flops, i) => flops * SLIDER[i]);
 
 /** FLOPs as the kind of budget that is chosen, as a text of the box. */
 function budgetText(flops, kind, machine) {
@@ -125,16 +129,16 @@ function budgetText(flops, kind, machine) {
 }
 
 /** The largest unit of which it is one at least: [name, seconds]. */
-function timeUnit(hours) {
-  return Object.entries(planning.units.seconds).findLast(([, length]) => hours * 3600 >= length) ?? ['s', 1];
+export function timeUnit(hours) {
+  return Object.entries(SECONDS).findLast(([, length]) => hours * 3600 >= length) ?? ['s', 1];
 }
 
-function kindOf(text) {
+export function kindOf(text) {
   if (text.startsWith('$')) return 'money';
-  return Object.keys(planning.units.seconds).some((name) => text.endsWith(name)) ? 'time' : 'flops';
+  return Object.keys(SECONDS).some((name) => text.endsWith(name)) ? 'time' : 'flops';
 }
 
-function chooseKind(kind) {
+export function chooseKind(kind) {
   document.querySelector(`[name="kind"][value="${kind}"]`).checked = true;
 }
 
@@ -145,38 +149,41 @@ function placeSlider(flops) {
   slider.setAttribute('aria-valuetext', `${given('budget')}${kindOf(given('budget')) === 'flops' ? ' FLOP' : ''}`);
 }
 
-function sliderMoved() {
+export function sliderMoved() {
   const [low, high] = sliderSpan();
   setBudget(low * (high / low) ** (Number(byId('slider').value) / 1000));
 }
 
+/** The page hears of it as of a key pressed in the box. */
+const changed = () => byId('budget').dispatchEvent(new Event('input', {bubbles: true}));
+
 /** The box says this many FLOPs in its kind. */
-function setBudget(flops) {
+export function setBudget(flops) {
   byId('budget').value = budgetText(flops, kindOf(given('budget')), askedMachine().value);
-  show();
+  changed();
 }
 
 /** Another kind: the same budget in it, on a machine if there was none. */
-function kindChosen(kind) {
-  const before = current?.spent ?? planning.span.flops[1];
+export function kindChosen(kind) {
+  const before = current?.answer.asked.flops ?? book.measured.flops[1];
   if (kind !== 'flops' && !given('machine')) byId('machine').value = 'this' in planning.machines ? 'this' : 'cpu';
   if (kind === 'money' && !given('price')) byId('price').value = '1';
   if (kind !== 'flops') byId('machine-details').open = true;
   const machine = askedMachine().value;
   byId('budget').value = budgetText(before, machine ? kind : 'flops', machine);
   if (kind !== 'flops') byId('count').value = 'exact';
-  show();
+  changed();
 }
 
-function machineChosen() {
+export function machineChosen() {
   if (!given('machine') && kindOf(given('budget')) !== 'flops') kindChosen('flops');
-  else show();
+  else changed();
 }
 
 // ---- how they look
 
 /** What is set, what the machine does, and where the slider stands. */
-function showControls() {
+export function showControls() {
   const machine = askedMachine().value;
   const kind = kindOf(given('budget'));
   const set =
@@ -189,40 +196,40 @@ function showControls() {
   byId('budget-means').textContent =
     kind === 'flops' ? 'FLOP' : current ? `${plain(current.answer.budget.flops)} FLOP` : '';
   showMachine(machine);
-  if (current) placeSlider(current.spent);
+  if (current) placeSlider(current.answer.asked.flops);
 }
 
 function showMachine(machine) {
-  const kind = planning.machines[given('machine')];
-  for (const id of ['chips', 'price', 'mfu']) byId(id).disabled = !kind;
-  byId('chips').placeholder = kind ? String(kind.count) : '1';
-  byId('mfu').placeholder = kind ? g(kind.mfu, 2) : '';
-  byId('machine-means').textContent = machine ? `${plain(machine.rate)} FLOP/s: ${machine.source}` : '';
+  const offered = planning.machines[given('machine')];
+  for (const id of ['chips', 'price', 'mfu']) byId(id).disabled = !offered;
+  byId('chips').placeholder = offered ? String(offered.count) : '1';
+  byId('mfu').placeholder = offered ? g(offered.mfu, 2) : '';
+  byId('machine-means').textContent = machine ? `${plain(machine.rate)} FLOP/s: ${machine.kind.source}` : '';
 }
 
-function setUpControls() {
-  const names = [...new Set(planning.laws.map((law) => law.name))];
+export function setUpControls() {
+  const names = [...new Set(book.laws.map((law) => law.method.name))];
   fill(byId('methods'), element('legend', {class: 'unseen'}, 'Methods to choose from'), ...names.map(methodBox));
-  const choices = (id, names, said) =>
-    byId(id).append(...names.map((value) => element('option', {value}, said(value))));
+  const choices = (id, values, text) =>
+    byId(id).append(...values.map((value) => element('option', {value}, text(value))));
   choices('machine', Object.keys(planning.machines), (name) => (name === 'this' ? 'this (measured)' : name));
-  choices('suite', Object.keys(planning.menus), (name) => name || 'the measured ones');
-  choices('count', planning.counts, (name) => (name === 'exact' ? 'exactly' : `by the ${name}'s rule`));
+  choices('suite', ['', ...SUITES], (name) => name || 'the measured ones');
+  choices('count', Object.keys(FLOPS), (name) => (name === 'exact' ? 'exactly' : `by the ${name}'s rule`));
   fill(byId('limit-fields'), ...LIMITS.map(limitField));
 }
 
 /** A method, with the mark of each of its settings that has a law. */
 function methodBox(name) {
   const box = element('input', {type: 'checkbox', value: name, checked: ''});
-  const places = planning.laws.flatMap((law, place) => (law.name === name ? [place] : []));
-  const mark = (place, text) => element('span', {class: 'mark'}, markImage(place), words(shortened(text, 60)));
-  if (places.length === 1) return element('label', {}, box, mark(places[0], planning.laws[places[0]].label));
-  const settings = (place) => planning.laws[place].label.slice(name.length).trim();
-  return element('label', {}, box, words(name), ...places.map((place) => mark(place, settings(place))));
+  const laws = book.laws.filter((law) => law.method.name === name);
+  const mark = (law, text) => element('span', {class: 'mark'}, markImage(law.place), words(shortened(text, 60)));
+  if (laws.length === 1) return element('label', {}, box, mark(laws[0], laws[0].label));
+  const settings = (law) => mark(law, law.label.slice(name.length).trim());
+  return element('label', {}, box, words(name), ...laws.map(settings));
 }
 
 function limitField({id, label, what, example}) {
-  const placeholder = what === 'steps' ? String(planning.constants.minSteps) : `such as ${example}`;
+  const placeholder = what === 'steps' ? String(new Limits({}).min_steps) : `such as ${example}`;
   const input = element('input', {
     id,
     type: 'text',

@@ -1,41 +1,42 @@
-'use strict';
-/* The page's elements. Text of the data only ever becomes text. */
+/* The page's elements, and numbers as they stand in it. Text of the data only ever becomes text. */
 
-const byId = (id) => document.getElementById(id);
+import {fixed, g} from './planner/python.js';
+
+export const byId = (id) => document.getElementById(id);
 
 /** A new element: attributes by name, children as elements or texts. */
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+export function element(tag, attributes = {}, ...children) {
+  const one = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) one.setAttribute(name, value);
+  one.append(...children);
+  return one;
 }
 
 /** Text of the data, kept from turning the direction of its neighbours. */
-const words = (text) => element('bdi', {class: 'text'}, text);
+export const words = (text) => element('bdi', {class: 'text'}, text);
 
-function fill(parent, ...children) {
+export function fill(parent, ...children) {
   parent.replaceChildren(...children);
 }
 
 /** A line of a description list; a value may be an element. */
-function term(name, value, remark = '', className = '') {
+export function term(name, value, remark = '', className = '') {
   const description = element('dd', {}, value);
   if (remark) description.append(element('small', {}, remark));
   return element('div', className ? {class: className} : {}, element('dt', {}, name), description);
 }
 
-function cell(value, className = '') {
+export function cell(value, className = '') {
   return element('td', className ? {class: className} : {}, value);
 }
 
-function head(names, numbers = 0) {
+export function head(names, numbers = 0) {
   const cells = names.map((name, i) => element('th', {scope: 'col', ...(i >= numbers ? {class: 'number'} : {})}, name));
   return element('thead', {}, element('tr', {}, ...cells));
 }
 
 /** Marks in a box of ten by ten, one a method. */
-const MARKS = [
+export const MARKS = [
   'M5 1A4 4 0 1 1 5 9A4 4 0 1 1 5 1Z',
   'M1.4 1.4H8.6V8.6H1.4Z',
   'M5 .8L9.6 8.8H.4Z',
@@ -47,13 +48,13 @@ const MARKS = [
 ];
 
 /** Which mark and which colour the i-th method has: no two of 64 have both in common. */
-const markOf = (i) => MARKS[(i + Math.floor(i / MARKS.length)) % MARKS.length];
-const colourOf = (i) =>
+export const markOf = (i) => MARKS[(i + Math.floor(i / MARKS.length)) % MARKS.length];
+export const colourOf = (i) =>
   getComputedStyle(document.documentElement)
     .getPropertyValue(`--m${i % MARKS.length}`)
     .trim();
 
-function markImage(i) {
+export function markImage(i) {
   const space = 'http://www.w3.org/2000/svg';
   const image = document.createElementNS(space, 'svg');
   const path = document.createElementNS(space, 'path');
@@ -66,7 +67,14 @@ function markImage(i) {
 }
 
 /** Whole numbers with commas, as the terminal prints them. */
-const whole = (value) => value.toLocaleString('en-US');
+export const whole = (value) => value.toLocaleString('en-US');
 
 /** A loss, with the digits that a reader compares. */
-const lossText = (value) => fixed(value, 3);
+export const lossText = (value) => fixed(value, 3);
+
+export const numberText = (value, digits) => (Number.isFinite(value) ? g(value, digits) : '');
+
+/** 3e12: as people write a budget, and as its box reads it. */
+export const plain = (value) => g(value, 3).replace(/e\+?(-?)0*/, 'e$1');
+
+export const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

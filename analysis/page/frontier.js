@@ -1,5 +1,16 @@
-'use strict';
 /* The chart of the frontier and what lies over it, the same as a table, and where the best method changes. */
+
+import {
+  MANY, MOST_POINTS, PER_DECADE, apart, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
+} from './charts.js';
+import {setBudget} from './controls.js';
+import {byId, cell, element, fill, head, lossText, plain, words} from './dom.js';
+import {
+  _ends, budget_grid, crossovers, extrapolation_factor, frontier, ranked, searched_budgets,
+} from './planner/generated.js';
+import {consider} from './planner/plan.js';
+import {g} from './planner/python.js';
+import {book, content, current, lawOf, measureName, trialData} from './state.js';
 
 const NARROW = 560; // pixels, under which the lines have no names at their ends
 
@@ -8,9 +19,26 @@ let charted = ''; // what the lines of the chart were drawn for
 let lined = []; // the lines that the chart shows, where there is room for their names
 let shapes = []; // over the chart: these names, and the mark of the answer
 let awaited = null; // what the chart is to show at the next frame
+let openTrial = null; // called with a trial that is clicked
+
+/** Trials that the chart shows. */
+export const chartTrials = trialData.trials
+  .filter((trial) => trial.measured > 0 && trial.flops > 0 && lawOf.has(trial.method))
+  .map(({place, flops, measured, method, excluded}) => ({
+    place,
+    flops,
+    loss: measured,
+    method,
+    name: lawOf.get(method).method.name,
+    entered: !excluded,
+  }));
+
+export function startFrontier(open) {
+  openTrial = open;
+}
 
 /** Once a frame, however fast the slider moves. */
-function showFrontierSoon(question) {
+export function showFrontierSoon(question) {
   if (!awaited)
     requestAnimationFrame(() => {
       showFrontier(awaited.question);
@@ -23,21 +51,11 @@ function showFrontierSoon(question) {
 function showFrontier(question) {
   chart ??= startChart();
   if (question) {
-    const spent = current ? current.answer.budget.flops : planning.span.flops[1];
-    const span = chartSpan(planning, spent);
+    const spent = current ? current.answer.budget.flops : book.measured.flops[1];
+    const span = chartSpan(book, spent);
     const narrow = byId('chart').clientWidth < NARROW;
     const {methods, suite, count, limits, machine} = question;
-    const key = JSON.stringify([
-      span,
-      [...methods],
-      suite,
-      count,
-      limits,
-      machine?.memory,
-      machine?.count,
-      narrow,
-      theme(),
-    ]);
+    const key = JSON.stringify([span, methods, suite, count, limits, machine?.memory, machine?.count, narrow, theme()]);
     if (key !== charted) drawFrontier(question, span, narrow);
     charted = key;
     byId('chart').setAttribute('aria-label', chartLabel(spent));
@@ -46,19 +64,20 @@ function showFrontier(question) {
 }
 
 function drawFrontier(question, span, narrow) {
-  const [options] = menu(planning, question);
-  const wanted = planning.laws.map((law, place) => ({law, place})).filter(({law}) => question.methods.has(law.name));
-  const reach = (along) => wanted.map((one) => ({...one, points: frontier(options, one.law, along)}));
-  const along = budgets(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
-  const lines = reach(along).filter(({points}) => points.some(Boolean));
-  const turns = crossovers(options, ...lookedAt(planning.span.flops, span[1] / 10)); // as far as the chart goes
-  const trials = apart(chartTrials.filter((trial) => question.methods.has(trial.name)));
-  chart.setOption(frontierOption(planning, span, lines, trials, turns, narrow, measureName), {notMerge: true});
+  const [considered] = consider(book, question);
+  const of = (law) => considered.filter((candidate) => candidate.law === law);
+  const wanted = book.laws.filter((law) => question.methods.includes(law.method.name));
+  const along = budget_grid(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
+  const lines = wanted
+    .map((law) => ({law, points: frontier(of(law), along)}))
+    .filter(({points}) => points.some(Boolean));
+  const changes = crossovers(considered, ...searched_budgets(book.measured.flops, span[1] / 10)); // as the chart goes
+  const trials = apart(chartTrials.filter((trial) => question.methods.includes(trial.name)));
+  chart.setOption(frontierOption(book, span, lines, trials, changes, narrow, measureName), {notMerge: true});
   lined = narrow ? [] : lines;
-  const rows = fewer(ticks(...span), 12);
-  frontierTable(rows, reach(rows));
-  fill(byId('crossovers'), ...turns.map((one) => element('li', {}, crossoverText(one))));
-  byId('chart-means').textContent = chartMeans(turns);
+  frontierTable(fewer(ticks(...span), 12), wanted, of);
+  fill(byId('crossovers'), ...changes.map((one) => element('li', {}, crossoverText(one))));
+  byId('chart-means').textContent = chartMeans(changes);
 }
 
 function showShapes() {
@@ -71,7 +90,7 @@ function showShapes() {
       recipe,
       fits: [best],
     } = current.answer;
-    shapes.push(...nowShapes(chart, budget.flops, recipe(0), best.lawPlace));
+    shapes.push(...nowShapes(chart, budget.flops, recipe(0), best.law.place));
   }
   for (const shape of shapes) zr.add(shape);
 }
@@ -83,7 +102,7 @@ function startChart() {
     showFrontierSoon(current?.question);
   }).observe(byId('chart'));
   made.on('click', ({seriesType, data}) => {
-    if (seriesType === 'scatter' && data) dialog.show(trialData.trials[data[2]]);
+    if (seriesType === 'scatter' && data) openTrial(trialData.trials[data[2]]);
   });
   made.getZr().on('click', ({target, offsetX, offsetY}) => {
     if (target || !made.containPixel('grid', [offsetX, offsetY])) return;
@@ -98,57 +117,43 @@ function chartLabel(spent) {
   const said = 'Loss against training compute, one line per method.';
   if (!current) return said;
   const best = current.answer.recipe(0);
-  return `${said} At ${plain(spent)} FLOP ${best.model} with ${best.method} is expected to reach ${lossText(best.loss)}.`;
+  return `${said} At ${plain(spent)} FLOP ${best.trial.model} with ${best.trial.method.label} is expected to reach ${lossText(best.loss)}.`;
 }
 
-function chartMeans(turns) {
+function chartMeans(changes) {
   const many = chartTrials.length > MANY ? ', one where several lie on one another' : '';
   return [
     content.trials.count ? `Points: trials, pale where they entered no law${many}.` : '',
     'Lines: the law with the best model at each budget, dashed beyond the largest trial; bands: 90 % interval of the law.',
-    turns.length ? 'Grey: where the best method changes, 90 % interval.' : '',
-    'The mark: the recipe, with where 90 % of runs fall. Click a point to open its trial, anywhere else to set the budget.',
+    changes.length ? 'Grey: where the best method changes, 90 % interval.' : '',
+    'The mark: the recipe with its 90 % prediction interval. Click a point to open its trial, anywhere else to set the budget.',
   ]
     .filter(Boolean)
     .join(' ');
 }
 
-function crossoverText({flops, low, high, below, above}) {
-  const times = beyond(flops, planning.span.flops);
-  const far = times > 1 ? `; ${g(times, 2)} times beyond the evidence` : '';
-  const said = (value) => g(value, 2).replace('e+', 'e');
-  const ends =
-    low === null && high === null
-      ? '90 %: could be anywhere'
-      : low === null
-        ? `90 %: below ${said(high)}`
-        : high === null
-          ? `90 %: above ${said(low)}`
-          : `90 %: ${said(low)} to ${said(high)}`;
-  return `The best method changes: ${below} up to ${said(flops)} FLOP (${ends}${far}), then ${above}.`;
+function crossoverText(crossover) {
+  const {flops, below, above} = crossover;
+  const factor = extrapolation_factor(flops, book.measured.flops);
+  const far = factor > 1 ? `; ${g(factor, 2)}x outside the measured budgets` : '';
+  return `The best method changes: ${below} up to ${g(flops, 2)} FLOP (${_ends(crossover)}${far}), then ${above}.`;
 }
 
-function trialTip(place) {
-  const trial = trialData.trials[place];
-  return tip(
-    `${shortened(trial.model, 60)}, ${shortened(trial.method, 60)}`,
-    `${content.measure} ${lossText(trial.measured)} at ${plain(trial.flops)} FLOP`,
-    `learning rate ${g(trial.lr, 3)}, ${whole(trial.steps)} steps`,
-    shortened(trial.excluded || 'in its law', 120),
-  );
-}
-
-/** along: the budgets of the points of every line. */
-function frontierTable(along, lines) {
-  const said = (point) =>
-    point ? `${lossText(point.loss)} (${lossText(point.low)} to ${lossText(point.high)}), ${point.model}` : 'too small';
-  const rows = along.map((budget, i) =>
+/** The lines at a few budgets. of: the candidates of a law. */
+function frontierTable(budgets, laws, of) {
+  const text = (law, budget) => {
+    const [point] = frontier(of(law), [budget]);
+    if (!point) return 'too small';
+    const ends = `${lossText(point.low)} to ${lossText(point.high)}`;
+    return `${lossText(point.loss)} (${ends}), ${ranked(of(law), budget)[0].model.name}`;
+  };
+  const rows = budgets.map((budget) =>
     element(
       'tr',
       {},
       element('th', {scope: 'row'}, `${plain(budget)} FLOP`),
-      ...lines.map(({points}) => cell(words(said(points[i])), 'number')),
+      ...laws.map((law) => cell(words(text(law, budget)), 'number')),
     ),
   );
-  fill(byId('frontier-table'), head(['budget', ...lines.map(({law}) => law.label)], 1), element('tbody', {}, ...rows));
+  fill(byId('frontier-table'), head(['budget', ...laws.map((law) => law.label)], 1), element('tbody', {}, ...rows));
 }

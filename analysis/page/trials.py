@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.page.menu import packed
+from analysis.page.planning import packed
 from sweeps.trial import Observation
 
 CURVES = 240_000  # points that the curves of all trials may have together: about 2.5 MB of the page

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.rows import Array
-from planner.law_book import Caveat
+from planner.laws import Caveat
 
 
 @dataclass(frozen=True)

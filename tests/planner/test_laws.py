@@ -10,8 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
-from planner.laws import Chinchilla, Rectified, worth
+from planner.laws import (
+    Caveat,
+    Chinchilla,
+    LawBook,
+    MeasuredRange,
+    MethodLaw,
+    Rectified,
+    quantile,
+    read_laws,
+    worth,
+)
 from support.known_laws import LAW_EXAMPLES
 from sweeps.flops import Work
 from sweeps.methods import LoRA

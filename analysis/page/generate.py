@@ -1,0 +1,195 @@
+"""`python -m analysis.page.generate` writes planner/generated.js: the planner as the page runs it.
+
+What is translated: everything of `planner` that ROOTS lead to, as it stands in the Python: law families and intervals,
+candidates and what refuses them, budgets, frontier, odds and crossovers, recipes, warnings, provenance, published
+findings, and every constant and sentence in them. A law family, a threshold or a warning is changed in Python alone;
+then this command is run again, and a test says so if it was not.
+
+What is written by hand, in planner/: python.js (Python's built-ins and number formats), shapes.js (whatever
+rests on the shape of a model, such as FLOPs and memory, comes as tables that analysis/page/planning.py makes, since the
+formulas of every method would be more than their few numbers), plan.js (the order of `plan`, which a page must do
+lazily: a slider moves sixty times a second, and neither all recipes nor the crossovers are worked out each time).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from analysis.page.translate import Expressions, Source, class_text, function_text
+from sweeps.machine.hardware import CHIPS
+from sweeps.models import SUITES
+
+FILE = Path(__file__).parent / "planner" / "generated.js"
+# Where the page enters: module -> names.
+ROOTS = {
+    "planner.laws": ("LAWS", "LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
+    "planner.budget": ("read_budget",),
+    "planner.quantities": ("count", "memory", "short", "SECONDS"),
+    "planner.candidates": ("Limits", "candidates", "timed", "feasible"),
+    "planner.extrapolation": ("extrapolation_factor",),
+    "planner.frontier": ("budget_grid", "crossovers", "frontier", "odds", "ranked", "searched_budgets"),
+    "planner.warnings": ("provenance", "warnings"),
+    "planner.recipe": ("_check_choices", "_facts", "_nothing_fits", "_recipe"),
+    "planner.report": ("_ends",),
+    "sweeps.flops": ("Work",),
+}
+# Members that come along, of classes that need not come whole.
+MEMBERS = {
+    "Law": ("at", "knows_repetition"),
+    "LawBook": ("measure",),
+    "MethodLaw": ("label", "interval"),
+    "Recipe": ("pairs", "sure"),
+    "Extrapolation": ("of", "within_range", "to_json", "__str__", "_sentence"),
+    "Work": ("times",),
+    "Trial": ("pairs",),
+}
+# What is a value and not a formula to the page.
+VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES), "METHODS": []}
+
+
+def exported(script: str) -> list[str]:
+    """Names that a hand-written script of planner/ has."""
+    text = (FILE.parent / script).read_text(encoding="utf-8")
+    return re.findall(r"^export (?:const|function|class) (\w+)", text, flags=re.MULTILINE)
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(inspect.getsource(importlib.import_module(module)))
+
+
+def statement(module: str, name: str) -> ast.stmt | None:
+    """Where a module defines a name."""
+    for node in tree(module).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
+            return node
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            return node
+    return None
+
+
+def origin(module: str, name: str) -> tuple[str, str]:
+    """The module that defines what `name` means in `module`, and its name there."""
+    if statement(module, name):
+        return module, name
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return origin(node.module, alias.name)
+    raise ValueError(f"{module} uses {name}, which is defined nowhere in it")
+
+
+class Generator:
+    """Definitions that have been reached, in the order in which JavaScript can run them."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
+        self.shapes = exported("shapes.js")
+        self.stand_ins: set[str] = set()
+
+    def reach(self, module: str, name: str) -> str:
+        """The JavaScript name of a module's name; its definition, and what that needs, come along."""
+        if name in self.shapes:
+            self.stand_ins.add(name)
+            return name
+        module, name = origin(module, name)
+        if self.owners.setdefault(name, module) != module:
+            raise ValueError(f"{module} and {self.owners[name]} both define {name}; the page needs two names")
+        if name not in self.texts:
+            self.texts[name] = ""  # of functions that call one another
+            self.texts[name] = self.define(module, name)
+            self.texts[name] = self.texts.pop(name)  # after all that it rests on
+        return name
+
+    def define(self, module: str, name: str) -> str:
+        if name in VALUES:
+            return f"export const {name} = {Expressions(self.source(module), set()).of(_literal(VALUES[name]))};"
+        node = statement(module, name)
+        if not module.startswith("planner") and name not in MEMBERS:
+            raise ValueError(f"{module}.{name} has no stand-in in planner/shapes.js")
+        if isinstance(node, ast.FunctionDef):
+            return function_text(self.source(module), node)
+        if isinstance(node, ast.ClassDef):
+            kind = getattr(importlib.import_module(module), name)
+            taken = MEMBERS.get(name)
+            members = (lambda _: True) if taken is None else (lambda one: one in taken)
+            return class_text(self.source(module), node, _fields(kind) or (), members)
+        assert isinstance(node, (ast.Assign, ast.AnnAssign))
+        return f"export const {name} = {Expressions(self.source(module), set()).of(node.value)};"
+
+    def source(self, module: str) -> Source:
+        return Source(
+            where=module.replace(".", "/") + ".py",
+            known=lambda name: self.reach(module, name),
+            attribute=lambda name, attribute: self.attribute(module, name, attribute),
+            fields=lambda name: _fields(self.object(module, name)),
+            arguments=lambda name: self.arguments(module, name),
+        )
+
+    def attribute(self, module: str, name: str, attribute: str) -> str | None:
+        """What `name.attribute` is where the name is a module."""
+        found = getattr(importlib.import_module(module), name, None)
+        return self.reach(found.__name__, attribute) if isinstance(found, ModuleType) else None
+
+    def object(self, module: str, name: str) -> Any:
+        owner = self.owners.get(name, module)
+        return getattr(importlib.import_module(module), name, None) or getattr(
+            importlib.import_module(owner), name, None
+        )
+
+    def arguments(self, module: str, name: str) -> Sequence[str] | None:
+        """Parameters of a function; of a method where the name begins with a dot."""
+        if not name.startswith("."):
+            return list(inspect.signature(self.object(module, name)).parameters)
+        owners = [vars(importlib.import_module(where)).get(kind) for kind, where in list(self.owners.items())]
+        found = [getattr(one, name[1:]) for one in owners if inspect.isclass(one) and name[1:] in vars(one)]
+        found = [one for one in found if inspect.isfunction(one)]
+        return list(inspect.signature(found[0]).parameters)[1:] if found else None
+
+
+def _fields(kind: object) -> list[str] | None:
+    if not inspect.isclass(kind):
+        return None
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _literal(value: Sequence[str]) -> ast.expr:
+    return ast.parse(repr(value), mode="eval").body
+
+
+def generated() -> str:
+    made = Generator()
+    for module, names in ROOTS.items():
+        for name in names:
+            made.reach(module, name)
+    body = "\n\n".join(made.texts.values())
+    used = [name for name in exported("python.js") if re.search(rf"(?<!\w)(?<![\w)\]]\.){name}\(", body)]
+    head = [
+        "/* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */",
+        f"import {{{', '.join(used)}}} from './python.js';",
+        f"import {{{', '.join(sorted(made.stand_ins))}}} from './shapes.js';",
+    ]
+    return "\n".join(head) + f"\n\n{body}\n"
+
+
+def main() -> None:
+    FILE.write_text(generated(), encoding="utf-8")
+    print(f"wrote {FILE}")
+
+
+if __name__ == "__main__":
+    main()

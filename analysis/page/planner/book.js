@@ -1,0 +1,90 @@
+/* The laws and the machines of the page's data, as the planner knows them. */
+
+import {LAWS, LawBook, MethodLaw, Work} from './generated.js';
+import {g, percent, repr} from './python.js';
+import {positive} from './shapes.js';
+
+/** A tuning method of a law. */
+class Method {
+  constructor(label, {name, ...options}, cells) {
+    Object.assign(this, {label, name, options, cells});
+  }
+
+  trainable(model) {
+    return this.cells[model.place].trainable;
+  }
+
+  refusal(model) {
+    return this.cells[model.place].refusal;
+  }
+}
+
+const ARRAYS = {d: Float64Array, f: Float32Array, I: Uint32Array};
+
+/** Numbers that analysis/page/planning.py packed. */
+export function unpacked(text, kind = 'd') {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return new ARRAYS[kind](bytes.buffer);
+}
+
+function readLaw({law: {draws, ...fields}, cells}, place) {
+  const family = LAWS[fields.family];
+  const columns = Object.entries(draws).map(([name, text]) => [name, unpacked(text)]);
+  const law = new MethodLaw({
+    ...fields,
+    law: new family(fields.coefficients),
+    draws: Array.from(
+      columns[0][1],
+      (_, i) => new family(Object.fromEntries(columns.map(([name, values]) => [name, values[i]]))),
+    ),
+  });
+  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells)});
+}
+
+/** The law book as the planner knows it. `place` of a law and of a model: where it stands in its list. */
+export const readBook = ({laws, book}) => new LawBook({...book, pair: new Work(book.pair), laws: laws.map(readLaw)});
+
+/** Chips that train together. kind: peak, memory, mixed and source of one; profile: rates and their origins where
+    `embed bench` measured this machine, else null. */
+export class Machine {
+  constructor({name, kind, count, mfu, price = null, profile = null}) {
+    Object.assign(this, {name, kind, count, mfu, price, profile, memory: kind.memory});
+  }
+
+  get rate() {
+    return this.kind.peak * this.count * this.mfu;
+  }
+
+  rate_of(model, method) {
+    return this.profile ? cellOf(this.profile.rates, model, method) : this.rate;
+  }
+
+  origin(model, method) {
+    const {peak, source} = this.kind;
+    return this.profile
+      ? cellOf(this.profile.origins, model, method)
+      : `peak ${g(peak, 4)} FLOP/s a chip (${source}), ${percent(this.mfu, 0)} of it reached`;
+  }
+
+  hours(flops, rate) {
+    return flops / (rate || this.rate) / 3600;
+  }
+
+  cost(flops, rate) {
+    return this.price === null ? null : this.hours(flops, rate) * this.count * this.price;
+  }
+}
+
+const cellOf = (table, model, method) => table[method.label][model.place];
+
+/** One of the page's machines with what was given of it: texts, empty where nothing was. */
+export function readMachine(name, {kind, count, mfu, profile}, given) {
+  const wanted = 'a share of the peak rate above 0 and up to 1, such as 0.4';
+  if (given.mfu && profile)
+    throw new Error(`\`mfu\` is ${repr(given.mfu)}: what \`hardware\` this reaches was measured; leave one of the two out`);
+  const share = given.mfu ? positive('`mfu`', given.mfu, wanted) : mfu;
+  if (given.mfu && share > 1) throw new Error(`\`mfu\` is ${repr(given.mfu)}; it must be ${wanted}`);
+  const hourly = 'the price of one chip for an hour, such as 2.5';
+  const price = given.price ? positive('`price`', given.price, hourly) : null;
+  return new Machine({name, kind, count: given.count ?? count, mfu: share, price, profile});
+}

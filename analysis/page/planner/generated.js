@@ -1,0 +1,910 @@
+/* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
+import {truth, either, both, list, len, items, get, any, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, repr, round, fixed, exponential, g} from './python.js';
+import {FLOPS, _log, exact_flops, forward_flops, learning_rate, memory_bytes, positive} from './shapes.js';
+
+/** Expected held-out loss as a function of what was spent: a sum of positive terms. */
+export class Law {
+  /** `loss` with whichever of the four the formula needs, so that callers need not know the family. */
+  at(N, D, S = 1, U = Infinity) {
+    const given = {N: N, D: D, S: S, U: U};
+    return this.loss(...list(this.inputs).map((name) => given[name]));
+  }
+  /** Whether the formula itself tells what repeated tokens are worth. */
+  get knows_repetition() {
+    return has(this.inputs, 'U');
+  }
+}
+Law.prototype.inputs = ['N', 'D'];
+Law.prototype.factors = undefined;
+Law.prototype.ranges = {};
+
+/** L = E + A / N**alpha + B / D**beta (Hoffmann et al. 2022, section 3.3). E is the irreducible loss. */
+export class Chinchilla extends Law {
+  constructor({E, A, alpha, B, beta}) {
+    super();
+    Object.assign(this, {E, A, alpha, B, beta});
+  }
+  loss(N, D) {
+    return this.E + this.A / N ** this.alpha + this.B / D ** this.beta;
+  }
+}
+Chinchilla.prototype.factors = ['E', 'A', 'B'];
+
+/** L = E + A / N**alpha + B / D**alpha: the plain law with one exponent. */
+export class Tied extends Law {
+  constructor({E, A, B, alpha}) {
+    super();
+    Object.assign(this, {E, A, B, alpha});
+  }
+  loss(N, D) {
+    return this.E + this.A / N ** this.alpha + this.B / D ** this.alpha;
+  }
+}
+Tied.prototype.factors = ['E', 'A', 'B'];
+
+/** L = E + A / (N**alpha * D**beta) (Zhang et al. 2024, fine-tuning). */
+export class Multiplicative extends Law {
+  constructor({E, A, alpha, beta}) {
+    super();
+    Object.assign(this, {E, A, alpha, beta});
+  }
+  loss(N, D) {
+    return this.E + this.A / (N ** this.alpha * D ** this.beta);
+  }
+}
+Multiplicative.prototype.factors = ['E', 'A'];
+
+/** L = A / (N**alpha * D**beta): no irreducible loss; for sweeps too small to tell one. */
+export class Power extends Law {
+  constructor({A, alpha, beta}) {
+    super();
+    Object.assign(this, {A, alpha, beta});
+  }
+  loss(N, D) {
+    return this.A / (N ** this.alpha * D ** this.beta);
+  }
+}
+Power.prototype.factors = ['A'];
+
+/** L = E + A / N**alpha + B / (D_l + D**beta): D_l is what pretraining was already worth (Lin et al. 2024). */
+export class Rectified extends Law {
+  constructor({E, A, alpha, B, beta, D_l}) {
+    super();
+    Object.assign(this, {E, A, alpha, B, beta, D_l});
+  }
+  loss(N, D) {
+    return this.E + this.A / N ** this.alpha + this.B / (this.D_l + D ** this.beta);
+  }
+}
+Rectified.prototype.factors = ['E', 'A', 'B'];
+Rectified.prototype.ranges = {D_l: [0.001, 1000000]};
+
+/** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
+export class TrainableShare extends Law {
+  constructor({E, a_d, b_d, alpha, a_s, b_s, c_s, beta}) {
+    super();
+    Object.assign(this, {E, a_d, b_d, alpha, a_s, b_s, c_s, beta});
+  }
+  loss(N, D, S = 1) {
+    const size = (this.a_d * _log(D) + this.b_d) / N ** this.alpha;
+    return this.E + size + (this.a_s * (1 - S) ** this.b_s + this.c_s) / D ** this.beta;
+  }
+}
+TrainableShare.prototype.inputs = ['N', 'D', 'S'];
+TrainableShare.prototype.factors = ['E', 'a_d', 'b_d', 'a_s', 'c_s'];
+TrainableShare.prototype.ranges = {b_s: [0.05, 20]};
+
+/** Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays. */
+export function worth(tokens, unique, repeats) {
+  let rounds;
+  rounds = tokens / unique - 1;
+  rounds = rounds * (rounds > 0);
+  const fresh = tokens / (1 + rounds);
+  return fresh * (1 + repeats * (1 - Math.E ** (-rounds / repeats)));
+}
+
+/** The plain law in D' tokens, what D tokens over U unique ones are worth (Muennighoff et al. 2023, section 3). */
+export class Repeated extends Law {
+  constructor({E, A, alpha, B, beta, repeats}) {
+    super();
+    Object.assign(this, {E, A, alpha, B, beta, repeats});
+  }
+  loss(N, D, U = Infinity) {
+    return this.E + this.A / N ** this.alpha + this.B / worth(D, U, this.repeats) ** this.beta;
+  }
+}
+Repeated.prototype.inputs = ['N', 'D', 'U'];
+Repeated.prototype.factors = ['E', 'A', 'B'];
+Repeated.prototype.ranges = {repeats: [0.05, 1000]};
+
+export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, trainable: TrainableShare, repeated: Repeated};
+
+/** All laws of one sweep and what they hold under. */
+export class LawBook {
+  constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = ''}) {
+    Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by});
+  }
+  /** What the laws predict: the loss, or 1 less a score. */
+  get measure() {
+    return String(get(this.source, 'measure', 'loss'));
+  }
+}
+
+/** The evidence of a law: lowest and highest FLOPs, parameters and tokens among its rows. */
+export class MeasuredRange {
+  constructor({flops, params, tokens}) {
+    Object.assign(this, {flops, params, tokens});
+  }
+}
+
+export const NORMAL = 1.645;
+
+/** Linear quantile of a sorted list, as numpy.quantile gives it. */
+export function quantile(ordered, share) {
+  const place = share * (len(ordered) - 1);
+  const low = Math.floor(place);
+  const high = Math.min(low + 1, len(ordered) - 1);
+  return ordered[low] + (place - low) * (ordered[high] - ordered[low]);
+}
+
+/** The law of one tuning method. */
+export class MethodLaw {
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, shared = [], variants = {}, isoflop = {}}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, shared, variants, isoflop});
+  }
+  /** Name and settings, as Method.label prints them. */
+  get label() {
+    const options = Object.fromEntries(items(this.settings).filter(([key, value]) => key !== 'name'));
+    const shown = items(options).map(([key, value]) => `${key} ${(typeof value === 'string') ? value : `${g(value, 6)}`}`);
+    return join(' ', [String(this.settings['name']), ...list(shown)]);
+  }
+  /** 90 % interval of the loss of one run (`run`), or of the law itself, nats per pair. */
+  interval(N, D, S = 1, U = Infinity, run = true) {
+    const centre = Math.log(this.law.at(N, D, S, U));
+    const drawn = either(sorted(list(this.draws).map((law) => Math.log(law.at(N, D, S, U)))), () => [centre]);
+    const noise = truth(run) ? NORMAL * this.noise : 0;
+    const below = Math.hypot(Math.max(centre - quantile(drawn, 0.05), 0), noise);
+    const above = Math.hypot(Math.max(quantile(drawn, 0.95) - centre, 0), noise);
+    return [Math.exp(centre - below), Math.exp(centre + above)];
+  }
+}
+
+/** Something a reader of the laws must know: a stable code for programs, a sentence for people. */
+export class Caveat {
+  constructor({code, text, method = ''}) {
+    Object.assign(this, {code, text, method});
+  }
+}
+
+/** What may be spent on training and serving. */
+export class Budget {
+  constructor({flops, asked, kind = 'flops'}) {
+    Object.assign(this, {flops, asked, kind});
+  }
+}
+
+export const SECONDS = {s: 1, min: 60, h: 3600, d: 86400};
+
+/** A positive number with one of `units` behind it, or bare. */
+export function with_unit(flag, text, units, wanted) {
+  for (const unit of sorted(units, {key: len, reverse: true})) {
+    if (text.endsWith(unit)) {
+      return positive(flag, text, wanted, removesuffix(text, unit)) * units[unit];
+    }
+  }
+  return positive(flag, text, wanted);
+}
+
+export const CHIPS = ['a100', 'a100-40gb', 'h100', 'h200', 'b200', 'l4', 'l40s', 'rtx4090', 'mi300x', 'cpu'];
+
+/** `1e19` FLOPs, `24h` on the machine or `$500` of it. Raises ValueError naming what is missing. */
+export function read_budget(text, machine = null) {
+  const wanted = 'a positive number of FLOP such as 1e19, a time such as 24h, or money such as \'$500\'';
+  if (text.startsWith('$')) {
+    const dollars = positive('`budget`', text, wanted, text.slice(1).replaceAll(',', ''));
+    if (machine == null || machine.price == null) {
+      throw new Error(`\`budget\` is ${repr(text)}: money needs \`hardware\` such as 8xh100 and \`price\` per chip and hour`);
+    }
+    return new Budget({flops: dollars / (machine.count * machine.price) * 3600 * machine.rate, asked: text, kind: 'money'});
+  }
+  if (any(list(SECONDS).map((unit) => text.endsWith(unit)))) {
+    const seconds = with_unit('`budget`', text, SECONDS, wanted);
+    if (machine == null) {
+      throw new Error(`\`budget\` is ${repr(text)}: time needs \`hardware\` such as 8xh100; known: ${join(', ', CHIPS)}`);
+    }
+    return new Budget({flops: seconds * machine.rate, asked: text, kind: 'time'});
+  }
+  return new Budget({flops: positive('`budget`', text, wanted), asked: text});
+}
+
+export const COUNTS = {k: 1000, K: 1000, M: 1000000, B: 1000000000, G: 1000000000, T: 1000000000000};
+
+/** How many: 1.4B, 200M or 2e12. */
+export function count(flag, text, what) {
+  return with_unit(flag, text, COUNTS, `a positive number of ${what} such as 1.4B or 2e12`);
+}
+
+export const BYTES = {kB: 1000, MB: 1000000, GB: 1000000000, TB: 1000000000000, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40};
+
+/** Bytes. */
+export function memory(flag, text) {
+  return with_unit(flag, text, BYTES, 'a positive number of bytes such as 24GB or 80GiB');
+}
+
+/** A count as people say it: 302 M, 8.1 G, 1e+15. */
+export function short(value) {
+  if (value >= 1000000000000000) {
+    return `${g(value, 3)}`;
+  }
+  for (const unit of ['T', 'G', 'M', 'k']) {
+    if (value >= COUNTS[unit]) {
+      return `${g(value / COUNTS[unit], 3)} ${unit}`;
+    }
+  }
+  return `${g(value, 3)}`;
+}
+
+/** What a plan must respect. */
+export class Limits {
+  constructor({min_steps = 50, max_params = Infinity, max_dim = Infinity, memory = Infinity, max_pairs = Infinity, max_epochs = Infinity, serve_tokens = 0}) {
+    Object.assign(this, {min_steps, max_params, max_dim, memory, max_pairs, max_epochs, serve_tokens}); this.__post_init__();
+  }
+  __post_init__() {
+    if (this.min_steps < 1) {
+      throw new Error(`\`min_steps\` is ${repr(this.min_steps)}; it must be 1 or more`);
+    }
+    if (this.max_epochs < Infinity && this.max_pairs === Infinity) {
+      throw new Error(`\`max_epochs\` is ${g(this.max_epochs, 6)}: passes over which pairs? give \`max_pairs\` too`);
+    }
+  }
+}
+
+/** Peak bytes of training with a micro-batch of `tokens`; `mixed` halves the activations, not the weights. */
+export function training_memory(model, method, tokens, mixed = false) {
+  const weights = memory_bytes(model, method, 0);
+  const per_token = memory_bytes(model, method, 1, truth(mixed) ? 2 : 4) - memory_bytes(model, method, 0, truth(mixed) ? 2 : 4);
+  return weights + per_token * tokens;
+}
+
+/** How a batch goes through the memory of a chip. */
+export class BatchMemory {
+  constructor({micro_batch_tokens, second_forward, peak_bytes}) {
+    Object.assign(this, {micro_batch_tokens, second_forward, peak_bytes});
+  }
+}
+
+/** How `batch` tokens go through `limit` bytes; None when even one text of `longest` tokens does not fit. */
+export function fit_batch(model, method, batch, longest, limit = Infinity, mixed = false) {
+  const weights = training_memory(model, method, 0, mixed);
+  const per_token = training_memory(model, method, 1, mixed) - weights;
+  const affordable = (limit - weights) / per_token;
+  if (affordable < longest) {
+    return null;
+  }
+  const tokens = affordable >= batch ? Math.ceil(batch) : Math.trunc(affordable);
+  return new BatchMemory({micro_batch_tokens: tokens, second_forward: Math.max(0, 1 - tokens / batch), peak_bytes: weights + per_token * tokens});
+}
+
+export function _too_short(model, context) {
+  return model.context < context ? `reads at most ${model.context} tokens, the laws hold for ${context}` : '';
+}
+
+export function _too_large(model, limits, batch) {
+  if (model.params > limits.max_params) {
+    return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)}`;
+  }
+  if (model.width > limits.max_dim) {
+    return `its vectors have ${model.width} dimensions, over the limit of ${g(limits.max_dim, 6)}`;
+  }
+  return truth(batch) ? '' : `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
+}
+
+/** A model with a method that cannot be chosen. */
+export class Refusal {
+  constructor({model, method, reason}) {
+    Object.assign(this, {model, method, reason});
+  }
+}
+
+export const PUBLISHED_REPEATS = 15.387756;
+
+/** One model with one tuning method: what it costs, and the loss that it would reach. */
+export class Candidate {
+  constructor({model, law, method, pair, count, batch, limits, relative_speed = 1}) {
+    Object.assign(this, {model, law, method, pair, count, batch, limits, relative_speed});
+  }
+  /** Training FLOPs of a pair by the exact count. */
+  get exact_pair_flops() {
+    return kept(this, 'exact_pair_flops', () => {
+      return exact_flops(this.model, this.method, this.pair, this.batch.second_forward);
+    });
+  }
+  /** Training FLOPs of a pair by the count in use. */
+  get pair_flops() {
+    return kept(this, 'pair_flops', () => {
+      return this.count === 'exact' ? this.exact_pair_flops : FLOPS[this.count](this.model, this.method, this.pair);
+    });
+  }
+  /** FLOPs of embedding `serve_tokens`; adapters are merged by then. */
+  get serving() {
+    return kept(this, 'serving', () => {
+      return forward_flops(this.model, this.pair.times(this.limits.serve_tokens / this.pair.tokens));
+    });
+  }
+  /** N. */
+  get params() {
+    return kept(this, 'params', () => {
+      return this.model.params;
+    });
+  }
+  /** U: tokens of the unique pairs at hand. */
+  get unique_tokens() {
+    return kept(this, 'unique_tokens', () => {
+      return this.limits.max_pairs * this.pair.tokens;
+    });
+  }
+  /** S: share of the parameters that is trained; adapters larger than their backbone count as all of it. */
+  get trained_share() {
+    return kept(this, 'trained_share', () => {
+      return Math.min(1, this.method.trainable(this.model) / this.params);
+    });
+  }
+  /** Whole optimiser steps that the allowed epochs hold. */
+  get max_steps() {
+    return kept(this, 'max_steps', () => {
+      const steps = this.limits.max_pairs * this.limits.max_epochs / this.pair.batch_size;
+      return steps < Infinity ? Math.floor(steps) : steps;
+    });
+  }
+  /** Optimiser steps that the budget pays for, fractions included. */
+  affordable_steps(budget) {
+    return (this.relative_speed * budget - this.serving) / (this.pair_flops * this.pair.batch_size);
+  }
+  /** Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs. */
+  steps(budget) {
+    return Math.trunc(Math.min(round(this.affordable_steps(budget)), this.max_steps));
+  }
+  /** D: what the budget buys before rounding to whole steps, cut at the allowed epochs. */
+  tokens(budget) {
+    return Math.min(this.affordable_steps(budget), this.max_steps) * this.pair.batch_size * this.pair.tokens;
+  }
+  /** FLOPs of `min_steps` steps and of serving. */
+  least_flops() {
+    return this.serving + this.limits.min_steps * this.pair.batch_size * this.pair_flops;
+  }
+  /** Why this budget cannot train the candidate; empty when it can. */
+  refusal(budget) {
+    if (this.relative_speed * budget <= this.serving) {
+      return `serving ${short(this.limits.serve_tokens)} tokens takes ${g(this.serving, 3)} FLOP, all of the budget`;
+    }
+    const steps = this.steps(budget);
+    if (steps >= this.limits.min_steps) {
+      return '';
+    }
+    if (this.max_steps < this.limits.min_steps) {
+      return `the allowed epochs over ${short(this.limits.max_pairs)} pairs hold ${steps} steps`;
+    }
+    return `${steps} steps, under the minimum of ${this.limits.min_steps}; needs ${g(this.least_flops(), 3)} FLOP`;
+  }
+  /** N, D, S, U as Law.at takes them; laws that do not know repetition get what the tokens are worth. */
+  inputs(tokens) {
+    let unique;
+    unique = this.unique_tokens;
+    if (!has(this.law.law.inputs, 'U') && tokens > unique) {
+      [tokens, unique] = [worth(tokens, unique, PUBLISHED_REPEATS), Infinity];
+    }
+    return [this.params, tokens, this.trained_share, unique];
+  }
+  /** Those of `inputs` that this candidate's law takes, picked once and not for every bootstrap draw. */
+  arguments(tokens) {
+    const given = Object.fromEntries(zip('NDSU', this.inputs(tokens)));
+    return list(list(this.law.law.inputs).map((name) => given[name]));
+  }
+  loss(tokens) {
+    return this.law.law.loss(...list(this.arguments(tokens)));
+  }
+}
+
+/** Every model with every method of the laws that `methods` names (all when empty); and those that cannot be. */
+export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false) {
+  const [batch_tokens, context] = [book.pair.batch_size * book.pair.tokens / chips, book.training.context];
+  const [possible, refused] = [[], []];
+  for (const law of list(book.laws)) {
+    if (truth(methods) && !has(methods, String(law.settings['name']))) {
+      continue;
+    }
+    const method = law.method;
+    for (const model of list(models)) {
+      const batch = fit_batch(model, method, batch_tokens, context, limits.memory, mixed);
+      const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits, batch)));
+      if (truth(reason) || !truth(batch)) {
+        refused.push(new Refusal({model: model.name, method: method.label, reason}));
+      } else {
+        possible.push(new Candidate({model, law, method, pair: book.pair, count, batch, limits}));
+      }
+    }
+  }
+  return [possible, refused];
+}
+
+/** The candidates at the speed that was measured of each: in a budget of time, the faster ones make more FLOPs. */
+export function timed(possible, budget, machine) {
+  if (machine == null || machine.profile == null || budget.kind === 'flops') {
+    return list(possible);
+  }
+  return list(possible).map((candidate) => replace(candidate, {relative_speed: machine.rate_of(candidate.model, candidate.method) / machine.rate}));
+}
+
+/** The contenders that this budget can train, lowest predicted loss first. */
+export function ranked(contenders, budget) {
+  const fits = list(contenders).filter((contender) => !(truth(contender.refusal(budget))));
+  return sorted(fits, {key: (contender) => contender.loss(contender.tokens(budget))});
+}
+
+/** The candidates that this budget can train, lowest predicted loss first, and the others with the reason. */
+export function feasible(possible, budget) {
+  let reason;
+  const others = list(possible).filter((candidate) => truth(reason = candidate.refusal(budget))).map((candidate) => new Refusal({model: candidate.model.name, method: candidate.method.label, reason}));
+  return [ranked(possible, budget), others];
+}
+
+export const TOLERANCE = 1.05;
+
+/** How many times `value` lies beyond the measured range (lowest, highest), on either side; 1 inside. */
+export function extrapolation_factor(value, measured) {
+  const [low, high] = measured;
+  const factor = Math.max(value / high, low / value);
+  return factor > TOLERANCE ? factor : 1;
+}
+
+/** Log-spaced budgets, both ends among them. */
+export function budget_grid(low, high, per_decade) {
+  const count = Math.max(1, Math.ceil(Math.log10(high / low) * per_decade));
+  return range(count + 1).map((place) => low * (high / low) ** (place / count));
+}
+
+/** Label of the method with the lowest predicted loss; empty where the budget can train no contender. */
+export function best_method(contenders, budget) {
+  const fits = ranked(contenders, budget);
+  return truth(fits) ? fits[0].law.label : '';
+}
+
+export function _bisect(contenders, low, high, below) {
+  while (high / low > 1.001) {
+    const middle = Math.sqrt(low * high);
+    if (best_method(contenders, middle) === below) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return Math.sqrt(low * high);
+}
+
+export const NEAREST = 4;
+
+/** For every budget: the draws, and what they are asked, of the NEAREST best contenders that it can train. */
+export function _columns(contenders, grid) {
+  const columns = [];
+  for (const budget of list(grid)) {
+    const nearest = ranked(contenders, budget).slice(0, NEAREST);
+    columns.push(list(nearest).map((one) => [one.law.draws, one.arguments(one.tokens(budget))]));
+  }
+  return columns;
+}
+
+export const DRAWS = 100;
+
+/** By how much the second frontier lies above the first at every budget, in one draw. */
+export function _gap(first, second, draw) {
+  const ends = [first, second].map((side) => list(side).map((column) => min(list(column).map(([laws, given]) => laws[draw].loss(...list(given))), {default: Infinity})));
+  return zip(...list(ends)).map(([a, b]) => a === b ? 0 : b - a);
+}
+
+/** Where the gap turns negative, nearest to `near`; 0 or infinity when it always or never is. */
+export function _sign_change(grid, gap, near) {
+  const changes = [];
+  for (const place of range(1, len(grid))) {
+    const [before, after] = [gap[place - 1], gap[place]];
+    if (before > 0 && 0 >= after) {
+      const share = Number.isFinite(before - after) ? before / (before - after) : 0.5;
+      changes.push(grid[place - 1] * (grid[place] / grid[place - 1]) ** share);
+    }
+  }
+  if (truth(changes)) {
+    return min(changes, {key: (place) => Math.abs(Math.log(place / near))});
+  }
+  return gap.at(-1) < 0 ? 0 : Infinity;
+}
+
+/** A budget at which the best method changes. */
+export class Crossover {
+  constructor({flops, low, high, below, above}) {
+    Object.assign(this, {flops, low, high, below, above});
+  }
+}
+
+/** The crossover with the spread of its nearest counterpart in every draw. */
+export function _with_interval(contenders, flops, below, above, low, high) {
+  const grid = budget_grid(Math.max(low, flops / 1000), Math.min(high, flops * 1000), 3);
+  const sides = [below, above].map((label) => list(contenders).filter((one) => one.law.label === label));
+  const draws = min(list(sides).flatMap((side) => list(side).map((one) => len(one.law.draws))));
+  const [first, second] = list(sides).map((side) => _columns(side, grid));
+  const gaps = range(Math.min(draws, DRAWS)).map((draw) => _gap(first, second, draw));
+  const places = sorted(list(gaps).map((gap) => _sign_change(grid, gap, flops)));
+  if (!truth(places)) {
+    return new Crossover({flops, low: null, high: null, below, above});
+  }
+  const ends = [0.05, 0.95].map((share) => places[round(share * (len(places) - 1))]);
+  const [low_end, high_end] = list(ends).map((end) => 0 < end && end < Infinity ? end : null);
+  return new Crossover({flops, low: low_end, high: high_end, below, above});
+}
+
+/** Every change of the best method between two budgets, lowest first. */
+export function crossovers(contenders, low, high) {
+  const changes = [];
+  const grid = budget_grid(low, high, 6);
+  const labels = list(grid).map((budget) => best_method(contenders, budget));
+  for (const place of range(1, len(grid))) {
+    const [below, above] = [labels[place - 1], labels[place]];
+    if (truth(below) && truth(above) && below !== above) {
+      const flops = _bisect(contenders, grid[place - 1], grid[place], below);
+      if (any(list(ranked(contenders, flops / 1.01)).map((one) => one.law.label === above))) {
+        changes.push(_with_interval(contenders, flops, below, above, low, high));
+      }
+    }
+  }
+  return changes;
+}
+
+/** The lowest loss that a method reaches with a budget. */
+export class FrontierPoint {
+  constructor({budget, loss, low, high}) {
+    Object.assign(this, {budget, loss, low, high});
+  }
+}
+
+export function _point(contenders, budget) {
+  const fits = ranked(contenders, budget);
+  if (!truth(fits)) {
+    return null;
+  }
+  const [best, tokens] = [fits[0], fits[0].tokens(budget)];
+  return new FrontierPoint(named(['budget', 'loss', 'low', 'high'], [budget, best.loss(tokens), ...list(best.law.interval(...list(best.inputs(tokens)), false))]));
+}
+
+/** What the contenders of one method reach along budgets; None where a budget can train none of them. */
+export function frontier(contenders, budgets) {
+  return list(budgets).map((budget) => _point(contenders, budget));
+}
+
+/** How surely a contender is the best at a budget, over the paired bootstrap draws of the laws. */
+export class Odds {
+  constructor({best, regret}) {
+    Object.assign(this, {best, regret});
+  }
+}
+
+/** The odds of every contender; None when some law has no draws. */
+export function odds(contenders, budget) {
+  const draws = min(list(contenders).map((contender) => len(contender.law.draws)), {default: 0});
+  if (!truth(draws)) {
+    return null;
+  }
+  const columns = list(contenders).map((one) => [one.law.draws, one.arguments(one.tokens(budget))]);
+  const [wins, regrets] = [repeat([0], len(contenders)), repeat([0], len(contenders))];
+  for (const draw of range(draws)) {
+    const losses = list(columns).map(([laws, arguments_]) => laws[draw].loss(...list(arguments_)));
+    const best = min(losses);
+    wins[losses.indexOf(best)] += 1;
+    for (const [place, loss] of enumerate(losses)) {
+      regrets[place] += loss - best;
+    }
+  }
+  return zip(wins, regrets).map(([win, regret]) => new Odds({best: win / draws, regret: regret / draws}));
+}
+
+export const LARGEST_BUDGET = 1e+30;
+
+/** Where crossovers are searched: the measured and the asked budgets, ten times further below, and far above. */
+export function searched_budgets(measured, budget) {
+  const [low, high] = measured;
+  return [Math.min(low, budget) / 10, Math.min(Math.max(high, budget) * 10, Math.max(high, LARGEST_BUDGET))];
+}
+
+export function _data_name(book) {
+  return truth(book.training) ? book.training.data : 'the sweep\'s data';
+}
+
+/** Part of the answer -> where it comes from. */
+export function provenance(book, recipe, candidate, machine, count) {
+  let shared;
+  const [law, source] = [candidate.law, get(book.source, 'name', 'a sweep')];
+  const distance = truth(recipe.extrapolation.within_range) ? 'measured here' : String(recipe.extrapolation);
+  const origins = {loss: `${law.family} law of ${law.label}, ${law.rows} trials of ${source}; ${distance}`, choice: `lowest predicted loss among the candidates; paired bootstrap draws: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: 'the conditions that the law was measured under', tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape (Korthikanti et al. 2022)'};
+  if (truth(shared = get(book.source, 'with'))) {
+    origins['exponents'] = `${join(', ', shared['shared'])} shared with ${shared['observations']} trials of ${shared['name']}; ${join(', ', shared['own'])} from ${source} alone`;
+  }
+  if (candidate.limits.max_pairs < Infinity && !truth(law.law.knows_repetition)) {
+    origins['repeated data'] = 'published: Muennighoff et al. 2023, R* = 15.4, pretraining';
+  }
+  if (truth(machine)) {
+    origins['hours'] = machine.origin(candidate.model, candidate.method);
+  }
+  return origins;
+}
+
+/** How much wider the interval of the answer is than that of the same candidate at its largest measured budget. */
+export function _wider(recipe, candidate) {
+  const edge = candidate.law.measured.flops[1];
+  if (truth(candidate.refusal(edge))) {
+    return '';
+  }
+  const [low, high] = candidate.law.interval(...list(candidate.inputs(candidate.tokens(edge))));
+  const factor = high > low ? Math.log(recipe.high / recipe.low) / Math.log(high / low) : 1;
+  return factor > 1.05 ? `, ${g(factor, 2)}x as wide as at ${g(edge, 2)} FLOP,` : '';
+}
+
+export function _distance(book, recipe, candidate, data) {
+  let text;
+  const caveats = [];
+  if (!truth(recipe.extrapolation.within_range)) {
+    const wider = _wider(recipe, candidate);
+    text = `${recipe.extrapolation}: the interval${wider} holds if the law keeps its shape, which nobody measured`;
+    caveats.push(new Caveat({code: 'extrapolated', text}));
+  }
+  if (!has(book.models, recipe.trial.model)) {
+    text = `${recipe.trial.model} was not measured: the law is of ${join(', ', book.models)}`;
+    caveats.push(new Caveat({code: 'other-suite', text}));
+  }
+  if (truth(data) && truth(book.training) && data !== book.training.data) {
+    text = `the law was measured on ${book.training.data}; its losses and pair lengths are a guide on ${data}`;
+    caveats.push(new Caveat({code: 'other-data', text}));
+  }
+  return caveats;
+}
+
+export const SURE = 0.9;
+
+export const FEW_ROWS = 15;
+
+/** What else the exponents of a law rest on, where another sweep shares them. */
+export function _borrowed(law, book) {
+  const shared = get(book.source, 'with');
+  if (!truth(shared) || !truth(law.shared)) {
+    return '';
+  }
+  return `, its exponents on ${shared['observations']} of ${shared['name']} too`;
+}
+
+export function _choice(book, recipe, fits) {
+  let text;
+  const [candidate, caveats] = [fits[0], []];
+  if (recipe.best == null) {
+    text = 'the law holds no bootstrap draws: nothing is known of how sure this choice is';
+    caveats.push(new Caveat({code: 'no-draws', text}));
+  } else if (recipe.best < SURE && len(fits) > 1) {
+    text = `the top candidates are statistically tied: this one is best with probability ${fixed(recipe.best, 2)}`;
+    text += ` and gives away ${g(recipe.regret, 3)} nats on average`;
+    caveats.push(new Caveat({code: 'not-told-apart', text}));
+  }
+  const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
+  if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
+    const end = recipe.params === sizes.at(-1) ? 'largest' : 'smallest';
+    text = `the ${end} model that this budget can train wins: one beyond the models at hand may be better`;
+    caveats.push(new Caveat({code: 'edge-of-menu', text}));
+  }
+  if (candidate.law.rows < FEW_ROWS) {
+    text = `the law of ${candidate.law.label} rests on ${candidate.law.rows} trials${_borrowed(candidate.law, book)}`;
+    caveats.push(new Caveat({code: 'few-rows', text}));
+  }
+  return caveats;
+}
+
+export const EPOCHS = 4;
+
+export function _data(recipe, candidate, budget) {
+  let text;
+  const caveats = [];
+  const unspent = budget - recipe.serving_flops - recipe.flops;
+  if (unspent > 0.05 * budget && recipe.epochs != null) {
+    text = `data, not compute, is the limit: ${g(unspent, 3)} FLOP stay unspent at ${g(recipe.epochs, 3)} epochs`;
+    caveats.push(new Caveat({code: 'data-limited', text}));
+  }
+  if (recipe.epochs != null && recipe.epochs > 1 && !truth(candidate.law.law.knows_repetition)) {
+    const strong = recipe.epochs > EPOCHS ? ', far more than data keep their value for' : '';
+    text = `${g(recipe.epochs, 3)} epochs${strong}: what repeats are worth was measured on pretraining, not here`;
+    caveats.push(new Caveat({code: 'repeated-data', text}));
+  }
+  return caveats;
+}
+
+/** Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer. */
+export function _repeats(book, recipe, data) {
+  const unique = get(book.source, 'unique_tokens');
+  if (truth(data) || recipe.epochs != null || !truth(unique) || recipe.tokens <= unique) {
+    return [];
+  }
+  const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the law was measured on`;
+  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: bring more, or limit the unique pairs`;
+  return [new Caveat({code: 'repeated-data', text})];
+}
+
+export const SHORTEST_STEP = 0.01;
+
+export function _time(recipe) {
+  if (recipe.hours == null || recipe.hours * 3600 / recipe.trial.steps >= SHORTEST_STEP) {
+    return [];
+  }
+  const ms = recipe.hours * 3600000 / recipe.trial.steps;
+  const text = `a step of ${recipe.trial.training.batch_size} pairs would take ${g(ms, 2)} ms: too little work for this machine`;
+  return [new Caveat({code: 'short-steps', text: `${text}, which will take longer than is said here`})];
+}
+
+/** The warnings of an answer, and after them those that the fit gave already. */
+export function warnings(book, recipes, fits, budget, data) {
+  const [recipe, candidate] = [recipes[0], fits[0]];
+  return [...list(_distance(book, recipe, candidate, data)), ...list(_choice(book, recipe, fits)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe, data)), ...list(_time(recipe)), ...list(book.warnings)];
+}
+
+export const SUITES = ['nano', 'pythia', 'qwen3', 'smollm2', 'gemma3', 'olmo2'];
+
+export function _check_choices(flops, suite, top, asked) {
+  if (!has(FLOPS, flops)) {
+    throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
+  }
+  if (flops !== 'exact' && asked.kind !== 'flops') {
+    throw new Error(`\`flops\` is ${repr(flops)}: a machine does every FLOP, so a budget of ${asked.asked} needs exact`);
+  }
+  if (suite != null && !has(SUITES, suite)) {
+    throw new Error(`\`suite\` is ${repr(suite)}; known: ${join(', ', SUITES)}`);
+  }
+  if (top < 1) {
+    throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
+  }
+}
+
+export const BUDGETS = [1500000000000000, 1.5e+18];
+
+export const CROSSOVER = 9.06e+16;
+
+export const LORA_RANKS = [32, 128];
+
+/** A published finding. agrees: whether the plan's answer is in line with it; None where it does not apply. */
+export class Fact {
+  constructor({text, citation, agrees = null}) {
+    Object.assign(this, {text, citation, agrees});
+  }
+}
+
+export const PAPER = 'Ziarko et al. 2024, arXiv 2406.04165';
+
+/** The findings that bear on a choice of method at `budget` FLOPs, the paper's count. */
+export function facts(budget, method, rank) {
+  const inside = BUDGETS[0] <= budget && budget <= BUDGETS[1];
+  const where = truth(inside) ? '' : `; ${g(budget, 3)} FLOP lies outside the budgets it tried`;
+  const chosen = budget <= CROSSOVER ? 'full' : 'lora';
+  const [low, high] = LORA_RANKS;
+  return [new Fact({text: `full tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
+}
+
+/** Published findings, where the law has measured neither the answer's model nor as much compute. */
+export function _facts(book, recipe, candidate) {
+  if (has(book.models, recipe.trial.model) && recipe.extrapolation.flops === 1) {
+    return [];
+  }
+  const spent = FLOPS['paper'](candidate.model, candidate.method, candidate.pair.times(recipe.pairs));
+  return facts(spent, candidate.method.name, get(candidate.method.options, 'rank'));
+}
+
+export function _serving(candidate) {
+  return truth(candidate.serving) ? `, ${g(candidate.serving, 3)} of them for serving` : '';
+}
+
+export function _nothing_fits(budget, at_speed, refused) {
+  const allowed = list(at_speed).filter((candidate) => candidate.max_steps >= candidate.limits.min_steps);
+  if (truth(allowed)) {
+    const near = min(allowed, {key: (candidate) => candidate.least_flops() / candidate.relative_speed});
+    const steps = Math.max(0, near.steps(budget));
+    return `\`budget\` ${g(near.relative_speed * budget, 3)} FLOP is too small for every candidate: ${near.model.name} with ${near.method.label} comes nearest with ${steps} steps; ${near.limits.min_steps} need ${g(near.least_flops(), 3)} FLOP${_serving(near)}`;
+  }
+  const reasons = unique(list(refused).map((refusal) => `${refusal.model} with ${refusal.method}: ${refusal.reason}`));
+  return `no candidate is left: ${join('; ', reasons)}`;
+}
+
+/** One training run, wholly described. */
+export class Trial {
+  constructor({model, method, training, lr, steps, seed = 0, budget = 0}) {
+    Object.assign(this, {model, method, training, lr, steps, seed, budget});
+  }
+  /** Training pairs seen, repeats counted. */
+  get pairs() {
+    return this.steps * this.training.batch_size;
+  }
+}
+
+/** A trial and what is predicted of it. */
+export class Recipe {
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, hours, cost, extrapolation});
+  }
+  /** Training pairs, repeats counted. */
+  get pairs() {
+    return this.trial.pairs;
+  }
+  /** Whether the recipe lies within the measured range and is the best with high probability. */
+  get sure() {
+    return both(this.extrapolation.within_range, () => both(this.best != null, () => this.best >= SURE));
+  }
+}
+
+export const NAMES = {flops: 'compute', params: 'model', tokens: 'data size'};
+
+/** 1.6x, 83x, 1e6x. */
+export function _times(factor) {
+  return factor < 10000 ? `${g(factor, 2)}x` : `${exponential(factor, 0)}x`.replaceAll('e+0', 'e').replaceAll('e+', 'e');
+}
+
+/** How many times an answer lies beyond the measured range of its law, on either side; 1 inside. */
+export class Extrapolation {
+  constructor({flops, params, tokens, below = []}) {
+    Object.assign(this, {flops, params, tokens, below});
+  }
+  /** How far a recipe that spends these lies beyond what the law was measured on. */
+  static of(flops, params, tokens, measured) {
+    const asked = {flops: flops, params: params, tokens: tokens};
+    const factors = Object.fromEntries(items(asked).map(([name, value]) => [name, extrapolation_factor(value, measured[name])]));
+    const below = list(list(asked).filter((name) => factors[name] > 1 && asked[name] < measured[name][0]));
+    return new this({...factors, below});
+  }
+  /** Whether the answer lies inside the measured range in all three. */
+  get within_range() {
+    return Math.max(this.flops, this.params, this.tokens) === 1;
+  }
+  to_json() {
+    return Object.fromEntries(list(NAMES).map((name) => [name, this[name]]));
+  }
+  toString() {
+    if (truth(this.within_range)) {
+      return 'within the measured range';
+    }
+    return join(', ', items(this.to_json()).filter(([name, factor]) => factor > 1).map(([name, factor]) => this._sentence(name)));
+  }
+  _sentence(name) {
+    const end = has(this.below, name) ? 'below the smallest' : 'beyond the largest';
+    return `${_times(this[name])} ${end} ${NAMES[name]} measured`;
+  }
+}
+
+/** The recipe that this candidate makes of the budget, in whole steps. */
+export function _recipe(candidate, budget, training, machine, chance = null) {
+  const [lr, source] = learning_rate(candidate);
+  const steps = candidate.steps(budget);
+  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr, steps, seed: 0, budget: candidate.relative_speed * budget});
+  const tokens = trial.pairs * candidate.pair.tokens;
+  const exact = trial.pairs * candidate.exact_pair_flops;
+  const [low, high] = candidate.law.interval(...list(candidate.inputs(tokens)));
+  const rate = truth(machine) ? machine.rate_of(candidate.model, candidate.method) : null;
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, hours: truth(machine) ? machine.hours(exact, rate) : null, cost: truth(machine) ? machine.cost(exact, rate) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law.measured)});
+}
+
+export function _ends(crossover) {
+  const [low, high] = [crossover.low, crossover.high];
+  if (low == null && high == null) {
+    return '90 %: could be anywhere';
+  }
+  if (low == null || high == null) {
+    return low == null ? `90 %: below ${g(high, 2)}` : `90 %: above ${g(low, 2)}`;
+  }
+  return `90 %: ${g(low, 2)} to ${g(high, 2)}`;
+}
+
+/** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */
+export class Work {
+  constructor({pairs, tokens, sum_sq_lengths, batch_size}) {
+    Object.assign(this, {pairs, tokens, sum_sq_lengths, batch_size});
+  }
+  times(factor) {
+    return new Work({pairs: this.pairs * factor, tokens: this.tokens * factor, sum_sq_lengths: this.sum_sq_lengths * factor, batch_size: this.batch_size});
+  }
+}

@@ -1,0 +1,43 @@
+/* planner/recipe.py, in its order, but lazily: a recipe is worked out when it is shown. */
+
+import {
+  Limits, _check_choices, _facts, _nothing_fits, _recipe, candidates, feasible, odds, provenance, read_budget, timed,
+  warnings,
+} from './generated.js';
+import {replace} from './python.js';
+
+/** question: {budget, machine, limits, methods, models, count}. Every model with every method that the limits allow, and
+    those that cannot be. */
+export function consider(book, {machine, limits, methods, models, count}) {
+  const allowed = new Limits(limits);
+  const memory = machine ? Math.min(allowed.memory, machine.memory) : allowed.memory;
+  const [mixed, chips] = machine && machine.kind.mixed ? [true, machine.count] : [false, 1];
+  return candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
+}
+
+/** The answer of `plan`; recipe(i) is the i-th candidate. Throws where `plan` has an error. */
+export function plan(book, question) {
+  const {machine, count} = question;
+  const asked = read_budget(question.budget, machine);
+  _check_choices(count, null, 1, asked);
+  const [considered, impossible] = consider(book, question);
+  const atSpeed = timed(considered, asked, machine);
+  const [fits, tooSmall] = feasible(atSpeed, asked.flops);
+  const refused = [...impossible, ...tooSmall];
+  if (!fits.length) throw new Error(_nothing_fits(asked.flops, atSpeed, refused));
+  const chances = odds(fits, asked.flops);
+  const recipe = (i) => _recipe(fits[i], asked.flops, book.training, machine, chances && chances[i]);
+  const spent = replace(asked, {flops: fits[0].relative_speed * asked.flops});
+  const best = recipe(0);
+  return {
+    asked,
+    budget: spent,
+    considered,
+    fits,
+    refused,
+    recipe,
+    warnings: warnings(book, [best], fits, spent.flops, null),
+    provenance: provenance(book, best, fits[0], machine, count),
+    facts: _facts(book, best, fits[0]),
+  };
+}

@@ -1,0 +1,138 @@
+"""What the page must know of laws, models and machines to plan: what rests on no control, as plain tables.
+
+planner/book.js and planner/shapes.js read this. A model has one place in `models`; a law has one cell for every model.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from planner.budget import BatchMemory
+from planner.candidates import Candidate, Limits, measured_models
+from planner.laws import LawBook, MethodLaw
+from planner.learning_rates import learning_rate
+from sweeps.flops import Work, exact_flops, forward_flops, memory_bytes, paper_flops
+from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine
+from sweeps.methods import Method
+from sweeps.models import SUITES, ModelSpec
+
+
+def planning(book: LawBook) -> dict[str, Any]:
+    """What the page plans with. The laws must be of a results folder, which has conditions and a mean pair."""
+    assert book.training and book.pair
+    known, missing = measured_models(book)
+    models = list(
+        {model.name: model for model in (*known, *(one for suite in SUITES.values() for one in suite))}.values()
+    )
+    return {
+        "book": {
+            "measured": asdict(book.measured),
+            "models": list(book.models),
+            "training": asdict(book.training),
+            "pair": asdict(book.pair),
+            "source": dict(book.source),
+            "warnings": [{"code": warning.code, "text": warning.text} for warning in book.warnings],
+        },
+        "laws": [{"law": _law(law), "cells": _cells(law, book.pair, models)} for law in book.laws],
+        "models": [_model(model, place, book.pair) for place, model in enumerate(models)],
+        "suites": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
+        "missing": missing,
+        "machines": _machines(book, models),
+    }
+
+
+def packed(values: Iterable[float], kind: str = "d") -> str:
+    """Little-endian numbers in base64; kind: d for floats of 8 bytes, f of 4, I for whole numbers of 4."""
+    numbers = array(kind, values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def _places(models: Sequence[ModelSpec], some: Iterable[ModelSpec]) -> list[int]:
+    names = [model.name for model in models]
+    return [names.index(model.name) for model in some]
+
+
+def _model(model: ModelSpec, place: int, pair: Work) -> dict[str, Any]:
+    return {
+        "place": place,
+        "name": model.name,
+        "params": model.params,
+        "width": model.width,
+        "context": model.context,
+        "forward_flops": forward_flops(model, pair),
+    }
+
+
+def _law(law: MethodLaw) -> dict[str, Any]:
+    """The fields of a MethodLaw that the planner reads."""
+    return {
+        "settings": dict(law.settings),
+        "family": law.family,
+        "coefficients": law.law.coefficients,
+        "draws": {name: packed(getattr(draw, name) for draw in law.draws) for name in law.law.coefficients},
+        "noise": law.noise,
+        "rows": law.rows,
+        "measured": asdict(law.measured),
+        "shared": list(law.shared),
+    }
+
+
+def _cells(law: MethodLaw, pair: Work, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    """What rests on the shape of each model when it is tuned with the method of this law."""
+    method = law.method
+    return [
+        {"refusal": method.refusal(model), "memory_bytes": _memory(model, method)}
+        | ({} if method.refusal(model) else _costs(model, method, pair) | _rate(law, method, pair, model))
+        for model in models
+    ]
+
+
+def _memory(model: ModelSpec, method: Method) -> dict[str, list[float]]:
+    """Bytes of a weight -> peak bytes with none and with one token at once; it is linear between and beyond."""
+    return {str(size): [memory_bytes(model, method, tokens, size) for tokens in (0, 1)] for size in (4, 2)}
+
+
+def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
+    return {
+        "trainable": method.trainable(model),
+        # Linear in the share of the batch that is embedded twice: its ends.
+        "exact_flops": [exact_flops(model, method, pair, share) for share in (0.0, 1.0)],
+        "paper_flops": paper_flops(model, method, pair),
+    }
+
+
+def _rate(law: MethodLaw, method: Method, pair: Work, model: ModelSpec) -> dict[str, Any]:
+    whole = BatchMemory(micro_batch_tokens=0, second_forward=0.0, peak_bytes=0.0)
+    try:
+        lr, source = learning_rate(Candidate(model, law, method, pair, "exact", whole, Limits()))
+    except ValueError as error:
+        return {"lr": None, "lr_source": str(error)}
+    return {"lr": lr, "lr_source": source}
+
+
+def _machines(book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
+    """Every chip, and this machine where `embed bench` measured it."""
+    machines = {name: _machine(read_machine(name)) for name in CHIPS}
+    try:
+        here = read_machine(THIS)
+    except ValueError:
+        return machines
+    profile = {
+        "rates": {law.label: [here.rate_of(model, law.method) for model in models] for law in book.laws},
+        "origins": {law.label: [here.origin(model, law.method) for model in models] for law in book.laws},
+    }
+    return {**machines, THIS: {**_machine(here), "profile": profile}}
+
+
+def _machine(machine: Machine) -> Mapping[str, Any]:
+    """count: how many chips `--hardware NAME` means without a number."""
+    chip = machine.kind
+    kind = {"peak": chip.peak, "memory": machine.memory, "mixed": chip.mixed, "source": chip.source}
+    return {"kind": kind, "count": machine.count, "mfu": machine.mfu, "profile": None}

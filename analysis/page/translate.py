@@ -1,0 +1,573 @@
+"""Python functions and classes as JavaScript: the part of the language that the planner is written in, and no more.
+
+Numbers, texts, lists, dicts, comprehensions, f-strings, frozen dataclasses. Anything else is an error that names the
+line, so that a planner that outgrows this is noticed when the page is generated and not when somebody reads it. What
+Python's built-ins do stands in planner/python.js. Names stay what they are; `self` is `this`, keyword arguments of a
+function become positional, those of a record an object.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+BINARY = {
+    ast.Add: ("+", 4), ast.Sub: ("-", 4), ast.Mult: ("*", 5), ast.Div: ("/", 5), ast.Mod: ("%", 5), ast.Pow: ("**", 7),
+}  # fmt: skip
+COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "===", ast.NotEq: "!=="}
+MATH = {name: f"Math.{name}" for name in ("log", "log10", "exp", "sqrt", "hypot", "floor", "ceil")}
+MATH |= {"inf": "Infinity", "nan": "NaN", "e": "Math.E", "pi": "Math.PI", "isfinite": "Number.isFinite"}
+# Functions of planner/python.js of the same or a plainer name; each takes what Python's takes, in order.
+BUILTINS = {name: name for name in ("len", "round", "sum", "zip", "enumerate", "range", "sorted", "repr", "any", "all")}
+BUILTINS |= {"tuple": "list", "list": "list", "str": "String", "abs": "Math.abs", "int": "Math.trunc"}
+BUILTINS |= {"dict": "Object.fromEntries", "float": "Number", "min": "min", "max": "max", "replace": "replace"}
+METHODS = {"append": "push", "index": "indexOf", "startswith": "startsWith", "endswith": "endsWith"}
+METHODS |= {"lower": "toLowerCase", "strip": "trim", "replace": "replaceAll"}
+HELPED = {"get", "items", "join", "removesuffix"}  # functions of python.js
+PYTHONS_OWN = {name for kind in (str, list, dict, set, int, float) for name in dir(kind)}  # methods of its values
+RESERVED = {
+    "arguments",
+    "eval",
+    "new",
+    "this",
+    "function",
+    "var",
+    "let",
+    "const",
+    "default",
+    "delete",
+    "switch",
+    "case",
+    "in",
+    "typeof",
+}
+FORMAT = re.compile(r"(,?)(?:\.(\d+))?([gfe%]?)")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a translation asks of the modules around it.
+
+    known: the JavaScript of a name that is not local, or an error. record: its fields, where the name is of a class.
+    arguments: names of the parameters of a function or a method. where: file, for errors.
+    """
+
+    where: str
+    known: Callable[[str], str]
+    attribute: Callable[[str, str], str | None]
+    fields: Callable[[str], Sequence[str] | None]
+    arguments: Callable[[str], Sequence[str] | None]
+
+
+def is_name(node: ast.AST, *names: str) -> bool:
+    return isinstance(node, ast.Name) and (not names or node.id in names)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+class Expressions:
+    """Expressions of one function. local: the names that are bound in it."""
+
+    def __init__(self, source: Source, local: set[str]):
+        self.source, self.local = source, local
+
+    def refuse(self, node: ast.AST, what: str = "") -> NoReturn:
+        line = getattr(node, "lineno", "?")
+        raise ValueError(f"{self.source.where}:{line}: {what or type(node).__name__} has no translation to JavaScript")
+
+    def of(self, node: ast.expr | None, level: int = 0) -> str:
+        """level: how tightly what stands around it binds; looser expressions come in parentheses."""
+        if node is None:
+            return "undefined"
+        text, mine = self.bound(node)
+        return f"({text})" if mine < level else text
+
+    def listed(self, nodes: Sequence[ast.expr]) -> str:
+        return ", ".join(map(self.of, nodes))
+
+    def bound(self, node: ast.expr) -> tuple[str, int]:
+        """The text of an expression and how tightly it binds: 0 arrow and conditional, 1 or, 2 and, 3 comparison, 4 to
+        7 operators, 9 all else."""
+        translate = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if translate is None:
+            self.refuse(node)
+        made = translate(node)
+        return made if isinstance(made, tuple) else (made, 9)
+
+    def test(self, node: ast.expr) -> str:
+        """A condition: what is empty in Python is false here too."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return f"!{self._parenthesised(self.test(node.operand))}"
+        if isinstance(node, ast.BoolOp):
+            word = " && " if isinstance(node.op, ast.And) else " || "
+            return word.join(
+                f"({self.test(one)})" if isinstance(one, ast.BoolOp) else self.test(one) for one in node.values
+            )
+        sure = isinstance(node, ast.Compare) or (
+            isinstance(node, ast.Call) and (is_name(node.func, "any", "all", "isinstance") or self._asks(node.func))
+        )
+        return self.of(node) if sure else f"truth({self.of(node)})"
+
+    @staticmethod
+    def _asks(node: ast.expr) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr in ("startswith", "endswith", "isfinite")
+
+    @staticmethod
+    def _parenthesised(text: str) -> str:
+        return text if re.fullmatch(r"[\w.]+(\([^()]*\))?|!.*", text) else f"({text})"
+
+    def _constant(self, node: ast.Constant) -> str:
+        value = node.value
+        if value is None:
+            return "null"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, (int, float)):
+            return repr(value).removesuffix(".0") if abs(value) < 1e16 else repr(value)
+        return quoted(value) if isinstance(value, str) else self.refuse(node)
+
+    def _name(self, node: ast.Name) -> str:
+        if node.id in ("self", "cls"):
+            return "this"
+        if node.id in self.local:
+            return safe(node.id)
+        return BUILTINS.get(node.id) or self.source.known(node.id)
+
+    def _attribute(self, node: ast.Attribute) -> str:
+        if is_name(node.value, "math") and "math" not in self.local:
+            return MATH.get(node.attr) or self.refuse(node, f"math.{node.attr}")
+        if isinstance(node.value, ast.Name) and node.value.id not in self.local | {"self"}:
+            found = self.source.attribute(node.value.id, node.attr)
+            if found:
+                return found
+        return f"{self.of(node.value, 9)}.{node.attr}"
+
+    def _subscript(self, node: ast.Subscript) -> str:
+        value, place = self.of(node.value, 9), node.slice
+        if isinstance(place, ast.Slice):
+            if place.step:
+                self.refuse(node, "a slice with a step")
+            ends = [self.of(place.lower) if place.lower else "0", *([self.of(place.upper)] if place.upper else [])]
+            return f"{value}.slice({', '.join(ends)})"
+        if isinstance(place, ast.UnaryOp):
+            return f"{value}.at({self.of(place)})"
+        return f"{value}[{self.of(place)}]"
+
+    def _unaryop(self, node: ast.UnaryOp) -> tuple[str, int]:
+        if isinstance(node.op, ast.Not):
+            return self.test(node), 6
+        return (f"-{self.of(node.operand, 8)}", 6) if isinstance(node.op, ast.USub) else self.refuse(node)
+
+    def _binop(self, node: ast.BinOp) -> tuple[str, int]:
+        if isinstance(node.op, ast.Mult) and isinstance(node.left, ast.List):
+            return f"repeat({self.of(node.left)}, {self.of(node.right)})", 9
+        for side in (node.left, node.right):
+            if isinstance(side, (ast.List, ast.ListComp)) or (isinstance(node.op, ast.Mult) and _is_text(side)):
+                self.refuse(node, "an operator between lists or texts")
+        word, level = BINARY.get(type(node.op)) or self.refuse(node)
+        left, right = (level + 1, level) if word == "**" else (level, level + 1)
+        return f"{self.of(node.left, left)} {word} {self.of(node.right, right)}", level
+
+    def _boolop(self, node: ast.BoolOp) -> tuple[str, int]:
+        """As a value: the first that decides, which is fetched once."""
+        word = "both" if isinstance(node.op, ast.And) else "either"
+        *before, last = [self.of(one) for one in node.values]
+        for one in reversed(before):
+            last = f"{word}({one}, () => {last})"
+        return last, 9
+
+    def _compare(self, node: ast.Compare) -> tuple[str, int]:
+        sides = [node.left, *node.comparators]
+        parts = [self._compared(op, sides[i], sides[i + 1]) for i, op in enumerate(node.ops)]
+        return " && ".join(parts), 3 if len(parts) == 1 else 2
+
+    def _compared(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> str:
+        if isinstance(op, (ast.Is, ast.IsNot)):
+            return f"{self.of(left, 4)} {'==' if isinstance(op, ast.Is) else '!='} {self.of(right, 4)}"
+        if isinstance(op, (ast.In, ast.NotIn)):
+            return f"{'!' if isinstance(op, ast.NotIn) else ''}has({self.of(right)}, {self.of(left)})"
+        return f"{self.of(left, 4)} {COMPARED[type(op)]} {self.of(right, 4)}"
+
+    def _ifexp(self, node: ast.IfExp) -> tuple[str, int]:
+        return f"{self.test(node.test)} ? {self.of(node.body, 1)} : {self.of(node.orelse)}", 0
+
+    def _list(self, node: ast.List | ast.Tuple | ast.Set) -> str:
+        return f"[{self.listed(node.elts)}]"
+
+    _tuple = _list
+
+    def _set(self, node: ast.Set) -> str:
+        return f"new Set({self._list(node)})"
+
+    def _starred(self, node: ast.Starred) -> str:
+        return f"...{self._over(node.value)}"
+
+    def _dict(self, node: ast.Dict) -> str:
+        pairs = zip(node.keys, node.values, strict=True)
+        return f"{{{', '.join(f'{self._key(k)}: {self.of(v)}' if k else f'...{self.of(v, 9)}' for k, v in pairs)}}}"
+
+    def _key(self, node: ast.expr) -> str:
+        plain = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
+        return str(node.value) if plain else f"[{self.of(node)}]"  # type: ignore[attr-defined]
+
+    def _namedexpr(self, node: ast.NamedExpr) -> tuple[str, int]:
+        return f"{safe(node.target.id)} = {self.of(node.value)}", 0
+
+    def _lambda(self, node: ast.Lambda) -> tuple[str, int]:
+        names = [safe(argument.arg) for argument in node.args.args]
+        inner = Expressions(self.source, self.local | set(names))
+        return f"({', '.join(names)}) => {inner.arrow(node.body)}", 0
+
+    def arrow(self, node: ast.expr) -> str:
+        """The body of an arrow function."""
+        return f"({self.of(node)})" if isinstance(node, ast.Dict) else self.of(node)
+
+    def _joinedstr(self, node: ast.JoinedStr) -> str:
+        return f"`{''.join(self._part(part) for part in node.values)}`"
+
+    def _part(self, part: ast.expr) -> str:
+        if isinstance(part, ast.Constant):
+            return str(part.value).replace("\\", "\\\\").replace("`", "\\`").replace("${", "\\${").replace("\n", "\\n")
+        assert isinstance(part, ast.FormattedValue)
+        value = self.of(part.value)
+        if part.conversion == ord("r"):
+            return f"${{repr({value})}}"
+        spec = part.format_spec
+        return f"${{{self._formatted(value, spec)}}}" if isinstance(spec, ast.JoinedStr) else f"${{{value}}}"
+
+    def _formatted(self, value: str, spec: ast.JoinedStr) -> str:
+        text = "".join(str(part.value) for part in spec.values if isinstance(part, ast.Constant))
+        found = FORMAT.fullmatch(text)
+        if not found or len(spec.values) != 1:
+            self.refuse(spec, f"the format {text!r}")
+        comma, digits, kind = found[1], found[2], found[3]
+        if comma:
+            return f"grouped({value}, {digits or 0})"
+        name = {"g": "g", "f": "fixed", "e": "exponential", "%": "percent"}.get(kind) or self.refuse(spec)
+        return f"{name}({value}, {digits or 6})"
+
+    # ---- comprehensions
+
+    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> str:
+        return self._comprehended(node.generators, lambda inner: inner.arrow(node.elt))
+
+    _generatorexp = _listcomp
+
+    def _setcomp(self, node: ast.SetComp) -> str:
+        return f"new Set({self._listcomp(node)})"
+
+    def _dictcomp(self, node: ast.DictComp) -> str:
+        rows = self._comprehended(node.generators, lambda inner: f"[{inner.of(node.key)}, {inner.of(node.value)}]")
+        return f"Object.fromEntries({rows})"
+
+    def _comprehended(self, generators: list[ast.comprehension], element: Callable[[Expressions], str]) -> str:
+        first, *rest = generators
+        inner = Expressions(self.source, self.local | set(bound_names(first.target)))
+        target = f"({inner.target(first.target)})"
+        rows = self._over(first.iter)
+        for condition in first.ifs:
+            rows += f".filter({target} => {inner.test(condition)})"
+        if rest:
+            return f"{rows}.flatMap({target} => {inner._comprehended(rest, element)})"
+        made = element(inner)
+        return rows if made == target[1:-1] else f"{rows}.map({target} => {made})"
+
+    def _over(self, node: ast.expr) -> str:
+        """What is iterated, as an array."""
+        arrays = (ast.List, ast.ListComp, ast.GeneratorExp, ast.Tuple)
+        called = isinstance(node, ast.Call) and is_name(node.func, "zip", "range", "enumerate", "sorted", "list")
+        listed = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "items"
+        return self.of(node, 9) if isinstance(node, arrays) or called or listed else f"list({self.of(node)})"
+
+    def target(self, node: ast.expr) -> str:
+        if isinstance(node, (ast.Tuple, ast.List)):
+            return f"[{', '.join('' if is_name(one, '_') else self.target(one) for one in node.elts)}]"
+        return self.of(node)
+
+    # ---- calls
+
+    def _call(self, node: ast.Call) -> str:
+        if isinstance(node.func, ast.Name) and node.func.id not in self.local:
+            return self._called(node, node.func.id)
+        if isinstance(node.func, ast.Attribute):
+            return self._method(node, node.func)
+        return f"{self.of(node.func, 9)}({self._given(node, None)})"
+
+    def _called(self, node: ast.Call, name: str) -> str:
+        if name == "cls":
+            return f"new this({self._record(node, ())})"
+        if name == "isinstance":
+            return self._isinstance(*node.args)
+        if name == "getattr":
+            return f"{self.of(node.args[0], 9)}[{self.of(node.args[1])}]"
+        if name in BUILTINS:
+            options = [f"{one.arg}: {self.of(one.value)}" for one in node.keywords if one.arg != "strict"]
+            if name in ("replace", "min", "max", "sorted") and options:
+                return f"{BUILTINS[name]}({self.listed(node.args)}, {{{', '.join(options)}}})"
+            if name in ("min", "max") and len(node.args) > 1:
+                return f"Math.{name}({self.listed(node.args)})"
+            return f"{BUILTINS[name]}({self.listed(node.args)})"
+        fields = self.source.fields(name)
+        if fields is not None:
+            return f"new {self.source.known(name)}({self._record(node, fields)})"
+        return f"{self.source.known(name)}({self._given(node, self.source.arguments(name))})"
+
+    def _isinstance(self, value: ast.expr, kinds: ast.expr) -> str:
+        """Of one kind, or of one of several."""
+        said = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
+        found = []
+        for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
+            type_of = said.get(kind.id) if isinstance(kind, ast.Name) else None
+            left = self.of(value, 9)
+            found.append(f"typeof {left} === '{type_of}'" if type_of else f"{left} instanceof {self.of(kind)}")
+        return f"({' || '.join(dict.fromkeys(found))})"
+
+    def _record(self, node: ast.Call, fields: Sequence[str]) -> str:
+        """What a constructor is given: its fields by name."""
+        if any(isinstance(one, ast.Starred) for one in node.args):
+            return f"named([{', '.join(map(quoted, fields))}], [{self.listed(node.args)}])"
+        pairs = [f"{name}: {self.of(value)}" for name, value in zip(fields, node.args, strict=False)]
+        for one in node.keywords:
+            pairs.append(f"{one.arg}: {self.of(one.value)}" if one.arg else f"...{self.of(one.value, 9)}")
+        short = [re.sub(r"^(\w+): \1$", r"\1", pair) for pair in pairs]
+        return f"{{{', '.join(short)}}}"
+
+    def _given(self, node: ast.Call, names: Sequence[str] | None) -> str:
+        """Arguments in the order of the parameters."""
+        if node.keywords and names is None:
+            self.refuse(node, "a keyword for a function that is not known")
+        given = [self.of(one) for one in node.args]
+        wanted = {one.arg: self.of(one.value) for one in node.keywords}
+        if any(isinstance(one, ast.Starred) for one in node.args):  # it fills what no keyword names
+            return ", ".join([*given, *wanted.values()])
+        for name in (names or ())[len(given) :]:
+            if not wanted:
+                break
+            given.append(wanted.pop(name, "undefined"))
+        return ", ".join(given)
+
+    def _method(self, node: ast.Call, function: ast.Attribute) -> str:
+        name = function.attr
+        if is_name(function.value, "dict") and name == "fromkeys":
+            return f"unique({self._over(node.args[0])})"
+        if isinstance(function.value, ast.Name) and function.value.id not in self.local | {"self"}:
+            if function.value.id == "math":
+                return f"{self._attribute(function)}({self.listed(node.args)})"
+            found = self.source.attribute(function.value.id, name)
+            if found:
+                fields = self.source.fields(found)
+                return (
+                    f"new {found}({self._record(node, fields)})"
+                    if fields is not None
+                    else f"{found}({self._given(node, self.source.arguments(found))})"
+                )
+        if name in HELPED:
+            return f"{name}({', '.join([self.of(function.value), *map(self.of, node.args)])})"
+        if name in METHODS:
+            return f"{self.of(function.value, 9)}.{METHODS[name]}({self.listed(node.args)})"
+        if name in PYTHONS_OWN:
+            self.refuse(node, f"the method {name}")
+        names = self.source.arguments(f".{name}")
+        return f"{self.of(function.value, 9)}.{name}({self._given(node, names)})"
+
+
+class Statements:
+    """The body of one function, indented by `depth` steps."""
+
+    def __init__(self, source: Source, function: ast.FunctionDef):
+        self.function = function
+        self.names = [one.arg for one in function.args.args if one.arg not in ("self", "cls")]
+        self.names += [one.arg for one in function.args.kwonlyargs]
+        bound = {name for node in ast.walk(function) for name in assigned(node)}
+        self.says = Expressions(source, {*self.names, *bound})
+        once = {name for name in bound if name not in self.names and self._once(name)}
+        together = [set(assigned(node)) for node in ast.walk(function)]  # `a, b = ...` declares both or none
+        self.constant = {name for name in once if all(names <= once for names in together if name in names)}
+
+    def _once(self, name: str) -> bool:
+        """Whether it is bound once, in the block that holds all its uses, so that it can be a `const` there."""
+        bindings = [node for node in ast.walk(self.function) if name in assigned(node)]
+        if len(bindings) != 1 or not isinstance(bindings[0], (ast.Assign, ast.AnnAssign)):
+            return False
+        block = next(one for one in blocks(self.function) if bindings[0] in one)
+        return uses(block, name) == uses(self.function.body, name)
+
+    def parameters(self) -> str:
+        names = self.function.args
+        plain = [one.arg for one in names.args if one.arg not in ("self", "cls")]
+        defaults = dict(zip(reversed(plain), reversed(names.defaults), strict=False))
+        defaults |= {one.arg: value for one, value in zip(names.kwonlyargs, names.kw_defaults, strict=True) if value}
+        return ", ".join(
+            f"{name} = {self.says.of(defaults[name])}" if name in defaults else name for name in self.names
+        )
+
+    def text(self, depth: int) -> str:
+        looped = {
+            name for node in ast.walk(self.function) if isinstance(node, ast.For) for name in bound_names(node.target)
+        }
+        bound = [name for node in ast.walk(self.function) for name in assigned(node)]
+        free = [name for name in dict.fromkeys(bound) if name not in {*self.names, *self.constant, *looped}]
+        head = [f"{'  ' * depth}let {', '.join(map(safe, free))};"] if free else []
+        return "\n".join([*head, *self.block(self.function.body, depth)])
+
+    def block(self, body: Sequence[ast.stmt], depth: int) -> list[str]:
+        return [f"{'  ' * depth}{line}" for node in body for line in self.lines(node)]
+
+    def lines(self, node: ast.stmt) -> Iterator[str]:
+        translate = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if translate is None:
+            self.says.refuse(node)
+        yield from translate(node)
+
+    def _expr(self, node: ast.Expr) -> Iterator[str]:
+        if not isinstance(node.value, ast.Constant):  # a docstring
+            yield f"{self.says.of(node.value)};"
+
+    def _assert(self, node: ast.Assert) -> Iterator[str]:
+        yield from ()  # for readers of the Python
+
+    def _pass(self, node: ast.Pass) -> Iterator[str]:
+        yield from ()
+
+    def _return(self, node: ast.Return) -> Iterator[str]:
+        yield f"return {self.says.of(node.value)};" if node.value else "return;"
+
+    def _raise(self, node: ast.Raise) -> Iterator[str]:
+        if not isinstance(node.exc, ast.Call):
+            self.says.refuse(node)
+        yield f"throw new Error({', '.join(map(self.says.of, node.exc.args))});"
+
+    def _assign(self, node: ast.Assign) -> Iterator[str]:
+        [target] = node.targets
+        names = list(bound_names(target))
+        word = "const " if names and set(names) <= self.constant else ""
+        yield f"{word}{self.says.target(target)} = {self.says.of(node.value)};"
+
+    def _annassign(self, node: ast.AnnAssign) -> Iterator[str]:
+        yield from self._assign(ast.Assign([node.target], node.value or ast.Constant(None)))
+
+    def _augassign(self, node: ast.AugAssign) -> Iterator[str]:
+        if isinstance(node.value, (ast.List, ast.ListComp)):
+            self.says.refuse(node, "a list that grows by +=")
+        yield f"{self.says.of(node.target)} {BINARY[type(node.op)][0]}= {self.says.of(node.value)};"
+
+    def _if(self, node: ast.If, word: str = "if") -> Iterator[str]:
+        yield f"{word} ({self.says.test(node.test)}) {{"
+        yield from self.block(node.body, 1)
+        if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
+            yield from self._if(node.orelse[0], "} else if")
+            return
+        if node.orelse:
+            yield "} else {"
+            yield from self.block(node.orelse, 1)
+        yield "}"
+
+    def _while(self, node: ast.While) -> Iterator[str]:
+        yield f"while ({self.says.test(node.test)}) {{"
+        yield from self.block(node.body, 1)
+        yield "}"
+
+    def _for(self, node: ast.For) -> Iterator[str]:
+        yield f"for (const {self.says.target(node.target)} of {self.says._over(node.iter)}) {{"
+        yield from self.block(node.body, 1)
+        yield "}"
+
+    def _continue(self, node: ast.Continue) -> Iterator[str]:
+        yield "continue;"
+
+    def _break(self, node: ast.Break) -> Iterator[str]:
+        yield "break;"
+
+
+def function_text(source: Source, node: ast.FunctionDef) -> str:
+    body = Statements(source, node)
+    return f"{remark(node, 0)}export function {node.name}({body.parameters()}) {{\n{body.text(1)}\n}}"
+
+
+def class_text(source: Source, node: ast.ClassDef, fields: Sequence[str], members: Callable[[str], bool]) -> str:
+    """A record: its constructor takes its fields by name. members: which methods and properties come along."""
+    says = Expressions(source, set())
+    own = {
+        one.target.id: one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+    }
+    shared = {name: one for name, one in own.items() if "ClassVar" in ast.unparse(one.annotation)}
+    bases = [one.id for one in node.bases if isinstance(one, ast.Name) and one.id != "ABC"]
+    functions = [one for one in node.body if isinstance(one, ast.FunctionDef) and members(one.name)]
+    lines = [f"{remark(node, 0)}export class {node.name}{f' extends {source.known(bases[0])}' if bases else ''} {{"]
+    if fields:
+        given = ", ".join(_field(says, name, own.get(name)) for name in fields)
+        checks = " this.__post_init__();" if any(one.name == "__post_init__" for one in functions) else ""
+        lines += [f"  constructor({{{given}}}) {{", *(["    super();"] if bases else [])]
+        lines += [f"    Object.assign(this, {{{', '.join(fields)}}});{checks}", "  }"]
+    lines += [_member(source, one) for one in functions]
+    after = [f"{node.name}.prototype.{name} = {says.of(one.value)};" for name, one in shared.items()]
+    return "\n".join([*lines, "}", *after])
+
+
+def _field(says: Expressions, name: str, node: ast.AnnAssign | None) -> str:
+    if node is None or node.value is None:
+        return name
+    factory = isinstance(node.value, ast.Call) and is_name(node.value.func, "field")
+    return f"{name} = {'{}' if factory else says.of(node.value)}"
+
+
+def _member(source: Source, node: ast.FunctionDef) -> str:
+    kinds = {ast.unparse(one) for one in node.decorator_list}
+    if kinds - {"property", "cached_property", "classmethod"}:
+        raise ValueError(f"{source.where}:{node.lineno}: @{kinds.pop()} has no translation to JavaScript")
+    body = Statements(source, node)
+    name = {"__str__": "toString"}.get(node.name, node.name)
+    word = "static " if "classmethod" in kinds else "get " if kinds else ""
+    head = f"{remark(node, 1)}  {word}{name}({body.parameters()}) {{"
+    if "cached_property" in kinds:
+        return f"{head}\n    return kept(this, '{name}', () => {{\n{body.text(3)}\n    }});\n  }}"
+    return f"{head}\n{body.text(2)}\n  }}"
+
+
+def remark(node: ast.FunctionDef | ast.ClassDef, depth: int) -> str:
+    """The first line of a docstring."""
+    said = (ast.get_docstring(node) or "").split("\n")[0]
+    return f"{'  ' * depth}/** {said} */\n" if said else ""
+
+
+def safe(name: str) -> str:
+    """A name that JavaScript allows."""
+    return f"{name}_" if name in RESERVED else name
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+def bound_names(target: ast.AST) -> Iterator[str]:
+    """Names that an assignment to `target` binds; those of a subscript or an attribute are not among them."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        for one in target.elts:
+            yield from bound_names(one)
+
+
+def assigned(node: ast.AST) -> list[str]:
+    """Names that one statement or `:=` binds in its function."""
+    if isinstance(node, ast.Assign):
+        return [name for target in node.targets for name in bound_names(target)]
+    if isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.NamedExpr, ast.For)):
+        return list(bound_names(node.target))
+    return []
+
+
+def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    for one in ast.walk(node):
+        for name in ("body", "orelse"):
+            if isinstance(getattr(one, name, None), list):
+                yield getattr(one, name)
+
+
+def uses(body: Sequence[ast.stmt], name: str) -> int:
+    return sum(is_name(one, name) for statement in body for one in ast.walk(statement))
