@@ -33,6 +33,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/oxlint --deny-warnings  # the page's scripts; rules in .oxlintrc.json
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
