@@ -125,10 +125,10 @@ def _limits(arguments: argparse.Namespace) -> Limits:
         "serve_tokens": ("--serve-tokens", "tokens"),
     }
     asked = {name: getattr(arguments, name) for name in given}
-    found = {name: count(given[name][0], text, given[name][1]) for name, text in asked.items() if text is not None}
+    limits = {name: count(given[name][0], text, given[name][1]) for name, text in asked.items() if text is not None}
     if arguments.memory is not None:
-        found["memory"] = memory("--memory", arguments.memory)
-    return Limits(min_steps=_whole("--min-steps", arguments.min_steps), **found)
+        limits["memory"] = memory("--memory", arguments.memory)
+    return Limits(min_steps=_whole("--min-steps", arguments.min_steps), **limits)
 
 
 def _whole(flag: str, text: str) -> int:

@@ -89,7 +89,7 @@ def odds(contenders: Sequence[Contender], budget: float) -> list[Odds] | None:
     draws = min((len(contender.law.draws) for contender in contenders), default=0)
     if not draws:
         return None
-    columns = [(one.law.draws, one.arguments(one.tokens(budget))) for one in contenders]
+    columns = [(contender.law.draws, contender.arguments(contender.tokens(budget))) for contender in contenders]
     wins, regrets = [0] * len(contenders), [0.0] * len(contenders)
     for draw in range(draws):
         losses = [laws[draw].loss(*arguments) for laws, arguments in columns]
@@ -155,7 +155,7 @@ def crossovers(contenders: Sequence[Contender], low: float, high: float) -> list
         below, above = labels[place - 1], labels[place]
         if below and above and below != above:
             flops = _bisect(contenders, grid[place - 1], grid[place], below)
-            if any(one.law.label == above for one in ranked(contenders, flops / 1.01)):
+            if any(contender.law.label == above for contender in ranked(contenders, flops / 1.01)):
                 changes.append(_with_interval(contenders, flops, below, above, low, high))
             # else it wins from the first budget that pays for its steps: nothing is crossed
     return changes
@@ -176,8 +176,8 @@ def _with_interval(
 ) -> Crossover:
     """The crossover with the spread of its nearest counterpart in every draw."""
     grid = budget_grid(max(low, flops / 1000), min(high, flops * 1000), per_decade=3)
-    sides = [[one for one in contenders if one.law.label == label] for label in (below, above)]
-    draws = min(len(one.law.draws) for side in sides for one in side)
+    sides = [[contender for contender in contenders if contender.law.label == label] for label in (below, above)]
+    draws = min(len(contender.law.draws) for side in sides for contender in side)
     first, second = (_columns(side, grid) for side in sides)
     gaps = [_gap(first, second, draw) for draw in range(min(draws, DRAWS))]
     places = sorted(_sign_change(grid, gap, flops) for gap in gaps)
@@ -197,7 +197,7 @@ def _columns(contenders: Sequence[Contender], grid: Sequence[float]) -> list[Col
     columns = []
     for budget in grid:
         nearest = ranked(contenders, budget)[:NEAREST]
-        columns.append([(one.law.draws, one.arguments(one.tokens(budget))) for one in nearest])
+        columns.append([(contender.law.draws, contender.arguments(contender.tokens(budget))) for contender in nearest])
     return columns
 
 

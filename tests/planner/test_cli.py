@@ -109,9 +109,9 @@ BAD = [
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, sentence, laws, capsys):
     assert main([*arguments, "--laws", laws]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1
-    assert sentence in said.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1
+    assert sentence in printed.err
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_corrupt_laws_are_named(content, sentence, tmp_path, capsys):
     path = tmp_path / "laws.json"
     path.write_text(content)
     assert main(["--budget", "1e13", "--laws", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert str(path) in said and sentence in said and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert str(path) in printed and sentence in printed and printed.count("\n") == 1
 
 
 def test_coefficients_that_are_no_numbers_are_refused(tmp_path, capsys):
@@ -198,10 +198,10 @@ def test_the_documented_example_runs(capsys):
 
 def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
     assert main(["--budget", "1e19"]) == 0
-    said = capsys.readouterr().out
-    assert "x beyond the largest compute measured" in said and "x as wide as at" in said
-    assert "up to 9.06e+16 FLOP" in said and "Ziarko et al. 2024" in said
-    assert "try this sweep first" in said and "--calibrate 1% --sweep-out" in said
+    printed = capsys.readouterr().out
+    assert "x beyond the largest compute measured" in printed and "x as wide as at" in printed
+    assert "up to 9.06e+16 FLOP" in printed and "Ziarko et al. 2024" in printed
+    assert "try this sweep first" in printed and "--calibrate 1% --sweep-out" in printed
 
 
 def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):

@@ -14,22 +14,22 @@ from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
 
 
-def sweep_of(made, tmp_path):
+def sweep_of(calibration, tmp_path):
     path = tmp_path / "sweep.toml"
-    path.write_text(made.toml)
+    path.write_text(calibration.toml)
     return read_sweep(path)
 
 
 @pytest.mark.parametrize(("budget", "options"), [(1e15, {}), (1e18, {"suite": "pythia"}), (1e19, {"suite": "smollm2"})])
 def test_the_sweep_file_holds_what_was_designed(budget, options, tmp_path):
-    made = calibrate(plan(budget, laws=law_book(), **options), 0.1)
-    sweep = sweep_of(made, tmp_path)
+    calibration = calibrate(plan(budget, laws=law_book(), **options), 0.1)
+    sweep = sweep_of(calibration, tmp_path)
     tried = [cell for cell in cells(sweep, Data("", 10**12, 0, PAIR.tokens, PAIR.sum_sq_lengths)) if not cell.reason]
-    assert len(tried) == made.cells > 3
-    assert made.flops <= made.limit == pytest.approx(0.1 * budget)
-    assert sum(cell.budget for cell in tried) <= made.flops
+    assert len(tried) == calibration.cells > 3
+    assert calibration.flops <= calibration.limit == pytest.approx(0.1 * budget)
+    assert sum(cell.budget for cell in tried) <= calibration.flops
     assert len({cell.model.name for cell in tried}) >= 2 and len({cell.budget for cell in tried}) >= 2
-    assert made.regret_after < made.regret_now
+    assert calibration.regret_after < calibration.regret_now
 
 
 def test_measured_rates_are_kept_and_unknown_ones_are_searched(tmp_path):
@@ -55,15 +55,18 @@ def test_too_small_a_share_says_what_the_smallest_sweep_takes():
 
 def test_the_design_beats_cheapest_first_at_the_same_cost():
     answer = plan(1e16, laws=law_book())
-    made = calibrate(answer, 0.05)
+    calibration = calibrate(answer, 0.05)
     beliefs = _Beliefs(answer.considered, 1e16, assume=False)
     candidates = [_for_sweeps(candidate) for candidate in answer.considered]
-    smallest = [candidate for candidate in candidates if not candidate.refusal(made.budgets[0])]
-    repeats = made.flops / made.budgets[0] / len(smallest)  # as one trial each with that much less noise
-    quiet = [replace(one, law=replace(one.law, noise=0.02 / repeats**0.5)) for one in smallest]
-    cheap = [DesignPoint(candidate, made.budgets[0]) for candidate in quiet]
+    smallest = [candidate for candidate in candidates if not candidate.refusal(calibration.budgets[0])]
+    repeats = calibration.flops / calibration.budgets[0] / len(smallest)  # as one trial each with that much less noise
+    quiet = [replace(candidate, law=replace(candidate.law, noise=0.02 / repeats**0.5)) for candidate in smallest]
+    cheap = [DesignPoint(candidate, calibration.budgets[0]) for candidate in quiet]
     designed = [
-        DesignPoint(o, c) for o in candidates for c in made.budgets if o.model.name in made.models and not o.refusal(c)
+        DesignPoint(candidate, c)
+        for candidate in candidates
+        for c in calibration.budgets
+        if candidate.model.name in calibration.models and not candidate.refusal(c)
     ]
     assert repeats > 1
     assert beliefs.spread(designed) < beliefs.spread(cheap)
@@ -75,10 +78,10 @@ def test_one_trial_teaches_what_bayes_says():
     answer = plan(1e15, laws=law_book(noisy), models=["nano-100k", "nano-1.2m"])
     beliefs = _Beliefs(answer.considered, 1e15, assume=False)
     cell = DesignPoint(_for_sweeps(answer.considered[0]), 1e13)
-    seen, gap = beliefs._point(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
-    n, mean = len(seen), lambda row: sum(row) / len(row)
+    observed, gap = beliefs._point(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
+    n, mean = len(observed), lambda row: sum(row) / len(row)
     product = lambda a, b: sum((x - mean(a)) * (y - mean(b)) for x, y in zip(a, b, strict=True)) / (n - 1)  # noqa: E731
-    left = product(gap, gap) - product(gap, seen) ** 2 / (product(seen, seen) + 0.05**2)
+    left = product(gap, gap) - product(gap, observed) ** 2 / (product(observed, observed) + 0.05**2)
     assert beliefs.spread([cell]) == pytest.approx(left / 4, rel=1e-9)  # variance of half the gap
 
 

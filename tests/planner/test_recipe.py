@@ -45,8 +45,8 @@ def test_paper_count_is_six_flops_a_parameter_and_token():
 
 def test_probabilities_add_up_and_regret_is_never_negative():
     answer = plan(1e13, laws=law_book(), top=99)
-    assert sum(one.best for one in answer.candidates) == pytest.approx(1)
-    assert all(one.regret >= 0 for one in answer.candidates)
+    assert sum(recipe.best for recipe in answer.candidates) == pytest.approx(1)
+    assert all(recipe.regret >= 0 for recipe in answer.candidates)
     assert any(notice.code == "not-told-apart" for notice in answer.warnings)
 
 
@@ -54,8 +54,8 @@ def test_a_law_known_exactly_is_sure_of_itself():
     sure = [method_law(FULL, {"name": "full"}, spread=0), method_law(LORA, {"name": "lora"}, spread=0)]
     answer = plan(1e13, laws=law_book(*sure), top=99)
     assert answer.recipe.best == 1 and answer.recipe.regret == 0
-    for one in answer.candidates:  # what is left is the noise of one run, 1.645 of its standard deviations
-        assert math.log(one.high / one.loss) == pytest.approx(1.645 * 0.02, rel=1e-6)
+    for recipe in answer.candidates:  # what is left is the noise of one run, 1.645 of its standard deviations
+        assert math.log(recipe.high / recipe.loss) == pytest.approx(1.645 * 0.02, rel=1e-6)
 
 
 def test_without_draws_nothing_is_said_of_certainty():
@@ -66,19 +66,19 @@ def test_without_draws_nothing_is_said_of_certainty():
 
 def test_the_crossover_is_where_the_two_laws_meet():
     book, model, crossing = crossing_laws(spread=0)
-    (found,) = plan(crossing, laws=book, models=[model]).crossovers
-    assert (found.below, found.above) == ("full", "lora rank 8 alpha 8")
-    assert found.flops == pytest.approx(crossing, rel=0.002)
-    assert found.low == pytest.approx(crossing, rel=0.2) and found.high == pytest.approx(crossing, rel=0.2)
+    (crossover,) = plan(crossing, laws=book, models=[model]).crossovers
+    assert (crossover.below, crossover.above) == ("full", "lora rank 8 alpha 8")
+    assert crossover.flops == pytest.approx(crossing, rel=0.002)
+    assert crossover.low == pytest.approx(crossing, rel=0.2) and crossover.high == pytest.approx(crossing, rel=0.2)
 
 
 def test_a_vaguer_law_gives_a_wider_crossover_around_the_same_place():
     widths = []
     for spread in (0.002, 0.01):
         book, model, crossing = crossing_laws(spread)
-        (found,) = plan(crossing, laws=book, models=[model]).crossovers
-        assert found.low < crossing < found.high
-        widths.append(math.log(found.high / found.low))
+        (crossover,) = plan(crossing, laws=book, models=[model]).crossovers
+        assert crossover.low < crossing < crossover.high
+        widths.append(math.log(crossover.high / crossover.low))
     assert widths[1] > 2 * widths[0]
 
 
@@ -136,7 +136,7 @@ def test_rates_never_rise_with_size():
 def test_a_method_that_cannot_tune_a_model_is_listed_with_the_reason():
     book = law_book(method_law(FULL, {"name": "full"}), method_law(LORA, {"name": "bias"}))
     answer = plan(1e19, laws=book, suite="smollm2")
-    refused = {(one.model, one.method): one.reason for one in answer.refused}
+    refused = {(refusal.model, refusal.method): refusal.reason for refusal in answer.refused}
     assert all("no bias vectors" in refused[model.name, "bias"] for model in SMOLLM2)
     assert answer.recipe.trial.method == Full()
 
@@ -157,8 +157,8 @@ def test_models_by_folder_keep_the_name_that_finds_them_again(tmp_path):
 
 def test_size_and_dimension_limits_leave_only_what_they_allow():
     answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64), top=99)
-    assert {one.trial.model for one in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
-    reasons = {one.model: one.reason for one in answer.refused}
+    assert {recipe.trial.model for recipe in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
+    reasons = {refusal.model: refusal.reason for refusal in answer.refused}
     assert "dimensions" in reasons["nano-340k"] and "N is" in reasons["nano-1.2m"]
 
 

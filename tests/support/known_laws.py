@@ -60,8 +60,8 @@ def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> Method
         for _ in range(draws)
     )
     ends = {name: (value * (1 - spread), value * (1 + spread)) for name, value in law.coefficients.items()}
-    made = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
-    return replace(made, **other)
+    scattering = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
+    return replace(scattering, **other)
 
 
 def law_book(*laws: MethodLaw) -> LawBook:

@@ -28,12 +28,12 @@ from sweeps.methods import Full, LoRA
 @pytest.fixture(scope="module", params=["two methods", "eight methods"])
 def swept(request, tmp_path_factory):
     if request.param == "eight methods":
-        made = SWEEPS["eight methods"]()
+        trials = SWEEPS["eight methods"]()
     else:  # adapters have the lower floor, full tuning the faster start
         full = LAWS_OF_THE_TESTS[Full()]
         lora = replace(full, E=full.E - 0.1, B=full.B * 1.5)
-        made = observations({Full(): full, LoRA(rank=8): lora}, MODELS, BUDGETS)
-    return fitted(tmp_path_factory.mktemp("sweep"), made)
+        trials = observations({Full(): full, LoRA(rank=8): lora}, MODELS, BUDGETS)
+    return fitted(tmp_path_factory.mktemp("sweep"), trials)
 
 
 @pytest.fixture
@@ -50,13 +50,15 @@ def test_crossovers_are_those_of_plan_to_the_last_bit(swept, drawn):
     above, _ = drawn.axes
     letters = [text for text in above.texts if isinstance(text, Annotation) and len(text.get_text()) == 1]
     low, high = above.get_xlim()
-    theirs = [one for one in plan(book.measured.flops[1], laws=book).crossovers if low <= one.flops <= high]
+    theirs = [
+        crossover for crossover in plan(book.measured.flops[1], laws=book).crossovers if low <= crossover.flops <= high
+    ]
     assert theirs, "these laws cross"
-    assert [letter.xy[0] for letter in letters] == [one.flops for one in theirs]
+    assert [letter.xy[0] for letter in letters] == [crossover.flops for crossover in theirs]
     spans = [patch for patch in above.patches if patch.get_alpha() == 0.09]
-    for span, one in zip(spans, theirs, strict=True):
+    for span, crossover in zip(spans, theirs, strict=True):
         assert (span.get_x(), span.get_x() + span.get_width()) == pytest.approx(
-            (max(one.low or low, low), min(one.high or high, high))
+            (max(crossover.low or low, low), min(crossover.high or high, high))
         )
 
 

@@ -25,8 +25,8 @@ def test_a_form_that_follows_from_the_formula_is_the_formula(truth):
     predicted = problem.predict(theta)
     for at, row in enumerate(predicted):
         law = type(truth)(**{name: values[at] for name, values in problem.coefficients(theta)[0].items()})
-        said = law.at(frame["N"].to_numpy(), frame["D"].to_numpy(), frame["S"].to_numpy(), frame["U"].to_numpy())
-        assert np.exp(row) == pytest.approx(said, rel=1e-12)
+        expected = law.at(frame["N"].to_numpy(), frame["D"].to_numpy(), frame["S"].to_numpy(), frame["U"].to_numpy())
+        assert np.exp(row) == pytest.approx(expected, rel=1e-12)
     solved = problem.coefficients(solve(problem, np.ones((1, len(frame))), 1e-3).theta)[0]
     assert {name: values[0] for name, values in solved.items()} == pytest.approx(truth.coefficients, rel=1e-6)
 
