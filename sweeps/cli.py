@@ -39,7 +39,7 @@ EXAMPLES = """\
   sweep cancel results/demo 3f2a            cancel that trial; without a key: all unfinished ones
   sweep retry results/demo --failed         re-queue failed trials for the next `sweep run`; also --cancelled, or keys
   sweep export results/demo --csv demo.csv  write its observations as a table; or --parquet demo.parquet
-  sweep doctor /shared/results --two        whether that file system can hold sweeps, observation from two machines
+  sweep doctor /shared/results --two        check that file system from two machines
   sweep dashboard results/demo              open its trials in optuna-dashboard
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sweeps.models import Linear, ModelSpec
+from sweeps.models import Linear, ModelSpec, from_config
 from sweeps.support.checks import from_table
 
 if TYPE_CHECKING:
@@ -268,8 +268,6 @@ def _adapter_entries(model: ModelSpec, rank: int, adapted: Iterable[Linear]) -> 
 def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "", use_dora: bool = False) -> Any:
     """Returns the backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
     import peft  # only here: the planner reads this module and must start without torch
-
-    from sweeps.models import from_config
 
     spec = from_config(backbone.config.to_dict(), "backbone")
     targets = only.split(",") if only else [linear.name for linear in spec.linears]

@@ -111,8 +111,8 @@ def _studies(store: Store) -> dict[str, list[FrozenTrial]]:
     coming = [store.read_trial(key) for key in store.queue() if key not in known and key not in running]
     studies: dict[str, list[FrozenTrial]] = {}
 
-    def add(trial: Trial, made: FrozenTrial) -> None:
-        studies.setdefault(f"{trial.model} {trial.method.label}", []).append(made)
+    def add(trial: Trial, frozen: FrozenTrial) -> None:
+        studies.setdefault(f"{trial.model} {trial.method.label}", []).append(frozen)
 
     for observation in _ordered(known.values()):
         add(observation.trial, _finished(observation))

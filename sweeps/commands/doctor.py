@@ -316,13 +316,13 @@ def doctor(arguments: argparse.Namespace) -> int:
         return 0
     findings = examine(directory, arguments.two, arguments.seconds)
     if arguments.json:
-        print(json.dumps({"directory": str(directory), "findings": [asdict(one) for one in findings]}))
+        print(json.dumps({"directory": str(directory), "findings": [asdict(finding) for finding in findings]}))
     else:
-        rows = [["yes" if one.holds else "NO", one.promise, one.figure] for one in findings]
+        rows = [["yes" if finding.holds else "NO", finding.promise, finding.figure] for finding in findings]
         print("\n".join(table([["holds", "promise", "measured"], *rows])))
-        if not all(one.holds for one in findings):
+        if not all(finding.holds for finding in findings):
             print(f"\nsweeps are not safe here: {INSTEAD}")
-    return 0 if all(one.holds for one in findings) else 1
+    return 0 if all(finding.holds for finding in findings) else 1
 
 
 def examine(directory: Path, two: bool = False, seconds: float = WAIT) -> list[Finding]:

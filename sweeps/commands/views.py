@@ -151,8 +151,8 @@ def _follow(store: Store, trial: Trial, shown: int) -> None:
 
 def _figures(store: Store, key: str) -> dict[str, Any]:
     """What a running trial last told: step and loss. Empty when it does not run, or has told nothing yet."""
-    found = next((figures for trial, _, figures in store.running() if trial.key == key), {})
-    return found if {"step", "loss"} <= set(found) else {}
+    figures = next((told for trial, _, told in store.running() if trial.key == key), {})
+    return figures if {"step", "loss"} <= set(figures) else {}
 
 
 def _sweep_log(store: Store, arguments: argparse.Namespace) -> int:

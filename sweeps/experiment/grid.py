@@ -16,15 +16,22 @@ from sweeps.trial import MOST_STEPS, PROBED_PAIRS, SEARCHED, Training, Trial
 
 @dataclass(frozen=True)
 class Cell:
-    """One place in the grid: a trial but for its learning rate. reason: why it cannot be tried, "" when it can."""
+    """One place in the grid: a trial but for its learning rate."""
 
     model: ModelSpec
+    """The backbone."""
     entry: Entry
+    """The method, and where its rate comes from."""
     training: Training
+    """The conditions."""
     budget: float
+    """Training FLOPs."""
     seed: int
+    """Seed of the trial."""
     steps: int
+    """Optimiser steps that the budget buys."""
     reason: str = ""
+    """Why it cannot be tried; "" when it can."""
 
     def trial(self, lr: float) -> Trial:
         return Trial(self.model.name, self.entry.method, self.training, lr, self.steps, self.seed, self.budget)

@@ -37,20 +37,22 @@ def read_sources(sources: Any) -> list[tuple[str, float]]:
 
 @dataclass(frozen=True)
 class Data:
-    """The text pairs of a sweep once they are read, as `embed prepare` reports them.
-
-    tokens, squares: means over the training pairs of a pair's real tokens and of the sum of its squared text lengths.
-    sources: the same of each source alone, where there are several. problems: what was wrong with records that were
-    left out.
-    """
+    """The text pairs of a sweep once they are read, as `embed prepare` reports them."""
 
     data_hash: str
+    """Hash of all pairs."""
     train_pairs: int
+    """Unique pairs to train on."""
     held_out_pairs: int
+    """Pairs that are held out."""
     tokens: float
+    """Mean real tokens of a training pair."""
     squares: float
+    """Mean over the training pairs of the sum of the squared text lengths in tokens."""
     problems: Mapping[str, Any] = field(default_factory=dict)
+    """What was wrong with records that were left out."""
     sources: tuple[tuple[float, float], ...] = ()
+    """`tokens` and `squares` of each source alone, where there are several."""
 
     def pair(self, batch_size: int, weights: Sequence[float] = ()) -> Work:
         """The mean pair. weights: of the sources, where they are not those of the sweep file."""

@@ -13,35 +13,42 @@ from sweeps.trial import Training, mixed
 
 @dataclass(frozen=True)
 class RateRange:
-    """Learning rates to search between `low` and `high`: so many trials, `together` of them at a time.
-
-    prune: stop those that stand badly beside finished ones, see `search.hopeless`.
-    """
+    """Learning rates to search in between."""
 
     low: float
+    """Lowest rate, positive."""
     high: float
+    """Highest rate, above `low`."""
     trials: int
+    """Rates that are tried, at least 2."""
     together: int = 4
+    """Rates that are proposed at a time, and may be tried at once."""
     prune: bool = False
+    """Whether rates that stand badly beside finished ones are stopped, see `hopeless` in search/learning_rates.py."""
 
 
 @dataclass(frozen=True)
 class Racing:
-    """When a method is dropped at large budgets, see search/racing.py. margin: share by which its loss is higher than
-    the best; from_budgets: at how many budgets in a row."""
+    """When a method is dropped at large budgets, see search/racing.py."""
 
     margin: float = 0.05
+    """Share by which its loss must exceed the best, such as 0.05."""
     from_budgets: int = 2
+    """Number of budgets in a row at which it must, at least 2."""
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Further seeds for some places of the grid; () admits all models, budgets or methods (by name)."""
+    """Further seeds for some places of the grid."""
 
     seeds: tuple[int, ...]
+    """The seeds, none of which the sweep itself has."""
     models: tuple[str, ...] = ()
+    """Names of the models; (): all."""
     budgets: tuple[float, ...] = ()
+    """Budgets in FLOPs; (): all."""
     methods: tuple[str, ...] = ()
+    """Names of the methods; (): all."""
 
     def admits(self, model: str, budget: float, method: str) -> bool:
         asked = ((self.models, model), (self.budgets, budget), (self.methods, method))
@@ -50,42 +57,56 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Compare:
-    """Ways to make one model of several sources, tried side by side: "" is joint training, the others are MERGES.
-
-    ratios: weights of the sources; () for those of the file alone.
-    """
+    """Ways to make one model of several sources, tried side by side."""
 
     merges: tuple[str, ...]
+    """"" is joint training, the others are MERGES."""
     ratios: tuple[tuple[float, ...], ...] = ()
+    """Weights of the sources, tried each; (): those of the file alone."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tuning method of a sweep and its learning rate: `rates` by model name, or `search`, the rates to try, or
-    `rate_range`, what they lie between. models: names of those it is tried on; () for all."""
+    """A tuning method of a sweep and where its learning rate comes from: one of `rates`, `search` and `rate_range`."""
 
     method: Method
+    """The method, with its settings."""
     rates: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Known rates by model name."""
     search: tuple[float, ...] = ()
+    """Rates to try, rising; the best is continued beyond an edge."""
     rate_range: RateRange | None = None
+    """What proposed rates lie between."""
     models: tuple[str, ...] = ()
+    """Names of the models that it is tried on; (): all."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked sweep file. budgets: FLOPs by the count named in `flops`. max_epochs: passes over the unique pairs."""
+    """A checked sweep file."""
 
     models: tuple[ModelSpec, ...]
+    """Backbones of the grid."""
     budgets: tuple[float, ...]
+    """Training FLOPs of the grid, by the count named in `flops`."""
     entries: tuple[Entry, ...]
+    """Tuning methods of the grid."""
     training: Training = Training()
+    """The conditions of all trials."""
     seeds: tuple[int, ...] = (0,)
+    """Seeds of every place of the grid."""
     flops: str = "exact"
+    """The count of the budgets: exact or paper."""
     min_steps: int = 50
+    """Fewest steps of a trial; a budget that buys fewer is left out."""
     max_epochs: float = 1.0
+    """Most passes over the unique pairs; a budget that buys more is left out."""
     racing: Racing | None = None
+    """When methods are dropped; None: never."""
     repeat: tuple[Repeat, ...] = ()
+    """Further seeds for some places."""
     compare: Compare | None = None
+    """Ways to train on several sources that are compared; None: one way."""
 
     def conditions(self, data_hash: str) -> tuple[Training, ...]:
         """What trials are trained under: one condition, unless ways to train on several sources are compared."""
@@ -102,5 +123,5 @@ class Sweep:
 
     def seeds_at(self, model: str, budget: float, method: str) -> tuple[int, ...]:
         """Seeds of one place of the grid, those of its repeats behind the sweep's own, each once."""
-        more = [seed for one in self.repeat if one.admits(model, budget, method) for seed in one.seeds]
+        more = [seed for repeat in self.repeat if repeat.admits(model, budget, method) for seed in repeat.seeds]
         return tuple(dict.fromkeys((*self.seeds, *more)))

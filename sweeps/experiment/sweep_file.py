@@ -162,10 +162,10 @@ def _repeats(repeats: Any, sweep: Sweep) -> tuple[Repeat, ...]:
 
 def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
     require(where, value, isinstance(value, list) and value != [], "a list, not empty")
-    for i, one in enumerate(value):
-        if one not in known:
+    for i, item in enumerate(value):
+        if item not in known:
             names = [name if isinstance(name, str) else brief(name) for name in known]
-            raise ValueError(f"{where}[{i}] is {brief(one)}; known: {', '.join(names)}")
+            raise ValueError(f"{where}[{i}] is {brief(item)}; known: {', '.join(names)}")
     return tuple(value)
 
 

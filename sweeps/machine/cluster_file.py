@@ -155,7 +155,7 @@ def _profile(table: dict[str, Any]) -> ClusterProfile:
     python = table.get("python", "")
     require("python", python, isinstance(python, str) and python.isprintable(), "the path of an interpreter")
     classes, grace = _classes(table.get("classes"), shared), whole("grace", table.get("grace", 90), 1, 3600)
-    shortest = min(60 * one.minutes for one in classes)
+    shortest = min(60 * resource_class.minutes for resource_class in classes)
     require("grace", grace, grace < shortest, f"less than the {shortest} s that the shortest job has")
     return ClusterProfile(
         classes=classes,

@@ -21,14 +21,18 @@ ASSUMED = 0.3  # large language models reach 0.3 to 0.5 (Chowdhery et al. 2022, 
 
 @dataclass(frozen=True)
 class Chip:
-    """One accelerator. peak: dense FLOP a second in the format that training uses, without the doubling that makers
-    quote for sparse matrices. memory: bytes. reached: share of the peak that training is taken to reach."""
+    """One accelerator."""
 
     peak: float
+    """Dense FLOP/s in the format of training, without the doubling that makers quote for sparse matrices."""
     memory: float
+    """Bytes of memory."""
     source: str
+    """Where the numbers come from."""
     reached: float = ASSUMED
-    mixed: bool = True  # 16-bit products over fp32 weights
+    """Share of the peak that training is taken to reach, 0 to 1."""
+    mixed: bool = True
+    """Whether products are in 16 bits over fp32 weights."""
 
 
 CHIPS = {
@@ -56,14 +60,18 @@ THIS = "this"
 
 @dataclass(frozen=True)
 class Machine:
-    """`count` chips of one kind that work on one trial together. mfu: share of the peak reached; price: of one chip
-    for an hour. profile: of a measured machine, whose mfu is the median over its rows."""
+    """Chips of one kind that work on one trial together."""
 
     chip: str
+    """Name of the chip: one of CHIPS, or `this`."""
     count: int
+    """Number of chips."""
     mfu: float
+    """Model FLOPs utilisation: the share of the peak that training reaches, 0 to 1."""
     price: float | None = None
+    """Price of one chip for an hour; None: not known."""
     profile: MachineProfile | None = None
+    """Of a measured machine, what was measured; `mfu` is then the median over its rows."""
 
     @property
     def kind(self) -> Chip:

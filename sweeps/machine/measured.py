@@ -33,12 +33,16 @@ def profile_path() -> Path:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine as the operating system shows it. cores: that a process may use. memory: bytes. gpus: their names."""
+    """A machine as the operating system shows it."""
 
     cpu: str
+    """The processor's name."""
     cores: int
+    """Cores that a process may use."""
     memory: int
+    """Bytes of main memory."""
     gpus: tuple[str, ...] = ()
+    """Names of the GPUs."""
 
     def difference(self, other: Host) -> str:
         """What is not the same in `other`, as text; "" for one machine."""
@@ -76,51 +80,64 @@ def _gpu_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Reached:
-    """What training reached for one model and method, medians over `steps` steps of batch_size pairs.
-
-    params: N. method: its name and settings. pairs, tokens, flops: a second; tokens are real ones, flops the exact
-    count. mfu: flops by the peak of `MachineProfile.peak`. products: flops of what the matrix products of a
-    step reach alone. overhead: share of a step on one thread spent outside torch's kernels. peak_bytes: memory.
-    random: the weights were not at hand, random ones took their place.
-    """
+    """What training reached for one model and method, medians over some steps."""
 
     model: str
+    """Name of the model."""
     params: int
+    """N: parameters outside the embedding tables."""
     method: Mapping[str, Any]
+    """Name of the method, and its settings."""
     batch_size: int
+    """Text pairs in a step."""
     steps: int
+    """Steps that were measured."""
     pairs: float
+    """Text pairs per second."""
     tokens: float
+    """Real tokens per second."""
     flops: float
+    """FLOP/s by the exact count."""
     mfu: float
+    """Model FLOPs utilisation: the share that `flops` is of `MachineProfile.peak`, 0 to 1."""
     products: float
+    """FLOP/s that the matrix products of a step reach alone."""
     overhead: float
+    """Share of a step on one thread that is spent outside torch's kernels, 0 to 1."""
     peak_bytes: int
+    """Most memory in use, bytes."""
     random: bool = False
+    """Whether random weights took the place of weights that were not at hand."""
 
 
 @dataclass(frozen=True)
 class MachineProfile:
-    """A machine and what training reached on it.
-
-    device: name of what trained. memory: bytes of it. threads: of the CPU in training. precision: of the products in
-    training, fp32 or bf16. peaks: precision -> "core" and "all" (of the threads, or the GPU) -> FLOP/s. data: what was
-    trained on. created: UTC, ISO 8601. load: processes that ran or waited for a core in the minute before. compiled:
-    blocks ran through torch.compile, as with `embed train --compile`.
-    """
+    """A machine and what training reached on it."""
 
     host: Host
+    """The machine."""
     device: str
+    """Name of what trained: the CPU or a GPU."""
     memory: int
+    """Bytes of its memory."""
     threads: int
+    """Threads of the CPU in training."""
     precision: str
+    """Of the matrix products in training: fp32 or bf16."""
     torch: str
+    """torch's version."""
     created: str
+    """When it was measured: UTC, ISO 8601."""
     data: str
+    """What was trained on."""
     load: float
+    """Processes that ran or waited for a core in the minute before."""
     peaks: Mapping[str, Mapping[str, float]]
+    """FLOP/s of large matrix products: precision -> "core" or "all" (of the threads, or the GPU) -> FLOP/s."""
     rows: tuple[Reached, ...]
+    """What was reached, for each model and method."""
     compiled: bool = False
+    """Whether blocks ran through torch.compile, as with `embed train --compile`."""
 
     @property
     def peak(self) -> float:

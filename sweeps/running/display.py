@@ -27,13 +27,18 @@ SHOWN = 8  # failures and cells left out that are named one by one
 
 @dataclass(frozen=True)
 class Running:
-    """A trial under way. where: host and process. step, loss: the last it told, 0 and None before. seconds: so far."""
+    """A trial under way."""
 
     trial: Trial
+    """What is trained."""
     where: str
+    """Host and process."""
     step: int
+    """The last step that it told; 0 before."""
     loss: float | None
+    """Training loss at that step; None before."""
     seconds: float
+    """Seconds since it began."""
 
     @property
     def text(self) -> str:
@@ -44,23 +49,30 @@ class Running:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A sweep at one moment. waiting: trials still to start.
-
-    flops: spent in all when it ends, flops_done: by the finished; estimates that count once what trials share.
-    eta: seconds to the end with `workers` at once. state_bytes: kept of trunks until no trial can use it.
-    """
+    """A sweep at one moment."""
 
     directory: Path
+    """Folder of the sweep."""
     finished: tuple[Observation, ...]
+    """Observations of its trials."""
     running: tuple[Running, ...]
+    """Trials under way."""
     waiting: int
+    """Number of trials still to start."""
     left_out: tuple[Cell, ...]
+    """Cells that are not tried."""
     searches: tuple[RateSearch, ...]
+    """Searches of learning rates."""
     flops: float
+    """Estimated FLOPs in all when it ends; what trials share counts once."""
     flops_done: float
+    """Estimated FLOPs of the finished trials, counted alike."""
     eta: float
+    """Seconds to the end with `workers` at once."""
     workers: int
+    """Trials at once."""
     state_bytes: int = 0
+    """Bytes of shared states (trunks), kept until no trial can use them."""
 
     @property
     def flops_spent(self) -> float:

@@ -26,18 +26,22 @@ from sweeps.trial import Trial, by_key
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast trials go. seconds: a trial takes, by itself and FLOPs. workers: at once. chips: that each uses.
-
-    unit: what a chip is; price: of one for an hour; source: where the speed comes from, a sentence.
-    """
+    """How fast trials go."""
 
     seconds: Callable[[Trial, float], float]
+    """Seconds that a trial of so many FLOPs takes."""
     workers: int
+    """Trials at once."""
     chips: float
+    """Chips that each trial uses."""
     unit: str
+    """What a chip is: GPU, core, machine or the name of the chip."""
     price: float | None
+    """Price of a chip for an hour; None: not asked for."""
     flops: float
+    """FLOP/s of a worker or a chip, to show."""
     source: str
+    """Where the speed comes from, as a sentence."""
 
 
 def pace_here(measured: Speed, workers: int, price: float | None) -> Pace:
@@ -192,7 +196,7 @@ def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]
     if "classes" in plan:
         header, rows = (
             [*header, "class"],
-            [[*row, made.get("class", "")] for row, made in zip(rows, plan["trials"], strict=True)],
+            [[*row, trial.get("class", "")] for row, trial in zip(rows, plan["trials"], strict=True)],
         )
     lines = table([header, *rows]) if rows else ["no trial is possible"]
     lines += left_out_lines(state.left_out)
@@ -205,10 +209,10 @@ def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]
         lines += [f"search    {plan['search_trials']} of them look for a learning rate{extra}"]
     if plan["racing"] and new:
         lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
-    used = [one for one in plan.get("classes", ()) if one["trials"]]
-    for one in used:
+    used = [row for row in plan.get("classes", ()) if row["trials"]]
+    for row in used:
         lines += [
-            f"class     {one['name']}: {one['trials']} trials, {one['places']} at once, {duration(one['seconds'])}"
+            f"class     {row['name']}: {row['trials']} trials, {row['places']} at once, {duration(row['seconds'])}"
         ]
     workers = "1 worker" if plan["workers"] == 1 else f"{plan['workers']} workers"
     price = ""

@@ -24,12 +24,14 @@ SAMPLE = 500  # trials of one sweep folder that are looked at
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs of a trial to come. flops: on its own. reused: the part of it that another of its trunk, or one with the
-    same models to merge, spends."""
+    """FLOPs of a trial to come."""
 
     trial: Trial
+    """The trial."""
     flops: float
+    """FLOPs of the trial on its own."""
     reused: float
+    """The part of them that another trial spends, one of its trunk or with the same models to merge."""
 
     @property
     def spent(self) -> float:
@@ -65,15 +67,16 @@ def costs(state: SweepState, sweep: Sweep, data: Data, states: Mapping[str, Sequ
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a worker is. by_model: FLOP/s in training, medians; typical: of all models.
-
-    rest: seconds that a trial takes besides, for loading and evaluation. source: where this comes from, a sentence.
-    """
+    """How fast a worker is."""
 
     by_model: dict[str, float]
+    """FLOP/s in training by model name, medians."""
     typical: float
+    """FLOP/s of a model that was not measured."""
     rest: float
+    """Seconds that a trial takes besides, for loading and evaluation."""
     source: str
+    """Where this comes from, as a sentence."""
 
     def seconds(self, model: str, flops: float) -> float:
         return self.rest + flops / self.by_model.get(model, self.typical)

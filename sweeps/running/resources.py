@@ -57,7 +57,7 @@ def gpu_memory(name: str) -> float:
 def requirements(
     costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed, patient: bool = False
 ) -> Requirements:
-    """The class and the time of every trial to come. Raises ValueError for resource_class that fits none.
+    """The class and the time of every trial to come. Raises ValueError for one that fits none.
 
     patient: trials may take longer than the largest class wants them to, for what was begun is to be ended.
     """

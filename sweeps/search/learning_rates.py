@@ -21,20 +21,22 @@ CANCELLED = "cancelled; `sweep retry` takes that back"
 
 @dataclass(frozen=True)
 class RateSearch:
-    """Where the search of one learning rate stands: at the smallest budget that its model and method can be tried at.
-
-    tried: observations by rate. open: rates still to be tried; more: how many will be proposed after these. chosen:
-    the best rate, None until settled. cancelled: rates that nobody wants any more. note: how it ended, with the reason
-    when no rate gave a loss.
-    """
+    """Where the search of a learning rate stands, at the smallest budget that its model and method can be tried at."""
 
     cell: Cell
+    """The place of the grid at which it is searched."""
     tried: Mapping[float, Observation]
+    """Observations by rate."""
     open: tuple[float, ...] = ()
+    """Rates still to be tried."""
     chosen: float | None = None
+    """The best rate; None until the search is settled."""
     note: str = ""
+    """How it ended, with the reason when no rate gave a loss."""
     more: int = 0
+    """Number of rates that will be proposed after the open ones."""
     cancelled: tuple[float, ...] = ()
+    """Rates whose trials are cancelled."""
 
     @property
     def failed(self) -> bool:

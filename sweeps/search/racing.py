@@ -59,8 +59,8 @@ def _race_model(racing: Racing, known: Mapping[Cell, float | None], raced: Raced
                 raced.waiting |= {cell for cell in known if cell.budget >= budget}
                 return
             for label in sorted(here - set(out)):
-                if found := _dominated(label, here - set(out), known, before, racing.margin):
-                    out[label] = found
+                if dropped := _dominated(label, here - set(out), known, before, racing.margin):
+                    out[label] = dropped
         for cell in known:
             label = _label(cell)
             if cell.budget == budget and label in out and _winner(label, out) in here:

@@ -18,18 +18,18 @@ Searched = tuple[str, str, Training]  # what has one learning rate: model, metho
 
 @dataclass(frozen=True)
 class SweepState:
-    """How a sweep stands, by its observations.
-
-    finished: observations of its trials, under its budgets. now: trials to run now. later: cells that wait for a rate,
-    or for their method to have stood at smaller budgets. left_out: cells that are not tried, with their reason.
-    searches: of all learning rates searched.
-    """
+    """How a sweep stands, by its observations."""
 
     finished: tuple[Observation, ...]
+    """Observations of its trials, under its budgets."""
     now: tuple[Trial, ...]
+    """Trials to run now."""
     later: tuple[Cell, ...]
+    """Cells that wait for a rate, or for their method to have stood at smaller budgets."""
     left_out: tuple[Cell, ...]
+    """Cells that are not tried, with their reason."""
     searches: tuple[RateSearch, ...]
+    """The search of every learning rate that is searched."""
 
     def rates(self, cell: Cell) -> tuple[float, ...]:
         """Those that a cell of `later` may yet get."""
