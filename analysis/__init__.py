@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas
 
-    from planner.laws import LawBook
+    from planner.law_book import LawBook
 
 __all__ = ["fit_laws"]
 

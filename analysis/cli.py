@@ -16,7 +16,7 @@ from sweeps.support.toml_io import read_toml
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
     from analysis.tables.table import Table
-    from planner.laws import LawBook
+    from planner.law_book import LawBook
 
 EXAMPLES = """\
   fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json

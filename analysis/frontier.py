@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.tables.rows import Array
 from planner.candidates import Limits, candidates, measured_models
 from planner.frontier import Contender
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets
 REACH = 10.0  # factor beyond the tried sizes in which the best one is looked for

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.fitting.retrospective import BELOW, Decision
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 from sweeps.support.text import table
 
 SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"

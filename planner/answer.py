@@ -10,7 +10,7 @@ from planner.budget import Budget
 from planner.candidates import Candidate, Refusal
 from planner.extrapolation import Extrapolation, extrapolation_factor
 from planner.frontier import Crossover
-from planner.laws import Caveat, LawBook
+from planner.law_book import Caveat, LawBook
 from planner.published import Fact
 from sweeps.trial import Trial
 

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from planner.budget import BatchMemory, Budget, fit_batch
 from planner.frontier import ranked
-from planner.laws import LawBook, MethodLaw, worth
+from planner.law_book import LawBook, MethodLaw
+from planner.laws import worth
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
 from sweeps.machine.hardware import Machine

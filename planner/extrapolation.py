@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.laws import MeasuredRange
+from planner.law_book import MeasuredRange
 
 TOLERANCE = 1.05  # whole steps miss a budget by a few per cent
 NAMES = {"flops": "compute", "params": "model", "tokens": "data size"}

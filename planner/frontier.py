@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from planner.laws import Law, MethodLaw
+from planner.law_book import MethodLaw
+from planner.laws import Law
 
 LARGEST_BUDGET = 1e30  # FLOPs; nobody trains with more, and a grid of crossovers has to end
 DRAWS = 100  # of the bootstrap, for intervals of crossovers: their 5 % and 95 % points move little beyond

@@ -13,7 +13,7 @@ from planner.budget import Budget, read_budget
 from planner.candidates import Candidate, Limits, Refusal, candidates, feasible, timed
 from planner.extrapolation import Extrapolation
 from planner.frontier import Odds, budget_grid, crossovers, odds, searched_budgets
-from planner.laws import LawBook, read_laws
+from planner.law_book import LawBook, read_laws
 from planner.learning_rates import learning_rate
 from planner.warnings import provenance, warnings
 from sweeps.flops import FLOPS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from planner.answer import SURE, Recipe
 from planner.candidates import Candidate
-from planner.laws import Caveat, LawBook, MethodLaw
+from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.machine.hardware import Machine
 
 FEW_ROWS = 15  # three for each coefficient of the plain law

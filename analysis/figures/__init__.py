@@ -20,7 +20,7 @@ from analysis.figures.residuals import draw_residuals
 from analysis.figures.scores import draw_scores
 from analysis.figures.settings import draw_settings
 from analysis.tables.table import Table
-from planner.laws import LawBook, MeasuredRange
+from planner.law_book import LawBook, MeasuredRange
 
 # Each draws what the table and the laws hold, and says in the picture what they lack; where the sweep did not record
 # what it would show at all, it gives the reason instead.

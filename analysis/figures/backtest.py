@@ -20,7 +20,7 @@ from analysis.fitting.estimate import Settings
 from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 TITLE = "Larger runs, as laws of the smaller ones predicted them"
 NEAR = 0.03  # of the loss: a miss that changes few decisions

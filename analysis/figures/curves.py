@@ -17,7 +17,7 @@ from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 from sweeps.trial import Observation
 
 TITLE = "Training loss against tokens"

@@ -20,7 +20,7 @@ from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.frontier import Contender, Crossover, best_method, crossovers, frontier, method_odds, searched_budgets
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 TITLE = "Best held-out loss for the compute"
 LETTERS = "abcdefgh"  # of the budgets at which the best method changes

@@ -12,7 +12,7 @@ from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 from sweeps.trial import Observation
 
 TITLE = "The embedding space during training"

@@ -15,7 +15,7 @@ from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, 
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 TITLE = "Loss against model size at equal training compute"
 

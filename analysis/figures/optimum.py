@@ -13,7 +13,7 @@ from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 
 TITLE = "Best model size and tokens for the compute"
 KNOWN = 0.9  # share of the draws that must have a best size at all of these budgets

@@ -13,7 +13,7 @@ from analysis.figures.layout import head, panels
 from analysis.figures.style import COLOURS, plain
 from analysis.tables.projection import Side
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 QUERY, DOCUMENT = ("o", COLOURS[0]), ("^", COLOURS[1])
 

@@ -10,7 +10,7 @@ from analysis.figures.axes import count, flops, log_axis
 from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import left_out, shown
 from analysis.tables.table import Table
-from planner.laws import NORMAL, LawBook
+from planner.law_book import NORMAL, LawBook
 
 TITLE = "Measured loss against the laws'"
 AXES = {

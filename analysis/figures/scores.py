@@ -9,7 +9,7 @@ from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, shown
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 TITLE = "Does a lower loss mean a better score?"
 SCORES = {"ndcg@10": "nDCG@10", "effective_rank": "effective rank (directions)"}  # what is drawn of the scores

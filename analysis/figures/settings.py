@@ -18,7 +18,7 @@ from analysis.figures.style import BEYOND, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.table import Table
 from planner.frontier import Contender, best_method, method_odds
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 TITLE = "Best LoRA rank and frozen share for the compute"
 KNOBS = {"rank": "rank", "share": "share of the blocks that is frozen"}  # settings that are chosen by size

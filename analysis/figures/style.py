@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from analysis.tables.table import Table
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 from sweeps.methods import METHODS, Method
 
 # Okabe and Ito (2008): told apart under every common colour blindness. Yellow is left out, too pale for lines.

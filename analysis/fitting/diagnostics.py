@@ -12,7 +12,8 @@ from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.solver import Problem, huber, solve
 from analysis.tables.rows import Rows
-from planner.laws import LAWS, Caveat, MethodLaw
+from planner.law_book import Caveat, MethodLaw
+from planner.laws import LAWS
 
 # Name of the variant -> per group its objective and coefficients.
 Variants = dict[str, list[dict[str, Any]]]

@@ -19,7 +19,8 @@ from analysis.fitting.isoflop import cross_check
 from analysis.fitting.solver import Problem, huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
-from planner.laws import LAWS, Caveat, Law, LawBook, MeasuredRange, MethodLaw
+from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
+from planner.laws import LAWS, Law
 
 # Tried by themselves; repeated joins them where runs repeat their data, trainable is for `--family` alone.
 AUTO = ("power", "multiplicative", "tied", "chinchilla", "rectified")

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
-from planner.laws import Caveat
+from planner.law_book import Caveat
 
 MOST = 5  # runs dropped together, or 2 % of them where that is fewer
 # Bootstrap sds that a coefficient may move. 2 % of well-behaved runs, chosen for the worst, move it by about 1.

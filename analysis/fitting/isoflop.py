@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.frontier import Spending, budget_levels
 from analysis.tables.rows import Array
-from planner.laws import MethodLaw
+from planner.law_book import MethodLaw
 
 
 @dataclass(frozen=True)

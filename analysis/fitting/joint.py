@@ -21,7 +21,8 @@ from analysis.fitting.fit import MethodGroup, choose_family, describe, fittable,
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.laws import Caveat, Law, LawBook, MethodLaw
+from planner.law_book import Caveat, LawBook, MethodLaw
+from planner.laws import Law
 
 FEWEST_RUNS = 4  # of a method: E, A, B, and one run to see how well they do
 FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")

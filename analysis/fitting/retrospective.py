@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.tables.table import Table
-from planner.laws import MethodLaw
+from planner.law_book import MethodLaw
 
 BELOW = 4.0  # times that a budget lies above the largest one that its laws saw, or more
 

@@ -19,7 +19,7 @@ from typing import Any
 from analysis.page.planning import planning
 from analysis.page.trials import columns
 from analysis.tables.sweep_table import read_observations
-from planner.laws import LawBook
+from planner.law_book import LawBook
 
 HERE = Path(__file__).parent
 SCRIPTS = (

@@ -31,7 +31,8 @@ from sweeps.models import SUITES
 FILE = Path(__file__).parent / "planner" / "generated.js"
 # Where the page enters: module -> names.
 ROOTS = {
-    "planner.laws": ("LAWS", "LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
+    "planner.laws": ("LAWS",),
+    "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
     "planner.budget": ("read_budget",),
     "planner.quantities": ("count", "memory", "short", "SECONDS"),
     "planner.candidates": ("Limits", "candidates", "timed", "feasible"),

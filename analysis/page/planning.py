@@ -14,7 +14,7 @@ from typing import Any
 
 from planner.budget import BatchMemory
 from planner.candidates import Candidate, Limits, measured_models
-from planner.laws import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
 from sweeps.flops import Work, exact_flops, forward_flops, memory_bytes, paper_flops
 from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from planner.laws import Caveat
+from planner.law_book import Caveat
 from sweeps.trial import Observation
 
 LISTED = 3  # cells that a caveat names

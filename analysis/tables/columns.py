@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.rows import Array
-from planner.laws import Caveat
+from planner.law_book import Caveat
 
 
 @dataclass(frozen=True)

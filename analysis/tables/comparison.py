@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.sweep_table import read_observations
-from planner.laws import Caveat
+from planner.law_book import Caveat
 from sweeps.trial import JOINT, MERGES, Observation
 
 SURFACE = "surface.json"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.tables.columns import Columns, numbers_of
 from analysis.tables.table import CELL, Table
-from planner.laws import Caveat
+from planner.law_book import Caveat
 
 
 def read_runs(path: Path, columns: Columns, drop_highest: int = 0, best: bool = False) -> Table:

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.tables.best_rates import best_rates, winning_rates
 from analysis.tables.projection import PROJECTION, read_projection
 from analysis.tables.table import NUMBERS, Table
-from planner.laws import Caveat
+from planner.law_book import Caveat
 from sweeps.flops import Work
 from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training

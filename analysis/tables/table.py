@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.tables.projection import Projection
 from analysis.tables.rows import Rows
-from planner.laws import Caveat
+from planner.law_book import Caveat
 from sweeps.flops import Work
 from sweeps.trial import Observation, Training
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis.cli import main
-from planner.laws import Chinchilla, read_laws
+from planner.law_book import read_laws
+from planner.laws import Chinchilla
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
 

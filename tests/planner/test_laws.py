@@ -10,17 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.laws import (
-    Caveat,
-    Chinchilla,
-    LawBook,
-    MeasuredRange,
-    MethodLaw,
-    Rectified,
-    quantile,
-    read_laws,
-    worth,
-)
+from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
+from planner.laws import Chinchilla, Rectified, worth
 from support.known_laws import LAW_EXAMPLES
 from sweeps.flops import Work
 from sweeps.methods import LoRA

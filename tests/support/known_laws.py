@@ -4,20 +4,8 @@ import json
 import random
 from dataclasses import fields, replace
 
-from planner.laws import (
-    LAWS,
-    Chinchilla,
-    Law,
-    LawBook,
-    MeasuredRange,
-    MethodLaw,
-    Multiplicative,
-    Power,
-    Rectified,
-    Repeated,
-    Tied,
-    TrainableShare,
-)
+from planner.law_book import LawBook, MeasuredRange, MethodLaw
+from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Power, Rectified, Repeated, Tied, TrainableShare
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Full, LoRA
 from sweeps.models import NANO

@@ -17,7 +17,8 @@ from analysis.fitting.fit import fit_table
 from analysis.tables.projection import Projection, Side
 from analysis.tables.sweep_table import sweep_table
 from analysis.tables.table import Table
-from planner.laws import LawBook, Rectified
+from planner.law_book import LawBook
+from planner.laws import Rectified
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO

@@ -130,7 +130,7 @@ export class LawBook {
   }
 }
 
-/** The evidence of a law: lowest and highest FLOPs, parameters and tokens among its rows. */
+/** What the rows of a law cover: (lowest, highest) of each quantity. */
 export class MeasuredRange {
   constructor({flops, params, tokens}) {
     Object.assign(this, {flops, params, tokens});
@@ -147,7 +147,7 @@ export function quantile(ordered, share) {
   return ordered[low] + (place - low) * (ordered[high] - ordered[low]);
 }
 
-/** The law of one tuning method. */
+/** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
   constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, shared = [], variants = {}, isoflop = {}}) {
     Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, shared, variants, isoflop});
@@ -169,7 +169,7 @@ export class MethodLaw {
   }
 }
 
-/** Something a reader of the laws must know: a stable code for programs, a sentence for people. */
+/** Something that a reader of the laws must know. */
 export class Caveat {
   constructor({code, text, method = ''}) {
     Object.assign(this, {code, text, method});
@@ -488,7 +488,7 @@ export function _columns(contenders, grid) {
   const columns = [];
   for (const budget of list(grid)) {
     const nearest = ranked(contenders, budget).slice(0, NEAREST);
-    columns.push(list(nearest).map((one) => [one.law.draws, one.arguments(one.tokens(budget))]));
+    columns.push(list(nearest).map((contender) => [contender.law.draws, contender.arguments(contender.tokens(budget))]));
   }
   return columns;
 }
@@ -527,8 +527,8 @@ export class Crossover {
 /** The crossover with the spread of its nearest counterpart in every draw. */
 export function _with_interval(contenders, flops, below, above, low, high) {
   const grid = budget_grid(Math.max(low, flops / 1000), Math.min(high, flops * 1000), 3);
-  const sides = [below, above].map((label) => list(contenders).filter((one) => one.law.label === label));
-  const draws = min(list(sides).flatMap((side) => list(side).map((one) => len(one.law.draws))));
+  const sides = [below, above].map((label) => list(contenders).filter((contender) => contender.law.label === label));
+  const draws = min(list(sides).flatMap((side) => list(side).map((contender) => len(contender.law.draws))));
   const [first, second] = list(sides).map((side) => _columns(side, grid));
   const gaps = range(Math.min(draws, DRAWS)).map((draw) => _gap(first, second, draw));
   const places = sorted(list(gaps).map((gap) => _sign_change(grid, gap, flops)));
@@ -549,7 +549,7 @@ export function crossovers(contenders, low, high) {
     const [below, above] = [labels[place - 1], labels[place]];
     if (truth(below) && truth(above) && below !== above) {
       const flops = _bisect(contenders, grid[place - 1], grid[place], below);
-      if (any(list(ranked(contenders, flops / 1.01)).map((one) => one.law.label === above))) {
+      if (any(list(ranked(contenders, flops / 1.01)).map((contender) => contender.law.label === above))) {
         changes.push(_with_interval(contenders, flops, below, above, low, high));
       }
     }
@@ -591,7 +591,7 @@ export function odds(contenders, budget) {
   if (!truth(draws)) {
     return null;
   }
-  const columns = list(contenders).map((one) => [one.law.draws, one.arguments(one.tokens(budget))]);
+  const columns = list(contenders).map((contender) => [contender.law.draws, contender.arguments(contender.tokens(budget))]);
   const [wins, regrets] = [repeat([0], len(contenders)), repeat([0], len(contenders))];
   for (const draw of range(draws)) {
     const losses = list(columns).map(([laws, arguments_]) => laws[draw].loss(...list(arguments_)));

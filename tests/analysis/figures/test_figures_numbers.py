@@ -17,7 +17,8 @@ from analysis.fitting.forms import SHAPES
 from analysis.frontier import optimum
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
-from planner.laws import Chinchilla, MeasuredRange
+from planner.law_book import MeasuredRange
+from planner.laws import Chinchilla
 from support.known_laws import method_law
 from support.made_sweep import observation
 from support.pictures import MODELS

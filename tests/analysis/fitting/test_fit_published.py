@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import fit_laws
-from planner.laws import MethodLaw
+from planner.law_book import MethodLaw
 from support.published_runs import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95, fine_tuning
 
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the published runs are not beside this repository")

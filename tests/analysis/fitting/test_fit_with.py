@@ -15,7 +15,8 @@ from analysis.fitting.joint import fit_with
 from analysis.tables.sweep_table import read_sweep
 from analysis.tables.table import Table
 from planner import plan
-from planner.laws import Rectified, read_laws
+from planner.law_book import read_laws
+from planner.laws import Rectified
 from support.made_sweep import PAIR, observation, observations, write_sweep
 from sweeps.flops import steps_for
 from sweeps.methods import Full, LoRA

@@ -12,7 +12,8 @@ import pytest
 from analysis import fit_laws
 from analysis.fitting.forms import SHAPES, DerivedShape
 from analysis.fitting.solver import Problem, solve
-from planner.laws import LAWS, Law, read_laws
+from planner.law_book import read_laws
+from planner.laws import LAWS, Law
 from support.known_laws import LAW_EXAMPLES
 from support.known_runs import grid, name_of, rows_of
 

@@ -16,7 +16,7 @@ import pytest
 from analysis.cli import main
 from analysis.page import HERE, SCRIPTS, as_json, assembled, page
 from analysis.page.trials import columns, thinned
-from planner.laws import Caveat
+from planner.law_book import Caveat
 from support.known_laws import FULL, LORA, law_book, method_law
 from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
 from sweeps.methods import Full

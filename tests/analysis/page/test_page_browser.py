@@ -19,7 +19,8 @@ from analysis.fitting.fit import fit_table
 from analysis.page import page as page_of
 from analysis.tables.sweep_table import read_sweep
 from planner import cli as plan_cli
-from planner.laws import LAWS, read_laws
+from planner.law_book import read_laws
+from planner.laws import LAWS
 from support.browser import tab
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
 from support.known_machine import measured_machine
