@@ -18,13 +18,15 @@ import dataclasses
 import importlib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from analysis.page.translate import Expressions, Source, class_text, function_text
+from analysis.page.javascript.definitions import class_text, function_text
+from analysis.page.javascript.expressions import Expressions, Source
+from planner.laws import Law
 from sweeps.machine.hardware import CHIPS
 from sweeps.models import SUITES
 
@@ -45,7 +47,7 @@ ROOTS = {
 }
 # Members that come along, of classes that need not come whole.
 MEMBERS = {
-    "Law": ("at", "knows_repetition"),
+    "Law": ("at", "knows_repetition", "inputs"),
     "LawBook": ("measure",),
     "MethodLaw": ("label", "interval"),
     "Recipe": ("pairs", "sure"),
@@ -53,6 +55,7 @@ MEMBERS = {
     "Work": ("times",),
     "Trial": ("pairs",),
 }
+FAMILY = ("loss", "inputs")
 # What is a value and not a formula to the page.
 VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES), "METHODS": []}
 
@@ -126,9 +129,7 @@ class Generator:
             return function_text(self.source(module), node)
         if isinstance(node, ast.ClassDef):
             kind = getattr(importlib.import_module(module), name)
-            taken = MEMBERS.get(name)
-            members = (lambda _: True) if taken is None else (lambda one: one in taken)
-            return class_text(self.source(module), node, _fields(kind) or (), members)
+            return class_text(self.source(module), node, _fields(kind) or (), _members(kind))
         assert isinstance(node, (ast.Assign, ast.AnnAssign))
         return f"export const {name} = {Expressions(self.source(module), set()).of(node.value)};"
 
@@ -166,6 +167,12 @@ def _fields(kind: object) -> list[str] | None:
     if not inspect.isclass(kind):
         return None
     return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _members(kind: type) -> Callable[[str], bool]:
+    """Which members come along: those of MEMBERS, of a law family its formula, else all."""
+    taken = MEMBERS.get(kind.__name__, FAMILY if issubclass(kind, Law) else None)
+    return lambda name: taken is None or name in taken
 
 
 def _literal(value: Sequence[str]) -> ast.expr:

@@ -15,8 +15,6 @@ export class Law {
   }
 }
 Law.prototype.inputs = ['N', 'D'];
-Law.prototype.factors = undefined;
-Law.prototype.ranges = {};
 
 /** L = E + A / N**alpha + B / D**beta (Hoffmann et al. 2022, section 3.3). E is the irreducible loss. */
 export class Chinchilla extends Law {
@@ -28,7 +26,6 @@ export class Chinchilla extends Law {
     return this.E + this.A / N ** this.alpha + this.B / D ** this.beta;
   }
 }
-Chinchilla.prototype.factors = ['E', 'A', 'B'];
 
 /** L = E + A / N**alpha + B / D**alpha: the plain law with one exponent. */
 export class Tied extends Law {
@@ -40,7 +37,6 @@ export class Tied extends Law {
     return this.E + this.A / N ** this.alpha + this.B / D ** this.alpha;
   }
 }
-Tied.prototype.factors = ['E', 'A', 'B'];
 
 /** L = E + A / (N**alpha * D**beta) (Zhang et al. 2024, fine-tuning). */
 export class Multiplicative extends Law {
@@ -52,7 +48,6 @@ export class Multiplicative extends Law {
     return this.E + this.A / (N ** this.alpha * D ** this.beta);
   }
 }
-Multiplicative.prototype.factors = ['E', 'A'];
 
 /** L = A / (N**alpha * D**beta): no irreducible loss; for sweeps too small to tell one. */
 export class Power extends Law {
@@ -64,7 +59,6 @@ export class Power extends Law {
     return this.A / (N ** this.alpha * D ** this.beta);
   }
 }
-Power.prototype.factors = ['A'];
 
 /** L = E + A / N**alpha + B / (D_l + D**beta): D_l is what pretraining was already worth (Lin et al. 2024). */
 export class Rectified extends Law {
@@ -76,8 +70,6 @@ export class Rectified extends Law {
     return this.E + this.A / N ** this.alpha + this.B / (this.D_l + D ** this.beta);
   }
 }
-Rectified.prototype.factors = ['E', 'A', 'B'];
-Rectified.prototype.ranges = {D_l: [0.001, 1000000]};
 
 /** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
 export class TrainableShare extends Law {
@@ -91,8 +83,6 @@ export class TrainableShare extends Law {
   }
 }
 TrainableShare.prototype.inputs = ['N', 'D', 'S'];
-TrainableShare.prototype.factors = ['E', 'a_d', 'b_d', 'a_s', 'c_s'];
-TrainableShare.prototype.ranges = {b_s: [0.05, 20]};
 
 /** Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays. */
 export function worth(tokens, unique, repeats) {
@@ -114,8 +104,6 @@ export class Repeated extends Law {
   }
 }
 Repeated.prototype.inputs = ['N', 'D', 'U'];
-Repeated.prototype.factors = ['E', 'A', 'B'];
-Repeated.prototype.ranges = {repeats: [0.05, 1000]};
 
 export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, trainable: TrainableShare, repeated: Repeated};
 

@@ -15,7 +15,8 @@ from textwrap import dedent
 import pytest
 
 from analysis.page import generate
-from analysis.page.translate import Source, class_text, function_text
+from analysis.page.javascript.definitions import class_text, function_text
+from analysis.page.javascript.expressions import Source
 from conftest import missing
 from planner.laws import LAWS, worth
 from support.node import SCRIPTS, call, program

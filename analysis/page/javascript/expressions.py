@@ -1,18 +1,17 @@
-"""Python functions and classes as JavaScript: the part of the language that the planner is written in, and no more.
+"""Python expressions as JavaScript: numbers, texts, lists, dicts, comprehensions, f-strings and calls.
 
-Numbers, texts, lists, dicts, comprehensions, f-strings, frozen dataclasses. Anything else is an error that names the
-line, so that a planner that outgrows this is noticed when the page is generated and not when somebody reads it. What
-Python's built-ins do stands in planner/python.js. Names stay what they are; `self` is `this`, keyword arguments of a
-function become positional, those of a record an object.
+Anything else is an error that names the line. What Python's built-ins do stands in planner/python.js.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+
+from analysis.page.javascript.names import bound_names, is_name, quoted, safe
 
 BINARY = {
     ast.Add: ("+", 4), ast.Sub: ("-", 4), ast.Mult: ("*", 5), ast.Div: ("/", 5), ast.Mod: ("%", 5), ast.Pow: ("**", 7),
@@ -28,22 +27,6 @@ METHODS = {"append": "push", "index": "indexOf", "startswith": "startsWith", "en
 METHODS |= {"lower": "toLowerCase", "strip": "trim", "replace": "replaceAll"}
 HELPED = {"get", "items", "join", "removesuffix"}  # functions of python.js
 PYTHONS_OWN = {name for kind in (str, list, dict, set, int, float) for name in dir(kind)}  # methods of its values
-RESERVED = {
-    "arguments",
-    "eval",
-    "new",
-    "this",
-    "function",
-    "var",
-    "let",
-    "const",
-    "default",
-    "delete",
-    "switch",
-    "case",
-    "in",
-    "typeof",
-}
 FORMAT = re.compile(r"(,?)(?:\.(\d+))?([gfe%]?)")
 
 
@@ -60,10 +43,6 @@ class Source:
     attribute: Callable[[str, str], str | None]
     fields: Callable[[str], Sequence[str] | None]
     arguments: Callable[[str], Sequence[str] | None]
-
-
-def is_name(node: ast.AST, *names: str) -> bool:
-    return isinstance(node, ast.Name) and (not names or node.id in names)
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -205,7 +184,7 @@ class Expressions:
         return f"new Set({self._list(node)})"
 
     def _starred(self, node: ast.Starred) -> str:
-        return f"...{self._over(node.value)}"
+        return f"...{self.over(node.value)}"
 
     def _dict(self, node: ast.Dict) -> str:
         pairs = zip(node.keys, node.values, strict=True)
@@ -269,7 +248,7 @@ class Expressions:
         first, *rest = generators
         inner = Expressions(self.source, self.local | set(bound_names(first.target)))
         target = f"({inner.target(first.target)})"
-        rows = self._over(first.iter)
+        rows = self.over(first.iter)
         for condition in first.ifs:
             rows += f".filter({target} => {inner.test(condition)})"
         if rest:
@@ -277,7 +256,7 @@ class Expressions:
         made = element(inner)
         return rows if made == target[1:-1] else f"{rows}.map({target} => {made})"
 
-    def _over(self, node: ast.expr) -> str:
+    def over(self, node: ast.expr) -> str:
         """What is iterated, as an array."""
         arrays = (ast.List, ast.ListComp, ast.GeneratorExp, ast.Tuple)
         called = isinstance(node, ast.Call) and is_name(node.func, "zip", "range", "enumerate", "sorted", "list")
@@ -354,7 +333,7 @@ class Expressions:
     def _method(self, node: ast.Call, function: ast.Attribute) -> str:
         name = function.attr
         if is_name(function.value, "dict") and name == "fromkeys":
-            return f"unique({self._over(node.args[0])})"
+            return f"unique({self.over(node.args[0])})"
         if isinstance(function.value, ast.Name) and function.value.id not in self.local | {"self"}:
             if function.value.id == "math":
                 return f"{self._attribute(function)}({self.listed(node.args)})"
@@ -374,200 +353,3 @@ class Expressions:
             self.refuse(node, f"the method {name}")
         names = self.source.arguments(f".{name}")
         return f"{self.of(function.value, 9)}.{name}({self._given(node, names)})"
-
-
-class Statements:
-    """The body of one function, indented by `depth` steps."""
-
-    def __init__(self, source: Source, function: ast.FunctionDef):
-        self.function = function
-        self.names = [one.arg for one in function.args.args if one.arg not in ("self", "cls")]
-        self.names += [one.arg for one in function.args.kwonlyargs]
-        bound = {name for node in ast.walk(function) for name in assigned(node)}
-        self.says = Expressions(source, {*self.names, *bound})
-        once = {name for name in bound if name not in self.names and self._once(name)}
-        together = [set(assigned(node)) for node in ast.walk(function)]  # `a, b = ...` declares both or none
-        self.constant = {name for name in once if all(names <= once for names in together if name in names)}
-
-    def _once(self, name: str) -> bool:
-        """Whether it is bound once, in the block that holds all its uses, so that it can be a `const` there."""
-        bindings = [node for node in ast.walk(self.function) if name in assigned(node)]
-        if len(bindings) != 1 or not isinstance(bindings[0], (ast.Assign, ast.AnnAssign)):
-            return False
-        block = next(one for one in blocks(self.function) if bindings[0] in one)
-        return uses(block, name) == uses(self.function.body, name)
-
-    def parameters(self) -> str:
-        names = self.function.args
-        plain = [one.arg for one in names.args if one.arg not in ("self", "cls")]
-        defaults = dict(zip(reversed(plain), reversed(names.defaults), strict=False))
-        defaults |= {one.arg: value for one, value in zip(names.kwonlyargs, names.kw_defaults, strict=True) if value}
-        return ", ".join(
-            f"{name} = {self.says.of(defaults[name])}" if name in defaults else name for name in self.names
-        )
-
-    def text(self, depth: int) -> str:
-        looped = {
-            name for node in ast.walk(self.function) if isinstance(node, ast.For) for name in bound_names(node.target)
-        }
-        bound = [name for node in ast.walk(self.function) for name in assigned(node)]
-        free = [name for name in dict.fromkeys(bound) if name not in {*self.names, *self.constant, *looped}]
-        head = [f"{'  ' * depth}let {', '.join(map(safe, free))};"] if free else []
-        return "\n".join([*head, *self.block(self.function.body, depth)])
-
-    def block(self, body: Sequence[ast.stmt], depth: int) -> list[str]:
-        return [f"{'  ' * depth}{line}" for node in body for line in self.lines(node)]
-
-    def lines(self, node: ast.stmt) -> Iterator[str]:
-        translate = getattr(self, f"_{type(node).__name__.lower()}", None)
-        if translate is None:
-            self.says.refuse(node)
-        yield from translate(node)
-
-    def _expr(self, node: ast.Expr) -> Iterator[str]:
-        if not isinstance(node.value, ast.Constant):  # a docstring
-            yield f"{self.says.of(node.value)};"
-
-    def _assert(self, node: ast.Assert) -> Iterator[str]:
-        yield from ()  # for readers of the Python
-
-    def _pass(self, node: ast.Pass) -> Iterator[str]:
-        yield from ()
-
-    def _return(self, node: ast.Return) -> Iterator[str]:
-        yield f"return {self.says.of(node.value)};" if node.value else "return;"
-
-    def _raise(self, node: ast.Raise) -> Iterator[str]:
-        if not isinstance(node.exc, ast.Call):
-            self.says.refuse(node)
-        yield f"throw new Error({', '.join(map(self.says.of, node.exc.args))});"
-
-    def _assign(self, node: ast.Assign) -> Iterator[str]:
-        [target] = node.targets
-        names = list(bound_names(target))
-        word = "const " if names and set(names) <= self.constant else ""
-        yield f"{word}{self.says.target(target)} = {self.says.of(node.value)};"
-
-    def _annassign(self, node: ast.AnnAssign) -> Iterator[str]:
-        yield from self._assign(ast.Assign([node.target], node.value or ast.Constant(None)))
-
-    def _augassign(self, node: ast.AugAssign) -> Iterator[str]:
-        if isinstance(node.value, (ast.List, ast.ListComp)):
-            self.says.refuse(node, "a list that grows by +=")
-        yield f"{self.says.of(node.target)} {BINARY[type(node.op)][0]}= {self.says.of(node.value)};"
-
-    def _if(self, node: ast.If, word: str = "if") -> Iterator[str]:
-        yield f"{word} ({self.says.test(node.test)}) {{"
-        yield from self.block(node.body, 1)
-        if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
-            yield from self._if(node.orelse[0], "} else if")
-            return
-        if node.orelse:
-            yield "} else {"
-            yield from self.block(node.orelse, 1)
-        yield "}"
-
-    def _while(self, node: ast.While) -> Iterator[str]:
-        yield f"while ({self.says.test(node.test)}) {{"
-        yield from self.block(node.body, 1)
-        yield "}"
-
-    def _for(self, node: ast.For) -> Iterator[str]:
-        yield f"for (const {self.says.target(node.target)} of {self.says._over(node.iter)}) {{"
-        yield from self.block(node.body, 1)
-        yield "}"
-
-    def _continue(self, node: ast.Continue) -> Iterator[str]:
-        yield "continue;"
-
-    def _break(self, node: ast.Break) -> Iterator[str]:
-        yield "break;"
-
-
-def function_text(source: Source, node: ast.FunctionDef) -> str:
-    body = Statements(source, node)
-    return f"{remark(node, 0)}export function {node.name}({body.parameters()}) {{\n{body.text(1)}\n}}"
-
-
-def class_text(source: Source, node: ast.ClassDef, fields: Sequence[str], members: Callable[[str], bool]) -> str:
-    """A record: its constructor takes its fields by name. members: which methods and properties come along."""
-    says = Expressions(source, set())
-    own = {
-        one.target.id: one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
-    }
-    shared = {name: one for name, one in own.items() if "ClassVar" in ast.unparse(one.annotation)}
-    bases = [one.id for one in node.bases if isinstance(one, ast.Name) and one.id != "ABC"]
-    functions = [one for one in node.body if isinstance(one, ast.FunctionDef) and members(one.name)]
-    lines = [f"{remark(node, 0)}export class {node.name}{f' extends {source.known(bases[0])}' if bases else ''} {{"]
-    if fields:
-        given = ", ".join(_field(says, name, own.get(name)) for name in fields)
-        checks = " this.__post_init__();" if any(one.name == "__post_init__" for one in functions) else ""
-        lines += [f"  constructor({{{given}}}) {{", *(["    super();"] if bases else [])]
-        lines += [f"    Object.assign(this, {{{', '.join(fields)}}});{checks}", "  }"]
-    lines += [_member(source, one) for one in functions]
-    after = [f"{node.name}.prototype.{name} = {says.of(one.value)};" for name, one in shared.items()]
-    return "\n".join([*lines, "}", *after])
-
-
-def _field(says: Expressions, name: str, node: ast.AnnAssign | None) -> str:
-    if node is None or node.value is None:
-        return name
-    factory = isinstance(node.value, ast.Call) and is_name(node.value.func, "field")
-    return f"{name} = {'{}' if factory else says.of(node.value)}"
-
-
-def _member(source: Source, node: ast.FunctionDef) -> str:
-    kinds = {ast.unparse(one) for one in node.decorator_list}
-    if kinds - {"property", "cached_property", "classmethod"}:
-        raise ValueError(f"{source.where}:{node.lineno}: @{kinds.pop()} has no translation to JavaScript")
-    body = Statements(source, node)
-    name = {"__str__": "toString"}.get(node.name, node.name)
-    word = "static " if "classmethod" in kinds else "get " if kinds else ""
-    head = f"{remark(node, 1)}  {word}{name}({body.parameters()}) {{"
-    if "cached_property" in kinds:
-        return f"{head}\n    return kept(this, '{name}', () => {{\n{body.text(3)}\n    }});\n  }}"
-    return f"{head}\n{body.text(2)}\n  }}"
-
-
-def remark(node: ast.FunctionDef | ast.ClassDef, depth: int) -> str:
-    """The first line of a docstring."""
-    said = (ast.get_docstring(node) or "").split("\n")[0]
-    return f"{'  ' * depth}/** {said} */\n" if said else ""
-
-
-def safe(name: str) -> str:
-    """A name that JavaScript allows."""
-    return f"{name}_" if name in RESERVED else name
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
-
-
-def bound_names(target: ast.AST) -> Iterator[str]:
-    """Names that an assignment to `target` binds; those of a subscript or an attribute are not among them."""
-    if isinstance(target, ast.Name):
-        yield target.id
-    elif isinstance(target, (ast.Tuple, ast.List)):
-        for one in target.elts:
-            yield from bound_names(one)
-
-
-def assigned(node: ast.AST) -> list[str]:
-    """Names that one statement or `:=` binds in its function."""
-    if isinstance(node, ast.Assign):
-        return [name for target in node.targets for name in bound_names(target)]
-    if isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.NamedExpr, ast.For)):
-        return list(bound_names(node.target))
-    return []
-
-
-def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    for one in ast.walk(node):
-        for name in ("body", "orelse"):
-            if isinstance(getattr(one, name, None), list):
-                yield getattr(one, name)
-
-
-def uses(body: Sequence[ast.stmt], name: str) -> int:
-    return sum(is_name(one, name) for statement in body for one in ast.walk(statement))

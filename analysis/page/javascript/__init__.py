@@ -1,0 +1,1 @@
+"""A part of Python as JavaScript: what the page needs to run the planner."""
