@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.data.pairs import draw, pools_by_source, prepare, turn
+from runner.data.pairs import draw, pools_by_source, prepare, source_of_step
 from runner.trainer import train
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.experiment.sweep_file import read_sweep
@@ -43,8 +43,8 @@ def mixture(training, pairs_file, tmp_path_factory):
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=5), st.integers(0, 3000))
 def test_every_source_has_its_share_of_the_steps_at_any_time(weights, step):
     shares = np.array(weights) / sum(weights)
-    order = [turn(tuple(weights), earlier)[0] for earlier in range(step - step % 50, step + 1)]
-    source, before = turn(tuple(weights), step)
+    order = [source_of_step(tuple(weights), earlier)[0] for earlier in range(step - step % 50, step + 1)]
+    source, before = source_of_step(tuple(weights), step)
     assert order[-1] == source and order[:-1].count(source) <= before
     assert abs(before - shares[source] * step) <= len(weights)
 

@@ -241,22 +241,22 @@ def draw(pairs: Pairs, training: Training, step: int, seed: int) -> np.ndarray:
     if len(pairs.trained) == 1:
         return batch_indices(pairs.train, training.batch_size, step, seed)
     weights = tuple(weight for _, weight in parts_of(training.data))
-    source, before = turn(weights, step)
+    source, before = source_of_step(weights, step)
     return batch_indices(pairs.trained[source], training.batch_size, before, seed)
 
 
-def turn(weights: tuple[float, ...], step: int) -> tuple[int, int]:
+def source_of_step(weights: tuple[float, ...], step: int) -> tuple[int, int]:
     """Returns which source a step is drawn from, and how many steps before it were: evenly by their weights."""
-    order = _turns(weights, 1 << max(10, (step + 1).bit_length()))
+    order = _sources_in_turn(weights, 1 << max(10, (step + 1).bit_length()))
     return int(order[step]), int((order[:step] == order[step]).sum())
 
 
 @lru_cache(maxsize=8)
-def _turns(weights: tuple[float, ...], steps: int) -> np.ndarray:
-    shares = np.array(weights) / sum(weights)
+def _sources_in_turn(weights: tuple[float, ...], steps: int) -> np.ndarray:
+    portions = np.array(weights) / sum(weights)
     taken, order = np.zeros(len(weights)), np.empty(steps, np.uint8)
     for step in range(steps):
-        source = int(np.argmax(shares * (step + 1) - taken))
+        source = int(np.argmax(portions * (step + 1) - taken))
         taken[source] += 1
         order[step] = source
     return order
