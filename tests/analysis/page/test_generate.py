@@ -17,8 +17,8 @@ import pytest
 from analysis.page import generate
 from analysis.page.javascript.definitions import class_text, function_text
 from analysis.page.javascript.expressions import Source
-from conftest import missing
 from planner.laws import LAWS, worth
+from support.missing import missing
 from support.node import SCRIPTS, call, program
 
 

@@ -9,29 +9,16 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 from analysis.cli import main
-from analysis.page import HERE, SCRIPTS, as_json, assembled, page
+from analysis.page import HERE, SCRIPTS, as_json, assembled
 from analysis.page.trials import columns, thinned
-from planner.law_book import Caveat
-from support.known_laws import FULL, LORA, law_book, method_law
-from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
-from sweeps.methods import Full
+from support.hostile_pages import HOSTILE, diverged, hostile_observations, hostile_page
+from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
 from sweeps.trial import failure
-
-HOSTILE = [
-    "</script><script>window.owned = 1</script>",
-    "<img src=x onerror='window.owned = 1'>",
-    "{{scripts}}",
-    "\u202eevil\u2066",
-    "\ud800",
-    "__proto__",
-    "x" * 100_000,
-]
 
 
 class Tags(HTMLParser):
@@ -56,26 +43,6 @@ class Tags(HTMLParser):
     def handle_data(self, data):
         if self.inside:
             self.scripts[-1] += data
-
-
-def hostile_observations():
-    """Trials whose every text is an attack, and numbers that are none."""
-    good = observation(NANO[0], Full(), LAWS_OF_THE_TESTS[Full()], 1e13)
-    made = [replace(good, trial=replace(good.trial, model=name, seed=i)) for i, name in enumerate(HOSTILE)]
-    lost = [failure(replace(one.trial, lr=2e-3), text, text) for one, text in zip(made, HOSTILE, strict=True)]
-    odd = replace(good, loss=math.nan, accuracy=math.inf, scores={HOSTILE[0]: 1e300, "__proto__": math.nan})
-    curve = ((1, 10, math.nan), (2, 20, 3.0), (3, 30, math.inf), (4, 40, 2.0))
-    return [good, *made, *lost, replace(odd, curve=curve)]
-
-
-def hostile_page(folder: Path) -> str:
-    """Of a sweep and laws whose names, notices and methods are attacks; its laws can still plan."""
-    settings = {"name": "lora", "rank": 8, "alpha": 8.0, "only": f"q_proj,{HOSTILE[1]}"}
-    book = law_book(method_law(FULL, {"name": "full"}), method_law(LORA, settings))
-    warnings = tuple(Caveat(text, text) for text in HOSTILE)
-    source = {"name": HOSTILE[0], "rows_hash": HOSTILE[1], "filters": HOSTILE}
-    book = replace(book, warnings=warnings, source=source, models=(*HOSTILE[:3], *book.models), created_by=HOSTILE[1])
-    return page(write_sweep(folder, hostile_observations()), book, laws=folder / "$(touch owned).json")
 
 
 def test_hostile_text_ends_no_script_and_makes_no_tag(tmp_path):
@@ -129,11 +96,6 @@ def test_every_observation_is_in_the_page_with_why_it_entered_no_law():
     }
     assert texts["reason"][-1] == "out of memory" and texts["status"][-1] == "failed"
     assert texts["excluded"][0] == "too short" and not any(texts["excluded"][1:])
-
-
-def diverged(folder):
-    found = observations(models=NANO[:2], budgets=[1e13])
-    return write_sweep(folder, [failure(one.trial, "loss is nan", "diverged") for one in found])
 
 
 @pytest.mark.parametrize(

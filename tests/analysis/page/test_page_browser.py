@@ -10,7 +10,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from test_page import diverged, hostile_page
 
 import planner.answer
 import planner.recipe
@@ -22,6 +21,7 @@ from planner import cli as plan_cli
 from planner.law_book import read_laws
 from planner.laws import LAWS
 from support.browser import tab
+from support.hostile_pages import diverged, hostile_page
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
 from support.known_machine import measured_machine
 from support.made_sweep import observations, write_sweep
@@ -192,7 +192,7 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
 
 
 def test_a_crossover_is_a_band_and_a_sentence(chromium, tmp_path, planned):
-    """Laws that cross where algebra says; see tests/planner/test_plan.py."""
+    """Laws that cross where algebra says; see support/known_laws.py."""
     book, model, crossing = crossing_laws(0.01)
     laws = write_laws(tmp_path / "laws.json", replace(book, models=(model,)))
     with tab(chromium, write_page(write_sweep(tmp_path / "sweep", []), laws)) as page:
