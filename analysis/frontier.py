@@ -17,7 +17,7 @@ from planner.frontier import Contender
 from planner.law_book import LawBook, MethodLaw
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets
-REACH = 10.0  # factor beyond the tried sizes in which the best one is looked for
+SIZE_MARGIN = 10.0  # factor beyond the tried sizes in which the best one is looked for
 MOST_SIZES = 30  # of runs from elsewhere that are compared
 NEAR = 1.3  # factor within which a run then counts as one of that budget
 
@@ -154,12 +154,12 @@ def _tried_sizes(law: MethodLaw, runs: pd.DataFrame) -> list[TriedSize]:
 def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, Band]:
     """N and D of the lowest loss at each budget, and their 90 % intervals.
 
-    Sizes up to REACH times beyond the tried ones are looked at, as long as they get the tokens that some run got; nan
-    where the best one lies at an end of that range, 0 or infinity where the interval does.
+    Sizes up to SIZE_MARGIN times beyond the tried ones are looked at, as long as they get the tokens that some run got;
+    nan where the best one lies at an end of that range, 0 or infinity where the interval does.
     """
     spending = Spending.of(runs)
     low, high = law.measured.params
-    sizes = np.geomspace(low / REACH, high * REACH, 240)
+    sizes = np.geomspace(low / SIZE_MARGIN, high * SIZE_MARGIN, 240)
     losses = _losses(law, sizes[:, None], budgets, spending)
     drawn = _bottom(losses.draws, sizes)
     middle = _bottom(losses.middle[None], sizes)[0]
@@ -172,8 +172,8 @@ def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, B
 def _tokens(spending: Spending, budgets: Array, sizes: Array) -> Array:
     """Tokens at these sizes, which may be 0, infinite or unknown."""
     inside = np.isfinite(sizes) & (sizes > 0)
-    beyond = np.where(np.isnan(sizes), np.nan, np.where(sizes > 0, 0.0, np.inf))
-    return np.where(inside, spending.tokens(budgets, np.where(inside, sizes, 1.0)), beyond)
+    outside = np.where(np.isnan(sizes), np.nan, np.where(sizes > 0, 0.0, np.inf))
+    return np.where(inside, spending.tokens(budgets, np.where(inside, sizes, 1.0)), outside)
 
 
 def _bottom(losses: Array, sizes: Array) -> Array:

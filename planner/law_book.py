@@ -169,7 +169,7 @@ class LawBook:
             "models": list(self.models),
             "laws": [law.to_json() for law in self.laws],
             "excluded": [{"key": key, "reason": reason} for key, reason in self.excluded],
-            "warnings": [asdict(notice) for notice in self.warnings],
+            "warnings": [asdict(caveat) for caveat in self.warnings],
         }
 
 
@@ -205,7 +205,7 @@ def _book(content: Mapping[str, Any]) -> LawBook:
         pair=work,
         source=content["source"],
         excluded=tuple((row["key"], row["reason"]) for row in content["excluded"]),
-        warnings=tuple(Caveat(**notice) for notice in content["warnings"]),
+        warnings=tuple(Caveat(**caveat) for caveat in content["warnings"]),
         created_by=content["created_by"],
     )
 

@@ -28,11 +28,14 @@ PYTHIA_PEAK = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A published finding. agrees: whether the plan's answer is in line with it; None where it does not apply."""
+    """A published finding beside a plan."""
 
     text: str
+    """What was found, in a sentence."""
     citation: str
+    """The paper and the place in it."""
     agrees: bool | None = None
+    """Whether the plan's answer is in line with it; None where it does not apply."""
 
 
 def facts(budget: float, method: str, rank: float | None) -> tuple[Fact, ...]:

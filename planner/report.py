@@ -158,13 +158,13 @@ def _advice(sweep: Calibration | None, plan: Plan) -> str:
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form"
     )
     if sweep.regret_now < 1e-3:
-        gain = "the choice is hardly in doubt if the laws keep their form; whether they do, nearer to it, is the test"
+        gain = "the choice is nearly certain if the laws keep their form; runs nearer to the budget test that"
     share = sweep.limit / plan.budget.flops
     lines = [
         f"{sweep.cells} trials ({', '.join(sweep.models)}; {', '.join(sweep.methods)}) for {sweep.flops:.3g} FLOP, "
         f"{100 * sweep.flops / plan.budget.flops:.2g} % of the budget",
         gain,
-        f"`--calibrate {share:.0%} --sweep-out calibrate.toml` behind this works it out in full for `sweep run`",
+        f"add `--calibrate {share:.0%} --sweep-out calibrate.toml` to this command to write the sweep for `sweep run`",
     ]
     return _list("try this sweep first", lines)
 

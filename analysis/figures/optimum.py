@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis.figures.axes import count, flops, limits, log_axis
 from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
-from analysis.frontier import REACH, Band, Spending, at_level, budget_levels, optimum
+from analysis.frontier import SIZE_MARGIN, Band, Spending, at_level, budget_levels, optimum
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import LawBook, MethodLaw
@@ -61,7 +61,7 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
         "best size that was run. "
     )
     if not all(_reached(line) for line, _ in best):
-        note += f"Out of reach: more than {REACH:g} times beyond the tried sizes. "
+        note += f"Out of reach: more than {SIZE_MARGIN:g} times beyond the tried sizes. "
     note += left_out(table)
     head(figure, TITLE, note)
     return figure

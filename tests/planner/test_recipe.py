@@ -47,7 +47,7 @@ def test_probabilities_add_up_and_regret_is_never_negative():
     answer = plan(1e13, laws=law_book(), top=99)
     assert sum(recipe.best for recipe in answer.candidates) == pytest.approx(1)
     assert all(recipe.regret >= 0 for recipe in answer.candidates)
-    assert any(notice.code == "not-told-apart" for notice in answer.warnings)
+    assert any(warning.code == "not-told-apart" for warning in answer.warnings)
 
 
 def test_a_law_known_exactly_is_sure_of_itself():
@@ -61,7 +61,7 @@ def test_a_law_known_exactly_is_sure_of_itself():
 def test_without_draws_nothing_is_said_of_certainty():
     answer = plan(1e13, laws=law_book(method_law(FULL, {"name": "full"}, draws=0)))
     assert answer.recipe.best is None and answer.recipe.regret is None
-    assert any(notice.code == "no-draws" for notice in answer.warnings)
+    assert any(warning.code == "no-draws" for warning in answer.warnings)
 
 
 def test_the_crossover_is_where_the_two_laws_meet():
@@ -86,7 +86,7 @@ def test_how_far_beyond_the_evidence_is_said():
     answer = plan(1e19, laws=law_book(), suite="pythia")
     assert answer.recipe.extrapolation.flops == pytest.approx(1e19 / 1e13, rel=0.01)
     assert answer.recipe.extrapolation.params == pytest.approx(answer.recipe.params / NANO[-1].params)
-    codes = {notice.code for notice in answer.warnings}
+    codes = {warning.code for warning in answer.warnings}
     assert {"extrapolated", "other-suite"} <= codes
     assert "1e6x beyond the largest compute measured" in answer.provenance["loss"]
 
@@ -176,7 +176,7 @@ def test_epochs_cap_the_training_and_the_rest_of_the_budget_is_said_to_be_left()
     answer = plan(1e15, laws=law_book(), limits=Limits(max_pairs=50_000, max_epochs=2))
     assert answer.recipe.pairs <= 100_000 and answer.recipe.epochs <= 2
     assert answer.recipe.flops < 1e15
-    assert {"data-limited", "repeated-data"} <= {notice.code for notice in answer.warnings}
+    assert {"data-limited", "repeated-data"} <= {warning.code for warning in answer.warnings}
     assert "Muennighoff" in answer.provenance["repeated data"]
 
 
@@ -191,11 +191,11 @@ def test_more_tokens_than_the_law_had_to_draw_from_are_warned_of():
     tokens = plan(1e13, laws=law_book()).recipe.tokens
     for unique, warned in ((tokens / 2, True), (tokens * 2, False), (None, False)):
         book = replace(law_book(), source={"name": "known", "unique_tokens": unique})
-        notices = plan(1e13, laws=book).warnings
-        assert [n.text for n in notices if n.code == "repeated-data" and "2 passes" in n.text] == [
-            n.text for n in notices if n.code == "repeated-data"
-        ]
-        assert any(n.code == "repeated-data" for n in notices) == warned
+        warnings = plan(1e13, laws=book).warnings
+        assert [
+            warning.text for warning in warnings if warning.code == "repeated-data" and "2 passes" in warning.text
+        ] == [warning.text for warning in warnings if warning.code == "repeated-data"]
+        assert any(warning.code == "repeated-data" for warning in warnings) == warned
 
 
 def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
@@ -236,11 +236,11 @@ def test_curve_is_the_answer_at_each_budget():
 def test_other_data_are_named_in_the_recipe_and_warned_of():
     answer = plan(1e13, laws=law_book(), data="mine.jsonl")
     assert answer.recipe.trial.training == replace(TRAINING, data="mine.jsonl", data_hash="")
-    assert "other-data" in {notice.code for notice in answer.warnings}
+    assert "other-data" in {warning.code for warning in answer.warnings}
 
 
 def test_the_edge_of_the_menu_is_named():
-    codes = {notice.code for notice in plan(1e19, laws=law_book()).warnings}
+    codes = {warning.code for warning in plan(1e19, laws=law_book()).warnings}
     assert "edge-of-menu" in codes  # nano at 1e19: nothing larger to choose
 
 

@@ -758,7 +758,7 @@ export const CROSSOVER = 9.06e+16;
 
 export const LORA_RANKS = [32, 128];
 
-/** A published finding. agrees: whether the plan's answer is in line with it; None where it does not apply. */
+/** A published finding beside a plan. */
 export class Fact {
   constructor({text, citation, agrees = null}) {
     Object.assign(this, {text, citation, agrees});
