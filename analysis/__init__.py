@@ -53,7 +53,8 @@ def fit_laws(
     >>> round(book.laws[0].law.alpha, 3), book.laws[0].law.loss(1e9, 1e12) < 0.7
     (0.3, True)
     """
-    from analysis.fitting.fit import Settings, fit_table  # numpy and pandas: `import analysis` need not wait for them
+    from analysis.fitting.estimate import Settings  # numpy and pandas: `import analysis` need not wait for them
+    from analysis.fitting.fit import fit_table
     from analysis.tables.columns import Columns
     from analysis.tables.foreign_table import read_runs, runs_table
     from analysis.tables.sweep_table import read_sweep

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.forms import Shape
+from analysis.fitting.shape import Shape
 from analysis.fitting.solver import MAX_STEPS, TOLERANCE, Problem, huber, solve
 from analysis.tables.rows import Array, Rows
 

@@ -16,8 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.fitting.backtest import FamilyChoice
+from analysis.fitting.describe import MethodGroup, describe, intervals
 from analysis.fitting.estimate import Estimate, Settings, fit_problem
-from analysis.fitting.fit import MethodGroup, choose_family, describe, fittable, intervals, law_book
+from analysis.fitting.family import choose_family
+from analysis.fitting.fit import fittable, law_book
 from analysis.fitting.solver import Problem, polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -79,7 +81,7 @@ def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[F
     if not fitted:
         reasons = [caveat.text for caveat in refused] or ["every method has one model size only"]
         raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
-    choice, *_ = choose_family(reference.of(fitted), fitted, settings)
+    choice = choose_family(reference.of(fitted), fitted, settings).choice
     names = {method.split()[0] for method in mine}
     alike = [m for m in fitted if m in mine] or [m for m in fitted if m.split()[0] in names]
     return replace(choice, shared=True), fitted if choice.shared or not alike else alike

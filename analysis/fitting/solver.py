@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.forms import Shape, Term
+from analysis.fitting.shape import Shape, Term
 from analysis.tables.rows import Array, Rows
 
 STARTS = 4  # grid points that are polished

@@ -130,7 +130,7 @@ def sweep(truths: Sequence[Truth], chance: np.random.Generator) -> pd.DataFrame:
 def judged(truths: Sequence[Truth], runs: pd.DataFrame, rule: Callable, seed: int) -> dict[str, float | str]:
     """What the laws chosen by `rule` say at each factor: error of the loss, regret, and whether the interval held."""
     columns = {"n": "N", "d": "D", "loss": "loss", "method": "method"}
-    with patch("analysis.fitting.fit.choose", rule):
+    with patch("analysis.fitting.family.choose", rule):
         book = fit_laws(runs, delta=0.0269, bootstraps=100, seed=seed, **columns)
     sizes = np.unique(runs["N"])
     menu = np.append(sizes, sizes[-1] * (sizes[-1] / sizes[-2]))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from analysis import fit_laws
-from analysis.fitting.forms import SHAPES, DerivedShape
+from analysis.fitting.derived import DerivedShape
+from analysis.fitting.forms import SHAPES
 from analysis.fitting.solver import Problem, solve
 from planner.law_book import read_laws
 from planner.laws import LAWS, Law
