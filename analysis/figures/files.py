@@ -13,6 +13,8 @@ from analysis.figures.style import STYLE
 from sweeps.support.atomic import replacing
 from sweeps.support.progress import Progress
 
+DPI = 300  # of the PNG
+
 
 @dataclass(frozen=True)
 class NotRecorded:
@@ -55,6 +57,6 @@ def _save(figure: Figure, path: Path) -> list[Path]:
     for ending in ("png", "svg"):
         files.append(path.with_name(f"{path.name}.{ending}"))
         with replacing(files[-1], durable=False) as temporary:
-            figure.savefig(temporary, format=ending, dpi=300, metadata={"Date": None} if ending == "svg" else {})
+            figure.savefig(temporary, format=ending, dpi=DPI, metadata={"Date": None} if ending == "svg" else {})
     plt.close(figure)
     return files

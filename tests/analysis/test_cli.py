@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import figures
 from analysis.cli import main
 from planner.law_book import read_laws
 from planner.laws import Chinchilla
@@ -102,7 +103,8 @@ def test_flags_reach_the_fit(runs, capsys):
     assert len(fewer["excluded"]) == 5
 
 
-def test_figures_and_laws_go_where_asked(runs, capsys):
+def test_figures_and_laws_go_where_asked(runs, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {"frontier": figures.FIGURES["frontier"]})
     folder = runs.parent / "pictures"
     argv = [str(runs), "--n", "N", "--d", "D", "--loss", "loss", "--family", "tied", "--bootstraps", "30"]
     assert main([*argv, "--figures", str(folder), "--out", str(folder / "laws.json")]) == 0

@@ -22,12 +22,10 @@ from analysis.fitting.forms import SHAPES  # noqa: E402
 from analysis.fitting.solver import Problem, polish, solve  # noqa: E402
 from analysis.tables.columns import Columns  # noqa: E402
 from analysis.tables.foreign_table import read_runs  # noqa: E402
-from planner.laws import Chinchilla, Law  # noqa: E402
-from support.known_runs import TRUTH, grid  # noqa: E402
+from planner.laws import Law  # noqa: E402
+from support.known_runs import TRUTH, UNEVEN, grid  # noqa: E402
 from support.published_runs import COLUMNS, DATA, FINE_TUNING, PUBLISHED_95  # noqa: E402
 from support.published_runs import fine_tuning as runs_of  # noqa: E402
-
-UNEVEN = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
 
 
 def line(what: str, value: str, wanted: str = "") -> None:

@@ -9,6 +9,7 @@ from analysis.tables.rows import Rows
 from planner.laws import LAWS, Chinchilla, Law
 
 TRUTH = Chinchilla(E=0.3, A=30.0, alpha=0.35, B=200.0, beta=0.33)
+UNEVEN = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)  # tokens matter more, and longer
 
 
 def grid(law: Law, sizes=8, budgets=6, noise=0.0, seed=0, low=1e12, step=4.0) -> pd.DataFrame:

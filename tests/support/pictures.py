@@ -44,27 +44,31 @@ def laws_of(methods: Sequence[Method]) -> dict[Method, Rectified]:
     }
 
 
-def watched(found: Sequence[Observation]) -> list[Observation]:
+def watched(trials: Sequence[Observation]) -> list[Observation]:
     """The same trials with training curves and with evaluations on the way."""
-    return [replace(o, curve=_curve(o), evaluations=_evaluations(o)) for o in found]
+    return [
+        replace(observation, curve=_curve(observation), evaluations=_evaluations(observation)) for observation in trials
+    ]
 
 
-def _curve(o: Observation) -> tuple[tuple[int, int, float], ...]:
-    steps = np.unique(np.geomspace(1, o.trial.steps, 60).astype(int))
-    per_step = o.tokens / o.trial.steps
-    return tuple((int(step), int(step * per_step), 0.4 * (o.loss or 5.0) + 3 / (1 + step) ** 0.4) for step in steps)
+def _curve(observation: Observation) -> tuple[tuple[int, int, float], ...]:
+    steps = np.unique(np.geomspace(1, observation.trial.steps, 60).astype(int))
+    per_step = observation.tokens / observation.trial.steps
+    return tuple(
+        (int(step), int(step * per_step), 0.4 * (observation.loss or 5.0) + 3 / (1 + step) ** 0.4) for step in steps
+    )
 
 
-def _evaluations(o: Observation) -> tuple[dict[str, float], ...]:
+def _evaluations(observation: Observation) -> tuple[dict[str, float], ...]:
     parts = np.linspace(0, 1, 9)
     return tuple(
         {
-            "step": int(part * o.trial.steps),
+            "step": int(part * observation.trial.steps),
             "ndcg@10": 0.2 + 0.4 * part,
             "alignment": 1.2 - 0.5 * part,
             "uniformity": -1 - part,
             "mean_cosine": 0.6 - 0.2 * part,
-            "effective_rank": 20 + 30 * part - o.params / 1e6,
+            "effective_rank": 20 + 30 * part - observation.params / 1e6,
             "collapsed": float(part == 0.5),
         }
         for part in parts
@@ -86,13 +90,22 @@ def grid(methods: Sequence[Method] = METHODS[:3], models=MODELS, budgets=BUDGETS
 
 def trunks() -> list[Observation]:
     training = Training(warmup_steps=20)
-    return watched([replace(o, trial=replace(o.trial, training=training)) for o in grid()])
+    return watched(
+        [replace(observation, trial=replace(observation.trial, training=training)) for observation in grid()]
+    )
 
 
 def diverged() -> list[Observation]:
     return [
-        failure(o.trial, "loss is nan at step 7 of 80", "diverged", curve=o.curve, flops=o.flops, params=o.params)
-        for o in grid()
+        failure(
+            observation.trial,
+            "loss is nan at step 7 of 80",
+            "diverged",
+            curve=observation.curve,
+            flops=observation.flops,
+            params=observation.params,
+        )
+        for observation in grid()
     ]
 
 
@@ -115,9 +128,9 @@ BROKEN = {
 }
 
 
-def fitted(folder: Path, found: Sequence[Observation], family: str = "chinchilla") -> tuple[Table, LawBook]:
+def fitted(folder: Path, trials: Sequence[Observation], family: str = "chinchilla") -> tuple[Table, LawBook]:
     """The table of these trials with a projection, and its laws, none where there are too few runs."""
-    table = replace(sweep_table(write_sweep(folder, found)), projection=projection())
+    table = replace(sweep_table(write_sweep(folder, trials)), projection=projection())
     try:
         return table, fit_table(table, Settings(family=family, bootstraps=20))
     except ValueError:
@@ -138,15 +151,15 @@ def words(figure: Figure) -> list[Text]:
     return [text for text in every if text not in outside]
 
 
-def check_words(figure: Figure) -> None:
-    """No text lies on another or beyond the edge."""
+def check_words(figure: Figure, name: str) -> None:
+    """No text of the figure lies on another or beyond the edge."""
     figure.canvas.draw()
     # Of an annotation only its words: the line to what it names may pass under others.
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in words(figure)]
     edge = figure.bbox
     for text, box in boxes:
         inside = box.x0 > edge.x0 - 1 and box.x1 < edge.x1 + 1 and box.y0 > edge.y0 - 1 and box.y1 < edge.y1 + 1
-        assert inside, f"{text!r} at {box} leaves the figure, {edge}"
-    for (one, a), (other, b) in combinations(boxes, 2):
+        assert inside, f"{name}: {text!r} at {box} leaves the figure, {edge}"
+    for (text, a), (other, b) in combinations(boxes, 2):
         width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert width <= 1 or height <= 1, f"{one!r} lies on {other!r}"
+        assert width <= 1 or height <= 1, f"{name}: {text!r} lies on {other!r}"

@@ -1,4 +1,4 @@
-"""The fit: known laws are found, published answers reproduced, intervals hold what they promise, doubts are spoken."""
+"""The fit: known laws and published answers are found again, intervals hold what they promise, doubts are named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analysis.fitting.isoflop import parabola
 from analysis.fitting.solver import Problem, huber, polish, solve
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Tied, TrainableShare
 from support.known_laws import LAW_EXAMPLES
-from support.known_runs import TRUTH, columns, grid, name_of, rows_of
+from support.known_runs import TRUTH, UNEVEN, columns, grid, name_of, rows_of
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.models import NANO
 
@@ -25,8 +25,8 @@ def test_every_family_can_be_solved():
 
 @pytest.mark.parametrize("truth", LAW_EXAMPLES, ids=name_of)
 def test_a_family_recovers_its_own_law(truth):
-    found = fit_laws(grid(truth), family=name_of(truth), bootstraps=20, **columns(truth)).laws[0].law
-    assert found.coefficients == pytest.approx(truth.coefficients, rel=1e-3)
+    law = fit_laws(grid(truth), family=name_of(truth), bootstraps=20, **columns(truth)).laws[0].law
+    assert law.coefficients == pytest.approx(truth.coefficients, rel=1e-3)
 
 
 def test_no_start_finds_a_lower_objective_than_the_grid():
@@ -73,14 +73,20 @@ def simulated(truth: Law, sizes: int, budgets: int, sims: int, noise: float = 0.
     return float(np.mean(held)), float(np.mean(regret))
 
 
+def test_intervals_hold_the_loss_at_ten_times_the_largest_budget():
+    """A rough check; the slow tests below measure the share. At 90 % fewer than 21 of 30 hold once in 2,000 times."""
+    held, regret = simulated(TRUTH, sizes=8, budgets=6, sims=30)
+    assert held >= 21 / 30
+    assert regret <= 0.005
+
+
 # Of 300 simulations the share that holds has a binomial sd of 1.7 %: 90 % is three of them inside 85 to 97 %, and 80 %
 # would pass once in 70 times. Seeds are fixed. tests/benchmarks/bench_fit.py does the whole fit.
 @pytest.mark.slow
 def test_nine_in_ten_intervals_hold_the_loss_at_ten_times_the_largest_budget():
-    uneven = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
-    found = [simulated(truth, sizes=8, budgets=6, sims=150) for truth in (TRUTH, uneven)]
-    assert 0.85 <= np.mean([held for held, _ in found]) <= 0.97
-    assert max(regret for _, regret in found) <= 0.005
+    shares = [simulated(truth, sizes=8, budgets=6, sims=150) for truth in (TRUTH, UNEVEN)]
+    assert 0.85 <= np.mean([held for held, _ in shares]) <= 0.97
+    assert max(regret for _, regret in shares) <= 0.005
 
 
 @pytest.mark.slow
