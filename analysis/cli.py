@@ -28,6 +28,9 @@ EXAMPLES = """\
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
 """
+COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique")
+# What library errors call a parameter, and the flag that gives it.
+FLAGS = {**{name: f"--{name}" for name in COLUMNS}, "drop_highest": "--drop-highest", "reference": "--with"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,8 +110,9 @@ def _fit(args: argparse.Namespace) -> int:
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, EXPONENTS[args.exponents])
     try:
-        table = _read(args, ours)
-        book = _fitted(table, args, settings)
+        with console.named_as_flags(FLAGS):
+            table = _read(args, ours)
+            book = _fitted(table, args, settings)
     except (ValueError, FileNotFoundError) as error:
         if args.page and ours:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."
@@ -141,7 +145,7 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _check_paths(args: argparse.Namespace) -> None:
-    """Before anything is fitted. An ending of its own keeps a slip from replacing somebody's notes."""
+    """Check the paths before anything is fitted. Fixed endings keep a slip from replacing somebody's notes."""
     if not args.path.exists():
         raise FileNotFoundError(2, "no such results folder or table", str(args.path))
     for name, ending in (("out", ".json"), ("page", ".html")):
@@ -160,7 +164,7 @@ def _compares(folder: Path) -> bool:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    """Of a sweep that compares joint training with merging: its table and figures, and no law."""
+    """Print the table of a sweep that compares joint training with merging and draw its figures; it has no laws."""
     from analysis.comparison import document, draw_all, text
     from analysis.tables.comparison import read_comparison
 
@@ -178,7 +182,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | None, why: str = "") -> Path:
-    """The page; without a book it shows the trials, and in words why they have no law."""
+    """Write the page and return its path; without a book it shows the trials, and in words why they have no law."""
     from analysis.page import page
 
     _write(args.page, page(args.path, book, why, laws))
@@ -186,7 +190,7 @@ def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | Non
 
 
 def _draw_without_laws(args: argparse.Namespace) -> None:
-    """What was run can be looked at where it is too little for a law; the figures say so."""
+    """Draw what was run where it is too little for a law; the figures say so."""
     from analysis.figures import draw_all, without_laws
     from analysis.tables.sweep_table import sweep_table
 
@@ -213,7 +217,7 @@ def _read(args: argparse.Namespace, ours: bool) -> Table:
     from analysis.tables.foreign_table import read_runs
     from analysis.tables.sweep_table import read_sweep
 
-    named = {name: getattr(args, name) for name in ("loss", "n", "d", "c", "method", "run", "share", "unique")}
+    named = {name: getattr(args, name) for name in COLUMNS}
     if ours:
         more = {**named, "drop-highest": args.drop_highest, "best": args.best}
         given = [f"--{name}" for name, value in more.items() if value]

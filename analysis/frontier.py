@@ -76,7 +76,7 @@ def budget_levels(flops: Array) -> list[Level]:
 
 
 def at_level(runs: pd.DataFrame, level: Level) -> pd.DataFrame:
-    """Those of the runs that spent about this budget."""
+    """The runs that spent about this budget."""
     return runs[(runs["flops"] >= level.low) & (runs["flops"] <= level.high)]
 
 
@@ -90,7 +90,7 @@ def law_losses(law: MethodLaw, sizes: Array, tokens: Array, spending: Spending) 
 
 
 def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) -> Band:
-    """Of sizes [sizes, 1] at budgets; infinite where there would be fewer tokens than in any run."""
+    """Losses at sizes [sizes, 1] and budgets; infinite where there would be fewer tokens than in any run."""
     tokens = spending.tokens(budgets[None], sizes)
     band = law_losses(law, sizes, tokens, spending)
     enough = tokens >= 0.99 * law.measured.tokens[0]  # a run's steps are whole ones

@@ -11,7 +11,7 @@ from analysis.fitting.retrospective import BELOW, Decision
 from planner.law_book import LawBook, MethodLaw
 from sweeps.support.text import table
 
-SHOWN = 8  # lines of one kind of notice or exclusion before "and so many more"
+SHOWN = 8  # lines of one kind of caveat or exclusion before "and so many more"
 
 
 def text(book: LawBook) -> str:

@@ -65,7 +65,7 @@ def count(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """Of a number of FLOPs, 3e12 as a power of ten."""
+    """A number of FLOPs as a power of ten: 3e12 as 3 x 10^12."""
     mantissa, exponent = f"{value:.1e}".split("e")
     mantissa = mantissa.removesuffix(".0")
     power = f"10^{{{int(exponent)}}}"

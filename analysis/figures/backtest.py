@@ -87,7 +87,7 @@ FAR = LinearSegmentedColormap.from_list("far", plt.get_cmap("plasma_r")(np.linsp
 
 
 def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
-    """Of the chosen family, method by method, along C and along N."""
+    """Forecasts of the chosen family, method by method, along C and along N."""
     methods = {method.label: method for method in shown(table, book) if method.law}
     by_axis: dict[str, list[Misses]] = {axis: [] for axis in AXES}
     for labels in _alike(book):

@@ -91,7 +91,7 @@ def _trunks(chosen: dict[str, list[Observation]]) -> bool:
 
 
 def _sharing(some: Sequence[Observation], observation: Observation) -> list[Observation]:
-    """Those of the trials that share this one's trunk, itself among them; none where it has no trunk."""
+    """The trials that share this one's trunk, itself among them; none where it has no trunk."""
     trunk = observation.trial.trunk
     return [other for other in some if trunk and other.trial.trunk == trunk]
 

@@ -96,7 +96,7 @@ def _draw_measured(axes: Axes, method: Shown, law: MethodLaw, tokens: bool) -> N
 
 
 def _words(letter: str, budgets: Array, line: Band, known: NDArray[np.bool_]) -> str:
-    """What stands above a panel: how the line of N or D grows, or why there is none."""
+    """The words above a panel: how the line of N or D grows, or why there is none."""
     if not _reached(line):
         return "best size out of reach"
     grows = _exponent(budgets, line, known)

@@ -93,7 +93,7 @@ def left_out(table: Table) -> str:
 
 
 def _methods(table: Table) -> list[str]:
-    """Those of the table, and those of which no run entered it. Our own are sorted as METHODS are."""
+    """Labels of the methods of the table and of those of which no run entered it, our own in the order of METHODS."""
     tried = {observation.trial.method.label: observation.trial.method for observation in table.observations}
     order = list(METHODS)
     ours = sorted(tried, key=lambda label: (order.index(tried[label].name), *_sizes(tried[label])))

@@ -20,5 +20,5 @@ def budget_of(observation: Observation) -> float:
 
 
 def of_method(observations: Iterable[Observation], label: str) -> list[Observation]:
-    """Those of one tuning method."""
+    """The observations of one tuning method."""
     return [observation for observation in observations if observation.trial.method.label == label]

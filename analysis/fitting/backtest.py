@@ -101,7 +101,7 @@ def windows(rows: Rows, needed: int) -> tuple[Array, Array]:
 
 
 def _windows(rows: Rows, values: Array, needed: int) -> tuple[Array, Array]:
-    """Those that expand along one axis; values [rows]: where the rows lie on it."""
+    """The windows that expand along one axis; values [rows]: where the rows lie on it."""
     train, test = [], []
     cuts = [_cuts(values[rows.group == g]) for g in range(rows.group.max() + 1)]
     for w in range(min(MAX_WINDOWS, max(len(c) for c in cuts))):
@@ -126,7 +126,7 @@ class Forecasts:
     along: Sequence[str]
     """The axis along which the window expands, "C" or "N"."""
     place: NDArray[np.int64]
-    """Of the run among the rows."""
+    """Number of the run among the rows."""
     predicted: Array
     """Its predicted loss."""
     factor: Array

@@ -26,7 +26,7 @@ class Settings:
     bootstraps: int = 1000
     """Resamples behind the intervals, at least 20; more make their ends steadier."""
     seed: int = 0
-    """Of the resamples."""
+    """Seed of the resamples."""
     shared: bool | None = None
     """Whether methods share exponents; None lets the backtest decide."""
 
@@ -53,7 +53,7 @@ class Estimate:
     theta: Array
     """The best parameters [1, size]."""
     draws: Array
-    """Those of the bootstrap resamples [bootstraps, size]."""
+    """The best parameters of each bootstrap resample [bootstraps, size]."""
     delta: float
     """Where the Huber loss turned linear, in log loss."""
     noise: float

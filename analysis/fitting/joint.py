@@ -40,7 +40,7 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
             f"family {settings.family} cannot share exponents with another sweep; known: {', '.join(FAMILIES)}"
         )
     if table.hash == reference.hash:
-        raise ValueError(f"{table.name} and {reference.name} hold the same runs; the reference must be another sweep")
+        raise ValueError(f"{table.name} and {reference.name} hold the same runs; `reference` must be another sweep")
     mine, refused = _enough(table)
     choice, theirs = _as_in(reference, mine, settings)
     both = _together(table, reference)

@@ -1,4 +1,4 @@
-"""Of trials that differ in nothing but their learning rate the best one enters a fit."""
+"""Which of the trials that differ in nothing but their learning rate enters a fit: the best one."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str,
     if star and plain.strip() in frame.columns and NUMBER.fullmatch(times):
         return plain.strip(), _number(times), ""
     known = ", ".join(map(str, frame.columns))
-    raise ValueError(f"{name}: has no column {title!r} ({column}); it has: {known}")
+    raise ValueError(f"{name}: has no column {title!r} (`{column}`); it has: {known}")
 
 
 def _number(text: object) -> float:
@@ -127,11 +127,11 @@ def _check_units(params: Array, tokens: Array, columns: Columns, name: str) -> N
     for place in np.flatnonzero((params < 1) & (columns.n is not None)):
         raise ValueError(
             f"{name}: row {place + 1}: {columns.n} is {params[place]:g} parameters; where it counts in another unit, "
-            f"say so: n is '{columns.n}*1e9'"
+            f"say so: `n`='{columns.n}*1e9'"
         )
     for place in np.flatnonzero((tokens < 1) & (tokens > 0)):
         what = f"C / 6N, with {columns.c} as C," if columns.c else columns.d
         raise ValueError(
             f"{name}: row {place + 1}: {what} is {tokens[place]:g} tokens; where a column counts in another unit, "
-            f"say so: {'c' if columns.c else 'd'} is '{columns.c or columns.d}*1e9'"
+            f"say so: `{'c' if columns.c else 'd'}`='{columns.c or columns.d}*1e9'"
         )

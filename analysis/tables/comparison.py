@@ -22,10 +22,10 @@ PLACE = ("model", "method", "ratio", "way", "budget", "seed")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was trained: of each place and seed the trial with the best learning rate."""
+    """The trials of a comparison, one for each place and seed: that with the best learning rate."""
 
     name: str
-    """Of the results folder."""
+    """Name of the results folder."""
     rows: pd.DataFrame
     """One line for each place, way and seed.
 

@@ -57,9 +57,9 @@ def runs_table(
     best: of rows with the same method, run, N and D keep only the lowest loss, as where learning rates were tried.
     """
     if (columns.d is None) == (columns.c is None):
-        raise ValueError("name either the column of tokens (d) or the column of training FLOPs (c), not both")
+        raise ValueError("name either the column of tokens (`d`) or the column of training FLOPs (`c`), not both")
     if columns.c and not columns.n:
-        raise ValueError("c needs n: tokens follow as C / 6N")
+        raise ValueError("`c` needs `n`: tokens follow as C / 6N")
     if frame.empty:
         raise ValueError(f"{name}: has no rows")
     rows, caveats = numbers_of(frame.rename(columns=lambda title: str(title).strip()), columns, name)
@@ -79,7 +79,7 @@ def runs_table(
         rows = _leave_out(rows, ~rows.index.isin(lowest), "another run of its N and D did better", excluded)
     if drop_highest:
         if not 0 < drop_highest < len(rows):
-            raise ValueError(f"{name}: drop_highest is {drop_highest}; there are {len(rows)} rows")
+            raise ValueError(f"{name}: `drop_highest` is {drop_highest}; there are {len(rows)} rows")
         high = rows["loss"].rank(method="first") > len(rows) - drop_highest
         rows = _leave_out(rows, high, f"one of the {drop_highest} highest losses, dropped as asked", excluded)
     if rows.empty:
@@ -109,7 +109,9 @@ def _suspicions(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> li
     suspicions = []
     runs = next((str(title) for title in frame if str(title).strip().lower() in RUN_TITLES), None)
     if runs and not columns.run and columns.n and frame[runs].duplicated().any():
-        text = f"rows share values of {runs!r}: if they are checkpoints of one run, name that column as run; intervals"
+        text = (
+            f"rows share values of {runs!r}: if they are checkpoints of one run, name that column as `run`; intervals"
+        )
         suspicions.append(Caveat("runs", f"{text} are too narrow without"))
     logs = np.log(rows["loss"])
     apart = (logs - logs.groupby([rows[name] for name in CELL]).transform("mean")).pow(2)
@@ -117,5 +119,5 @@ def _suspicions(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> li
     free = repeated.sum() - (~rows[repeated].duplicated(CELL)).sum()
     if free and (spread := float(np.sqrt(apart[repeated].sum() / free))) > ALIKE:
         text = f"{repeated.sum()} rows share N and D with another and differ by {100 * spread:.2g} %: if in a setting "
-        suspicions.append(Caveat("repeats", f"{text}such as the learning rate, best keeps the lowest loss of each"))
+        suspicions.append(Caveat("repeats", f"{text}such as the learning rate, `best` keeps the lowest loss of each"))
     return suspicions

@@ -42,7 +42,7 @@ class Projection:
     data: str
     """Whose pairs these are."""
     dims: int
-    """Of the whole space."""
+    """Dimensions of the whole space."""
     before: Side
     after: Side
 

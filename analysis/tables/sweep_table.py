@@ -33,7 +33,10 @@ def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score
 
 
 def sweep_table(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
-    """As `read_sweep`, but a table without rows is one too: there may be trials to look at that enter no fit."""
+    """The table of a results folder, maybe without rows: there may be trials to look at that enter no fit.
+
+    Raises ValueError or FileNotFoundError as `read_sweep` does.
+    """
     observations, caveats = read_observations(folder / "observations.jsonl")
     _check_score(folder, observations, score)
     entering, excluded = _admit(observations, min_steps, max_epochs, score)
@@ -101,7 +104,7 @@ def read_observations(path: Path) -> tuple[list[Observation], tuple[Caveat, ...]
 def _admit(
     observations: Sequence[Observation], min_steps: int, max_epochs: float, score: str
 ) -> tuple[list[Observation], list[tuple[str, str]]]:
-    """Those that can enter, and key and reason of each other."""
+    """The observations that can enter, and key and reason of each other one."""
     entering: list[Observation] = []
     excluded: list[tuple[str, str]] = []
     keys: set[str] = set()

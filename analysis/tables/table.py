@@ -24,7 +24,7 @@ class Table:
     """Runs that enter a fit, and what is known of the others."""
 
     name: str
-    """Of the results folder, or of the file of runs."""
+    """Name of the results folder, or of the file of runs."""
     rows: pd.DataFrame
     """One line for each run that enters.
 
@@ -38,7 +38,7 @@ class Table:
     filters: tuple[str, ...] = ()
     """What was asked of runs that enter, in words, for the record."""
     caveats: tuple[Caveat, ...] = ()
-    """What of the runs laws should not be trusted with."""
+    """Why laws of these runs may mislead."""
     training: Training | None = None
     """The one condition that the runs share; None for runs from elsewhere."""
     pair: Work | None = None
@@ -52,7 +52,7 @@ class Table:
     observations: tuple[Observation, ...] = ()
     """All of the folder, whatever became of them."""
     projection: Projection | None = None
-    """Of an embedding space, where the folder has one."""
+    """An embedding space in two dimensions, where the folder has one."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Table:
 
     @property
     def hash(self) -> str:
-        """Of what enters: method, N, D, loss and run of every row, in full precision."""
+        """Hash of what enters: method, N, D, loss and run of every row, in full precision."""
         lines = self.rows[["method", "run", *NUMBERS]].sort_values(["method", *NUMBERS]).to_csv(index=False)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
 

@@ -26,17 +26,17 @@ def test_tokens_follow_from_flops():
 @pytest.mark.parametrize(
     ("frame", "columns", "words"),
     [
-        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (loss); it has: n, d, loss, tag"),
-        (FRAME, Columns(loss="loss", n="n"), "column of tokens (d)"),
+        (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (`loss`); it has: n, d, loss, tag"),
+        (FRAME, Columns(loss="loss", n="n"), "column of tokens (`d`)"),
         (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "not both"),
-        (FRAME, Columns(loss="loss", c="d"), "c needs n"),
+        (FRAME, Columns(loss="loss", c="d"), "`c` needs `n`"),
         (FRAME, Columns(loss="tag", n="n", d="d"), "row 1: tag is 'a', not a number"),
         (FRAME.assign(loss=[3.0, -0.5, 2.0]), COLUMNS, "row 2: loss is -0.5; it must be positive"),
         (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
         (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
         (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
         (FRAME.assign(n=[0.07, 0.4, 1.4]), COLUMNS, "row 1: n is 0.07 parameters; where it counts in another unit"),
-        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: c is 'c*1e9'"),
+        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: `c`='c*1e9'"),
         (FRAME[:0], COLUMNS, "has no rows"),
         (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),
     ],
@@ -70,7 +70,7 @@ def test_equal_losses_of_different_runs_are_no_copies():
 def test_highest_losses_are_dropped_only_when_asked():
     table = runs_table(FRAME, COLUMNS, drop_highest=1)
     assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
-    with pytest.raises(ValueError, match="drop_highest is 3; there are 3 rows"):
+    with pytest.raises(ValueError, match="`drop_highest` is 3; there are 3 rows"):
         runs_table(FRAME, COLUMNS, drop_highest=3)
 
 
