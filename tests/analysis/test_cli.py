@@ -32,8 +32,8 @@ def runs(tmp_path) -> Path:
 
 @pytest.fixture
 def sweep(tmp_path) -> Path:
-    found = observations(models=NANO[1:4], budgets=[1e13, 4e13, 1.6e14], noise=0.01)
-    return write_sweep(tmp_path / "sweep", found)
+    trials = observations(models=NANO[1:4], budgets=[1e13, 4e13, 1.6e14], noise=0.01)
+    return write_sweep(tmp_path / "sweep", trials)
 
 
 def test_a_sweep_becomes_a_law_file_that_plan_can_read(sweep, capsys):
@@ -81,13 +81,13 @@ def test_json_names_objective_and_every_coefficient_with_its_interval(runs, caps
         "100",
     ]
     assert main(argv) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["objective"] > 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["objective"] > 0
     for name, value in LAW.coefficients.items():
-        low, high = found["intervals"][name]
-        assert low <= found["coefficients"][name] <= high
-        assert found["coefficients"][name] == pytest.approx(value, rel=0.3)
-    assert found["laws"][0]["objective"] == found["objective"]
+        low, high = content["intervals"][name]
+        assert low <= content["coefficients"][name] <= high
+        assert content["coefficients"][name] == pytest.approx(value, rel=0.3)
+    assert content["laws"][0]["objective"] == content["objective"]
     assert not (runs.parent / "laws.json").exists()
 
 

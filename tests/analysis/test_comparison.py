@@ -37,43 +37,51 @@ def observed(trial) -> Observation:
     return Observation(trial, "done", loss=loss, scores=losses, flops=trial.budget)
 
 
-def comparison(folder: Path, seen) -> Path:
+def write_comparison(folder: Path, observations) -> Path:
     folder.mkdir(exist_ok=True)
     shutil.copyfile(EXAMPLE, folder / "sweep.toml")
-    (folder / "observations.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in seen))
+    (folder / "observations.jsonl").write_text(
+        "".join(json.dumps(observation.to_json()) + "\n" for observation in observations)
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def whole() -> list[Observation]:
-    sweep, seen = read_sweep(EXAMPLE), []
-    while state := plan_next(sweep, DATA, seen).now:
-        seen += [observed(trial) for trial in state]
-    return seen
+    sweep, observations = read_sweep(EXAMPLE), []
+    while state := plan_next(sweep, DATA, observations).now:
+        observations += [observed(trial) for trial in state]
+    return observations
 
 
 def made_surface(**changes) -> dict:
     x = y = np.linspace(-0.2, 1.2, 9)
     loss = 1 + (x[None] - 0.6) ** 2 + (y[:, None] - 0.4) ** 2
-    made = {"models": ["code", "<b>docs</b>"], "x": x.tolist(), "y": y.tolist(), "loss": loss.tolist()}
-    made |= {"path": [[0.9, 0.9], [0.7, 0.6], [0.6, 0.4]], "others": [], "pairs": 512, "batch": 32, "temperature": 0.05}
-    return made | changes
+    surface = {"models": ["code", "<b>docs</b>"], "x": x.tolist(), "y": y.tolist(), "loss": loss.tolist()}
+    surface |= {
+        "path": [[0.9, 0.9], [0.7, 0.6], [0.6, 0.4]],
+        "others": [],
+        "pairs": 512,
+        "batch": 32,
+        "temperature": 0.05,
+    }
+    return surface | changes
 
 
-def said_by(draw, found) -> str:
+def words_of(draw, compared) -> str:
     with plt.rc_context(STYLE):
-        figure = draw(found)
-        said = " ".join(text.get_text() for text in words(figure))
+        figure = draw(compared)
+        printed = " ".join(text.get_text() for text in words(figure))
         plt.close(figure)
-    return " ".join(said.split())
+    return " ".join(printed.split())
 
 
 def test_fit_tells_the_comparison_and_draws_it_in_place_of_laws(whole, tmp_path, capsys):
-    folder = comparison(tmp_path / "merging", whole)
+    folder = write_comparison(tmp_path / "merging", whole)
     (folder / "surface.json").write_text(json.dumps(made_surface()))
     assert main([str(folder), "--figures", str(tmp_path / "figures")]) == 0
-    said = capsys.readouterr().out
-    assert "no law holds" in said and "ratio 4:1:1" in said and not (folder / "laws.json").exists()
+    printed = capsys.readouterr().out
+    assert "no law holds" in printed and "ratio 4:1:1" in printed and not (folder / "laws.json").exists()
     names = {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert main([str(folder), "--json"]) == 0
@@ -82,61 +90,67 @@ def test_fit_tells_the_comparison_and_draws_it_in_place_of_laws(whole, tmp_path,
 
 
 def test_the_table_holds_the_mean_and_the_range_over_the_seeds(whole, tmp_path):
-    found = read_comparison(comparison(tmp_path, whole))
-    losses = [one.loss for one in whole if one.trial.lr == 3e-3 and one.trial.training.way == "joint 1:1:1"]
+    compared = read_comparison(write_comparison(tmp_path, whole))
+    losses = [
+        observation.loss
+        for observation in whole
+        if observation.trial.lr == 3e-3 and observation.trial.training.way == "joint 1:1:1"
+    ]
     losses = sorted(losses)[-3:]  # of the smallest budget
-    assert f"{np.mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f})" in text(found)
+    assert f"{np.mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f})" in text(compared)
 
 
 def test_every_axis_has_its_unit_and_every_way_its_name(whole, tmp_path):
-    found = read_comparison(comparison(tmp_path, whole))
-    said = said_by(draw_merging, found)
-    for word in ("nats per pair", "FLOP", "python-env-docs", MEAN, "mean of 3 seeds", *found.ways):
-        assert word in said
-    assert "joint is best, beyond the range of the seeds at 6 of 6 places" in said
+    compared = read_comparison(write_comparison(tmp_path, whole))
+    printed = words_of(draw_merging, compared)
+    for word in ("nats per pair", "FLOP", "python-env-docs", MEAN, "mean of 3 seeds", *compared.ways):
+        assert word in printed
+    assert "joint is best, beyond the range of the seeds at 6 of 6 places" in printed
 
 
 def test_no_more_is_said_than_the_seeds_allow(whole, tmp_path):
-    alone = [one for one in whole if one.trial.seed == 0]
-    assert "at 0 of 6 places" in finding(read_comparison(comparison(tmp_path, alone)))
-    near = [replace(one, loss=one.loss - WORSE[one.trial.training.merge]) for one in whole]
-    assert "best, beyond the range of the seeds at 6" not in finding(read_comparison(comparison(tmp_path, near)))
+    alone = [observation for observation in whole if observation.trial.seed == 0]
+    assert "at 0 of 6 places" in finding(read_comparison(write_comparison(tmp_path, alone)))
+    near = [
+        replace(observation, loss=observation.loss - WORSE[observation.trial.training.merge]) for observation in whole
+    ]
+    assert "best, beyond the range of the seeds at 6" not in finding(read_comparison(write_comparison(tmp_path, near)))
 
 
 def test_little_is_said_in_words(whole, tmp_path):
-    nothing = read_comparison(comparison(tmp_path, []))
-    assert "No trial has ended" in said_by(draw_merging, nothing) and "no trial has ended" in text(nothing)
-    lost = [failure(one.trial, "too hot", "diverged") for one in whole[:3]]
+    nothing = read_comparison(write_comparison(tmp_path, []))
+    assert "No trial has ended" in words_of(draw_merging, nothing) and "no trial has ended" in text(nothing)
+    lost = [failure(observation.trial, "too hot", "diverged") for observation in whole[:3]]
     way = whole[0].trial.training.merge or "joint"
-    assert f"3 {way}" in said_by(draw_merging, read_comparison(comparison(tmp_path, lost)))
-    one = read_comparison(comparison(tmp_path, [*lost, whole[-1]]))
-    assert "There is one budget" in said_by(draw_merging, one) and f"3 {way}" in text(one)
-    assert isinstance(draw_surface(one), NotRecorded)
+    assert f"3 {way}" in words_of(draw_merging, read_comparison(write_comparison(tmp_path, lost)))
+    single = read_comparison(write_comparison(tmp_path, [*lost, whole[-1]]))
+    assert "There is one budget" in words_of(draw_merging, single) and f"3 {way}" in text(single)
+    assert isinstance(draw_surface(single), NotRecorded)
 
 
 def test_the_surface_names_its_models_and_where_the_search_ended(whole, tmp_path):
-    folder = comparison(tmp_path, whole)
+    folder = write_comparison(tmp_path, whole)
     (folder / "surface.json").write_text(json.dumps(made_surface()))
-    said = said_by(draw_surface, read_comparison(folder))
+    printed = words_of(draw_surface, read_comparison(folder))
     for word in ("task vector of code", "<b>docs</b>", "nats per pair", "(0.60, 0.40)", "2 steps"):
-        assert word in said
+        assert word in printed
     more = made_surface(models=["a", "b", "c"], others=[0.25])
     (folder / "surface.json").write_text(json.dumps(more))
-    assert "c at 0.25" in said_by(draw_surface, read_comparison(folder))
+    assert "c at 0.25" in words_of(draw_surface, read_comparison(folder))
     more["loss"][0][0] = float("nan")
     (folder / "surface.json").write_text(json.dumps(more))
-    assert "1 of 81 places" in said_by(draw_surface, read_comparison(folder))
+    assert "1 of 81 places" in words_of(draw_surface, read_comparison(folder))
 
 
 @pytest.mark.parametrize("change", [{"loss": [[1.0]]}, {"path": [1.0]}, {"models": ["a"]}, {"x": None}])
 def test_a_surface_that_is_none_is_refused(whole, tmp_path, change, capsys):
-    folder = comparison(tmp_path, whole[:1])
+    folder = write_comparison(tmp_path, whole[:1])
     (folder / "surface.json").write_text(json.dumps(made_surface(**change)))
     assert main([str(folder)]) == 2
     assert "surface.json: is not what" in capsys.readouterr().err
 
 
 def test_what_a_comparison_has_not_is_refused(whole, tmp_path, capsys):
-    folder = comparison(tmp_path, whole[:1])
+    folder = write_comparison(tmp_path, whole[:1])
     assert main([str(folder), "--page", str(tmp_path / "page.html")]) == 2
     assert "--page" in capsys.readouterr().err

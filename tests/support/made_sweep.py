@@ -78,9 +78,9 @@ def observations(
     ]
 
 
-def write_sweep(folder: Path, found: Sequence[Observation]) -> Path:
+def write_sweep(folder: Path, trials: Sequence[Observation]) -> Path:
     """A results folder holding these observations; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(o.to_json()) + "\n" for o in found)
+    lines = "".join(json.dumps(observation.to_json()) + "\n" for observation in trials)
     (folder / "observations.jsonl").write_text(lines, encoding="utf-8")
     return folder

@@ -57,8 +57,8 @@ def test_labels_are_spread_as_little_as_need_be():
 
 def test_budgets_of_a_sweep_are_found_back():
     budgets = [1e13, 4e13, 1.6e14]
-    found = observations({Full(): LAWS_OF_THE_TESTS[Full()]}, NANO[:3], budgets)
-    levels = budget_levels(np.array([o.flops for o in found]))
+    trials = observations({Full(): LAWS_OF_THE_TESTS[Full()]}, NANO[:3], budgets)
+    levels = budget_levels(np.array([observation.flops for observation in trials]))
     assert [level.middle for level in levels] == pytest.approx(budgets, rel=0.02)
 
 

@@ -67,10 +67,10 @@ def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():
         Columns(loss="loss", n="n", d="d"),
     )
     rows = table.of(list(table.settings))
-    found = forecasts(FamilyChoice("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
-    assert set(found.along) == {"C", "N"}
-    assert (found.factor > 1).all()
-    assert found.predicted == pytest.approx(rows.loss[found.place], rel=2e-3)
+    predictions = forecasts(FamilyChoice("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
+    assert set(predictions.along) == {"C", "N"}
+    assert (predictions.factor > 1).all()
+    assert predictions.predicted == pytest.approx(rows.loss[predictions.place], rel=2e-3)
 
 
 def test_a_running_mean_starts_at_the_first_loss_and_keeps_a_level():
@@ -101,9 +101,9 @@ def test_words_on_white_can_be_read(colour):
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.1), (0.9, 4.2), (3e9, 5e13), (1e11, 3e11), (2.0, 900.0)])
 def test_ticks_are_few_round_and_inside(low, high):
-    found = round_numbers(low, high, 6)
-    assert 2 <= len(found) <= 6
-    assert all(low <= value <= high and float(f"{value:.3g}") == pytest.approx(value) for value in found)
+    ticks = round_numbers(low, high, 6)
+    assert 2 <= len(ticks) <= 6
+    assert all(low <= value <= high and float(f"{value:.3g}") == pytest.approx(value) for value in ticks)
 
 
 def test_numbers_and_names_are_said_plainly():

@@ -220,8 +220,8 @@ def test_methods_can_share_exponents():
 def test_settings_of_a_method_share_one_law_of_the_trained_share():
     truth = TrainableShare(E=0.3, a_d=1.0, b_d=20.0, alpha=0.3, a_s=400.0, b_s=1.5, c_s=300.0, beta=0.35)
     frame = grid(truth, noise=0.005).assign(kind="freeze")
-    found = fit_laws(frame, n="N", d="D", loss="loss", share="S", method="kind", family="trainable", bootstraps=20)
-    ratio = found.laws[0].law.at(1e6, 1e8, 0.2) / truth.at(1e6, 1e8, 0.2)
+    book = fit_laws(frame, n="N", d="D", loss="loss", share="S", method="kind", family="trainable", bootstraps=20)
+    ratio = book.laws[0].law.at(1e6, 1e8, 0.2) / truth.at(1e6, 1e8, 0.2)
     assert ratio == pytest.approx(1, abs=0.02)
     with pytest.raises(ValueError, match="1 trained shares; family trainable needs at least 3"):
         fit_laws(frame, n="N", d="D", loss="loss", family="trainable")

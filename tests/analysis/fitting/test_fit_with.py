@@ -45,11 +45,11 @@ def own_law(generator: np.random.Generator, shift: float = 0.0) -> Rectified:
 def small_sweep(folder: Path, law: Rectified, generator: np.random.Generator, models=MODELS, budgets=BUDGETS) -> Path:
     cells = [(model, budget) for model in models for budget in budgets if steps_for(budget, model, Full(), PAIR) >= 50]
     conditions = {"training": Training(batch_size=64, data="mine.jsonl"), "data_pairs": 10**10}
-    made = [
+    trials = [
         observation(m, Full(), law, b, noise=0.02, generator=generator, lr=1e-3 + 1e-5 * i, **conditions)
         for i, (m, b) in enumerate(cells)
     ]
-    return write_sweep(folder, made)
+    return write_sweep(folder, trials)
 
 
 def reference(folder: Path, seed: int = 0) -> Path:
@@ -136,9 +136,9 @@ def test_with_one_size_its_part_of_the_loss_is_in_E(tmp_path):
     law = own_law(generator)
     mine = small_sweep(tmp_path / "mine", law, generator, models=PYTHIA[1:2], budgets=[1e14 * 2**i for i in range(5)])
     book = fit_laws(mine, reference=reference(tmp_path / "lent"), **QUICK)
-    found = book.laws[0]
-    assert found.law.A == 0 and all(draw.A == 0 for draw in found.draws)
-    assert found.law.loss(PYTHIA[1].params, 1e9) == pytest.approx(law.loss(PYTHIA[1].params, 1e9), rel=0.1)
+    own = book.laws[0]
+    assert own.law.A == 0 and all(draw.A == 0 for draw in own.draws)
+    assert own.law.loss(PYTHIA[1].params, 1e9) == pytest.approx(law.loss(PYTHIA[1].params, 1e9), rel=0.1)
     assert "one_size" in [n.code for n in book.warnings]
 
 
