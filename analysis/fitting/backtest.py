@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.fitting.problem import Problem
 from analysis.fitting.shape import Shape
-from analysis.fitting.solver import MAX_STEPS, TOLERANCE, Problem, huber, solve
+from analysis.fitting.solver import MAX_STEPS, TOLERANCE, huber, solve
 from analysis.tables.rows import Array, Rows
 
 MAX_WINDOWS = 4  # an axis

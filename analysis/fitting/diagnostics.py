@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.estimate import Estimate
-from analysis.fitting.solver import Problem, huber, solve
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import huber, solve
 from analysis.tables.rows import Rows
 from planner.law_book import Caveat, MethodLaw
 from planner.laws import LAWS

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.fitting.solver import Problem, polish, solve
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import polish, solve
 from analysis.tables.rows import Array
 from planner.laws import LAWS
 

@@ -13,7 +13,7 @@ from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.describe import MethodGroup, describe, measured_range
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
-from analysis.fitting.solver import Problem
+from analysis.fitting.problem import Problem
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.fitting.solver import Problem, polish
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import polish
 from analysis.tables.rows import Array
 from planner.law_book import Caveat
 

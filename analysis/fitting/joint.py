@@ -20,7 +20,8 @@ from analysis.fitting.describe import MethodGroup, describe, intervals
 from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.family import choose_family
 from analysis.fitting.fit import fittable, law_book
-from analysis.fitting.solver import Problem, polish
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw

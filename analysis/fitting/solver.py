@@ -7,103 +7,19 @@ replaces thousands of random starts.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.shape import Shape, Term
-from analysis.tables.rows import Array, Rows
+from analysis.fitting.problem import Problem
+from analysis.tables.rows import Array
 
 STARTS = 4  # grid points that are polished
 SHORTLIST = 256  # grid points, best by least squares, whose robust objective is computed
 TOLERANCE = 1e-10  # of the objective; absolute ones have stopped published fits early
 MAX_STEPS = 200
 CHUNK = 100  # resamples solved at once: their slopes then stay in the processor's cache, a third faster
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Rows, a form, and the number of methods that share its exponents (each has its own factors).
-
-    A parameter vector is [ln factors, term by term and method by method; curved parameters].
-    """
-
-    shape: Shape
-    """The form of the law."""
-    rows: Rows
-    """What it is fitted to; `rows.group` numbers the methods."""
-    groups: int = 1
-    """How many methods share the exponents."""
-
-    @property
-    def factors(self) -> int:
-        """How many factors there are, over all methods."""
-        return len(self.shape.linear) * self.groups
-
-    @property
-    def size(self) -> int:
-        """How many parameters are fitted."""
-        return self.factors + len(self.shape.curved)
-
-    @cached_property
-    def blocks(self) -> list[tuple[NDArray[np.int64] | slice, NDArray[np.int64]]]:
-        """For each method its rows, and which parameters they depend on."""
-        kinds = np.arange(len(self.shape.linear)) * self.groups
-        curved = np.arange(self.factors, self.size)
-        parameters = [np.concatenate([kinds + g, curved]) for g in range(self.groups)]
-        if self.groups == 1:
-            return [(slice(None), parameters[0])]
-        return [(np.flatnonzero(self.rows.group == g), own) for g, own in enumerate(parameters)]
-
-    def predict(self, theta: Array) -> Array:
-        """ln predicted loss [R, rows] at theta [R, size]."""
-        return np.log(self._heights(theta)[1])
-
-    def slopes(self, theta: Array) -> tuple[Array, Array]:
-        """ln predicted loss [R, rows] at theta [R, size], and its derivatives [R, rows, own parameters].
-
-        Own parameters: those that `blocks` names for the row's method.
-        """
-        heights, total, terms = self._heights(theta)
-        kinds = len(heights)
-        jacobian = np.zeros((*total.shape, kinds + len(self.shape.curved)))
-        for k, (height, (_, derivatives)) in enumerate(zip(heights, terms, strict=True)):
-            share = height / total
-            jacobian[:, :, k] = share
-            for j, slope in derivatives.items():
-                jacobian[:, :, kinds + j] += share * slope
-        return np.log(total), jacobian
-
-    def _heights(self, theta: Array) -> tuple[list[Array], Array, list[Term]]:
-        """Each term of the loss [R, rows] at theta [R, size], their sum, and the terms themselves."""
-        kinds = len(self.shape.linear)
-        logs = theta[:, : self.factors].reshape(len(theta), kinds, self.groups)
-        curved = [theta[:, self.factors + j, None] for j in range(len(self.shape.curved))]
-        terms = self.shape.terms(curved, self.rows)
-        heights = [np.exp(np.clip(logs[:, k, self.rows.group] + phi, -700, 700)) for k, (phi, _) in enumerate(terms)]
-        return heights, functools.reduce(np.add, heights), terms
-
-    def limits(self) -> tuple[Array, Array]:
-        """Lowest and highest value of each parameter. A factor never falls below e-16 of the smallest loss."""
-        floor = np.log(self.rows.loss.min()) - 16
-        curved = self.shape.limits(self.rows)
-        low = [floor] * self.factors + [ends[0] for ends in curved]
-        high = [60.0] * self.factors + [ends[1] for ends in curved]
-        return np.array(low), np.array(high)
-
-    def coefficients(self, theta: Array) -> list[dict[str, Array]]:
-        """The law's coefficients, one dict a method of arrays [R]; a factor at its floor is 0."""
-        low, _ = self.limits()
-        factors = np.where(theta[:, : self.factors] <= low[0] + 2, 0.0, np.exp(theta[:, : self.factors]))
-        curved = [theta[:, self.factors + j] for j in range(len(self.shape.curved))]
-        by_kind = factors.reshape(len(theta), len(self.shape.linear), self.groups)
-        return [
-            self.shape.coefficients(list(by_kind[:, :, g].T), curved, self.rows.centre, self.rows)
-            for g in range(self.groups)
-        ]
 
 
 @dataclass(frozen=True)

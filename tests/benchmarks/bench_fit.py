@@ -19,7 +19,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from analysis import fit_laws  # noqa: E402
 from analysis.fitting.forms import SHAPES  # noqa: E402
-from analysis.fitting.solver import Problem, polish, solve  # noqa: E402
+from analysis.fitting.problem import Problem  # noqa: E402
+from analysis.fitting.solver import polish, solve  # noqa: E402
 from analysis.tables.columns import Columns  # noqa: E402
 from analysis.tables.foreign_table import read_runs  # noqa: E402
 from planner.laws import Law  # noqa: E402

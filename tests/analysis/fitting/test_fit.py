@@ -11,7 +11,8 @@ from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, win
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.forms import SHAPES
 from analysis.fitting.isoflop import parabola
-from analysis.fitting.solver import Problem, huber, polish, solve
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import huber, polish, solve
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Tied, TrainableShare
 from support.known_laws import LAW_EXAMPLES
 from support.known_runs import TRUTH, UNEVEN, columns, grid, name_of, rows_of

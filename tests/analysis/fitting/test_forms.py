@@ -12,7 +12,8 @@ import pytest
 from analysis import fit_laws
 from analysis.fitting.derived import DerivedShape
 from analysis.fitting.forms import SHAPES
-from analysis.fitting.solver import Problem, solve
+from analysis.fitting.problem import Problem
+from analysis.fitting.solver import solve
 from planner.law_book import read_laws
 from planner.laws import LAWS, Law
 from support.known_laws import LAW_EXAMPLES
