@@ -46,7 +46,6 @@ def test_laws_see_no_run_above_a_quarter_of_the_budget(tmp_path):
     assert predicted[0] == predicted[1]
 
 
-@pytest.mark.slow
 def test_regret_is_of_the_measured_losses(tmp_path):
     table = swept(tmp_path, noise=0.0)
     spoilt = table.rows.copy()
@@ -67,7 +66,6 @@ def test_a_budget_whose_smaller_ones_make_no_law_says_so(tmp_path, capsys):
     assert re.search(r" 4e\+12  no law yet of \d runs", printed)
 
 
-@pytest.mark.slow
 def test_json_names_every_cell(tmp_path, capsys):
     folder = write_sweep(tmp_path, observations(models=NANO[1:5], budgets=BUDGETS, noise=0.01))
     assert main([str(folder), "--backtest", "--bootstraps", "20", "--family", "chinchilla", "--json"]) == 0
