@@ -6,7 +6,7 @@ import pytest
 
 from analysis.figures import files
 from analysis.tables.table import Table
-from planner.laws import LawBook
+from planner.law_book import LawBook
 from support.pictures import METHODS, fitted, grid
 
 
