@@ -6,8 +6,8 @@ import {book, content, planning, trialData} from './state.js';
 
 export function about() {
   const source = book?.source ?? {};
-  const said = (value) => (Array.isArray(value) ? value.join(' ') : (value ?? 'none'));
-  const conditions = Object.entries(book?.training ?? {}).filter(([, value]) => said(value) !== '');
+  const textOf = (value) => (Array.isArray(value) ? value.join(' ') : (value ?? 'none'));
+  const conditions = Object.entries(book?.training ?? {}).filter(([, value]) => textOf(value) !== '');
   const rows = {
     sweep: content.name,
     laws:
@@ -15,7 +15,7 @@ export function about() {
       `${book.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`,
     'entered the fit': source.filters?.join(', '),
     models: book?.models.join(', '),
-    conditions: conditions.map(([name, value]) => `${name} ${said(value)}`).join(', '),
+    conditions: conditions.map(([name, value]) => `${name} ${textOf(value)}`).join(', '),
     curves: content.trials.thinned
       ? `thinned to ${content.trials.points} points a trial, each the mean of its stretch of steps`
       : 'every recorded point',
@@ -33,15 +33,15 @@ const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? '' : 's'}
 
 export function summary() {
   const lost = trialData.trials.filter((trial) => trial.status !== 'done').length;
-  const found = [counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '')];
+  const parts = [counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '')];
   if (planning) {
     const {models, laws, measured} = book;
-    found.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
-    found.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
+    parts.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
+    parts.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
     const {missing} = planning;
-    if (missing.length) found.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
+    if (missing.length) parts.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
   }
-  return `${found.join('; ')}.`;
+  return `${parts.join('; ')}.`;
 }
 
 export function showWithout() {

@@ -128,6 +128,6 @@ function candidateRow(recipe, law, i) {
 function say(text) {
   clearTimeout(saying);
   saying = setTimeout(() => {
-    byId('said').textContent = text;
+    byId('announcement').textContent = text;
   }, 600);
 }

@@ -7,7 +7,7 @@ import {content, trialData} from './state.js';
 
 export const PER_DECADE = 12; // points of a frontier line
 export const MOST_POINTS = 80; // of it altogether
-const BEYOND = 100; // the chart goes on so many times beyond the evidence
+const EXTRAPOLATED = 100; // the chart goes on so many times beyond the measured budgets
 const GRID = {left: 58, right: 16, top: 12, bottom: 46}; // pixels around the axes
 const LABELS = 150; // pixels to the right of the lines, where their names stand
 const LABEL_GAP = 16; // pixels from name to name
@@ -26,10 +26,10 @@ export function theme() {
 /** Values to write at a logarithmic axis from low to high: decades, or steps that read well where there are few. */
 export function ticks(low, high) {
   for (const steps of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]]) {
-    const found = [];
+    const values = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-      found.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
-    if (found.length >= 4) return found;
+      values.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
+    if (values.length >= 4) return values;
   }
   const rough = (high - low) / 5;
   const unit = 10 ** Math.floor(Math.log10(rough));
@@ -81,17 +81,17 @@ export function tip(title, ...lines) {
   return element('div', {}, element('b', {}, title), ...lines.map((line) => element('div', {}, line)));
 }
 
-/** Where the frontier chart begins and ends: the evidence, and the asked budget. FLOP. */
+/** Where the frontier chart begins and ends: the measured budgets, and the asked one. FLOP. */
 export function chartSpan(book, budget) {
   const [low, high] = book.measured.flops;
-  return [Math.min(low, budget) / 2, Math.max(high * BEYOND, budget * 3)];
+  return [Math.min(low, budget) / 2, Math.max(high * EXTRAPOLATED, budget * 3)];
 }
 
 /** lines: [{law, points}], points as `frontier` gives them. trials: [{place, flops, loss, method, entered}].
     changes: as `crossovers` gives them. */
 export function frontierOption(book, span, lines, trials, changes, narrow, measureName) {
   const colours = theme();
-  const evidence = book.measured.flops[1];
+  const largestMeasured = book.measured.flops[1];
   const [low, high] = lossSpan(lines, trials);
   return {
     ...base(colours),
@@ -102,7 +102,7 @@ export function frontierOption(book, span, lines, trials, changes, narrow, measu
     },
     yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
     series: [
-      ...lines.flatMap((line) => lawSeries(line, evidence)),
+      ...lines.flatMap((line) => lawSeries(line, largestMeasured)),
       ...book.laws.flatMap(({label, place}) => trialSeries(label, place, trials, colours)),
       {
         type: 'line',
@@ -114,7 +114,7 @@ export function frontierOption(book, span, lines, trials, changes, narrow, measu
           animation: false,
           lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
           label: {formatter: 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
-          data: [{xAxis: Math.log10(evidence)}],
+          data: [{xAxis: Math.log10(largestMeasured)}],
         },
         markArea: {
           silent: true,
@@ -145,14 +145,14 @@ function lossSpan(lines, trials) {
   return [low / room, high * room];
 }
 
-/** One law: a line, dashed beyond the evidence, and its band. Budgets it cannot train are gaps. */
-function lawSeries({law, points}, evidence) {
+/** One law: a line, dashed beyond the measured budgets, and its band. Budgets it cannot train are gaps. */
+function lawSeries({law, points}, largestMeasured) {
   const {place} = law;
   const colour = colourOf(place);
   const row = (point, value) => [Math.log10(point.budget), value];
   const known = points.filter(Boolean);
-  const within = known.filter((point) => point.budget <= evidence);
-  const after = known.filter((point) => point.budget > evidence);
+  const within = known.filter((point) => point.budget <= largestMeasured);
+  const after = known.filter((point) => point.budget > largestMeasured);
   const stack = `band ${place}`;
   const line = {
     type: 'line',

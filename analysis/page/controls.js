@@ -109,8 +109,8 @@ export function command(question) {
     ['--price', machine && given('price')],
     ...LIMITS.map(({id}) => [flagOf(id), given(id)]),
   ];
-  const said = flags.filter(([, value]) => value).map(([flag, value]) => `${flag} ${value}`);
-  return ['plan --budget', budget.startsWith('$') ? `'${budget}'` : budget, content.laws, ...said]
+  const set = flags.filter(([, value]) => value).map(([flag, value]) => `${flag} ${value}`);
+  return ['plan --budget', budget.startsWith('$') ? `'${budget}'` : budget, content.laws, ...set]
     .filter(Boolean)
     .join(' ');
 }

@@ -96,28 +96,28 @@ function showShapes() {
 }
 
 function startChart() {
-  const made = echarts.init(byId('chart'));
+  const started = echarts.init(byId('chart'));
   new ResizeObserver(() => {
-    made.resize();
+    started.resize();
     showFrontierSoon(current?.question);
   }).observe(byId('chart'));
-  made.on('click', ({seriesType, data}) => {
+  started.on('click', ({seriesType, data}) => {
     if (seriesType === 'scatter' && data) openTrial(trialData.trials[data[2]]);
   });
-  made.getZr().on('click', ({target, offsetX, offsetY}) => {
-    if (target || !made.containPixel('grid', [offsetX, offsetY])) return;
-    setBudget(10 ** made.convertFromPixel('grid', [offsetX, offsetY])[0]);
+  started.getZr().on('click', ({target, offsetX, offsetY}) => {
+    if (target || !started.containPixel('grid', [offsetX, offsetY])) return;
+    setBudget(10 ** started.convertFromPixel('grid', [offsetX, offsetY])[0]);
   });
-  return made;
+  return started;
 }
 
 // ---- in words
 
 function chartLabel(spent) {
-  const said = 'Loss against training compute, one line per method.';
-  if (!current) return said;
+  const sentence = 'Loss against training compute, one line per method.';
+  if (!current) return sentence;
   const best = current.answer.recipe(0);
-  return `${said} At ${plain(spent)} FLOP ${best.trial.model} with ${best.trial.method.label} is expected to reach ${lossText(best.loss)}.`;
+  return `${sentence} At ${plain(spent)} FLOP ${best.trial.model} with ${best.trial.method.label} is expected to reach ${lossText(best.loss)}.`;
 }
 
 function chartMeans(changes) {

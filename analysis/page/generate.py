@@ -144,8 +144,8 @@ class Generator:
 
     def attribute(self, module: str, name: str, attribute: str) -> str | None:
         """What `name.attribute` is where the name is a module."""
-        found = getattr(importlib.import_module(module), name, None)
-        return self.reach(found.__name__, attribute) if isinstance(found, ModuleType) else None
+        value = getattr(importlib.import_module(module), name, None)
+        return self.reach(value.__name__, attribute) if isinstance(value, ModuleType) else None
 
     def object(self, module: str, name: str) -> Any:
         owner = self.owners.get(name, module)
@@ -158,9 +158,9 @@ class Generator:
         if not name.startswith("."):
             return list(inspect.signature(self.object(module, name)).parameters)
         owners = [vars(importlib.import_module(where)).get(kind) for kind, where in list(self.owners.items())]
-        found = [getattr(one, name[1:]) for one in owners if inspect.isclass(one) and name[1:] in vars(one)]
-        found = [one for one in found if inspect.isfunction(one)]
-        return list(inspect.signature(found[0]).parameters)[1:] if found else None
+        members = [getattr(one, name[1:]) for one in owners if inspect.isclass(one) and name[1:] in vars(one)]
+        functions = [member for member in members if inspect.isfunction(member)]
+        return list(inspect.signature(functions[0]).parameters)[1:] if functions else None
 
 
 def _fields(kind: object) -> list[str] | None:
@@ -180,16 +180,16 @@ def _literal(value: Sequence[str]) -> ast.expr:
 
 
 def generated() -> str:
-    made = Generator()
+    generator = Generator()
     for module, names in ROOTS.items():
         for name in names:
-            made.reach(module, name)
-    body = "\n\n".join(made.texts.values())
+            generator.reach(module, name)
+    body = "\n\n".join(generator.texts.values())
     used = [name for name in exported("python.js") if re.search(rf"(?<!\w)(?<![\w)\]]\.){name}\(", body)]
     head = [
         "/* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */",
         f"import {{{', '.join(used)}}} from './python.js';",
-        f"import {{{', '.join(sorted(made.stand_ins))}}} from './shapes.js';",
+        f"import {{{', '.join(sorted(generator.stand_ins))}}} from './shapes.js';",
     ]
     return "\n".join(head) + f"\n\n{body}\n"
 

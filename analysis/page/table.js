@@ -20,8 +20,8 @@ export class TrialTable {
       this.show();
     });
     byId('filters').addEventListener('submit', (event) => event.preventDefault());
-    byId('earlier').addEventListener('click', () => this.turn(-ROWS));
-    byId('later').addEventListener('click', () => this.turn(ROWS));
+    byId('earlier').addEventListener('click', () => this.turnPage(-ROWS));
+    byId('later').addEventListener('click', () => this.turnPage(ROWS));
     this.show();
   }
 
@@ -33,7 +33,7 @@ export class TrialTable {
     );
   }
 
-  turn(rows) {
+  turnPage(rows) {
     this.first += rows;
     this.show();
   }
@@ -53,16 +53,16 @@ export class TrialTable {
       method: byId('find-method').value,
       status: byId('find-status').value,
     };
-    const found = sortedBy(matching(this.trials, asked), this.sortBy, this.descending);
-    const shown = found.slice(this.first, this.first + ROWS);
+    const matches = sortedBy(matching(this.trials, asked), this.sortBy, this.descending);
+    const shown = matches.slice(this.first, this.first + ROWS);
     fill(byId('trial-table'), this.head(), element('tbody', {}, ...shown.map((trial) => this.row(trial))));
-    const part = found.length > ROWS ? `, ${whole(this.first + 1)} to ${whole(this.first + shown.length)} shown` : '';
-    byId('found').textContent = this.trials.length
-      ? `${whole(found.length)} of ${whole(this.trials.length)} trials${part}`
+    const part = matches.length > ROWS ? `, ${whole(this.first + 1)} to ${whole(this.first + shown.length)} shown` : '';
+    byId('match-count').textContent = this.trials.length
+      ? `${whole(matches.length)} of ${whole(this.trials.length)} trials${part}`
       : 'The folder holds no trial.';
     byId('earlier').disabled = this.first === 0;
-    byId('later').disabled = this.first + ROWS >= found.length;
-    byId('earlier').parentElement.hidden = found.length <= ROWS;
+    byId('later').disabled = this.first + ROWS >= matches.length;
+    byId('earlier').parentElement.hidden = matches.length <= ROWS;
   }
 
   head() {

@@ -24,25 +24,27 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str], sc
     trial has; a point is the mean over its stretch, `points` of them at most.
     """
     points = max(FEWEST_POINTS, min(MOST_POINTS, CURVES // max(1, len(observations))))
-    curves = [thinned(o.curve, points) for o in observations]
+    curves = [thinned(observation.curve, points) for observation in observations]
     return {
         "count": len(observations),
-        "key": [o.key for o in observations],
-        "model": _words(o.trial.model for o in observations),
-        "method": _words(o.trial.method.label for o in observations),
-        "status": _words(o.status for o in observations),
-        "reason": _words(o.reason or o.stopped for o in observations),
-        "excluded": _words(excluded.get(o.key, "") for o in observations),
-        "steps": [o.trial.steps for o in observations],
-        "seed": [o.trial.seed for o in observations],
+        "key": [observation.key for observation in observations],
+        "model": _words(observation.trial.model for observation in observations),
+        "method": _words(observation.trial.method.label for observation in observations),
+        "status": _words(observation.status for observation in observations),
+        "reason": _words(observation.reason or observation.stopped for observation in observations),
+        "excluded": _words(excluded.get(observation.key, "") for observation in observations),
+        "steps": [observation.trial.steps for observation in observations],
+        "seed": [observation.trial.seed for observation in observations],
         "numbers": {name: packed(map(_single, values), "f") for name, values in _numbers(observations, score).items()},
         "scores": {
-            name: packed((_single(o.scores.get(name)) for o in observations), "f")
-            for name in sorted({_short(name) for o in observations for name in o.scores})
+            name: packed((_single(observation.scores.get(name)) for observation in observations), "f")
+            for name in sorted({_short(name) for observation in observations for name in observation.scores})
         },
-        "evaluations": {str(i): _evaluations(o) for i, o in enumerate(observations) if o.evaluations},
+        "evaluations": {
+            str(i): _evaluations(observation) for i, observation in enumerate(observations) if observation.evaluations
+        },
         "points": points,
-        "thinned": any(len(o.curve) > points for o in observations),
+        "thinned": any(len(observation.curve) > points for observation in observations),
         "curves": {
             "lengths": [len(curve) for curve in curves],
             "steps": packed((_whole(step) for curve in curves for step, _ in curve), "I"),
@@ -54,15 +56,18 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str], sc
 def _numbers(observations: Sequence[Observation], score: str) -> dict[str, list[float | None]]:
     """flops: FLOP. loss, start: held out, nats per pair. measured: what the laws are about. seconds: training alone."""
     return {
-        "lr": [o.trial.lr for o in observations],
-        "loss": [o.loss for o in observations],
-        "measured": [1 - o.scores[score] if score in o.scores else None if score else o.loss for o in observations],
-        "start": [o.start_loss for o in observations],
-        "accuracy": [o.accuracy for o in observations],
-        "flops": [o.flops for o in observations],
-        "tokens": [o.tokens for o in observations],
-        "epochs": [o.epochs for o in observations],
-        "seconds": [o.seconds for o in observations],
+        "lr": [observation.trial.lr for observation in observations],
+        "loss": [observation.loss for observation in observations],
+        "measured": [
+            1 - observation.scores[score] if score in observation.scores else None if score else observation.loss
+            for observation in observations
+        ],
+        "start": [observation.start_loss for observation in observations],
+        "accuracy": [observation.accuracy for observation in observations],
+        "flops": [observation.flops for observation in observations],
+        "tokens": [observation.tokens for observation in observations],
+        "epochs": [observation.epochs for observation in observations],
+        "seconds": [observation.seconds for observation in observations],
     }
 
 
@@ -75,9 +80,9 @@ def thinned(curve: Sequence[Sequence[float]], points: int) -> list[tuple[float, 
     return [(rows[-1][0], sum(row[2] for row in rows) / len(rows)) for rows in stretches]
 
 
-def _evaluations(o: Observation) -> list[dict[str, float]]:
+def _evaluations(observation: Observation) -> list[dict[str, float]]:
     """At most so many of the evaluations, evenly apart, the last among them."""
-    rows = o.evaluations
+    rows = observation.evaluations
     if len(rows) > MOST_EVALUATIONS:
         rows = tuple(rows[round((i + 1) * len(rows) / MOST_EVALUATIONS) - 1] for i in range(MOST_EVALUATIONS))
     return [{_short(name): float(f"{value:.5g}") for name, value in row.items() if _finite(value)} for row in rows]
@@ -91,8 +96,8 @@ def _words(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _short(text: object) -> str:
-    said = str(text)
-    return said if len(said) <= MOST_TEXT else f"{said[:MOST_TEXT]}… ({len(said):,} characters)"
+    whole = str(text)
+    return whole if len(whole) <= MOST_TEXT else f"{whole[:MOST_TEXT]}… ({len(whole):,} characters)"
 
 
 def _finite(value: object) -> bool:

@@ -170,5 +170,5 @@ def _member(source: Source, node: ast.FunctionDef) -> str:
 
 def remark(node: ast.FunctionDef | ast.ClassDef, depth: int) -> str:
     """The first line of a docstring."""
-    said = (ast.get_docstring(node) or "").split("\n")[0]
-    return f"{'  ' * depth}/** {said} */\n" if said else ""
+    line = (ast.get_docstring(node) or "").split("\n")[0]
+    return f"{'  ' * depth}/** {line} */\n" if line else ""

@@ -75,8 +75,8 @@ class Expressions:
         translate = getattr(self, f"_{type(node).__name__.lower()}", None)
         if translate is None:
             self.refuse(node)
-        made = translate(node)
-        return made if isinstance(made, tuple) else (made, 9)
+        text = translate(node)
+        return text if isinstance(text, tuple) else (text, 9)
 
     def test(self, node: ast.expr) -> str:
         """A condition: what is empty in Python is false here too."""
@@ -121,9 +121,9 @@ class Expressions:
         if is_name(node.value, "math") and "math" not in self.local:
             return MATH.get(node.attr) or self.refuse(node, f"math.{node.attr}")
         if isinstance(node.value, ast.Name) and node.value.id not in self.local | {"self"}:
-            found = self.source.attribute(node.value.id, node.attr)
-            if found:
-                return found
+            known = self.source.attribute(node.value.id, node.attr)
+            if known:
+                return known
         return f"{self.of(node.value, 9)}.{node.attr}"
 
     def _subscript(self, node: ast.Subscript) -> str:
@@ -221,10 +221,10 @@ class Expressions:
 
     def _formatted(self, value: str, spec: ast.JoinedStr) -> str:
         text = "".join(str(part.value) for part in spec.values if isinstance(part, ast.Constant))
-        found = FORMAT.fullmatch(text)
-        if not found or len(spec.values) != 1:
+        parts = FORMAT.fullmatch(text)
+        if not parts or len(spec.values) != 1:
             self.refuse(spec, f"the format {text!r}")
-        comma, digits, kind = found[1], found[2], found[3]
+        comma, digits, kind = parts[1], parts[2], parts[3]
         if comma:
             return f"grouped({value}, {digits or 0})"
         name = {"g": "g", "f": "fixed", "e": "exponential", "%": "percent"}.get(kind) or self.refuse(spec)
@@ -253,8 +253,8 @@ class Expressions:
             rows += f".filter({target} => {inner.test(condition)})"
         if rest:
             return f"{rows}.flatMap({target} => {inner._comprehended(rest, element)})"
-        made = element(inner)
-        return rows if made == target[1:-1] else f"{rows}.map({target} => {made})"
+        value = element(inner)
+        return rows if value == target[1:-1] else f"{rows}.map({target} => {value})"
 
     def over(self, node: ast.expr) -> str:
         """What is iterated, as an array."""
@@ -298,13 +298,13 @@ class Expressions:
 
     def _isinstance(self, value: ast.expr, kinds: ast.expr) -> str:
         """Of one kind, or of one of several."""
-        said = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
-        found = []
+        types = {"str": "string", "int": "number", "float": "number", "bool": "boolean"}
+        tests = []
         for kind in kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]:
-            type_of = said.get(kind.id) if isinstance(kind, ast.Name) else None
+            type_of = types.get(kind.id) if isinstance(kind, ast.Name) else None
             left = self.of(value, 9)
-            found.append(f"typeof {left} === '{type_of}'" if type_of else f"{left} instanceof {self.of(kind)}")
-        return f"({' || '.join(dict.fromkeys(found))})"
+            tests.append(f"typeof {left} === '{type_of}'" if type_of else f"{left} instanceof {self.of(kind)}")
+        return f"({' || '.join(dict.fromkeys(tests))})"
 
     def _record(self, node: ast.Call, fields: Sequence[str]) -> str:
         """What a constructor is given: its fields by name."""
@@ -337,13 +337,13 @@ class Expressions:
         if isinstance(function.value, ast.Name) and function.value.id not in self.local | {"self"}:
             if function.value.id == "math":
                 return f"{self._attribute(function)}({self.listed(node.args)})"
-            found = self.source.attribute(function.value.id, name)
-            if found:
-                fields = self.source.fields(found)
+            known = self.source.attribute(function.value.id, name)
+            if known:
+                fields = self.source.fields(known)
                 return (
-                    f"new {found}({self._record(node, fields)})"
+                    f"new {known}({self._record(node, fields)})"
                     if fields is not None
-                    else f"{found}({self._given(node, self.source.arguments(found))})"
+                    else f"{known}({self._given(node, self.source.arguments(known))})"
                 )
         if name in HELPED:
             return f"{name}({', '.join([self.of(function.value), *map(self.of, node.args)])})"

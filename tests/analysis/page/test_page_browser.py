@@ -340,12 +340,12 @@ def test_the_table_sorts_and_filters_all_trials(chromium, made):
         assert [float(text) for text in column(page, "loss") if text] == sorted(losses, reverse=True) or count > 50
         page.select_option("#find-status", "diverged")
         assert column(page, "excluded because") == ["loss is nan after 12 steps"] and column(page, "loss") == [""]
-        assert shown_text(page, "#found") == f"1 of {count} trials"
+        assert shown_text(page, "#match-count") == f"1 of {count} trials"
         page.select_option("#find-status", "")
         page.fill("#find", "nano-25K")
         assert set(column(page, "model")) == {"nano-25k"}
         page.fill("#find", "no such thing")
-        assert shown_text(page, "#found") == f"0 of {count} trials"
+        assert shown_text(page, "#match-count") == f"0 of {count} trials"
 
 
 def test_a_trial_opens_with_its_curve_and_its_evaluations(chromium, made):
