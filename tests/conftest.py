@@ -111,3 +111,13 @@ def chromium():
         missing("the page in a browser", "playwright is not installed (extra dev)")
     with browser(path) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program that runs the page's scripts without a browser."""
+    from support.node import program
+
+    if not (path := program()):
+        missing("the page's scripts", "there is no Node (extra dev brings one with playwright)")
+    return path

@@ -249,6 +249,10 @@ class Expressions:
         inner = Expressions(self.source, self.local | set(bound_names(first.target)))
         target = f"({inner.target(first.target)})"
         rows = self.over(first.iter)
+        if not rest and any(isinstance(one, ast.NamedExpr) for condition in first.ifs for one in ast.walk(condition)):
+            # What a condition binds is of its own element: both in one pass.
+            kept = " && ".join(f"({inner.test(condition)})" for condition in first.ifs)
+            return f"{rows}.flatMap({target} => {kept} ? [{element(inner)}] : [])"
         for condition in first.ifs:
             rows += f".filter({target} => {inner.test(condition)})"
         if rest:

@@ -432,7 +432,7 @@ export function ranked(contenders, budget) {
 /** The candidates that this budget can train, lowest predicted loss first, and the others with the reason. */
 export function feasible(possible, budget) {
   let reason;
-  const others = list(possible).filter((candidate) => truth(reason = candidate.refusal(budget))).map((candidate) => new Refusal({model: candidate.model.name, method: candidate.method.label, reason}));
+  const others = list(possible).flatMap((candidate) => (truth(reason = candidate.refusal(budget))) ? [new Refusal({model: candidate.model.name, method: candidate.method.label, reason})] : []);
   return [ranked(possible, budget), others];
 }
 
