@@ -337,7 +337,8 @@ def test_the_table_sorts_and_filters_all_trials(chromium, made):
         assert losses == sorted(losses) and len(losses) > 20
         assert page.locator("th[aria-sort=ascending]").inner_text().startswith("loss")
         page.locator("[data-sort=loss]").press("Enter")
-        assert [float(text) for text in column(page, "loss") if text] == sorted(losses, reverse=True) or count > 50
+        highest = [float(text) for text in column(page, "loss") if text]  # the first fifty rows are shown
+        assert highest == sorted(highest, reverse=True) and highest[0] >= losses[-1] > losses[0]
         page.select_option("#find-status", "diverged")
         assert column(page, "excluded because") == ["loss is nan after 12 steps"] and column(page, "loss") == [""]
         assert shown_text(page, "#match-count") == f"1 of {count} trials"
