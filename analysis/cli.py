@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from analysis import report  # pandas and numpy take a second to load; `fit --help` need not wait for them
-    from analysis.fitting.estimate import Settings
-    from analysis.fitting.retrospective import retrospective
+    from analysis.fitting.estimate import (
+        Settings,  # pandas and numpy take a second; `fit --help` need not wait for them
+    )
 
     ours = args.path.is_dir()
     _check_paths(args)
@@ -109,10 +109,33 @@ def _fit(args: argparse.Namespace) -> int:
     if args.backtest and (args.reference or not ours):
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     settings = Settings(args.family, args.delta, args.bootstraps, args.seed, EXPONENTS[args.exponents])
+    table, book = _table_and_laws(args, ours, settings)
+    named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
+    out = args.out or (args.path / named if ours else None)
+    written, left_out = [], []
+    if out:
+        _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+        written.append(out)
+    if args.figures:
+        from analysis.figures import draw_all
+
+        drawn = draw_all(table, book, args.figures)
+        written += drawn.files
+        left_out = drawn.left_out
+    if args.page:
+        written.append(_write_page(args, book, out))
+    _print(args, table, book, settings)
+    if not args.json:
+        print("\n".join(["", *(f"wrote {path}" for path in written), *left_out]).rstrip())
+    return 0
+
+
+def _table_and_laws(args: argparse.Namespace, ours: bool, settings: Settings) -> tuple[Table, LawBook]:
+    """The runs and their laws; where there are none, page and figures show what was run before the error is raised."""
     try:
         with console.named_as_flags(FLAGS):
             table = _read(args, ours)
-            book = _fitted(table, args, settings)
+            return table, _fitted(table, args, settings)
     except (ValueError, FileNotFoundError) as error:
         if args.page and ours:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."
@@ -120,28 +143,21 @@ def _fit(args: argparse.Namespace) -> int:
         if args.figures and ours and isinstance(error, ValueError):
             _draw_without_laws(args)
         raise
-    named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
-    out = args.out or (args.path / named if ours else None)
-    if out:
-        _write(out, json.dumps(book.to_json(), indent=1) + "\n")
-    written, left_out = [], []
-    if args.figures:
-        from analysis.figures import draw_all
 
-        drawn = draw_all(table, book, args.figures)
-        written, left_out = drawn.files, drawn.left_out
-    if args.page:
-        written.append(_write_page(args, book, out))
+
+def _print(args: argparse.Namespace, table: Table, book: LawBook, settings: Settings) -> None:
+    """The laws, and with --backtest what laws of smaller budgets would have chosen, as text or as JSON."""
+    from analysis import report
+    from analysis.fitting.retrospective import retrospective
+
     tested = retrospective(table, settings) if args.backtest else None
     if args.json:
         more = {} if tested is None else {"decisions": [decision.to_json() for decision in tested]}
         print(json.dumps({**report.document(book), **more}, indent=1))
-    else:
-        print(report.text(book))
-        if tested is not None:
-            print("\n" + report.retrospective(tested))
-        print("\n".join(["", *(f"wrote {path}" for path in [out, *written] if path), *left_out]).rstrip())
-    return 0
+        return
+    print(report.text(book))
+    if tested is not None:
+        print("\n" + report.retrospective(tested))
 
 
 def _check_paths(args: argparse.Namespace) -> None:

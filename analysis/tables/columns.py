@@ -47,6 +47,8 @@ UNITS = {
 }
 TITLE_UNIT = re.compile(r"[(\[](?:in )?(k|thousand|m|million|b|billion|g|t|trillion)s?[)\]]", re.IGNORECASE)
 NUMBER = re.compile(r"\s*([0-9][0-9,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*")
+# What a column that nobody named holds: one size, everything trained, nothing repeated.
+NOT_THERE = {"n": 1.0, "share": 1.0, "unique": np.inf}
 
 
 def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str, float, str]:
@@ -75,51 +77,52 @@ def _number(text: object) -> float:
 
 def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Caveat]]:
     """The frame's numbers under our names; what is missing is NaN, what cannot be is refused."""
-    caveats: list[Caveat] = []
-
-    def column(option: str, lowest: float, missing: float) -> Array:
-        asked = getattr(columns, option)
-        if asked is None:
-            return np.full(len(frame), missing)
-        title, factor, remark = _find(frame, option, asked, name)
-        caveats.extend([Caveat("units", remark)] if remark else [])
-        given = frame[title]
-        values = pd.to_numeric(given, errors="coerce").to_numpy(float, copy=True)
-        unread = np.isnan(values) & given.notna().to_numpy()
-        values[unread] = [_number(text) for text in given[unread]]
-        for place in np.flatnonzero(np.isnan(values) & given.notna().to_numpy()):
-            raise ValueError(f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, not a number")
-        values *= factor
-        strict = option != "d"
-        wrong = values <= lowest if strict else values < lowest
-        if option != "loss":  # an infinite loss is a run that failed, and is left out with that reason
-            wrong = wrong | np.isinf(values)
-        for place in np.flatnonzero(wrong):
-            wanted = "positive" if strict else "0 or more"
-            raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
-        return values
-
-    for option in ("method", "run"):
-        if getattr(columns, option) is not None:
-            _find(frame, option, getattr(columns, option), name)
-    params, loss = column("n", 0, 1.0), column("loss", 0, 1.0)
-    tokens = column("c", 0, 1.0) / (6 * params) if columns.c else column("d", 0, 1.0)
+    for column in ("method", "run"):
+        if getattr(columns, column) is not None:
+            _find(frame, column, getattr(columns, column), name)
+    read = ("n", "loss", "c" if columns.c else "d", "share", "unique")
+    (params, loss, spent, share, unique), remarks = zip(
+        *(_column(frame, columns, column, name) for column in read), strict=True
+    )
+    tokens = spent / (6 * params) if columns.c else spent
     _check_units(params, tokens, columns, name)
     labels = [f"row {place + 1}" for place in range(len(frame))]
-    given = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
+    run = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
     numbers = {
         "name": labels,
         "method": frame[columns.method].astype(str).to_numpy() if columns.method else "all",
-        "run": given.to_numpy() if columns.run else labels,
-        "run_given": given.to_numpy(),
+        "run": run.to_numpy() if columns.run else labels,
+        "run_given": run.to_numpy(),
         "params": params,
         "tokens": tokens,
-        "flops": column("c", 0, 1.0) if columns.c else 6 * params * tokens,
+        "flops": spent if columns.c else 6 * params * tokens,
         "loss": loss,
-        "share": np.minimum(column("share", 0, 1.0), 1.0),
-        "unique": column("unique", 0, np.inf),
+        "share": np.minimum(share, 1.0),
+        "unique": unique,
     }
-    return pd.DataFrame(numbers), list(dict.fromkeys(caveats))
+    return pd.DataFrame(numbers), [Caveat("units", remark) for remark in dict.fromkeys(remarks) if remark]
+
+
+def _column(frame: pd.DataFrame, columns: Columns, column: str, name: str) -> tuple[Array, str]:
+    """The numbers of a field of Columns, in units of one, and what to say of their unit."""
+    asked = getattr(columns, column)
+    if asked is None:
+        return np.full(len(frame), NOT_THERE[column]), ""
+    title, factor, remark = _find(frame, column, asked, name)
+    given = frame[title]
+    values = pd.to_numeric(given, errors="coerce").to_numpy(float, copy=True)
+    unread = np.isnan(values) & given.notna().to_numpy()
+    values[unread] = [_number(text) for text in given[unread]]
+    for place in np.flatnonzero(np.isnan(values) & given.notna().to_numpy()):
+        raise ValueError(f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, not a number")
+    values *= factor
+    wrong = values < 0 if column == "d" else values <= 0  # a run that saw no tokens is left out with that reason
+    if column != "loss":  # an infinite loss is a run that failed, and is left out with that reason
+        wrong = wrong | np.isinf(values)
+    for place in np.flatnonzero(wrong):
+        wanted = "0 or more" if column == "d" else "positive"
+        raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
+    return values, remark
 
 
 def _check_units(params: Array, tokens: Array, columns: Columns, name: str) -> None:

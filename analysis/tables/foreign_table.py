@@ -63,7 +63,24 @@ def runs_table(
     if frame.empty:
         raise ValueError(f"{name}: has no rows")
     rows, caveats = numbers_of(frame.rename(columns=lambda title: str(title).strip()), columns, name)
+    rows, excluded, copies = _entering(rows, columns, drop_highest, best, name)
+    filters = [f"without the {drop_highest} highest losses"] * bool(drop_highest) + ["best of each N and D"] * best
+    return Table(
+        name=Path(name).name,
+        rows=rows.reset_index(drop=True),
+        settings={method: {"name": method} for method in rows["method"].unique()},
+        excluded=tuple(excluded),
+        filters=tuple(filters),
+        caveats=(*caveats, *copies, *_suspicions(rows, frame, columns)),
+    )
+
+
+def _entering(
+    rows: pd.DataFrame, columns: Columns, drop_highest: int, best: bool, name: str
+) -> tuple[pd.DataFrame, list[tuple[str, str]], list[Caveat]]:
+    """The rows that enter a fit, name and reason of each other one, and what to say of copies."""
     excluded: list[tuple[str, str]] = []
+    caveats: list[Caveat] = []
     for column, title in (("params", columns.n), ("tokens", columns.d or columns.c), ("unique", columns.unique)):
         rows = _leave_out(rows, rows[column].isna(), f"its {title} is missing", excluded)
     rows = _leave_out(rows, ~np.isfinite(rows["loss"]), "its loss is missing or not finite", excluded)
@@ -84,15 +101,7 @@ def runs_table(
         rows = _leave_out(rows, high, f"one of the {drop_highest} highest losses, dropped as asked", excluded)
     if rows.empty:
         raise ValueError(f"{name}: no row can enter a fit")
-    filters = [f"without the {drop_highest} highest losses"] * bool(drop_highest) + ["best of each N and D"] * best
-    return Table(
-        name=Path(name).name,
-        rows=rows.reset_index(drop=True),
-        settings={method: {"name": method} for method in rows["method"].unique()},
-        excluded=tuple(excluded),
-        filters=tuple(filters),
-        caveats=(*caveats, *_suspicions(rows, frame, columns)),
-    )
+    return rows, excluded, caveats
 
 
 def _leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, excluded: list[tuple[str, str]]) -> pd.DataFrame:
