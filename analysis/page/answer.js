@@ -1,7 +1,7 @@
 /* The answer: the recipe, the other candidates, the warnings and where it comes from. */
 
 import {command, timeUnit} from './controls.js';
-import {byId, cell, element, fill, head, lossText, markImage, plain, term, whole, words} from './dom.js';
+import {byId, cell, element, fill, head, lossText, markImage, methodText, plain, term, whole, words} from './dom.js';
 import {short} from './planner/generated.js';
 import {fixed, g, percent} from './planner/python.js';
 import {content, unit} from './state.js';
@@ -15,8 +15,7 @@ let saying = 0; // timer of what screen readers are told
 export function showAnswer({question, answer}) {
   const best = answer.recipe(0);
   const {model, method} = best.trial;
-  const label = element('small', {}, method.name === 'full' ? 'full fine-tuning' : words(method.label));
-  fill(byId('headline'), words(model), ' ', label);
+  fill(byId('headline'), words(model), ' ', element('small', {}, words(methodText(method.label))));
   byId('loss').textContent = `Expected held-out loss ${lossText(best.loss)} ${unit}; 90 % prediction interval ${ends(best)}.`;
   fill(byId('facts'), ...parts(question, best));
   byId('command').textContent = command(question);
@@ -31,7 +30,7 @@ export function showAnswer({question, answer}) {
     ]),
   );
   showCandidates(answer);
-  say(`${model} with ${method.label}, expected loss ${lossText(best.loss)}`);
+  say(`${model} with ${methodText(method.label)}, expected loss ${lossText(best.loss)}`);
 }
 
 /** An interval to three digits, as `plan` prints it. */

@@ -1,7 +1,7 @@
 /* The dialog of one trial, with its training curve. */
 
 import {curveOption} from './charts.js';
-import {byId, cell, element, fill, head, numberText, plain, term, whole, words} from './dom.js';
+import {byId, cell, element, fill, head, methodText, numberText, plain, term, whole, words} from './dom.js';
 import {unpacked} from './planner/book.js';
 import {short} from './planner/generated.js';
 import {g} from './planner/python.js';
@@ -28,7 +28,7 @@ export class TrialDialog {
   }
 
   show(trial) {
-    fill(byId('trial-title'), words(trial.model), ' with ', words(trial.method));
+    fill(byId('trial-title'), words(trial.model), ' with ', words(methodText(trial.method)));
     byId('trial-reason').textContent =
       trial.status === 'done' ? '' : `${trial.status}: ${trial.reason || 'no reason was recorded'}`;
     fill(byId('trial-facts'), ...this.facts(trial));

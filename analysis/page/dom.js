@@ -78,3 +78,6 @@ export const numberText = (value, digits) => (Number.isFinite(value) ? g(value, 
 export const plain = (value) => g(value, 3).replace(/e\+?(-?)0*/, 'e$1');
 
 export const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+/** A method's label in words. */
+export const methodText = (label) => (label === 'full' ? 'full fine-tuning' : label);

@@ -4,7 +4,7 @@ import {
   MANY, MOST_POINTS, PER_DECADE, apart, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
 } from './charts.js';
 import {setBudget} from './controls.js';
-import {byId, cell, element, fill, head, lossText, plain, words} from './dom.js';
+import {byId, cell, element, fill, head, lossText, methodText, plain, words} from './dom.js';
 import {
   _ends, budget_grid, crossovers, extrapolation_factor, frontier, ranked, searched_budgets,
 } from './planner/generated.js';
@@ -117,7 +117,7 @@ function chartLabel(spent) {
   const sentence = 'Loss against training compute, one line per method.';
   if (!current) return sentence;
   const best = current.answer.recipe(0);
-  return `${sentence} At ${plain(spent)} FLOP ${best.trial.model} with ${best.trial.method.label} is expected to reach ${lossText(best.loss)}.`;
+  return `${sentence} At ${plain(spent)} FLOP ${best.trial.model} with ${methodText(best.trial.method.label)} is expected to reach ${lossText(best.loss)}.`;
 }
 
 function chartMeans(changes) {

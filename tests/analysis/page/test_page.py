@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import pytest
 
 from analysis.cli import main
-from analysis.page import HERE, SCRIPTS, as_json, assembled
+from analysis.page import HERE, SCRIPTS, as_json, assembled, inlined
 from analysis.page.trials import columns, thinned
 from support.hostile_pages import HOSTILE, diverged, hostile_observations, hostile_page
 from support.made_sweep import observations, write_sweep
@@ -75,6 +75,21 @@ def test_numbers_that_json_lacks_are_null_and_huge_texts_are_cut():
 def test_a_name_that_looks_like_a_place_of_the_template_stays_a_name():
     there = Tags(assembled("{{data}}", {"name": "{{scripts}}"}))
     assert len(there.scripts) == 1 + len(SCRIPTS) and json.loads(there.scripts[0]) == {"name": "{{scripts}}"}
+
+
+def test_the_scripts_share_one_scope_without_a_clash_and_need_no_other_file():
+    owners: dict[str, str] = {}
+    for script in SCRIPTS[1:]:
+        text = inlined((HERE / script).read_text(encoding="utf-8"))
+        assert not re.search(r"^\s*(import|export)\b", text, flags=re.MULTILINE), script
+        for name in re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", text, flags=re.MULTILINE):
+            assert owners.setdefault(name, script) == script, f"{name} is in {owners[name]} and in {script}"
+    assert {"plan", "LAWS", "odds", "crossovers", "warnings"} <= set(owners)
+
+
+def test_every_script_of_the_folder_is_in_the_page():
+    there = {str(path.relative_to(HERE)) for path in HERE.rglob("*.js")}
+    assert there == set(SCRIPTS)
 
 
 def test_a_thinned_curve_keeps_its_end_and_its_mean():
