@@ -5,10 +5,14 @@ candidates and what refuses them, budgets, frontier, odds and crossovers, recipe
 findings, and every constant and sentence in them. A law family, a threshold or a warning is changed in Python alone;
 then this command is run again, and a test says so if it was not.
 
-What is written by hand, in planner/: python.js (Python's built-ins and number formats), shapes.js (whatever
-rests on the shape of a model, such as FLOPs and memory, comes as tables that analysis/page/planning.py makes, since the
-formulas of every method would be more than their few numbers), plan.js (the order of `plan`, which a page must do
-lazily: a slider moves sixty times a second, and neither all recipes nor the crossovers are worked out each time).
+What is written by hand, in planner/:
+python.js: what Python's built-ins and number formats do.
+shapes.js: stand-ins for `sweeps`. What rests on the shape of a model (FLOPs, memory, learning rates) comes as tables of
+planning.py, since the formulas of every method would be more than their few numbers; a name that this script exports is
+not looked for in the Python.
+book.js: reads the laws and machines of the page's data.
+plan.js: the order of `plan`, which a page must do lazily: a slider moves sixty times a second, and neither all recipes
+nor the crossovers are worked out each time.
 """
 
 from __future__ import annotations
@@ -57,7 +61,7 @@ MEMBERS = {
 }
 FAMILY = ("loss", "inputs")
 # What is a value and not a formula to the page.
-VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES), "METHODS": []}
+VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES)}
 
 
 def exported(script: str) -> list[str]:
