@@ -714,7 +714,7 @@ export function _repeats(book, recipe, data) {
     return [];
   }
   const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the law was measured on`;
-  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: bring more, or limit the unique pairs`;
+  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: bring more, or give the number of unique pairs`;
   return [new Caveat({code: 'repeated-data', text})];
 }
 
