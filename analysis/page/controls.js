@@ -69,6 +69,7 @@ export function askedLimits() {
     limits[limit.id] = read.value;
     wrong ||= read.wrong;
   }
+  wrong ||= checked('max_epochs', () => new Limits(limits)).wrong; // they must agree with one another
   return {value: limits, wrong};
 }
 

@@ -309,6 +309,11 @@ def test_the_box_takes_what_plan_takes_and_says_what_is_wrong(chromium, made):
         page.locator("#limits summary").click()
         page.fill("#min_steps", "1.5")
         assert "--min-steps is '1.5'" in shown_text(page, "#min_steps-error")
+        page.fill("#min_steps", "")
+        page.fill("#max_epochs", "4")
+        assert "give --max-pairs too" in shown_text(page, "#max_epochs-error")
+        page.fill("#max_pairs", "2M")
+        assert shown_text(page, "#max_epochs-error") == "" and page.locator("#recipe").is_visible()
         page.get_by_role("button", name="Start over").click()
         page.wait_for_function("() => current && current.question.machine === null")
         assert page.locator("#recipe").is_visible() and shown_text(page, "#machine-set") == "none"
