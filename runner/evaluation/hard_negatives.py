@@ -31,7 +31,7 @@ def mine(data: str, model: Any, out: Path, count: int, margin: float, beyond: in
     `out` exists or there is nothing to mine from.
     """
     if out.exists():
-        raise ValueError(f"{out}: exists already; give another --out")
+        raise ValueError(f"{out}: exists already; choose another file")
     pairs, _ = read_pairs(data)
     trained = [pair for pair in pairs if not pair.held_out]
     if len({pair.positive for pair in trained}) <= count + beyond:

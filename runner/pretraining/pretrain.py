@@ -253,7 +253,7 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     if finished.exists():
         result = json.loads(finished.read_text())
         if result["key"] != key:
-            raise ValueError(f"{finished}: was made by another ladder file; give another --out")
+            raise ValueError(f"{finished}: was made by another ladder file; choose another folder")
         return result
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(ladder, rung).to(device)

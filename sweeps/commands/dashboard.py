@@ -63,7 +63,7 @@ def _free(port: int) -> int:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise ValueError(f"--port is {port}, which cannot be used ({error}); 0 takes a free one") from None
+            raise ValueError(f"`port` is {port}, which cannot be used ({error}); 0 takes a free one") from None
         return int(probe.getsockname()[1])
 
 
