@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
-from sweeps.support.checks import from_table
+from sweeps.support.checks import from_table, require
 
 POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
@@ -21,6 +21,11 @@ SEARCHED = "self-positioning"
 MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may become of a model for each source
 MOST_STEPS = 10**9  # of a trial
 PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
+CHOICES = {"pooling": POOLINGS, "schedule": SCHEDULE_NAMES, "precision": PRECISIONS}
+AT_LEAST = {  # settings of Training -> their least value
+    **dict.fromkeys(("batch_size", "context", "pool_size", "pools", "search_steps"), 1),
+    **dict.fromkeys(("hard_negatives", "warmup_steps", "evaluate_every", "patience"), 0),
+}
 # Settings that came after the first observations: left out of a hash at these values, so that older keys still hold.
 ADDED = {
     "warmup_steps": 0,
@@ -134,20 +139,18 @@ class Training:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
         parts_of(self.data)  # refuses what cannot be
-        for name in ("batch_size", "context", "pool_size", "pools"):
-            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("temperature", "clip"):
-            _check(name, getattr(self, name), getattr(self, name) > 0, "positive")
+        for name, least in AT_LEAST.items():
+            self._require(name, getattr(self, name) >= least, f"at least {least}")
+        for name in ("temperature", "clip", "search_rate"):
+            self._require(name, getattr(self, name) > 0, "positive")
         for name in ("warmup", "cooldown"):
-            _check(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2, to have a negative")
-        _check("margin", self.margin, self.margin is None or 0 <= self.margin <= 2, "between 0 and 2, a cosine")
-        _check("dims", self.dims, all(dim >= 1 for dim in self.dims), "numbers of dimensions, at least 1")
-        _check("dims", self.dims, list(self.dims) == sorted(set(self.dims)), "in rising order, each once")
-        for name in ("hard_negatives", "warmup_steps", "evaluate_every", "patience"):
-            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        for name, known in (("pooling", POOLINGS), ("schedule", SCHEDULE_NAMES), ("precision", PRECISIONS)):
-            _check(name, getattr(self, name), getattr(self, name) in known, f"one of {', '.join(known)}")
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        for name, known in CHOICES.items():
+            self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        self._require("batch_size", self.batch_size >= 2, "at least 2, to have a negative")
+        self._require("margin", self.margin is None or 0 <= self.margin <= 2, "between 0 and 2, a cosine")
+        self._require("dims", all(dim >= 1 for dim in self.dims), "numbers of dimensions, at least 1")
+        self._require("dims", list(self.dims) == sorted(set(self.dims)), "in rising order, each once")
         for name in ("patience", "stop_on_collapse"):
             if getattr(self, name) and not self.evaluate_every:
                 raise ValueError(f"training.{name} is {getattr(self, name)!r} but training.evaluate_every is 0")
@@ -160,10 +163,11 @@ class Training:
                 "'wsd', whose trials can share a trunk: give warmup, a share of the steps"
             )
 
+    def _require(self, name: str, holds: bool, wanted: str) -> None:
+        require(f"training.{name}", getattr(self, name), holds, wanted)
+
     def _check_merge(self) -> None:
-        _check("merge", self.merge, self.merge in ("", *MERGES), f"one of {', '.join(MERGES)}, or '' for none")
-        _check("search_steps", self.search_steps, self.search_steps >= 1, "at least 1")
-        _check("search_rate", self.search_rate, self.search_rate > 0, "positive")
+        self._require("merge", self.merge in ("", *MERGES), f"one of {', '.join(MERGES)}, or '' for none")
         if not self.merge:
             return
         if len(self.sources) < 2:
@@ -209,11 +213,6 @@ def shared_out(steps: int, weights: Sequence[float]) -> list[int]:
 def mixed(parts: Iterable[tuple[str, float]]) -> str:
     """`Training.data` of these sources and weights."""
     return MIXED.join(f"{name}*{weight:g}" for name, weight in parts)
-
-
-def _check(name: str, value: object, holds: bool, wanted: str) -> None:
-    if not holds:
-        raise ValueError(f"training.{name} is {value!r}; it must be {wanted}")
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def test_trials_know_their_data_and_their_cost(write):
         (HEAD + FULL + "[training]\nbatchsize = 3\n", "training has no key 'batchsize' (meant 'batch_size'?)"),
         (HEAD + FULL + '[training]\nbatch_size = "64"\n', "training.batch_size is '64'; it must be of type int"),
         (HEAD + FULL + "[training]\nbatch_size = 1\n", "training.batch_size is 1"),
-        (HEAD + FULL + "[training]\nwarmup_steps = -1\n", "training.warmup_steps is -1; it must be 0 or more"),
+        (HEAD + FULL + "[training]\nwarmup_steps = -1\n", "training.warmup_steps is -1; it must be at least 0"),
         (HEAD + FULL + "[training]\nwarmup_steps = 9.5\n", "training.warmup_steps is 9.5; it must be of type int"),
         (
             HEAD + FULL + '[training]\nschedule = "cosine"\nwarmup_steps = 9\n',
