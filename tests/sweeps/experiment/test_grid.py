@@ -214,7 +214,7 @@ def test_trials_know_their_data_and_their_cost(write):
         (HEAD + FULL + '[training]\ndata_hash = "x"\n', "training.data_hash is filled in"),
         (HEAD, "has no [[methods]]"),
         (HEAD + "methods = 3\n", "has no [[methods]]"),
-        (HEAD + "[[methods]]\nlr = 1e-3\n", "methods[0] has no name; known: full, lora, qlora, freeze, bias"),
+        (HEAD + "[[methods]]\nlr = 1e-3\n", f"methods[0] has no name; known: {', '.join(METHODS)}"),
         (HEAD + '[[methods]]\nname = "lorra"\nlr = 1e-3\n', "methods[0].name is 'lorra' (meant 'lora'?); known: full"),
         (HEAD + '[[methods]]\nname = "full"\n', "methods[0] has neither lr nor lr_search"),
         (HEAD + FULL + "lr_search = [1e-3, 1e-2]\n", "methods[0] has both lr and lr_search"),
