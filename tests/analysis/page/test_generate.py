@@ -82,6 +82,15 @@ def test_a_new_law_family_needs_no_javascript(node, tmp_path, monkeypatch):
     assert theirs == pytest.approx(0.5 + math.log(10) / 5)
 
 
+def test_numbers_are_printed_as_python_prints_them(node):
+    chance = random.Random(0)
+    values = [chance.uniform(-1, 1) * 10 ** chance.uniform(-12, 25) for _ in range(2000)]
+    values += [0.0, 1e5, 1e-5, 999.9, 0.125, 2.5, 0.5, 1e22, *(place / 200 for place in range(400))]
+    body = "given.map((x) => [all.g(x, 2), all.g(x, 6), all.exponential(x, 0), all.fixed(x % 1e6, 2)])"
+    shown = call(node, SCRIPTS / "planner" / "python.js", body, values)
+    assert shown == [[f"{x:.2g}", f"{x:.6g}", f"{x:.0e}", f"{math.fmod(x, 1e6):.2f}"] for x in values]
+
+
 # ---- the translator, over what the planner is written in
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import random
 import shlex
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,6 @@ from analysis.page import page as page_of
 from analysis.tables.sweep_table import read_sweep
 from planner import cli as plan_cli
 from planner.law_book import read_laws
-from planner.laws import LAWS
 from support.browser import tab
 from support.hostile_pages import diverged, hostile_page
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
@@ -203,45 +200,6 @@ def test_a_crossover_is_a_band_and_a_sentence(chromium, tmp_path, planned):
         [other] = planned(shown_text(page, "#command"), crossovers=True)["crossovers"]
         assert [turn["low"], turn["high"]] == pytest.approx([other["low"], other["high"]], rel=1e-9)
         assert "full up to" in shown_text(page, "#crossovers") and "then lora" in shown_text(page, "#crossovers")
-
-
-@pytest.mark.parametrize("family", LAWS)
-def test_every_law_family_gives_the_same_loss_in_the_browser(tabs, family):
-    chance = random.Random(family)
-    names = [field.name for field in fields(LAWS[family])]
-    rows = [
-        (
-            {name: chance.lognormvariate(0, 1) for name in names},
-            10 ** chance.uniform(3, 11),
-            10 ** chance.uniform(4, 13),
-            chance.uniform(0.001, 1),
-            10 ** chance.uniform(4, 13),
-        )
-        for _ in range(300)
-    ]
-    page = tabs["reference"]
-    theirs = page.evaluate(
-        "([family, rows]) => rows.map(([c, ...inputs]) => new LAWS[family](c).at(...inputs))", [family, rows]
-    )
-    assert theirs == pytest.approx([LAWS[family](**c).at(*inputs) for c, *inputs in rows], rel=1e-12)
-
-
-def test_numbers_are_printed_as_python_prints_them(tabs):
-    chance = random.Random(0)
-    values = [chance.uniform(-1, 1) * 10 ** chance.uniform(-12, 25) for _ in range(2000)] + [
-        0.0,
-        1e5,
-        1e-5,
-        999.9,
-        0.125,
-        2.5,
-        0.5,
-        1e22,
-    ]
-    values += [place / 200 for place in range(400)]
-    say = "(values) => values.map((x) => [g(x, 2), g(x, 6), exponential(x, 0), fixed(x % 1e6, 2)])"
-    shown = tabs["reference"].evaluate(say, values)
-    assert shown == [[f"{x:.2g}", f"{x:.6g}", f"{x:.0e}", f"{math.fmod(x, 1e6):.2f}"] for x in values]
 
 
 LORA_8 = {"name": "lora", "rank": 8, "alpha": 8.0}
