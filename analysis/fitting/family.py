@@ -82,7 +82,7 @@ def _names(rows: Rows, family: str, shapes: dict[str, Shape]) -> list[str]:
     repeats = int((rows.D > EPOCHS * rows.U).sum()) >= REPEATING
     if takes(family, "U") and not repeats:
         raise ValueError(
-            f"family {family} needs runs that repeat their data: fewer than {REPEATING} see {EPOCHS} epochs"
+            f"family {family} needs runs that repeat their data: fewer than {REPEATING} see more than {EPOCHS} epochs"
         )
     if family == "auto":
         return [name for name in (*AUTO, *(["repeated"] if repeats else [])) if name in shapes]
