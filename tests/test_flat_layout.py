@@ -57,6 +57,7 @@ def mark(checkpoint: Path) -> None:
     save_file(tensors, checkpoint, metadata={"record": json.dumps(record)})
 
 
+@pytest.mark.slow
 def test_it_is_continued_where_it_stood(folder):
     trials = folder / "old-sweep" / "trials"
     results = {path: path.read_bytes() for path in trials.glob("*/result.json")}

@@ -26,6 +26,7 @@ from sweeps.search.sweep_state import SweepState, plan_next, sharing
 from sweeps.store import records
 from sweeps.store.base import Store
 from sweeps.store.reuse import Library
+from sweeps.support.processes import end_descendants
 from sweeps.trial import Observation, Trial, by_key, failure
 from sweeps.workers.base import Workers
 
@@ -41,14 +42,12 @@ def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
 
     `command` prints the Data as JSON. Raises ValueError when it fails; its own message is on stderr then.
     """
-    with (
-        _interruptible(),
-        subprocess.Popen([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True) as process,
-    ):
+    with _interruptible():
         try:
+            process = subprocess.Popen([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True)
             printed = process.communicate()[0]
         except KeyboardInterrupt:
-            process.terminate()  # a process in the background may never hear of Ctrl-C
+            end_descendants()  # even one that was just being started; in the background it may never hear of Ctrl-C
             raise
     if process.returncode:
         raise ValueError(

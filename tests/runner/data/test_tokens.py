@@ -285,6 +285,7 @@ def test_data_that_changes_meanwhile_is_refused(pairs, nano_settings, tmp_path):
     assert not (tmp_path / "tokens").exists()
 
 
+@pytest.mark.slow
 def test_two_at_the_same_time_do_no_harm(pairs_file, file_content, tmp_path):
     folder = tmp_path / "tokens"
     both = [start(pairs_file, folder, pause) for pause in (0.01, 0.012)]

@@ -192,6 +192,7 @@ trainer.train(Trial.from_json(json.loads(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_killed_ends_as_if_it_had_not(mixture, tmp_path):
     trial = merged(mixture, "slerp", steps=75)
     running = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(trial.to_json()), str(tmp_path)])

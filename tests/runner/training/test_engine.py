@@ -161,6 +161,7 @@ def test_kept_states_of_frozen_blocks_give_the_same_gradients(conditions, prepar
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_several_epochs_run_the_frozen_blocks_once(conditions, prepared, monkeypatch):
     pairs = len(prepared.pairs.train)
     trial = Trial("nano-25k", FreezeBlocks(0.5), conditions, lr=1e-2, steps=3 * pairs // 16)
