@@ -121,7 +121,7 @@ MISTAKES = {
     "A reader of pairs": Mistake(
         "enumerate(file, 2)", "enumerate(list(file)[1:], 2)", "test_every_format_gives_the_same"
     ),
-    "A figure": Mistake("(FLOP)", "", "test_every_axis_says_its_unit"),
+    "A figure": Mistake("(FLOP)", "", "test_words_never_collide_and_stay_inside"),
 }
 
 
