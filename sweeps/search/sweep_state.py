@@ -65,7 +65,7 @@ def plan_next(
 ) -> SweepState:
     """Sort every cell of the grid, and every rate of every search, by what is known of it.
 
-    cancelled: keys of trials that nobody wants any more, or EVERYTHING; an observation of one counts even so.
+    cancelled: keys of cancelled trials, or EVERYTHING; an observation of one counts even so.
     """
     known = {observation.key: observation for observation in observations}
     gone = _All() if EVERYTHING in cancelled else cancelled

@@ -141,7 +141,8 @@ def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
 
 @cache
 def _types(kind: type) -> dict[str, str]:
-    return {item.name: str(item.type) for item in fields(kind)}
+    types = {item.name: item.type for item in fields(kind)}  # texts, but where annotations are evaluated
+    return {name: it.__name__ if isinstance(it, type) else str(it) for name, it in types.items()}
 
 
 @cache

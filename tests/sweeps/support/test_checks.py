@@ -1,13 +1,19 @@
 """What is wrong in a file is named with its place, its value and the choices; the rest comes through as it is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest
 
 from sweeps.support import checks
 from sweeps.support.checks import brief, from_table
+
+
+@dataclass(frozen=True)
+class Written:
+    """As under `from __future__ import annotations`."""
+
+    name: "str"
+    dims: "tuple[int, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ def test_each_check_refuses(check, values, said):
         with pytest.raises(ValueError, match=r"^x ") as caught:
             check("x", value)
         assert said in str(caught.value)
+
+
+def test_types_are_known_whether_annotations_are_evaluated_or_not():
+    for table, said in (({"name": 1}, "of type str"), ({"name": "a", "dims": ["1"]}, "a list of whole numbers")):
+        with pytest.raises(ValueError, match=said):
+            from_table(Written, table, "written")
 
 
 def test_a_range_and_a_choice_name_what_is_allowed():
