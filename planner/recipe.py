@@ -64,7 +64,7 @@ def plan(
     """
     machine = read_machine(hardware, _text(mfu), _text(price)) if hardware else None
     asked = read_budget(budget if isinstance(budget, str) else repr(budget), machine)
-    _check_choices(flops, suite, top, asked)
+    check_choices(flops, suite, top, asked)
     if machine is None and (mfu is not None or price is not None):
         raise ValueError(f"`{'price' if mfu is None else 'mfu'}` is of a machine; name it with `hardware`")
     book = _book(laws)
@@ -75,7 +75,7 @@ def plan(
     at_speed = timed(considered, asked, machine)
     fits, too_small = feasible(at_speed, asked.flops)
     if not fits:
-        raise ValueError(_nothing_fits(asked.flops, at_speed, [*refused, *too_small]))
+        raise ValueError(nothing_fits(asked.flops, at_speed, [*refused, *too_small]))
     spent = replace(asked, flops=fits[0].relative_speed * asked.flops)
     training = replace(book.training or Training(), data_hash="")
     training = replace(training, data=data) if data else training
@@ -87,7 +87,7 @@ def plan(
         refused=(*refused, *too_small),
         warnings=warnings(book, recipes, fits, spent.flops, data),
         provenance=provenance(book, recipes[0], fits[0], machine, flops),
-        facts=_facts(book, recipes[0], fits[0]),
+        facts=facts_of(book, recipes[0], fits[0]),
         curve=_curve(considered, curve, training, machine),
         laws=book,
         considered=tuple(considered),
@@ -108,7 +108,8 @@ def _book(laws: LawBook | Path | str | None) -> LawBook:
     return book
 
 
-def _check_choices(flops: str, suite: str | None, top: int, asked: Budget) -> None:
+def check_choices(flops: str, suite: str | None, top: int, asked: Budget) -> None:
+    """Raises ValueError for a count of FLOPs, a suite or a number of recipes that there is not."""
     if flops not in FLOPS:
         raise ValueError(f"`flops` is {flops!r}; known: {', '.join(FLOPS)}")
     if flops != "exact" and asked.kind != "flops":
@@ -144,7 +145,8 @@ def _named(what: str, name: str) -> ModelSpec:
         raise ValueError(f"{what}: {error}{hint}") from None
 
 
-def _nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence[Refusal]) -> str:
+def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence[Refusal]) -> str:
+    """Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each."""
     allowed = [candidate for candidate in at_speed if candidate.max_steps >= candidate.limits.min_steps]
     if allowed:
         near = min(allowed, key=lambda candidate: candidate.least_flops() / candidate.relative_speed)
@@ -167,12 +169,12 @@ def _recipes(
 ) -> tuple[Recipe, ...]:
     chances = odds(fits, budget)
     return tuple(
-        _recipe(candidate, budget, training, machine, chances[place] if chances else None)
+        recipe_of(candidate, budget, training, machine, chances[place] if chances else None)
         for place, candidate in enumerate(fits[:top])
     )
 
 
-def _recipe(
+def recipe_of(
     candidate: Candidate, budget: float, training: Training, machine: Machine | None, chance: Odds | None = None
 ) -> Recipe:
     """The recipe that this candidate makes of the budget, in whole steps."""
@@ -207,7 +209,7 @@ def _recipe(
     )
 
 
-def _facts(book: LawBook, recipe: Recipe, candidate: Candidate) -> tuple[published.Fact, ...]:
+def facts_of(book: LawBook, recipe: Recipe, candidate: Candidate) -> tuple[published.Fact, ...]:
     """Published findings, where the law has measured neither the answer's model nor as much compute."""
     if recipe.trial.model in book.models and recipe.extrapolation.flops == 1:
         return ()
@@ -224,5 +226,5 @@ def _curve(
         fits, _ = feasible(considered, budget)
         if fits:
             chances = odds(fits, budget)
-            rows.append((budget, _recipe(fits[0], budget, training, machine, chances[0] if chances else None)))
+            rows.append((budget, recipe_of(fits[0], budget, training, machine, chances[0] if chances else None)))
     return tuple(rows)

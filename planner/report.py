@@ -99,12 +99,13 @@ def _crossovers(plan: Plan) -> str:
     for crossover in plan.crossovers:
         factor = extrapolation_factor(crossover.flops, plan.laws.measured.flops)
         far = f"; {factor:.2g}x outside the measured budgets" if factor > 1 else ""
-        change = f"{crossover.below} up to {crossover.flops:.2g} FLOP ({_ends(crossover)}{far}), then {crossover.above}"
-        lines.append(change)
+        interval = interval_text(crossover)
+        lines.append(f"{crossover.below} up to {crossover.flops:.2g} FLOP ({interval}{far}), then {crossover.above}")
     return _list("the best method changes", lines)
 
 
-def _ends(crossover: Crossover) -> str:
+def interval_text(crossover: Crossover) -> str:
+    """The 90 % interval of a crossover in words, FLOP."""
     low, high = crossover.low, crossover.high
     if low is None and high is None:
         return "90 %: could be anywhere"

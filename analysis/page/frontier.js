@@ -6,7 +6,7 @@ import {
 import {setBudget} from './controls.js';
 import {byId, cell, element, fill, head, lossText, methodText, plain, words} from './dom.js';
 import {
-  _ends, budget_grid, crossovers, extrapolation_factor, frontier, ranked, searched_budgets,
+  interval_text, budget_grid, crossovers, extrapolation_factor, frontier, ranked, searched_budgets,
 } from './planner/generated.js';
 import {consider} from './planner/plan.js';
 import {g} from './planner/python.js';
@@ -136,7 +136,7 @@ function crossoverText(crossover) {
   const {flops, below, above} = crossover;
   const factor = extrapolation_factor(flops, book.measured.flops);
   const far = factor > 1 ? `; ${g(factor, 2)}x outside the measured budgets` : '';
-  return `The best method changes: ${below} up to ${g(flops, 2)} FLOP (${_ends(crossover)}${far}), then ${above}.`;
+  return `The best method changes: ${below} up to ${g(flops, 2)} FLOP (${interval_text(crossover)}${far}), then ${above}.`;
 }
 
 /** The lines at a few budgets. of: the candidates of a law. */

@@ -45,8 +45,8 @@ ROOTS = {
     "planner.extrapolation": ("extrapolation_factor",),
     "planner.frontier": ("budget_grid", "crossovers", "frontier", "odds", "ranked", "searched_budgets"),
     "planner.warnings": ("provenance", "warnings"),
-    "planner.recipe": ("_check_choices", "_facts", "_nothing_fits", "_recipe"),
-    "planner.report": ("_ends",),
+    "planner.recipe": ("check_choices", "facts_of", "nothing_fits", "recipe_of"),
+    "planner.report": ("interval_text",),
     "sweeps.flops": ("Work",),
 }
 # Members that come along, of classes that need not come whole.

@@ -737,7 +737,8 @@ export function warnings(book, recipes, fits, budget, data) {
 
 export const SUITES = ['nano', 'pythia', 'qwen3', 'smollm2', 'gemma3', 'olmo2'];
 
-export function _check_choices(flops, suite, top, asked) {
+/** Raises ValueError for a count of FLOPs, a suite or a number of recipes that there is not. */
+export function check_choices(flops, suite, top, asked) {
   if (!has(FLOPS, flops)) {
     throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
   }
@@ -777,7 +778,7 @@ export function facts(budget, method, rank) {
 }
 
 /** Published findings, where the law has measured neither the answer's model nor as much compute. */
-export function _facts(book, recipe, candidate) {
+export function facts_of(book, recipe, candidate) {
   if (has(book.models, recipe.trial.model) && recipe.extrapolation.flops === 1) {
     return [];
   }
@@ -789,7 +790,8 @@ export function _serving(candidate) {
   return truth(candidate.serving) ? `, ${g(candidate.serving, 3)} of them for serving` : '';
 }
 
-export function _nothing_fits(budget, at_speed, refused) {
+/** Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each. */
+export function nothing_fits(budget, at_speed, refused) {
   const allowed = list(at_speed).filter((candidate) => candidate.max_steps >= candidate.limits.min_steps);
   if (truth(allowed)) {
     const near = min(allowed, {key: (candidate) => candidate.least_flops() / candidate.relative_speed});
@@ -865,7 +867,7 @@ export class Extrapolation {
 }
 
 /** The recipe that this candidate makes of the budget, in whole steps. */
-export function _recipe(candidate, budget, training, machine, chance = null) {
+export function recipe_of(candidate, budget, training, machine, chance = null) {
   const [lr, source] = learning_rate(candidate);
   const steps = candidate.steps(budget);
   const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr, steps, seed: 0, budget: candidate.relative_speed * budget});
@@ -876,7 +878,8 @@ export function _recipe(candidate, budget, training, machine, chance = null) {
   return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, hours: truth(machine) ? machine.hours(exact, rate) : null, cost: truth(machine) ? machine.cost(exact, rate) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law.measured)});
 }
 
-export function _ends(crossover) {
+/** The 90 % interval of a crossover in words, FLOP. */
+export function interval_text(crossover) {
   const [low, high] = [crossover.low, crossover.high];
   if (low == null && high == null) {
     return '90 %: could be anywhere';

@@ -1,7 +1,7 @@
 /* planner/recipe.py, in its order, but lazily: a recipe is worked out when it is shown. */
 
 import {
-  Limits, _check_choices, _facts, _nothing_fits, _recipe, candidates, feasible, odds, provenance, read_budget, timed,
+  Limits, check_choices, facts_of, nothing_fits, recipe_of, candidates, feasible, odds, provenance, read_budget, timed,
   warnings,
 } from './generated.js';
 import {replace} from './python.js';
@@ -19,14 +19,14 @@ export function consider(book, {machine, limits, methods, models, count}) {
 export function plan(book, question) {
   const {machine, count} = question;
   const asked = read_budget(question.budget, machine);
-  _check_choices(count, null, 1, asked);
+  check_choices(count, null, 1, asked);
   const [considered, impossible] = consider(book, question);
   const atSpeed = timed(considered, asked, machine);
   const [fits, tooSmall] = feasible(atSpeed, asked.flops);
   const refused = [...impossible, ...tooSmall];
-  if (!fits.length) throw new Error(_nothing_fits(asked.flops, atSpeed, refused));
+  if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed, refused));
   const chances = odds(fits, asked.flops);
-  const recipe = (i) => _recipe(fits[i], asked.flops, book.training, machine, chances && chances[i]);
+  const recipe = (i) => recipe_of(fits[i], asked.flops, book.training, machine, chances && chances[i]);
   const spent = replace(asked, {flops: fits[0].relative_speed * asked.flops});
   const best = recipe(0);
   return {
@@ -38,6 +38,6 @@ export function plan(book, question) {
     recipe,
     warnings: warnings(book, [best], fits, spent.flops, null),
     provenance: provenance(book, best, fits[0], machine, count),
-    facts: _facts(book, best, fits[0]),
+    facts: facts_of(book, best, fits[0]),
   };
 }
