@@ -52,6 +52,7 @@ def misses(law: MethodLaw, runs: pd.DataFrame) -> np.ndarray:
     return np.log(mine["loss"] / law.law.loss(1.0, mine["D"])).to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINE_TUNING)
 def test_pretrained_models_are_described_and_forecast_as_well_as_published(name):
     runs, (residual, forecast) = fine_tuning(name), FINE_TUNING[name]
