@@ -170,7 +170,7 @@ class LoRA(Method):
 
 @dataclass(frozen=True)
 class DoRA(Method):
-    """LoRA on every linear map with a trained length of each row: m (W + sBA) / |W + sBA| (Liu et al. 2024).
+    """LoRA on every linear map with a trained magnitude for each row: m (W + sBA) / |W + sBA| (Liu et al. 2024).
 
     The scale s is that of `lora`, and so are the matrix products: lengths and rescaling are elementwise.
     """
