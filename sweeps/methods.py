@@ -172,7 +172,7 @@ class LoRA(Method):
 class DoRA(Method):
     """LoRA on every linear map with a trained magnitude for each row: m (W + sBA) / |W + sBA| (Liu et al. 2024).
 
-    The scale s is that of `lora`, and so are the matrix products: lengths and rescaling are elementwise.
+    The scale s is that of `lora`, and so are the matrix products: magnitudes and rescaling are elementwise.
     """
 
     name: ClassVar[str] = "dora"
@@ -188,7 +188,7 @@ class DoRA(Method):
 
     @property
     def directions(self) -> LoRA:
-        """What it is without the lengths."""
+        """The same without the magnitudes."""
         return LoRA(self.rank, self.alpha)
 
     def trainable(self, model: ModelSpec) -> int:
