@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
+
 from runner.data.pairs import load_tokenizer
 from runner.model.encoder import Encoder, load_backbone
 from runner.model.quantized import merge_unpacked
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
+from sweeps.support.atomic import replacing
 from sweeps.trial import Observation, Training, Trial
 
 MODULES = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
@@ -35,6 +38,8 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     training = observation.trial.training
     backbone = encoder.backbone if adapter else whole_backbone(encoder, observation.trial)
     backbone.save_pretrained(folder)
+    if adapter:
+        _name_magnitudes(folder / "adapter_model.safetensors")
     tokenizer = load_tokenizer(find_model(observation.trial.model).source)
     tokenizer.model_max_length = training.context
     if training.pooling == "last":
@@ -64,6 +69,15 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
     (folder / "README.md").write_text(_card(observation), encoding="utf-8")
+
+
+def _name_magnitudes(file: Path) -> None:
+    """Name DoRA's magnitudes as they are called in the model: peft knows either name, transformers this one alone."""
+    weights = load_file(file)
+    named = {f"{name}.weight" if name.endswith(".lora_magnitude_vector") else name: weights[name] for name in weights}
+    if named.keys() != weights.keys():
+        with replacing(file) as temporary:
+            save_file(named, temporary, metadata={"format": "pt"})
 
 
 def must_be_free(folder: Path) -> None:
