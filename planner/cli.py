@@ -25,13 +25,9 @@ EXAMPLES = """\
 
 
 def main(argv: list[str] | None = None) -> int:
-    return console.run("plan", lambda: _run(_parser().parse_args(argv)))
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    flags = {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
-    with console.named_as_flags({**flags, "models": "--model", "share": "--calibrate"}):
-        _plan(arguments)
+    arguments = _parser().parse_args(argv)
+    flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate"}
+    return console.run("plan", lambda: _plan(arguments), flags)
 
 
 def _parser() -> argparse.ArgumentParser:

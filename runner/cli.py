@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if argv is None:  # else it is not this process's own command
         allocator.keep_freed()
-    return console.run("embed", lambda: arguments.function(arguments))
+    return console.run("embed", lambda: arguments.function(arguments), console.flags_of(arguments))
 
 
 COMMANDS = {

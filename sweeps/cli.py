@@ -60,14 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
-    flags = {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
-
-    def work() -> int:
-        with console.named_as_flags(flags):
-            code: int = arguments.function(arguments)
-        return code
-
-    return console.run("sweep", work)
+    return console.run("sweep", lambda: arguments.function(arguments), console.flags_of(arguments))
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

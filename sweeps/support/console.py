@@ -36,10 +36,14 @@ def positive(flag: str, text: str, wanted: str, number: str | None = None) -> fl
     return value
 
 
-def run(command: str, main: Callable[[], int | None]) -> int:
-    """Exit code of `main`: bad input is 2 with one line on stderr, Ctrl-C is 130, a closed pipe is quiet."""
+def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] | None = None) -> int:
+    """Exit code of `main`: bad input is 2 with one line on stderr, Ctrl-C is 130, a closed pipe is quiet.
+
+    flags: see `named_as_flags`.
+    """
     try:
-        return main() or 0
+        with named_as_flags(flags or {}):
+            return main() or 0
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say, nobody listens
@@ -49,6 +53,11 @@ def run(command: str, main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print(f"{command}: stopped", file=sys.stderr)
         return 130
+
+
+def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The flag of each parameter of a command whose flags are named as its parameters are."""
+    return {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
 
 
 @contextmanager
