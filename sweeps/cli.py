@@ -17,7 +17,7 @@ from sweeps.machine.cores import gpus
 from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, result, status_lines
-from sweeps.running.dry_run import foresee, here, pace_on, plan_lines
+from sweeps.running.dry_run import foresee, here, plan_lines, throughput_on
 from sweeps.running.resources import this_machine
 from sweeps.store.base import Store
 from sweeps.store.open import add_store, open_store
@@ -197,11 +197,11 @@ def _dry_run(
 ) -> int:
     if arguments.hardware is None:
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
-        pace = here(store, arguments.workers, price)
+        throughput = here(store, arguments.workers, price)
     else:
         machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
-        pace = pace_on(machine, sweep, arguments.workers)
-    plan, state = foresee(sweep, data, store, library, pace, arguments.retry_failed, classes)
+        throughput = throughput_on(machine, sweep, arguments.workers)
+    plan, state = foresee(sweep, data, store, library, throughput, arguments.retry_failed, classes)
     print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, state)))
     return 0
 

@@ -46,13 +46,13 @@ def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> fl
 
 @lru_cache(maxsize=10_000)  # trials of a grid differ in their rate and seed more than in what they take
 def exact_flops(
-    model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, entered: float = 1.0
+    model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, frozen_share: float = 1.0
 ) -> float:
     """Returns training FLOPs of `work`. second_forward: share of the tokens that gradient caching sends twice through
-    the trained blocks; entered: share (0 to 2) that goes through the frozen first blocks, less than 1 where their
+    the trained blocks; frozen_share: share (0 to 2) that goes through the frozen first blocks, less than 1 where their
     outputs are kept over several epochs."""
     trained = method.backward_layers(model)
-    forward = forward_flops(model, work, model.layers - trained) * entered
+    forward = forward_flops(model, work, model.layers - trained) * frozen_share
     forward += forward_flops(model, work, trained) * (1 + second_forward)
     forward += 2 * method.adapter_weights_per_token(model) * work.tokens * (1 + second_forward)
     backward = 2 * (method.activation_grad_weights(model) + method.weight_grad_weights(model)) * work.tokens

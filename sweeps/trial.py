@@ -301,11 +301,11 @@ class Trial:
     def from_json(cls, content: Mapping[str, Any]) -> Trial:
         """The trial written by `to_json`. Raises ValueError on unknown keys, methods or settings."""
         method, training = dict(content["method"]), content["training"]
-        made = {
+        parsed = {
             "method": _shared(_methods, method, lambda: make_method(method.pop("name"), method)),
             "training": _shared(_trainings, training, lambda: from_table(Training, training, "training")),
         }
-        return cls(**{**content, **made})
+        return cls(**{**content, **parsed})
 
 
 KNOWN = 1000  # methods, and conditions

@@ -30,8 +30,8 @@ def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods
     target = np.log(rows.loss)[None]
     alone = (rows.run[None] != np.arange(runs)[:, None]).astype(float)
     base = _readable(problem, theta)[0]
-    moved = _readable(problem, polish(problem, target, alone, np.repeat(theta, runs, 0), delta, 1e-7).theta) - base
-    sets = sorted({_strongest(moved[:, j], sign, few) for j in range(len(base)) for sign in (1, -1)})
+    shifted = _readable(problem, polish(problem, target, alone, np.repeat(theta, runs, 0), delta, 1e-7).theta) - base
+    sets = sorted({_strongest(shifted[:, j], sign, few) for j in range(len(base)) for sign in (1, -1)})
     left_out = np.array([~np.isin(rows.run, list(chosen)) for chosen in sets], dtype=float)
     refitted = polish(problem, target, left_out, np.repeat(theta, len(sets), 0), delta, 1e-7).theta
     spread = np.quantile(_readable(problem, draws), [0.05, 0.95], axis=0)
@@ -54,8 +54,8 @@ def _scaled(table: dict[str, Array]) -> list[Array]:
     return [np.log(np.maximum(v, 1e-9)) if name in spans_decades else v for name, v in table.items()]
 
 
-def _strongest(moved: Array, sign: int, few: int) -> tuple[int, ...]:
-    return tuple(sorted(int(run) for run in np.argsort(-sign * moved)[:few]))
+def _strongest(shifted: Array, sign: int, few: int) -> tuple[int, ...]:
+    return tuple(sorted(int(run) for run in np.argsort(-sign * shifted)[:few]))
 
 
 def _caveat(

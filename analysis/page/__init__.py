@@ -69,7 +69,7 @@ def assembled(name: str, content: dict[str, Any]) -> str:
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     # In one pass: a name that looks like a place of the template stays a name.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
 
 
 def inlined(script: str) -> str:

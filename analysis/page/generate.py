@@ -162,7 +162,7 @@ class Generator:
         if not name.startswith("."):
             return list(inspect.signature(self.object(module, name)).parameters)
         owners = [vars(importlib.import_module(where)).get(kind) for kind, where in list(self.owners.items())]
-        members = [getattr(one, name[1:]) for one in owners if inspect.isclass(one) and name[1:] in vars(one)]
+        members = [getattr(home, name[1:]) for home in owners if inspect.isclass(home) and name[1:] in vars(home)]
         functions = [member for member in members if inspect.isfunction(member)]
         return list(inspect.signature(functions[0]).parameters)[1:] if functions else None
 

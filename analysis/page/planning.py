@@ -27,7 +27,7 @@ def planning(book: LawBook) -> dict[str, Any]:
     assert book.training and book.pair
     known, missing = measured_models(book)
     models = list(
-        {model.name: model for model in (*known, *(one for suite in SUITES.values() for one in suite))}.values()
+        {model.name: model for model in (*known, *(spec for suite in SUITES.values() for spec in suite))}.values()
     )
     return {
         "book": {

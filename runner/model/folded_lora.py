@@ -53,15 +53,15 @@ def refold(backbone: nn.Module) -> None:
     """Forget the folded weights. A fused optimiser changes parameters without marking them as changed."""
     for module in backbone.modules():
         if isinstance(module, Folding):
-            module._made_from = None
+            module._folded_from = None
 
 
 class Folding(Linear):
     """peft's adapted linear map with W + sBA made once a step, for as long as A and B stay what they are."""
 
-    _made_from: tuple[Any, ...] | None
-    """What tells whether A and B are those that `_made` was made from."""
-    _made: tuple[Tensor, ...]
+    _folded_from: tuple[Any, ...] | None
+    """What tells whether A and B are those that `_folded` was made from."""
+    _folded: tuple[Tensor, ...]
     """What `_make` gave."""
 
     @property
@@ -77,18 +77,18 @@ class Folding(Linear):
     @property
     def folded(self) -> Tensor:
         """W + sBA [outputs, inputs]."""
-        return self.made_once_a_step()[0]
+        return self.folded_once_a_step()[0]
 
-    def made_once_a_step(self) -> tuple[Tensor, ...]:
+    def folded_once_a_step(self) -> tuple[Tensor, ...]:
         """Returns what `_make` gives, made anew when the adapter has changed."""
         lora_a, lora_b = self.adapter
         if torch.compiler.is_compiling():  # what is kept would be compiled anew for every map it is kept in
             return self._make(lora_a, lora_b)
         # Loading a checkpoint or moving the module changes one of these; see `refold` for an optimiser's step.
-        made_from = (lora_a._version, lora_b._version, lora_b.data_ptr(), lora_b.dtype)
-        if getattr(self, "_made_from", None) != made_from:
-            self._made, self._made_from = self._make(lora_a, lora_b), made_from
-        return self._made
+        folded_from = (lora_a._version, lora_b._version, lora_b.data_ptr(), lora_b.dtype)
+        if getattr(self, "_folded_from", None) != folded_from:
+            self._folded, self._folded_from = self._make(lora_a, lora_b), folded_from
+        return self._folded
 
     @torch.no_grad()
     def _make(self, lora_a: Tensor, lora_b: Tensor) -> tuple[Tensor, ...]:
@@ -123,7 +123,7 @@ class FoldedDora(Folding):
         return weight, torch.linalg.vector_norm(weight, dim=1)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        weight, norms = self.made_once_a_step()
+        weight, norms = self.folded_once_a_step()
         product, bias = self.product(x, weight, None), self.base_layer.bias
         # Not in 16 bits: what a few steps change in m is less than they can tell.
         rescaled = product * (self.lora_magnitude_vector[ADAPTER].weight / norms)

@@ -47,11 +47,11 @@ class Standing:
             finished = tuple(self.known.values())
             return Snapshot(self.store.directory, finished, (), 0, (), (), spent, spent, 0.0, workers)
         sweep = read_sweep(self.store.directory / "sweep.toml")
-        pace = speed(self.measured, max(1, len(available_cores()) // workers))
+        measured_speed = speed(self.measured, max(1, len(available_cores()) // workers))
         again = {key for key in self.store.unfinished() if key in self.known}
         known = [observation for key, observation in self.known.items() if key not in again]
         state = plan_next(sweep, data, known, self.store.cancelled())
-        return snapshot(self.store, sweep, data, state, pace, workers)
+        return snapshot(self.store, sweep, data, state, measured_speed, workers)
 
 
 def existing(directory: Path) -> Store:

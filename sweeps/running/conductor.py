@@ -120,8 +120,8 @@ class Conductor:
     def snapshot(self, workers: int) -> Snapshot:
         # How busy the machine is now tells more about what is to come than how fast it once was.
         measured = self._trained if len(self._trained) >= workers else self._before
-        pace = speed(measured, max(1, len(available_cores()) // workers))
-        return snapshot(self.store, self.sweep, self.data, self.state, pace, workers)
+        measured_speed = speed(measured, max(1, len(available_cores()) // workers))
+        return snapshot(self.store, self.sweep, self.data, self.state, measured_speed, workers)
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)

@@ -25,7 +25,7 @@ from sweeps.trial import Trial, by_key
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast trials go."""
 
     seconds: Callable[[Trial, float], float]
@@ -44,7 +44,7 @@ class Pace:
     """Where the speed comes from, as a sentence."""
 
 
-def pace_here(measured: Speed, workers: int, price: float | None) -> Pace:
+def throughput_here(measured: Speed, workers: int, price: float | None) -> Throughput:
     """On this machine, all of which is taken to be used."""
     chips = len(gpus()) or len(available_cores())
     unit = "GPU" if gpus() else "core"
@@ -52,10 +52,10 @@ def pace_here(measured: Speed, workers: int, price: float | None) -> Pace:
     def seconds(trial: Trial, flops: float) -> float:
         return measured.seconds(trial.model, flops)
 
-    return Pace(seconds, workers, chips / workers, unit, price, measured.typical, measured.source)
+    return Throughput(seconds, workers, chips / workers, unit, price, measured.typical, measured.source)
 
 
-def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
+def throughput_on(machine: Machine, sweep: Sweep, workers: int | None) -> Throughput:
     """On another: as many trials at once as it has chips. A trial may use several cores, but one accelerator only."""
     workers = workers or machine.count
     unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
@@ -66,7 +66,7 @@ def pace_on(machine: Machine, sweep: Sweep, workers: int | None) -> Pace:
 
     rate = machine.rate / machine.count
     source = f"{rate:.2g} FLOP/s per {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
-    return Pace(seconds, workers, share, unit, machine.price, rate, source)
+    return Throughput(seconds, workers, share, unit, machine.price, rate, source)
 
 
 def foresee(
@@ -74,7 +74,7 @@ def foresee(
     data: Data,
     store: Store,
     library: Library | None,
-    pace: Pace,
+    throughput: Throughput,
     again: bool = False,
     classes: Sequence[ResourceClass] = (),
 ) -> tuple[dict[str, Any], SweepState]:
@@ -90,13 +90,13 @@ def foresee(
         known |= by_key(observation for observation, _ in hits)
         state = plan_next(sweep, data, known.values(), cancelled)
     coming = costs(state, sweep, data, store.trunks.steps())
-    alone = [pace.seconds(cost.trial, cost.flops) for cost in coming]
+    alone = [throughput.seconds(cost.trial, cost.flops) for cost in coming]
     chosen = [
         smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None
         for cost, seconds in zip(coming, alone, strict=True)
     ]
     names = [resource_class.name if resource_class else "" for resource_class in chosen]
-    plan = _plan(sweep, data, state, coming, pace, names)
+    plan = _plan(sweep, data, state, coming, throughput, names)
     return plan | (_spread(classes, chosen, alone) if classes else {}), state
 
 
@@ -121,14 +121,14 @@ def _spread(
     return {"classes": spread, "workers": workers, "seconds": max(row["seconds"] for row in spread)}
 
 
-def here(store: Store, workers: int | None, price: float | None) -> Pace:
-    """The pace of this machine, from what was measured on it."""
+def here(store: Store, workers: int | None, price: float | None) -> Throughput:
+    """The throughput of this machine, from what was measured on it."""
     workers = workers or trials_at_once()
-    return pace_here(speed(made_here(store.directory), max(1, len(available_cores()) // workers)), workers, price)
+    return throughput_here(speed(made_here(store.directory), max(1, len(available_cores()) // workers)), workers, price)
 
 
 def _plan(
-    sweep: Sweep, data: Data, state: SweepState, coming: Sequence[Cost], pace: Pace, sizes: Sequence[str]
+    sweep: Sweep, data: Data, state: SweepState, coming: Sequence[Cost], throughput: Throughput, sizes: Sequence[str]
 ) -> dict[str, Any]:
     searching = {trial.key for search in state.searches for trial in map(search.cell.trial, search.open)}
     proposed = {search.cell.trial(1.0).key for search in state.searches if search.more}
@@ -151,8 +151,8 @@ def _plan(
         rows.append(_row(cost.trial, lr, purpose, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
     rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
-    own = [pace.seconds(cost.trial, cost.spent) for cost in coming]
-    hours = sum(own) * pace.chips / 3600
+    own = [throughput.seconds(cost.trial, cost.spent) for cost in coming]
+    hours = sum(own) * throughput.chips / 3600
     return {
         "trials": rows,
         "flops": sum(cost.spent for cost in coming),
@@ -161,13 +161,15 @@ def _plan(
         "search_trials": sum(row["state"] == "search" for row in rows),
         "listed_searches": sum(bool(search.open) and search.cell.entry.rate_range is None for search in state.searches),
         "racing": bool(sweep.racing),
-        "workers": pace.workers,
-        "seconds": makespan(own, pace.workers, alone=[pace.seconds(cost.trial, cost.flops) for cost in coming]),
+        "workers": throughput.workers,
+        "seconds": makespan(
+            own, throughput.workers, alone=[throughput.seconds(cost.trial, cost.flops) for cost in coming]
+        ),
         "hours": hours,
-        "hours_of": pace.unit,
-        "price": None if pace.price is None else hours * pace.price,
-        "speed": pace.flops,
-        "speed_source": pace.source,
+        "hours_of": throughput.unit,
+        "price": None if throughput.price is None else hours * throughput.price,
+        "speed": throughput.flops,
+        "speed_source": throughput.source,
         "left_out": [cell.to_json() for cell in state.left_out],
     }
 

@@ -55,7 +55,7 @@ def gpu_memory(name: str) -> float:
 
 
 def requirements(
-    costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], pace: Speed, patient: bool = False
+    costs: Sequence[Cost], sweep: Sweep, classes: Sequence[ResourceClass], measured_speed: Speed, patient: bool = False
 ) -> Requirements:
     """The class and the time of every trial to come. Raises ValueError for one that fits none.
 
@@ -64,7 +64,7 @@ def requirements(
     taken = {}
     allowed = [*classes[:-1], replace(classes[-1], longest=0.0)] if patient else classes
     for cost in costs:
-        seconds = pace.seconds(cost.trial.model, cost.flops)
+        seconds = measured_speed.seconds(cost.trial.model, cost.flops)
         where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
         taken[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
     return Requirements(tuple(where.name for where in classes), taken)

@@ -58,7 +58,7 @@ def export(directory: Path, observations: Iterable[Observation], *conditions: Tr
     """Write observations.jsonl, those made under other conditions aside, in one stable order."""
     ordered = sorted(
         observations,
-        key=lambda one: (one.trial.budget, one.trial.model, one.trial.label, one.trial.lr, one.key),
+        key=lambda entry: (entry.trial.budget, entry.trial.model, entry.trial.label, entry.trial.lr, entry.key),
     )
     lines: dict[bool, list[str]] = {True: [], False: []}
     for observation in ordered:

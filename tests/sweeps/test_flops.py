@@ -88,7 +88,7 @@ def test_adapters_on_some_maps_are_counted(only):
 def test_a_second_forward_pass_is_counted(method):
     model = find_model("nano-340k")
     truth = counted(tuned(method, build(model)), second_forward=True)
-    assert exact_flops(model, method, WORK, second_forward=1.0, entered=2.0) == pytest.approx(truth, rel=0.001)
+    assert exact_flops(model, method, WORK, second_forward=1.0, frozen_share=2.0) == pytest.approx(truth, rel=0.001)
 
 
 def test_the_similarities_of_a_large_batch_are_counted():

@@ -21,7 +21,7 @@ RECORDS = [
     ("sweeps/experiment/grid.py", "Cell"),
     ("sweeps/search/learning_rates.py", "RateSearch"),
     ("sweeps/running/display.py", "Snapshot"),
-    ("sweeps/running/dry_run.py", "Pace"),
+    ("sweeps/running/dry_run.py", "Throughput"),
     ("planner/answer.py", "Recipe"),
     ("runner/bench.py", "BenchSettings"),
     ("runner/merging/per_source.py", "SourceModel"),

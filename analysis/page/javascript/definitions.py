@@ -19,8 +19,8 @@ class Statements:
 
     def __init__(self, source: Source, function: ast.FunctionDef):
         self.function = function
-        self.names = [one.arg for one in function.args.args if one.arg not in ("self", "cls")]
-        self.names += [one.arg for one in function.args.kwonlyargs]
+        self.names = [item.arg for item in function.args.args if item.arg not in ("self", "cls")]
+        self.names += [item.arg for item in function.args.kwonlyargs]
         bound = {name for node in ast.walk(function) for name in assigned(node)}
         self.says = Expressions(source, {*self.names, *bound})
         once = {name for name in bound if name not in self.names and self._once(name)}
@@ -32,14 +32,14 @@ class Statements:
         bindings = [node for node in ast.walk(self.function) if name in assigned(node)]
         if len(bindings) != 1 or not isinstance(bindings[0], (ast.Assign, ast.AnnAssign)):
             return False
-        block = next(one for one in blocks(self.function) if bindings[0] in one)
+        block = next(item for item in blocks(self.function) if bindings[0] in item)
         return uses(block, name) == uses(self.function.body, name)
 
     def parameters(self) -> str:
         names = self.function.args
-        plain = [one.arg for one in names.args if one.arg not in ("self", "cls")]
+        plain = [item.arg for item in names.args if item.arg not in ("self", "cls")]
         defaults = dict(zip(reversed(plain), reversed(names.defaults), strict=False))
-        defaults |= {one.arg: value for one, value in zip(names.kwonlyargs, names.kw_defaults, strict=True) if value}
+        defaults |= {item.arg: value for item, value in zip(names.kwonlyargs, names.kw_defaults, strict=True) if value}
         return ", ".join(
             f"{name} = {self.says.of(defaults[name])}" if name in defaults else name for name in self.names
         )
@@ -132,19 +132,21 @@ def class_text(source: Source, node: ast.ClassDef, fields: Sequence[str], member
     class come along."""
     says = Expressions(source, set())
     own = {
-        one.target.id: one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+        item.target.id: item
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     }
-    shared = {name: one for name, one in own.items() if "ClassVar" in ast.unparse(one.annotation)}
-    bases = [one.id for one in node.bases if isinstance(one, ast.Name) and one.id != "ABC"]
-    functions = [one for one in node.body if isinstance(one, ast.FunctionDef) and members(one.name)]
+    shared = {name: item for name, item in own.items() if "ClassVar" in ast.unparse(item.annotation)}
+    bases = [item.id for item in node.bases if isinstance(item, ast.Name) and item.id != "ABC"]
+    functions = [item for item in node.body if isinstance(item, ast.FunctionDef) and members(item.name)]
     lines = [f"{remark(node, 0)}export class {node.name}{f' extends {source.known(bases[0])}' if bases else ''} {{"]
     if fields:
         given = ", ".join(_field(says, name, own.get(name)) for name in fields)
-        checks = " this.__post_init__();" if any(one.name == "__post_init__" for one in functions) else ""
+        checks = " this.__post_init__();" if any(item.name == "__post_init__" for item in functions) else ""
         lines += [f"  constructor({{{given}}}) {{", *(["    super();"] if bases else [])]
         lines += [f"    Object.assign(this, {{{', '.join(fields)}}});{checks}", "  }"]
-    lines += [_member(source, one) for one in functions]
-    after = [f"{node.name}.prototype.{name} = {says.of(one.value)};" for name, one in shared.items() if members(name)]
+    lines += [_member(source, item) for item in functions]
+    after = [f"{node.name}.prototype.{name} = {says.of(item.value)};" for name, item in shared.items() if members(name)]
     return "\n".join([*lines, "}", *after])
 
 
@@ -156,7 +158,7 @@ def _field(says: Expressions, name: str, node: ast.AnnAssign | None) -> str:
 
 
 def _member(source: Source, node: ast.FunctionDef) -> str:
-    kinds = {ast.unparse(one) for one in node.decorator_list}
+    kinds = {ast.unparse(item) for item in node.decorator_list}
     if kinds - {"property", "cached_property", "classmethod"}:
         raise ValueError(f"{source.where}:{node.lineno}: @{kinds.pop()} has no translation to JavaScript")
     body = Statements(source, node)

@@ -85,7 +85,7 @@ class Expressions:
         if isinstance(node, ast.BoolOp):
             word = " && " if isinstance(node.op, ast.And) else " || "
             return word.join(
-                f"({self.test(one)})" if isinstance(one, ast.BoolOp) else self.test(one) for one in node.values
+                f"({self.test(item)})" if isinstance(item, ast.BoolOp) else self.test(item) for item in node.values
             )
         sure = isinstance(node, ast.Compare) or (
             isinstance(node, ast.Call) and (is_name(node.func, "any", "all", "isinstance") or self._asks(node.func))
@@ -155,9 +155,9 @@ class Expressions:
     def _boolop(self, node: ast.BoolOp) -> tuple[str, int]:
         """As a value: the first that decides, which is fetched once."""
         word = "both" if isinstance(node.op, ast.And) else "either"
-        *before, last = [self.of(one) for one in node.values]
-        for one in reversed(before):
-            last = f"{word}({one}, () => {last})"
+        *before, last = [self.of(item) for item in node.values]
+        for item in reversed(before):
+            last = f"{word}({item}, () => {last})"
         return last, 9
 
     def _compare(self, node: ast.Compare) -> tuple[str, int]:
@@ -249,7 +249,7 @@ class Expressions:
         inner = Expressions(self.source, self.local | set(bound_names(first.target)))
         target = f"({inner.target(first.target)})"
         rows = self.over(first.iter)
-        if not rest and any(isinstance(one, ast.NamedExpr) for condition in first.ifs for one in ast.walk(condition)):
+        if not rest and any(isinstance(item, ast.NamedExpr) for condition in first.ifs for item in ast.walk(condition)):
             # What a condition binds is of its own element: both in one pass.
             kept = " && ".join(f"({inner.test(condition)})" for condition in first.ifs)
             return f"{rows}.flatMap({target} => {kept} ? [{element(inner)}] : [])"
@@ -269,7 +269,7 @@ class Expressions:
 
     def target(self, node: ast.expr) -> str:
         if isinstance(node, (ast.Tuple, ast.List)):
-            return f"[{', '.join('' if is_name(one, '_') else self.target(one) for one in node.elts)}]"
+            return f"[{', '.join('' if is_name(item, '_') else self.target(item) for item in node.elts)}]"
         return self.of(node)
 
     # ---- calls
@@ -289,7 +289,7 @@ class Expressions:
         if name == "getattr":
             return f"{self.of(node.args[0], 9)}[{self.of(node.args[1])}]"
         if name in BUILTINS:
-            options = [f"{one.arg}: {self.of(one.value)}" for one in node.keywords if one.arg != "strict"]
+            options = [f"{item.arg}: {self.of(item.value)}" for item in node.keywords if item.arg != "strict"]
             if name in ("replace", "min", "max", "sorted") and options:
                 return f"{BUILTINS[name]}({self.listed(node.args)}, {{{', '.join(options)}}})"
             if name in ("min", "max") and len(node.args) > 1:
@@ -312,11 +312,11 @@ class Expressions:
 
     def _record(self, node: ast.Call, fields: Sequence[str]) -> str:
         """What a constructor is given: its fields by name."""
-        if any(isinstance(one, ast.Starred) for one in node.args):
+        if any(isinstance(item, ast.Starred) for item in node.args):
             return f"named([{', '.join(map(quoted, fields))}], [{self.listed(node.args)}])"
         pairs = [f"{name}: {self.of(value)}" for name, value in zip(fields, node.args, strict=False)]
-        for one in node.keywords:
-            pairs.append(f"{one.arg}: {self.of(one.value)}" if one.arg else f"...{self.of(one.value, 9)}")
+        for item in node.keywords:
+            pairs.append(f"{item.arg}: {self.of(item.value)}" if item.arg else f"...{self.of(item.value, 9)}")
         short = [re.sub(r"^(\w+): \1$", r"\1", pair) for pair in pairs]
         return f"{{{', '.join(short)}}}"
 
@@ -324,9 +324,9 @@ class Expressions:
         """Arguments in the order of the parameters."""
         if node.keywords and names is None:
             self.refuse(node, "a keyword for a function that is not known")
-        given = [self.of(one) for one in node.args]
-        wanted = {one.arg: self.of(one.value) for one in node.keywords}
-        if any(isinstance(one, ast.Starred) for one in node.args):  # it fills what no keyword names
+        given = [self.of(item) for item in node.args]
+        wanted = {item.arg: self.of(item.value) for item in node.keywords}
+        if any(isinstance(item, ast.Starred) for item in node.args):  # it fills what no keyword names
             return ", ".join([*given, *wanted.values()])
         for name in (names or ())[len(given) :]:
             if not wanted:

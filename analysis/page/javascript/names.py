@@ -41,8 +41,8 @@ def bound_names(target: ast.AST) -> Iterator[str]:
     if isinstance(target, ast.Name):
         yield target.id
     elif isinstance(target, (ast.Tuple, ast.List)):
-        for one in target.elts:
-            yield from bound_names(one)
+        for part in target.elts:
+            yield from bound_names(part)
 
 
 def assigned(node: ast.AST) -> list[str]:
@@ -55,11 +55,11 @@ def assigned(node: ast.AST) -> list[str]:
 
 
 def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    for one in ast.walk(node):
+    for part in ast.walk(node):
         for name in ("body", "orelse"):
-            if isinstance(getattr(one, name, None), list):
-                yield getattr(one, name)
+            if isinstance(getattr(part, name, None), list):
+                yield getattr(part, name)
 
 
 def uses(body: Sequence[ast.stmt], name: str) -> int:
-    return sum(is_name(one, name) for statement in body for one in ast.walk(statement))
+    return sum(is_name(part, name) for statement in body for part in ast.walk(statement))
