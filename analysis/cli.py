@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analysis import EXPONENTS
 from sweeps.support import console
 from sweeps.support.atomic import write_text
+from sweeps.support.progress import Progress
 from sweeps.support.toml_io import read_toml
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ EXAMPLES = """\
   fit results/nano --figures results/nano/figures
   fit results/nano --page nano.html             a page that plans in the browser, with no network
   fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
+  fit results/ziarko2024                        laws from what a paper printed (facts.toml), as draws with honest spread
   fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
   fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
 """
 COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique")
+FACTS = "facts.toml"  # in a folder of what a paper printed
+BOOTSTRAPS = 1000
 # What library errors call a parameter, and the flag that gives it.
 FLAGS = {**{name: f"--{name}" for name in COLUMNS}, "drop_highest": "--drop-highest", "reference": "--with"}
 
@@ -40,7 +44,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("fit", "Fit loss laws to the runs of a sweep and say how far to trust them.", EXAMPLES)
-    parser.add_argument("path", type=Path, help="a results folder with observations.jsonl, or a .csv, .tsv or .parquet")
+    parser.add_argument(
+        "path",
+        type=Path,
+        help="a results folder (observations.jsonl, or a paper's facts.toml), or a .csv, .tsv, .parquet",
+    )
     parser.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
     parser.add_argument(
         "--exponents", choices=list(EXPONENTS), default="auto", help="of the methods: each its own, or shared"
@@ -51,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of the Huber loss on log residuals (default: 1e-3 for a table of several model sizes, as published fits "
         "use; 1.345 noise sd for a results folder and for curves in tokens alone)",
     )
-    parser.add_argument("--bootstraps", type=int, default=1000, help="resamples behind the 90 %% intervals")
+    parser.add_argument(
+        "--bootstraps",
+        type=int,
+        help="resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the resamples")
     parser.add_argument(
         "--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)"
@@ -106,9 +118,12 @@ def _fit(args: argparse.Namespace) -> int:
     _check_paths(args)
     if ours and _compares(args.path):
         return _compare(args)
+    if ours and (args.path / FACTS).is_file():
+        return _fit_facts(args)
     if args.backtest and (args.reference or not ours):
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
-    settings = Settings(args.family, args.delta, args.bootstraps, args.seed, EXPONENTS[args.exponents])
+    resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
+    settings = Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents])
     table, book = _table_and_laws(args, ours, settings)
     named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
     out = args.out or (args.path / named if ours else None)
@@ -195,6 +210,38 @@ def _compare(args: argparse.Namespace) -> int:
         files = [*(f"wrote {path}" for path in drawn.files), *drawn.left_out] if drawn else []
         print("\n".join([text(comparison), "", *files]).rstrip())
     return 0
+
+
+def _fit_facts(args: argparse.Namespace) -> int:
+    """Laws from a paper's printed facts: print what each fact adds, write laws.json."""
+    from analysis import report
+    from analysis.fitting.published.book import DRAWS, fit_facts, work
+    from analysis.fitting.published.facts_file import read_paper
+
+    _refuse_options_of_runs(args)
+    draws = DRAWS if args.bootstraps is None else args.bootstraps
+    if draws < 2:
+        raise ValueError(f"--bootstraps is {draws}; it must be 2 or more draws")
+    paper = read_paper(args.path)
+    with Progress("draws", work(paper, draws)) as progress:
+        book, rows = fit_facts(paper, draws, args.seed, progress.advance)
+    out = args.out or args.path / "laws.json"
+    _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+    if args.json:
+        print(json.dumps(report.document(book), indent=1))
+    else:
+        print(f"{report.published(book, rows)}\n\nwrote {out}")
+    return 0
+
+
+def _refuse_options_of_runs(args: argparse.Namespace) -> None:
+    """Published facts have no runs to filter, draw or choose a family by."""
+    plain = vars(_parser().parse_args([str(args.path)]))
+    allowed = ("path", "bootstraps", "seed", "out", "json")
+    for name, value in vars(args).items():
+        if name not in allowed and value != plain[name]:
+            flag = "--with" if name == "reference" else f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag}: {args.path} holds facts from a paper ({FACTS}), not runs")
 
 
 def _write_page(args: argparse.Namespace, book: LawBook | None, laws: Path | None, why: str = "") -> Path:

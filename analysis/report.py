@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.fitting.published.narrowing import Narrowed
 from analysis.fitting.retrospective import BELOW, Decision
 from planner.law_book import LawBook, MethodLaw
 from sweeps.support.text import table
@@ -38,6 +39,40 @@ def document(book: LawBook) -> dict[str, Any]:
         shown = ("family", "objective", "delta", "coefficients", "intervals", "intervals_95", "backtest")
         content.update({key: only[key] for key in shown})
     return content
+
+
+def published(book: LawBook, rows: Sequence[Narrowed]) -> str:
+    """What `fit` prints of a folder of published facts: each fact, and what it adds to the others.
+
+    Two columns are shares of draws: such as the priors allow, and such as agree with all other facts.
+    """
+    first = rows[0]
+    budget, draws = 10 * book.source["largest_budget"], len(book.laws[0].draws)
+    counts = book.source["draws"]
+    lines = [
+        f"{book.source['name']}: {draws} sets of laws that agree with {len(rows)} facts of {book.published}",
+        "Nothing here was measured by us. * marks facts with assumed numbers, which facts.toml names.",
+        f"Of {counts['proposed']:,} proposals the priors allow {counts['possible']:,}, and {counts['agree']:,} agree.",
+        "",
+        f"At {budget:.3g} FLOP, ten times the largest budget, the draws leave {first.open_with:.1f} choices open;",
+        f"{first.top_method} is best with probability {first.method_with:.2f}. What each fact adds to the others:",
+    ]
+    head = ("agree", "with the others", "open without", f"{first.top_method} without", "fact")
+    table_rows = [
+        (
+            f"{100 * row.agree:.0f} %",
+            f"{100 * row.agree_last:.0f} %",
+            _unless(row.open_without, ".1f"),
+            _unless(row.method_without, ".2f"),
+            f"{row.fact.text}{'*' if row.fact.assumed else ''}",
+        )
+        for row in rows
+    ]
+    return "\n".join([*lines, *table([head, *table_rows], numbers_right=False)])
+
+
+def _unless(value: float | None, form: str) -> str:
+    return "too few draws" if value is None else format(value, form)
 
 
 def retrospective(tested: Sequence[Decision]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.law_book import MeasuredRange
+from planner.law_book import MethodLaw
 
 TOLERANCE = 1.05  # whole steps miss a budget by a few per cent
 NAMES = {"flops": "compute", "params": "model", "tokens": "data size"}
@@ -22,14 +22,16 @@ class Extrapolation:
     """Of D, the training tokens."""
     below: tuple[str, ...] = ()
     """Names of those of the three that lie below the smallest measured value; the others lie above the largest."""
+    evidence: str = "measured"
+    """What the range is: measured, or published where a paper's grid is all that is known."""
 
     @classmethod
-    def of(cls, flops: float, params: float, tokens: float, measured: MeasuredRange) -> Extrapolation:
+    def of(cls, flops: float, params: float, tokens: float, law: MethodLaw) -> Extrapolation:
         """How far a recipe that spends these lies beyond what the law was measured on."""
         asked = {"flops": flops, "params": params, "tokens": tokens}
-        factors = {name: extrapolation_factor(value, getattr(measured, name)) for name, value in asked.items()}
-        below = tuple(name for name in asked if factors[name] > 1 and asked[name] < getattr(measured, name)[0])
-        return cls(**factors, below=below)
+        factors = {name: extrapolation_factor(value, getattr(law.measured, name)) for name, value in asked.items()}
+        below = tuple(name for name in asked if factors[name] > 1 and asked[name] < getattr(law.measured, name)[0])
+        return cls(**factors, below=below, evidence="measured" if law.rows else "published")
 
     @property
     def within_range(self) -> bool:
@@ -41,12 +43,12 @@ class Extrapolation:
 
     def __str__(self) -> str:
         if self.within_range:
-            return "within the measured range"
+            return f"within the {self.evidence} range"
         return ", ".join(self._sentence(name) for name, factor in self.to_json().items() if factor > 1)
 
     def _sentence(self, name: str) -> str:
         end = "below the smallest" if name in self.below else "beyond the largest"
-        return f"{_times(getattr(self, name))} {end} {NAMES[name]} measured"
+        return f"{_times(getattr(self, name))} {end} {NAMES[name]} {self.evidence}"
 
 
 def extrapolation_factor(value: float, measured: tuple[float, float]) -> float:

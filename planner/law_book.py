@@ -60,7 +60,7 @@ class MethodLaw:
     noise: float
     """Standard deviation of the log loss of one run around the law."""
     rows: int
-    """Runs that the law was fitted to."""
+    """Runs that the law was fitted to; 0 for laws from published facts."""
     measured: MeasuredRange
     """What those runs cover."""
     objective: float = 0.0
@@ -73,6 +73,8 @@ class MethodLaw:
     """How the family was chosen: errors on larger runs that the fit had not seen; empty where none was predicted."""
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     """Model -> best peak learning rate of those tried."""
+    rates_from: str = ""
+    """Where those rates come from, where not from the runs that the law was fitted to."""
     shared: tuple[str, ...] = ()
     """Exponents that all methods share."""
     variants: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +124,7 @@ class MethodLaw:
             "delta": self.delta,
             "backtest": dict(self.backtest),
             "learning_rates": dict(self.learning_rates),
+            **({"rates_from": self.rates_from} if self.rates_from else {}),
             "shared": list(self.shared),
             "variants": dict(self.variants),
             "isoflop": dict(self.isoflop),
@@ -144,13 +147,19 @@ class LawBook:
     pair: Work | None = None
     """Mean training pair, and the pairs in a batch; None for runs from elsewhere."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """Where the rows came from, their hash, the filters and the settings of the fit."""
+    """Where the rows came from, their hash, the filters and the settings of the fit. "kind": "published" where they are
+    facts from a paper, cited under "citation"."""
     excluded: tuple[tuple[str, str], ...] = ()
     """(row, reason) of every row that did not enter."""
     warnings: tuple[Caveat, ...] = ()
     """What the fit warned of."""
     created_by: str = ""
     """Program and version that fitted the laws."""
+
+    @property
+    def published(self) -> str:
+        """The paper whose printed facts the laws come from; "" for laws of runs."""
+        return str(self.source.get("citation", "")) if self.source.get("kind") == "published" else ""
 
     @property
     def measure(self) -> str:
@@ -232,6 +241,7 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
         intervals_95=_intervals(content.get("intervals_95", {})),
         backtest=content["backtest"],
         learning_rates=content["learning_rates"],
+        rates_from=content.get("rates_from", ""),
         shared=tuple(content.get("shared", ())),
         variants=content.get("variants", {}),
         isoflop=content.get("isoflop", {}),

@@ -13,31 +13,33 @@ from sweeps.models import find_model
 
 
 def learning_rate(candidate: Candidate) -> tuple[float, str]:
-    """Peak rate and its source: measured, interpolated in N, published, or carried on beyond the tried sizes.
+    """Peak rate and its source: measured (or what the law names), interpolated in N, published, or carried on.
 
     Raises ValueError when nothing is known of a rate.
     """
     rates = candidate.law.learning_rates
     name, params = candidate.model.name, candidate.params
     if name in rates:
-        return rates[name], "measured here: the best of the tried rates for this model and method"
-    tried, lost = _tried(candidate)
+        measured = "measured here: the best of the tried rates for this model and method"
+        return rates[name], candidate.law.rates_from or measured
+    tried, remark = _tried(candidate)
+    remark += f"; {candidate.law.rates_from}" if candidate.law.rates_from else ""
     for (low, slow, first), (high, fast, second) in itertools.pairwise(tried):
         if low <= params <= high:
             place = math.log(params / low) / math.log(high / low)
-            return slow * (fast / slow) ** place, f"interpolated in N between {first} and {second}{lost}"
+            return slow * (fast / slow) ** place, f"interpolated in N between {first} and {second}{remark}"
     known = published.learning_rate(candidate.model, candidate.method.name)
     if known:
         where = f"{published.PAPER}, appendix E.1"
         return known, f"published: a tenth of Pythia's peak rate, batches of 1024 pairs ({where})"
     if not tried:
         raise ValueError(
-            f"the laws hold no learning rate for {candidate.method.label}, and none is published for {name}{lost}"
+            f"the laws hold no learning rate for {candidate.method.label}, and none is published for {name}{remark}"
         )
     near = min(tried, key=lambda row: abs(math.log(params / row[0])))
     rate = near[1] * (params / near[0]) ** _slope(tried)
     factor = extrapolation_factor(params, (tried[0][0], tried[-1][0]))
-    return rate, f"extrapolated {factor:.3g}x in N beyond the tried sizes{lost}"
+    return rate, f"extrapolated {factor:.3g}x in N beyond the tried sizes{remark}"
 
 
 Tried = tuple[float, float, str]

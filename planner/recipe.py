@@ -205,7 +205,7 @@ def recipe_of(
         second_forward=candidate.batch.second_forward,
         hours=machine.hours(exact, rate) if machine else None,
         cost=machine.cost(exact, rate) if machine else None,
-        extrapolation=Extrapolation.of(exact, candidate.model.params, tokens, candidate.law.measured),
+        extrapolation=Extrapolation.of(exact, candidate.model.params, tokens, candidate.law),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from planner.answer import Calibration, Plan, Recipe
 from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
+from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import short
 from sweeps.experiment.recipe_file import write_recipe
@@ -28,7 +29,7 @@ def write(plan: Plan, path: Path) -> None:
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
     """The answer for a terminal. calibration: the sweep that was asked for; advised: one that nobody asked for."""
     parts = [
-        _answer(plan.recipe, plan.laws.measure),
+        _answer(plan.recipe, plan.laws),
         _machine(plan.recipe),
         _candidates(plan.candidates),
         _crossovers(plan),
@@ -43,18 +44,21 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(recipe: Recipe, measure: str) -> str:
+def _answer(recipe: Recipe, book: LawBook) -> str:
     trial, training = recipe.trial, recipe.trial.training
     epochs = "" if recipe.epochs is None else f", {recipe.epochs:.3g} epochs"
     chance = "" if recipe.best is None else f"; best with probability {recipe.best:.2f}, regret {recipe.regret:.2g}"
-    unit = "nats per pair" if measure == "loss" else f"as {measure}"
+    unit = "nats per pair" if book.measure == "loss" else f"as {book.measure}"
+    distance = str(recipe.extrapolation)
+    if book.published:
+        distance = f"published, not measured by us: {distance}"
     rows = {
         "model": f"{trial.model}, N = {short(recipe.params)}, {recipe.dim} dimensions",
         "method": f"{trial.method.label}, learning rate {trial.lr:.3g}",
         "data": f"{short(recipe.tokens)} tokens, {short(recipe.pairs)} pairs of {training.data}{epochs}",
         "steps": f"{trial.steps:,} of {training.batch_size} pairs, temperature {training.temperature:g}",
         "loss": f"{recipe.loss:.3f} {unit}, held out; 90 % prediction interval {recipe.low:#.3g} to {recipe.high:#.3g}",
-        "evidence": f"{recipe.extrapolation}{chance}",
+        "evidence": f"{distance}{chance}",
     }
     return "\n".join(f"{name:<10} {value}" for name, value in rows.items())
 

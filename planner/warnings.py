@@ -69,7 +69,7 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
         end = "largest" if recipe.params == sizes[-1] else "smallest"
         text = f"the {end} model that this budget can train wins: one beyond the models at hand may be better"
         caveats.append(Caveat("edge-of-menu", text))
-    if candidate.law.rows < FEW_ROWS:
+    if candidate.law.rows < FEW_ROWS and not book.published:
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
         caveats.append(Caveat("few-rows", text))
     return caveats
@@ -123,12 +123,16 @@ def provenance(
 ) -> dict[str, str]:
     """Part of the answer -> where it comes from."""
     law, source = candidate.law, book.source.get("name", "a sweep")
-    distance = "measured here" if recipe.extrapolation.within_range else str(recipe.extrapolation)
+    here, what, under = "measured here", f"{law.rows} trials of {source}", "the law was measured under"
+    if book.published:
+        here, what, under = "within its grid", f"facts printed in {book.published}", f"{book.published} trained under"
+    distance = here if recipe.extrapolation.within_range else str(recipe.extrapolation)
+    drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {
-        "loss": f"{law.family} law of {law.label}, {law.rows} trials of {source}; {distance}",
-        "choice": f"lowest predicted loss among the candidates; paired bootstrap draws: {len(law.draws)}",
+        "loss": f"{law.family} law of {law.label}, {what}; {distance}",
+        "choice": f"lowest predicted loss among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
-        "batch_size, temperature": "the conditions that the law was measured under",
+        "batch_size, temperature": f"the conditions that {under}",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
         "memory": "estimated from the shape (Korthikanti et al. 2022)",
     }

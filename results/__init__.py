@@ -1,1 +1,1 @@
-"""Committed sweeps, one folder each. `results/reference` holds the bundled laws, which `plan` uses by default."""
+"""Committed sweeps, and what a paper printed, one folder each. `plan` by default uses the laws of `reference`."""

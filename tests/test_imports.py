@@ -41,7 +41,7 @@ LAYERS = {
     "runner.cli": ("sweeps.support",),
     "analysis.tables": ("sweeps.store", "planner"),
     "analysis.frontier": ("planner",),
-    "analysis.fitting": ("planner",),
+    "analysis.fitting": ("sweeps", "planner"),
     "analysis.figures": ("sweeps", "planner"),
     "analysis.comparison": ("sweeps",),
     "analysis.page": ("sweeps.machine", "planner"),

@@ -63,7 +63,7 @@ def law_book(
         },
         excluded=table.excluded,
         warnings=(*table.caveats, *caveats),
-        created_by=_created_by(),
+        created_by=created_by(),
     )
 
 
@@ -157,7 +157,8 @@ def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Cave
     return kept, refused
 
 
-def _created_by() -> str:
+def created_by() -> str:
+    """This program and its version, for the record in a law file."""
     try:
         return f"recipe-planner {version('recipe-planner')}"
     except PackageNotFoundError:

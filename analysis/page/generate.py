@@ -52,7 +52,7 @@ ROOTS = {
 # Members that come along, of classes that need not come whole.
 MEMBERS = {
     "Law": ("at", "knows_repetition", "inputs"),
-    "LawBook": ("measure",),
+    "LawBook": ("measure", "published"),
     "MethodLaw": ("label", "interval"),
     "Recipe": ("pairs", "sure"),
     "Extrapolation": ("of", "within_range", "to_json", "__str__", "_sentence"),

@@ -112,6 +112,10 @@ export class LawBook {
   constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = ''}) {
     Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by});
   }
+  /** The paper whose printed facts the laws come from; "" for laws of runs. */
+  get published() {
+    return get(this.source, 'kind') === 'published' ? String(get(this.source, 'citation', '')) : '';
+  }
   /** What the laws predict: the loss, or 1 less a score. */
   get measure() {
     return String(get(this.source, 'measure', 'loss'));
@@ -137,8 +141,8 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, shared = [], variants = {}, isoflop = {}}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, shared, variants, isoflop});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop});
   }
   /** Name and settings, as Method.label prints them. */
   get label() {
@@ -606,10 +610,15 @@ export function _data_name(book) {
 
 /** Part of the answer -> where it comes from. */
 export function provenance(book, recipe, candidate, machine, count) {
-  let shared;
+  let here, what, under, shared;
   const [law, source] = [candidate.law, get(book.source, 'name', 'a sweep')];
-  const distance = truth(recipe.extrapolation.within_range) ? 'measured here' : String(recipe.extrapolation);
-  const origins = {loss: `${law.family} law of ${law.label}, ${law.rows} trials of ${source}; ${distance}`, choice: `lowest predicted loss among the candidates; paired bootstrap draws: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: 'the conditions that the law was measured under', tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape (Korthikanti et al. 2022)'};
+  [here, what, under] = ['measured here', `${law.rows} trials of ${source}`, 'the law was measured under'];
+  if (truth(book.published)) {
+    [here, what, under] = ['within its grid', `facts printed in ${book.published}`, `${book.published} trained under`];
+  }
+  const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
+  const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
+  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `lowest predicted loss among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape (Korthikanti et al. 2022)'};
   if (truth(shared = get(book.source, 'with'))) {
     origins['exponents'] = `${join(', ', shared['shared'])} shared with ${shared['observations']} trials of ${shared['name']}; ${join(', ', shared['own'])} from ${source} alone`;
   }
@@ -682,7 +691,7 @@ export function _choice(book, recipe, fits) {
     text = `the ${end} model that this budget can train wins: one beyond the models at hand may be better`;
     caveats.push(new Caveat({code: 'edge-of-menu', text}));
   }
-  if (candidate.law.rows < FEW_ROWS) {
+  if (candidate.law.rows < FEW_ROWS && !truth(book.published)) {
     text = `the law of ${candidate.law.label} rests on ${candidate.law.rows} trials${_borrowed(candidate.law, book)}`;
     caveats.push(new Caveat({code: 'few-rows', text}));
   }
@@ -837,15 +846,15 @@ export function _times(factor) {
 
 /** How many times an answer lies beyond the measured range of its law, on either side; 1 inside. */
 export class Extrapolation {
-  constructor({flops, params, tokens, below = []}) {
-    Object.assign(this, {flops, params, tokens, below});
+  constructor({flops, params, tokens, below = [], evidence = 'measured'}) {
+    Object.assign(this, {flops, params, tokens, below, evidence});
   }
   /** How far a recipe that spends these lies beyond what the law was measured on. */
-  static of(flops, params, tokens, measured) {
+  static of(flops, params, tokens, law) {
     const asked = {flops: flops, params: params, tokens: tokens};
-    const factors = Object.fromEntries(items(asked).map(([name, value]) => [name, extrapolation_factor(value, measured[name])]));
-    const below = list(list(asked).filter((name) => factors[name] > 1 && asked[name] < measured[name][0]));
-    return new this({...factors, below});
+    const factors = Object.fromEntries(items(asked).map(([name, value]) => [name, extrapolation_factor(value, law.measured[name])]));
+    const below = list(list(asked).filter((name) => factors[name] > 1 && asked[name] < law.measured[name][0]));
+    return new this({...factors, below, evidence: truth(law.rows) ? 'measured' : 'published'});
   }
   /** Whether the answer lies inside the measured range in all three. */
   get within_range() {
@@ -856,13 +865,13 @@ export class Extrapolation {
   }
   toString() {
     if (truth(this.within_range)) {
-      return 'within the measured range';
+      return `within the ${this.evidence} range`;
     }
     return join(', ', items(this.to_json()).filter(([name, factor]) => factor > 1).map(([name, factor]) => this._sentence(name)));
   }
   _sentence(name) {
     const end = has(this.below, name) ? 'below the smallest' : 'beyond the largest';
-    return `${_times(this[name])} ${end} ${NAMES[name]} measured`;
+    return `${_times(this[name])} ${end} ${NAMES[name]} ${this.evidence}`;
   }
 }
 
@@ -875,7 +884,7 @@ export function recipe_of(candidate, budget, training, machine, chance = null) {
   const exact = trial.pairs * candidate.exact_pair_flops;
   const [low, high] = candidate.law.interval(...list(candidate.inputs(tokens)));
   const rate = truth(machine) ? machine.rate_of(candidate.model, candidate.method) : null;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, hours: truth(machine) ? machine.hours(exact, rate) : null, cost: truth(machine) ? machine.cost(exact, rate) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law.measured)});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, hours: truth(machine) ? machine.hours(exact, rate) : null, cost: truth(machine) ? machine.cost(exact, rate) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law)});
 }
 
 /** The 90 % interval of a crossover in words, FLOP. */
