@@ -170,7 +170,7 @@ def _print(args: argparse.Namespace, table: Table, book: LawBook, settings: Sett
         more = {} if tested is None else {"decisions": [decision.to_json() for decision in tested]}
         print(json.dumps({**report.document(book), **more}, indent=1))
         return
-    print(report.text(book))
+    print(console.flagged(report.text(book), FLAGS))
     if tested is not None:
         print("\n" + report.retrospective(tested))
 

@@ -195,7 +195,7 @@ def _too_short(model: ModelSpec, context: int) -> str:
 
 def _too_large(model: ModelSpec, limits: Limits, batch: BatchMemory | None) -> str:
     if model.params > limits.max_params:
-        return f"N is {short(model.params)}, over the limit of {short(limits.max_params)}"
+        return f"N is {short(model.params)}, over the limit of {short(limits.max_params)} parameters"
     if model.width > limits.max_dim:
         return f"its vectors have {model.width} dimensions, over the limit of {limits.max_dim:g}"
     return "" if batch else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"

@@ -102,9 +102,8 @@ def _repeats(book: LawBook, recipe: Recipe, data: str | None) -> list[Caveat]:
     if data or recipe.epochs is not None or not unique or recipe.tokens <= unique:
         return []
     passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the law was measured on"
-    text = (
-        f"the recipe makes {passes}, and its loss holds for fresh ones: bring more, or give the number of unique pairs"
-    )
+    remedy = "bring more, or give the number of unique pairs (max_pairs)"
+    text = f"the recipe makes {passes}, and its loss holds for fresh ones: {remedy}"
     return [Caveat("repeated-data", text)]
 
 

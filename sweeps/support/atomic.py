@@ -38,7 +38,12 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     the disk before `path` refers to it, so that a power cut cannot leave the name without its content.
     """
     with _removed(_beside(path)) as temporary:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename == os.fspath(temporary):
+                error.filename = os.fspath(path)  # the name that the caller knows
+            raise
         if durable:
             _to_disk(temporary)
         os.replace(temporary, path)

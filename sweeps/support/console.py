@@ -66,8 +66,12 @@ def named_as_flags(flags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        sentence = re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), str(error))
-        raise ValueError(sentence) from error
+        raise ValueError(flagged(str(error), flags)) from error
+
+
+def flagged(text: str, flags: Mapping[str, str]) -> str:
+    """`text` with what stands in backquotes named as on the command line. flags: parameter -> its flag."""
+    return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), text)
 
 
 def _sentence(error: Exception) -> str:

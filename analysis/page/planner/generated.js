@@ -283,7 +283,7 @@ export function _too_short(model, context) {
 
 export function _too_large(model, limits, batch) {
   if (model.params > limits.max_params) {
-    return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)}`;
+    return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)} parameters`;
   }
   if (model.width > limits.max_dim) {
     return `its vectors have ${model.width} dimensions, over the limit of ${g(limits.max_dim, 6)}`;
@@ -723,7 +723,8 @@ export function _repeats(book, recipe, data) {
     return [];
   }
   const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the law was measured on`;
-  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: bring more, or give the number of unique pairs`;
+  const remedy = 'bring more, or give the number of unique pairs (max_pairs)';
+  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: ${remedy}`;
   return [new Caveat({code: 'repeated-data', text})];
 }
 
