@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, 
 from support.known_machine import measured_machine
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
+from sweeps.support.console import named_as_flags
 from sweeps.trial import failure
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
@@ -128,7 +130,12 @@ def planned(monkeypatch):
     """What `plan --json` says to a command of the page: its document, or its error."""
     said: list[dict] = []
     real = planner.recipe.crossovers
-    monkeypatch.setattr(plan_cli.console, "run", lambda _, main: main())
+
+    def run(command: str, main: Callable[[], None], flags: Mapping[str, str]) -> None:
+        with named_as_flags(flags):
+            main()
+
+    monkeypatch.setattr(plan_cli.console, "run", run)  # which would print the error
     to_json = planner.answer.Plan.to_json
     monkeypatch.setattr(planner.answer.Plan, "to_json", lambda *given: said.append(to_json(*given)) or {})
 
