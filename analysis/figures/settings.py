@@ -53,6 +53,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
         return say(TITLE, f"Tried: {only} alone. There is nothing to compare with.")
     figure, axes_of = panels(len(knobs), columns=2, size=(4.2, 3.0))
     spent, rivals = table.rows["flops"].to_numpy(float), contenders(book, table.rows)
+    numbered = False
     for axes, knob in zip(axes_of, knobs, strict=True):
         axes.set_xlim(spent.min() / 2, spent.max() * (BEYOND if any(m.law for m in knob.methods) else 2))
         axes.set_ylim(-0.6, len(knob.values) - 0.4)
@@ -62,13 +63,14 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
         axes.grid(False)
         if len(knob.values) > 1:
             _draw_chances(axes, knob, rivals, spent.max())
-            _draw_measured(axes, knob)
+            numbered = _draw_measured(axes, knob) or numbered
         else:
             say_in(axes, f"only {knob.name} {plain_number(knob.values[0])} was tried:\nthere is nothing to compare")
         log_axis(axes, "x", flops, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
+    others = "numbers: by how many % the others are higher" if numbered else "open circles: the others"
     note = (
-        "Full circles: lowest loss of those run at a budget, any size; the others by how many % theirs is higher. "
+        f"Full circles: lowest loss of those run at a budget, any size; {others}. "
         "Shade: probability of being the best by the laws, white 0, darkest 1; the line follows the lowest law, dashed "
         f"beyond the runs. {left_out(table)}"
     )
@@ -110,7 +112,8 @@ def _draw_chances(axes: Axes, knob: Knob, rivals: Sequence[Contender], most: flo
     axes.plot(np.where(budgets <= most, budgets, np.nan), best, color="#000000", linewidth=1.6, drawstyle="steps-mid")
 
 
-def _draw_measured(axes: Axes, knob: Knob) -> None:
+def _draw_measured(axes: Axes, knob: Knob) -> bool:
+    """A circle for each setting that was run at a budget; returns whether there is room for numbers beside them."""
     spent = np.concatenate([method.runs["flops"].to_numpy(float) for method in knob.methods])
     levels = budget_levels(spent)
     for level in levels:
@@ -136,3 +139,4 @@ def _draw_measured(axes: Axes, knob: Knob) -> None:
                     fontsize=7,
                     path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()],
                 )
+    return len(levels) <= MOST_LEVELS
