@@ -24,12 +24,12 @@ from torch.utils._pytree import tree_map
 from transformers import AutoConfig, AutoModel
 
 from runner.data.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
-from runner.data.readers import open_source, survey
 from runner.model.encoder import make_encoder, uses_bf16
 from runner.training import allocator
 from runner.training.engine import DEFAULTS, Engine, Options
 from runner.training.grad_cache import StepCost, make_batch
 from runner.training.measure import peak_memory, reset_peak_memory
+from sweeps.data.readers import open_source, survey
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.measured import MachineProfile, Reached, this_host
 from sweeps.methods import Method

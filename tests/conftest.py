@@ -46,7 +46,7 @@ MODULES += ("multiprocessing", "pathlib", "random", "shutil", "statistics", "tar
 @pytest.fixture(scope="session")
 def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Code-search pairs of a few standard modules as JSONL: about a thousand, grouped by module."""
-    from runner.data import python_env
+    from sweeps.data import python_env
 
     files = [f for f in python_env.source_files() if f.key.startswith(tuple(f"stdlib/{name}" for name in MODULES))]
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"

@@ -1,1 +1,1 @@
-"""Text pairs: read, tokenised once, shuffled, counted."""
+"""Text pairs: tokenised once, shuffled, counted."""

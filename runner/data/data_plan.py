@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.data import tokens
-from runner.data.readers import DataHash, Pair, cache_folder, open_source
+from sweeps.data.pair import DataHash, Pair
+from sweeps.data.readers import open_source
+from sweeps.machine.measured import cache_folder
 from sweeps.support.progress import duration
 
 SHARDS_A_CORE = 2

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from runner.data.readers import cache_folder, open_source, survey
 from runner.data.shuffle import shuffled
 from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, write_tokens
+from sweeps.data.readers import open_source, survey
 from sweeps.machine.cores import available_cores
+from sweeps.machine.measured import cache_folder
 from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.lib import format as npy
 from tokenizers import Tokenizer
 
-from runner.data.readers import DataHash, Pair
+from sweeps.data.pair import DataHash, Pair
 from sweeps.support.atomic import new_folder, replacing
 from sweeps.support.progress import Progress
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.data.readers import Pair, read_pairs
+from sweeps.data.pair import Pair
+from sweeps.data.readers import read_pairs
 from sweeps.support.atomic import replacing
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.data.readers import READERS, Pair, open_source, read_rows
+from sweeps.data.formats import READERS, read_rows
+from sweeps.data.pair import Pair
+from sweeps.data.readers import open_source
 
 SENTENCES = ("sentence1", "sentence2", "score")
 

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from runner.data import python_env
 from runner.training import checkpoint
 from runner.training.schedule import rate_factor
+from sweeps.data import python_env
 from sweeps.support.atomic import replacing, write_text
 from sweeps.support.checks import distinct, from_table, known_keys, number, require, tables, whole
 from sweeps.support.progress import Progress

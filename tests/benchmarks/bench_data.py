@@ -38,7 +38,7 @@ LINES = 4  # of a function's body at most: with them a pair has about 80 tokens,
 
 def write_pairs(path: Path, count: int) -> float:
     """Write `count` pairs made from mined ones; returns the share of them that are distinct."""
-    from runner.data.readers import read_pairs
+    from sweeps.data.readers import read_pairs
 
     heads = [(re.split(r"(?<=def )(\w+)", pair.positive, maxsplit=1), pair) for pair in read_pairs("python-env")[0]]
     functions = [(start, name, rest.split("\n"), pair.query) for (start, name, rest), pair in heads]

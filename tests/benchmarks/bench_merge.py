@@ -33,7 +33,7 @@ SEARCH = {"steps": 100, "rate": 2e-2, "mu": 0.05, "temperature": 0.05, "negative
 
 def write_tasks(folder: Path) -> dict[str, Path]:
     """As many pairs of each task, its own held-out pairs, and a probe set of training pairs of all."""
-    from runner.data.readers import read_pairs
+    from sweeps.data.readers import read_pairs
 
     sources = {
         "code": "python-env",

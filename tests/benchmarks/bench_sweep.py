@@ -63,7 +63,7 @@ def theirs(observations: Path) -> None:
     """Run the trials of `observations` with Sentence Transformers; meant for a process of its own."""
     from bench_training import make_theirs
 
-    from runner.data.readers import read_pairs
+    from sweeps.data.readers import read_pairs
     from sweeps.trial import Observation
 
     found, _ = read_pairs("python-env")

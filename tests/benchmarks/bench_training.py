@@ -36,12 +36,12 @@ from transformers import PrinterCallback, TrainerCallback
 
 from runner.bench import at_hand
 from runner.data.pairs import Pairs, batch_indices, load_tokenizer, prepare
-from runner.data.readers import read_pairs
 from runner.model.encoder import make_encoder
 from runner.training import allocator
 from runner.training.distributed import ALONE, Ranks, joined
 from runner.training.engine import DEFAULTS, Engine, Options
 from runner.training.grad_cache import make_batch
+from sweeps.data.readers import read_pairs
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO, ModelSpec, find_model
 from sweeps.trial import Training, Trial

@@ -12,7 +12,8 @@ import pytest
 
 from runner.cli import main
 from runner.data.pairs import PERMUTED_PAIRS, batch_indices, load_tokenizer, open_prepared, pools, prepare
-from runner.data.readers import cache_folder, read_pairs
+from sweeps.data.readers import read_pairs
+from sweeps.machine.measured import cache_folder
 from sweeps.models import find_model
 
 SOURCE = find_model("nano-25k").source

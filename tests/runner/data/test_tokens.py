@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
-from runner.data import python_env, tokens
+from runner.data import tokens
 from runner.data.pairs import load_tokenizer, tokenizer_settings
-from runner.data.readers import Pair, data_hash, read_pairs
 from runner.data.tokens import Tokenise, TokenizerSettings, write_tokens
 from support.waiting import wait_for
+from sweeps.data import python_env
+from sweeps.data.pair import Pair, data_hash
+from sweeps.data.readers import read_pairs
 from sweeps.models import find_model
 from sweeps.trial import Training
 
@@ -193,7 +195,7 @@ import sys, time
 from pathlib import Path
 from runner.data import tokens
 from runner.data.pairs import tokenizer_settings, load_tokenizer
-from runner.data.readers import open_source, survey
+from sweeps.data.readers import open_source, survey
 from sweeps.trial import Training
 
 data, folder, source, pause = sys.argv[1:]

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from runner.cli import main
-from runner.data.readers import open_source
 from runner.evaluation.evaluate import evaluate, load_model, score_task
 from runner.evaluation.tasks import read_retrieval, read_similarity
 from runner.export.sentence_transformers import export
 from runner.trainer import train_encoder
 from support.retrieval_sets import PAIRS, lines, write_retrieval
+from sweeps.data.readers import open_source
 from sweeps.methods import LoRA
 from sweeps.trial import Trial
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from runner.cli import main
-from runner.data.readers import read_pairs
 from runner.evaluation.hard_negatives import mine
+from sweeps.data.readers import read_pairs
 
 WORDS = ["cat", "dog", "sun", "rain", "tree", "stone", "river", "bird"]
 

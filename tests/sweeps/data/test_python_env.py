@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.data import python_env
+from sweeps.data import python_env
 
 SOURCE = '''
 class Shelf:

@@ -24,7 +24,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from sweeps.data.formats import is_unicode
 from sweeps.support.processes import die_with_parent
 from sweeps.support.progress import Progress
 
@@ -113,15 +115,6 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
             waiting.extend(getattr(node, part, ()))
 
 
-def is_unicode(text: str) -> bool:
-    """Tells whether `text` can be written as UTF-8: an escape in a file may leave half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _search(node: Function, lines: list[str]) -> tuple[str, str] | None:
     """Returns the first paragraph of the docstring, and the `def` line and body without the docstring."""
     documentation = ast.get_docstring(node, clean=False)
@@ -179,7 +172,7 @@ def _begin() -> None:
     gc.disable()  # a syntax tree has no cycles: looking for some takes an eighth of the time
 
 
-def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[dict], list[str]]:
+def mine_pairs(files: list[SourceFile], task: str = "python-env") -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the pairs of `files` for a task of TASKS, and the keys of the files that could not be read or parsed.
 
     Each pair is {query, positive, file, held_out}. A query or a body that occurred before is dropped (copied

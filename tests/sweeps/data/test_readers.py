@@ -10,9 +10,11 @@ import tracemalloc
 
 import pytest
 
-from runner.data import readers
-from runner.data.readers import BAD_SHARE, READERS, Source, data_hash, open_source, read_pairs, survey
 from support.pair_files import WRITERS
+from sweeps.data import formats
+from sweeps.data.formats import READERS
+from sweeps.data.pair import BAD_SHARE, data_hash
+from sweeps.data.readers import Source, open_source, read_pairs, survey
 
 
 def rows(count: int) -> list[dict]:
@@ -168,7 +170,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
 
 @pytest.mark.parametrize("suffix", [*READERS, ".jsonl.gz"])
 def test_memory_does_not_grow_with_the_file(tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(formats, "ROWS_AT_ONCE", 100)
 
     def peak(count: int) -> int:
         path = tmp_path / f"{count}{suffix}"

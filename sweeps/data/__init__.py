@@ -1,0 +1,1 @@
+"""Text pairs: reading them from anywhere, counting them; the standard library alone."""

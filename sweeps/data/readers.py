@@ -1,0 +1,169 @@
+"""Sources of text pairs by name: files, Hugging Face data sets, `python-env`. Bad records are counted and named.
+
+A source is read as a stream: no more than a batch of its records is in memory, whatever its size (`python-env` aside,
+which is as large as the Python source of one machine).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps.data import python_env
+from sweeps.data.formats import READERS, ROWS_AT_ONCE, Meter, Rows, ending
+from sweeps.data.pair import DataHash, Pair, Problems, pair_of
+from sweeps.machine.measured import cache_folder
+from sweeps.support.atomic import replacing, write_text
+from sweeps.support.progress import Progress
+from sweeps.trial import MIXED, parts_of
+
+RULES = 2  # counts up when the same records give other pairs, so that no count kept earlier is believed
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pairs that can be read again and again, the same in the same order while none of `files` changes."""
+
+    name: str
+    files: tuple[Path, ...]
+    read: Callable[[Problems, Meter], Iterator[Pair]]
+
+    def pairs(self, problems: Problems | None = None, meter: Meter | None = None) -> Iterator[Pair]:
+        """Yields the good pairs in order; `problems` counts the others, and too many of them are a ValueError at the
+        end."""
+        problems = problems or Problems()
+        yield from self.read(problems, meter or Meter())
+        problems.check(self.name)
+
+
+def open_source(name: str) -> Source:
+    """Returns the source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
+    if name in python_env.TASKS:
+        return _python_env(name)
+    if MIXED in name:
+        return _together(name)
+    if name.startswith("hf:"):
+        return _hub(name)
+    path = Path(name)
+    if ending(path) not in READERS:
+        known = ", ".join([*python_env.TASKS, "hf:owner/name"])
+        raise ValueError(f"data is {name!r}; known: {known}, files ending in {', '.join(READERS)}")
+    if not path.is_file():
+        raise ValueError(f"data is {name!r}; there is no such file")
+    return Source(
+        name, (path,), lambda problems, meter: _pairs(READERS[ending(path)](path, meter), str(path), problems)
+    )
+
+
+def _together(name: str) -> Source:
+    """Returns one source of several, one after the other; a group of one is no group of another."""
+    parts = [open_source(part) for part, _ in parts_of(name)]
+
+    def read(problems: Problems, meter: Meter) -> Iterator[Pair]:
+        for place, part in enumerate(parts):
+            for pair in part.read(problems, meter):
+                yield replace(pair, group=f"{place}:{pair.group}", source=place)
+
+    files = tuple(file for part in parts for file in part.files) if all(part.files for part in parts) else ()
+    return Source(name, files, read)
+
+
+def read_pairs(name: str) -> tuple[list[Pair], Problems]:
+    """Returns all good pairs of a source, and the bad records. Raises ValueError when there are too many of those."""
+    problems = Problems()
+    return list(open_source(name).pairs(problems)), problems
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one reading of a source found. problems: as the fields of Problems."""
+
+    data_hash: str
+    pairs: int
+    problems: dict[str, Any]
+
+
+def survey(source: Source) -> Survey:
+    """Read a source once, or recall what reading it found while its files stay as they were.
+
+    Raises ValueError when too many records are bad.
+    """
+    kept = cache_folder() / f"read-{_state(source)}.json"
+    if source.files and kept.exists():
+        return Survey(**json.loads(kept.read_text(encoding="utf-8")))
+    problems, meter, digest, count = Problems(), Meter(), DataHash(), 0
+    with Progress("reading", 0) as progress:
+        for count, pair in enumerate(source.pairs(problems, meter), 1):
+            digest.add(pair)
+            if count % ROWS_AT_ONCE == 0 and meter.total:
+                progress.total, progress.unit = meter.total, meter.unit
+                progress.advance(meter.done() - progress.done)
+    known = Survey(digest.name, count, asdict(problems))
+    if source.files:
+        write_text(kept, json.dumps(asdict(known)))
+    return known
+
+
+def _state(source: Source) -> str:
+    """Returns what changes when a file of `source` does: no change of its content leaves all of these as they were."""
+    stats = [(str(path.resolve()), path.stat()) for path in source.files]
+    states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats]
+    return hashlib.sha256(json.dumps([RULES, source.name, states]).encode()).hexdigest()[:16]
+
+
+def _hub(name: str) -> Source:
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError(f"data is {name!r}; that needs datasets; install recipe-planner[hub]") from None
+    table = datasets.load_dataset(name.removeprefix("hf:"), split="train", trust_remote_code=False)
+    files = tuple(Path(file["filename"]) for file in table.cache_files)
+    return Source(name, files, lambda problems, meter: _pairs(_hub_rows(table, meter), name, problems))
+
+
+def _hub_rows(table: Any, meter: Meter) -> Rows:
+    number = 0
+    meter.total, meter.unit, meter.done = len(table), "rows", lambda: number
+    for batch in table.iter(ROWS_AT_ONCE):
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            yield number, dict(zip(batch, values, strict=True))
+
+
+def _pairs(rows: Rows, place: str, problems: Problems) -> Iterator[Pair]:
+    for number, row in rows:
+        problems.records += 1
+        pair = row if isinstance(row, str) else pair_of(row)
+        if isinstance(pair, str):
+            problems.add(f"{place}:{number}", pair)
+        else:
+            yield pair
+
+
+def _python_env(task: str) -> Source:
+    files = python_env.source_files()
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.path.stat() if file.path.exists() else None
+        digest.update(f"{file.key} {stat.st_size if stat else 0} {stat.st_mtime_ns if stat else 0}\n".encode())
+    kept = cache_folder() / f"{task}-{digest.hexdigest()[:16]}.json.gz"
+    if not kept.exists():
+        mined, unread = python_env.mine_pairs(files, task)
+        with replacing(kept) as temporary, gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
+            json.dump({"pairs": mined, "unread": unread}, out)
+    return Source(task, (kept,), lambda problems, _: _mined_pairs(kept, len(files), problems))
+
+
+def _mined_pairs(kept: Path, files: int, problems: Problems) -> Iterator[Pair]:
+    with gzip.open(kept, "rt", encoding="utf-8") as file:
+        content = json.load(file)
+    problems.records = files
+    for key in content["unread"]:
+        problems.add(key, "cannot be read or parsed")
+    for pair in content["pairs"]:
+        yield Pair(pair["query"], pair["positive"], (), pair["query"], pair["held_out"])
