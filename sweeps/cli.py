@@ -24,6 +24,7 @@ from sweeps.store.open import add_store, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
 from sweeps.support.console import positive
+from sweeps.support.paths import relative_to
 from sweeps.support.text import plain
 from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
@@ -113,6 +114,11 @@ def _run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--{flag} is for --dry-run; give that too")
     if arguments.mfu is not None and arguments.hardware is None:
         raise ValueError("--mfu is for --hardware; give that too")
+    with relative_to(arguments.file):
+        return _run_file(arguments)
+
+
+def _run_file(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(arguments.file)
     profile = _profile(arguments)
     directory = arguments.out or _folder(arguments.file)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.support.paths import located
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -321,7 +323,7 @@ def find_model(name: str) -> ModelSpec:
         for model in suite:
             if model.name == name:
                 return model
-    if Path(name).exists():
-        return read_model(Path(name))
+    if (folder := located(name)).exists():
+        return read_model(folder)
     known = ", ".join(model.name for suite in SUITES.values() for model in suite)
     raise ValueError(f"model is {name!r}: neither a folder nor one of {known}")

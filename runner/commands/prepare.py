@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 def prepare(arguments: argparse.Namespace) -> int:
     """Run `embed prepare`; returns the exit code."""
+    from sweeps.support.paths import relative_to
+
+    with relative_to(arguments.sweep):
+        return _prepare(arguments)
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
     from sweeps.experiment.sweep_file import read_sweep
 
     sweep = read_sweep(arguments.sweep)

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 def train(arguments: argparse.Namespace) -> int:
     """Run `embed train`; returns the exit code."""
     from runner.training.distributed import joined, world_size
+    from sweeps.support.paths import relative_to
 
     if arguments.shard and world_size() == 1:
         raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
-    with joined(arguments.on, arguments.shard) as ranks:
+    with relative_to(arguments.recipe), joined(arguments.on, arguments.shard) as ranks:
         return _train_with(ranks, arguments)
 
 

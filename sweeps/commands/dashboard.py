@@ -6,6 +6,7 @@ its intermediate values the training loss by step; all else that is known of it 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.store.base import Store
+from sweeps.support.processes import own_code
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial, by_key
 
@@ -43,7 +45,9 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
         command = [sys.executable, "-m", "optuna_dashboard._cli", f"sqlite:///{path}"]
         with open(Path(folder) / "log.txt", "wb") as log:
             flags = ["--host", HOST, "--port", str(port), "--server", "wsgiref", "--quiet"]
-            server = subprocess.Popen([*command, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            server = subprocess.Popen(
+                [*command, *flags], env=os.environ | own_code(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             _wait(server, port, Path(folder) / "log.txt")
             address = f"http://{HOST}:{port}/"

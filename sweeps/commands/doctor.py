@@ -22,6 +22,7 @@ from pathlib import Path
 
 from sweeps.store.attempts import LEASE
 from sweeps.support.atomic import write_text
+from sweeps.support.processes import own_code
 from sweeps.support.text import table
 
 ROUNDS = 50  # races between the two
@@ -337,7 +338,7 @@ def examine(directory: Path, two: bool = False, seconds: float = WAIT) -> list[F
             print(f"on the other machine: sweep {' '.join(command[:3])}", file=sys.stderr, flush=True)
         else:
             run = [sys.executable, "-m", "sweeps.cli", *command]
-            peer = subprocess.Popen(run, stdout=subprocess.DEVNULL)
+            peer = subprocess.Popen(run, env=os.environ | own_code(), stdout=subprocess.DEVNULL)
         return list(lead(meeting, seconds))
     finally:
         if peer:

@@ -21,6 +21,7 @@ from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.open import add_store, join, open_store
+from sweeps.support.paths import relative_to
 from sweeps.support.progress import Progress
 from sweeps.support.text import plain
 from sweeps.trial import Observation, Trial, by_key
@@ -46,7 +47,9 @@ class Standing:
             spent = sum(observation.spent_flops for observation in self.known.values())
             finished = tuple(self.known.values())
             return Snapshot(self.store.directory, finished, (), 0, (), (), spent, spent, 0.0, workers)
-        sweep = read_sweep(self.store.directory / "sweep.toml")
+        file = self.store.directory / "sweep.toml"
+        with relative_to(file):
+            sweep = read_sweep(file)
         measured_speed = speed(self.measured, max(1, len(available_cores()) // workers))
         again = {key for key in self.store.unfinished() if key in self.known}
         known = [observation for key, observation in self.known.items() if key not in again]

@@ -19,6 +19,7 @@ from sweeps.data.formats import READERS, ROWS_AT_ONCE, Meter, Rows, ending
 from sweeps.data.pair import DataHash, Pair, Problems, pair_of
 from sweeps.machine.measured import cache_folder
 from sweeps.support.atomic import replacing, write_text
+from sweeps.support.paths import located
 from sweeps.support.progress import Progress
 from sweeps.trial import MIXED, parts_of
 
@@ -49,7 +50,7 @@ def open_source(name: str) -> Source:
         return _together(name)
     if name.startswith("hf:"):
         return _hub(name)
-    path = Path(name)
+    path = located(name)
     if ending(path) not in READERS:
         known = ", ".join([*python_env.TASKS, "hf:owner/name"])
         raise ValueError(f"data is {name!r}; known: {known}, files ending in {', '.join(READERS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from sweeps.search.sweep_state import SweepState, plan_next, sharing
 from sweeps.store import records
 from sweeps.store.base import Store
 from sweeps.store.reuse import Library
-from sweeps.support.processes import end_descendants
+from sweeps.support.processes import end_descendants, own_code
 from sweeps.trial import Observation, Trial, by_key, failure
 from sweeps.workers.base import Workers
 
@@ -44,7 +45,9 @@ def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
     """
     with _interruptible():
         try:
-            process = subprocess.Popen([*command, "--json", "--", str(path)], stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [*command, "--json", "--", str(path)], env=os.environ | own_code(), stdout=subprocess.PIPE, text=True
+            )
             printed = process.communicate()[0]
         except KeyboardInterrupt:
             end_descendants()  # even one that was just being started; in the background it may never hear of Ctrl-C

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from sweeps.machine.cluster_file import ClusterProfile
 from sweeps.store.base import Store
+from sweeps.support.processes import own_code
 
 WORKER = (sys.executable, "-m", "runner.cli", "worker")
 THREAD_VARIABLES = (
@@ -113,7 +114,7 @@ class Launcher(ABC):
 def environment(threads: int) -> dict[str, str]:
     """Variables of a worker with so many threads."""
     variables = dict.fromkeys(THREAD_VARIABLES, str(max(1, threads))) | {"TOKENIZERS_PARALLELISM": "false"}
-    return variables | memory_environment()
+    return variables | memory_environment() | own_code()
 
 
 def memory_environment() -> dict[str, str]:

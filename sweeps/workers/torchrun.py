@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.store.retry import WANTED_MEMORY
-from sweeps.support.processes import die_with_parent, end_group
+from sweeps.support.processes import die_with_parent, end_group, own_code
 from sweeps.trial import Observation, Trial
 from sweeps.workers.base import ClusterJob, last_line, memory_environment
 from sweeps.workers.stop_requests import TERMINATED, StopRequests
@@ -73,7 +73,7 @@ class TorchrunTrainer:
                 command = [*self.command(meeting), "--smaller", str(stop.smaller)]
                 process = subprocess.Popen(
                     command,
-                    env=os.environ | memory_environment(),
+                    env=os.environ | memory_environment() | own_code(),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -1,0 +1,47 @@
+"""Relative paths hold beside the file that names them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sweeps.support.paths import FOLDER, located, relative_to
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The current folder, beside a project with a sweep file."""
+    for name in ("project", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"
+
+
+def test_a_path_is_looked_for_beside_the_file_then_here(elsewhere):
+    project = elsewhere.parent / "project"
+    (project / "pairs.jsonl").touch()
+    for name in ("pairs.jsonl", "mine.jsonl"):
+        (elsewhere / name).touch()
+    with relative_to(project / "sweep.toml"):
+        assert located("pairs.jsonl") == project / "pairs.jsonl"
+        assert located("mine.jsonl").resolve() == elsewhere / "mine.jsonl"
+        assert located(str(elsewhere / "pairs.jsonl")) == elsewhere / "pairs.jsonl"
+        assert not located("none.jsonl").exists()
+    assert located("pairs.jsonl").resolve() == elsewhere / "pairs.jsonl"
+
+
+def test_the_copy_of_a_sweep_file_stands_for_the_file(elsewhere):
+    copy = elsewhere.parent / "project" / "results" / "mine"
+    copy.mkdir(parents=True)
+    (copy / "observations.jsonl").touch()
+    (elsewhere.parent / "project" / "pairs.jsonl").touch()
+    with relative_to(copy / "sweep.toml"):
+        assert located("pairs.jsonl") == elsewhere.parent / "project" / "pairs.jsonl"
+
+
+def test_what_was_set_before_is_set_again(elsewhere, monkeypatch):
+    monkeypatch.setenv(FOLDER, "/as/it/was")
+    with pytest.raises(KeyError), relative_to(elsewhere / "sweep.toml"):
+        raise KeyError
+    assert os.environ[FOLDER] == "/as/it/was"
