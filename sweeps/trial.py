@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
-from sweeps.support.checks import from_table, require
+from sweeps.support.checks import distinct, from_table, require
+from sweeps.tasks import score_name
 
 POOLINGS = ("mean", "weighted", "last")
 SCHEDULE_NAMES = ("wsd", "cosine")
@@ -38,6 +39,7 @@ ADDED = {
     "document_prompt": "",
     "bidirectional": False,
     "score": False,
+    "tasks": (),
     "evaluate_every": 0,
     "patience": 0,
     "stop_on_collapse": False,
@@ -105,10 +107,15 @@ class Training:
     """Whether attention looks both ways instead of back only."""
     score: bool = False
     """Whether retrieval scores and the health of the space are measured at the end, in the pools of the loss."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that are scored at the end and at every evaluation during training: sts:FILE#SPLIT, retrieval:FOLDER#SPLIT,
+    code-search, mteb:NAME. The first one decides when `patience` ends the training; report another split than that."""
     evaluate_every: int = 0
-    """Steps between evaluations during training, in a held-out pool beside those of the loss; 0: none."""
+    """Steps between evaluations during training, of `tasks` and in a held-out pool; 0: none. Without tasks the pool is
+    one beside those of the loss."""
     patience: int = 0
-    """Training ends after so many evaluations without a better nDCG@10, and the best state is kept; 0: never."""
+    """Training ends after so many evaluations without a better score of the first of `tasks`, without tasks a better
+    nDCG@10 in the pool, and the best state is kept; 0: never."""
     stop_on_collapse: bool = False
     """Whether training ends when the space collapses."""
     merge: str = ""
@@ -137,7 +144,9 @@ class Training:
         return {name: value for name, value in settings.items() if name not in ADDED or value != ADDED[name]}
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dims", tuple(self.dims))  # TOML and JSON know lists only
+        for name in ("dims", "tasks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # TOML and JSON know lists only
+        self._check_tasks()
         parts_of(self.data)  # refuses what cannot be
         for name, least in AT_LEAST.items():
             self._require(name, getattr(self, name) >= least, f"at least {least}")
@@ -165,6 +174,13 @@ class Training:
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         require(f"training.{name}", getattr(self, name), holds, wanted)
+
+    def _check_tasks(self) -> None:
+        try:
+            names = [score_name(task) for task in self.tasks]
+        except ValueError as error:
+            raise ValueError(f"training.tasks: {error}") from None
+        distinct("training.tasks", names, names)
 
     def _check_merge(self) -> None:
         self._require("merge", self.merge in ("", *MERGES), f"one of {', '.join(MERGES)}, or '' for none")
@@ -270,7 +286,9 @@ class Trial:
         if not self.training.merge:
             return ()
         steps = shared_out(self.steps, [weight for _, weight in self.training.sources])
-        plain: dict[str, Any] = {name: ADDED[name] for name in ("merge", "search_steps", "search_rate", "score")}
+        plain: dict[str, Any] = {
+            name: ADDED[name] for name in ("merge", "search_steps", "search_rate", "score", "tasks")
+        }
         return tuple(
             replace(self, steps=count, budget=0.0, training=replace(self.training, data=name, **plain))
             for (name, _), count in zip(self.training.sources, steps, strict=True)

@@ -30,6 +30,7 @@ LAYERS = {
     "sweeps.cli": (),
     "planner": ("sweeps.search", "results"),
     "runner.data": ("sweeps.data",),
+    "runner.tasks": ("sweeps.data",),
     "runner.model": ("sweeps",),
     "runner.training": ("sweeps.workers",),
     "runner.export": ("sweeps",),

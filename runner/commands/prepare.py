@@ -29,6 +29,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(arguments.sweep)
     quiet_libraries()
     from runner.data import pairs as data
+    from runner.tasks.kinds import check_tasks
 
     hashes = {model.name: data.tokenizer_hash(data.load_tokenizer(model.source)) for model in sweep.models}
     if len(set(hashes.values())) > 1:
@@ -36,6 +37,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     source = sweep.models[0].source
     if arguments.pairs:
         return _plan_data(arguments, sweep.training, source)
+    check_tasks(sweep.training.tasks)
     report = _report(sweep.training, data.prepare(sweep.training, source))
     print(json.dumps(report) if arguments.json else "\n".join(_lines(sweep.training, report)))
     return 0

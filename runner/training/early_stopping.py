@@ -1,4 +1,4 @@
-"""Evaluations of a training under way: scores and space health on held-out pairs, when to stop, the best state kept."""
+"""Evaluations during a training: scores on held-out pairs and tasks, space health, when to stop, the best state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from runner.data.pairs import Pairs, pools_by_source
 from runner.model.encoder import Encoder
+from runner.tasks.score import retrieval
 from runner.training import checkpoint
 from runner.training.distributed import ALONE, Ranks
 from runner.training.grad_cache import embed_all
-from runner.training.score import retrieval
 from runner.training.space_health import collapsed, health
+from runner.training.task_scores import task_scores
+from sweeps.tasks import score_name
 from sweeps.trial import Training
 
 BEST = "best-checkpoint.safetensors"
@@ -42,22 +44,26 @@ def _evaluate(encoder: Encoder, pairs: Pairs, pool: np.ndarray, tokens: int, ran
 class EarlyStopping:
     """The evaluations of one training, the first before its first step, and whether it should stop.
 
-    The pool lies beside those of the held-out loss: a pool that chooses when to stop cannot report the loss as well.
-    evaluations: the scores of those so far, each with its step; it grows. folder: where the best state is kept, in
-    memory without one. Raises ValueError when there are too few held-out pairs.
+    The first task chooses when to stop. Without tasks a pool does, which then lies beside those of the held-out loss: a
+    pool that chooses cannot report the loss as well. source: where the model's tokenizer lies. evaluations: the scores
+    of those so far, each with its step; it grows. folder: where the best state is kept, in memory without one. Raises
+    ValueError when there are too few held-out pairs.
     """
 
     def __init__(
-        self, training: Training, pairs: Pairs, evaluations: list[dict[str, float]], folder: Path | None
+        self, training: Training, source: str, pairs: Pairs, evaluations: list[dict[str, float]], folder: Path | None
     ) -> None:
-        by_source = pools_by_source(pairs, training.pool_size, training.pools + 1)
-        if min(map(len, by_source)) <= training.pools:
+        place = 0 if training.tasks else training.pools
+        by_source = pools_by_source(pairs, training.pool_size, place + 1)
+        if min(map(len, by_source)) <= place:
             raise ValueError(
                 f"training.evaluate_every needs one pool more: {len(pairs.held_out)} held-out pairs give none "
-                f"of {training.pool_size} beside the {training.pools} of the loss: give more data or smaller pools"
+                f"of {training.pool_size} beside the {training.pools} of the loss: give more data, smaller pools or "
+                "tasks of your own (training.tasks)"
             )
-        self.training, self.pairs, self.evaluations, self.folder = training, pairs, evaluations, folder
-        self.pools = [pools[training.pools] for pools in by_source]
+        self.training, self.source, self.pairs, self.evaluations = training, source, pairs, evaluations
+        self.folder, self.pools = folder, [pools[place] for pools in by_source]
+        self.main_score = score_name(training.tasks[0]) if training.tasks else MAIN_SCORE
         self._best_state: dict[str, Tensor] = {}
 
     def due(self, step: int) -> bool:
@@ -71,6 +77,7 @@ class EarlyStopping:
         tokens: padded tokens that go through the encoder together. key: of the trial, for the file of the best state.
         """
         scores = evaluate_pools(encoder, self.pairs, self.pools, tokens, ranks)
+        scores |= task_scores(encoder, self.training, self.source, tokens, ranks)
         collapse = collapsed(scores, self.evaluations)
         self.evaluations.append({"step": step, **scores, "collapsed": float(collapse)})
         if self.training.patience and self.best["step"] == step:
@@ -79,13 +86,13 @@ class EarlyStopping:
             return f"the space collapsed at step {step}: {scores['effective_rank']:.1f} directions in use"
         waited = sum(evaluation["step"] > self.best["step"] for evaluation in self.evaluations)
         if self.training.patience and waited >= self.training.patience:
-            return f"no better {MAIN_SCORE} in {waited} evaluations since step {self.best['step']}"
+            return f"no better {self.main_score} in {waited} evaluations since step {self.best['step']}"
         return ""
 
     @property
     def best(self) -> Mapping[str, float]:
         """The evaluation with the highest score, the earliest of equals."""
-        return max(self.evaluations, key=lambda evaluation: evaluation[MAIN_SCORE])
+        return max(self.evaluations, key=lambda evaluation: evaluation[self.main_score])
 
     def restore_best(self, encoder: Encoder) -> None:
         """Give the encoder the state of its best evaluation."""

@@ -65,7 +65,7 @@ class Batch:
         return objective.loss(query, document, temperature, self.same_group_ids, rest if len(rest) else None)
 
 
-def _split_texts(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+def split_texts(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """Returns views on the texts that lie end to end in `ids`."""
     return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
@@ -75,7 +75,7 @@ def make_batch(pairs: Pairs, chosen: np.ndarray, hard_negatives: int, device: to
     drawn = [(pairs.query, chosen), (pairs.positive, chosen)]
     if hard_negatives:
         drawn.append((pairs.negative, pairs.negatives(chosen, hard_negatives)))
-    texts = [text for column, places in drawn for text in _split_texts(*column.gather(places))]
+    texts = [text for column, places in drawn for text in split_texts(*column.gather(places))]
     hashes = np.concatenate([column.hashes[places] for column, places in drawn])
     group_ids = np.stack([pairs.groups[chosen], *hashes[: 2 * len(chosen)].reshape(2, -1)])
     return Batch(texts, hashes, len(chosen), send(group_ids, device))

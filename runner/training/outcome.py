@@ -15,6 +15,7 @@ from runner.training.early_stopping import evaluate_pools
 from runner.training.grad_cache import held_out
 from runner.training.measure import environment, peak_memory
 from runner.training.run import Counts, Run
+from runner.training.task_scores import task_scores
 from sweeps.flops import exact_flops, paper_flops
 from sweeps.trial import Observation, Training, parts_of
 
@@ -34,7 +35,7 @@ class Outcome:
     accuracy: float = math.nan
     """Share of held-out queries whose own document is the nearest in its pool."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Retrieval, space health and the loss of each source, by name, where they were asked for."""
+    """Tasks, retrieval, space health and the loss of each source, by name, where they were asked for."""
 
 
 def measure_start_loss(run: Run) -> None:
@@ -78,11 +79,12 @@ def _why_diverged(loss: float, start: float | None, chance: float) -> str:
 
 
 def _scores(run: Run) -> dict[str, float]:
-    """Returns retrieval and health where they are asked for; of several sources the held-out loss of each."""
+    """Returns tasks, retrieval and health where they are asked for; of several sources the held-out loss of each."""
     training, engine = run.trial.training, run.engine
-    scores: dict[str, float] = {}
+    tokens = 4 * engine.micro_tokens
+    scores = task_scores(engine.encoder, training, run.model.source, tokens, engine.ranks)
     if training.score:
-        scores |= evaluate_pools(engine.encoder, run.pairs, run.pools, 4 * engine.micro_tokens, engine.ranks)
+        scores |= evaluate_pools(engine.encoder, run.pairs, run.pools, tokens, engine.ranks)
     sources = parts_of(training.data)
     if len(sources) > 1:
         by_source = pools_by_source(run.pairs, training.pool_size, training.pools)

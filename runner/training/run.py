@@ -13,6 +13,7 @@ import torch
 
 from runner.data.pairs import Pairs, open_prepared, pools
 from runner.model.encoder import Encoder, make_encoder
+from runner.tasks.kinds import check_tasks
 from runner.training.distributed import ALONE, Ranks, fingerprint
 from runner.training.early_stopping import EarlyStopping
 from runner.training.engine import Engine, Options
@@ -194,6 +195,7 @@ def start(
     """
     device, model = torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), find_model(trial.model)
     _check(trial, model, ranks)
+    check_tasks(trial.training.tasks)
     pairs = share.pairs if share else ranks.run_on_zero_first(lambda: open_prepared(trial.training, model.source))
     encoder = build_encoder(trial, device, torch.device("cpu") if ranks.sharded else device)
     if ranks.count > 1:

@@ -51,7 +51,7 @@ def train_model(
     run.log = log
     _resume(run)
     if trial.training.evaluate_every:
-        run.early_stopping = EarlyStopping(trial.training, run.pairs, run.state.evaluations, folder)
+        run.early_stopping = EarlyStopping(trial.training, run.model.source, run.pairs, run.state.evaluations, folder)
     _cache_frozen_states(run)
     seconds_before = run.state.seconds
     measure_start_loss(run)

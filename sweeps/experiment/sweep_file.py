@@ -23,6 +23,7 @@ from sweeps.support.checks import (
     number,
     numbers,
     require,
+    strings,
     tables,
     whole,
 )
@@ -41,14 +42,14 @@ def _sweep(table: dict[str, Any]) -> Sweep:
     known_keys(
         "the file",
         table,
-        ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data"],
+        ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data", "tasks"],
     )
     models = _models(table)
     sweep = Sweep(
         models=models,
         budgets=tuple(numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
-        training=_training(table.get("training", {}), table.get("data")),
+        training=_training(table.get("training", {}), table.get("data"), table.get("tasks")),
         seeds=_seeds("seeds", table.get("seeds", [0])),
         flops=choice("flops", table.get("flops", "exact"), list(FLOPS)),
         min_steps=whole("min_steps", table.get("min_steps", 50), least=1),
@@ -122,8 +123,12 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
     return tuple(models)
 
 
-def _training(table: Any, sources: Any = None) -> Training:
+def _training(table: Any, sources: Any = None, tasks: Any = None) -> Training:
     table = with_sources(table, sources)
+    if tasks is not None:
+        if "tasks" in table:
+            raise ValueError("tasks and training.tasks both say what is scored; give one")
+        table = {**table, "tasks": strings("tasks", tasks)}
     if "data_hash" in table:
         raise ValueError("training.data_hash is filled in from the data; leave it out")
     known_keys("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])

@@ -67,7 +67,9 @@ def test_a_checkpoint_of_the_first_version_loads(resumed, tmp_path):
     parameters = trained_parameters(run.engine.encoder)
     assert {f"model.{name}" for name in parameters} == {name for name in tensors if name.startswith("model.")}
     assert all(torch.equal(value, tensors[f"model.{name}"]) for name, value in parameters.items())
-    EarlyStopping(trial.training, run.pairs, run.state.evaluations, tmp_path).restore_best(run.engine.encoder)
+    EarlyStopping(trial.training, run.model.source, run.pairs, run.state.evaluations, tmp_path).restore_best(
+        run.engine.encoder
+    )
     best = read_tensors(tmp_path / BEST)
     assert all(torch.equal(value, best[name]) for name, value in parameters.items())
 

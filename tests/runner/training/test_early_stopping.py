@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from runner.tasks.score import retrieval
 from runner.trainer import train, train_encoder
 from runner.training import early_stopping as early_stopping_module
 from runner.training.early_stopping import evaluate_pools
-from runner.training.score import retrieval
 from runner.training.space_health import collapsed, health
 from support.backbones import examples_for
 from sweeps.methods import Full, LoRA
@@ -173,7 +173,7 @@ def test_the_pool_that_decides_is_not_one_of_those_that_are_reported(watched):
 
     pairs = open_prepared(watched, find_model("nano-25k").source)
     reported = {int(i) for pool in pools(pairs, watched.pool_size, watched.pools) for i in pool}
-    assert not reported & set(EarlyStopping(watched, pairs, [], None).pools[0].tolist())
+    assert not reported & set(EarlyStopping(watched, "", pairs, [], None).pools[0].tolist())
 
 
 def test_collapse_is_told_from_the_best_that_was_seen():

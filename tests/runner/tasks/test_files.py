@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from runner.evaluation.evaluate import find_task
-from runner.evaluation.tasks import read_retrieval, read_similarity
+from runner.tasks.files import read_retrieval, read_similarity
+from runner.tasks.kinds import find_task
 from support.retrieval_sets import DOCUMENTS, PAIRS, QRELS, lines, write_retrieval
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sweeps.data.formats import READERS, read_rows
 from sweeps.data.pair import Pair
 from sweeps.data.readers import open_source
+from sweeps.support.paths import located
 
 SENTENCES = ("sentence1", "sentence2", "score")
 
@@ -176,7 +177,7 @@ def _split(where: str) -> tuple[Path, str]:
     path, _, split = where.partition("#")
     if split and not split.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"{where}: {split!r} is not the name of a split")
-    return Path(path), split
+    return located(path), split
 
 
 def _name(path: Path, split: str) -> str:

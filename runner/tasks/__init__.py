@@ -1,0 +1,1 @@
+"""Evaluation sets in files, and what a model scores on them."""
