@@ -9,7 +9,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,18 @@ Rows = Iterator[tuple[int, Row | str]]  # (number, row); a row that cannot be re
 class Meter:
     """How much of a source has been read: done() of `total`, in `unit`."""
 
+    every: int = 1
+    """Of so many rows one is read; the others are counted."""
+    rows: int = 0
+    """Rows so far, with those that are only counted."""
     total: float = 0.0
     unit: str = ""
     done: Callable[[], float] = lambda: 0.0
+
+    def wants(self) -> bool:
+        """Count a row, and tell whether it is to be read."""
+        self.rows += 1
+        return self.rows % self.every == 1 % self.every
 
 
 def is_unicode(text: str) -> bool:
@@ -57,7 +66,7 @@ def _open(path: Path, meter: Meter) -> Iterator[BinaryIO | gzip.GzipFile]:
 def _json_lines(path: Path, meter: Meter) -> Rows:
     with _open(path, meter) as file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
+            if not line.strip() or not meter.wants():
                 continue
             try:
                 row = json.loads(line.decode("utf-8"))
@@ -75,6 +84,8 @@ def _csv_rows(path: Path, meter: Meter) -> Rows:
         reader = csv.DictReader(line.decode("utf-8", "surrogateescape") for line in file)
         try:
             for row in reader:
+                if not meter.wants():
+                    continue
                 whole = "".join(value for value in row.values() if isinstance(value, str))
                 yield reader.line_num, dict(row) if is_unicode(whole) else "not UTF-8"
         except csv.Error as error:
@@ -91,9 +102,10 @@ def _parquet_rows(path: Path, meter: Meter) -> Rows:
         with parquet.ParquetFile(path) as file:
             meter.total, meter.unit, meter.done = file.metadata.num_rows, "rows", lambda: number
             for batch in file.iter_batches(ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
+                wanted = [place for place in range(batch.num_rows) if meter.wants()]
+                for place, row in zip(wanted, batch.take(wanted).to_pylist(), strict=True):
+                    yield number + place + 1, row
+                number += batch.num_rows
     except ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from None
 
@@ -103,6 +115,12 @@ READERS: dict[str, Callable[[Path, Meter], Rows]] = {
     ".csv": _csv_rows,
     ".parquet": _parquet_rows,
 }
+
+
+def states(files: Iterable[Path]) -> list[list[Any]]:
+    """What changes when a file does, for each: no change of its content leaves all of it as it was."""
+    stats = [(str(path.resolve()), path.stat() if path.exists() else None) for path in files]
+    return [[path, *((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) if s else ())] for path, s in stats]
 
 
 def ending(path: Path) -> str:

@@ -71,6 +71,11 @@ def source_files() -> list[SourceFile]:
     return [files[key] for key in sorted(files)]
 
 
+def folders() -> tuple[Path, ...]:
+    """Where files lie: a package that is installed or removed changes the time of one of these folders."""
+    return tuple({Path(sysconfig.get_path(name)): 0 for name in ("stdlib", "purelib", "platlib")})
+
+
 def read_source(path: Path) -> str | None:
     """Returns the file's text in its declared encoding (PEP 263), or None where it cannot be read or is too large."""
     try:

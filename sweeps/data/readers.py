@@ -9,13 +9,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweeps.data import python_env
-from sweeps.data.formats import READERS, ROWS_AT_ONCE, Meter, Rows, ending
+from sweeps.data.formats import READERS, ROWS_AT_ONCE, Meter, Rows, ending, states
 from sweeps.data.pair import DataHash, Pair, Problems, pair_of
 from sweeps.machine.measured import cache_folder
 from sweeps.support.atomic import replacing, write_text
@@ -24,6 +25,7 @@ from sweeps.support.progress import Progress
 from sweeps.trial import MIXED, parts_of
 
 RULES = 2  # counts up when the same records give other pairs, so that no count kept earlier is believed
+OFFLINE = "HF_HUB_OFFLINE"
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class Source:
     """Pairs that can be read again and again, the same in the same order while none of `files` changes."""
 
     name: str
+    """As a sweep file calls it."""
     files: tuple[Path, ...]
+    """What is read."""
     read: Callable[[Problems, Meter], Iterator[Pair]]
+    """The good pairs in order; counts the other records."""
+    watched: tuple[Path, ...] = ()
+    """Folders in which files may appear or go that make it another source."""
 
     def pairs(self, problems: Problems | None = None, meter: Meter | None = None) -> Iterator[Pair]:
         """Yields the good pairs in order; `problems` counts the others, and too many of them are a ValueError at the
@@ -42,23 +49,25 @@ class Source:
         problems.check(self.name)
 
 
-def open_source(name: str) -> Source:
-    """Returns the source that a sweep file calls `name`. Raises ValueError when there is no such thing."""
+def open_source(name: str, offline: bool = False) -> Source:
+    """Returns the source that a sweep file calls `name`; offline: nothing is fetched for it.
+
+    Raises ValueError when there is no such thing.
+    """
     if name in python_env.TASKS:
         return _python_env(name)
     if MIXED in name:
         return _together(name)
     if name.startswith("hf:"):
-        return _hub(name)
+        return _hub(name, offline)
     path = located(name)
     if ending(path) not in READERS:
         known = ", ".join([*python_env.TASKS, "hf:owner/name"])
         raise ValueError(f"data is {name!r}; known: {known}, files ending in {', '.join(READERS)}")
     if not path.is_file():
         raise ValueError(f"data is {name!r}; there is no such file")
-    return Source(
-        name, (path,), lambda problems, meter: _pairs(READERS[ending(path)](path, meter), str(path), problems)
-    )
+    rows = READERS[ending(path)]
+    return Source(name, (path,), lambda problems, meter: _pairs(rows(path, meter), str(path), problems))
 
 
 def _together(name: str) -> Source:
@@ -111,20 +120,32 @@ def survey(source: Source) -> Survey:
 
 
 def _state(source: Source) -> str:
-    """Returns what changes when a file of `source` does: no change of its content leaves all of these as they were."""
-    stats = [(str(path.resolve()), path.stat()) for path in source.files]
-    states = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats]
-    return hashlib.sha256(json.dumps([RULES, source.name, states]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([RULES, source.name, states(source.files)]).encode()).hexdigest()[:16]
 
 
-def _hub(name: str) -> Source:
-    try:
-        import datasets
-    except ImportError:
-        raise ValueError(f"data is {name!r}; that needs datasets; install recipe-planner[hub]") from None
-    table = datasets.load_dataset(name.removeprefix("hf:"), split="train", trust_remote_code=False)
+def _hub(name: str, offline: bool) -> Source:
+    table = _hub_table(name, offline)
     files = tuple(Path(file["filename"]) for file in table.cache_files)
     return Source(name, files, lambda problems, meter: _pairs(_hub_rows(table, meter), name, problems))
+
+
+def _hub_table(name: str, offline: bool) -> Any:
+    before = os.environ.get(OFFLINE)
+    if offline:
+        os.environ[OFFLINE] = "1"  # read when the library is imported
+    try:
+        import datasets
+
+        return datasets.load_dataset(name.removeprefix("hf:"), split="train", trust_remote_code=False)
+    except ImportError:
+        raise ValueError(f"data is {name!r}; that needs datasets; install recipe-planner[hub]") from None
+    except (OSError, ValueError) as error:
+        where = "is not on this machine" if offline else "cannot be had"
+        raise ValueError(f"data is {name!r}; it {where}: {str(error).splitlines()[0]}") from None
+    finally:
+        if offline:
+            os.environ.pop(OFFLINE)
+            os.environ.update({OFFLINE: before} if before else {})
 
 
 def _hub_rows(table: Any, meter: Meter) -> Rows:
@@ -133,7 +154,8 @@ def _hub_rows(table: Any, meter: Meter) -> Rows:
     for batch in table.iter(ROWS_AT_ONCE):
         for values in zip(*batch.values(), strict=True):
             number += 1
-            yield number, dict(zip(batch, values, strict=True))
+            if meter.wants():
+                yield number, dict(zip(batch, values, strict=True))
 
 
 def _pairs(rows: Rows, place: str, problems: Problems) -> Iterator[Pair]:
@@ -157,13 +179,13 @@ def _python_env(task: str) -> Source:
         mined, unread = python_env.mine_pairs(files, task)
         with replacing(kept) as temporary, gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
             json.dump({"pairs": mined, "unread": unread}, out)
-    return Source(task, (kept,), lambda problems, _: _mined_pairs(kept, len(files), problems))
+    return Source(task, (kept,), lambda *counts: _mined_pairs(kept, len(files), *counts), python_env.folders())
 
 
-def _mined_pairs(kept: Path, files: int, problems: Problems) -> Iterator[Pair]:
+def _mined_pairs(kept: Path, files: int, problems: Problems, meter: Meter) -> Iterator[Pair]:
     with gzip.open(kept, "rt", encoding="utf-8") as file:
         content = json.load(file)
-    problems.records = files
+    problems.records = meter.rows = files
     for key in content["unread"]:
         problems.add(key, "cannot be read or parsed")
     for pair in content["pairs"]:

@@ -1,0 +1,185 @@
+"""How many pairs a source has and how long they are, soon enough for a plan: records are counted, some are read.
+
+No third-party library is needed; lengths in tokens are those of a tokenizer where one is at hand, else come from bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.data.formats import Meter, states
+from sweeps.machine.measured import cache_folder
+from sweeps.support.atomic import write_text
+from sweeps.support.paths import located
+from sweeps.trial import MIXED, Training, parts_of
+
+if TYPE_CHECKING:  # what was counted before is told without the readers
+    from sweeps.data.pair import Pair
+
+RULES = 1  # counts up when the same source is counted otherwise, so that no count kept earlier is believed
+READ_BYTES = 2**24  # of a file; of a larger one every so many records are read, so that they come to this
+TOKENISED_PAIRS = 4000
+PACKED = 3  # times that text shrinks by gzip
+BYTES_PER_TOKEN = 4.0  # between 3.4 on the Pile (Gao et al. 2020, table 7, GPT-2's tokenizer) and 4.5 on English prose
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """How many pairs a source has, and how long they are."""
+
+    pairs: int
+    """Usable pairs, held-out ones included."""
+    held_out: int
+    """Pairs of them that are held out from training."""
+    tokens: float
+    """Mean tokens of a training pair: of all its texts, each cut at the context."""
+    sum_sq_lengths: float
+    """Mean over the training pairs of the sum of the squared text lengths in tokens."""
+    bad: int
+    """Records that cannot be used."""
+    exact: bool
+    """Whether every record was read; else they were counted, and pairs, held_out and bad follow from those read."""
+    how: str
+    """How all this was found, in words."""
+
+    @property
+    def train_pairs(self) -> int:
+        """Unique pairs to train on."""
+        return self.pairs - self.held_out
+
+
+def pair_statistics(training: Training, tokenizer: str = "") -> PairStatistics:
+    """How many pairs `training.data` has and how long they are for a training like that.
+
+    tokenizer: folder or hub name of a model; its tokenizer counts where it lies on this machine and can be read. Of
+    several sources the mean pair is weighted as they are. What was found is kept while the files stay as they are.
+    Raises ValueError where there is no such source, where it is not on this machine, and for too many bad records.
+    """
+    parts = [_recalled(name, training, tokenizer) for name, _ in parts_of(training.data)]
+    if len(parts) == 1:
+        return parts[0]
+    weights = [weight for _, weight in parts_of(training.data)]
+    return PairStatistics(
+        pairs=sum(part.pairs for part in parts),
+        held_out=sum(part.held_out for part in parts),
+        tokens=_mean([part.tokens for part in parts], weights),
+        sum_sq_lengths=_mean([part.sum_sq_lengths for part in parts], weights),
+        bad=sum(part.bad for part in parts),
+        exact=all(part.exact for part in parts),
+        how=MIXED.join(dict.fromkeys(part.how for part in parts)),
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _recalled(name: str, training: Training, tokenizer: str) -> PairStatistics:
+    """The statistics of one source: those that were found before, while its files are as they were."""
+    place = tokenizer_file(tokenizer) if tokenizer else None
+    asked = [
+        RULES,
+        name,
+        str(located(name).resolve()),
+        str(place),
+        training.context,
+        training.hard_negatives,
+        training.pooling,
+    ]
+    asked += [training.query_prompt, training.document_prompt]
+    kept = cache_folder() / f"statistics-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
+    if kept.exists():
+        content = json.loads(kept.read_text(encoding="utf-8"))
+        if content["files"] == states(Path(path) for path, *_ in content["files"]):
+            return PairStatistics(**content["found"])
+    found, files = _counted(name, training, place)
+    if files:
+        write_text(kept, json.dumps({"files": files, "found": asdict(found)}))
+    return found
+
+
+def _counted(name: str, training: Training, tokenizer: Path | None) -> tuple[PairStatistics, list[list[Any]]]:
+    """The statistics of one source from its records, and the states of its files before they were read."""
+    from sweeps.data.pair import Problems
+    from sweeps.data.readers import open_source
+
+    source = open_source(name, offline=True)
+    before = states((*source.files, *source.watched))
+    problems, meter = Problems(), Meter(every=max(1, sum(map(_size, source.files)) // READ_BYTES))
+    pairs = held_out = 0
+    chosen: list[Pair] = []
+    for pair in source.pairs(problems, meter):
+        pairs += 1
+        held_out += pair.held_out
+        if not pair.held_out:
+            chosen.append(pair)
+    if not chosen:
+        raise ValueError(f"data is {name!r}; of its {pairs:,} pairs none is left to train on: all are held out")
+    scale = meter.rows / problems.records
+    chosen = chosen[:: max(1, len(chosen) // TOKENISED_PAIRS)]
+    tokens, squares, measured = _lengths(chosen, training, tokenizer)
+    exact = meter.rows == problems.records
+    read = "all" if exact else f"1 in {meter.every}"
+    found = PairStatistics(
+        pairs=round(scale * pairs),
+        held_out=round(scale * held_out),
+        tokens=tokens,
+        sum_sq_lengths=squares,
+        bad=round(scale * problems.bad),
+        exact=exact,
+        how=f"{meter.rows:,} records counted, {read} read; {measured}",
+    )
+    return found, before
+
+
+def _size(path: Path) -> int:
+    """Bytes that a file unpacks to, about."""
+    return path.stat().st_size * (PACKED if path.suffix == ".gz" else 1)
+
+
+def _lengths(pairs: Sequence[Pair], training: Training, tokenizer: Path | None) -> tuple[float, float, str]:
+    """Mean tokens of these pairs, mean sum of their squared text lengths, and how they were found."""
+    by_tokenizer = _tokenizer(tokenizer, training.context) if tokenizer else None
+    measured = "by the tokenizer at hand" if by_tokenizer else f"from bytes, {BYTES_PER_TOKEN:g} a token"
+    count = by_tokenizer or _by_bytes
+    end = training.pooling == "last"  # the last token is the one that is read: it is added
+    texts = [training.query_prompt + pair.query for pair in pairs]
+    texts += [training.document_prompt + pair.positive for pair in pairs]
+    texts += [training.document_prompt + text for pair in pairs for text in pair.negatives[: training.hard_negatives]]
+    lengths = [min(training.context, length + end) for length in count(texts)]
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    return tokens / len(pairs), squares / len(pairs), f"lengths of {len(pairs):,} pairs {measured}"
+
+
+def _by_bytes(texts: Sequence[str]) -> Sequence[float]:
+    return [max(1.0, len(text.encode()) / BYTES_PER_TOKEN) for text in texts]
+
+
+def _tokenizer(path: Path, context: int) -> Callable[[Sequence[str]], Sequence[float]] | None:
+    """What counts the tokens of texts, each cut at the context; None without the library, or where it cannot read the
+    file."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception:  # the library raises this class itself
+        return None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(context)
+    return lambda texts: [len(encoded) for encoded in tokenizer.encode_batch_fast(texts)]
+
+
+def tokenizer_file(model: str) -> Path | None:
+    """The tokenizer.json of a model in a folder, or of the hub as far as it was fetched; None where there is none."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{model.replace('/', '--')}"
+    places = [Path(model) / "tokenizer.json", *sorted(hub.glob("snapshots/*/tokenizer.json"))]
+    return next((place for place in places if place.is_file()), None)
