@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +126,7 @@ def _fit(args: argparse.Namespace) -> int:
     resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
     settings = Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents])
     table, book = _table_and_laws(args, ours, settings)
-    named = f"laws-{args.score}.json" if args.score else "laws.json"  # a known score's name: never a path
+    named = f"laws-{_file_name(args.score)}.json" if args.score else "laws.json"
     out = args.out or (args.path / named if ours else None)
     written, left_out = [], []
     if out:
@@ -143,6 +144,11 @@ def _fit(args: argparse.Namespace) -> int:
     if not args.json:
         print("\n".join(["", *(f"wrote {path}" for path in written), *left_out]).rstrip())
     return 0
+
+
+def _file_name(score: str) -> str:
+    """A score's name as a part of a file name: a task of mteb or of a folder may hold anything."""
+    return re.sub(r"[^\w.@+-]+", "-", score)
 
 
 def _table_and_laws(args: argparse.Namespace, ours: bool, settings: Settings) -> tuple[Table, LawBook]:

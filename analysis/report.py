@@ -10,6 +10,7 @@ from typing import Any
 from analysis.fitting.published.narrowing import Narrowed
 from analysis.fitting.retrospective import BELOW, Decision
 from planner.law_book import LawBook, MethodLaw
+from planner.scores import ScoreLaw
 from sweeps.support.text import table
 
 SHOWN = 8  # lines of one kind of caveat or exclusion before "and so many more"
@@ -22,11 +23,36 @@ def text(book: LawBook) -> str:
         parts += [_family(laws[0], book), _coefficients(laws)]
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
+    if book.scores:
+        parts.append(_scores(book.scores))
     if book.excluded:
         parts.append(_excluded(book))
     if book.warnings:
         parts.append(_warnings(book))
     return "\n\n".join(parts)
+
+
+def _scores(laws: Sequence[ScoreLaw]) -> str:
+    """The relation of every task: what is to be expected at the lowest and at the highest loss that was scored."""
+    head = (
+        "task and score",
+        "trials",
+        "Spearman with loss",
+        "at the lowest loss",
+        "at the highest loss",
+        "scatter (sd)",
+    )
+    rows = [
+        (
+            law.score,
+            f"{law.rows}",
+            f"{law.correlation:+.2f}",
+            *(f"{law.at(loss):.3f} at {loss:.3f}" for loss in law.losses),
+            f"{law.noise:.3f}",
+        )
+        for law in laws
+    ]
+    return "\n".join(["scores on tasks by the held-out loss", *table([head, *rows])])
 
 
 def document(book: LawBook) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.laws import LAWS, Law
+from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, make_method
 from sweeps.support.checks import from_table
@@ -155,6 +156,8 @@ class LawBook:
     """What the fit warned of."""
     created_by: str = ""
     """Program and version that fitted the laws."""
+    scores: tuple[ScoreLaw, ...] = ()
+    """How the score of each task of the sweep follows the loss; empty where no task was scored."""
 
     @property
     def published(self) -> str:
@@ -179,6 +182,7 @@ class LawBook:
             "laws": [law.to_json() for law in self.laws],
             "excluded": [{"key": key, "reason": reason} for key, reason in self.excluded],
             "warnings": [asdict(caveat) for caveat in self.warnings],
+            **({"scores": [asdict(law) for law in self.scores]} if self.scores else {}),
         }
 
 
@@ -216,6 +220,7 @@ def _book(content: Mapping[str, Any]) -> LawBook:
         excluded=tuple((row["key"], row["reason"]) for row in content["excluded"]),
         warnings=tuple(Caveat(**caveat) for caveat in content["warnings"]),
         created_by=content["created_by"],
+        scores=tuple(_score_law(law) for law in content.get("scores", ())),
     )
 
 
@@ -246,6 +251,10 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
         variants=content.get("variants", {}),
         isoflop=content.get("isoflop", {}),
     )
+
+
+def _score_law(content: Mapping[str, Any]) -> ScoreLaw:
+    return ScoreLaw(**{**content, **{name: tuple(content[name]) for name in ("covariance", "losses")}})
 
 
 def _intervals(content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -2,42 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.files import NotRecorded
 from analysis.figures.layout import head, panels
-from analysis.figures.style import left_out, shown
+from analysis.figures.style import INK, Shown, left_out, plain, shown
 from analysis.tables.table import Table
 from planner.law_book import LawBook
+from planner.scores import ScoreLaw
+from sweeps.tasks import score_name
 
 TITLE = "Does a lower loss mean a better score?"
-SCORES = {"ndcg@10": "nDCG@10", "effective_rank": "effective rank (directions)"}  # what is drawn of the scores
+SCORES = {"ndcg@10": "nDCG@10", "effective_rank": "effective rank (directions)"}  # what is drawn of the pools' scores
 FEWEST = 3  # trials that have a rank correlation
+MOST = 6  # panels
 
 
 def draw_scores(table: Table, book: LawBook) -> Figure | NotRecorded:
-    """Scores against the held-out loss, all trials, with the rank correlation."""
-    names = [name for name in SCORES if name in table.scored]
+    """Scores against the held-out loss, all trials, with the rank correlation; of tasks with the relation."""
+    tasks = [name for name in _tasks(table) if name in table.scored][:MOST]
+    names = tasks or [name for name in SCORES if name in table.scored]
     if not names:
-        return NotRecorded("no trial was scored (training.score)")
+        return NotRecorded("no trial was scored (training.tasks or training.score)")
+    laws = {law.score: law for law in book.scores}
     figure, axes_of = panels(len(names), size=(3.7, 3.3))
     methods = [method for method in shown(table, book) if (table.scored["method"] == method.label).any()]
     for axes, name in zip(axes_of, names, strict=True):
-        known = table.scored.dropna(subset=[name])
-        for method in methods:
-            some = known[known["method"] == method.label]
-            axes.plot(some["loss"], some[name], method.marker, color=method.colour, markersize=5, alpha=0.85, mew=0)
-        axes.set_xlabel("held-out loss (nats per pair)")
-        axes.set_ylabel(SCORES[name])
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], prune="both"))
-        if len(known) < FEWEST:
-            axes.set_title(f"{len(known)} scored: too few to rank")
-        else:
-            axes.set_title(
-                f"Spearman {known['loss'].corr(known[name], method='spearman'):+.2f} over {len(known)} trials"
-            )
-    note = "All trials that were scored, every learning rate. Scores and loss are of the same held-out pools. "
+        _panel(axes, table, name, methods)
+        if name in laws:
+            _relation(axes, laws[name])
+    note = "All trials that were scored, every learning rate. "
+    note += (
+        "The tasks are texts of their own. Line and band: what is expected of a trial at that loss, 90 %. "
+        if tasks
+        else "Scores and loss are of the same held-out pools. "
+    )
     head(figure, TITLE, note + left_out(table), [method.key(linestyle="") for method in methods])
     return figure
+
+
+def _tasks(table: Table) -> list[str]:
+    return [score_name(task) for task in table.training.tasks] if table.training else []
+
+
+def _panel(axes: Axes, table: Table, name: str, methods: Sequence[Shown]) -> None:
+    known = table.scored.dropna(subset=[name])
+    for method in methods:
+        some = known[known["method"] == method.label]
+        axes.plot(some["loss"], some[name], method.marker, color=method.colour, markersize=5, alpha=0.85, mew=0)
+    axes.set_xlabel("held-out loss (nats per pair)")
+    axes.set_ylabel(SCORES.get(name, plain(name, 40)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], prune="both"))
+    if len(known) < FEWEST:
+        axes.set_title(f"{len(known)} scored: too few to rank")
+    else:
+        axes.set_title(f"Spearman {known['loss'].corr(known[name], method='spearman'):+.2f} over {len(known)} trials")
+
+
+def _relation(axes: Axes, law: ScoreLaw) -> None:
+    """The expected score over the losses that were scored, and where 90 % of trials at such a loss should lie."""
+    losses = np.linspace(*law.losses, 60)
+    ends = np.array([law.interval(loss, loss, loss) for loss in losses.tolist()])
+    axes.fill_between(losses, ends[:, 0], ends[:, 1], color=INK, alpha=0.08, linewidth=0)
+    axes.plot(losses, [law.at(loss) for loss in losses.tolist()], color=INK, linewidth=1)

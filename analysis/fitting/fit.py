@@ -14,6 +14,7 @@ from analysis.fitting.describe import MethodGroup, describe, measured_range
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
+from analysis.fitting.scores import score_laws
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
 
@@ -44,6 +45,7 @@ def law_book(
     """The laws of a table in its order, and the record of what they were fitted to; source: more of that."""
     order = {method: place for place, method in enumerate(table.settings)}
     deltas = {law.delta for law in laws}
+    scores, unscored = score_laws(table)
     return LawBook(
         laws=tuple(sorted(laws, key=lambda law: order[law.label])),
         measured=measured_range(table.of([law.label for law in laws])),
@@ -62,8 +64,9 @@ def law_book(
             **source,
         },
         excluded=table.excluded,
-        warnings=(*table.caveats, *caveats),
+        warnings=(*table.caveats, *caveats, *unscored),
         created_by=created_by(),
+        scores=scores,
     )
 
 

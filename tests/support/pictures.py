@@ -22,6 +22,7 @@ from planner.laws import Rectified
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO
+from sweeps.tasks import score_name
 from sweeps.trial import Observation, Training, failure
 
 MODELS = [model for model in NANO if model.name in ("nano-25k", "nano-100k", "nano-340k", "nano-1.2m")]
@@ -95,6 +96,20 @@ def trunks() -> list[Observation]:
     )
 
 
+def on_tasks() -> list[Observation]:
+    """Trials that were scored on tasks, of which one has a long name."""
+    training = Training(tasks=("sts:stsb.jsonl#test", "retrieval:a-folder-with-a-very-long-name-from-somewhere"))
+    names = [score_name(task) for task in training.tasks]
+    return [
+        replace(
+            observation,
+            trial=replace(observation.trial, training=training),
+            scores=dict.fromkeys(names, 1 / (1 + (observation.loss or 0.0))),
+        )
+        for observation in grid(METHODS[:2])
+    ]
+
+
 def diverged() -> list[Observation]:
     return [
         failure(
@@ -115,6 +130,7 @@ SWEEPS = {
     "two budgets": lambda: grid(budgets=BUDGETS[1:3]),
     "six budgets": lambda: grid(METHODS[:2], budgets=np.geomspace(1e13, 1e15, 6)),
     "trunks": trunks,
+    "tasks": on_tasks,
     "long names": lambda: grid(
         METHODS[:2], [replace(m, name=NAMES[i % 2] % i) for i, m in enumerate(MODELS)], BUDGETS[:3]
     ),

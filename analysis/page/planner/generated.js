@@ -109,8 +109,8 @@ export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multipl
 
 /** All laws of one sweep and what they hold under. */
 export class LawBook {
-  constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = ''}) {
-    Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by});
+  constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = '', scores = []}) {
+    Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by, scores});
   }
   /** The paper whose printed facts the laws come from; "" for laws of runs. */
   get published() {
