@@ -20,6 +20,7 @@ from sweeps.running.display import Screen, Snapshot, result, status_lines
 from sweeps.running.dry_run import foresee, here, plan_lines, throughput_on
 from sweeps.running.resources import this_machine
 from sweeps.store.base import Store
+from sweeps.store.identity import refuse_foreign
 from sweeps.store.open import add_store, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
@@ -122,6 +123,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(arguments.file)
     profile = _profile(arguments)
     directory = arguments.out or _folder(arguments.file)
+    refuse_foreign(directory, arguments.file)
     data = prepare(arguments.file)
     store = open_store(directory, url=arguments.store)
     library = None if arguments.fresh else Library(store)
@@ -129,6 +131,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
         return _dry_run(arguments, sweep, data, store, library, profile.classes if profile else ())
     if store.shares_folder:
         refuse_unfit(directory)
+    store.admit(arguments.file, data)
     failed = store.retry_failed() if arguments.retry_failed else []
     options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
     launcher = LAUNCHERS[arguments.launcher](options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,22 +38,23 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     if arguments.adapter:
         _check_adapter(trial)
     quiet_libraries()
-    from runner.export.sentence_transformers import export, must_be_free
+    from runner.commands import train_folder
+    from runner.export.sentence_transformers import export
     from runner.trainer import train_encoder
     from sweeps.support.atomic import write_text
 
-    must_be_free(out)
     if ranks.rank == 0:
-        out.mkdir(parents=True, exist_ok=True)
+        train_folder.begin(out, trial)
     log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)
     observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
     end_log()
     if ranks.rank:
         return 0
-    if observation.status == "done":
-        export(encoder, observation, out, arguments.adapter)
-    write_text(out / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
-    _tidy_up(out)
+    with train_folder.filling(out) as model:
+        if observation.status == "done":
+            export(encoder, observation, model, arguments.adapter)
+        write_text(model / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
+    train_folder.tidy_up(out)
     return _report(observation, out, arguments.json)
 
 
@@ -72,17 +72,6 @@ def _log(tracker: str | None, trial: Trial, out: Path) -> tuple[Log | None, Call
     from runner.training.trackers import start
 
     return start(tracker, trial, out)
-
-
-def _tidy_up(out: Path) -> None:
-    """Remove what a training that goes on would need."""
-    from runner.training.early_stopping import BEST
-    from sweeps.store.files import CHECKPOINT, PROGRESS
-    from sweeps.store.trunks import parts_folder
-
-    for name in (CHECKPOINT, BEST, PROGRESS):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(parts_folder(out), ignore_errors=True)
 
 
 def _report(observation: Observation, out: Path, as_json: bool) -> int:

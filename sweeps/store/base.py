@@ -48,6 +48,10 @@ class Store(ABC):
     # -- what is wanted
 
     @abstractmethod
+    def admit(self, sweep_file: Path, data: Data) -> None:
+        """Raise ValueError unless the place is free for this sweep, or holds it already."""
+
+    @abstractmethod
     def begin(self, sweep_file: Path, data: Data) -> None:
         """Make the sweep, keep its file and the description of its data, and open the queue."""
 
@@ -130,9 +134,11 @@ class Store(ABC):
     def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
         """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
 
-        eligibility: which trials the worker may take, and which of them first.
+        eligibility: which trials the worker may take, and which of them first. Raises PermissionError when all that
+        could be taken lie in folders that may not be written to.
         """
         self.refresh()
+        denied: PermissionError | None = None
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
         for key in eligibility.order(self.queue()):
             if self.finished(key):
@@ -140,10 +146,16 @@ class Store(ABC):
             trunk = self._trunk(key)
             if trunk and trunk.folder in under_way and not self.files.checkpointed(key):
                 continue
-            if claim := self._claim(key, eligibility):
-                return claim
+            try:
+                if claim := self._claim(key, eligibility):
+                    return claim
+            except PermissionError as error:  # another user's; others may not be
+                denied = error
+                continue
             if trunk and not self.finished(key) and not trunk.own.exists() and self._under_way(key):
                 under_way.add(trunk.folder)
+        if denied:
+            raise denied
         return None
 
     def _trunk(self, key: str) -> Trunk | None:

@@ -1,5 +1,6 @@
 """One connection to PostgreSQL that outlives a server's restart, and the tables of the sweeps in it.
 
+sweep_names      the identity of the sweep of each name, as its folder's marker has it, and a hash of what it began as
 sweep_queue      a row a sweep: its file and data, what is wanted in order, cancelled, what each takes, closed
 sweep_trials     every trial by its key
 sweep_attempts   claims: who, the last sign of life by the server's clock, the figures last told, how it ended
@@ -8,6 +9,7 @@ sweep_results    what a trial left; the first stays         sweep_failures   res
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from sweeps.store.identity import identity_of
 from sweeps.store.records import lenient
 from sweeps.support.atomic import write_text
 
@@ -26,6 +29,7 @@ PAUSE = 2.0  # s between the tries, at most
 LOCK = 7_341_066_520  # of the tables' making, any number that is ours
 # A trial's key is unique within its sweep, and so is the number of an attempt within its trial.
 TABLES = """
+CREATE TABLE IF NOT EXISTS sweep_names (sweep text PRIMARY KEY, identity text NOT NULL, begun text NOT NULL);
 CREATE TABLE IF NOT EXISTS sweep_queue (sweep text PRIMARY KEY, file text NOT NULL, data text NOT NULL,
     wanted text[] NOT NULL DEFAULT '{}', cancelled text[] NOT NULL DEFAULT '{}', needs text NOT NULL DEFAULT '{}',
     closed boolean NOT NULL DEFAULT false);
@@ -90,7 +94,7 @@ class Database:
             prepare_threshold=None,  # poolers in between may not keep prepared statements
         )
         connection.execute("SET statement_timeout = '30s'")
-        if not self._met and connection.execute("SELECT to_regclass('sweep_results')").fetchone()[0] is None:
+        if not self._met and connection.execute("SELECT to_regclass('sweep_names')").fetchone()[0] is None:
             with connection.transaction():  # IF NOT EXISTS alone fails when two do it at once
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 connection.execute(TABLES)
@@ -125,10 +129,26 @@ def without_password(url: str) -> str:
 
 
 def read_note(directory: Path) -> str:
-    """The address of the database that the sweep in `directory` is kept in; "" when it is kept in the folder."""
-    return str(lenient(directory / _NOTE).get("postgresql", ""))
+    """The address of the database that the sweep in `directory` is kept in; "" when it is kept in the folder.
+
+    Raises ValueError when the note is not as it was written: what it says then is neither repeated nor connected to.
+    """
+    path = directory / _NOTE
+    if not path.exists() and not path.is_symlink():
+        return ""
+    note = lenient(path)
+    url = note.get("postgresql")
+    if not isinstance(url, str) or note.get("check") != _check(url, directory):
+        raise ValueError(f"{path}: is damaged, or was changed by hand; say the database again: --store URL")
+    return without_password(url)
 
 
 def write_note(directory: Path, url: str) -> None:
     """Leave the address of the sweep's database, which holds no password."""
-    write_text(directory / _NOTE, json.dumps({"postgresql": url}) + "\n")
+    note = {"postgresql": url, "check": _check(url, directory)}
+    write_text(directory / _NOTE, json.dumps(note) + "\n")
+
+
+def _check(url: str, directory: Path) -> str:
+    """What tells a note that was written from one that was changed, or brought from another sweep's folder."""
+    return hashlib.sha256(f"{identity_of(directory)} {url}".encode()).hexdigest()[:16]

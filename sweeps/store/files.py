@@ -1,5 +1,6 @@
 """What lies in a sweep's folder on this machine, wherever its claims and results are kept: copies, trials' files, logs.
 
+.sweep.json         which sweep this is, see identity.py
 sweep.toml          the sweep file as last run            data.json     what `embed prepare` said of its data
 trials/<key>/       progress.json, checkpoint.safetensors, log.txt
 logs/               sweep.log and one log a worker
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.sources import Data
+from sweeps.store.identity import refuse_link, refuse_links
 from sweeps.store.records import lenient, read_json
-from sweeps.support.atomic import write_text
+from sweeps.support.atomic import append_text, write_text
 
 CHECKPOINT = "checkpoint.safetensors"
+_CHECKPOINTS = re.compile(r"(best-)?checkpoint\.safetensors|\.(best-)?checkpoint\.safetensors\.[0-9a-f]{16}\.tmp")
 KEY = re.compile(r"[0-9a-f]{16}")
 PROGRESS = "progress.json"
 
@@ -36,11 +39,22 @@ class SweepFiles:
             raise ValueError(f"{self.trials}: {key!r} is not the key of a trial")
         return self.trials / key
 
+    def own_trial(self, key: str) -> Path:
+        """The same, to write to. Raises ValueError where it is a link to somewhere else."""
+        folder = self.trial(key)
+        refuse_link(folder)
+        return folder
+
+    def refuse_links(self) -> None:
+        """Raise ValueError when something that is written to is a link to somewhere else."""
+        refuse_links(self.directory)
+
     def worker_log(self, index: int) -> Path:
         return self.logs / f"worker-{index}.log"
 
     def begin(self, sweep_file: str, data: str) -> None:
-        """Make the folder, and keep the texts of the sweep file and of the data's description."""
+        """Make the folders, and keep the texts of the sweep file and of the data's description."""
+        self.refuse_links()
         for path in (self.trials, self.logs):
             path.mkdir(parents=True, exist_ok=True)
         write_text(self.directory / "sweep.toml", sweep_file)
@@ -60,8 +74,10 @@ class SweepFiles:
 
     def drop_checkpoint(self, key: str) -> None:
         """Delete what was there to continue a trial."""
-        for path in self.trial(key).glob("*checkpoint.safetensors*"):
-            path.unlink(missing_ok=True)
+        folder = self.own_trial(key)
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _CHECKPOINTS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def progress(self, key: str) -> dict[str, Any]:
         """The figures that a trial's process last left here: step and loss."""
@@ -69,15 +85,14 @@ class SweepFiles:
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
+        self.refuse_links()
         self.logs.mkdir(exist_ok=True)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with open(self.logs / "sweep.log", "a", encoding="utf-8") as file:
-            file.write(f"{stamp} {sentence}\n")
+        append_text(self.logs / "sweep.log", f"{stamp} {sentence}\n")
 
     def log_trial(self, key: str, text: str) -> None:
         """Append to a trial's own log."""
-        with open(self.trial(key) / "log.txt", "a", encoding="utf-8") as file:
-            file.write(text if text.endswith("\n") else f"{text}\n")
+        append_text(self.own_trial(key) / "log.txt", text if text.endswith("\n") else f"{text}\n")
 
 
 def report(folder: Path, step: int, loss: float) -> None:

@@ -26,9 +26,10 @@ from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, holder_of
 from sweeps.store.base import Store
 from sweeps.store.files import KEY, changed
+from sweeps.store.identity import mark, refuse_foreign
 from sweeps.store.records import lenient, parse, read_json
 from sweeps.store.retry import CAUSES, LOST, STOPPED
-from sweeps.support.atomic import new_folder, publish_text, write_text
+from sweeps.support.atomic import new_folder, publish_text, touch, write_text
 from sweeps.trial import Observation, Trial
 
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
@@ -49,13 +50,17 @@ class FolderStore(Store):
 
     # -- what is wanted
 
+    def admit(self, sweep_file: Path, data: Data) -> None:
+        refuse_foreign(self.directory, sweep_file)
+
     def begin(self, sweep_file: Path, data: Data) -> None:
+        mark(self.directory, sweep_file)
         self.files.begin(sweep_file.read_text(encoding="utf-8"), json.dumps(data.to_json(), indent=1) + "\n")
         self.reopen()
 
     def insert(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            if not self.folder(trial.key).exists():
+            if not self.files.own_trial(trial.key).exists():
                 self._create(trial)
 
     def _create(self, trial: Trial) -> None:
@@ -83,12 +88,14 @@ class FolderStore(Store):
         return [key for key in wanted if KEY.fullmatch(key)]
 
     def cancel(self, keys: Iterable[str]) -> None:
+        self.files.refuse_links()
         for key in keys:
             note = self._cancellation(key)
             note.parent.mkdir(exist_ok=True)
-            note.touch()
+            touch(note)
 
     def requeue(self, keys: Iterable[str]) -> None:
+        self.files.refuse_links()
         for key in keys:
             self._cancellation(key).unlink(missing_ok=True)
 
@@ -108,7 +115,7 @@ class FolderStore(Store):
         return Requirements.from_json(lenient(self.directory / "needs.json"))
 
     def close(self) -> None:
-        (self.directory / "closed").touch()
+        touch(self.directory / "closed")
 
     def reopen(self) -> None:
         (self.directory / "closed").unlink(missing_ok=True)
@@ -131,11 +138,12 @@ class FolderStore(Store):
         """Nothing: files are looked at one by one."""
 
     def attempt(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
+        self.files.own_trial(key)
         try:
             publish_text(self._attempt(key, number), json.dumps(holder), durable=False)
         except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise
+            if error.errno in _NO_SPACE or isinstance(error, PermissionError):
+                raise type(error)(error.errno, error.strerror, str(self.folder(key))) from None
             return False  # any other: network file systems have more names than "exists" for losing a race
         if self.finished(key):
             self.end(key, number, STOPPED, "there was a result already")
@@ -195,6 +203,7 @@ class FolderStore(Store):
             return path.read_text(encoding="utf-8") == text  # a link may succeed and say otherwise
 
     def set_aside(self, key: str, last: int) -> None:
+        self.files.own_trial(key)
         with suppress(FileNotFoundError):  # somebody else was faster
             (self.folder(key) / "result.json").rename(self.folder(key) / f"failed-{last:04d}.json")
             os.utime(self.directory / "queue.json")  # tells those who saw the result, though the same keys are wanted

@@ -18,8 +18,14 @@ def open_store(directory: Path, lease: float = LEASE, url: str = "") -> Store:
     Raises ValueError when the sweep is in another database already. The password of `url` goes into PGPASSWORD, for
     this process and those that it starts, and nowhere else.
     """
-    noted = read_note(directory)
-    url = without_password(url) if url else noted
+    given = without_password(url) if url else ""
+    try:
+        noted = read_note(directory)
+    except ValueError:
+        if not given:
+            raise
+        noted = given  # said again: the database itself knows which sweep it holds
+    url = given or noted
     if noted and url != noted:
         raise ValueError(f"{directory}: this sweep is kept in {noted}, not in {url}")
     return PostgresStore(directory, url, lease) if url else FolderStore(directory, lease)

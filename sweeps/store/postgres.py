@@ -6,6 +6,7 @@ begins anew. The name of that folder is the sweep's name in the database.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, holder_of
 from sweeps.store.base import Store
 from sweeps.store.database import Database, write_note
+from sweeps.store.identity import identity_of, mark, refuse_foreign
 from sweeps.store.records import parse
 from sweeps.trial import Observation, Trial
 
@@ -33,14 +35,56 @@ class PostgresStore(Store):
         self.name = directory.resolve().name
         self.database = Database(url)
         self._finished: set[str] = set()  # keys, as last asked
+        self._ours = False  # whether the name is known to be that of this folder's sweep
 
     def _ask(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        if not self._ours:
+            self._refuse_another()
+        return self._ask_any(statement, **values)
+
+    def _ask_any(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         return self.database.ask(statement, {"sweep": self.name, **values})
+
+    def _named(self) -> tuple[str, str]:
+        """Identity of the sweep that has this name in the database, and a hash of what it began as; "" without one."""
+        rows = self._ask_any("SELECT identity, begun FROM sweep_names WHERE sweep = %(sweep)s")
+        return (str(rows[0][0]), str(rows[0][1])) if rows else ("", "")
+
+    def _refuse_another(self) -> None:
+        theirs, ours = self._named()[0], identity_of(self.directory)
+        if theirs and ours and theirs != ours:
+            raise ValueError(
+                f"{self.database.url}: the sweep {self.name!r} in it is another one than that of {self.directory}, "
+                "though the folders are called alike; give this folder another name"
+            )
+        self._ours = bool(theirs) and theirs == ours
 
     # -- what is wanted
 
+    def admit(self, sweep_file: Path, data: Data) -> None:
+        refuse_foreign(self.directory, sweep_file)
+        self._refuse_another()
+        theirs, begun = self._named()
+        if not theirs or identity_of(self.directory):
+            return
+        # Begun on another machine, or somebody else's altogether.
+        text = sweep_file.read_text(encoding="utf-8")
+        rows = self._ask_any("SELECT file, data FROM sweep_queue WHERE sweep = %(sweep)s")
+        if begun != _beginning(text, data) and (text, json.dumps(data.to_json())) not in rows:
+            raise ValueError(
+                f"{self.database.url}: holds another sweep {self.name!r}, which is this folder's name; give another "
+                f"folder with --out. To go on with that one: sweep status {self.directory} --store URL"
+            )
+
     def begin(self, sweep_file: Path, data: Data) -> None:
         text = sweep_file.read_text(encoding="utf-8")
+        self._ask_any(
+            "INSERT INTO sweep_names VALUES (%(sweep)s, %(identity)s, %(begun)s) ON CONFLICT DO NOTHING",
+            identity=identity_of(self.directory) or uuid.uuid4().hex,
+            begun=_beginning(text, data),
+        )
+        self.admit(sweep_file, data)
+        mark(self.directory, sweep_file, self._named()[0])
         self.files.begin(text, json.dumps(data.to_json(), indent=1) + "\n")
         write_note(self.directory, self.database.url)
         self._ask(
@@ -55,6 +99,7 @@ class PostgresStore(Store):
         rows = self._ask("SELECT file, data FROM sweep_queue WHERE sweep = %(sweep)s")
         if not rows:
             raise ValueError(f"{self.database.url}: holds no sweep {self.name!r}, which is this folder's name")
+        mark(self.directory, identity=self._named()[0])
         self.files.begin(*rows[0])
         write_note(self.directory, self.database.url)
 
@@ -256,3 +301,8 @@ class PostgresStore(Store):
             if key in figures and (last := self.attempts(key)[-1]) and not last.ended and not self.death(key, last):
                 here = self.files.progress(key)  # newer than what the last renewal told
                 yield self.read_trial(key), last, here if last.here and here else json.loads(figures[key])
+
+
+def _beginning(sweep_file: str, data: Data) -> str:
+    """A hash of what a sweep began as: two machines that begin it at once begin one sweep."""
+    return hashlib.sha256(f"{sweep_file}{json.dumps(data.to_json())}".encode()).hexdigest()

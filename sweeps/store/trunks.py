@@ -10,19 +10,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.store.files import KEY
+from sweeps.store.identity import is_sweep, refuse_link
 from sweeps.store.records import lenient
 from sweeps.support.atomic import write_text
 from sweeps.trial import Trial
 
 _WANTED = "wanted.json"
 _STATE = re.compile(r"(\d+)\.safetensors")
+_PART = re.compile(rf"{KEY.pattern}\.safetensors")
+_TORN = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Trunks:
     def share(self, trials: Iterable[Trial]) -> None:
         """Say which trials may yet start from the state of another of their trunk, and delete what none will take: such
         states, and models of one source that none will merge."""
+        for folder in (self.directory, self._parts):
+            refuse_link(folder)
         wanted: dict[str, list[int]] = {}
         parts = set()
         for trial in trials:
@@ -85,16 +89,13 @@ class Trunks:
             write_text(self.directory / _WANTED, json.dumps(wanted))
         else:
             (self.directory / _WANTED).unlink(missing_ok=True)
-        for path in self._parts.glob("*.safetensors"):
-            if path.name not in parts:
-                path.unlink(missing_ok=True)
+        _drop(self._parts, _PART, parts)
         for folder in self._folders():
+            refuse_link(folder)
             kept = {Trunk(folder, step).newest() for step in wanted.get(folder.name, [])}
-            for state in folder.glob("*.safetensors"):
-                if state not in kept:
-                    state.unlink(missing_ok=True)
-        if not wanted and self.directory.is_dir():
-            shutil.rmtree(self.directory, ignore_errors=True)  # a worker cut off may still be writing there
+            _drop(folder, _STATE, {state.name for state in kept if state}, whole=not wanted)
+        if not wanted:
+            _drop_if_empty(self.directory)
 
     def steps(self) -> dict[str, list[int]]:
         """Steps at which there is a state, by trunk."""
@@ -115,14 +116,45 @@ class Trunks:
         return [path for path in self.directory.iterdir() if KEY.fullmatch(path.name)]
 
 
+def drop_parts(folder: Path) -> None:
+    """Delete a folder of models of one source; what else lies there stays."""
+    _drop(folder, _PART, whole=True)
+
+
+def _drop(folder: Path, names: re.Pattern[str], kept: Container[str] = (), whole: bool = False) -> None:
+    """Delete the files of such names but the kept ones; nothing else that lies there, and nothing behind a link.
+
+    whole: what was left of writing one too, and the folder once it is empty.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        torn = _TORN.fullmatch(path.name) if whole else None
+        if names.fullmatch(torn[1] if torn else path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)
+    if whole:
+        _drop_if_empty(folder)
+
+
+def _drop_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # something else lies there, or a worker cut off is still writing
+        folder.rmdir()
+
+
 def trunk_of(folder: Path, trial: Trial) -> Trunk | None:
     """The trunk of a trial that runs in `folder`; None where its sweep has no other trial to share it with."""
     trunks = folder.parent.parent / "trunks"
     shared = bool(trial.trunk) and trial.trunk in lenient(trunks / _WANTED)
-    return Trunk(trunks / trial.trunk, trial.cooldown_start) if shared else None
+    if not shared:
+        return None
+    for place in (trunks, trunks / trial.trunk):
+        refuse_link(place)
+    return Trunk(trunks / trial.trunk, trial.cooldown_start)
 
 
 def parts_folder(folder: Path) -> Path:
     """Where a trial that runs in `folder` keeps the models that it merges: with those of its sweep, if it has one."""
     sweep = folder.parent.parent
-    return (sweep if (sweep / "sweep.toml").exists() and folder.parent.name == "trials" else folder) / "parts"
+    place = (sweep if folder.parent.name == "trials" and is_sweep(sweep) else folder) / "parts"
+    refuse_link(place)
+    return place

@@ -26,8 +26,24 @@ def publish_text(path: Path, text: str, durable: bool = True) -> None:
     with _removed(_beside(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
         if durable:
-            _to_disk(temporary)
+            to_disk(temporary)
         os.link(temporary, path)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to a file, which is made if need be. Raises OSError where `path` is a link: a log follows none."""
+    with open(path, "a", encoding="utf-8", opener=following_no_link) as file:
+        file.write(text)
+
+
+def touch(path: Path) -> None:
+    """Make an empty file unless there is one. Raises OSError where `path` is a link."""
+    os.close(following_no_link(path, os.O_CREAT | os.O_WRONLY))
+
+
+def following_no_link(path: str | Path, flags: int) -> int:
+    """An opener that fails on a link instead of writing to what it names."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 @contextmanager
@@ -45,7 +61,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
                 error.filename = os.fspath(path)  # the name that the caller knows
             raise
         if durable:
-            _to_disk(temporary)
+            to_disk(temporary)
         os.replace(temporary, path)
 
 
@@ -56,13 +72,20 @@ def new_folder(path: Path, inside: Path | None = None) -> Iterator[Path]:
     Its files are on the disk before `path` is there. inside: the folder to fill lies there, on the same file system,
     instead of beside `path`. Raises OSError when something other than an empty folder is at `path` by then.
     """
-    with _removed(_beside(path if inside is None else inside / path.name)) as temporary:
-        temporary.mkdir(parents=True)
+    with temporary_folder(path if inside is None else inside / path.name) as temporary:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _to_disk(file)
+                to_disk(file)
         os.rename(temporary, path)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, under a hidden name of its own, which is removed when the block ends."""
+    with _removed(_beside(path)) as temporary:
+        temporary.mkdir(parents=True)
+        yield temporary
 
 
 def _beside(path: Path) -> Path:
@@ -81,6 +104,7 @@ def _removed(temporary: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Have the content of a file on the disk before what follows."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())

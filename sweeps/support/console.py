@@ -48,7 +48,7 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say, nobody listens
             return 141
-        print(f"{command}: error: {_sentence(error)}", file=sys.stderr)
+        print(f"{command}: error: {sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{command}: stopped", file=sys.stderr)
@@ -74,7 +74,8 @@ def flagged(text: str, flags: Mapping[str, str]) -> str:
     return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), text)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What went wrong, in one line; of an error of the operating system the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

@@ -12,6 +12,7 @@ from contextlib import suppress
 from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.store.base import Store
 from sweeps.store.retry import LOST, STOPPED
+from sweeps.support.atomic import following_no_link
 from sweeps.support.processes import signal_group
 from sweeps.workers.base import Launcher, Workers, environment, last_line
 from sweeps.workers.lease import LOST_CLAIM
@@ -49,7 +50,7 @@ class LocalWorkers(Workers):
         variables = os.environ | environment(share) | {PARENT: str(os.getpid())}
         if devices:
             variables["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        with open(self.store.files.worker_log(index + 1), "ab") as log:
+        with open(self.store.files.worker_log(index + 1), "ab", opener=following_no_link) as log:
             process = subprocess.Popen(
                 [*self.command, "--sweep", str(self.store.directory)],
                 env=variables,

@@ -16,6 +16,7 @@ from sweeps.store.attempts import LEASE, Claim
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, STOPPED, out_of_memory
+from sweeps.support.console import sentence
 from sweeps.trial import Observation, Trial
 from sweeps.workers.lease import Lease
 from sweeps.workers.options import WorkerOptions
@@ -40,6 +41,7 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
     `options` say. lease: seconds, see Store.
     """
     store, stop = open_store(directory, lease), StopRequests(options)
+    store.files.refuse_links()
     parent = int(os.environ.get(PARENT) or os.getppid())
     idle = IdleTimer(options)
     try:
@@ -48,15 +50,18 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
                 stop.exit_if_requested()
                 eligibility = _eligibility(store, stop)
                 try:
-                    if claim := store.claim(eligibility):
+                    claim = store.claim(eligibility)
+                    idle.complaint = ""
+                    if claim:
+                        idle = IdleTimer(options)
                         _run(store, claim, train, stop, parent)
                         idle = IdleTimer(options)
                         continue
-                    if (code := idle.over(store, eligibility)) is not None:
-                        return code
                 except OSError as error:  # a full disk or a cut connection may pass: what is claimed stays claimable
-                    idle.complain(str(error))
+                    idle.complain(sentence(error))
                     time.sleep(10 * IDLE)
+                if (code := idle.over(store, eligibility)) is not None:
+                    return code
                 time.sleep(IDLE)
         return 0
     except SystemExit:  # folding up torch has taken 9 s on a busy machine, as long as a launcher waits
@@ -89,7 +94,11 @@ class IdleTimer:
 
     def over(self, store: Store, eligibility: Eligibility) -> int | None:
         """The exit code to leave with now; None to wait on."""
-        left = store.unfinished()
+        try:
+            left = store.unfinished()
+        except OSError as error:  # as above: it may pass
+            self.complain(sentence(error))
+            return None
         if store.closed and not left:
             return _leave("all trials are finished", 0)
         if left and eligibility.seconds < self.options.min_seconds:
@@ -97,7 +106,8 @@ class IdleTimer:
             return _leave(f"the time is up{', starting anew' if again else ''}", TIME_IS_UP)
         if time.monotonic() - self.since > self.options.patience:
             where = f" in class {eligibility.resource_class}" if eligibility.resource_class else ""
-            return _leave(f"nothing to do{where} for {self.options.patience:g} s", 0)
+            why = f", because {self.complaint}" if self.complaint else ""
+            return _leave(f"nothing to do{where} for {self.options.patience:g} s{why}", 0)
         if self.options.job and time.monotonic() - self.looked > LOOK:
             self.looked = time.monotonic()
             self.options.job.reap(store)

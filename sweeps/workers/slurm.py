@@ -16,6 +16,7 @@ from pathlib import Path
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
 from sweeps.store.base import Store
 from sweeps.store.retry import MEMORY
+from sweeps.support.atomic import write_text
 from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, last_line
 from sweeps.workers.slurm_queue import ALIVE, WAITING, Job, ask, jobs, reap, sweep_name, this_task
 
@@ -133,9 +134,7 @@ class SlurmWorkers(Workers):
         file_name = resources.name.replace("/", "-")
         logs = (self.store.directory / "logs").resolve()
         script = logs / f"{file_name}.sh"
-        script.write_text(
-            job_script(resources, self.profile, self.command, self.store.directory.resolve()), encoding="utf-8"
-        )
+        write_text(script, job_script(resources, self.profile, self.command, self.store.directory.resolve()))
         # With several nodes the worker is the batch script itself, and starts a step on all nodes for every trial.
         whole = resources.nodes > 1
         options = {

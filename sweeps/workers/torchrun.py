@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.store.retry import WANTED_MEMORY
+from sweeps.support.atomic import append_text
 from sweeps.support.processes import die_with_parent, end_group, own_code
 from sweeps.trial import Observation, Trial
 from sweeps.workers.base import ClusterJob, last_line, memory_environment
@@ -113,8 +114,8 @@ def _result(code: int, meeting: Path, folder: Path) -> Observation:
     if (meeting / "left").exists():
         raise SystemExit(TERMINATED)
     output = (meeting / "output").read_text(encoding="utf-8", errors="replace")
-    with suppress(OSError), open(folder / "log.txt", "a", encoding="utf-8") as log:
-        log.write(output)
+    with suppress(OSError):
+        append_text(folder / "log.txt", output)
     if any(sign in output for sign in WANTED_MEMORY):
         raise MemoryError(_words(output, WANTED_MEMORY))
     if "SIGKILL" in output or code == -signal.SIGKILL:

@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 
 from support.toy_sweeps import COMMAND
+from sweeps.store.identity import mark
 
 
 def begin(folder: str, **toy) -> Path:
     """Leave the toy its orders before the sweep runs."""
-    Path(folder).mkdir(parents=True)
+    mark(Path(folder))
     (Path(folder) / "toy.json").write_text(json.dumps(toy))
     return Path(folder)
 

@@ -125,12 +125,12 @@ def test_a_retry_in_the_moment_a_sweep_ends_is_heeded_and_one_after_it_waits_for
     }
 
     (folder / "toy.json").write_text(json.dumps({"raises": "nano-100k"}))
-    Path("wider.toml").write_text(SWEEP.replace("3e11]", "3e11, 5e11]"))
-    assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 1
+    Path("toy.toml").write_text(SWEEP.replace("3e11]", "3e11, 5e11]"))
+    assert toy_main(["run", "toy.toml"]) == 1
     repair(folder)
     content = said(capsys, "retry", "results/toy", "--failed")
     assert content["ended"] and not any(map(FolderStore(folder).finished, content["retried"]))
-    assert toy_main(["run", "wider.toml", "--out", "results/toy"]) == 0
+    assert toy_main(["run", "toy.toml"]) == 0
 
 
 def test_a_trial_is_named_by_the_start_of_its_key(sweep_file, capsys):

@@ -177,7 +177,7 @@ def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, cap
     assert toy_main(["run", "toy.toml", "--store", secret, "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["done"] == 13
-    assert json.loads(Path("results/toy/store.json").read_text()) == {"postgresql": url}
+    assert json.loads(Path("results/toy/store.json").read_text())["postgresql"] == url
     assert toy_main(["run", "toy.toml"]) == 0  # continues, and there is nothing more to do
     assert cli.main(["status", "elsewhere/toy", "--store", url]) == 0  # as on another machine
     captured += capsys.readouterr()
@@ -217,6 +217,49 @@ def test_a_sweep_stays_in_its_database(new_store, url):
     with pytest.raises(ValueError, match="this sweep is kept in"):
         open_store(store.directory, url=url.replace("postgres?", "other?"))
     assert isinstance(open_store(store.directory), PostgresStore)
+
+
+def test_two_sweeps_of_one_name_are_not_mixed(tmp_path, monkeypatch, capsys, url):
+    """Two users, each with a folder called alike: the second is refused, and nothing of the first changes."""
+    for user, budget in (("one", "3e11"), ("two", "9e11")):
+        (tmp_path / user).mkdir()
+        (tmp_path / user / "toy.toml").write_text(SWEEP.replace("3e11", budget))
+    monkeypatch.chdir(tmp_path / "one")
+    assert toy_main(["run", "toy.toml", "--store", url]) == 0
+    store = open_store(Path("results/toy"))
+    before = (store.queue(), sorted(store.keys()), results(store))
+    monkeypatch.chdir(tmp_path / "two")
+    assert toy_main(["run", "toy.toml", "--store", url]) == 2
+    assert "holds another sweep 'toy', which is this folder's name" in capsys.readouterr().err
+    assert not (tmp_path / "two" / "results").exists()
+    assert toy_main(["run", "toy.toml"]) == 0  # in the folder alone
+    with pytest.raises(ValueError, match="is another one than that of"):
+        open_store(Path("results/toy"), url=url).queue()
+    assert (store.queue(), sorted(store.keys()), results(store)) == before
+
+
+def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(new_store, url, capsys, monkeypatch):
+    store, _ = new_store(1)
+    note = store.directory / "store.json"
+    kept = note.read_text()
+    evil = url.replace("127.0.0.1", "ev1l.example").replace("tests@", "tests:s3cret@")
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.store.database._psycopg", lambda: pytest.fail("it connected"))
+        for text in (
+            kept.replace(url, evil),
+            kept.replace(url, "5"),
+            json.dumps({"postgresql": evil}),
+            '{"postgresql": ["s3cret"]}',
+            '"s3cret"',
+            "",
+        ):
+            note.write_text(text)
+            for command in (["status"], ["cancel"], ["logs"], ["export", "--csv", "x.csv"]):
+                assert cli.main([command[0], str(store.directory), *command[1:]]) == 2
+                said = capsys.readouterr().err
+                assert "was changed by hand; say the database again: --store URL" in said and said.count("\n") == 1
+                assert "ev1l" not in said and "s3cret" not in said
+    assert open_store(store.directory, url=url).queue() == store.queue()
 
 
 def test_without_psycopg_it_says_what_to_install(tmp_path, monkeypatch):

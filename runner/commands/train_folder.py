@@ -1,0 +1,55 @@
+"""The folder that `embed train` writes: whose it is, and a model in it that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.export.sentence_transformers import HOLDS, must_be_free
+from sweeps.store.files import CHECKPOINT, PROGRESS
+from sweeps.store.records import lenient
+from sweeps.store.trunks import drop_parts, parts_folder
+from sweeps.support.atomic import temporary_folder, to_disk, write_text
+from sweeps.trial import Trial
+
+MARKER = ".embed-train.json"  # in the folder of a training under way: the key of its trial
+
+
+def begin(out: Path, trial: Trial) -> None:
+    """Make or find the folder of a training. Raises ValueError when it holds a model, or anything of somebody else."""
+    key = lenient(out / MARKER).get("key")
+    if key == trial.key and any((out / name).exists() for name in HOLDS):
+        tidy_up(out)  # it was ended between the model and this
+    must_be_free(out)
+    if key not in (None, trial.key):
+        raise ValueError(f"{out}: holds a training of another recipe, not ended yet; give another folder")
+    if key is None and out.exists() and not (out / CHECKPOINT).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: is not empty and holds no training to go on with; give an empty or new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / MARKER, json.dumps({"key": trial.key}) + "\n")
+
+
+@contextmanager
+def filling(out: Path) -> Iterator[Path]:
+    """A folder to write a model to. Its files come to lie in `out` when the block ends, what makes it a model last:
+    one that is ended before is no model, and its training can be continued."""
+    with temporary_folder(out / "model") as temporary:
+        yield temporary
+        files = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        for file in files:
+            to_disk(temporary / file)
+        for file in sorted(files, key=lambda file: str(file) in HOLDS):
+            (out / file).parent.mkdir(exist_ok=True)
+            os.replace(temporary / file, out / file)
+
+
+def tidy_up(out: Path) -> None:
+    """Remove what a training that goes on would need."""
+    from runner.training.early_stopping import BEST
+
+    for name in (CHECKPOINT, BEST, PROGRESS, MARKER):
+        (out / name).unlink(missing_ok=True)
+    drop_parts(parts_folder(out))
