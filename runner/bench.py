@@ -23,7 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from transformers import AutoConfig, AutoModel
 
-from runner.data.pairs import Pairs, batch_indices, load_tokenizer, open_prepared
+from runner.data.pairs import Pairs, batch_indices, open_prepared
+from runner.data.tokenizer import load_tokenizer
 from runner.model.encoder import make_encoder, uses_bf16
 from runner.training import allocator
 from runner.training.engine import DEFAULTS, Engine, Options

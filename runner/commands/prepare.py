@@ -29,9 +29,10 @@ def _prepare(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(arguments.sweep)
     quiet_libraries()
     from runner.data import pairs as data
+    from runner.data.tokenizer import load_tokenizer, tokenizer_hash
     from runner.tasks.kinds import check_tasks
 
-    hashes = {model.name: data.tokenizer_hash(data.load_tokenizer(model.source)) for model in sweep.models}
+    hashes = {model.name: tokenizer_hash(load_tokenizer(model.source)) for model in sweep.models}
     if len(set(hashes.values())) > 1:
         raise ValueError(f"{arguments.sweep}: models have different tokenizers, {hashes}; sweep them apart")
     source = sweep.models[0].source
@@ -78,10 +79,10 @@ def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
 
 def _plan_data(arguments: argparse.Namespace, training: Training, source: str) -> int:
     from runner.data.data_plan import plan_data
-    from runner.data.pairs import load_tokenizer, tokenizer_settings
+    from runner.data.tokenizer import tokenizer_settings, training_tokenizer
     from sweeps.machine.cores import available_cores
 
-    settings = tokenizer_settings(load_tokenizer(source), training)
+    settings = tokenizer_settings(training_tokenizer(source, training.pooling), training)
     plan = plan_data(training.data, settings, arguments.pairs, len(available_cores()))
     print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
     return 0

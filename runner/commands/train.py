@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runner.commands.options import add_run_options, quiet_libraries, run_options
 from runner.training.trackers import TRACKERS
 from sweeps.methods import with_adapter
+from sweeps.models import find_model
 
 if TYPE_CHECKING:
     from runner.training.distributed import Ranks
@@ -39,10 +40,12 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
         _check_adapter(trial)
     quiet_libraries()
     from runner.commands import train_folder
+    from runner.export.loaded import must_be_writable
     from runner.export.sentence_transformers import export
     from runner.trainer import train_encoder
     from sweeps.support.atomic import write_text
 
+    must_be_writable(find_model(trial.model).source, trial.training)
     if ranks.rank == 0:
         train_folder.begin(out, trial)
     log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,9 +9,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from runner.data.shuffle import shuffled
+from runner.data.tokenizer import tokenizer_settings, training_tokenizer
 from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, write_tokens
 from sweeps.data.readers import open_source, survey
 from sweeps.machine.cores import available_cores
@@ -23,23 +21,6 @@ from sweeps.trial import Training, parts_of
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
 KEPT_EPOCHS = 4
 PAIRS_AT_ONCE = 2**16
-
-
-def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
-    """Returns the fast tokenizer beside a model. Raises ValueError when there is none."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise unavailable(source, error) from None
-    if not tokenizer.is_fast:
-        raise ValueError(f"{source}: has no tokenizer.json; only fast tokenizers are used")
-    return tokenizer
-
-
-def unavailable(source: str, error: Exception) -> ValueError:
-    """Returns what to tell the user when a model or its tokenizer at `source` cannot be had."""
-    missing = Path(source).is_absolute() and not Path(source).exists()
-    return ValueError(f"{source}: {'no such folder' if missing else str(error).splitlines()[0]}")
 
 
 class Column:
@@ -165,16 +146,15 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     judged: whether there must be held-out pairs for the pools. Raises ValueError when the data is not the one that
     training.data_hash names, or is too small for the pools.
     """
-    tokenizer = load_tokenizer(source)
+    settings = tokenizer_settings(training_tokenizer(source, training.pooling), training)
     data, begun = open_source(training.data), time.monotonic()
     known = survey(data)
     if training.data_hash and training.data_hash != known.data_hash:
         raise ValueError(
             f"data {training.data!r} has hash {known.data_hash}, the trial wants {training.data_hash}: it changed"
         )
-    folder, tokenised = _token_folder(known.data_hash, tokenizer, training), 0
+    folder, tokenised = _token_folder(known.data_hash, settings), 0
     if not folder.exists():
-        settings = tokenizer_settings(tokenizer, training)
         processes = len(available_cores())
         tokenised = write_tokens(data.pairs(), known.pairs, known.data_hash, settings, folder, processes)
     seconds = time.monotonic() - begun
@@ -195,36 +175,15 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
 def open_prepared(training: Training, source: str) -> Pairs:
     """Returns the tokens of data that is ready, without reading the texts again where its hash is known."""
     if training.data_hash:
-        folder = _token_folder(training.data_hash, load_tokenizer(source), training)
+        settings = tokenizer_settings(training_tokenizer(source, training.pooling), training)
+        folder = _token_folder(training.data_hash, settings)
         if folder.exists():
             return _open(folder)
     return prepare(training, source).pairs
 
 
-def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Returns the identity of a tokenizer: a hash over everything it does to a text."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:12]
-
-
-def tokenizer_settings(tokenizer: PreTrainedTokenizerFast, training: Training) -> TokenizerSettings:
-    """Returns how `training` wants its texts tokenised."""
-    return TokenizerSettings(
-        tokenizer.backend_tokenizer.to_str(),
-        training.context,
-        # The last token is the one that is read, so it is always the same one.
-        end=tokenizer.eos_token_id if training.pooling == "last" else None,
-        keep_left=tokenizer.truncation_side == "right",
-        plain_specials=tokenizer.split_special_tokens,
-        prompts=(training.query_prompt, training.document_prompt, training.document_prompt),
-    )
-
-
-def _token_folder(name: str, tokenizer: PreTrainedTokenizerFast, training: Training) -> Path:
-    more = "-end" if training.pooling == "last" else ""
-    if training.query_prompt or training.document_prompt:
-        prompts = json.dumps([training.query_prompt, training.document_prompt])
-        more += f"-{hashlib.sha256(prompts.encode()).hexdigest()[:8]}"
-    return cache_folder() / f"tokens-{name}-{tokenizer_hash(tokenizer)}-{training.context}{more}-v{FORMAT}"
+def _token_folder(name: str, settings: TokenizerSettings) -> Path:
+    return cache_folder() / f"tokens-{name}-{settings.context}-{settings.name}-v{FORMAT}"
 
 
 def _open(folder: Path) -> Pairs:

@@ -8,6 +8,7 @@ and the indices `train` and `held_out`, the latter in the order of their documen
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -46,15 +48,18 @@ class TokenizerSettings:
     tokenizer: str
     """Content of its tokenizer.json."""
     context: int
-    """Ids of a text at most, the end token among them."""
-    end: int | None = None
-    """Id that every text ends with; None adds none."""
+    """Ids of a text at most, those that the tokenizer adds among them."""
     keep_left: bool = True
     """Whether a text that is too long loses its end, not its beginning."""
     plain_specials: bool = False
     """Whether special tokens that are written out in a text are read as text."""
     prompts: tuple[str, str, str] = ("", "", "")
     """What is put before the texts of each of COLUMNS."""
+
+    @cached_property
+    def name(self) -> str:
+        """A hash of everything that decides what ids a text gets."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
 
 class Tokenise:
@@ -63,10 +68,9 @@ class Tokenise:
     def __init__(self, settings: TokenizerSettings) -> None:
         self.tokenizer = Tokenizer.from_str(settings.tokenizer)
         self.prompts = settings.prompts
-        self.end = [] if settings.end is None else [settings.end]
-        self.room = settings.context - len(self.end)
+        self.context = settings.context
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(self.room, direction="right" if settings.keep_left else "left")
+        self.tokenizer.enable_truncation(self.context, direction="right" if settings.keep_left else "left")
         self.tokenizer.encode_special_tokens = settings.plain_specials
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
         self.kind = np.uint16 if max(vocabulary.values()) < 2**16 else np.uint32
@@ -82,15 +86,15 @@ class Tokenise:
         return np.concatenate(pieces), lengths, np.frombuffer(hashes, np.int64)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the ids of texts, cut to the room there is; of a long text no more is read than is needed."""
+        """Returns the ids of texts, cut to the context; of a long text no more is read than is needed."""
         known: list[list[int]] = [[] for _ in texts]
-        waiting, chars = list(range(len(texts))), CHARS_PER_TOKEN * self.room
+        waiting, chars = list(range(len(texts))), CHARS_PER_TOKEN * self.context
         while waiting:
             parts = [_first_words(texts[i], chars) if self.parts else texts[i] for i in waiting]
             short = []
             for index, part, encoded in zip(waiting, parts, self.tokenizer.encode_batch_fast(parts), strict=True):
-                known[index] = encoded.ids + self.end
-                if len(encoded) < self.room and len(part) < len(texts[index]):
+                known[index] = encoded.ids
+                if len(encoded) < self.context and len(part) < len(texts[index]):
                     short.append(index)
             waiting, chars = short, 4 * chars
         return known

@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from runner.data.pairs import load_tokenizer
+from runner.data.tokenizer import save_tokenizer, training_tokenizer
+from runner.export.loaded import must_embed_alike, own_vectors
 from runner.model.encoder import Encoder, load_backbone
 from runner.model.quantized import merge_unpacked
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
-from sweeps.support.atomic import replacing
+from sweeps.support.atomic import replacing, write_text
 from sweeps.trial import Observation, Training, Trial
 
 MODULES = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
@@ -26,35 +28,56 @@ HOLDS = ("config.json", "adapter_config.json")  # of a folder that has a model i
 
 
 def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bool = False) -> None:
-    """Write weights, tokenizer, pooling and a model card. `folder` must not hold a model yet.
+    """Write weights, tokenizer, pooling and a model card, load the model again and compare it with the `encoder`.
 
     adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it. Raises
-    ValueError when the method has none.
+    ValueError when the method has none, `folder` holds a model, the files cannot be written, or what is loaded is not
+    what was trained; what was written then is no model to keep.
     """
     if adapter and not hasattr(encoder.backbone, "merge_and_unload"):
         raise ValueError(f"{observation.trial.method.name} has no adapter; only {', '.join(with_adapter())} do")
     must_be_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
+    tokenizer = training_tokenizer(find_model(observation.trial.model).source, training.pooling)
+    expected = own_vectors(encoder, tokenizer, training)
     backbone = encoder.backbone if adapter else whole_backbone(encoder, observation.trial)
+    try:
+        _save_weights(backbone, tokenizer.pad_token_id, folder, adapter)
+    except SafetensorError as error:  # a full disk, in their words
+        raise ValueError(f"{folder}: cannot be written: {error}") from None
+    save_tokenizer(tokenizer, folder, training.context)
+    _write_settings(training, encoder.bidirectional, adapter, backbone.config.hidden_size, folder)
+    write_text(folder / "README.md", _card(observation))
+    must_embed_alike(folder, tokenizer, training, expected)
+
+
+def _save_weights(backbone: Any, padding: int, folder: Path, adapter: bool) -> None:
+    """Write the weights and what they are. padding: id of the padding token."""
+    if adapter:
+        for config in backbone.peft_config.values():
+            base = config.base_model_name_or_path
+            if base and Path(base).is_dir():  # as seen from the folder of this training: not where it is loaded
+                config.base_model_name_or_path = str(Path(base).resolve())
+    else:
+        backbone.config.pad_token_id = padding
     backbone.save_pretrained(folder)
     if adapter:
         _name_magnitudes(folder / "adapter_model.safetensors")
-    tokenizer = load_tokenizer(find_model(observation.trial.model).source)
-    tokenizer.model_max_length = training.context
-    if training.pooling == "last":
-        _append_end(tokenizer)
-    tokenizer.save_pretrained(folder)
+
+
+def _write_settings(training: Training, both_ways: bool, adapter: bool, width: int, folder: Path) -> None:
+    """Write the files that Sentence Transformers loads a model by. width: of a vector."""
     modules = [
         {"idx": index, "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (name, path, kind) in enumerate(MODULES)
     ]
     chosen = POOLING_FIELDS[training.pooling]
-    pooling = {"word_embedding_dimension": backbone.config.hidden_size}
+    pooling: dict[str, Any] = {"word_embedding_dimension": width}
     pooling |= {f"pooling_mode_{flag}": flag == chosen for flag in POOLING_FLAGS}
     _write(folder / "modules.json", modules)
     loading = {}
-    if training.bidirectional:  # the other attention function is causal wherever nothing is padded, whatever is asked
+    if both_ways:  # the other attention function is causal wherever nothing is padded, whatever is asked
         loading["attn_implementation"] = "eager"
     if adapter:  # it was trained over weights in fp32, in which the base may not lie on disk
         loading["dtype"] = "float32"
@@ -68,7 +91,6 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     for _, path, _ in MODULES[1:]:
         (folder / path).mkdir(exist_ok=True)
     _write(folder / "1_Pooling" / "config.json", pooling)
-    (folder / "README.md").write_text(_card(observation), encoding="utf-8")
 
 
 def _name_magnitudes(file: Path) -> None:
@@ -92,16 +114,6 @@ def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
         return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))
     merge = getattr(encoder.backbone, "merge_and_unload", None)  # a merged trial's backbone has none
     return merge() if merge else encoder.backbone
-
-
-def _append_end(tokenizer) -> None:
-    """Let the tokenizer itself add the end token that last-token pooling reads, so that every server does."""
-    from tokenizers.processors import TemplateProcessing
-
-    end = tokenizer.eos_token
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_token_id)]
-    )
 
 
 def _write(path: Path, content: object) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoModel, PreTrainedModel
 
-from runner.data.pairs import unavailable
+from runner.data.tokenizer import unavailable
 from runner.model import fused_block, varlen
 from runner.model.folded_lora import fold
 from runner.model.quantized import quantization
@@ -245,7 +245,7 @@ def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTr
     try:
         loaded = AutoModel.from_pretrained(model.source, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
-        raise unavailable(model.source, error) from None
+        raise unavailable(model.source, "its weights cannot be loaded", error) from None
     return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
 
 

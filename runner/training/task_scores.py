@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from runner.data.pairs import load_tokenizer, tokenizer_settings
+from runner.data.tokenizer import tokenizer_settings, training_tokenizer
 from runner.data.tokens import Tokenise
 from runner.model.encoder import Encoder
 from runner.tasks.kinds import find_task
@@ -30,7 +30,7 @@ class TextEncoder:
 
     def __init__(self, encoder: Encoder, training: Training, source: str, tokens: int, ranks: Ranks = ALONE) -> None:
         self.encoder, self.training, self.tokens, self.ranks = encoder, training, tokens, ranks
-        self._tokenise = Tokenise(tokenizer_settings(load_tokenizer(source), training))
+        self._tokenise = Tokenise(tokenizer_settings(training_tokenizer(source, training.pooling), training))
 
     def encode(self, texts: Sequence[str], **_: Any) -> Tensor:
         """Returns unit vectors [texts, dim] on the CPU, of texts without a prompt."""

@@ -108,7 +108,7 @@ def draw(pairs, step: int) -> tuple[list, list]:
 
 def memory(prepared: dict) -> dict:
     """What opening and drawing 400 batches add to the memory of a fresh process, MB by kind."""
-    from runner.data.pairs import load_tokenizer
+    from runner.data.tokenizer import load_tokenizer
     from sweeps.models import find_model
 
     load_tokenizer(find_model(MODEL).source)

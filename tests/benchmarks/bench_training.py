@@ -35,7 +35,8 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import PrinterCallback, TrainerCallback
 
 from runner.bench import at_hand
-from runner.data.pairs import Pairs, batch_indices, load_tokenizer, prepare
+from runner.data.pairs import Pairs, batch_indices, prepare
+from runner.data.tokenizer import load_tokenizer
 from runner.model.encoder import make_encoder
 from runner.training import allocator
 from runner.training.distributed import ALONE, Ranks, joined

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from runner.cli import main
-from runner.data.pairs import PERMUTED_PAIRS, batch_indices, load_tokenizer, open_prepared, pools, prepare
+from runner.data.pairs import PERMUTED_PAIRS, batch_indices, open_prepared, pools, prepare
+from runner.data.tokenizer import load_tokenizer
 from sweeps.data.readers import read_pairs
 from sweeps.machine.measured import cache_folder
 from sweeps.models import find_model

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from runner.data import tokens
-from runner.data.pairs import load_tokenizer, tokenizer_settings
+from runner.data.tokenizer import load_tokenizer, tokenizer_settings
 from runner.data.tokens import Tokenise, TokenizerSettings, write_tokens
 from support.waiting import wait_for
 from sweeps.data import python_env
@@ -194,7 +194,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from runner.data import tokens
-from runner.data.pairs import tokenizer_settings, load_tokenizer
+from runner.data.tokenizer import tokenizer_settings, load_tokenizer
 from sweeps.data.readers import open_source, survey
 from sweeps.trial import Training
 

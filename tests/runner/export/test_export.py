@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runner.cli import main
-from runner.data.pairs import load_tokenizer
+from runner.data.tokenizer import load_tokenizer
 from runner.export.sentence_transformers import export
 from runner.model.encoder import POOLING
 from runner.trainer import train_encoder

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from runner.cli import main
-from runner.data.pairs import load_tokenizer, prepare
+from runner.data.pairs import prepare
+from runner.data.tokenizer import load_tokenizer
 from runner.merging import surface as surface_module
 from runner.merging.rules import open_all, slerp
 from runner.merging.self_positioning import MergedEncoder, PositionSearch, find_position, loss_of, probe_loss
