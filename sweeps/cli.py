@@ -21,7 +21,7 @@ from sweeps.running.dry_run import foresee, here, plan_lines, throughput_on
 from sweeps.running.resources import this_machine
 from sweeps.store.base import Store
 from sweeps.store.identity import refuse_foreign
-from sweeps.store.open import add_store, open_store
+from sweeps.store.open import add_store, keep_password_out_of_sight, open_store
 from sweeps.store.reuse import Library
 from sweeps.support import console
 from sweeps.support.console import positive
@@ -48,6 +48,7 @@ EXAMPLES = """\
 
 def main(argv: list[str] | None = None) -> int:
     """The `sweep` command; returns its exit code. 1 means that a trial failed."""
+    keep_password_out_of_sight()
     parser = console.parser("sweep", __doc__ or "", EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (function, purpose, add) in COMMANDS.items():

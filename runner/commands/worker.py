@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 def worker(arguments: argparse.Namespace) -> int:
     """Run `embed worker`; returns the exit code."""
-    from sweeps.store.open import join
+    from sweeps.store.open import join, keep_password_out_of_sight
     from sweeps.workers import this_job
     from sweeps.workers.loop import work
     from sweeps.workers.options import WorkerOptions
 
+    keep_password_out_of_sight()
     if arguments.store:
         join(arguments.sweep, arguments.store)
     if not (arguments.sweep / "sweep.toml").exists():

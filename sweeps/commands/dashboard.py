@@ -19,15 +19,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.commands import dashboard_server
+from sweeps.commands.dashboard_server import HOST
 from sweeps.store.base import Store
-from sweeps.support.processes import own_code
+from sweeps.support.processes import die_with_parent, own_code
 from sweeps.support.progress import Progress
 from sweeps.trial import Observation, Trial, by_key
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-HOST = "127.0.0.1"
 START = 30.0  # s that the server may take to answer
 FIGURES = ("flops", "tokens", "params", "trainable", "seconds", "total_seconds", "peak_bytes", "accuracy", "start_loss")
 
@@ -42,11 +43,15 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
         path = Path(folder) / "studies.sqlite3"
         count = project(store, path)
-        command = [sys.executable, "-m", "optuna_dashboard._cli", f"sqlite:///{path}"]
+        command = [sys.executable, "-m", dashboard_server.__name__, str(path), str(port)]
         with open(Path(folder) / "log.txt", "wb") as log:
-            flags = ["--host", HOST, "--port", str(port), "--server", "wsgiref", "--quiet"]
             server = subprocess.Popen(
-                [*command, *flags], env=os.environ | own_code(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=os.environ | own_code(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_ends_with_us,  # noqa: PLW1509 (one call into C, which takes no lock)
             )
         try:
             _wait(server, port, Path(folder) / "log.txt")
@@ -58,6 +63,11 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
         finally:
             server.terminate()
             server.wait()
+
+
+def _ends_with_us() -> None:
+    """In the new process, before it is anything else."""
+    die_with_parent(signal.SIGTERM)
 
 
 def _free(port: int) -> int:

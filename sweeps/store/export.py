@@ -13,22 +13,35 @@ from typing import Any
 from sweeps.support.atomic import replacing, write_text
 from sweeps.trial import Observation
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # OWASP's, full width too
+END = "\r\n"
 NESTED = ("trial", "curve", "environment")  # spread over columns of their own, and the curve left out
 
 
 def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
     """One line an observation, cheapest first; returns the columns. What an observation does not have is empty.
 
+    A text that a spreadsheet would run as a formula begins with an apostrophe, which spreadsheets take away again.
+
     run: the same for observations of one trunk, which are not independent. method: its label, settings included.
     training.*, environment.*: as in the record.
     """
     columns, rows = _table(observations)
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(path, text.getvalue())
+    cells: list[list[Any]] = [columns, *([row.get(name) for name in columns] for row in rows)]
+    write_text(path, "".join(map(_line, cells)))
     return columns
+
+
+def _line(cells: list[Any]) -> str:
+    """A line of a CSV file. Python quotes a carriage return only where that is part of a line's end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=END).writerow(map(_no_formula, cells))
+    return f"{text.getvalue().removesuffix(END)}\n"
+
+
+def _no_formula(cell: Any) -> Any:
+    """A cell as it is; a text that begins as formulas do, after an apostrophe. Numbers are not text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) else cell
 
 
 def write_parquet(path: Path, observations: Iterable[Observation]) -> list[str]:

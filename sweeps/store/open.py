@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from sweeps.store.attempts import LEASE
@@ -29,6 +32,23 @@ def open_store(directory: Path, lease: float = LEASE, url: str = "") -> Store:
     if noted and url != noted:
         raise ValueError(f"{directory}: this sweep is kept in {noted}, not in {url}")
     return PostgresStore(directory, url, lease) if url else FolderStore(directory, lease)
+
+
+def keep_password_out_of_sight() -> None:
+    """Where this process's own arguments hold the password of --store, be the same process again without it.
+
+    Everybody on a machine can read what its processes were started with. Nothing happens for an address that is refused
+    anyway, for that ends the process.
+    """
+    arguments = [*sys.orig_argv]
+    for index, argument in enumerate(arguments):
+        flag, equals, url = argument.partition("=") if argument.startswith("--store=") else ("", "", argument)
+        if flag or arguments[index - 1] == "--store":
+            with suppress(ValueError):
+                arguments[index] = f"{flag}{equals}{without_password(url)}"
+    if arguments != sys.orig_argv:
+        sys.stdout.flush()
+        os.execv(sys.executable, arguments)
 
 
 def open_folder(directory: Path) -> Store:

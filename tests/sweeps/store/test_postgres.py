@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.postgres_server import PASSWORD
@@ -187,6 +191,58 @@ def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, cap
     assert len(written) > 5 and not any(b"s3cret" in path.read_bytes() for path in written)
     assert cli.main(["status", "elsewhere/other", "--store", url]) == 2
     assert "holds no sweep 'other'" in capsys.readouterr().err
+
+
+def reading_arguments(process: subprocess.Popen, longest: float = 5.0) -> set[int]:
+    """Until a process ends: the processes among whose arguments the password was seen, for `longest` s at most each.
+
+    Python itself has to begin before anything can be taken away.
+    """
+    seen: dict[int, float] = {}
+    while process.poll() is None:
+        for other in psutil.process_iter():
+            with suppress(psutil.Error):
+                if any("s3cret" in argument for argument in other.cmdline()):
+                    assert time.time() - seen.setdefault(other.pid, time.time()) < longest, other.cmdline()
+        time.sleep(0.02)
+    return set(seen)
+
+
+def test_the_password_stands_in_no_process_list_log_file_or_output(tmp_path, url, monkeypatch):
+    """A sweep and another machine's worker are given it in their address; all processes and files are looked at."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    Path("toy.toml").write_text(SWEEP)
+    secret = url.replace("tests@", f"tests:{PASSWORD.replace('/', '%2F').replace('@', '%40')}@")
+    for main, arguments in (
+        ("toy_main", ["run", "toy.toml", "--store", secret]),
+        ("toy_worker", ["--sweep", "other/toy", f"--store={secret}", "--patience", "1"]),
+        ("toy_main", ["status", "another/toy", f"--store={secret}"]),
+    ):
+        code = f"import sys; from support import toy_sweeps; sys.exit(toy_sweeps.{main}(sys.argv[1:]))"
+        with open("output.txt", "ab") as output:
+            process = python(code, *arguments, stdout=output, stderr=output)
+            assert reading_arguments(process) <= {process.pid}
+        assert process.wait() == 0, Path("output.txt").read_text()
+    assert "13 done" in Path("output.txt").read_text()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 30 and not [path for path in files if b"s3cret" in path.read_bytes()]
+
+
+def test_a_service_or_password_file_does_as_well(tmp_path, url, postgres, monkeypatch):
+    """The address then holds none, and neither does anything that is written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PGPASSWORD")
+    (tmp_path / "toy.toml").write_text(SWEEP)
+    (tmp_path / "passwords").write_text(f"127.0.0.1:{postgres.port}:*:tests:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    (tmp_path / "passwords").chmod(0o600)
+    (tmp_path / "services").write_text(f"[ours]\nhost=127.0.0.1\nport={postgres.port}\nuser=tests\ndbname=postgres\n")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    schema = url.partition("?")[2]
+    assert toy_main(["run", "toy.toml", "--store", f"postgresql:///?service=ours&{schema}"]) == 0
+    assert len(results(open_store(Path("results/toy")))) == 13
 
 
 @pytest.mark.parametrize(
