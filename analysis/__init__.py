@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps.admission import MAX_EPOCHS, MIN_STEPS
+
 if TYPE_CHECKING:
     import pandas
 
@@ -32,8 +34,8 @@ def fit_laws(
     seed: int = 0,
     drop_highest: int = 0,
     best: bool = False,
-    min_steps: int = 50,
-    max_epochs: float = 4.0,
+    min_steps: int = MIN_STEPS,
+    max_epochs: float = MAX_EPOCHS,
     reference: Path | str | None = None,
     **columns: str,
 ) -> LawBook:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import EXPONENTS
+from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
 from sweeps.support.atomic import write_text
 from sweeps.support.progress import Progress
@@ -75,8 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the laws as JSON")
     ours = parser.add_argument_group("results folders")
-    ours.add_argument("--min-steps", type=int, default=50, help="runs with fewer optimiser steps stay out")
-    ours.add_argument("--max-epochs", type=float, default=4.0, help="runs with more passes over their pairs stay out")
+    ours.add_argument("--min-steps", type=int, default=MIN_STEPS, help="runs with fewer optimiser steps stay out")
+    ours.add_argument(
+        "--max-epochs", type=float, default=MAX_EPOCHS, help="runs with more passes over the pairs stay out"
+    )
     ours.add_argument(
         "--backtest",
         action="store_true",

@@ -18,6 +18,7 @@ from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, result, status_lines
 from sweeps.running.dry_run import foresee, here, plan_lines, throughput_on
+from sweeps.running.gate import Prospect, prospect
 from sweeps.running.resources import this_machine
 from sweeps.store.base import Store
 from sweeps.store.identity import refuse_foreign
@@ -99,6 +100,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--mfu", help="with --hardware: model FLOPs utilisation, the share of the peak rate that training reaches"
     )
     command.add_argument("--price", help="with --dry-run: price per chip-hour (here: per GPU or core)")
+    command.add_argument("--no-law", action="store_true", help="run it even where no law can come of it")
     command.add_argument("--fresh", action="store_true", help="train everything; reuse no observations of other sweeps")
     command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
@@ -128,8 +130,13 @@ def _run_file(arguments: argparse.Namespace) -> int:
     data = prepare(arguments.file)
     store = open_store(directory, url=arguments.store)
     library = None if arguments.fresh else Library(store)
+    expected = prospect(sweep, data)
     if arguments.dry_run:
-        return _dry_run(arguments, sweep, data, store, library, profile.classes if profile else ())
+        _dry_run(arguments, sweep, data, store, library, profile.classes if profile else (), expected)
+    if expected.refusal and not (arguments.no_law and expected.remarks):
+        raise ValueError(f"{arguments.file}: {expected.refusal}{_although(expected)}")
+    if arguments.dry_run:
+        return 0
     if store.shares_folder:
         refuse_unfit(directory)
     store.admit(arguments.file, data)
@@ -140,6 +147,8 @@ def _run_file(arguments: argparse.Namespace) -> int:
         classes = profile.classes if profile else ()
         conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))
         store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
+        for remark in expected.remarks:
+            conductor.say(remark)
         for observation in failed:
             conductor.say(f"to be tried again: {result(observation)}")
         end = conductor.run(launcher.start)
@@ -148,6 +157,11 @@ def _run_file(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_summary(end, conductor.reused)))
     return 1 if end.count("failed") else 0
+
+
+def _although(expected: Prospect) -> str:
+    """How to run a sweep of which some trials are possible, but no law."""
+    return "; --no-law runs it all the same" if expected.remarks else ""
 
 
 def _here(arguments: argparse.Namespace) -> ResourceClass | None:
@@ -204,16 +218,21 @@ def _dry_run(
     store: Store,
     library: Library | None,
     classes: Sequence[ResourceClass],
-) -> int:
+    expected: Prospect,
+) -> None:
+    """Print what would be trained. Raises ValueError for a trial that this machine has not the memory for."""
     if arguments.hardware is None:
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
         throughput = here(store, arguments.workers, price)
     else:
         machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
         throughput = throughput_on(machine, sweep, arguments.workers)
-    plan, state = foresee(sweep, data, store, library, throughput, arguments.retry_failed, classes)
-    print(json.dumps(plan) if arguments.json else "\n".join(plan_lines(plan, data, state)))
-    return 0
+    own = _here(arguments) if arguments.hardware is None and not classes else None
+    plan, state = foresee(sweep, data, store, library, throughput, arguments.retry_failed, classes, own)
+    if arguments.json:
+        print(json.dumps(plan | {"remarks": expected.remarks, "refusal": expected.refusal}))
+    else:
+        print("\n".join([*plan_lines(plan, data, state), *(f"note      {remark}" for remark in expected.remarks)]))
 
 
 COMMANDS = {

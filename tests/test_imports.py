@@ -48,8 +48,8 @@ LAYERS = {
     "analysis.comparison": ("sweeps",),
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.report": ("sweeps.support", "planner"),
-    "analysis": ("planner",),
-    "analysis.cli": ("sweeps.support", "planner"),
+    "analysis": ("sweeps", "planner"),
+    "analysis.cli": ("sweeps", "planner"),
 }
 
 

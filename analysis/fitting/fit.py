@@ -17,8 +17,8 @@ from analysis.fitting.problem import Problem
 from analysis.fitting.scores import score_laws
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
+from sweeps.admission import why_no_law
 
-FEWEST_RUNS = 6
 # Of fits to other people's runs in N and D, as published ones are (Hoffmann et al. 2022), so that objectives compare.
 # Curves in D alone are mostly short, and published fits of them least squares (Lin et al. 2024): there delta follows
 # the noise.
@@ -87,14 +87,8 @@ def fittable(table: Table) -> tuple[list[str], list[Caveat]]:
     fitted, refused = [], []
     for method in table.settings:
         rows = table.of([method])
-        sizes, lengths = len(np.unique(rows.N)), len(np.unique(rows.D))
-        if len(rows) < FEWEST_RUNS:
-            refused.append(Caveat("too_few", f"{method}: {len(rows)} runs; a law needs at least {FEWEST_RUNS}", method))
-        elif lengths < 3:
-            refused.append(Caveat("too_few", f"{method}: {lengths} token counts; a law needs at least 3", method))
-        elif sizes == 2:
-            text = f"{method}: two model sizes; a law in N needs at least 3 (or one, for a law in tokens alone)"
-            refused.append(Caveat("too_few", text, method))
+        if why := why_no_law(zip(rows.N, rows.D, strict=True)):
+            refused.append(Caveat("too_few", f"{method}: {why}", method))
         else:
             fitted.append(method)
     return fitted, refused

@@ -26,8 +26,8 @@ from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.laws import Law
+from sweeps.admission import why_no_shared_law
 
-FEWEST_RUNS = 4  # of a method: E, A, B, and one run to see how well they do
 FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")
 ADDITIVE = ("tied", "chinchilla", "rectified", "repeated")  # where the part in N is a term of its own
 SIMULATED = 400  # sweeps that share exponents, against which the real difference is held
@@ -62,9 +62,8 @@ def _enough(table: Table) -> tuple[list[str], list[Caveat]]:
     fitted, refused = [], []
     for method in table.settings:
         rows = table.of([method])
-        if len(rows) < FEWEST_RUNS or len(np.unique(rows.D)) < 2:
-            text = f"{method}: {len(rows)} runs of {len(np.unique(rows.D))} token counts; "
-            refused.append(Caveat("too_few", f"{text}offsets of its own take {FEWEST_RUNS} of 2", method))
+        if why := why_no_shared_law(zip(rows.N, rows.D, strict=True)):
+            refused.append(Caveat("too_few", f"{method}: {why}", method))
         else:
             fitted.append(method)
     if not fitted:

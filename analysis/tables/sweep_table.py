@@ -15,6 +15,7 @@ from analysis.tables.best_rates import best_rates, winning_rates
 from analysis.tables.projection import PROJECTION, read_projection
 from analysis.tables.table import NUMBERS, Table
 from planner.law_book import Caveat
+from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.flops import Work
 from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training
@@ -23,7 +24,7 @@ BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file 
 COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed"]
 
 
-def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
+def read_sweep(folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "") -> Table:
     """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError."""
     table = sweep_table(folder, min_steps, max_epochs, score)
     if table.rows.empty:
@@ -32,7 +33,7 @@ def read_sweep(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score
     return table
 
 
-def sweep_table(folder: Path, min_steps: int = 50, max_epochs: float = 4.0, score: str = "") -> Table:
+def sweep_table(folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "") -> Table:
     """The table of a results folder, maybe without rows: there may be trials to look at that enter no fit.
 
     Raises ValueError or FileNotFoundError as `read_sweep` does.

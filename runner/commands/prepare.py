@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runner.commands.options import quiet_libraries
 
 if TYPE_CHECKING:
-    from runner.data.pairs import Prepared
+    from runner.data.pairs import Pairs, Prepared
     from sweeps.trial import Training
 
 
@@ -24,6 +24,7 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
+    from sweeps.experiment.sources import text_settings
     from sweeps.experiment.sweep_file import read_sweep
 
     sweep = read_sweep(arguments.sweep)
@@ -39,27 +40,38 @@ def _prepare(arguments: argparse.Namespace) -> int:
     if arguments.pairs:
         return _plan_data(arguments, sweep.training, source)
     check_tasks(sweep.training.tasks)
-    report = _report(sweep.training, data.prepare(sweep.training, source))
+    prepared = {text_settings(each): data.prepare(each, source, judged=False) for each in sweep.conditions()}
+    report = _report(sweep.training, prepared[text_settings(sweep.training)])
+    if len(prepared) > 1:
+        conditions = {text_settings(each): each for each in sweep.conditions()}
+        report["texts"] = {name: _texts(conditions[name], each.pairs) for name, each in prepared.items()}
     print(json.dumps(report) if arguments.json else "\n".join(_lines(sweep.training, report)))
     return 0
 
 
 def _report(training: Training, prepared: Prepared) -> dict[str, Any]:
     """Returns what the data holds, as JSON."""
-    weights = [weight for _, weight in training.sources]
-    tokens, squares = prepared.pairs.mean_pair(training.hard_negatives, weights)
+    from runner.data.pairs import fitting_pools
+
+    size, pools = fitting_pools(prepared.pairs, training)
     return {
         "data_hash": prepared.data_hash,
         "train_pairs": len(prepared.pairs.train),
         "held_out_pairs": len(prepared.pairs.held_out),
-        "tokens": tokens,
-        "squares": squares,
-        "sources": prepared.pairs.mean_pairs(training.hard_negatives),
+        **_texts(training, prepared.pairs),
+        "pool_size": size,
+        "pools": pools,
         "problems": prepared.problems,
         "made_pairs": prepared.made_pairs,
         "pairs_per_second": prepared.made_pairs / prepared.seconds if prepared.made_pairs else None,
         "bytes_per_pair": prepared.disk_bytes / len(prepared.pairs),
     }
+
+
+def _texts(training: Training, pairs: Pairs) -> dict[str, Any]:
+    """Returns how long the texts of a pair are, and those of each source, as fields of Data."""
+    tokens, squares = pairs.mean_pair(training.hard_negatives, [weight for _, weight in training.sources])
+    return {"tokens": tokens, "squares": squares, "sources": pairs.mean_pairs(training.hard_negatives)}
 
 
 def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
@@ -71,6 +83,7 @@ def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
     return [
         f"{training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out",
         f"hash {report['data_hash']}; a pair has {report['tokens']:.1f} tokens of at most {2 * training.context}",
+        f"the held-out loss is measured in {report['pools']} x {report['pool_size']} of them",
         f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {new}",
         f"{problems['bad']} of {problems['records']:,} records could not be used",
         *(f"  {problem}" for problem in problems["named"]),

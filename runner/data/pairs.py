@@ -20,6 +20,7 @@ from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
 KEPT_EPOCHS = 4
+LEAST_POOL = 4  # held-out pairs, unless a smaller pool is asked for; with fewer a loss is mostly noise
 PAIRS_AT_ONCE = 2**16
 
 
@@ -262,7 +263,40 @@ def pools_by_source(pairs: Pairs, pool_size: int, count: int) -> list[list[np.nd
     return [_pools(pairs, source, pool_size, count) for source in range(len(pairs.trained))]
 
 
+def fitting_pools(pairs: Pairs, training: Training) -> tuple[int, int]:
+    """Returns the size and the number of the pools that the held-out pairs of every source fill, at most as asked for.
+
+    With training.evaluate_every they fill one pool more, which is not counted. Raises ValueError when there are fewer
+    than LEAST_POOL for each.
+    """
+    sources, beside = range(len(pairs.trained)), 1 if training.evaluate_every else 0
+
+    def filled(size: int) -> int:
+        return min(len(_fill(pairs, source, size, training.pools + beside)[0]) for source in sources) - beside
+
+    if (pools := filled(training.pool_size)) > 0:
+        return training.pool_size, pools
+    least = min(LEAST_POOL, training.pool_size)
+    distinct = min(len(_fill(pairs, source, len(pairs) + 1, 1)[1]) for source in sources)
+    for size in range(min(training.pool_size, distinct // (1 + beside)), least - 1, -1):
+        if (pools := filled(size)) > 0:
+            return size, pools
+    another = f", and training.evaluate_every = {training.evaluate_every} takes a second pool" if beside else ""
+    raise ValueError(
+        f"data {training.data!r} has {distinct} distinct held-out pairs; a pool of the held-out loss takes at least "
+        f"{least}{another}: give more data, or rows with held_out = true"
+    )
+
+
 def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.ndarray]:
+    filled, rest = _fill(pairs, source, pool_size, count)
+    if not filled:
+        raise ValueError(f"only {len(rest)} distinct held-out pairs, fewer than one pool of {pool_size}")
+    return filled
+
+
+def _fill(pairs: Pairs, source: int, pool_size: int, count: int) -> tuple[list[np.ndarray], list[int]]:
+    """Returns the pools that are full, and the pairs of the one that is not."""
     filled: list[np.ndarray] = []
     pool: list[int] = []
     ids_in_pool: set[int] = set()
@@ -277,6 +311,4 @@ def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.nda
             pool, ids_in_pool = [], set()
             if len(filled) == count:
                 break
-    if not filled:
-        raise ValueError(f"only {len(pool)} distinct held-out pairs, fewer than one pool of {pool_size}")
-    return filled
+    return filled, pool

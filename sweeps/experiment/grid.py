@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sweeps.conditions import condition_name
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Entry, Sweep
 from sweeps.flops import FLOPS, exact_flops, steps_for
@@ -32,6 +33,8 @@ class Cell:
     """Optimiser steps that the budget buys."""
     reason: str = ""
     """Why it cannot be tried; "" when it can."""
+    condition: str = ""
+    """What sets its condition apart from others of the sweep; "" where there is one."""
 
     def trial(self, lr: float) -> Trial:
         return Trial(self.model.name, self.entry.method, self.training, lr, self.steps, self.seed, self.budget)
@@ -43,14 +46,16 @@ class Cell:
     @property
     def label(self) -> str:
         seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.model.name}, {self.trial(1.0).label} at {self.budget:.3g} FLOPs{seed}"
+        condition = f", {self.condition}" if self.condition else ""
+        return f"{self.model.name}, {self.trial(1.0).label} at {self.budget:.3g} FLOPs{condition}{seed}"
 
     def to_json(self) -> dict[str, Any]:
         """What identifies the cell, for records and programs."""
         method = {"name": self.entry.method.name, **self.entry.method.options}
         place = {"model": self.model.name, "method": method, "budget": self.budget, "seed": self.seed}
         way = {"way": self.training.way} if self.training.way else {}
-        return {**place, **way, "steps": self.steps, "reason": self.reason}
+        condition = {"condition": self.condition} if self.condition else {}
+        return {**place, **way, **condition, "steps": self.steps, "reason": self.reason}
 
 
 def cells(sweep: Sweep, data: Data) -> list[Cell]:
@@ -59,19 +64,19 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
     Raises ValueError when the smallest trial has too few steps for training.warmup_steps.
     """
     grid_cells = []
-    grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data.data_hash))
+    grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data))
     for model, entry, budget, training in grid:
         if entry.models and model.name not in entry.models:
             continue
         left = budget - search_flops(model, training, data, sweep.flops)
         steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
-        cell = Cell(model, entry, training, budget, sweep.seeds[0], steps)
+        cell = Cell(model, entry, training, budget, sweep.seeds[0], steps, "", condition_name(training, sweep.varied))
         cell = replace(cell, reason=_impossible(cell, sweep, data))
         grid_cells += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
     smallest = min((cell for cell in grid_cells if not cell.reason), key=lambda cell: cell.steps, default=None)
-    if smallest and sweep.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
+    if smallest and smallest.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
         raise ValueError(
-            f"training.warmup_steps is {sweep.training.warmup_steps}; the smallest trial ({smallest.label}) has "
+            f"training.warmup_steps is {smallest.training.warmup_steps}; the smallest trial ({smallest.label}) has "
             f"{smallest.steps} steps and would not be warm before it cools down"
         )
     return grid_cells
@@ -102,7 +107,7 @@ def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
     if epochs > sweep.max_epochs:
         return (
             f"it takes {epochs:.3g} epochs of the {data.train_pairs:,} pairs, "
-            f"more than max_epochs = {sweep.max_epochs:g}"
+            f"more than max_epochs = {sweep.max_epochs:g}, a key at the top of the sweep file"
         )
     return ""
 
@@ -118,5 +123,5 @@ def search_flops(model: ModelSpec, training: Training, data: Data, count: str = 
     """Estimated cost of the search of self-positioning, in which every weight gets its gradient; else 0."""
     if training.merge != SEARCHED:
         return 0.0
-    pair = data.pair(PROBED_PAIRS, [1.0] * len(training.sources))  # as many of each source
+    pair = data.under(training).pair(PROBED_PAIRS, [1.0] * len(training.sources))  # as many of each source
     return FLOPS[count](model, Full(), pair.times(training.search_steps * PROBED_PAIRS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -35,6 +36,15 @@ def read_sources(sources: Any) -> list[tuple[str, float]]:
     return named
 
 
+OPTIONAL = {"problems", "sources", "pool_size", "pools", "texts"}  # fields that a report of earlier versions lacks
+TEXT_SETTINGS = ("context", "hard_negatives", "pooling", "query_prompt", "document_prompt")
+
+
+def text_settings(training: Training) -> str:
+    """What of a condition decides how long the texts of a pair are, as one name."""
+    return json.dumps([getattr(training, name) for name in TEXT_SETTINGS])
+
+
 @dataclass(frozen=True)
 class Data:
     """The text pairs of a sweep once they are read, as `embed prepare` reports them."""
@@ -53,6 +63,22 @@ class Data:
     """What was wrong with records that were left out."""
     sources: tuple[tuple[float, float], ...] = ()
     """`tokens` and `squares` of each source alone, where there are several."""
+    pool_size: int = 0
+    """Held-out pairs in a pool, as many as the sweep file asks for or the data fill; 0: as it asks."""
+    pools: int = 0
+    """Number of such pools, likewise."""
+    texts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By `text_settings`, where conditions differ in them: `tokens`, `squares` and `sources`."""
+
+    def fitted(self, training: Training) -> Training:
+        """The condition with the hash of these data and with pools that their held-out pairs fill."""
+        size, pools = self.pool_size or training.pool_size, self.pools or training.pools
+        return replace(training, data_hash=self.data_hash, pool_size=size, pools=pools)
+
+    def under(self, training: Training) -> Data:
+        """These data with the texts as long as they are under this condition."""
+        texts = self.texts.get(text_settings(training)) if self.texts else None
+        return replace(self, **texts) if texts else self
 
     def pair(self, batch_size: int, weights: Sequence[float] = ()) -> Work:
         """The mean pair. weights: of the sources, where they are not those of the sweep file."""
@@ -66,7 +92,7 @@ class Data:
 
     def pair_of(self, training: Training) -> Work:
         """The mean pair that is trained on under this condition."""
-        return self.pair(training.batch_size, [weight for _, weight in training.sources])
+        return self.under(training).pair(training.batch_size, [weight for _, weight in training.sources])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,7 +102,7 @@ class Data:
         """The data written by `to_json`. Raises ValueError naming `where` and what is missing or absurd."""
         if not isinstance(content, dict):
             raise ValueError(f"{where}: holds {type(content).__name__}, not an object")
-        missing = {item.name for item in fields(cls)} - {"problems", "sources"} - set(content)
+        missing = {item.name for item in fields(cls)} - OPTIONAL - set(content)
         if missing:
             raise ValueError(f"{where}: has no {', '.join(sorted(missing))}")
         data = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})

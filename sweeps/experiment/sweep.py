@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+from sweeps.admission import MIN_STEPS
+from sweeps.conditions import differing
+from sweeps.experiment.sources import Data
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.trial import Training, mixed
@@ -97,7 +101,7 @@ class Sweep:
     """Seeds of every place of the grid."""
     flops: str = "exact"
     """The count of the budgets: exact or paper."""
-    min_steps: int = 50
+    min_steps: int = MIN_STEPS
     """Fewest steps of a trial; a budget that buys fewer is left out."""
     max_epochs: float = 1.0
     """Most passes over the unique pairs; a budget that buys more is left out."""
@@ -107,12 +111,24 @@ class Sweep:
     """Further seeds for some places."""
     compare: Compare | None = None
     """Ways to train on several sources that are compared; None: one way."""
+    spanned: tuple[Training, ...] = ()
+    """All conditions, where lists under [training] span several, `training` the first; (): that alone."""
 
-    def conditions(self, data_hash: str) -> tuple[Training, ...]:
-        """What trials are trained under: one condition, unless ways to train on several sources are compared."""
-        training = replace(self.training, data_hash=data_hash)
+    @cached_property
+    def varied(self) -> tuple[str, ...]:
+        """Settings of training in which the spanned conditions differ."""
+        return differing(self.spanned)
+
+    def conditions(self, data: Data | None = None) -> tuple[Training, ...]:
+        """What trials are trained under; on these data once they are known.
+
+        One condition, unless lists under [training] span several or ways to train on several sources are compared.
+        """
+        given = self.spanned or (self.training,)
+        fitted = tuple(data.fitted(training) for training in given) if data else given
         if self.compare is None:
-            return (training,)
+            return fitted
+        (training,) = fitted
         names = [name for name, _ in training.sources]
         mixtures = [mixed(zip(names, ratio, strict=True)) for ratio in self.compare.ratios] or [training.data]
         asked = itertools.product(mixtures, self.compare.merges)

@@ -19,6 +19,7 @@ from sweeps.support.checks import (
     choice,
     distinct,
     from_table,
+    is_number,
     known_keys,
     number,
     numbers,
@@ -31,6 +32,14 @@ from sweeps.support.toml_io import read_checked
 from sweeps.trial import JOINT, MERGES, Training
 
 MOST_CELLS = 100_000
+NO_KEYS = ("entries", "spanned")  # fields of Sweep that are no key of the file
+_FIELDS = {item.name: str(item.type) for item in fields(Training)}
+_ALIKE = "the losses of a sweep are measured in the same pools at the same moments: give one value"
+ONE_VALUE = {  # settings of training that span no conditions, and why
+    "data": "give one source, several as [[data]] tables, or a sweep file for each",
+    "merge": "ways to merge are compared in [compare]",
+    **dict.fromkeys(("pool_size", "pools", "score", "evaluate_every", "tasks"), _ALIKE),
+}
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -42,25 +51,31 @@ def _sweep(table: dict[str, Any]) -> Sweep:
     known_keys(
         "the file",
         table,
-        ["suite", *(item.name for item in fields(Sweep) if item.name != "entries"), "methods", "data", "tasks"],
+        ["suite", *(item.name for item in fields(Sweep) if item.name not in NO_KEYS), "methods", "data", "tasks"],
     )
     models = _models(table)
+    conditions = _conditions(table.get("training", {}), table.get("data"), table.get("tasks"))
     sweep = Sweep(
         models=models,
         budgets=tuple(numbers("budgets", table.get("budgets"))),
         entries=_entries(table.get("methods"), [model.name for model in models]),
-        training=_training(table.get("training", {}), table.get("data"), table.get("tasks")),
+        training=conditions[0],
         seeds=_seeds("seeds", table.get("seeds", [0])),
         flops=choice("flops", table.get("flops", "exact"), list(FLOPS)),
         min_steps=whole("min_steps", table.get("min_steps", 50), least=1),
         max_epochs=number("max_epochs", table.get("max_epochs", 1.0)),
         racing=_racing(table["racing"]) if "racing" in table else None,
+        spanned=conditions if len(conditions) > 1 else (),
     )
+    if sweep.racing and sweep.spanned:
+        raise ValueError(
+            f"racing compares methods under one condition, {_lists(sweep)} spans several; give one of the two"
+        )
     sweep = replace(sweep, repeat=_repeats(table.get("repeat", []), sweep))
     if "compare" in table:
         sweep = replace(sweep, compare=_compare(table["compare"], sweep))
     seeds = len(sweep.seeds) + sum(len(repeat.seeds) for repeat in sweep.repeat)
-    _few("the grid", seeds * math.prod(map(len, (sweep.models, sweep.entries, sweep.budgets, sweep.conditions("")))))
+    _few("the grid", seeds * math.prod(map(len, (sweep.models, sweep.entries, sweep.budgets, sweep.conditions()))))
     return sweep
 
 
@@ -78,6 +93,8 @@ def _compare(table: Any, sweep: Sweep) -> Compare:
     sources = len(sweep.training.sources)
     if sources < 2:
         raise ValueError("compare: there is one source; ways to train on several are compared: give [[data]] tables")
+    if sweep.spanned:
+        raise ValueError(f"compare and {_lists(sweep)} both span conditions; give one of the two")
     if sweep.training.merge:
         raise ValueError(f"training.merge is {sweep.training.merge!r} beside [compare]; name it in compare.merges")
     if sweep.racing:
@@ -97,7 +114,7 @@ def _compare(table: Any, sweep: Sweep) -> Compare:
         checked.append(tuple(number(f"{where}[{j}]", weight) for j, weight in enumerate(ratio)))
     distinct("compare.ratios", checked, ratios)
     compare = Compare(tuple("" if name == JOINT else name for name in merges), tuple(checked))
-    replace(sweep, compare=compare).conditions("")  # refuses what cannot be merged
+    replace(sweep, compare=compare).conditions()  # refuses what cannot be merged
     return compare
 
 
@@ -123,7 +140,8 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
     return tuple(models)
 
 
-def _training(table: Any, sources: Any = None, tasks: Any = None) -> Training:
+def _conditions(table: Any, sources: Any = None, tasks: Any = None) -> tuple[Training, ...]:
+    """The conditions of the table [training]: one for every combination of its listed settings."""
     table = with_sources(table, sources)
     if tasks is not None:
         if "tasks" in table:
@@ -132,7 +150,28 @@ def _training(table: Any, sources: Any = None, tasks: Any = None) -> Training:
     if "data_hash" in table:
         raise ValueError("training.data_hash is filled in from the data; leave it out")
     known_keys("training", table, [item.name for item in fields(Training) if item.name != "data_hash"])
-    return from_table(Training, table, "training")
+    spans = {name: _span(name, value) for name, value in table.items()}
+    _few("training", math.prod(map(len, spans.values())))
+    return tuple(
+        from_table(Training, dict(zip(spans, values, strict=True)), "training")
+        for values in itertools.product(*spans.values())
+    )
+
+
+def _span(name: str, value: Any) -> list[Any]:
+    """The values of a setting: those of its list, else the one. A setting that is a list itself spans as lists."""
+    where, is_list = f"training.{name}", _FIELDS[name].startswith(("tuple", "str | tuple"))
+    if not isinstance(value, list) or (is_list and not (value and all(isinstance(item, list) for item in value))):
+        return [value]
+    if name in ONE_VALUE:
+        raise ValueError(f"{where} is {brief(value)}; {ONE_VALUE[name]}")
+    require(where, value, value != [], "a value or a list of them, not empty")
+    distinct(where, [float(item) if is_number(item) else repr(item) for item in value], value)  # 1 and 1.0 are one
+    return value
+
+
+def _lists(sweep: Sweep) -> str:
+    return " and ".join(f"the list training.{name}" for name in sweep.varied)
 
 
 def _seeds(where: str, value: Any) -> tuple[int, ...]:

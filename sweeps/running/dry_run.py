@@ -77,11 +77,13 @@ def foresee(
     throughput: Throughput,
     again: bool = False,
     classes: Sequence[ResourceClass] = (),
+    machine: ResourceClass | None = None,
 ) -> tuple[dict[str, Any], SweepState]:
     """What is to be trained, as rows of trials and sums, and the state of the sweep behind it; nothing is written.
 
     A row's flops are those of the trial on its own. again: failed trials are tried again. classes: of a cluster, among
-    which the trials are shared out. Raises ValueError for a trial that fits none of them.
+    which the trials are shared out. machine: what a trial may use of this one, where all run here. Raises ValueError
+    for a trial that fits none of these.
     """
     known = by_key(result for result in store.results() if not (again and result.status == "failed"))
     cancelled = store.cancelled()
@@ -91,6 +93,9 @@ def foresee(
         state = plan_next(sweep, data, known.values(), cancelled)
     coming = costs(state, sweep, data, store.trunks.steps())
     alone = [throughput.seconds(cost.trial, cost.flops) for cost in coming]
+    if machine:
+        for cost in coming:
+            smallest(cost.trial, sweep.model(cost.trial.model), 0.0, [machine])
     chosen = [
         smallest(cost.trial, sweep.model(cost.trial.model), seconds, classes) if classes else None
         for cost, seconds in zip(coming, alone, strict=True)

@@ -6,16 +6,27 @@ import json
 import mmap
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from runner.cli import main
-from runner.data.pairs import PERMUTED_PAIRS, batch_indices, open_prepared, pools, prepare
+from runner.data.pairs import (
+    PERMUTED_PAIRS,
+    Pairs,
+    batch_indices,
+    fitting_pools,
+    open_prepared,
+    pools,
+    pools_by_source,
+    prepare,
+)
 from runner.data.tokenizer import load_tokenizer
 from sweeps.data.readers import read_pairs
 from sweeps.machine.measured import cache_folder
 from sweeps.models import find_model
+from sweeps.trial import Training
 
 SOURCE = find_model("nano-25k").source
 SWEEP = """
@@ -172,6 +183,52 @@ def test_the_order_of_the_data_changes_no_pool(prepared, training, tmp_path, pai
 def test_too_little_held_out_data_is_refused(training):
     with pytest.raises(ValueError, match=r"training\.pool_size is 4096"):
         prepare(replace(training, pool_size=4096), SOURCE)
+
+
+def held_out(count: int, same: int = 0) -> Pairs:
+    """Pairs of which `count` are held out, `same` of them with one document."""
+    hashes = np.arange(count + 10, dtype=np.uint64) + 1
+    documents = hashes.copy()
+    documents[:same] = documents[0]
+    columns = {"query": SimpleNamespace(hashes=hashes), "positive": SimpleNamespace(hashes=documents)}
+    at = np.arange(count)
+    return Pairs(
+        **columns,
+        negative=None,
+        negative_start=None,
+        groups=hashes,
+        sources=np.zeros(count + 10, int),
+        train=np.arange(count, count + 10),
+        held_out=at,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "asked", "fitted"),
+    [
+        (held_out(600), {}, (256, 2)),
+        (held_out(300), {}, (256, 1)),
+        (held_out(15), {}, (15, 1)),
+        (held_out(40, same=10), {}, (31, 1)),  # a document is in a pool once
+        (held_out(600), {"evaluate_every": 9}, (256, 1)),  # the second pool watches the training
+        (held_out(300), {"evaluate_every": 9}, (150, 1)),
+        (held_out(4), {}, (4, 1)),
+        (held_out(3), {"pool_size": 3}, (3, 1)),
+    ],
+)
+def test_pools_shrink_to_what_the_held_out_pairs_fill(pairs, asked, fitted):
+    training = Training(**asked)
+    size, pools = fitting_pools(pairs, training)
+    assert (size, pools) == fitted
+    assert len(pools_by_source(pairs, size, pools + 1)[0]) >= pools + bool(training.evaluate_every)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "asked"), [(held_out(3), {}), (held_out(7), {"evaluate_every": 9}), (held_out(0), {})]
+)
+def test_fewer_held_out_pairs_than_any_pool_takes_are_refused(pairs, asked):
+    with pytest.raises(ValueError, match="distinct held-out pairs; a pool of the held-out loss takes at least 4"):
+        fitting_pools(pairs, Training(**asked))
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ def test_the_example_runs_dry_and_its_ways_are_told(capsys):
 def test_a_comparison_lies_in_one_file(tmp_path):
     """Observations of all its conditions, each way with the rate that is best for it."""
     sweep, store = read_sweep(EXAMPLE), FolderStore(tmp_path)
-    conditions = sweep.conditions(DATA.data_hash)
+    conditions = sweep.conditions(DATA)
     assert len(set(conditions)) == 2 * (len(MERGES) + 1)
     seen = []
     while state := plan_next(sweep, DATA, seen).now:

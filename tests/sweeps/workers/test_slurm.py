@@ -346,7 +346,16 @@ def test_two_nodes_train_one_trial_with_the_real_trainer(cluster, tmp_path, pair
     text += f'data = "{pairs_file}"\nbatch_size = 16\ncontext = 48\npool_size = 32\npools = 1\n'
     (tmp_path / "real.toml").write_text(text)
     (tmp_path / "cluster.toml").write_text(TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
-    command = [sys.executable, "-m", "sweeps.cli", "run", str(tmp_path / "real.toml"), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "sweeps.cli",
+        "run",
+        str(tmp_path / "real.toml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--no-law",
+    ]
     environment = cluster.environment | {"PYTHONPATH": str(ROOT)}
     try:
         done = subprocess.run(
