@@ -56,6 +56,12 @@ class Recipe:
     """Tokens whose activations are held at once, per chip."""
     second_forward: float
     """Share of the batch, 0 to 1, that is embedded twice: its gradients come from a gradient cache."""
+    sharded: bool
+    """Whether each chip keeps only its part of the model: `embed train --shard` under torchrun."""
+    step_seconds: float | None
+    """Time of an optimiser step on the machine, seconds; None without a machine."""
+    utilisation: float | None
+    """Share of the machine's peak rate that training reaches, 0 to 1, by the exact count; None without a machine."""
     hours: float | None
     """Training time on the machine, hours; None without a machine."""
     cost: float | None
@@ -92,6 +98,9 @@ class Recipe:
             "memory_bytes": self.memory,
             "micro_batch_tokens": self.micro_batch_tokens,
             "second_forward": self.second_forward,
+            "sharded": self.sharded,
+            "step_seconds": self.step_seconds,
+            "utilisation": self.utilisation,
             "hours": self.hours,
             "cost": self.cost,
         }

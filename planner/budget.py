@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 from planner.quantities import SECONDS, with_unit
-from sweeps.flops import memory_bytes
-from sweeps.machine.hardware import CHIPS, Machine
+from sweeps.machine.chips import CHIPS
+from sweeps.machine.hardware import Machine
+from sweeps.memory import SHARE, micro_tokens, training_memory
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
@@ -43,13 +44,6 @@ def read_budget(text: str, machine: Machine | None = None) -> Budget:
     return Budget(positive("`budget`", text, wanted), text)
 
 
-def training_memory(model: ModelSpec, method: Method, tokens: float, mixed: bool = False) -> float:
-    """Peak bytes of training with a micro-batch of `tokens`; `mixed` halves the activations, not the weights."""
-    weights = memory_bytes(model, method, 0)
-    per_token = memory_bytes(model, method, 1, 2 if mixed else 4) - memory_bytes(model, method, 0, 2 if mixed else 4)
-    return weights + per_token * tokens
-
-
 @dataclass(frozen=True)
 class BatchMemory:
     """How a batch goes through the memory of a chip."""
@@ -60,16 +54,33 @@ class BatchMemory:
     """Share of the batch, 0 to 1, that is embedded twice: its gradients come from a gradient cache."""
     peak_bytes: float
     """Peak memory of training, bytes."""
+    pass_tokens: float = math.inf
+    """Tokens that go through the model together, at most."""
+    sharded: bool = False
+    """Whether each chip keeps only its part of the model, as with `embed train --shard`."""
 
 
 def fit_batch(
-    model: ModelSpec, method: Method, batch: float, longest: int, limit: float = math.inf, mixed: bool = False
-) -> BatchMemory | None:
-    """How `batch` tokens go through `limit` bytes; None when even one text of `longest` tokens does not fit."""
-    weights = training_memory(model, method, 0, mixed)
-    per_token = training_memory(model, method, 1, mixed) - weights
-    affordable = (limit - weights) / per_token
-    if affordable < longest:
-        return None
-    tokens = math.ceil(batch) if affordable >= batch else int(affordable)
-    return BatchMemory(tokens, max(0.0, 1 - tokens / batch), weights + per_token * tokens)
+    model: ModelSpec,
+    method: Method,
+    batch: float,
+    longest: int,
+    limit: float = math.inf,
+    mixed: bool = False,
+    chips: int = 1,
+) -> tuple[BatchMemory, ...]:
+    """The ways in which `batch` tokens on each of `chips` go through `limit` bytes: with the model whole on each chip,
+    and shared out among them. None where not even one text of `longest` tokens fits.
+
+    mixed: products in 16 bits over fp32 weights. Weights in 4 bits are not shared out: FSDP cannot cut them.
+    """
+    memory, kind = training_memory(model, method, mixed), "cuda" if mixed else "cpu"
+    ways = []
+    for shards in dict.fromkeys((1, 1 if method.bits else chips)):
+        affordable = (limit - memory.fixed(shards)) / memory.token
+        if affordable >= longest:
+            kept = max(float(longest), SHARE[kind] * affordable)
+            tokens = math.ceil(batch) if kept >= batch else int(kept)
+            again, together = max(0.0, 1 - tokens / batch), min(tokens, micro_tokens(model, kind))
+            ways.append(BatchMemory(tokens, again, memory.peak(tokens, shards), together, shards > 1))
+    return tuple(ways)

@@ -77,6 +77,12 @@ class Candidate:
     """How a batch goes through the memory of a chip."""
     limits: Limits
     """What the plan must respect."""
+    ways: tuple[BatchMemory, ...] = ()
+    """All ways in which a batch could go through it; `on_machine` takes the fastest."""
+    step_seconds: float | None = None
+    """Seconds of an optimiser step on the machine; None without one."""
+    whole_steps: bool = False
+    """Whether the last step must end within the budget, as in one of time; else the nearest whole number is taken."""
     relative_speed: float = 1.0
     """FLOPs that the machine makes of this candidate in the time of one FLOP of the budget; 1 for budgets of FLOPs."""
 
@@ -89,6 +95,12 @@ class Candidate:
     def pair_flops(self) -> float:
         """Training FLOPs of a pair by the count in use."""
         return self.exact_pair_flops if self.count == "exact" else FLOPS[self.count](self.model, self.method, self.pair)
+
+    @cached_property
+    def rate(self) -> float:
+        """FLOPs a second on the machine, by the count in use."""
+        assert self.step_seconds  # `on_machine` has been asked
+        return self.pair_flops * self.pair.batch_size / self.step_seconds
 
     @cached_property
     def serving(self) -> float:
@@ -122,7 +134,8 @@ class Candidate:
 
     def steps(self, budget: float) -> int:
         """Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs."""
-        return int(min(round(self.affordable_steps(budget)), self.max_steps))
+        affordable = self.affordable_steps(budget)
+        return int(min(math.floor(affordable) if self.whole_steps else round(affordable), self.max_steps))
 
     def tokens(self, budget: float) -> float:
         """D: what the budget buys before rounding to whole steps, cut at the allowed epochs."""
@@ -180,12 +193,12 @@ def candidates(
             continue
         method = law.method
         for model in models:
-            batch = fit_batch(model, method, batch_tokens, context, limits.memory, mixed)
-            reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, batch)
-            if reason or not batch:
+            ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips)
+            reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, ways)
+            if reason:
                 refused.append(Refusal(model.name, method.label, reason))
             else:
-                possible.append(Candidate(model, law, method, book.pair, count, batch, limits))
+                possible.append(Candidate(model, law, method, book.pair, count, ways[0], limits, ways))
     return possible, refused
 
 
@@ -193,21 +206,36 @@ def _too_short(model: ModelSpec, context: int) -> str:
     return f"reads at most {model.context} tokens, the laws hold for {context}" if model.context < context else ""
 
 
-def _too_large(model: ModelSpec, limits: Limits, batch: BatchMemory | None) -> str:
+def _too_large(model: ModelSpec, limits: Limits, ways: tuple[BatchMemory, ...]) -> str:
     if model.params > limits.max_params:
         return f"N is {short(model.params)}, over the limit of {short(limits.max_params)} parameters"
     if model.width > limits.max_dim:
         return f"its vectors have {model.width} dimensions, over the limit of {limits.max_dim:g}"
-    return "" if batch else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+    return "" if ways else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+
+
+def on_machine(possible: Sequence[Candidate], machine: Machine | None) -> list[Candidate]:
+    """The candidates with the time that a step of each takes on the machine, in the way that is fastest there."""
+    return [_fastest(candidate, machine) for candidate in possible] if machine else list(possible)
+
+
+def _fastest(candidate: Candidate, machine: Machine) -> Candidate:
+    seconds = [_step_seconds(candidate, way, machine) for way in candidate.ways]
+    fastest = min(seconds)
+    return replace(candidate, batch=candidate.ways[seconds.index(fastest)], step_seconds=fastest)
+
+
+def _step_seconds(candidate: Candidate, way: BatchMemory, machine: Machine) -> float:
+    model, method, pair = candidate.model, candidate.method, candidate.pair
+    return machine.step_seconds(model, method, pair, way.second_forward, way.pass_tokens, way.sharded)
 
 
 def timed(possible: Sequence[Candidate], budget: Budget, machine: Machine | None) -> list[Candidate]:
-    """The candidates at the speed that was measured of each: in a budget of time, the faster ones make more FLOPs."""
-    if machine is None or machine.profile is None or budget.kind == "flops":
+    """The candidates at their speed on the machine: in a budget of time, the faster ones make more FLOPs."""
+    if machine is None or budget.kind == "flops":
         return list(possible)
     return [
-        replace(candidate, relative_speed=machine.rate_of(candidate.model, candidate.method) / machine.rate)
-        for candidate in possible
+        replace(candidate, relative_speed=candidate.rate / machine.rate, whole_steps=True) for candidate in possible
     ]
 
 

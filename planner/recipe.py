@@ -10,7 +10,7 @@ from pathlib import Path
 from planner import published
 from planner.answer import Plan, Recipe
 from planner.budget import Budget, read_budget
-from planner.candidates import Candidate, Limits, Refusal, candidates, feasible, timed
+from planner.candidates import Candidate, Limits, Refusal, candidates, feasible, on_machine, timed
 from planner.extrapolation import Extrapolation
 from planner.frontier import Odds, budget_grid, crossovers, odds, searched_budgets
 from planner.law_book import LawBook, read_laws
@@ -71,7 +71,8 @@ def plan(
     _check_methods(methods, book)
     limits = replace(limits, memory=min(limits.memory, machine.memory)) if machine else limits
     mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
-    considered, refused = candidates(book, _models(book, suite, models), methods, limits, flops, chips, mixed)
+    possible, refused = candidates(book, _models(book, suite, models), methods, limits, flops, chips, mixed)
+    considered = on_machine(possible, machine)
     at_speed = timed(considered, asked, machine)
     fits, too_small = feasible(at_speed, asked.flops)
     if not fits:
@@ -184,7 +185,7 @@ def recipe_of(
     tokens = trial.pairs * candidate.pair.tokens
     exact = trial.pairs * candidate.exact_pair_flops
     low, high = candidate.law.interval(*candidate.inputs(tokens))
-    rate = machine.rate_of(candidate.model, candidate.method) if machine else None
+    hours = None if candidate.step_seconds is None else steps * candidate.step_seconds / 3600
     return Recipe(
         trial=trial,
         params=candidate.model.params,
@@ -203,8 +204,11 @@ def recipe_of(
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,
         second_forward=candidate.batch.second_forward,
-        hours=machine.hours(exact, rate) if machine else None,
-        cost=machine.cost(exact, rate) if machine else None,
+        sharded=candidate.batch.sharded,
+        step_seconds=candidate.step_seconds,
+        utilisation=machine.utilisation(exact, hours) if machine and hours else None,
+        hours=hours,
+        cost=machine.cost(hours) if machine and hours is not None else None,
         extrapolation=Extrapolation.of(exact, candidate.model.params, tokens, candidate.law),
     )
 

@@ -11,7 +11,7 @@ from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.machine.hardware import Machine
 
 FEW_ROWS = 15  # three for each coefficient of the plain law
-SHORTEST_STEP = 0.01  # seconds; launching the kernels of one step takes about as long on a GPU
+IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 EPOCHS = 4.0  # repeats up to which data keep their value in pretraining (Muennighoff et al. 2023, abstract)
 
 
@@ -108,13 +108,11 @@ def _repeats(book: LawBook, recipe: Recipe, data: str | None) -> list[Caveat]:
 
 
 def _time(recipe: Recipe) -> list[Caveat]:
-    if recipe.hours is None or recipe.hours * 3600 / recipe.trial.steps >= SHORTEST_STEP:
+    if recipe.utilisation is None or recipe.step_seconds is None or recipe.utilisation >= IDLE:
         return []
-    ms = recipe.hours * 3.6e6 / recipe.trial.steps
-    text = (
-        f"a step of {recipe.trial.training.batch_size} pairs would take {ms:.2g} ms: too little work for this machine"
-    )
-    return [Caveat("short-steps", f"{text}, which will take longer than is said here")]
+    text = f"a step of {recipe.trial.training.batch_size} pairs takes {1000 * recipe.step_seconds:.2g} ms, in which the"
+    text += f" machine reaches {recipe.utilisation:.1%} of its peak rate: fewer chips would be nearly as fast"
+    return [Caveat("short-steps", text)]
 
 
 def provenance(
@@ -133,7 +131,7 @@ def provenance(
         "learning_rate": recipe.lr_source,
         "batch_size, temperature": f"the conditions that {under}",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
-        "memory": "estimated from the shape (Korthikanti et al. 2022)",
+        "memory": "estimated from the shape, by what the trainer keeps" + (", sharded" if recipe.sharded else ""),
     }
     if shared := book.source.get("with"):
         origins["exponents"] = (

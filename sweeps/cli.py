@@ -226,7 +226,7 @@ def _dry_run(
         throughput = here(store, arguments.workers, price)
     else:
         machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
-        throughput = throughput_on(machine, sweep, arguments.workers)
+        throughput = throughput_on(machine, sweep, data, arguments.workers)
     own = _here(arguments) if arguments.hardware is None and not classes else None
     plan, state = foresee(sweep, data, store, library, throughput, arguments.retry_failed, classes, own)
     if arguments.json:

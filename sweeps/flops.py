@@ -1,4 +1,4 @@
-"""The only place that multiplies by 2: training FLOPs, memory, and how much data a budget buys.
+"""The only place that multiplies by 2: training FLOPs, and how much data a budget buys.
 
 Two counts. `paper`: 2 FLOPs for each parameter and token, forward, passed through and updated (Ziarko et al. 2024,
 section 3.5), so that budgets compare with published ones. `exact`: every matrix product of the step, from the shapes.
@@ -12,8 +12,6 @@ from functools import lru_cache
 
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
-
-QUANTIZED_BYTES = 4 / 8 + 4 / 64  # of a weight in 4 bits and its part of a scale
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,13 @@ def forward_flops(model: ModelSpec, work: Work, layers: int | None = None) -> fl
     return layers * (2 * model.block_weights * work.tokens + 4 * model.heads * model.head_dim * work.sum_sq_lengths)
 
 
+def attention_flops(model: ModelSpec, trained: int, sum_sq_lengths: float, second_forward: float = 0.0) -> float:
+    """Returns the FLOPs of attention alone, all blocks forward and `trained` of them back. second_forward: see
+    `exact_flops`."""
+    blocks = model.layers + (2 + second_forward) * trained
+    return 4 * blocks * model.heads * model.head_dim * sum_sq_lengths
+
+
 @lru_cache(maxsize=10_000)  # trials of a grid differ in their rate and seed more than in what they take
 def exact_flops(
     model: ModelSpec, method: Method, work: Work, second_forward: float = 0.0, frozen_share: float = 1.0
@@ -56,7 +61,7 @@ def exact_flops(
     forward += forward_flops(model, work, trained) * (1 + second_forward)
     forward += 2 * method.adapter_weights_per_token(model) * work.tokens * (1 + second_forward)
     backward = 2 * (method.activation_grad_weights(model) + method.weight_grad_weights(model)) * work.tokens
-    attention = 8 * trained * model.heads * model.head_dim * work.sum_sq_lengths
+    attention = attention_flops(model, trained, work.sum_sq_lengths) - attention_flops(model, 0, work.sum_sq_lengths)
     similarity = 3 * 2 * work.pairs * work.batch_size * model.width  # logits, and a gradient to either side
     return forward + backward + attention + similarity + 2 * method.per_step(model) * work.pairs / work.batch_size
 
@@ -73,18 +78,3 @@ def steps_for(budget: float, model: ModelSpec, method: Method, pair: Work, count
     """Returns the optimiser steps that `budget` FLOPs buy, to the nearest whole one. `pair`: the mean pair of the
     data."""
     return round(budget / (FLOPS[count](model, method, pair) * pair.batch_size))
-
-
-def memory_bytes(model: ModelSpec, method: Method, micro_tokens: int, weight_bytes: int = 4) -> float:
-    """Returns the estimated peak memory of training: weights, gradients and Adam moments in fp32, one micro-batch's
-    activations.
-
-    Activations: 34 bytes a token, layer and unit of width in 16 bits without attention maps (Korthikanti et al.
-    2022, section 4.1), in proportion for wider weights.
-    """
-    table = model.embedding_params
-    trained = method.trainable(model) + (table if method.trains_token_table else 0)
-    backbone = model.params * (QUANTIZED_BYTES if method.bits else weight_bytes)
-    weights = backbone + weight_bytes * (method.adapters(model) + table)
-    activations = 17 * weight_bytes * micro_tokens * model.width * method.backward_layers(model)
-    return weights + 12 * trained + activations

@@ -9,6 +9,25 @@ from typing import Any
 
 from sweeps.support.paths import located
 
+Units = tuple[float, float, float, float]
+"""Numbers of a unit of width, of all query heads, of all key heads, and of the MLP's width."""
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """What transformers' block does for one token besides its matrix products, on a GPU and in 16 bits over fp32.
+
+    Counted from the operations that torch starts, forward and back, in full tuning (tests/sweeps/test_memory.py); about
+    a third is of the forward pass. These are Llama's.
+    """
+
+    moved: Units = (392, 138, 86, 28)
+    """Bytes read and written."""
+    kept: Units = (26, 8, 0, 8)
+    """Bytes kept for the way back, the inputs of the products included."""
+    kernels: int = 150
+    """Operations started in a block, products included."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -32,16 +51,24 @@ class Architecture:
     """Whether attention and MLP both read the block's input."""
     pre_norm: bool = True
     """Whether a norm stands before the block's first maps."""
+    elementwise: Elementwise = Elementwise()
+    """What a block does besides its matrix products."""
 
 
 MOST_CHARACTERS = 10_000_000  # of a config.json
+NEOX = Elementwise((317, 0, 0, 12), (22, 0, 0, 4), 112)  # its heads are as wide as the block
+QWEN = Elementwise((392, 304, 252, 28), (26, 14, 6, 8), 201)
+GEMMA = Elementwise((680, 284, 232, 28), (42, 16, 8, 8), 259)
+OLMO = Elementwise((440, 278, 226, 28), (26, 16, 8, 8), 211)
 ARCHITECTURES = {
-    "gpt_neox": Architecture(fused_qkv=True, gated=False, qkv_bias=True, biases=True, norm_bias=True, parallel=True),
+    "gpt_neox": Architecture(
+        fused_qkv=True, gated=False, qkv_bias=True, biases=True, norm_bias=True, parallel=True, elementwise=NEOX
+    ),
     "llama": Architecture(),
     "qwen2": Architecture(qkv_bias=True),
-    "qwen3": Architecture(head_norms="each"),
-    "gemma3_text": Architecture(wide_norms=4, head_norms="each"),
-    "olmo2": Architecture(head_norms="all", pre_norm=False),
+    "qwen3": Architecture(head_norms="each", elementwise=QWEN),
+    "gemma3_text": Architecture(wide_norms=4, head_norms="each", elementwise=GEMMA),
+    "olmo2": Architecture(head_norms="all", pre_norm=False, elementwise=OLMO),
 }
 
 # Settings that change a block's form or its biases, and the only value that is counted (true for gpt_neox alone).
@@ -137,6 +164,11 @@ class ModelSpec:
     def block_weights(self) -> int:
         """Entries of the matrices of one block."""
         return sum(linear.weights for linear in self.linears)
+
+    @property
+    def units(self) -> Units:
+        """Width, dimensions of all query heads and of all key heads, and the MLP's width."""
+        return self.width, self.heads * self.head_dim, self.kv_heads * self.head_dim, self.mlp_width
 
     @property
     def block_biases(self) -> int:

@@ -204,8 +204,9 @@ function showMachine(machine) {
   const offered = planning.machines[given('machine')];
   for (const id of ['chips', 'price', 'mfu']) byId(id).disabled = !offered;
   byId('chips').placeholder = offered ? String(offered.count) : '1';
-  byId('mfu').placeholder = offered ? g(offered.mfu, 2) : '';
-  byId('machine-means').textContent = machine ? `${plain(machine.rate)} FLOP/s: ${machine.kind.source}` : '';
+  byId('mfu').placeholder = offered ? (offered.mfu === null ? 'estimated' : g(offered.mfu, 2)) : '';
+  const peak = machine && plain(machine.kind.peak * machine.count);
+  byId('machine-means').textContent = machine ? `${peak} FLOP/s at most: ${machine.kind.source}` : '';
 }
 
 export function setUpControls() {

@@ -31,7 +31,7 @@ from typing import Any
 from analysis.page.javascript.definitions import class_text, function_text
 from analysis.page.javascript.expressions import Expressions, Source
 from planner.laws import Law
-from sweeps.machine.hardware import CHIPS
+from sweeps.machine.chips import CHIPS
 from sweeps.models import SUITES
 
 FILE = Path(__file__).parent / "planner" / "generated.js"
@@ -41,13 +41,15 @@ ROOTS = {
     "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
     "planner.budget": ("read_budget",),
     "planner.quantities": ("count", "memory", "short", "SECONDS"),
-    "planner.candidates": ("Limits", "candidates", "timed", "feasible"),
+    "planner.candidates": ("Limits", "candidates", "on_machine", "timed", "feasible"),
     "planner.extrapolation": ("extrapolation_factor",),
     "planner.frontier": ("budget_grid", "crossovers", "frontier", "odds", "ranked", "searched_budgets"),
     "planner.warnings": ("provenance", "warnings"),
     "planner.recipe": ("check_choices", "facts_of", "nothing_fits", "recipe_of"),
     "planner.report": ("interval_text",),
     "sweeps.flops": ("Work",),
+    "sweeps.memory": ("Memory",),
+    "sweeps.machine.utilisation": ("ESTIMATED", "NOMINAL", "launch_seconds", "step_seconds"),
 }
 # Members that come along, of classes that need not come whole.
 MEMBERS = {
@@ -60,6 +62,8 @@ MEMBERS = {
     "Trial": ("pairs",),
 }
 FAMILY = ("loss", "inputs")
+# Besides `planner`, modules that are translated as they stand where shapes.js has no stand-in.
+TRANSLATED = ("sweeps.memory", "sweeps.machine.utilisation")
 # What is a value and not a formula to the page.
 VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES)}
 
@@ -127,7 +131,7 @@ class Generator:
         if name in VALUES:
             return f"export const {name} = {Expressions(self.source(module), set()).of(_literal(VALUES[name]))};"
         node = statement(module, name)
-        if not module.startswith("planner") and name not in MEMBERS:
+        if not module.startswith("planner") and module not in TRANSLATED and name not in MEMBERS:
             raise ValueError(f"{module}.{name} has no stand-in in planner/shapes.js")
         if isinstance(node, ast.FunctionDef):
             return function_text(self.source(module), node)

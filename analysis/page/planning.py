@@ -6,6 +6,7 @@ planner/book.js and planner/shapes.js read this. A model has one place in `model
 from __future__ import annotations
 
 import base64
+import math
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,11 @@ from planner.budget import BatchMemory
 from planner.candidates import Candidate, Limits, measured_models
 from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
-from sweeps.flops import Work, exact_flops, forward_flops, memory_bytes, paper_flops
-from sweeps.machine.hardware import CHIPS, THIS, Machine, read_machine
+from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
+from sweeps.machine.chips import CHIPS
+from sweeps.machine.hardware import THIS, Machine, read_machine
+from sweeps.machine.utilisation import step_work
+from sweeps.memory import MICRO_TOKENS, micro_tokens, training_memory
 from sweeps.methods import Method
 from sweeps.models import SUITES, ModelSpec
 
@@ -67,6 +71,7 @@ def _model(model: ModelSpec, place: int, pair: Work) -> dict[str, Any]:
         "width": model.width,
         "context": model.context,
         "forward_flops": forward_flops(model, pair),
+        "micro_tokens": {kind: micro_tokens(model, kind) for kind in MICRO_TOKENS},
     }
 
 
@@ -88,15 +93,15 @@ def _cells(law: MethodLaw, pair: Work, models: Sequence[ModelSpec]) -> list[dict
     """What rests on the shape of each model when it is tuned with the method of this law."""
     method = law.method
     return [
-        {"refusal": method.refusal(model), "memory_bytes": _memory(model, method)}
+        {"refusal": method.refusal(model), "memory": _memory(model, method), "bits": method.bits}
         | ({} if method.refusal(model) else _costs(model, method, pair) | _rate(law, method, pair, model))
         for model in models
     ]
 
 
-def _memory(model: ModelSpec, method: Method) -> dict[str, list[float]]:
-    """Bytes of a weight -> peak bytes with none and with one token at once; it is linear between and beyond."""
-    return {str(size): [memory_bytes(model, method, tokens, size) for tokens in (0, 1)] for size in (4, 2)}
+def _memory(model: ModelSpec, method: Method) -> dict[str, dict[str, float]]:
+    """Memory with products in fp32 and in 16 bits."""
+    return {name: asdict(training_memory(model, method, mixed)) for name, mixed in (("fp32", False), ("mixed", True))}
 
 
 def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
@@ -104,6 +109,7 @@ def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
         "trainable": method.trainable(model),
         # Linear in the share of the batch that is embedded twice: its ends.
         "exact_flops": [exact_flops(model, method, pair, share) for share in (0.0, 1.0)],
+        "step_work": [asdict(step_work(model, method, pair, share)) for share in (0.0, 1.0)],
         "paper_flops": paper_flops(model, method, pair),
     }
 
@@ -134,5 +140,10 @@ def _machines(book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
 def _machine(machine: Machine) -> Mapping[str, Any]:
     """count: how many chips `--hardware NAME` means without a number."""
     chip = machine.kind
-    kind = {"peak": chip.peak, "memory": machine.memory, "mixed": chip.mixed, "source": chip.source}
+    kind = {**asdict(chip), "memory": machine.memory, "bandwidth": _finite(chip.bandwidth), "link": _finite(chip.link)}
     return {"kind": kind, "count": machine.count, "mfu": machine.mfu, "profile": None}
+
+
+def _finite(rate: float) -> float:
+    """JSON knows no infinity. A chip without limit is one whose utilisation was measured: nothing is divided by it."""
+    return rate if math.isfinite(rate) else 0.0

@@ -17,14 +17,11 @@ from runner.training.distributed import ALONE, Ranks
 from runner.training.frozen_states import FrozenStateCache, cache_of, caching_pays
 from runner.training.grad_cache import Batch, FrozenStates, MemoryBudget, StepCost, backward
 from runner.training.loss import Objective
+from sweeps.memory import SHARE, micro_tokens
 from sweeps.models import ModelSpec
 from sweeps.store.retry import out_of_memory
 from sweeps.trial import Trial
 
-# A CPU is fastest when what one block writes stays in its cache; a GPU needs enough for each of its many cores.
-MICRO_BYTES = {"cpu": 8 * 2**20, "cuda": 2**27}  # of the widest states of one micro-batch
-MICRO_TOKENS = {"cpu": (512, 8192), "cuda": (4096, 2**18)}  # least and most
-SHARE = {"cpu": 0.25, "cuda": 0.8}  # of the free memory: other workers want theirs of a CPU's
 PROBE_TEXTS = 8
 
 
@@ -60,7 +57,7 @@ class Engine:
         encoder.train()  # transformers loads for inference, and recomputes nothing then
         self.trained = [p for p in encoder.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.trained, trial)
-        self.micro_tokens = max(1, (options.micro_tokens or micro_tokens(model, self.device)) >> options.smaller)
+        self.micro_tokens = max(1, (options.micro_tokens or micro_tokens(model, self.device.type)) >> options.smaller)
         self.options = options
         self.frozen_states: FrozenStateCache | None = None
         self._token_bytes = 0  # what the graph of one padded token takes; measured in the first step
@@ -156,12 +153,6 @@ class Engine:
     def _usable(self) -> float:
         """Returns the bytes that a step may keep in between."""
         return SHARE[self.device.type] * free_memory(self.device)
-
-
-def micro_tokens(model: ModelSpec, device: torch.device) -> int:
-    """Returns the padded tokens of a micro-batch: a fixed choice, for a cut decides the last bits of a result."""
-    least, most = MICRO_TOKENS[device.type]
-    return min(most, max(least, MICRO_BYTES[device.type] // (4 * model.mlp_width)))
 
 
 def free_memory(device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""Machines and prices: how fast one trains and what an hour of it costs. CHIPS lists them.
+"""Machines and prices: how fast one trains and what an hour of it costs. sweeps/machine/chips.py lists them.
 
 `this` is the machine at hand as `embed bench` measured it: its rate depends on the model and the method.
 """
@@ -11,49 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from sweeps.flops import Work, exact_flops
+from sweeps.machine.chips import CHIPS, Chip
 from sweeps.machine.measured import MachineProfile, Reached, installed_memory, read_machine_profile
+from sweeps.machine.utilisation import ESTIMATED, NOMINAL, launch_seconds, step_seconds, step_work
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
-
-ASSUMED = 0.3  # large language models reach 0.3 to 0.5 (Chowdhery et al. 2022, table 3); short texts do no better
-
-
-@dataclass(frozen=True)
-class Chip:
-    """One accelerator."""
-
-    peak: float
-    """Dense FLOP/s in the format of training, without the doubling that makers quote for sparse matrices."""
-    memory: float
-    """Bytes of memory."""
-    source: str
-    """Where the numbers come from."""
-    reached: float = ASSUMED
-    """Share of the peak that training is taken to reach, 0 to 1."""
-    mixed: bool = True
-    """Whether products are in 16 bits over fp32 weights."""
-
-
-CHIPS = {
-    "a100": Chip(312e12, 80e9, "NVIDIA A100 datasheet, 80 GB SXM, bf16"),
-    "a100-40gb": Chip(312e12, 40e9, "NVIDIA A100 datasheet, 40 GB SXM, bf16"),
-    "h100": Chip(989.4e12, 80e9, "NVIDIA H100 datasheet, SXM5, bf16: half of the sparse 1,979"),
-    "h200": Chip(989.4e12, 141e9, "NVIDIA H200 datasheet, SXM, bf16: half of the sparse 1,979"),
-    "b200": Chip(2250e12, 180e9, "NVIDIA HGX B200 datasheet, bf16: half of the sparse 4,500; 180 GB in DGX B200"),
-    "l4": Chip(121e12, 24e9, "NVIDIA L4 datasheet, bf16: half of the sparse 242"),
-    "l40s": Chip(362e12, 48e9, "NVIDIA L40S datasheet, bf16, dense"),
-    "rtx4090": Chip(165.2e12, 24e9, "NVIDIA Ada architecture whitepaper, bf16 with fp32 accumulation, dense"),
-    "mi300x": Chip(1307.4e12, 192e9, "AMD Instinct MI300X datasheet, bf16, dense"),
-    "cpu": Chip(
-        90e9,
-        math.inf,
-        "measured: one core of a 2-core Xeon with AVX-512, torch 2.13, fp32 products of 1024 x 256..1024 x 4096",
-        reached=0.33,  # 30 GFLOP/s a core seen in training the nano suite
-        mixed=False,
-    ),
-}
-
 
 THIS = "this"
 
@@ -66,8 +30,8 @@ class Machine:
     """Name of the chip: one of CHIPS, or `this`."""
     count: int
     """Number of chips."""
-    mfu: float
-    """Model FLOPs utilisation: the share of the peak that training reaches, 0 to 1."""
+    mfu: float | None
+    """Model FLOPs utilisation: the share of the peak that training reaches, 0 to 1; None: estimated for each step."""
     price: float | None = None
     """Price of one chip for an hour; None: not known."""
     profile: MachineProfile | None = None
@@ -78,21 +42,47 @@ class Machine:
         profile = self.profile
         if profile is None:
             return CHIPS[self.chip]
-        return Chip(profile.peak, profile.memory, f"measured: {profile.device}", self.mfu, profile.precision == "bf16")
+        source, mixed = f"measured: {profile.device}", profile.precision == "bf16"
+        return Chip(profile.peak, profile.memory, source, reached=self.mfu, mixed=mixed)
 
     @property
     def rate(self) -> float:
-        """FLOPs a second, whatever is trained."""
-        return self.kind.peak * self.count * self.mfu
+        """FLOPs a second, whatever is trained: what a budget of time is told in."""
+        return self.kind.peak * self.count * (NOMINAL if self.mfu is None else self.mfu)
 
     def rate_of(self, model: ModelSpec, method: Method) -> float:
-        """FLOPs a second in training this model like this."""
-        return self.rate if self.profile is None else _between(alike(self.profile, method), model.params)
+        """FLOPs a second in training this model like this, of a machine that was measured."""
+        assert self.profile
+        return _between(alike(self.profile, method), model.params)
+
+    def step_seconds(
+        self,
+        model: ModelSpec,
+        method: Method,
+        pair: Work,
+        second_forward: float = 0.0,
+        micro_tokens: float = math.inf,
+        sharded: bool = False,
+    ) -> float:
+        """Seconds of an optimiser step of `pair.batch_size` pairs like `pair`.
+
+        second_forward: share of the batch that is embedded twice. micro_tokens: tokens that go through the model
+        together on each chip. sharded: whether each chip keeps its part of the model only.
+        """
+        flops = pair.batch_size * exact_flops(model, method, pair, second_forward)
+        if self.profile:
+            return flops / self.rate_of(model, method)
+        work = step_work(model, method, pair, second_forward)
+        if self.mfu is None:
+            return step_seconds(work, pair, self.kind, self.count, micro_tokens, sharded)
+        floor = launch_seconds(work, pair, self.count, micro_tokens) if self.kind.mixed else 0.0
+        return max(flops / self.rate, floor)
 
     def origin(self, model: ModelSpec, method: Method) -> str:
-        """Where `rate_of` comes from."""
+        """Where `step_seconds` comes from."""
         if self.profile is None:
-            return f"peak {self.kind.peak:.4g} FLOP/s a chip ({self.kind.source}), {self.mfu:.0%} of it reached"
+            peak = f"peak {self.kind.peak:.4g} FLOP/s a chip ({self.kind.source})"
+            return f"{peak}, {ESTIMATED if self.mfu is None else f'{self.mfu:.0%} of it reached'}"
         rows = alike(self.profile, method)
         names = ", ".join(dict.fromkeys(row.model for row in rows))
         methods = ", ".join(dict.fromkeys(_label(row) for row in rows))
@@ -106,13 +96,13 @@ class Machine:
         """Bytes that one chip's share of the batch may use; the cores of a CPU share all of the machine's."""
         return self.kind.memory if math.isfinite(self.kind.memory) else installed_memory()
 
-    def hours(self, flops: float, rate: float | None = None) -> float:
-        """rate: FLOPs a second, where it is known better."""
-        return flops / (rate or self.rate) / 3600
+    def utilisation(self, flops: float, hours: float) -> float:
+        """Share of the peak rate that `flops` in so many hours are, 0 to 1."""
+        return flops / (hours * 3600 * self.kind.peak * self.count)
 
-    def cost(self, flops: float, rate: float | None = None) -> float | None:
-        """Price of `flops`, in the currency of `price`."""
-        return None if self.price is None else self.hours(flops, rate) * self.count * self.price
+    def cost(self, hours: float) -> float | None:
+        """Price of so many hours of all chips, in the currency of `price`."""
+        return None if self.price is None else hours * self.count * self.price
 
 
 def alike(profile: MachineProfile, method: Method) -> Sequence[Reached]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.experiment.grid import trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
+from sweeps.flops import exact_flops
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.machine.hardware import Machine
+from sweeps.memory import micro_tokens
 from sweeps.running.display import left_out_lines
 from sweeps.running.estimate import Cost, Speed, costs, made_here, makespan, speed
 from sweeps.running.resources import smallest
@@ -55,17 +57,22 @@ def throughput_here(measured: Speed, workers: int, price: float | None) -> Throu
     return Throughput(seconds, workers, chips / workers, unit, price, measured.typical, measured.source)
 
 
-def throughput_on(machine: Machine, sweep: Sweep, workers: int | None) -> Throughput:
+def throughput_on(machine: Machine, sweep: Sweep, data: Data, workers: int | None) -> Throughput:
     """On another: as many trials at once as it has chips. A trial may use several cores, but one accelerator only."""
     workers = workers or machine.count
     unit = "core" if machine.chip == "cpu" else "machine" if machine.profile else machine.chip
     share = machine.count / workers if unit == "core" else min(1.0, machine.count / workers)
+    one = replace(machine, count=1)
 
     def seconds(trial: Trial, flops: float) -> float:
-        return flops / (machine.rate_of(sweep.model(trial.model), trial.method) / machine.count * share)
+        model, pair = sweep.model(trial.model), data.pair_of(trial.training)
+        together = micro_tokens(model, "cuda" if machine.kind.mixed else "cpu")
+        step = one.step_seconds(model, trial.method, pair, micro_tokens=together)
+        return flops / (exact_flops(model, trial.method, pair) * pair.batch_size) * step / share
 
     rate = machine.rate / machine.count
-    source = f"{rate:.2g} FLOP/s per {unit}, {machine.mfu:.0%} of its peak rate; loading and evaluation come on top"
+    known = "by an estimate for each trial" if machine.mfu is None else f"{machine.mfu:.0%} of its peak rate"
+    source = f"{rate:.2g} FLOP/s per {unit}, {known}; loading and evaluation come on top"
     return Throughput(seconds, workers, share, unit, machine.price, rate, source)
 
 

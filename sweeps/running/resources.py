@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeps.experiment.sweep import Sweep
-from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.eligibility import Requirement, Requirements
 from sweeps.machine.measured import installed_memory
+from sweeps.memory import training_memory
 from sweeps.methods import METHODS, Method
 from sweeps.models import ModelSpec
 from sweeps.running.estimate import Cost, Speed
@@ -30,10 +30,9 @@ def needed_memory(model: ModelSpec, method: Method, training: Training, where: R
     What is trained lies there whole unless the class shares it out; of the batch, one piece is there at a time.
     """
     tokens = max(training.context, PIECES[where.on_gpu])
-    width = 2 if where.on_gpu and training.precision != "fp32" else 4
-    still = memory_bytes(model, method, 0)
-    moving = memory_bytes(model, method, tokens, width) - memory_bytes(model, method, 0, width)
-    return BASE + still / (where.ranks if where.sharded else 1) + moving
+    mixed = where.on_gpu and training.precision != "fp32"
+    shards = where.ranks if where.sharded else 1
+    return BASE + training_memory(model, method, mixed).peak(tokens, shards)
 
 
 def this_machine(gpus: Sequence[str], trials_on_each: float) -> ResourceClass:

@@ -1,8 +1,10 @@
 /* The laws and the machines of the page's data, as the planner knows them. */
 
-import {LAWS, LawBook, MethodLaw, Work} from './generated.js';
+import {
+  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, Work, launch_seconds, step_seconds,
+} from './generated.js';
 import {g, percent, repr} from './python.js';
-import {positive} from './shapes.js';
+import {exact_flops, positive, step_work} from './shapes.js';
 
 /** A tuning method of a law. */
 class Method {
@@ -12,6 +14,10 @@ class Method {
 
   trainable(model) {
     return this.cells[model.place].trainable;
+  }
+
+  get bits() {
+    return this.cells[0].bits;
   }
 
   refusal(model) {
@@ -27,6 +33,10 @@ export function unpacked(text, kind = 'd') {
   return new ARRAYS[kind](bytes.buffer);
 }
 
+/** What rests on the shape of one model. */
+const readCell = ({memory: {fp32, mixed}, ...cell}) =>
+  ({...cell, memory: {fp32: new Memory(fp32), mixed: new Memory(mixed)}});
+
 function readLaw({law: {draws, ...fields}, cells}, place) {
   const family = LAWS[fields.family];
   const columns = Object.entries(draws).map(([name, text]) => [name, unpacked(text)]);
@@ -38,7 +48,7 @@ function readLaw({law: {draws, ...fields}, cells}, place) {
       (_, i) => new family(Object.fromEntries(columns.map(([name, values]) => [name, values[i]]))),
     ),
   });
-  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells)});
+  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells.map(readCell))});
 }
 
 /** The law book as the planner knows it. `place` of a law and of a model: where it stands in its list. */
@@ -52,26 +62,29 @@ export class Machine {
   }
 
   get rate() {
-    return this.kind.peak * this.count * this.mfu;
+    return this.kind.peak * this.count * (this.mfu ?? NOMINAL);
   }
 
-  rate_of(model, method) {
-    return this.profile ? cellOf(this.profile.rates, model, method) : this.rate;
+  step_seconds(model, method, pair, second_forward, micro, sharded) {
+    const flops = pair.batch_size * exact_flops(model, method, pair, second_forward);
+    if (this.profile) return flops / cellOf(this.profile.rates, model, method);
+    const work = step_work(model, method, pair, second_forward);
+    if (this.mfu === null) return step_seconds(work, pair, this.kind, this.count, micro, sharded);
+    return Math.max(flops / this.rate, this.kind.mixed ? launch_seconds(work, pair, this.count, micro) : 0);
   }
 
   origin(model, method) {
+    if (this.profile) return cellOf(this.profile.origins, model, method);
     const {peak, source} = this.kind;
-    return this.profile
-      ? cellOf(this.profile.origins, model, method)
-      : `peak ${g(peak, 4)} FLOP/s a chip (${source}), ${percent(this.mfu, 0)} of it reached`;
+    return `peak ${g(peak, 4)} FLOP/s a chip (${source}), ${this.mfu === null ? ESTIMATED : `${percent(this.mfu, 0)} of it reached`}`;
   }
 
-  hours(flops, rate) {
-    return flops / (rate || this.rate) / 3600;
+  utilisation(flops, hours) {
+    return flops / (hours * 3600 * this.kind.peak * this.count);
   }
 
-  cost(flops, rate) {
-    return this.price === null ? null : this.hours(flops, rate) * this.count * this.price;
+  cost(hours) {
+    return this.price === null ? null : hours * this.count * this.price;
   }
 }
 

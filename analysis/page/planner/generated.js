@@ -1,6 +1,6 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
-import {truth, either, both, list, len, items, get, any, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, repr, round, fixed, exponential, g} from './python.js';
-import {FLOPS, _log, exact_flops, forward_flops, learning_rate, memory_bytes, positive} from './shapes.js';
+import {truth, either, both, list, len, items, get, any, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, repr, round, fixed, exponential, g, percent} from './python.js';
+import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, training_memory} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
 export class Law {
@@ -251,44 +251,43 @@ export class Limits {
   }
 }
 
-/** Peak bytes of training with a micro-batch of `tokens`; `mixed` halves the activations, not the weights. */
-export function training_memory(model, method, tokens, mixed = false) {
-  const weights = memory_bytes(model, method, 0);
-  const per_token = memory_bytes(model, method, 1, truth(mixed) ? 2 : 4) - memory_bytes(model, method, 0, truth(mixed) ? 2 : 4);
-  return weights + per_token * tokens;
-}
+export const SHARE = {cpu: 0.25, cuda: 0.8};
 
 /** How a batch goes through the memory of a chip. */
 export class BatchMemory {
-  constructor({micro_batch_tokens, second_forward, peak_bytes}) {
-    Object.assign(this, {micro_batch_tokens, second_forward, peak_bytes});
+  constructor({micro_batch_tokens, second_forward, peak_bytes, pass_tokens = Infinity, sharded = false}) {
+    Object.assign(this, {micro_batch_tokens, second_forward, peak_bytes, pass_tokens, sharded});
   }
 }
 
-/** How `batch` tokens go through `limit` bytes; None when even one text of `longest` tokens does not fit. */
-export function fit_batch(model, method, batch, longest, limit = Infinity, mixed = false) {
-  const weights = training_memory(model, method, 0, mixed);
-  const per_token = training_memory(model, method, 1, mixed) - weights;
-  const affordable = (limit - weights) / per_token;
-  if (affordable < longest) {
-    return null;
+/** The ways in which `batch` tokens on each of `chips` go through `limit` bytes: with the model whole on each chip, */
+export function fit_batch(model, method, batch, longest, limit = Infinity, mixed = false, chips = 1) {
+  const [memory, kind] = [training_memory(model, method, mixed), truth(mixed) ? 'cuda' : 'cpu'];
+  const ways = [];
+  for (const shards of list(unique([1, truth(method.bits) ? 1 : chips]))) {
+    const affordable = (limit - memory.fixed(shards)) / memory.token;
+    if (affordable >= longest) {
+      const kept = Math.max(Number(longest), SHARE[kind] * affordable);
+      const tokens = kept >= batch ? Math.ceil(batch) : Math.trunc(kept);
+      const [again, together] = [Math.max(0, 1 - tokens / batch), Math.min(tokens, micro_tokens(model, kind))];
+      ways.push(new BatchMemory({micro_batch_tokens: tokens, second_forward: again, peak_bytes: memory.peak(tokens, shards), pass_tokens: together, sharded: shards > 1}));
+    }
   }
-  const tokens = affordable >= batch ? Math.ceil(batch) : Math.trunc(affordable);
-  return new BatchMemory({micro_batch_tokens: tokens, second_forward: Math.max(0, 1 - tokens / batch), peak_bytes: weights + per_token * tokens});
+  return list(ways);
 }
 
 export function _too_short(model, context) {
   return model.context < context ? `reads at most ${model.context} tokens, the laws hold for ${context}` : '';
 }
 
-export function _too_large(model, limits, batch) {
+export function _too_large(model, limits, ways) {
   if (model.params > limits.max_params) {
     return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)} parameters`;
   }
   if (model.width > limits.max_dim) {
     return `its vectors have ${model.width} dimensions, over the limit of ${g(limits.max_dim, 6)}`;
   }
-  return truth(batch) ? '' : `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
+  return truth(ways) ? '' : `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
 }
 
 /** A model with a method that cannot be chosen. */
@@ -302,8 +301,8 @@ export const PUBLISHED_REPEATS = 15.387756;
 
 /** One model with one tuning method: what it costs, and the loss that it would reach. */
 export class Candidate {
-  constructor({model, law, method, pair, count, batch, limits, relative_speed = 1}) {
-    Object.assign(this, {model, law, method, pair, count, batch, limits, relative_speed});
+  constructor({model, law, method, pair, count, batch, limits, ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
+    Object.assign(this, {model, law, method, pair, count, batch, limits, ways, step_seconds, whole_steps, relative_speed});
   }
   /** Training FLOPs of a pair by the exact count. */
   get exact_pair_flops() {
@@ -315,6 +314,12 @@ export class Candidate {
   get pair_flops() {
     return kept(this, 'pair_flops', () => {
       return this.count === 'exact' ? this.exact_pair_flops : FLOPS[this.count](this.model, this.method, this.pair);
+    });
+  }
+  /** FLOPs a second on the machine, by the count in use. */
+  get rate() {
+    return kept(this, 'rate', () => {
+      return this.pair_flops * this.pair.batch_size / this.step_seconds;
     });
   }
   /** FLOPs of embedding `serve_tokens`; adapters are merged by then. */
@@ -354,7 +359,8 @@ export class Candidate {
   }
   /** Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs. */
   steps(budget) {
-    return Math.trunc(Math.min(round(this.affordable_steps(budget)), this.max_steps));
+    const affordable = this.affordable_steps(budget);
+    return Math.trunc(Math.min(truth(this.whole_steps) ? Math.floor(affordable) : round(affordable), this.max_steps));
   }
   /** D: what the budget buys before rounding to whole steps, cut at the allowed epochs. */
   tokens(budget) {
@@ -407,24 +413,40 @@ export function candidates(book, models, methods, limits, count = 'exact', chips
     }
     const method = law.method;
     for (const model of list(models)) {
-      const batch = fit_batch(model, method, batch_tokens, context, limits.memory, mixed);
-      const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits, batch)));
-      if (truth(reason) || !truth(batch)) {
+      const ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips);
+      const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits, ways)));
+      if (truth(reason)) {
         refused.push(new Refusal({model: model.name, method: method.label, reason}));
       } else {
-        possible.push(new Candidate({model, law, method, pair: book.pair, count, batch, limits}));
+        possible.push(new Candidate({model, law, method, pair: book.pair, count, batch: ways[0], limits, ways}));
       }
     }
   }
   return [possible, refused];
 }
 
-/** The candidates at the speed that was measured of each: in a budget of time, the faster ones make more FLOPs. */
+export function _step_seconds(candidate, way, machine) {
+  const [model, method, pair] = [candidate.model, candidate.method, candidate.pair];
+  return machine.step_seconds(model, method, pair, way.second_forward, way.pass_tokens, way.sharded);
+}
+
+export function _fastest(candidate, machine) {
+  const seconds = list(candidate.ways).map((way) => _step_seconds(candidate, way, machine));
+  const fastest = min(seconds);
+  return replace(candidate, {batch: candidate.ways[seconds.indexOf(fastest)], step_seconds: fastest});
+}
+
+/** The candidates with the time that a step of each takes on the machine, in the way that is fastest there. */
+export function on_machine(possible, machine) {
+  return truth(machine) ? list(possible).map((candidate) => _fastest(candidate, machine)) : list(possible);
+}
+
+/** The candidates at their speed on the machine: in a budget of time, the faster ones make more FLOPs. */
 export function timed(possible, budget, machine) {
-  if (machine == null || machine.profile == null || budget.kind === 'flops') {
+  if (machine == null || budget.kind === 'flops') {
     return list(possible);
   }
-  return list(possible).map((candidate) => replace(candidate, {relative_speed: machine.rate_of(candidate.model, candidate.method) / machine.rate}));
+  return list(possible).map((candidate) => replace(candidate, {relative_speed: candidate.rate / machine.rate, whole_steps: true}));
 }
 
 /** The contenders that this budget can train, lowest predicted loss first. */
@@ -618,7 +640,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `lowest predicted loss among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape (Korthikanti et al. 2022)'};
+  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `lowest predicted loss among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
   if (truth(shared = get(book.source, 'with'))) {
     origins['exponents'] = `${join(', ', shared['shared'])} shared with ${shared['observations']} trials of ${shared['name']}; ${join(', ', shared['own'])} from ${source} alone`;
   }
@@ -728,15 +750,16 @@ export function _repeats(book, recipe, data) {
   return [new Caveat({code: 'repeated-data', text})];
 }
 
-export const SHORTEST_STEP = 0.01;
+export const IDLE = 0.05;
 
 export function _time(recipe) {
-  if (recipe.hours == null || recipe.hours * 3600 / recipe.trial.steps >= SHORTEST_STEP) {
+  let text;
+  if (recipe.utilisation == null || recipe.step_seconds == null || recipe.utilisation >= IDLE) {
     return [];
   }
-  const ms = recipe.hours * 3600000 / recipe.trial.steps;
-  const text = `a step of ${recipe.trial.training.batch_size} pairs would take ${g(ms, 2)} ms: too little work for this machine`;
-  return [new Caveat({code: 'short-steps', text: `${text}, which will take longer than is said here`})];
+  text = `a step of ${recipe.trial.training.batch_size} pairs takes ${g(1000 * recipe.step_seconds, 2)} ms, in which the`;
+  text += ` machine reaches ${percent(recipe.utilisation, 1)} of its peak rate: fewer chips would be nearly as fast`;
+  return [new Caveat({code: 'short-steps', text})];
 }
 
 /** The warnings of an answer, and after them those that the fit gave already. */
@@ -825,8 +848,8 @@ export class Trial {
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
@@ -884,8 +907,8 @@ export function recipe_of(candidate, budget, training, machine, chance = null) {
   const tokens = trial.pairs * candidate.pair.tokens;
   const exact = trial.pairs * candidate.exact_pair_flops;
   const [low, high] = candidate.law.interval(...list(candidate.inputs(tokens)));
-  const rate = truth(machine) ? machine.rate_of(candidate.model, candidate.method) : null;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, hours: truth(machine) ? machine.hours(exact, rate) : null, cost: truth(machine) ? machine.cost(exact, rate) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law)});
+  const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, sharded: candidate.batch.sharded, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law)});
 }
 
 /** The 90 % interval of a crossover in words, FLOP. */
@@ -908,4 +931,56 @@ export class Work {
   times(factor) {
     return new Work({pairs: this.pairs * factor, tokens: this.tokens * factor, sum_sq_lengths: this.sum_sq_lengths * factor, batch_size: this.batch_size});
   }
+}
+
+/** Bytes that training takes on each chip. */
+export class Memory {
+  constructor({state, folded, gathered, casts, token}) {
+    Object.assign(this, {state, folded, gathered, casts, token});
+  }
+  /** Bytes that are there whatever the tokens. shards: chips that share the model out; 1: each has it whole. */
+  fixed(shards = 1) {
+    const whole = shards === 1 ? this.state + this.folded : this.state / shards + this.gathered;
+    return whole + this.casts;
+  }
+  /** Bytes with the graphs of `tokens` held at once. */
+  peak(tokens, shards = 1) {
+    return this.fixed(shards) + this.token * tokens;
+  }
+}
+
+export const ESTIMATED = 'utilisation estimated from the shapes and MosaicML\'s published MPT benchmarks';
+
+export const NOMINAL = 0.3;
+
+export const LAUNCH = 7e-06;
+
+/** Returns the seconds in which the kernels of a step are started: no step is shorter. */
+export function launch_seconds(work, pair, count, micro_tokens) {
+  return Math.ceil(pair.batch_size / count * pair.tokens / micro_tokens) * work.kernels * LAUNCH;
+}
+
+export const ATTENTION = 0.5;
+
+export const LINK_REACHED = 0.8;
+
+export const NODE = 8;
+
+export const NETWORK = 50000000000;
+
+/** Returns the seconds of one step of `pair.batch_size` pairs on `count` chips. */
+export function step_seconds(work, pair, chip, count, micro_tokens, sharded) {
+  let busy;
+  const pairs = pair.batch_size / count;
+  const passes = Math.ceil(pairs * pair.tokens / micro_tokens);
+  const rate = chip.peak * chip.products;
+  busy = pairs * (work.products / rate + work.attention / (rate * ATTENTION));
+  const moved = pairs * work.moved + passes * work.pass_moved + work.step_moved / (truth(sharded) ? count : 1);
+  busy = Math.max(busy + moved / chip.bandwidth, launch_seconds(work, pair, count, micro_tokens));
+  const link = LINK_REACHED * (count <= NODE ? chip.link : Math.min(chip.link, NETWORK));
+  const others = (count - 1) / count;
+  if (truth(sharded)) {
+    return Math.max(busy, others * passes * work.gathered / link);
+  }
+  return busy + 2 * others * work.gradients / link;
 }

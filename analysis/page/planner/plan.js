@@ -1,7 +1,7 @@
 /* planner/recipe.py, in its order, but lazily: a recipe is worked out when it is shown. */
 
 import {
-  Limits, check_choices, facts_of, nothing_fits, recipe_of, candidates, feasible, odds, provenance, read_budget, timed,
+  Limits, check_choices, facts_of, nothing_fits, recipe_of, candidates, feasible, odds, on_machine, provenance, read_budget, timed,
   warnings,
 } from './generated.js';
 import {replace} from './python.js';
@@ -12,7 +12,8 @@ export function consider(book, {machine, limits, methods, models, count}) {
   const allowed = new Limits(limits);
   const memory = machine ? Math.min(allowed.memory, machine.memory) : allowed.memory;
   const [mixed, chips] = machine && machine.kind.mixed ? [true, machine.count] : [false, 1];
-  return candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
+  const [possible, refused] = candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
+  return [on_machine(possible, machine), refused];
 }
 
 /** The answer of `plan`; recipe(i) is the i-th candidate. Throws where `plan` has an error. */

@@ -17,9 +17,18 @@ export const FLOPS = {
 
 export const forward_flops = (model, work) => work.pairs * model.forward_flops;
 
-/** micro_tokens: 0 or 1, all that the planner asks for. */
-export const memory_bytes = (model, method, micro_tokens, weight_bytes = 4) =>
-  shapeOf(model, method).memory_bytes[weight_bytes][micro_tokens];
+/** What book.js read as a Memory. */
+export const training_memory = (model, method, mixed = false) =>
+  shapeOf(model, method).memory[mixed ? 'mixed' : 'fp32'];
+
+export const micro_tokens = (model, kind) => model.micro_tokens[kind];
+
+/** Linear in the share of the batch that is embedded twice. */
+export function step_work(model, method, pair, second_forward) {
+  const [once, twice] = shapeOf(model, method).step_work;
+  const between = ([name, value]) => [name, value + (twice[name] - value) * second_forward];
+  return Object.fromEntries(Object.entries(once).map(between));
+}
 
 export function learning_rate({model, method}) {
   const {lr, lr_source: source} = shapeOf(model, method);

@@ -12,7 +12,7 @@ from runner.data.pairs import prepare
 from runner.export.sentence_transformers import export
 from runner.model.encoder import count_trainable, load_backbone, make_encoder
 from runner.trainer import train_encoder
-from sweeps.flops import memory_bytes
+from sweeps.memory import training_memory
 from sweeps.methods import LoRA, QLoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial
@@ -33,7 +33,7 @@ def test_widths_that_do_not_fill_a_block_are_refused():
 
 def test_a_large_backbone_takes_less_memory():
     model = find_model("pythia-2.8b")
-    assert memory_bytes(model, QLoRA(8), 0) < 0.35 * memory_bytes(model, LoRA(8), 0)
+    assert training_memory(model, QLoRA(8)).fixed() < 0.35 * training_memory(model, LoRA(8)).fixed()
 
 
 def test_it_trains_and_the_export_gives_the_trained_vectors(training, tmp_path):

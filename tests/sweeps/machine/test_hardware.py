@@ -11,17 +11,21 @@ from planner.budget import fit_batch, read_budget
 from planner.cli import main
 from support.known_laws import law_book
 from support.known_machine import ENDS, ROWS, measured_machine, reached
-from sweeps.machine.hardware import CHIPS, read_machine
+from sweeps.machine.chips import CHIPS
+from sweeps.machine.hardware import read_machine
 from sweeps.machine.measured import MachineProfile, cache_folder, profile_path, this_host, write_machine_profile
-from sweeps.methods import BiasOnly, Full, LoRA
-from sweeps.models import NANO, PYTHIA
+from sweeps.machine.utilisation import NOMINAL
+from sweeps.methods import BiasOnly, Full, LoRA, QLoRA
+from sweeps.models import NANO, PYTHIA, find_model
 
 
 @pytest.mark.parametrize("name", CHIPS)
 def test_every_chip_has_a_source_and_sane_numbers(name):
     chip = CHIPS[name]
-    assert chip.source and 1e9 < chip.peak < 1e16 and chip.memory >= 1e9 and 0 < chip.reached <= 1
-    assert read_machine(f"2x{name}").rate == pytest.approx(2 * chip.peak * chip.reached)
+    assert chip.source and 1e9 < chip.peak < 1e16 and chip.memory >= 1e9
+    assert chip.reached is None or 0 < chip.reached <= 1
+    assert chip.bandwidth >= 1e11 and 10 <= chip.peak / chip.bandwidth < 500 if chip.mixed else chip.reached
+    assert read_machine(f"2x{name}").rate == pytest.approx(2 * chip.peak * (chip.reached or NOMINAL))
 
 
 def test_published_peaks():
@@ -37,15 +41,13 @@ def test_a_day_of_eight_chips():
     assert (
         read_budget("1d", machine).flops == read_budget("24h", machine).flops == read_budget("1440min", machine).flops
     )
-    assert machine.hours(read_budget("24h", machine).flops) == pytest.approx(24)
 
 
 def test_money_buys_hours_at_the_price_of_every_chip():
     machine = read_machine("8xh100", price="2.5")
     budget = read_budget("$500", machine)
-    assert budget.flops == pytest.approx(500 / 2.5 * 3600 * 989.4e12 * 0.3)  # 200 chip-hours, however many at once
-    assert machine.cost(budget.flops) == pytest.approx(500)
-    assert machine.hours(budget.flops) == pytest.approx(25)
+    assert budget.flops == pytest.approx(500 / 2.5 * 3600 * 989.4e12 * NOMINAL)  # 200 chip-hours, however many at once
+    assert machine.cost(25) == pytest.approx(500)
 
 
 def test_names_with_an_x_are_not_split():
@@ -92,24 +94,34 @@ def test_time_and_money_need_a_machine():
 
 def test_a_batch_that_fits_is_embedded_once_and_one_that_does_not_twice_in_part():
     model = PYTHIA[4]
-    roomy = fit_batch(model, Full(), 80_000, 75)
+    (roomy,) = fit_batch(model, Full(), 80_000, 75)
     assert roomy.micro_batch_tokens == 80_000 and roomy.second_forward == 0
-    tight = fit_batch(model, Full(), 80_000, 75, limit=roomy.peak_bytes / 2)
+    (tight,) = fit_batch(model, Full(), 80_000, 75, limit=roomy.peak_bytes / 2)
     assert tight.peak_bytes <= roomy.peak_bytes / 2 and 0 < tight.second_forward < 1
     assert tight.micro_batch_tokens == pytest.approx(80_000 * (1 - tight.second_forward), abs=1)
-    assert fit_batch(model, Full(), 80_000, 75, limit=4 * model.params) is None  # weights alone are that large
+    assert not fit_batch(model, Full(), 80_000, 75, limit=4 * model.params)  # weights alone are that large
 
 
 def test_adapters_need_less_memory_than_full_tuning_and_half_precision_less_than_full():
-    full, lora = (fit_batch(PYTHIA[6], method, 75, 75).peak_bytes for method in (Full(), LoRA(8)))
-    assert lora < full / 2  # no gradients and moments of the weights
-    assert fit_batch(PYTHIA[6], Full(), 75, 75, mixed=True).peak_bytes < full
+    full, lora = (fit_batch(PYTHIA[6], method, 4096, 75)[0].peak_bytes for method in (Full(), LoRA(8)))
+    assert lora < 0.75 * full  # no gradients and moments of the weights, but their sum with the adapters beside them
+    assert fit_batch(PYTHIA[6], Full(), 4096, 75, mixed=True)[0].peak_bytes < full
+
+
+def test_chips_share_a_model_out_that_fits_in_none_of_them():
+    model, limit = find_model("qwen3-8b"), 80e9
+    assert not fit_batch(model, Full(), 10_000, 75, limit, mixed=True)
+    whole = fit_batch(model, Full(), 10_000, 75, math.inf, mixed=True)[0]
+    (shared,) = fit_batch(model, Full(), 10_000, 75, limit, mixed=True, chips=8)
+    assert shared.sharded and shared.peak_bytes <= limit < whole.peak_bytes
+    assert len(fit_batch(find_model("qwen3-0.6b"), Full(), 10_000, 75, limit, mixed=True, chips=8)) == 2
+    assert not any(way.sharded for way in fit_batch(model, QLoRA(32), 10_000, 75, limit, mixed=True, chips=8))
 
 
 def test_a_plan_on_a_machine_says_time_and_cost():
     recipe = plan("$1", laws=law_book(), hardware="4xl4", price=0.5, models=["pythia-70m"]).recipe
-    assert recipe.cost == pytest.approx(1, rel=1e-3)
     assert recipe.hours == pytest.approx(0.5, rel=1e-3)  # two dollars an hour for the four
+    assert recipe.cost == pytest.approx(2 * recipe.hours) and recipe.cost <= 1
     assert recipe.memory <= CHIPS["l4"].memory
 
 
@@ -146,7 +158,7 @@ def test_an_hour_on_the_measured_machine_is_an_hour_for_every_candidate(profile)
     assert len(made.candidates) == 2 * len(NANO)
     for recipe in made.candidates:
         step = recipe.hours / recipe.trial.steps
-        assert recipe.hours == pytest.approx(1, abs=step)  # in whole steps
+        assert 1 - step < recipe.hours <= 1  # in whole steps
     flops = {(recipe.trial.model, recipe.trial.method.name): recipe.exact_flops for recipe in made.candidates}
     assert flops[NANO[-1].name, "full"] == pytest.approx(3600 * 1e10, rel=0.01)
     assert flops[NANO[0].name, "lora"] == pytest.approx(3600 * 0.5e9, rel=0.01)

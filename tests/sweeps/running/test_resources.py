@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.flops import memory_bytes
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
 from sweeps.machine.eligibility import Eligibility, Requirement, Requirements
 from sweeps.machine.measured import installed_memory
-from sweeps.methods import METHODS, Full, LoRA, QLoRA
+from sweeps.memory import training_memory
+from sweeps.methods import METHODS, BiasOnly, Full, QLoRA
 from sweeps.models import find_model
 from sweeps.running import resources
 from sweeps.running.estimate import Cost, Speed
@@ -49,7 +49,7 @@ def fitting(one: Trial, seconds: float = 60.0, classes=CLASSES) -> str:
 def test_a_trial_goes_to_the_smallest_class_that_it_fits():
     assert fitting(trial("pythia-14m")) == "small"
     assert fitting(trial("pythia-410m")) == "large"
-    assert fitting(trial("pythia-410m", LoRA(8))) == "small"
+    assert fitting(trial("pythia-410m", BiasOnly())) == "small"
     assert fitting(trial("pythia-410m"), seconds=2 * 3600) == "many"  # more than an hour alone, a quarter on eight
 
 
@@ -57,13 +57,13 @@ def test_a_trial_goes_to_the_smallest_class_that_it_fits():
 def test_memory_is_what_the_count_says_and_a_process(method):
     model, training = find_model("pythia-70m"), Training(context=75, precision="fp32")
     there = ResourceClass("cpu", memory=8)
-    assert needed_memory(model, method(), training, there) == BASE + memory_bytes(model, method(), 512)
+    memory = training_memory(model, method())
+    assert needed_memory(model, method(), training, there) == BASE + memory.peak(512)
     longer = replace(training, context=2048)
-    assert needed_memory(model, method(), longer, there) == BASE + memory_bytes(model, method(), 2048)
+    assert needed_memory(model, method(), longer, there) == BASE + memory.peak(2048)
     whole, shared = (ResourceClass("x", memory=8, gpus=4, sharded=sharded) for sharded in (False, True))
-    still = memory_bytes(model, method(), 0)
     less = needed_memory(model, method(), training, whole) - needed_memory(model, method(), training, shared)
-    assert less == pytest.approx(0.75 * still)
+    assert less == pytest.approx(0.75 * memory.state + memory.folded - memory.gathered)
 
 
 def test_what_can_never_fit_is_refused_and_told_what_would():
