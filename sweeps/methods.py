@@ -115,9 +115,6 @@ class LoRA(Method):
     The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that a step changes the
     weights by the same amount at every rank; the paper's runs scaled by 8 / rank, which shrinks it at high ranks. The
     best rate still falls a little with rank, so it is searched for each.
-
-    only: names of the maps that get an adapter, with commas between, at least one that attention reads its input
-    through among them ("q_proj,v_proj"); "" gives one to every map.
     """
 
     name: ClassVar[str] = "lora"
@@ -125,8 +122,12 @@ class LoRA(Method):
     has_adapter: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
     rank: int = 32
+    """Rank r of the adapters, at least 1."""
     alpha: float = 8.0
+    """The adapter's product is scaled by alpha / sqrt(rank); positive."""
     only: str = ""
+    """Names of the maps that get an adapter, with commas between, at least one that attention reads its input through
+    among them ("q_proj,v_proj"). "": every map."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
@@ -180,7 +181,9 @@ class DoRA(Method):
     has_adapter: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
     rank: int = 32
+    """Rank r of the adapters, at least 1."""
     alpha: float = 8.0
+    """The adapter's product is scaled by alpha / sqrt(rank); positive."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
@@ -225,7 +228,9 @@ class QLoRA(Method):
     bits: ClassVar[int] = 4
     has_adapter: ClassVar[bool] = True
     rank: int = 32
+    """Rank r of the adapters, at least 1."""
     alpha: float = 8.0
+    """The adapter's product is scaled by alpha / sqrt(rank); positive."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
@@ -282,6 +287,7 @@ class FreezeBlocks(Method):
     name: ClassVar[str] = "freeze"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.34}, {"share": 0.67})
     share: float = 0.5
+    """Share of the blocks that stay frozen, between 0 and 1."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:

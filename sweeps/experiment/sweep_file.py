@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps.experiment.keys import NO_KEYS, ONE_VALUE, places
 from sweeps.experiment.sources import with_sources
 from sweeps.experiment.sweep import Compare, Entry, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
@@ -20,26 +22,32 @@ from sweeps.support.checks import (
     distinct,
     from_table,
     is_number,
-    known_keys,
     number,
     numbers,
     require,
     strings,
     tables,
+    text,
     whole,
+)
+from sweeps.support.checks import (
+    known_keys as known_names,
 )
 from sweeps.support.toml_io import read_checked
 from sweeps.trial import JOINT, MERGES, Training
 
 MOST_CELLS = 100_000
-NO_KEYS = ("entries", "spanned")  # fields of Sweep that are no key of the file
+_READ: dict[str, Callable[[str, Any], Any]] = {"int": whole, "float": number, "str": text}  # settings of methods
 _FIELDS = {item.name: str(item.type) for item in fields(Training)}
-_ALIKE = "the losses of a sweep are measured in the same pools at the same moments: give one value"
-ONE_VALUE = {  # settings of training that span no conditions, and why
-    "data": "give one source, several as [[data]] tables, or a sweep file for each",
-    "merge": "ways to merge are compared in [compare]",
-    **dict.fromkeys(("pool_size", "pools", "score", "evaluate_every", "tasks"), _ALIKE),
-}
+
+
+def known_keys(where: str, table: dict[str, Any], known: list[str]) -> None:
+    """Refuse a key that is not among the known ones; one that stands elsewhere in a sweep file is told where."""
+    if all(key in known for key in table):
+        return
+    here = re.split(r"[.\[]", where)[0]
+    elsewhere = {key: [place for place in names if here not in place] for key, names in places().items()}
+    known_names(where, table, known, elsewhere)
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -231,9 +239,8 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
     chosen_models = _members(f"{where}.models", table["models"], models) if "models" in table else ()
     spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}
     for key, values in spans.items():
-        require(f"{where}.{key}", values, values != [], "a number or a list, not empty")
-        read = whole if settings[key] == "int" else number
-        spans[key] = [read(f"{where}.{key}", value) for value in values]
+        require(f"{where}.{key}", values, values != [], "a value or a list of them, not empty")
+        spans[key] = [_READ[settings[key]](f"{where}.{key}", value) for value in values]
     rates, search, rate_range = _rates(where, table, list(chosen_models) or models)
     _few(where, math.prod(map(len, spans.values())))
     for chosen in itertools.product(*spans.values()):

@@ -54,13 +54,15 @@ def require(where: str, value: Any, holds: bool, wanted: str) -> None:
         raise ValueError(f"{where} is {brief(value)}; it must be {wanted}")
 
 
-def known_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse a key that is not among the known ones."""
+def known_keys(
+    where: str, table: Mapping[str, Any], known: Sequence[str], places: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Refuse a key that is not among the known ones. places: where keys of this file stand, in words."""
     for key in table:
         if key not in known:
-            raise ValueError(
-                f"{where} has no key {brief(key)}{nearest(key, known)}; known: {', '.join(known) or 'none'}"
-            )
+            elsewhere = " or ".join((places or {}).get(key, ()))
+            meant = f" (meant {elsewhere}?)" if elsewhere else nearest(key, known)
+            raise ValueError(f"{where} has no key {brief(key)}{meant}; known: {', '.join(known) or 'none'}")
 
 
 def choice(where: str, value: Any, known: Sequence[str]) -> str:
@@ -94,6 +96,12 @@ def whole(where: str, value: Any, least: int = 1, most: int | None = None) -> in
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
     wanted = f"of at least {least}" if most is None else f"between {least} and {most:,}"
     require(where, value, fits, f"a whole number {wanted}")
+    return value
+
+
+def text(where: str, value: Any) -> str:
+    """A text."""
+    require(where, value, isinstance(value, str), "a text")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,13 @@ def test_the_command_refuses_it_before_anything_is_written(monkeypatch, capsys, 
     assert "one.toml: no law can come of it: full: 1 runs; a law needs at least 6; --no-law runs it all" in said.err
     assert bool(said.out) == bool(flags) and not Path("results").exists()
     assert cli.main(["run", "one.toml", "--dry-run", "--no-law"]) == 0
+
+
+def test_the_sample_of_the_readme_ends_in_laws(asked):
+    project = Path(__file__).parents[3]
+    sample = (project / "README.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    data = Data.from_json(json.loads((project / "results/reference/data.json").read_text()), "data.json")
+    assert 'data        = "python-env"' in sample and asked(sample, data) == Prospect()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,247 @@
+"""Every key of a sweep file, from the records that it is read into: type, default, meaning, and where it stands."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
+from textwrap import dedent
+from typing import Any
+
+from sweeps.experiment.sweep import Compare, Racing, RateRange, Repeat, Sweep
+from sweeps.flops import FLOPS
+from sweeps.methods import METHODS
+from sweeps.models import SUITES
+from sweeps.support.checks import brief
+from sweeps.trial import AT_LEAST, CHOICES, JOINT, MERGES, Training
+
+REQUIRED = "required"
+NO_KEYS = ("entries", "spanned")  # fields of Sweep that are no key of the file
+ONE_OF_A_SWEEP = "the losses of a sweep are measured in the same pools at the same moments: give one value"
+ONE_VALUE = {  # settings of training that span no conditions, and why
+    "data": "give one source, several as [[data]] tables, or a sweep file for each",
+    "merge": "ways to merge are compared in [compare]",
+    **dict.fromkeys(("pool_size", "pools", "score", "evaluate_every", "tasks"), ONE_OF_A_SWEEP),
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a sweep file."""
+
+    name: str
+    """As it is written."""
+    kind: str
+    """Type of its value, one of KINDS."""
+    default: str
+    """Value that holds where it is left out, as TOML or in words; REQUIRED where it may not be."""
+    meaning: str
+    """What it says: unit, range, what it changes."""
+    choices: tuple[str, ...] = ()
+    """The only values that it has; (): any of its type."""
+    least: float | None = None
+    """The lowest value; None: none is known but to the check."""
+    spans: bool = False
+    """Whether a list of values spans the grid."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The keys that stand together."""
+
+    title: str
+    """As TOML writes its head; "" for the top of the file."""
+    place: str
+    """Where that is, in words."""
+    about: str
+    """What the table is for, and what changes with it."""
+    keys: tuple[Key, ...]
+    """Its keys, in the order of the record."""
+
+
+KINDS = {
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "float | None": "number",
+    "str": "text",
+    "tuple[int, ...]": "list of whole numbers",
+    "tuple[float, ...]": "list of numbers",
+    "tuple[str, ...]": "list of texts",
+    "tuple[tuple[float, ...], ...]": "list of lists of numbers",
+}
+CHANGES = {  # what a key at the top of the file changes
+    **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat"), "which trials there are"),
+    **dict.fromkeys(("training", "compare", "data", "tasks"), "every trial"),
+    "flops": "the steps of every trial",
+    **dict.fromkeys(("min_steps", "max_epochs"), "which trials are left out"),
+    "racing": "which trials of larger budgets are run",
+}
+# Keys that the file writes otherwise than the record holds them.
+SUITE = Key("suite", "text", "models, each by name or folder", "Suite of backbones.", tuple(SUITES))
+WRITTEN = {
+    "models": Key("models", "list of texts", "all of the suite", "Names of models of the suite, or folders of models."),
+    "budgets": Key("budgets", "list of numbers", REQUIRED, "", least=0),
+    "training": Key("training", "table", "the defaults below", ""),
+    "seeds": Key("seeds", "list of whole numbers", "[0]", "", least=0),
+    "racing": Key("racing", "table", "nothing is dropped", ""),
+    "repeat": Key("repeat", "list of tables", "no further seeds", ""),
+    "compare": Key("compare", "table", "one way", ""),
+}
+METHODS_KEY = Key("methods", "list of tables", REQUIRED, "Tuning methods of the grid.")
+DATA_KEY = Key("data", "list of tables", "training.data", "Several sources that are trained on together.")
+TASKS_KEY = Key("tasks", "list of texts", "training.tasks", "The same as training.tasks.")
+RATES = (
+    Key(
+        "lr",
+        "number or table",
+        "lr_search",
+        "Known peak learning rate, or a table of them by model; one of lr and lr_search is needed.",
+        least=0,
+    ),
+    Key(
+        "lr_search",
+        "list of numbers or table",
+        "lr",
+        "Rates to try for every model at its smallest budget, at least two; the best is continued beyond an end. A "
+        "table is a range that rates are proposed in, see below.",
+        least=0,
+    ),
+)
+
+
+def tables() -> tuple[Table, ...]:
+    """Every table of a sweep file, the top of the file first."""
+    top = [SUITE, *(_top(item) for item in fields(Sweep) if item.name not in NO_KEYS), METHODS_KEY, DATA_KEY, TASKS_KEY]
+    methods = (
+        Key("name", "text", REQUIRED, "The tuning method.", tuple(METHODS)),
+        Key("models", "list of texts", "all", "Names of the models that it is tried on."),
+        *RATES,
+    )
+    return (
+        Table("", "at the top of the file", "Which trials there are; those that are known stay so.", tuple(top)),
+        Table(
+            "[training]",
+            "in [training]",
+            "The conditions of every trial. Another value makes other trials. A list spans the grid: each value is a "
+            "condition with learning rates and laws of its own.",
+            tuple(_setting(item) for item in fields(Training) if item.name != "data_hash"),
+        ),
+        Table(
+            "[[methods]]",
+            "in a [[methods]] table",
+            "A tuning method and its learning rate. Lists of its settings span the grid.",
+            (*methods, *_method_settings()),
+        ),
+        Table(
+            "lr_search = {...}",
+            "in the table lr_search of [[methods]]",
+            "A range in which Optuna's TPE proposes rates.",
+            _keys(RateRange, least={"low": 0, "high": 0, "trials": 2, "together": 1}),
+        ),
+        Table(
+            "[racing]",
+            "in [racing]",
+            "A method is not run at larger budgets of a model where it is clearly worse.",
+            _keys(Racing, least={"margin": 0, "from_budgets": 2}),
+        ),
+        Table("[[repeat]]", "in a [[repeat]] table", "Further seeds for a part of the grid.", _keys(Repeat)),
+        Table(
+            "[[data]]",
+            "in a [[data]] table",
+            "One of several sources, in place of training.data; at least two.",
+            (
+                Key("source", "text", REQUIRED, "A file, `hf:owner/name` or `python-env`."),
+                Key("weight", "number", "1", "How often it is drawn from beside the others.", least=0),
+            ),
+        ),
+        Table(
+            "[compare]",
+            "in [compare]",
+            "Joint training beside merging; gives a table and no laws.",
+            (
+                Key("merges", "list of texts", REQUIRED, "Ways to make one model.", (JOINT, *MERGES)),
+                *(key for key in _keys(Compare) if key.name == "ratios"),
+            ),
+        ),
+    )
+
+
+@cache
+def places() -> Mapping[str, tuple[str, ...]]:
+    """Where each key may stand, in words."""
+    found: dict[str, tuple[str, ...]] = {}
+    for table in tables():
+        for key in table.keys:
+            found[key.name] = (*found.get(key.name, ()), table.place)
+    return found
+
+
+def meaning(record: type, name: str) -> str:
+    """The sentence under a field of a record."""
+    return _sentences(record).get(name, "")
+
+
+@cache
+def _sentences(record: type) -> Mapping[str, str]:
+    (kind,) = ast.parse(dedent(inspect.getsource(record))).body
+    assert isinstance(kind, ast.ClassDef)
+    found = {}
+    for statement, below in zip(kind.body, kind.body[1:], strict=False):
+        told = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            # An empty tuple and None are how a record holds what a file leaves out.
+            text = " ".join(str(told).split()).replace("(): ", "Left out: ").replace("None: ", "Left out: ")
+            found[statement.target.id] = text.replace("; Left", ". Left")
+    return found
+
+
+def _top(item: Field[Any]) -> Key:
+    if item.name not in WRITTEN:
+        choices = tuple(FLOPS) if item.name == "flops" else ()
+        least = None if choices else 1 if item.name == "min_steps" else 0
+        return _key(Sweep, item, choices, least)
+    key = WRITTEN[item.name]
+    return Key(key.name, key.kind, key.default, key.meaning or meaning(Sweep, key.name), least=key.least)
+
+
+def _setting(item: Field[Any]) -> Key:
+    choices = {**CHOICES, "merge": ("", *MERGES)}.get(item.name, ())
+    key = _key(Training, item, choices, AT_LEAST.get(item.name))
+    return Key(key.name, key.kind, key.default, key.meaning, key.choices, key.least, spans=item.name not in ONE_VALUE)
+
+
+def _method_settings() -> Sequence[Key]:
+    """Settings of the methods, each once, with the methods that have it."""
+    found: dict[str, Key] = {}
+    of: dict[str, list[str]] = {}
+    for name, kind in METHODS.items():
+        for item in fields(kind):  # type: ignore[arg-type]
+            found.setdefault(item.name, _key(kind, item, (), None))
+            of.setdefault(item.name, []).append(name)
+    return [
+        Key(name, key.kind, key.default, f"Of {', '.join(of[name])}. {key.meaning}", spans=True)
+        for name, key in found.items()
+    ]
+
+
+def _keys(record: type, least: Mapping[str, float] | None = None) -> tuple[Key, ...]:
+    return tuple(_key(record, item, (), (least or {}).get(item.name)) for item in fields(record))
+
+
+def _key(record: type, item: Field[Any], choices: tuple[str, ...], least: float | None) -> Key:
+    return Key(item.name, KINDS[str(item.type)], _default(item), meaning(record, item.name), choices, least)
+
+
+def _default(item: Field[Any]) -> str:
+    if item.default is MISSING:
+        return REQUIRED
+    if item.default is None:
+        return "left out"
+    if isinstance(item.default, bool):
+        return str(item.default).lower()
+    if isinstance(item.default, tuple):
+        return str(list(item.default))
+    return f'"{item.default}"' if isinstance(item.default, str) else brief(item.default)
