@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed.tensor import DTensor
 
 from runner.data.pairs import Pairs, batch_indices, open_prepared
 from runner.export.sentence_transformers import export
@@ -26,7 +28,7 @@ from runner.training.grad_cache import Batch, MemoryBudget, backward, make_batch
 from support.backbones import examples_for
 from sweeps.methods import FreezeBlocks, Full, LoRA
 from sweeps.models import find_model
-from sweeps.trial import Observation, Trial
+from sweeps.trial import Observation, Training, Trial
 
 NANO = find_model("nano-25k")
 CPU = torch.device("cpu")
@@ -295,6 +297,43 @@ def exported(ranks: Ranks, trial: Trial, folder: Path) -> list[list[float]]:
     return [trained, again, start]
 
 
+def memory(ranks: Ranks, pairs: Pairs) -> dict:
+    """Bytes on this rank after a step: of weights, gradients and moments, and of the weights' copies in its graph."""
+    found = {}
+    weights = {linear.weights for linear in NANO.linears}
+    batch = make_batch(pairs, batch_indices(pairs.train, 16, 0, 0), 0, CPU)
+    conditions = Training(batch_size=16, precision="bf16")
+    for method in (Full(), LoRA(4)):
+        for name, these in (("data", ranks), ("sharded", replace(ranks, sharded=True))):
+            encoder = make_encoder(NANO, method, "mean", CPU, 0, "bf16")
+            encoder.fused = False  # as on a GPU
+            if these.sharded:
+                shard(encoder, CPU, ranks.count)
+            engine = Engine(NANO, Trial(NANO.name, method, conditions, 1e-3, 2), encoder, ranks=these)
+            engine.step(batch, 1e-3)
+            moments = [value for state in engine.optimizer.state.values() for value in state.values() if value.dim()]
+            held = [*encoder.parameters(), *engine.trained, *moments]  # gradients are as large as what they are of
+            copies: dict[int, int] = {}
+
+            def keep(tensor: torch.Tensor, copies=copies) -> torch.Tensor:
+                if tensor.dtype is torch.bfloat16 and tensor.numel() in weights:
+                    copies[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+                return tensor
+
+            with saved_tensors_hooks(keep, lambda tensor: tensor):
+                vectors = encoder.embed(batch.texts[:3])
+            found[f"{method.name} {name}"] = {
+                "state": sum(local(tensor).numel() * tensor.element_size() for tensor in held),
+                "copies": sum(copies.values()),
+            }
+            del vectors
+    return found
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def disagreement(ranks: Ranks) -> str:
     try:
         ranks.must_agree({"age": 7, "height": ranks.rank})
@@ -320,6 +359,7 @@ def main(ranks: Ranks, folder: Path) -> None:
         "interruptions": interruptions(ranks, trial, folder),
         "long": seen(train_encoder(short(trial, Full(), 40), on="cpu", ranks=ranks)[0]),
         "exported": exported(ranks, trial, folder),
+        "memory": memory(ranks, pairs),
         "disagreement": disagreement(ranks),
     }
     if ranks.rank == 0:

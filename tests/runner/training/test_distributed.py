@@ -26,7 +26,8 @@ from runner.training.grad_cache import micro_batches
 from support.backbones import examples_for
 from support.waiting import wait_for
 from sweeps.experiment.recipe_file import write_recipe
-from sweeps.methods import Full
+from sweeps.memory import training_memory
+from sweeps.methods import Full, LoRA
 from sweeps.models import find_model
 from sweeps.trial import Trial
 
@@ -115,6 +116,19 @@ def test_loss_and_gradients_of_two_ranks_are_those_of_one(found, method, precisi
         assert alike and parameters > 5, name
         assert errors["loss"] < (1e-12 if precision == "float64" else 1e-6), name
         assert errors["worst" if precision == "float64" else "all"] < (1e-9 if precision == "float64" else 1e-5), name
+
+
+@pytest.mark.parametrize("method", [Full(), LoRA(4)], ids=lambda method: method.name)
+def test_a_sharded_model_takes_the_memory_that_is_said(found, method):
+    memory = training_memory(NANO, method, mixed=True)
+    for kind, shards in (("data", 1), ("sharded", 2)):
+        seen = found["memory"][f"{method.name} {kind}"]
+        assert seen["state"] == pytest.approx(memory.state / shards, rel=0.05)
+        weights = 2 * NANO.layers * NANO.block_weights  # autocast's copies are whole on every rank, for the way back
+        # Adapters that are not folded pass nothing back through the maps that read the first block's input.
+        first = 2 * sum(linear.weights for linear in NANO.first_linears)
+        assert seen["copies"] in (weights, weights - first)
+        assert memory.casts == pytest.approx(weights + 2 * method.adapters(NANO))
 
 
 def test_a_learnt_temperature_has_the_gradient_of_one_process(found):
