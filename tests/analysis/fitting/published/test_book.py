@@ -112,10 +112,13 @@ def test_it_is_never_shown_as_measured(budget):
     assert " trials of " not in rest
 
 
-def test_rates_are_labelled_with_their_source(book):
+def test_every_model_of_the_suite_has_a_rate_and_its_source(book):
+    assert all(list(law.learning_rates) == [model.name for model in PYTHIA] for law in book.laws)
+    largest = {law.label: law.learning_rates["pythia-12b"] for law in book.laws}
+    assert largest["full"] == largest["freeze share 0.5"] == 1.2e-5 and largest["bias"] == 1e-3
     full = ask(1e19, methods=["full"], models=["pythia-1b"]).recipe
     lora = ask(1e19, methods=["lora"], models=["pythia-1b"]).recipe
-    assert full.trial.lr == 3e-5 and "a tenth of Pythia's peak rate" in full.lr_source
+    assert full.trial.lr == 3e-5 and "a tenth of the peak rate of Pythia's pretraining" in full.lr_source
     assert lora.trial.lr == 1e-3 and "authors' code" in lora.lr_source
 
 
