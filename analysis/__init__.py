@@ -10,6 +10,7 @@ from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 if TYPE_CHECKING:
     import pandas
 
+    from analysis.tables.table import Table
     from planner.law_book import LawBook
 
 __all__ = ["fit_laws"]
@@ -18,10 +19,18 @@ EXPONENTS = {"auto": None, "own": False, "shared": True}
 
 
 def reference_folder(named: Path | str) -> Path:
-    """The results folder that `--with` names: a path, or "reference" for the bundled sweep."""
-    from planner.recipe import default_laws
+    """The results folder that `--with` names: a path, or the name of a bundled one ("reference", "ziarko2024").
 
-    return default_laws().parent if str(named) == "reference" and not Path(named).is_dir() else Path(named)
+    Raises ValueError naming these where there is no such folder.
+    """
+    import results
+
+    if Path(named).is_dir():
+        return Path(named)
+    bundled = {path.parent.name: path.parent for path in Path(results.__file__).parent.glob("*/laws.json")}
+    if str(named) not in bundled:
+        raise ValueError(f"`reference` is {str(named)!r}: no such folder; bundled: {', '.join(sorted(bundled))}")
+    return bundled[str(named)]
 
 
 def fit_laws(
@@ -45,7 +54,8 @@ def fit_laws(
     drop_highest: so many highest losses stay out; best: of rows with one N and D only the lowest loss enters.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
-    bundled one; its exponents are shared, E, A and B are the runs' own. Raises ValueError.
+    bundled one; its exponents are shared, E, A and B are the runs' own. A folder of a paper's facts, or "ziarko2024":
+    laws that agree with the facts and predict the runs, at most 400 draws of them. Raises ValueError.
 
     >>> import pandas
     >>> grid = [(n, d) for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9, 1e10)]
@@ -72,9 +82,12 @@ def fit_laws(
         table = read_sweep(Path(runs), min_steps, max_epochs)
         if reference is None:
             return fit_table(table, settings)
-        from analysis.fitting.joint import fit_with
+        from analysis.fitting.joint import fit_beside
 
-        return fit_with(table, read_sweep(reference_folder(reference), min_steps, max_epochs), settings)
+        def read(folder: Path) -> Table:
+            return read_sweep(folder, min_steps, max_epochs)
+
+        return fit_beside(table, reference_folder(reference), settings, read)
     if reference is not None:
         raise ValueError("a reference shares its exponents with results folders only")
     unknown = sorted(set(columns) - set(Columns.__dataclass_fields__))

@@ -29,6 +29,7 @@ EXAMPLES = """\
   fit results/ziarko2024                        laws from what a paper printed (facts.toml), as draws with honest spread
   fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
   fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
+  fit results/mine --with ziarko2024            laws that agree with that paper's facts and predict your runs
   fit runs.csv --n params --d tokens --loss val_loss
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
 """
@@ -36,7 +37,12 @@ COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique")
 FACTS = "facts.toml"  # in a folder of what a paper printed
 BOOTSTRAPS = 1000
 # What library errors call a parameter, and the flag that gives it.
-FLAGS = {**{name: f"--{name}" for name in COLUMNS}, "drop_highest": "--drop-highest", "reference": "--with"}
+FLAGS = {
+    **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
+    "drop_highest": "--drop-highest",
+    "reference": "--with",
+    "bootstraps": "--bootstraps",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "--with",
         dest="reference",
         metavar="FOLDER",
-        help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own",
+        help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own. Or start "
+        "from a paper's facts (ziarko2024: the bundled ones), which your runs weigh",
     )
     theirs = parser.add_argument_group(
         "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
@@ -277,11 +284,14 @@ def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBo
 
         return fit_table(table, settings)
     from analysis import reference_folder
-    from analysis.fitting.joint import fit_with
+    from analysis.fitting.joint import fit_beside
     from analysis.tables.sweep_table import read_sweep
 
-    reference = reference_folder(args.reference)
-    return fit_with(table, read_sweep(reference, args.min_steps, args.max_epochs, args.score), settings)
+    def read(folder: Path) -> Table:
+        return read_sweep(folder, args.min_steps, args.max_epochs, args.score)
+
+    with Progress("percent", 100) as progress:
+        return fit_beside(table, reference_folder(args.reference), settings, read, progress.advance)
 
 
 def _read(args: argparse.Namespace, ours: bool) -> Table:

@@ -137,7 +137,17 @@ def _head(book: LawBook) -> str:
         )
         if low < high or letter == "D"
     )
-    return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}"
+    weighed = f"\n{_weighed(book.source['weighed'])}" if "weighed" in book.source else ""
+    return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}{weighed}"
+
+
+def _weighed(record: Mapping[str, Any]) -> str:
+    """How many draws of published facts the runs weighed, and what they are worth."""
+    worth = f"worth {record['effective']:.0f} independent ones"
+    return (
+        f"prior: facts of {record['citation']}; {record['draws']} draws of laws that agree with these and predict "
+        f"{record['observations']} runs, {worth}; they miss the runs by {100 * record['missed']:.2g} %"
+    )
 
 
 def _families(laws: Sequence[MethodLaw]) -> list[list[MethodLaw]]:

@@ -7,8 +7,9 @@ about both into every interval. Whether the shared exponents describe the small 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.family import choose_family
 from analysis.fitting.fit import fittable, law_book
 from analysis.fitting.problem import Problem
+from analysis.fitting.published.book import DRAWS
+from analysis.fitting.published.facts_file import FILE, read_paper
+from analysis.fitting.published.with_runs import fit_with_facts
 from analysis.fitting.solver import polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -32,6 +36,29 @@ FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repea
 ADDITIVE = ("tied", "chinchilla", "rectified", "repeated")  # where the part in N is a term of its own
 SIMULATED = 400  # sweeps that share exponents, against which the real difference is held
 DOUBTFUL = 0.05  # share of those that differ as much
+
+
+def fit_beside(
+    table: Table,
+    folder: Path,
+    settings: Settings,
+    read: Callable[[Path], Table],
+    tell: Callable[[int], None] = lambda done: None,
+) -> LawBook:
+    """Laws of `table` with what a folder knows: another sweep's exponents, or laws that agree with a paper's facts.
+
+    read: from a results folder to its table. tell: is given the percent that was done. Raises ValueError.
+    """
+    if not (folder / FILE).is_file():
+        return fit_with(table, read(folder), settings)
+    for name, value, plain in (
+        ("family", settings.family, ("auto", "chinchilla")),
+        ("exponents", settings.shared, (None,)),
+        ("delta", settings.delta, (None,)),
+    ):
+        if value not in plain:
+            raise ValueError(f"`{name}`: {folder} holds facts from a paper, whose laws are all of the plain family")
+    return fit_with_facts(table, read_paper(folder), min(settings.bootstraps, DRAWS), settings.seed, tell)
 
 
 def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:

@@ -45,14 +45,10 @@ def work(paper: Paper, draws: int = DRAWS) -> int:
 
 def law_book(paper: Paper, draws: Draws, tally: Tally, rows: Sequence[Narrowed], seed: int) -> LawBook:
     """The draws as laws, one a setting; a single draw stands for all in every one of them."""
-    middle = central(draws)
-    laws = [
-        _law(paper, draws, group, member, middle) for group, held in paper.groups.items() for member in held.members
-    ]
-    ends = [(min(low), max(high)) for low, high in (zip(*ranges, strict=True) for ranges in _ranges(laws))]
+    laws = laws_of(draws, paper.citation)
     return LawBook(
         laws=tuple(laws),
-        measured=MeasuredRange(*ends),
+        measured=covering([law.measured for law in laws]),
         models=tuple(model.name for model in paper.grid.models),
         training=paper.training,
         pair=paper.grid.pair,
@@ -82,12 +78,23 @@ def law_book(paper: Paper, draws: Draws, tally: Tally, rows: Sequence[Narrowed],
     )
 
 
-def _ranges(laws: Sequence[MethodLaw]) -> list[list[tuple[float, float]]]:
-    return [[getattr(law.measured, item.name) for law in laws] for item in fields(MeasuredRange)]
+def laws_of(draws: Draws, citation: str) -> list[MethodLaw]:
+    """One law a setting, in the order of the groups; a single draw stands for all in every one of them."""
+    middle = central(draws)
+    return [
+        _law(draws, group, member, middle, citation) for group, held in draws.groups.items() for member in held.members
+    ]
 
 
-def _law(paper: Paper, draws: Draws, name: str, member: str, middle: int) -> MethodLaw:
-    group, grid = paper.groups[name], paper.grid
+def covering(ranges: Sequence[MeasuredRange]) -> MeasuredRange:
+    """From the lowest to the highest of several."""
+    names = [item.name for item in fields(MeasuredRange)]
+    ends = [list(zip(*(getattr(one, name) for one in ranges), strict=True)) for name in names]
+    return MeasuredRange(*((min(low), max(high)) for low, high in ends))
+
+
+def _law(draws: Draws, name: str, member: str, middle: int, citation: str) -> MethodLaw:
+    group, grid = draws.groups[name], draws.grid
     method = group.members[member]
     columns = {key: _rounded(values) for key, values in draws.laws[name].coefficients(member).items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -106,7 +113,7 @@ def _law(paper: Paper, draws: Draws, name: str, member: str, middle: int) -> Met
         rows=0,
         measured=MeasuredRange(grid.exact_range(method), _ends(sizes), _ends(tokens)),
         learning_rates=group.learning_rates or {},
-        rates_from=f"published: {group.rates_from} ({paper.citation})" if group.rates_from else "",
+        rates_from=f"published: {group.rates_from} ({citation})" if group.rates_from else "",
     )
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.fitting.published.chance import Chance, chained
 from analysis.fitting.published.grid import Cells, Grid, Group
 from analysis.tables.rows import Array
 
@@ -105,6 +106,8 @@ class Draws:
     """Group -> [draws, budgets] ln of the best losses behind that line, a run's noise included."""
     noise: Array
     """[draws] sd of the log loss of one run."""
+    chance: Chance
+    """The random numbers that they were made of."""
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -116,6 +119,7 @@ class Draws:
             lines={name: Lines(line.level[which], line.slope[which]) for name, line in self.lines.items()},
             printed={name: losses[which] for name, losses in self.printed.items()},
             noise=self.noise[which],
+            chance=self.chance.take(which),
         )
 
     @cached_property
@@ -157,7 +161,8 @@ def joined(parts: Sequence[Draws], most: int) -> Draws:
         )
         printed[name] = together([part.printed[name] for part in parts])
     noise = together([part.noise for part in parts])
-    return replace(first, laws=laws, lines=lines, printed=printed, noise=noise)
+    chance = chained([part.chance for part in parts], most)
+    return replace(first, laws=laws, lines=lines, printed=printed, noise=noise, chance=chance)
 
 
 def on_lines(

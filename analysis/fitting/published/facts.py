@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from analysis.fitting.published.chance import Chance
 from analysis.fitting.published.draws import Draws, Lines, Mask
 from analysis.fitting.published.grid import Grid, Group
 from analysis.tables.rows import Array
@@ -32,11 +33,8 @@ class Proposal:
     """[draws] sd of the log loss of one run."""
     offsets: dict[str, Array]
     """Group -> [settings, draws] log loss of each setting above the best one, at equal N and D."""
-    rng: np.random.Generator
-    """Where chance comes from."""
-
-    def uniform(self, low: float, high: float) -> Array:
-        return self.rng.uniform(low, high, len(self.noise))
+    chance: Chance
+    """Where random numbers come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +99,8 @@ class Line(Fact):
         return (self.group,)
 
     def propose(self, proposal: Proposal) -> None:
-        slope = proposal.uniform(self.slope - self.tolerance, self.slope + self.tolerance)
-        intercept = proposal.uniform(self.intercept - self.tolerance, self.intercept + self.tolerance)
+        slope = proposal.chance.uniform(self.slope - self.tolerance, self.slope + self.tolerance)
+        intercept = proposal.chance.uniform(self.intercept - self.tolerance, self.intercept + self.tolerance)
         proposal.lines[self.group] = Lines(intercept + slope * proposal.grid.centre, slope)
 
     def holds(self, draws: Draws) -> Mask:
@@ -141,7 +139,7 @@ class Crossover(Fact):
         """The intercept of the group above stays as it was drawn, its slope follows from the crossing."""
         centre = proposal.grid.centre
         first, second = proposal.lines[self.below], proposal.lines[self.above]
-        place = np.log(proposal.uniform(self.flops - self.tolerance, self.flops + self.tolerance))
+        place = np.log(proposal.chance.uniform(self.flops - self.tolerance, self.flops + self.tolerance))
         intercept = second.level - second.slope * centre
         slope = (first.level + first.slope * (place - centre) - intercept) / place
         proposal.lines[self.above] = Lines(intercept + slope * centre, slope)
@@ -224,7 +222,7 @@ class Margin(Fact):
         grid = proposal.grid
         others = np.stack([proposal.lines[name].at(grid.log_budgets, grid.centre) for name in self.of])
         edge = self._edge(others)
-        first, last = (np.log1p(proposal.uniform(self.low, self.high)) for _ in range(2))
+        first, last = (np.log1p(proposal.chance.uniform(self.low, self.high)) for _ in range(2))
         first, last = edge[:, 0] + first, edge[:, -1] + last
         x = grid.log_budgets - grid.centre
         slope = (last - first) / (x[-1] - x[0])
@@ -293,9 +291,9 @@ class Ranking(Fact):
         chosen = [members.index(name) for name in self.best]
         ordered = np.sort(proposal.offsets[self.group], axis=0)
         offsets = np.empty_like(ordered)
-        offsets[chosen] = proposal.rng.permuted(ordered[: len(chosen)], axis=0)
         others = [place for place in range(len(members)) if place not in chosen]
-        offsets[others] = proposal.rng.permuted(ordered[len(chosen) :], axis=0)
+        for places, lowest in ((chosen, ordered[: len(chosen)]), (others, ordered[len(chosen) :])):
+            offsets[places] = np.take_along_axis(lowest, proposal.chance.order(len(places)), axis=0)
         proposal.offsets[self.group] = offsets
 
     def holds(self, draws: Draws) -> Mask:
@@ -325,7 +323,7 @@ class Noise(Fact):
         require(f"{where}.low", self.low, 0 <= self.low < self.high, "0 or more and below high")
 
     def propose(self, proposal: Proposal) -> None:
-        proposal.noise = proposal.uniform(self.low, self.high)
+        proposal.noise = proposal.chance.uniform(self.low, self.high)
 
     def holds(self, draws: Draws) -> Mask:
         return (draws.noise >= self.low) & (draws.noise <= self.high)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analysis.fitting.published.chance import Chance
 from analysis.fitting.published.draws import Draws, GroupDraws, Lines, Mask, joined, on_lines
 from analysis.fitting.published.facts import Fact, Proposal
 from analysis.fitting.published.facts_file import Paper
@@ -68,7 +70,7 @@ def sample(
     parts: list[Draws] = []
     tally = Tally()
     for _ in range(lots):
-        possible = _possible(paper, facts, LOT, rng)
+        possible, _ = propose(paper, facts, Chance(rng, LOT))
         before = min(draws, tally.kept)
         kept = tally.add(LOT, len(possible), [fact.holds(possible) for fact in facts])
         parts.append(possible.take(kept))
@@ -85,60 +87,57 @@ def sample(
     )
 
 
-def _possible(paper: Paper, facts: Sequence[Fact], count: int, rng: np.random.Generator) -> Draws:
-    """Laws from the priors, solved for what the facts propose; draws that the priors forbid are left out."""
-    proposal = Proposal(paper.grid, paper.groups, {}, rng.uniform(*paper.noise, count), {}, rng)
+def propose(paper: Paper, facts: Sequence[Fact], chance: Chance) -> tuple[Draws, NDArray[np.int_]]:
+    """Laws from the priors, solved for what the facts propose, and of which rows of `chance` they are.
+
+    Draws that the priors forbid are left out.
+    """
+    proposal = Proposal(paper.grid, paper.groups, {}, chance.uniform(*paper.noise), {}, chance)
     for name, group in paper.groups.items():
-        offsets = rng.uniform(0, group.apart, (len(group.members), count))
+        offsets = chance.uniform(0, group.apart, len(group.members))
         proposal.offsets[name] = offsets - offsets.min(axis=0)
-        proposal.lines[name] = Lines(np.log(proposal.uniform(*group.loss)), proposal.uniform(*group.slope))
+        proposal.lines[name] = Lines(np.log(chance.uniform(*group.loss)), chance.uniform(*group.slope))
     for fact in facts:
         fact.propose(proposal)
     measured = {name for fact in facts for name in fact.measured}
-    draws = Draws(paper.grid, paper.groups, {}, proposal.lines, {}, proposal.noise)
-    left = np.arange(count)
+    draws = Draws(paper.grid, paper.groups, {}, proposal.lines, {}, proposal.noise, chance)
+    left = np.arange(chance.rows)
     for name, group in paper.groups.items():
         near = draws.laws.get(group.like)
-        drawn = _from_prior(group, paper.grid, near, proposal.offsets[name][:, left], rng)
-        errors = _errors(group, paper.grid, draws.noise if name in measured else np.zeros(len(draws)), rng)
+        drawn = _from_prior(group, paper.grid, near, proposal.offsets[name][:, left], draws.chance)
+        errors = _errors(group, paper.grid, draws.noise if name in measured else np.zeros(len(draws)), draws.chance)
         laws, printed, solved = on_lines(drawn, group, paper.grid, draws.lines[name], errors)
         draws = replace(draws, laws={**draws.laws, name: laws}, printed={**draws.printed, name: printed})
-        kept = solved & _allowed(group, laws, drawn, rng)
+        kept = solved & _allowed(group, laws, drawn, draws.chance)
         draws, left = draws.take(kept), left[kept]
-    return draws
+    return draws, left
 
 
-def _from_prior(
-    group: Group, grid: Grid, near: GroupDraws | None, offsets: Array, rng: np.random.Generator
-) -> GroupDraws:
+def _from_prior(group: Group, grid: Grid, near: GroupDraws | None, offsets: Array, chance: Chance) -> GroupDraws:
     """Laws whose exponents and scale are not solved yet: the ratio of alpha to beta is drawn, their size follows.
 
     offsets: [settings, draws].
     """
-    count: int = offsets.shape[1]
     if near is None:
-        E = rng.uniform(group.E[0], group.E[1], count)
+        E = chance.uniform(*group.E)
         low, high = (math.log(end) for end in group.exponents)
-        alpha, beta = (np.exp(rng.uniform(low, high, count)) for _ in range(2))
+        alpha, beta = (np.exp(chance.uniform(low, high)) for _ in range(2))
         sizes = np.log([float(grid.models[place].params) for place in (0, -1)])
-        log_size = rng.uniform(sizes[0], sizes[1], count)
+        log_size = chance.uniform(sizes[0], sizes[1])
     else:
-        E, alpha, beta = (
-            values * np.exp(group.spread * rng.normal(size=count)) for values in (near.E, near.alpha, near.beta)
-        )
-        log_size = near.log_size + group.spread_size * rng.normal(size=count)
+        E, alpha, beta = (values * np.exp(group.spread * chance.normal()) for values in (near.E, near.alpha, near.beta))
+        log_size = near.log_size + group.spread_size * chance.normal()
     method = next(iter(group.members.values()))
     apart = dict(zip(group.members, offsets, strict=True))
-    return GroupDraws(E, alpha, beta, log_size, grid.tokens_at(method, log_size), np.zeros(count), apart)
+    return GroupDraws(E, alpha, beta, log_size, grid.tokens_at(method, log_size), np.zeros(len(E)), apart)
 
 
-def _errors(group: Group, grid: Grid, noise: Array, rng: np.random.Generator) -> Array:
+def _errors(group: Group, grid: Grid, noise: Array, chance: Chance) -> Array:
     """[draws, budgets, settings, models] errors of the runs behind a line."""
-    shape = (len(noise), len(grid.budgets), len(group.members), len(grid.models))
-    return noise[:, None, None, None] * rng.normal(size=shape)
+    return noise[:, None, None, None] * chance.normal(len(grid.budgets), len(group.members), len(grid.models))
 
 
-def _allowed(group: Group, laws: GroupDraws, drawn: GroupDraws, rng: np.random.Generator) -> Mask:
+def _allowed(group: Group, laws: GroupDraws, drawn: GroupDraws, chance: Chance) -> Mask:
     """Which solved laws the prior allows; near another group's exponents as often as a normal spread says."""
     low, high = group.exponents
     inside = (np.minimum(laws.alpha, laws.beta) >= low) & (np.maximum(laws.alpha, laws.beta) <= high)
@@ -146,4 +145,4 @@ def _allowed(group: Group, laws: GroupDraws, drawn: GroupDraws, rng: np.random.G
     if not group.like:
         return inside
     away = np.log(laws.alpha / drawn.alpha) / group.spread
-    return inside & (rng.uniform(size=len(away)) < np.exp(-0.5 * away**2))
+    return inside & (chance.uniform(0.0, 1.0) < np.exp(-0.5 * away**2))
