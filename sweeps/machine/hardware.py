@@ -75,7 +75,7 @@ class Machine:
         work = step_work(model, method, pair, second_forward)
         if self.mfu is None:
             return step_seconds(work, pair, self.kind, self.count, micro_tokens, sharded)
-        floor = launch_seconds(work, pair, self.count, micro_tokens) if self.kind.mixed else 0.0
+        floor = launch_seconds(work, pair, self.count, micro_tokens, sharded) if self.kind.mixed else 0.0
         return max(flops / self.rate, floor)
 
     def origin(self, model: ModelSpec, method: Method) -> str:

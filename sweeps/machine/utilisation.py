@@ -23,6 +23,7 @@ TILE = 128  # tokens by tokens that attention computes at once; a short text fil
 FORWARD = 1 / 3  # share of the forward pass in what a block moves and starts
 ADAPTER_KERNELS = 8  # of each adapted map, counted
 STEP_KERNELS = 100  # pooling, loss, optimiser
+SHARD_KERNELS = 30  # of each block of a sharded model: gathering it twice, cutting up its gradient
 LAUNCH = 7e-6  # seconds in which Python starts one kernel: 5 to 10 microseconds
 LINK_REACHED = 0.8  # of what links could carry
 NODE = 8  # chips of one machine; more exchange over a network
@@ -52,6 +53,8 @@ class StepWork:
     """Bytes that sharded chips exchange in each pass: weights there and back, gradients back."""
     kernels: float
     """Kernels that each pass starts."""
+    shard_kernels: float
+    """Kernels that each pass starts besides where chips share the model out."""
 
 
 def step_work(model: ModelSpec, method: Method, pair: Work, second_forward: float = 0.0) -> StepWork:
@@ -76,6 +79,7 @@ def step_work(model: ModelSpec, method: Method, pair: Work, second_forward: floa
         gathered=4 * ((2 + second_forward) * (model.params + method.adapters(model)) + trainable)
         + 4 * (1 + second_forward) * model.embedding_params,
         kernels=model.family.elementwise.kernels * passes + adapted + STEP_KERNELS,
+        shard_kernels=SHARD_KERNELS * model.layers,
     )
 
 
@@ -89,7 +93,7 @@ def step_seconds(work: StepWork, pair: Work, chip: Chip, count: int, micro_token
     rate = chip.peak * chip.products
     busy = pairs * (work.products / rate + work.attention / (rate * ATTENTION))
     moved = pairs * work.moved + passes * work.pass_moved + work.step_moved / (count if sharded else 1)
-    busy = max(busy + moved / chip.bandwidth, launch_seconds(work, pair, count, micro_tokens))
+    busy = max(busy + moved / chip.bandwidth, launch_seconds(work, pair, count, micro_tokens, sharded))
     link = LINK_REACHED * (chip.link if count <= NODE else min(chip.link, NETWORK))
     others = (count - 1) / count  # what each chip has to get from the others
     if sharded:
@@ -97,6 +101,7 @@ def step_seconds(work: StepWork, pair: Work, chip: Chip, count: int, micro_token
     return busy + 2 * others * work.gradients / link
 
 
-def launch_seconds(work: StepWork, pair: Work, count: int, micro_tokens: float) -> float:
+def launch_seconds(work: StepWork, pair: Work, count: int, micro_tokens: float, sharded: bool = False) -> float:
     """Returns the seconds in which the kernels of a step are started: no step is shorter."""
-    return math.ceil(pair.batch_size / count * pair.tokens / micro_tokens) * work.kernels * LAUNCH
+    kernels = work.kernels + (work.shard_kernels if sharded else 0)
+    return math.ceil(pair.batch_size / count * pair.tokens / micro_tokens) * kernels * LAUNCH

@@ -70,7 +70,7 @@ export class Machine {
     if (this.profile) return flops / cellOf(this.profile.rates, model, method);
     const work = step_work(model, method, pair, second_forward);
     if (this.mfu === null) return step_seconds(work, pair, this.kind, this.count, micro, sharded);
-    return Math.max(flops / this.rate, this.kind.mixed ? launch_seconds(work, pair, this.count, micro) : 0);
+    return Math.max(flops / this.rate, this.kind.mixed ? launch_seconds(work, pair, this.count, micro, sharded) : 0);
   }
 
   origin(model, method) {

@@ -3,20 +3,25 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from planner import plan
 from planner.budget import fit_batch, read_budget
+from planner.candidates import WORTH_SHARDING
 from planner.cli import main
 from support.known_laws import law_book
 from support.known_machine import ENDS, ROWS, measured_machine, reached
+from sweeps.flops import PAPER_PAIR, exact_flops
 from sweeps.machine.chips import CHIPS
 from sweeps.machine.hardware import read_machine
 from sweeps.machine.measured import MachineProfile, cache_folder, profile_path, this_host, write_machine_profile
 from sweeps.machine.utilisation import NOMINAL
-from sweeps.methods import BiasOnly, Full, LoRA, QLoRA
+from sweeps.methods import BiasOnly, Full, LoRA, Method, QLoRA
 from sweeps.models import NANO, PYTHIA, find_model
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -128,6 +133,35 @@ def test_a_plan_on_a_machine_says_time_and_cost():
 def test_chips_share_the_batch():
     one, four = (plan(1e15, laws=law_book(), hardware=f"{n}xh100", models=[NANO[-1]]).recipe for n in (1, 4))
     assert four.micro_batch_tokens == pytest.approx(one.micro_batch_tokens / 4, abs=1) and four.memory < one.memory
+
+
+def table_of_the_docs() -> list[tuple[str, str, Method, str]]:
+    """Model, hardware, method and the share that docs/machines.md says it reaches."""
+    lines = (ROOT / "docs" / "machines.md").read_text().splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("| model | 1xh100"))
+    heads = [head.split() for head in lines[start].strip("| ").split(" | ")[1:]]
+    methods = {"full": Full(), "LoRA": LoRA(32)}
+    rows = [line.strip("| ").split(" | ") for line in lines[start + 2 :] if line.startswith("| ")]
+    rows = [row for row in rows if row[0].startswith(("pythia", "qwen3"))]
+    return [
+        (name, hardware, methods[method], said)
+        for name, *cells in rows
+        for (hardware, method), said in zip(heads, cells, strict=True)
+    ]
+
+
+def test_the_documented_utilisation_is_what_a_plan_takes():
+    for name, hardware, method, said in table_of_the_docs():
+        machine, pair = read_machine(hardware), replace(PAPER_PAIR, batch_size=1024)
+        model, tokens = find_model(name), 1024 * PAPER_PAIR.tokens / machine.count
+        ways = fit_batch(model, method, tokens, 75, machine.memory, mixed=True, chips=machine.count)
+        if said == "-":
+            assert not ways
+            continue
+        seconds = [machine.step_seconds(model, method, pair, w.second_forward, w.pass_tokens, w.sharded) for w in ways]
+        best = seconds.index(min(seconds)) if min(seconds) < WORTH_SHARDING * seconds[0] else 0
+        flops = 1024 * exact_flops(model, method, pair, ways[best].second_forward)
+        assert machine.utilisation(flops, seconds[best] / 3600) == pytest.approx(float(said[:-2]) / 100, abs=0.006)
 
 
 @pytest.fixture
