@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.data.formats import Meter, states
+from sweeps.data.files import Meter, states
 from sweeps.machine.measured import cache_folder
 from sweeps.support.atomic import write_text
 from sweeps.support.paths import located

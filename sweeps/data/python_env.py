@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sweeps.data.formats import is_unicode
+from sweeps.data.files import is_unicode
 from sweeps.support.processes import die_with_parent
 from sweeps.support.progress import Progress
 

@@ -12,20 +12,25 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeps.data import python_env
-from sweeps.data.formats import READERS, ROWS_AT_ONCE, Meter, Rows, ending, states
-from sweeps.data.pair import DataHash, Pair, Problems, pair_of
+from sweeps.data.columns import Mapped, mapping_of
+from sweeps.data.files import Meter, Row, ending, states
+from sweeps.data.formats import READERS, ROWS_AT_ONCE, known_endings, rows_of, shards
+from sweeps.data.pair import DataHash, Pair, Problems, pairs_of
 from sweeps.machine.measured import cache_folder
 from sweeps.support.atomic import replacing, write_text
 from sweeps.support.paths import located
 from sweeps.support.progress import Progress
 from sweeps.trial import MIXED, parts_of
 
-RULES = 2  # counts up when the same records give other pairs, so that no count kept earlier is believed
+RULES = 3  # counts up when the same records give other pairs, so that no count kept earlier is believed
 OFFLINE = "HF_HUB_OFFLINE"
+
+PlacedRows = Iterator[tuple[str, Row | str]]  # (place, row); a row that cannot be read is the reason, as text
 
 
 @dataclass(frozen=True)
@@ -57,22 +62,47 @@ def open_source(name: str, offline: bool = False) -> Source:
     if name in python_env.TASKS:
         return _python_env(name)
     if MIXED in name:
-        return _together(name)
-    if name.startswith("hf:"):
-        return _hub(name, offline)
+        return _together(name, offline)
+    plain, mapped = (name, ()) if located(name).exists() else mapping_of(name)
+    if plain.startswith("hf:"):
+        return _hub(name, plain, mapped, offline)
+    files, watched = _files(plain)
+    return Source(name, files, lambda problems, meter: _pairs(_file_rows(files, meter), mapped, problems), watched)
+
+
+def _files(name: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The files of a source, and the folder that they are all of. Raises ValueError where it is neither."""
     path = located(name)
+    if not path.exists() and "#" in name:
+        folder, _, split = name.rpartition("#")
+        if located(folder).is_dir():
+            return shards(located(folder), split), (located(folder),)
+    if path.is_dir():
+        return shards(path), (path,)
     if ending(path) not in READERS:
         known = ", ".join([*python_env.TASKS, "hf:owner/name"])
-        raise ValueError(f"data is {name!r}; known: {known}, files ending in {', '.join(READERS)}")
+        raise ValueError(f"data is {name!r}; known: {known}, folders, files ending in {known_endings()}")
     if not path.is_file():
         raise ValueError(f"data is {name!r}; there is no such file")
-    rows = READERS[ending(path)]
-    return Source(name, (path,), lambda problems, meter: _pairs(rows(path, meter), str(path), problems))
+    return (path,), ()
 
 
-def _together(name: str) -> Source:
+def _file_rows(files: tuple[Path, ...], meter: Meter) -> PlacedRows:
+    """The rows of one file, or of the parts of a table one after another, each with its place."""
+    for place, file in enumerate(files):
+        if len(files) == 1:
+            yield from ((f"{file}:{number}", row) for number, row in rows_of(file, meter))
+            return
+        meter.total, meter.unit, meter.done = len(files), "files", partial(int, place)
+        part = Meter(meter.every)
+        for number, row in rows_of(file, part):
+            yield f"{file}:{number}", row
+        meter.rows += part.rows
+
+
+def _together(name: str, offline: bool) -> Source:
     """Returns one source of several, one after the other; a group of one is no group of another."""
-    parts = [open_source(part) for part, _ in parts_of(name)]
+    parts = [open_source(part, offline) for part, _ in parts_of(name)]
 
     def read(problems: Problems, meter: Meter) -> Iterator[Pair]:
         for place, part in enumerate(parts):
@@ -123,49 +153,53 @@ def _state(source: Source) -> str:
     return hashlib.sha256(json.dumps([RULES, source.name, states(source.files)]).encode()).hexdigest()[:16]
 
 
-def _hub(name: str, offline: bool) -> Source:
-    table = _hub_table(name, offline)
+def _hub(name: str, plain: str, mapped: Mapped, offline: bool) -> Source:
+    table = _hub_table(name, plain, offline)
     files = tuple(Path(file["filename"]) for file in table.cache_files)
-    return Source(name, files, lambda problems, meter: _pairs(_hub_rows(table, meter), name, problems))
+    return Source(name, files, lambda problems, meter: _pairs(_hub_rows(name, table, meter), mapped, problems))
 
 
-def _hub_table(name: str, offline: bool) -> Any:
+def _hub_table(name: str, plain: str, offline: bool) -> Any:
+    """The table of `hf:owner/name#subset:split`; subset and split may be left out."""
+    repository, _, part = plain.removeprefix("hf:").partition("#")
+    subset, _, split = part.partition(":")
     before = os.environ.get(OFFLINE)
     if offline:
         os.environ[OFFLINE] = "1"  # read when the library is imported
     try:
         import datasets
 
-        return datasets.load_dataset(name.removeprefix("hf:"), split="train", trust_remote_code=False)
+        return datasets.load_dataset(repository, subset or None, split=split or "train", trust_remote_code=False)
     except ImportError:
         raise ValueError(f"data is {name!r}; that needs datasets; install recipe-planner[hub]") from None
     except (OSError, ValueError) as error:
-        where = "is not on this machine" if offline else "cannot be had"
-        raise ValueError(f"data is {name!r}; it {where}: {str(error).splitlines()[0]}") from None
+        why = " ".join(str(error).split())
+        hint = "hf:owner/name#SUBSET:SPLIT names a part of it" + ("; nothing is fetched for a plan" if offline else "")
+        raise ValueError(f"data is {name!r}: {why[:300]} ({hint})") from None
     finally:
         if offline:
             os.environ.pop(OFFLINE)
             os.environ.update({OFFLINE: before} if before else {})
 
 
-def _hub_rows(table: Any, meter: Meter) -> Rows:
+def _hub_rows(name: str, table: Any, meter: Meter) -> PlacedRows:
     number = 0
     meter.total, meter.unit, meter.done = len(table), "rows", lambda: number
     for batch in table.iter(ROWS_AT_ONCE):
         for values in zip(*batch.values(), strict=True):
             number += 1
             if meter.wants():
-                yield number, dict(zip(batch, values, strict=True))
+                yield f"{name}:{number}", dict(zip(batch, values, strict=True))
 
 
-def _pairs(rows: Rows, place: str, problems: Problems) -> Iterator[Pair]:
-    for number, row in rows:
+def _pairs(rows: PlacedRows, mapped: Mapped, problems: Problems) -> Iterator[Pair]:
+    for place, row in rows:
         problems.records += 1
-        pair = row if isinstance(row, str) else pair_of(row)
-        if isinstance(pair, str):
-            problems.add(f"{place}:{number}", pair)
+        pairs = row if isinstance(row, str) else pairs_of(row, mapped)
+        if isinstance(pairs, str):
+            problems.add(place, pairs)
         else:
-            yield pair
+            yield from pairs
 
 
 def _python_env(task: str) -> Source:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from sweeps.data.columns import with_columns
 from sweeps.flops import Work
 from sweeps.support.checks import brief, is_number, known_keys, number, require, tables
 from sweeps.trial import MIXED, Training, mixed
@@ -15,6 +16,12 @@ from sweeps.trial import MIXED, Training, mixed
 def with_sources(training: Any, sources: Any) -> dict[str, Any]:
     """The table [training] of a file; the `[[data]]` tables, None where there are none, say its `data`."""
     require("training", training, isinstance(training, dict), "a table")
+    if "columns" in training:
+        training = dict(training)
+        columns, data = training.pop("columns"), training.get("data")
+        if not isinstance(data, str) or MIXED in data:
+            raise ValueError("training.columns is of training.data, one source; of [[data]] each table has its own")
+        training["data"] = with_columns(data, columns, "training.columns")
     if sources is None:
         return training
     if "data" in training:
@@ -23,15 +30,17 @@ def with_sources(training: Any, sources: Any) -> dict[str, Any]:
 
 
 def read_sources(sources: Any) -> list[tuple[str, float]]:
-    """Sources and weights of `[[data]]` tables: source, and weight where it is not 1."""
+    """Sources and weights of `[[data]]` tables: source; weight, where it is not 1; columns, where none are usual."""
     several = "[[data]] lists sources that are trained on together; give two or more, or training.data"
     named = []
     for i, table in enumerate(tables(sources, 2, several)):
-        known_keys(f"data[{i}]", table, ["source", "weight"])
+        known_keys(f"data[{i}]", table, ["source", "weight", "columns"])
         source: Any = table.get("source")
         require(f"data[{i}].source", source, isinstance(source, str) and bool(source.strip()), "a file or a name")
         if MIXED in source or "*" in source:
             raise ValueError(f"data[{i}].source is {source!r}; a name of a source holds neither {MIXED!r} nor '*'")
+        if "columns" in table:
+            source = with_columns(source, table["columns"], f"data[{i}].columns")
         named.append((source, number(f"data[{i}].weight", table.get("weight", 1))))
     return named
 

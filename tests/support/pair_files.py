@@ -14,9 +14,14 @@ def _jsonl(path: Path, rows: Rows) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def _json(path: Path, rows: Rows) -> None:
+    path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
 def _csv(path: Path, rows: Rows) -> None:
+    between = "\t" if path.suffix == ".tsv" else ","
     with open(path, "w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, rows[0])
+        writer = csv.DictWriter(out, rows[0], delimiter=between)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -30,6 +35,9 @@ def _parquet(path: Path, rows: Rows) -> None:
 # One of each entry in READERS: writes rows that all have the same columns.
 WRITERS: dict[str, Callable[[Path, Rows], None]] = {
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
 }

@@ -55,7 +55,9 @@ def test_a_bad_line_is_named_and_the_rest_is_read(tmp_path, line):
 def test_too_many_bad_records_stop_the_run(tmp_path):
     good = [json.dumps(row).encode() for row in rows(100)]
     source = write_lines(tmp_path / "pairs.jsonl", good + [b"{"] * 2)
-    with pytest.raises(ValueError, match=rf"2 of 102 records are bad, more than {BAD_SHARE:.0%}.*jsonl:101: not JSON"):
+    with pytest.raises(
+        ValueError, match=rf"2 of 102 records are bad, more than {BAD_SHARE:.0%}.*jsonl:101, 102: not JSON"
+    ):
         read_pairs(source)
 
 
@@ -199,9 +201,3 @@ def test_a_csv_may_hold_long_documents(tmp_path):
     with open(tmp_path / "a.csv", "w", newline="") as out:
         csv.writer(out).writerows([("query", "positive"), ("q", "long " * 50_000)])
     assert len(read_pairs(str(tmp_path / "a.csv"))[0][0].positive) == 250_000
-
-
-def test_a_csv_that_cannot_be_parsed_is_named_by_line(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"query,positive\nq,p\nbro\rken,p\n")
-    with pytest.raises(ValueError, match=r"a\.csv: not CSV after line 2: new-line character"):
-        read_pairs(str(tmp_path / "a.csv"))
