@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweeps.commands import views
 from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
+from sweeps.commands.init import add_init, init
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.experiment.sweep_file import read_sweep
@@ -32,6 +33,7 @@ from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
 
 EXAMPLES = """\
+  sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that ends in laws
   sweep run examples/demo.toml --dry-run    list the trials, their cost, and what is left out with the reason
   sweep run examples/demo.toml              train it into results/demo; the same command continues after Ctrl-C
   sweep run examples/demo.toml --retry-failed   the same, with failed trials tried again
@@ -236,6 +238,7 @@ def _dry_run(
 
 
 COMMANDS = {
+    "init": (init, "Write a commented sweep file for a suite, data and a budget.", add_init),
     "run": (_run, "Train the trials of a sweep file, or continue where a run stopped.", _add_run),
     "status": (views.status, "Show the progress of a sweep, its running trials and its failures.", views.add_status),
     "logs": (views.logs, "Show the log of a sweep or of one trial.", views.add_logs),

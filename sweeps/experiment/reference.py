@@ -15,7 +15,8 @@ HEAD = """\
 # The sweep file
 
 Every key, its default and what it changes. Made from the code by `python -m sweeps.experiment.reference`, and so is
-[sweep-file.schema.json](sweep-file.schema.json), by which an editor completes and checks the file.
+[sweep-file.schema.json](sweep-file.schema.json), by which an editor completes and checks the file. `sweep init FILE`
+writes a commented sweep file for a suite, your data and a budget.
 
 The file is the experiment: flags of `sweep run` operate it and never change it. `1e12` is a number. Relative paths hold
 beside the file, then in the current folder. A grid of models x budgets x methods x conditions x seeds is trained; what
