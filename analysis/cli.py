@@ -13,7 +13,7 @@ from analysis import EXPONENTS
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
 from sweeps.support.atomic import write_text
-from sweeps.support.progress import Progress
+from sweeps.support.progress import Progress, waiting
 from sweeps.support.toml_io import read_toml
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ FLAGS = {
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    return console.run("fit", lambda: _fit(args))
+    with waiting("fit", in_logs=True):
+        return console.run("fit", lambda: _fit(args))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,7 +167,8 @@ def _table_and_laws(args: argparse.Namespace, ours: bool, settings: Settings) ->
     try:
         with console.named_as_flags(FLAGS):
             table = _read(args, ours)
-            return table, _fitted(table, args, settings)
+            with waiting(f"fitting {len(table.rows)} runs"):
+                return table, _fitted(table, args, settings)
     except (ValueError, FileNotFoundError) as error:
         if args.page and ours:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."

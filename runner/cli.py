@@ -7,6 +7,7 @@ from runner.evaluation import command as evaluation
 from runner.merging import command as merging
 from runner.training import allocator
 from sweeps.support import console
+from sweeps.support.progress import waiting
 
 EXAMPLES = """\
   embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
@@ -34,9 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if argv is None:  # else it is not this process's own command
         allocator.keep_freed()
-    return console.run("embed", lambda: arguments.function(arguments), console.flags_of(arguments))
+    with waiting(f"embed {arguments.command}", quiet=arguments.command in WORKERS, in_logs=True):
+        return console.run("embed", lambda: arguments.function(arguments), console.flags_of(arguments))
 
 
+WORKERS = ("worker", "rank")  # their logs tell why one ended: nothing else is to stand there
 COMMANDS = {
     "train": (train.train, "Train one recipe and write the model.", train.add_train),
     "prepare": (prepare.prepare, "Read and tokenise the data of a sweep.", prepare.add_prepare),

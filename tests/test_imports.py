@@ -29,6 +29,7 @@ LAYERS = {
     "sweeps.commands": (),
     "sweeps.cli": (),
     "planner": ("sweeps.search", "results"),
+    "runner.libraries": ("sweeps.support",),
     "runner.data": ("sweeps.data",),
     "runner.tasks": ("sweeps.data",),
     "runner.model": ("sweeps",),

@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from runner.commands.options import at_least_one, quiet_libraries, seconds
+from runner.commands.options import at_least_one, seconds
+from runner.libraries import quiet_libraries
 
 
 def bench(arguments: argparse.Namespace) -> int:

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runner.training.engine import Options
-
-
-def quiet_libraries() -> None:
-    """Silence the bars and notices of other libraries, which would drown our own progress."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def run_options(arguments: argparse.Namespace) -> Options:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.commands.options import quiet_libraries
+from runner.libraries import quiet_libraries
+from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
     from runner.data.pairs import Pairs, Prepared
@@ -39,9 +40,10 @@ def _prepare(arguments: argparse.Namespace) -> int:
     source = sweep.models[0].source
     if arguments.pairs:
         return _plan_data(arguments, sweep.training, source)
-    check_tasks(sweep.training.tasks)
-    prepared = {text_settings(each): data.prepare(each, source, judged=False) for each in sweep.conditions()}
-    report = _report(sweep.training, prepared[text_settings(sweep.training)])
+    with waiting(f"reading {sweep.training.data}"):
+        check_tasks(sweep.training.tasks)
+        prepared = {text_settings(each): data.prepare(each, source, judged=False) for each in sweep.conditions()}
+        report = _report(sweep.training, prepared[text_settings(sweep.training)])
     if len(prepared) > 1:
         conditions = {text_settings(each): each for each in sweep.conditions()}
         report["texts"] = {name: _texts(conditions[name], each.pairs) for name, each in prepared.items()}

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from runner.commands.options import quiet_libraries
+from runner.libraries import quiet_libraries
 
 
 def pretrain(arguments: argparse.Namespace) -> int:

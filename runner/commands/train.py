@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, quiet_libraries, run_options
+from runner.commands.options import add_run_options, run_options
+from runner.libraries import quiet_libraries
 from runner.training.trackers import TRACKERS
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run `embed train`; returns the exit code."""
+    quiet_libraries()
     from runner.training.distributed import joined, world_size
     from sweeps.support.paths import relative_to
 
@@ -38,7 +40,6 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     out = arguments.out or arguments.recipe.with_suffix("")
     if arguments.adapter:
         _check_adapter(trial)
-    quiet_libraries()
     from runner.commands import train_folder
     from runner.export.loaded import must_be_writable
     from runner.export.sentence_transformers import export

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, at_least_one, quiet_libraries, run_options, seconds
+from runner.commands.options import add_run_options, at_least_one, run_options, seconds
+from runner.libraries import quiet_libraries
 
 if TYPE_CHECKING:
     from sweeps.trial import Observation, Trial
@@ -52,7 +53,7 @@ def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
         return TorchrunTrainer(arguments.processes, arguments.nodes, tuple(passed), job).train
     if arguments.shard:
         raise ValueError("--shard needs --processes or --nodes of at least 2")
-    quiet_libraries()
+    quiet_libraries(told=False)
     import torch
 
     from runner.trainer import train
@@ -94,7 +95,7 @@ def rank(arguments: argparse.Namespace) -> int:
 
     die_with_parent(signal.SIGKILL)
     meeting = arguments.meeting
-    quiet_libraries()
+    quiet_libraries(told=False)
     from runner.trainer import train_encoder
     from runner.training.distributed import joined
     from sweeps.support.atomic import write_text

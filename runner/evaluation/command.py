@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
+
+from runner.libraries import quiet_libraries, silenced
+from sweeps.support.progress import waiting
 
 EVALUATE_EXAMPLES = """\
 examples:
@@ -29,12 +31,12 @@ examples:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    from runner.evaluation.evaluate import evaluate
-
-    say = (lambda text: print(text, file=sys.stderr, flush=True)) if not arguments.json else (lambda _: None)
     if arguments.out and arguments.out.exists():
         raise ValueError(f"{arguments.out}: exists already; give another --out")
-    scores = evaluate(arguments.model, arguments.tasks, say)
+    quiet_libraries()
+    from runner.evaluation.evaluate import evaluate
+
+    scores = evaluate(arguments.model, arguments.tasks, told=True)
     content = {"model": arguments.model, "scores": [score.to_json() for score in scores]}
     if arguments.out:
         from sweeps.support.atomic import write_text
@@ -67,16 +69,23 @@ def add_evaluate(command: argparse.ArgumentParser) -> None:
 
 
 def mine(arguments: argparse.Namespace) -> int:
+    quiet_libraries()
     from runner.evaluation.evaluate import load_model
     from runner.evaluation.hard_negatives import mine
 
-    model = load_model(arguments.model)
+    with silenced(f"loading {arguments.model}"):
+        model = load_model(arguments.model)
     mined = mine(arguments.data, model, arguments.out, arguments.negatives, arguments.margin, arguments.beyond)
     if arguments.json:
         print(json.dumps(mined.to_json()))
         return 0
-    print(f"{arguments.out}: {mined.pairs:,} pairs, {mined.with_negatives:,} of them with negatives")
-    print(f'train with data = "{arguments.out}" and hard_negatives = {arguments.negatives} under [training]')
+    print(
+        f"{arguments.out}: {mined.pairs:,} pairs, {mined.with_negatives:,} of them with negatives: "
+        f"{mined.mined:,} got mined ones, {mined.kept:,} of your own were kept"
+    )
+    for why, count in mined.without.items():
+        print(f"  {count:,} got none: {why}")
+    print(f'train with data = "{arguments.out}" and hard_negatives = {mined.most} under [training]')
     return 0
 
 
@@ -97,9 +106,11 @@ def add_mine(command: argparse.ArgumentParser) -> None:
 
 
 def export(arguments: argparse.Namespace) -> int:
+    quiet_libraries()
     from runner.export.onnx import PLACE, to_onnx
 
-    off = to_onnx(arguments.model)
+    with waiting(f"exporting {arguments.model}"):
+        off = to_onnx(arguments.model)
     if arguments.json:
         print(json.dumps({"file": str(arguments.model / PLACE), "difference": off}))
     else:
@@ -115,15 +126,14 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 
 def project(arguments: argparse.Namespace) -> int:
-    import transformers
-
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
+    quiet_libraries()
     from runner.evaluation.projection import project
     from sweeps.support.atomic import write_text
 
-    if arguments.out.exists():
-        raise ValueError(f"{arguments.out}: exists already; give another --out, or remove it")
-    transformers.utils.logging.disable_progress_bar()
-    projection = project(arguments.model, arguments.pairs)
+    with waiting("embedding"):
+        projection = project(arguments.model, arguments.pairs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(arguments.out, json.dumps(projection) + "\n")
     told = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.tasks.kinds import Score, find_task
+from sweeps.support.progress import waiting
 
 
 def load_model(path: str) -> Any:
@@ -23,13 +24,14 @@ def load_model(path: str) -> Any:
         raise ValueError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
-def evaluate(path: str, tasks: Sequence[str], say: Callable[[str], None] = lambda _: None) -> list[Score]:
+def evaluate(path: str, tasks: Sequence[str], told: bool = False) -> list[Score]:
     """Returns the scores of the model at `path` on every task. Raises ValueError before it loads when a task is
     none."""
     found = [find_task(text) for text in tasks]
-    model = load_model(path)
+    with waiting(f"loading {path}", quiet=not told):
+        model = load_model(path)
     scores = []
     for text, (kind, where) in zip(tasks, found, strict=True):
-        say(f"{text} ...")
-        scores.append(kind.score(model, kind.read(where)))
+        with waiting(text, quiet=not told):
+            scores.append(kind.score(model, kind.read(where)))
     return scores

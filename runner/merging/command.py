@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.libraries import quiet_libraries
+from sweeps.support.progress import waiting
 from sweeps.trial import MERGES, SEARCHED
 
 if TYPE_CHECKING:
@@ -44,13 +46,15 @@ def merge(arguments: argparse.Namespace) -> int:
     if searching and (arguments.weights or arguments.scale != 1.0):
         raise ValueError("--weights and --scale are what self-positioning looks for; leave them out")
     base = Path(find_model(arguments.base).source)
+    quiet_libraries()
     if searching:
         return _position(arguments, base, {name: getattr(arguments, name) for name in given})
     from runner.merging.rules import Rule, merge
 
     weights = tuple(arguments.weights) if arguments.weights else None
     rule = Rule(arguments.method, weights, arguments.scale, arguments.density)
-    factors = merge(base, arguments.models, rule, arguments.out)
+    with waiting("merging"):
+        factors = merge(base, arguments.models, rule, arguments.out)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "method": arguments.method, "factors": factors}))
     else:

@@ -23,7 +23,7 @@ from runner.training.schedule import rate_factor
 from runner.training.trackers import Log
 from sweeps.store.files import CHECKPOINT, report
 from sweeps.store.trunks import Trunk, trunk_of
-from sweeps.support.progress import Progress
+from sweeps.support.progress import Progress, waiting
 from sweeps.trial import Observation, Trial
 from sweeps.workers.stop_requests import TERMINATED
 
@@ -47,18 +47,24 @@ def train_model(
     """
     started = time.monotonic()
     reset_peak_memory()
-    run = start(trial, folder, on, options, ranks, share)
-    run.log = log
-    _resume(run)
-    if trial.training.evaluate_every:
-        run.early_stopping = EarlyStopping(trial.training, run.model.source, run.pairs, run.state.evaluations, folder)
-    _cache_frozen_states(run)
+    with waiting("preparing the training", quiet):
+        run = start(trial, folder, on, options, ranks, share)
+        run.log = log
+        _resume(run)
+        if trial.training.evaluate_every:
+            run.early_stopping = EarlyStopping(
+                trial.training, run.model.source, run.pairs, run.state.evaluations, folder
+            )
+        _cache_frozen_states(run)
     seconds_before = run.state.seconds
-    measure_start_loss(run)
-    diverged = _all_steps(run, quiet)
+    with waiting("measuring the loss before training", quiet):
+        measure_start_loss(run)
+    with waiting("training", quiet):
+        diverged = _all_steps(run, quiet)
     if run.early_stopping and trial.training.patience and not diverged:
         run.early_stopping.restore_best(run.engine.encoder)
-    outcome = judge(run, diverged)
+    with waiting("evaluating", quiet):
+        outcome = judge(run, diverged)
     observation = observe(run, outcome, seconds_before + time.monotonic() - started)
     return observation, _gathered(run)
 

@@ -17,11 +17,10 @@ from sweeps.running.estimate import Speed, costs, makespan
 from sweeps.search.learning_rates import RateSearch
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
-from sweeps.support.progress import duration
+from sweeps.support.progress import EVERY, bar, duration
 from sweeps.support.text import plain, table
 from sweeps.trial import Observation, Trial
 
-EVERY = 10.0  # s between lines when nobody watches a terminal
 SHOWN = 8  # failures and cells left out that are named one by one
 
 
@@ -330,8 +329,8 @@ def _drawing(title: str, now: Snapshot) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    lines = [f"{_bar(now.flops_done / (now.flops or 1.0), 24)} {title}: {counts(now)}"]
-    lines += [f"  {_bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
+    lines = [f"{bar(now.flops_done / (now.flops or 1.0))} {title}: {counts(now)}"]
+    lines += [f"  {bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
     lines += [f"  best at {budget:.3g}: {result(observation)}" for budget, observation in best(now.finished).items()]
     drawn = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     failed = [
@@ -339,8 +338,3 @@ def _drawing(title: str, now: Snapshot) -> Any:
         for observation in now.failures[-3:]
     ]
     return Group(*drawn, *failed)
-
-
-def _bar(share: float, width: int) -> str:
-    full = round(min(1.0, share) * width)
-    return "━" * full + "╌" * (width - full)

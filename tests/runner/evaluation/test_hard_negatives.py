@@ -60,6 +60,36 @@ def test_negatives_are_other_documents_of_other_groups(pairs, tmp_path):
     assert [(p.query, p.held_out) for p in mined] == [(p.query, p.held_out) for p in read_pairs(str(pairs))[0]]
 
 
+def test_ones_own_negatives_stay_in_front_and_why_pairs_got_none_is_said(pairs, tmp_path, capsys, monkeypatch):
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    rows[0]["negative"], rows[8]["negatives"] = "my own", ["held, too", "another"]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("runner.evaluation.evaluate.load_model", lambda _: Letters())
+    out = tmp_path / "mined.jsonl"
+    assert main(["mine", str(pairs), "--model", "m", "--out", str(out), "--negatives", "2", "--margin", "0.3"]) == 0
+    printed = capsys.readouterr().out
+    mined, _ = read_pairs(str(out))
+    assert mined[0].negatives[0] == "my own" and mined[8].negatives == ("held, too", "another")
+    got = sum(bool(set(pair.negatives) - {"my own"}) for pair in mined if not pair.held_out)
+    assert (
+        f"16 pairs, {sum(bool(p.negatives) for p in mined)} of them with negatives: {got} got mined ones, 3" in printed
+    )
+    assert "8 got none: held out" in printed
+    assert f"hard_negatives = {max(len(pair.negatives) for pair in mined)} under" in printed
+    told = [int(line.split()[0]) for line in printed.splitlines() if " got none: " in line]
+    assert got + sum(told) == 16  # every pair is accounted for
+
+
+def test_every_reason_is_told_apart(tmp_path):
+    rows = [{"query": w, "positive": f"a {w}", "group": "one", "held_out": False} for w in WORDS]
+    path = tmp_path / "alike.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = mine(str(path), Letters(), tmp_path / "group.jsonl", count=1, margin=0.05)
+    assert found.mined == 0 and "those found belong to the pair's own group" in found.without
+    near = mine(str(path), Letters(), tmp_path / "near.jsonl", count=1, margin=0.99)
+    assert "fewer than 1 of the 10 nearest documents lie below 1 % of the cosine of the pair's own" in near.without
+
+
 def test_what_cannot_be_mined_is_said_and_nothing_is_overwritten(pairs, tmp_path, capsys):
     with pytest.raises(ValueError, match="too few to take 9 negatives"):
         mine(str(pairs), Letters(), tmp_path / "mined.jsonl", count=9, margin=0.05)
