@@ -68,11 +68,12 @@ def draft(
     training: the conditions, of which the batch is chosen here, for few pairs take small ones. Raises ValueError where
     no grid of these models ends in a law of each method on these data, or within the limit.
     """
-    training = replace(training, batch_size=_batch_size(data.train_pairs))
-    passes = 1.0 if data.train_pairs >= ONE_PASS * MIN_STEPS * training.batch_size else MAX_EPOCHS
     chosen = tuple(make_method(name, dict(SETTINGS.get(name, {}))) for name in methods)
     ordered = sorted(models, key=lambda model: model.params)
-    found = list(_grids(ordered, chosen, training, passes, data))
+    for batch in _batch_sizes(data.train_pairs):
+        passes = 1.0 if data.train_pairs >= ONE_PASS * MIN_STEPS * batch else MAX_EPOCHS
+        if found := list(_grids(ordered, chosen, replace(training, batch_size=batch), passes, data)):
+            break
     if not found:
         raise ValueError(
             f"no grid of {len(models)} models ends in a law on {data.train_pairs:,} pairs: a law takes three sizes, "
@@ -87,10 +88,11 @@ def draft(
     return max(affordable, key=lambda grid: (max(grid.budgets), len(grid.models), len(grid.budgets)))
 
 
-def _batch_size(pairs: float) -> int:
-    """The power of two that leaves LONGEST times the fewest steps within the most epochs, from 2 to LARGEST_BATCH."""
+def _batch_sizes(pairs: float) -> list[int]:
+    """Powers of two, the first one that leaves LONGEST times the fewest steps within the most epochs, down to 2."""
     most = MAX_EPOCHS * pairs / (LONGEST * MIN_STEPS)
-    return min(LARGEST_BATCH, max(2, 2 ** int(math.log2(max(2.0, most)))))
+    largest = min(LARGEST_BATCH, 2 ** int(math.log2(max(2.0, most))))
+    return [2**power for power in range(int(math.log2(largest)), 0, -1)]
 
 
 def _grids(

@@ -165,13 +165,16 @@ def _plan(
     rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
     own = [throughput.seconds(cost.trial, cost.spent) for cost in coming]
     hours = sum(own) * throughput.chips / 3600
+    listed = [search.cell for search in state.searches if search.open and search.cell.entry.rate_range is None]
+    further = EXTENSIONS * sum(trial_flops(cell.trial(1.0), sweep, data) for cell in listed)
     return {
         "trials": rows,
         "flops": sum(cost.spent for cost in coming),
+        "flops_most": sum(cost.spent for cost in coming) + further,
         "flops_alone": sum(cost.flops for cost in coming),
         "known": len(state.finished),
         "search_trials": sum(row["state"] == "search" for row in rows),
-        "listed_searches": sum(bool(search.open) and search.cell.entry.rate_range is None for search in state.searches),
+        "listed_searches": len(listed),
         "racing": bool(sweep.racing),
         "workers": throughput.workers,
         "seconds": makespan(
@@ -219,7 +222,10 @@ def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]
     alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""
     lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} known already"]
     if plan["search_trials"]:
-        extra = f"; each list may go up to {EXTENSIONS} rates beyond its ends" if plan["listed_searches"] else ""
+        beyond = (
+            f"; each list may go up to {EXTENSIONS} rates beyond its ends, to at most {plan['flops_most']:.3g} FLOPs"
+        )
+        extra = beyond if plan["listed_searches"] else ""
         lines += [f"search    {plan['search_trials']} of them look for a learning rate{extra}"]
     if plan["racing"] and new:
         lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
