@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sweeps.models import Linear, ModelSpec, from_config
+from sweeps.models import ARCHITECTURES, Linear, ModelSpec, from_config
 from sweeps.support.checks import from_table
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class LoRA(Method):
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
             raise ValueError(f"lora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
-        if self.only and not {"query_key_value", "q_proj", "k_proj", "v_proj"} & set(self.only.split(",")):
-            raise ValueError(f"lora: only is {self.only!r}; it must hold query_key_value, q_proj, k_proj or v_proj")
+        if self.only and not set(QKV) & set(self.only.split(",")):
+            raise ValueError(f"lora: only is {self.only!r}; it must hold one of {', '.join(QKV)}")
 
     def refusal(self, model: ModelSpec) -> str:
         known = [linear.name for linear in model.linears]
@@ -256,6 +256,8 @@ class QLoRA(Method):
         return self.trainable(model)
 
     def refusal(self, model: ModelSpec) -> str:
+        if model.family.transposed:
+            return f"{model.name} ({model.architecture}) keeps its maps transposed, which 4 bits do not"
         odd = sorted({x.inputs for x in model.linears if x.inputs % QUANTIZED_TOGETHER})
         return f"{model.name} has maps of {odd[0]} inputs, not a multiple of {QUANTIZED_TOGETHER}" if odd else ""
 
@@ -263,6 +265,8 @@ class QLoRA(Method):
         return _adapted(backbone, self.rank, self.alpha)
 
 
+# Maps that attention reads its input through, in any architecture.
+QKV = sorted({name for family in ARCHITECTURES.values() for name in family.qkv_names})
 QUANTIZED_TOGETHER = 64  # weights that share a scale in bitsandbytes' nf4
 
 
@@ -275,14 +279,26 @@ def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "",
     import peft  # only here: the planner reads this module and must start without torch
 
     spec = from_config(backbone.config.to_dict(), "backbone")
-    targets = only.split(",") if only else [linear.name for linear in spec.linears]
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_rslora=True, target_modules=targets, use_dora=use_dora)
+    targets = only.split(",") if only else sorted({linear.name for linear in spec.linears})
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        use_rslora=True,
+        target_modules=targets,
+        use_dora=use_dora,
+        fan_in_fan_out=spec.family.transposed,
+    )
     return peft.get_peft_model(backbone, config)
+
+
+def blocks_of(backbone: Any) -> Any:
+    """Returns the blocks of a decoder, first to last: the list that it runs, not a copy."""
+    return getattr(backbone, ARCHITECTURES[backbone.config.model_type].blocks)
 
 
 @dataclass(frozen=True)
 class FreezeBlocks(Method):
-    """The token table and the first `share` of the blocks stay frozen; the rest and the final norm are trained."""
+    """The first `share` of the blocks and all before them stay frozen; the rest and the final norm are trained."""
 
     name: ClassVar[str] = "freeze"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.34}, {"share": 0.67})
@@ -318,11 +334,10 @@ class FreezeBlocks(Method):
         return self.backward_layers(model) * model.block_weights
 
     def apply(self, backbone: PreTrainedModel) -> Any:
-        frozen = self.frozen(backbone.config.num_hidden_layers)
-        backbone.requires_grad_(True)
-        backbone.get_input_embeddings().requires_grad_(False)
-        for block in backbone.layers[:frozen]:
-            block.requires_grad_(False)
+        backbone.requires_grad_(False)
+        final_norm = getattr(backbone, ARCHITECTURES[backbone.config.model_type].final_norm)
+        for part in (*blocks_of(backbone)[self.frozen(backbone.config.num_hidden_layers) :], final_norm):
+            part.requires_grad_(True)
         return backbone
 
 

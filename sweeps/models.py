@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,48 @@ class Elementwise:
     """Operations started in a block, products included."""
 
 
+# Linear maps of a block in the order of the forward pass: name, what goes in, what comes out. `query` is the width of
+# all query heads together, `key` that of all key heads, `qkv` of query, key and value; `up` that of a gate and an up
+# map. Those before the map that takes `query` are attention's own.
+Maps = tuple[tuple[str, str, str], ...]
+SEPARATE: Maps = (
+    ("q_proj", "width", "query"),
+    ("k_proj", "width", "key"),
+    ("v_proj", "width", "key"),
+    ("o_proj", "query", "width"),
+    ("gate_proj", "width", "mlp"),
+    ("up_proj", "width", "mlp"),
+    ("down_proj", "mlp", "width"),
+)
+FUSED: Maps = (
+    ("query_key_value", "width", "qkv"),
+    ("dense", "query", "width"),
+    ("dense_h_to_4h", "width", "mlp"),
+    ("dense_4h_to_h", "mlp", "width"),
+)
+FUSED_GATED: Maps = (
+    ("qkv_proj", "width", "qkv"),
+    ("o_proj", "query", "width"),
+    ("gate_up_proj", "width", "up"),
+    ("down_proj", "mlp", "width"),
+)
+GPT2_MAPS: Maps = (
+    ("c_attn", "width", "qkv"),
+    ("c_proj", "query", "width"),
+    ("c_fc", "width", "mlp"),
+    ("c_proj", "mlp", "width"),
+)
+MODERNBERT_MAPS: Maps = (*SEPARATE[:3], ("Wo", "query", "width"), ("Wi", "width", "up"), ("Wo", "mlp", "width"))
+
+
 @dataclass(frozen=True)
 class Architecture:
     """What one model family adds to plain matrix shapes."""
 
-    fused_qkv: bool = False
-    """Whether one map makes query, key and value."""
-    gated: bool = True
-    """Whether the MLP has a gate beside its up map."""
+    maps: Maps = SEPARATE
+    """The linear maps of a block."""
+    transposed: bool = False
+    """Whether these keep their weights as [inputs, outputs]."""
     qkv_bias: bool = False
     """Whether the maps to query, key and value have bias vectors."""
     biases: bool = False
@@ -44,15 +79,34 @@ class Architecture:
     norm_bias: bool = False
     """Whether the norms have one."""
     wide_norms: int = 2
-    """Norms over the width in a block."""
+    """Norms over the width in a block; ModernBERT has the first block's first one behind its token table."""
     head_norms: str = ""
     """Norms of query and key: "each" over one head's dimension, "all" over all heads together, "" none."""
     parallel: bool = False
     """Whether attention and MLP both read the block's input."""
     pre_norm: bool = True
     """Whether a norm stands before the block's first maps."""
+    positions: bool = False
+    """Whether a table has a vector for each position, beside the token table."""
+    blocks: str = "layers"
+    """What transformers calls the list of blocks."""
+    final_norm: str = "norm"
+    """What it calls the norm behind the last one."""
+    tuples: bool = False
+    """Whether its blocks return a tuple, of which the first is the states."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of its config.json that have another name than llama's."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that published files leave out, as transformers fills them in."""
+    fixed: Mapping[str, Any] = field(default_factory=lambda: {"attention_bias": False, "mlp_bias": False})
+    """Settings that change a block's form or its biases, and the only value that is counted."""
     elementwise: Elementwise = Elementwise()
     """What a block does besides its matrix products."""
+
+    @property
+    def qkv_names(self) -> tuple[str, ...]:
+        """Names of the maps to query, key and value."""
+        return tuple(name for name, _, _ in self.maps[: [inputs for _, inputs, _ in self.maps].index("query")])
 
 
 MOST_CHARACTERS = 10_000_000  # of a config.json
@@ -60,28 +114,84 @@ NEOX = Elementwise((317, 0, 0, 12), (22, 0, 0, 4), 112)  # its heads are as wide
 QWEN = Elementwise((392, 304, 252, 28), (26, 14, 6, 8), 201)
 GEMMA = Elementwise((680, 284, 232, 28), (42, 16, 8, 8), 259)
 OLMO = Elementwise((440, 278, 226, 28), (26, 16, 8, 8), 211)
-ARCHITECTURES = {
-    "gpt_neox": Architecture(
-        fused_qkv=True, gated=False, qkv_bias=True, biases=True, norm_bias=True, parallel=True, elementwise=NEOX
-    ),
-    "llama": Architecture(),
-    "qwen2": Architecture(qkv_bias=True),
-    "qwen3": Architecture(head_norms="each", elementwise=QWEN),
-    "gemma3_text": Architecture(wide_norms=4, head_norms="each", elementwise=GEMMA),
-    "olmo2": Architecture(head_norms="all", pre_norm=False, elementwise=OLMO),
-}
-
-# Settings that change a block's form or its biases, and the only value that is counted (true for gpt_neox alone).
-FIXED = ("use_parallel_residual", "attention_bias", "mlp_bias")
-
-# Keys that the published Gemma 3 files of 4b and above leave out, as transformers' Gemma3TextConfig fills them in.
+GEMMA2 = Elementwise((680, 144, 96, 29), (42, 8, 0, 8), 204)
+GRANITE = Elementwise((408, 144, 96, 29), (26, 8, 0, 8), 154)
+PHI3 = Elementwise((320, 186, 150, 37), (20, 9, 5, 8), 140)
+GPT2 = Elementwise((194, 0, 0, 94), (20, 0, 0, 10), 87)
+MODERNBERT = Elementwise((481, 0, 0, 36), (25, 0, 0, 8), 116)
+TIED = {"tie_word_embeddings": True}
+# The published Gemma 3 files of 4b and above leave most of it out.
 GEMMA3_DEFAULTS = {
+    **TIED,
     "num_attention_heads": 8,
     "num_key_value_heads": 4,
     "head_dim": 256,
     "vocab_size": 262208,
     "max_position_embeddings": 131072,
-    "tie_word_embeddings": True,
+}
+GPT2_KEYS = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "intermediate_size": "n_inner",
+    "max_position_embeddings": "n_positions",
+}
+ARCHITECTURES = {
+    "gpt_neox": Architecture(
+        FUSED,
+        qkv_bias=True,
+        biases=True,
+        norm_bias=True,
+        parallel=True,
+        final_norm="final_layer_norm",
+        elementwise=NEOX,
+        fixed={"use_parallel_residual": True, "attention_bias": True},
+    ),
+    "llama": Architecture(),
+    "mistral": Architecture(),
+    "qwen2": Architecture(qkv_bias=True),
+    "qwen3": Architecture(head_norms="each", elementwise=QWEN),
+    "smollm3": Architecture(defaults=TIED),
+    "granite": Architecture(elementwise=GRANITE),
+    "phi3": Architecture(FUSED_GATED, elementwise=PHI3),
+    "gemma2": Architecture(wide_norms=4, defaults={**TIED, "head_dim": 256}, elementwise=GEMMA2),
+    "gemma3_text": Architecture(wide_norms=4, head_norms="each", defaults=GEMMA3_DEFAULTS, elementwise=GEMMA),
+    "olmo2": Architecture(head_norms="all", pre_norm=False, elementwise=OLMO),
+    "olmo3": Architecture(head_norms="all", pre_norm=False, elementwise=OLMO),
+    "gpt2": Architecture(
+        GPT2_MAPS,
+        transposed=True,
+        qkv_bias=True,
+        biases=True,
+        norm_bias=True,
+        positions=True,
+        blocks="h",
+        final_norm="ln_f",
+        elementwise=GPT2,
+        keys=GPT2_KEYS,
+        defaults=TIED,
+        fixed={"add_cross_attention": False},
+    ),
+    "falcon": Architecture(
+        FUSED,
+        norm_bias=True,
+        wide_norms=1,
+        parallel=True,
+        blocks="h",
+        final_norm="ln_f",
+        tuples=True,
+        elementwise=NEOX,  # as of the block that is nearest to it: its attention is its own, which cannot run packed
+        keys={"num_key_value_heads": "num_kv_heads", "intermediate_size": "ffn_hidden_size"},
+        defaults={**TIED, "max_position_embeddings": 2048},
+        fixed={"bias": False, "alibi": False, "parallel_attn": True, "num_ln_in_parallel_attn": 1},
+    ),
+    "modernbert-decoder": Architecture(
+        MODERNBERT_MAPS,
+        elementwise=MODERNBERT,
+        final_norm="final_norm",
+        defaults=TIED,
+        fixed={"attention_bias": False, "mlp_bias": False, "norm_bias": False},
+    ),
 }
 
 
@@ -124,6 +234,8 @@ class ModelSpec:
     """Longest text, in tokens."""
     tied: bool = False
     """Whether the output table is the token table."""
+    two_way: bool = False
+    """Whether its attention looks both ways by itself, whatever a training asks."""
     source: str = ""
     """Where the weights are: a Hugging Face name or a folder; "" for a shape alone."""
 
@@ -135,30 +247,22 @@ class ModelSpec:
     def linears(self) -> tuple[Linear, ...]:
         """The linear maps of one block, in the order of the forward pass."""
         query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        if self.family.fused_qkv:
-            return (
-                Linear("query_key_value", self.width, query + 2 * key),
-                Linear("dense", query, self.width),
-                Linear("dense_h_to_4h", self.width, self.mlp_width),
-                Linear("dense_4h_to_h", self.mlp_width, self.width),
-            )
-        attention = (
-            Linear("q_proj", self.width, query),
-            Linear("k_proj", self.width, key),
-            Linear("v_proj", self.width, key),
-            Linear("o_proj", query, self.width),
-        )
-        gate = (Linear("gate_proj", self.width, self.mlp_width),) if self.family.gated else ()
-        up = Linear("up_proj", self.width, self.mlp_width)
-        return (*attention, *gate, up, Linear("down_proj", self.mlp_width, self.width))
+        widths = {"width": self.width, "query": query, "key": key, "qkv": query + 2 * key}
+        widths |= {"mlp": self.mlp_width, "up": 2 * self.mlp_width}
+        return tuple(Linear(name, widths[inputs], widths[outputs]) for name, inputs, outputs in self.family.maps)
+
+    @property
+    def qkv_linears(self) -> tuple[Linear, ...]:
+        """The maps of a block to query, key and value."""
+        return self.linears[: len(self.family.qkv_names)]
 
     @property
     def first_linears(self) -> tuple[Linear, ...]:
         """The maps of a block that read its input directly or through a norm."""
-        readers = {"query_key_value", "q_proj", "k_proj", "v_proj"}
-        if self.family.parallel:
-            readers |= {"dense_h_to_4h", "gate_proj", "up_proj"}
-        return tuple(linear for linear in self.linears if linear.name in readers)
+        if not self.family.parallel:
+            return self.qkv_linears
+        pairs = zip(self.linears, self.family.maps, strict=True)
+        return tuple(linear for linear, (_, inputs, _) in pairs if inputs == "width")
 
     @property
     def block_weights(self) -> int:
@@ -173,8 +277,8 @@ class ModelSpec:
     @property
     def block_biases(self) -> int:
         """Entries of the bias vectors of one block, those of its norms included."""
-        qkv = {"query_key_value", "q_proj", "k_proj", "v_proj"}
-        biased = [x for x in self.linears if (self.family.qkv_bias if x.name in qkv else self.family.biases)]
+        qkv, others = self.qkv_linears, self.linears[len(self.qkv_linears) :]
+        biased = (qkv if self.family.qkv_bias else ()) + (others if self.family.biases else ())
         norms = self.family.wide_norms * self.width if self.family.norm_bias else 0
         return sum(linear.outputs for linear in biased) + norms
 
@@ -196,8 +300,8 @@ class ModelSpec:
 
     @property
     def embedding_params(self) -> int:
-        """Entries of the token table that an embedding model reads (the output table is dropped)."""
-        return self.vocab * self.width
+        """Entries of the tables of tokens and positions that an embedding model reads (the output table is dropped)."""
+        return (self.vocab + (self.context if self.family.positions else 0)) * self.width
 
     @property
     def biases(self) -> int:
@@ -210,18 +314,21 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
     inner = config.get("text_config")
     if isinstance(inner, dict) and config.get("model_type") not in list(ARCHITECTURES):
         config = inner  # models that also see images keep their decoder there
+    if "peft_type" in config and "model_type" not in config:
+        raise ValueError(f"{name}: {_adapter(config)}")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise ValueError(f"{name}: model_type is {kind!r}; known: {', '.join(ARCHITECTURES)}")
-    if kind == "gemma3_text":
-        config = {**GEMMA3_DEFAULTS, **config}
-    for key in FIXED:
-        wanted = kind == "gpt_neox"
+    config = _with_defaults(config, kind)
+    for key, wanted in ARCHITECTURES[kind].fixed.items():
         if config.get(key, wanted) != wanted:
             raise ValueError(f"{name}: {key} is {config[key]!r}; only {wanted} is counted for {kind}")
+    if (both := config.get("use_bidirectional_attention")) and kind != "gemma3_text":
+        raise ValueError(f"{name}: use_bidirectional_attention is {both!r}; of {kind} it is not known what that means")
     heads, width = _count(config, "num_attention_heads", name), _count(config, "hidden_size", name)
-    settled = {key: value for key, value in config.items() if value is not None}
-    config = {"num_key_value_heads": heads, "head_dim": width // heads, **settled}
+    config = {"num_key_value_heads": heads, "head_dim": width // heads, **config}
+    if ARCHITECTURES[kind].keys:  # those of GPT-2 and Falcon leave it out
+        config.setdefault("intermediate_size", 4 * width)
     return ModelSpec(
         name=name,
         architecture=kind,
@@ -234,8 +341,26 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
         vocab=_count(config, "vocab_size", name),
         context=_count(config, "max_position_embeddings", name),
         tied=bool(config.get("tie_word_embeddings", False)),
+        two_way=bool(both) or config.get("is_causal") is False,
         source=source,
     )
+
+
+def _with_defaults(config: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The config with llama's names for its keys, and with what its files leave out."""
+    family = ARCHITECTURES[kind]
+    settled = {**family.defaults, **{key: value for key, value in config.items() if value is not None}}
+    if kind == "falcon":
+        newer = bool(settled.get("new_decoder_architecture", False))
+        settled.setdefault("num_ln_in_parallel_attn", 2 if newer else 1)
+        if not newer:
+            settled["num_kv_heads"] = 1 if settled.get("multi_query", True) else settled.get("num_attention_heads")
+    return settled | {key: settled[own] for key, own in family.keys.items() if own in settled}
+
+
+def _adapter(config: Mapping[str, Any]) -> str:
+    base = config.get("base_model_name_or_path") or "its base model"
+    return f"is an adapter (peft_type {config.get('peft_type')}), not a model; give {base}, or merge the two first"
 
 
 def _count(config: dict[str, Any], key: str, name: str) -> int:
@@ -246,8 +371,23 @@ def _count(config: dict[str, Any], key: str, name: str) -> int:
 
 
 def read_model(path: Path) -> ModelSpec:
-    """The shape of a model folder, or of a config.json itself. Raises ValueError or FileNotFoundError."""
+    """The shape of a model folder, or of a config.json itself. Raises ValueError, naming the file, for what is no
+    model that can be tuned; FileNotFoundError when there is nothing."""
     file = path / "config.json" if path.is_dir() else path
+    adapter = path / "adapter_config.json"
+    if adapter.is_file():  # transformers would load its base, from wherever that is
+        raise ValueError(f"{adapter}: {_adapter(_read_object(adapter))}")
+    if path.is_dir():
+        _must_be_pooled_only(path / "modules.json")
+    config, folder = _read_object(file), file.parent
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, dict):
+        kind = quantized.get("quant_method", "of an unknown kind")
+        raise ValueError(f"{file}: its weights are quantised ({kind}); give the checkpoint that is not")
+    return from_config(config, name=folder.resolve().name, source=str(folder))
+
+
+def _read_object(file: Path) -> dict[str, Any]:
     if file.exists() and not file.is_file():
         raise ValueError(f"{file}: neither a folder nor a file")
     try:
@@ -259,15 +399,34 @@ def read_model(path: Path) -> ModelSpec:
         raise ValueError(f"{file}: not JSON: lists or objects inside one another too deeply") from None
     if not isinstance(config, dict):
         raise ValueError(f"{file}: holds {type(config).__name__}, not an object")
-    folder = file.parent
-    return from_config(config, name=folder.resolve().name, source=str(folder))
+    return config
+
+
+KEPT_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+def _must_be_pooled_only(file: Path) -> None:
+    """Raises ValueError when a Sentence Transformers model does more than pool: the rest would be dropped."""
+    try:
+        modules = json.loads(file.read_text(encoding="utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{file}: not a list of modules, each with its type") from None
+    if others := [kind for kind in kinds if kind not in KEPT_MODULES]:
+        raise ValueError(
+            f"{file}: the model has a module {others[0]} behind its decoder, which would be dropped; known: "
+            f"{', '.join(KEPT_MODULES)}"
+        )
 
 
 def _neox(
     name: str, layers: int, width: int, heads: int, vocab: int, context: int, tied: bool, source: str
 ) -> ModelSpec:
+    head_dim = width // heads
     return ModelSpec(
-        name, "gpt_neox", layers, width, heads, heads, width // heads, 4 * width, vocab, context, tied, source
+        name, "gpt_neox", layers, width, heads, heads, head_dim, 4 * width, vocab, context, tied, source=source
     )
 
 
@@ -289,7 +448,7 @@ PYTHIA = tuple(
 )
 # In the tables below a shape is: layers, width, heads, kv_heads, head_dim, mlp_width.
 QWEN3 = tuple(
-    ModelSpec(f"qwen3-{size.lower()}", "qwen3", *shape, 151936, 32768, tied, f"Qwen/Qwen3-{size}-Base")
+    ModelSpec(f"qwen3-{size.lower()}", "qwen3", *shape, 151936, 32768, tied, source=f"Qwen/Qwen3-{size}-Base")
     for size, shape, tied in [
         ("0.6B", (28, 1024, 16, 8, 128, 3072), True),
         ("1.7B", (28, 2048, 16, 8, 128, 6144), True),
@@ -299,7 +458,7 @@ QWEN3 = tuple(
     ]
 )
 SMOLLM2 = tuple(
-    ModelSpec(f"smollm2-{size.lower()}", "llama", *shape, 49152, 8192, True, f"HuggingFaceTB/SmolLM2-{size}")
+    ModelSpec(f"smollm2-{size.lower()}", "llama", *shape, 49152, 8192, True, source=f"HuggingFaceTB/SmolLM2-{size}")
     for size, shape in [
         ("135M", (30, 576, 9, 3, 64, 1536)),
         ("360M", (32, 960, 15, 5, 64, 2560)),
@@ -308,7 +467,7 @@ SMOLLM2 = tuple(
 )
 # The checkpoints of 4b and above also hold a vision model; the shapes, N included, are those of their decoder alone.
 GEMMA3 = tuple(
-    ModelSpec(f"gemma3-{size}", "gemma3_text", *shape, vocab, context, True, f"google/gemma-3-{size}-pt")
+    ModelSpec(f"gemma3-{size}", "gemma3_text", *shape, vocab, context, True, source=f"google/gemma-3-{size}-pt")
     for size, shape, vocab, context in [
         ("270m", (18, 640, 4, 1, 256, 2048), 262144, 32768),
         ("1b", (26, 1152, 4, 1, 256, 6912), 262144, 32768),
@@ -318,12 +477,65 @@ GEMMA3 = tuple(
     ]
 )
 OLMO2 = tuple(
-    ModelSpec(f"olmo2-{release[5:].lower()}", "olmo2", *shape, 100352, 4096, False, f"allenai/OLMo-2-{release}")
+    ModelSpec(f"olmo2-{release[5:].lower()}", "olmo2", *shape, 100352, 4096, False, source=f"allenai/OLMo-2-{release}")
     for release, shape in [
         ("0425-1B", (16, 2048, 16, 16, 128, 8192)),
         ("1124-7B", (32, 4096, 32, 32, 128, 11008)),
         ("1124-13B", (40, 5120, 40, 40, 128, 13824)),
         ("0325-32B", (64, 5120, 40, 8, 128, 27648)),
+    ]
+)
+QWEN25 = tuple(
+    ModelSpec(f"qwen2.5-{size.lower()}", "qwen2", *shape, vocab, context, tied, source=f"Qwen/Qwen2.5-{size}")
+    for size, shape, vocab, context, tied in [
+        ("0.5B", (24, 896, 14, 2, 64, 4864), 151936, 32768, True),
+        ("1.5B", (28, 1536, 12, 2, 128, 8960), 151936, 131072, True),
+        ("3B", (36, 2048, 16, 2, 128, 11008), 151936, 32768, True),
+        ("7B", (28, 3584, 28, 4, 128, 18944), 152064, 131072, False),
+        ("14B", (48, 5120, 40, 8, 128, 13824), 152064, 131072, False),
+        ("32B", (64, 5120, 40, 8, 128, 27648), 152064, 131072, False),
+    ]
+)
+LLAMA32 = tuple(
+    ModelSpec(f"llama3.2-{size.lower()}", "llama", *shape, 128256, 131072, True, source=f"meta-llama/Llama-3.2-{size}")
+    for size, shape in [
+        ("1B", (16, 2048, 32, 8, 64, 8192)),
+        ("3B", (28, 3072, 24, 8, 128, 8192)),
+    ]
+)
+# Weller et al. 2025: decoders and encoders of one recipe; these are the decoders. Layers, width, heads, mlp_width.
+ETTIN = tuple(
+    ModelSpec(
+        f"ettin-{size}",
+        "modernbert-decoder",
+        *(layers, width, heads, heads, 64, mlp_width, 50368, 7999, True),
+        source=f"jhu-clsp/ettin-decoder-{size}",
+    )
+    for size, layers, width, heads, mlp_width in [
+        ("17m", 7, 256, 4, 384),
+        ("32m", 10, 384, 6, 576),
+        ("68m", 19, 512, 8, 768),
+        ("150m", 22, 768, 12, 1152),
+        ("400m", 28, 1024, 16, 2624),
+        ("1b", 28, 1792, 28, 3840),
+    ]
+)
+# Dey et al. 2023, table 1: GPT-2's blocks, each size trained on 20 tokens a parameter.
+CEREBRAS_GPT = tuple(
+    ModelSpec(
+        f"cerebras-gpt-{size.lower()}",
+        "gpt2",
+        *(layers, width, heads, heads, width // heads, 4 * width, 50257, 2048, True),
+        source=f"cerebras/Cerebras-GPT-{size}",
+    )
+    for size, layers, width, heads in [
+        ("111M", 10, 768, 12),
+        ("256M", 14, 1088, 17),
+        ("590M", 18, 1536, 12),
+        ("1.3B", 24, 2048, 16),
+        ("2.7B", 32, 2560, 32),
+        ("6.7B", 32, 4096, 32),
+        ("13B", 40, 5120, 40),
     ]
 )
 NANO_FOLDER = Path(__file__).resolve().parents[1] / "runner" / "nano"
@@ -346,6 +558,10 @@ SUITES = {
     "smollm2": SMOLLM2,
     "gemma3": GEMMA3,
     "olmo2": OLMO2,
+    "qwen2.5": QWEN25,
+    "llama3.2": LLAMA32,
+    "ettin": ETTIN,
+    "cerebras-gpt": CEREBRAS_GPT,
 }
 
 

@@ -38,14 +38,14 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
     trial = read_recipe(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
-    if arguments.adapter:
-        _check_adapter(trial)
     from runner.commands import train_folder
     from runner.export.loaded import must_be_writable
-    from runner.export.sentence_transformers import export
+    from runner.export.sentence_transformers import export, must_have_adapter
     from runner.trainer import train_encoder
     from sweeps.support.atomic import write_text
 
+    if arguments.adapter:
+        must_have_adapter(trial)
     must_be_writable(find_model(trial.model).source, trial.training)
     if ranks.rank == 0:
         train_folder.begin(out, trial)
@@ -60,13 +60,6 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
         write_text(model / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
     train_folder.tidy_up(out)
     return _report(observation, out, arguments.json)
-
-
-def _check_adapter(trial: Trial) -> None:
-    if not trial.method.has_adapter:
-        raise ValueError(f"--adapter: method {trial.method.name} has none; only {', '.join(with_adapter())} do")
-    if trial.training.merge:
-        raise ValueError(f"--adapter: training.merge is {trial.training.merge!r}, which gives a whole model")
 
 
 def _log(tracker: str | None, trial: Trial, out: Path) -> tuple[Log | None, Callable[[], None]]:

@@ -31,6 +31,9 @@ SAMPLES = (
 PADS = ("eos_token", "unk_token", "bos_token")  # what stands in for a padding token: padding is masked, any will do
 
 
+ENDS = ("eos_token", "sep_token")  # what ends a text; ModernBERT's decoders have the second alone
+
+
 def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
     """Returns the fast tokenizer beside a model, as transformers reads it. Raises ValueError when there is none."""
     try:
@@ -109,12 +112,13 @@ def _known(tokenizer: PreTrainedTokenizerFast, name: str, rows: int) -> bool:
 
 def _append_end(tokenizer: PreTrainedTokenizerFast, rows: int, source: str) -> None:
     """Let the tokenizer itself add the end token that last-token pooling reads, so that every server does."""
-    if not _known(tokenizer, "eos_token", rows):
+    named = [getattr(tokenizer, name) for name in ENDS if _known(tokenizer, name, rows)]
+    if not named:
         raise ValueError(
             f"{source}: training.pooling is 'last', which reads the end token, and the tokenizer has none; name an "
             "eos_token in its tokenizer_config.json, or take pooling mean or weighted"
         )
-    backend, end = tokenizer.backend_tokenizer, str(tokenizer.eos_token)
+    backend, end = tokenizer.backend_tokenizer, str(named[0])
     place = backend.token_to_id(end)
     if backend.encode(UNLIKE[0]).ids[-1] == place:
         return

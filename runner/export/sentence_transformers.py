@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from runner.data.tokenizer import save_tokenizer, training_tokenizer
 from runner.export.loaded import must_embed_alike, own_vectors
-from runner.model.encoder import Encoder, load_backbone
+from runner.model.encoder import Encoder
+from runner.model.pretrained import load_backbone
 from runner.model.quantized import merge_unpacked
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
@@ -31,11 +32,11 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     """Write weights, tokenizer, pooling and a model card, load the model again and compare it with the `encoder`.
 
     adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it. Raises
-    ValueError when the method has none, `folder` holds a model, the files cannot be written, or what is loaded is not
+    ValueError when there can be none, `folder` holds a model, the files cannot be written, or what is loaded is not
     what was trained; what was written then is no model to keep.
     """
-    if adapter and not hasattr(encoder.backbone, "merge_and_unload"):
-        raise ValueError(f"{observation.trial.method.name} has no adapter; only {', '.join(with_adapter())} do")
+    if adapter:
+        must_have_adapter(observation.trial)
     must_be_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     training = observation.trial.training
@@ -47,9 +48,23 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
     except SafetensorError as error:  # a full disk, in their words
         raise ValueError(f"{folder}: cannot be written: {error}") from None
     save_tokenizer(tokenizer, folder, training.context)
-    _write_settings(training, encoder.bidirectional, adapter, backbone.config.hidden_size, folder)
+    _write_settings(training, backbone.config, adapter, folder)
     write_text(folder / "README.md", _card(observation))
     must_embed_alike(folder, tokenizer, training, expected)
+
+
+def must_have_adapter(trial: Trial) -> None:
+    """Raises ValueError where no adapter alone can be what was trained."""
+    training = trial.training
+    if not trial.method.has_adapter:
+        raise ValueError(f"method {trial.method.name} has no adapter to write; only {', '.join(with_adapter())} do")
+    if training.merge:
+        raise ValueError(f"training.merge is {training.merge!r}, which gives a whole model, not an adapter")
+    if training.bidirectional and not find_model(trial.model).two_way:
+        raise ValueError(
+            "training.bidirectional is True; an adapter is loaded with its base's config.json, which looks back only: "
+            "export the merged model"
+        )
 
 
 def _save_weights(backbone: Any, padding: int, folder: Path, adapter: bool) -> None:
@@ -66,18 +81,20 @@ def _save_weights(backbone: Any, padding: int, folder: Path, adapter: bool) -> N
         _name_magnitudes(folder / "adapter_model.safetensors")
 
 
-def _write_settings(training: Training, both_ways: bool, adapter: bool, width: int, folder: Path) -> None:
-    """Write the files that Sentence Transformers loads a model by. width: of a vector."""
+def _write_settings(training: Training, config: Any, adapter: bool, folder: Path) -> None:
+    """Write the files that Sentence Transformers loads a model by. config: of the backbone."""
     modules = [
         {"idx": index, "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (name, path, kind) in enumerate(MODULES)
     ]
     chosen = POOLING_FIELDS[training.pooling]
-    pooling: dict[str, Any] = {"word_embedding_dimension": width}
+    pooling: dict[str, Any] = {"word_embedding_dimension": config.hidden_size}
     pooling |= {f"pooling_mode_{flag}": flag == chosen for flag in POOLING_FLAGS}
     _write(folder / "modules.json", modules)
     loading = {}
-    if both_ways:  # the other attention function is causal wherever nothing is padded, whatever is asked
+    if (
+        getattr(config, "is_causal", True) is False
+    ):  # the other attention function is causal wherever nothing is padded, whatever is asked
         loading["attn_implementation"] = "eager"
     if adapter:  # it was trained over weights in fp32, in which the base may not lie on disk
         loading["dtype"] = "float32"

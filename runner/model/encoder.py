@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoModel, PreTrainedModel
 
-from runner.data.tokenizer import unavailable
 from runner.model import fused_block, varlen
 from runner.model.folded_lora import fold
-from runner.model.quantized import quantization
+from runner.model.pretrained import load_backbone
 from runner.model.varlen import Layout
-from sweeps.methods import Method
-from sweeps.models import ModelSpec
+from sweeps.methods import Method, blocks_of
+from sweeps.models import ARCHITECTURES, Architecture, ModelSpec
 
 
 def mean_pool(states: Tensor, lengths: Tensor) -> Tensor:
@@ -133,7 +131,7 @@ class Encoder(nn.Module):
     def compile_blocks(self) -> None:
         """torch.compile every block; they share one program, made for any batch shape."""
         self.fused = False
-        for each in decoder(self.backbone).layers:
+        for each in blocks_of(decoder(self.backbone)):
             each.compile(dynamic=True)
 
     def padding(self, tokens: int) -> int:
@@ -158,13 +156,18 @@ class Encoder(nn.Module):
 
     def _run(self, part: nn.Module, states: Tensor, where: Layout) -> Tensor:
         """Run some of the blocks. states: [texts, tokens, width], before and after."""
+        first = blocks_of(part)[0]
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16 and not self.fused):
             if not (self.packed or self.fused):
+                if isinstance(first, Enter):
+                    first.entering = states
                 return part(inputs_embeds=states, use_cache=False, **self._both_ways(where)).last_hidden_state
             row = varlen.pack(states, where)
             if self.fused:
                 row = fused_block.run(part, row, where.lengths, self.pass_tokens, self.bf16)
             else:
+                if isinstance(first, Enter):
+                    first.entering = row[None]
                 given = {"position_ids": where.positions, "use_cache": False, **where.attention}
                 row = part(inputs_embeds=row[None], **given).last_hidden_state[0]
             return varlen.unpack(row, where)
@@ -189,11 +192,25 @@ class Encoder(nn.Module):
 class Skip(nn.Module):
     """Stands where a block is left out; blocks are told apart by their place, so the place must stay."""
 
-    def forward(self, states: Tensor, *_: object, **__: object) -> Tensor:
-        return states
+    def __init__(self, tuples: bool) -> None:
+        super().__init__()
+        self.tuples = tuples
+
+    def forward(self, states: Tensor, *_: object, **__: object) -> Any:
+        return (states,) if self.tuples else states
 
 
-FINAL_NORMS = ("final_layer_norm", "norm")
+class Enter(Skip):
+    """Stands for the first of the blocks that are left out, and gives the states that the others are to go on with.
+
+    What a model does between its table and its first block (scaling, positions, a norm) was done to them before.
+    """
+
+    entering: Tensor
+    """States before the first block that is run [texts, tokens, width]."""
+
+    def forward(self, states: Tensor, *_: object, **__: object) -> Any:
+        return super().forward(self.entering)
 
 
 def decoder(backbone: nn.Module) -> nn.Module:
@@ -214,39 +231,34 @@ def _must_reach_all(backbone: nn.Module) -> None:
 
 
 def frozen_blocks(backbone: nn.Module) -> int:
-    """Returns how many first blocks, token table included, receive no gradient."""
+    """Returns how many first blocks receive no gradient, with all that stands before them."""
     inner = decoder(backbone)
-    if inner.get_input_embeddings().weight.requires_grad:
+    of_blocks = {id(parameter) for parameter in blocks_of(inner).parameters()}
+    final = {id(parameter) for parameter in getattr(inner, _family(inner).final_norm).parameters()}
+    if any(each.requires_grad and id(each) not in of_blocks | final for each in inner.parameters()):
         return 0
-    trained = [any(p.requires_grad for p in block.parameters()) for block in inner.layers]
+    trained = [any(p.requires_grad for p in block.parameters()) for block in blocks_of(inner)]
     return trained.index(True) if True in trained else len(trained)
+
+
+def _family(inner: nn.Module) -> Architecture:
+    return ARCHITECTURES[inner.config.model_type]
 
 
 def blocks(backbone: nn.Module, start: int, stop: int | None) -> nn.Module:
     """Returns a view on the decoder that runs only blocks start..stop; the final norm follows the last."""
     inner = decoder(backbone)
-    layers = list(inner.layers)
+    family, layers = _family(inner), list(blocks_of(inner))
     kept = range(*slice(start, stop).indices(len(layers)))
     view = copy.copy(inner)
     view._modules = dict(inner._modules)
-    view.layers = nn.ModuleList([layer if place in kept else Skip() for place, layer in enumerate(layers)])
+    places = [layer if place in kept else Skip(family.tuples) for place, layer in enumerate(layers)]
+    if start:
+        places[0] = Enter(family.tuples)
+    view._modules[family.blocks] = nn.ModuleList(places)
     if stop is not None:
-        name = next(name for name in FINAL_NORMS if name in view._modules)
-        view._modules[name] = nn.Identity()
+        view._modules[family.final_norm] = nn.Identity()
     return view
-
-
-def load_backbone(model: ModelSpec, bits: int = 0, device: str = "cpu") -> PreTrainedModel:
-    """Returns the pretrained backbone, in fp32 or its linear maps in 4 `bits`. Raises ValueError when it cannot be
-    had."""
-    options: dict[str, Any] = {"dtype": torch.float32}
-    if bits:
-        options |= {"quantization_config": quantization(), "device_map": {"": device}}
-    try:
-        loaded = AutoModel.from_pretrained(model.source, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
-        raise unavailable(model.source, "its weights cannot be loaded", error) from None
-    return getattr(loaded, "language_model", loaded)  # models that also see images: the decoder alone is tuned
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
@@ -267,7 +279,7 @@ def make_encoder(
     """Returns a pretrained encoder ready to be tuned with `method`; `seed` fixes what the method initialises.
 
     home: where its weights lie, by default on the `device` that it is made for. bidirectional: attention looks both
-    ways (its pretraining did not).
+    ways (its pretraining did not), as it does anyway where the model says so itself.
     """
     home = home or device
     if reason := method.refusal(model):
@@ -276,8 +288,9 @@ def make_encoder(
     backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
     if method.foldable:
         fold(backbone)
-    if bidirectional:
+    if bidirectional and not model.two_way:
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
+    bidirectional = bidirectional or model.two_way
     bf16 = uses_bf16(precision, device)
     pack = not bidirectional and varlen.possible(decoder(backbone), device, bf16)
     fused = not bidirectional and fused_block.possible(decoder(backbone), device)
@@ -286,5 +299,6 @@ def make_encoder(
 
 def count_trainable(encoder: Encoder) -> int:
     """T: parameters with a gradient, embedding tables aside."""
-    inside = ((name, p) for name, p in encoder.backbone.named_parameters() if p.requires_grad)
-    return sum(p.numel() for name, p in inside if "embed_" not in name)
+    modules = encoder.backbone.modules()
+    tables = {id(p) for module in modules if isinstance(module, nn.Embedding) for p in module.parameters()}
+    return sum(p.numel() for p in encoder.backbone.parameters() if p.requires_grad and id(p) not in tables)

@@ -16,7 +16,10 @@ from peft.tuners.lora import Linear
 from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from transformers.models.falcon.modeling_falcon import FalconLinear
+from transformers.pytorch_utils import Conv1D
 
+MAPS = (nn.Linear, Conv1D, FalconLinear)  # all x W' + b; GPT-2's Conv1D keeps W transposed (peft: fan_in_fan_out)
 ADAPTER = "default"  # peft's name for the only one
 
 
@@ -29,11 +32,11 @@ def fold(backbone: nn.Module) -> None:
 
 def _folded_kind(module: nn.Module) -> type[Folding] | None:
     """Returns how this module runs folded; None where it is no adapter, or may compute or train something else."""
-    if type(module) is not Linear or type(module.base_layer) is not nn.Linear:
+    if type(module) is not Linear or type(module.base_layer) not in MAPS:
         return None
     if list(module.lora_A) != [ADAPTER] or module.active_adapters != [ADAPTER]:
         return None
-    if module.disable_adapters or module.merged or module.fan_in_fan_out or module.lora_bias[ADAPTER]:
+    if module.disable_adapters or module.merged or module.lora_bias[ADAPTER]:
         return None
     if type(module.lora_dropout[ADAPTER]) is not nn.Identity:
         return None
@@ -95,7 +98,8 @@ class Folding(Linear):
         """Returns W + sBA, and what else follows from it alone."""
         # The sum of the weights stays in fp32.
         with torch.autocast(lora_b.device.type, enabled=False) if _under_autocast(lora_b) else nullcontext():
-            return (torch.addmm(self.base_layer.weight, lora_b, lora_a, alpha=self.scale),)
+            weight = self.base_layer.weight.T if self.fan_in_fan_out else self.base_layer.weight
+            return (torch.addmm(weight, lora_b, lora_a, alpha=self.scale),)
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """x (W + sBA)' + b, with its gradients. x: [..., inputs] -> [..., outputs]."""

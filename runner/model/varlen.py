@@ -104,6 +104,8 @@ def possible(backbone: nn.Module, device: torch.device, half: bool) -> bool:
     if not {"scale", "window_size"} <= set(inspect.signature(varlen_attn).parameters):
         return False
     config = backbone.config
+    if not backbone._supports_attention_backend or getattr(config, "attn_logit_softcapping", None):
+        return False  # attention of its own (Falcon), or scores that the kernel does not cap (Gemma 2)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return head <= LARGEST_HEAD and head % 8 == 0
 

@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from runner.model.encoder import Encoder, decoder
 from runner.model.folded_lora import unfold
+from sweeps.methods import blocks_of
 
 
 def shard(encoder: Encoder, device: torch.device, count: int) -> None:
@@ -25,7 +26,7 @@ def shard(encoder: Encoder, device: torch.device, count: int) -> None:
     unfold(encoder.backbone)
     encoder.fused = False
     mesh = init_device_mesh(device.type, (count,))
-    for part in (encoder.table, *decoder(encoder.backbone).layers, encoder):
+    for part in (encoder.table, *blocks_of(decoder(encoder.backbone)), encoder):
         fully_shard(part, mesh=mesh)
     for name in ("forward_frozen", "forward_trained"):
         register_fsdp_forward_method(encoder, name)

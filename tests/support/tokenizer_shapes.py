@@ -13,7 +13,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModel
 
-from sweeps.models import find_model
+from support.backbones import UNGROUPED
+from sweeps.models import ARCHITECTURES, find_model
 
 BYTES = Path(find_model("nano-25k").source) / "tokenizer.json"
 FIRST, END, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
@@ -132,7 +133,7 @@ PADDED = {"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": N
 PADDED |= {"pad_token": "<|padding|>"}
 
 SHAPES = {
-    "gpt2": Shape("gpt_neox", byte_level(), {"tokenizer_class": "GPT2Tokenizer", "eos_token": END, "bos_token": END}),
+    "gpt2": Shape("gpt2", byte_level(), {"tokenizer_class": "GPT2Tokenizer", "eos_token": END, "bos_token": END}),
     "pythia": Shape(
         "gpt_neox",
         byte_level(),
@@ -146,13 +147,13 @@ SHAPES = {
         | {"add_bos_token": True, "add_eos_token": False, "legacy": False},
     ),
     "mistral": Shape(
-        "llama",
+        "mistral",
         sentence_pieces("bpe", template(FIRST, "A")),
         {"tokenizer_class": "LlamaTokenizerFast", "bos_token": FIRST, "eos_token": END, "unk_token": UNKNOWN}
         | {"padding_side": "left", "add_bos_token": True},
     ),
     "gemma": Shape(
-        "gemma3_text",
+        "gemma2",
         sentence_pieces("gemma", template(FIRST, "A")),
         {"tokenizer_class": "GemmaTokenizer", "bos_token": FIRST, "eos_token": END, "unk_token": UNKNOWN}
         | {"pad_token": PAD},
@@ -183,8 +184,9 @@ def write_shape(name: str, folder: Path, **changes: Any) -> Path:
     settings = {key: value for key, value in (shape.settings | changes).items() if value is not None}
     torch.manual_seed(0)
     plain = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    size = dict(SIZE)
-    if shape.model_type == "gpt_neox":
+    keys = ARCHITECTURES[shape.model_type].keys
+    size = {keys.get(key, key): value for key, value in SIZE.items()}
+    if shape.model_type in UNGROUPED:
         del size["num_key_value_heads"], size["head_dim"]
     config = AutoConfig.for_model(shape.model_type, vocab_size=rows, **size, **plain)
     AutoModel.from_config(config).save_pretrained(folder)

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from runner.model.folded_lora import fold
-from support.backbones import METHOD_EXAMPLES, QWEN2, build, shallow
+from support.backbones import METHOD_EXAMPLES, OTHERS, build, shallow
 from sweeps.flops import (
     FLOPS,
     PAPER_PAIR,
@@ -23,7 +23,8 @@ from sweeps.models import ARCHITECTURES, find_model
 
 # One of each architecture, and of each way heads may be grouped or fill the width.
 SHAPES = ["nano-25k", "pythia-1b", "qwen3-0.6b", "smollm2-360m", "smollm2-1.7b", "gemma3-1b", "olmo2-1b", "olmo2-32b"]
-MODELS = [*(shallow(find_model(name)) for name in SHAPES), shallow(QWEN2)]
+SHAPES += ["qwen2.5-0.5b", "ettin-32m", "cerebras-gpt-256m"]
+MODELS = [*(shallow(find_model(name)) for name in SHAPES), *map(shallow, OTHERS)]
 # Texts of one length go through the model together: how many, and how long. Queries, then documents.
 QUERIES = [(6, 5)]
 DOCUMENTS = [(2, 31), (4, 12)]

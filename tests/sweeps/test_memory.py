@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from runner.model import varlen
 from runner.model.encoder import Encoder
-from support.backbones import OF_ARCHITECTURE, build
+from support.backbones import OF_ARCHITECTURE, UNGROUPED, build
 from sweeps.memory import QUANTIZED_BYTES, micro_tokens, training_memory
 from sweeps.methods import METHODS, Full, LoRA
 from sweeps.models import ARCHITECTURES, ModelSpec, find_model
@@ -89,10 +89,10 @@ def counted(monkeypatch):
         yield count
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "falcon"])  # it does not run packed
 @pytest.mark.parametrize("shape", [{}, {"mlp_width": 512, "heads": 16, "kv_heads": 4}], ids=["square", "grouped"])
 def test_what_a_block_moves_keeps_and_starts_is_what_torch_does(name, shape, counted):
-    if name == "gpt_neox" and shape:
+    if name in UNGROUPED and shape:
         shape = {"mlp_width": 512}  # its heads are as wide as the block, and not shared
     model = replace(OF_ARCHITECTURE[name], source="", **{**SHAPE, **shape})
     kernels, moved, kept, casts = counted(model)

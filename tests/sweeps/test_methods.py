@@ -132,5 +132,5 @@ def test_adapters_on_some_maps_are_named_and_keys_without_them_stay():
     assert LoRA(8).options == {"rank": 8, "alpha": 8.0}
     assert LoRA(8, only="q_proj").label == "lora rank 8 alpha 8 only q_proj"
     assert "no map 'q_proj'" in LoRA(8, only="q_proj").refusal(find_model("nano-25k"))
-    with pytest.raises(ValueError, match="must hold query_key_value"):
+    with pytest.raises(ValueError, match=r"must hold one of .*q_proj, qkv_proj, query_key_value"):
         LoRA(8, only="down_proj")

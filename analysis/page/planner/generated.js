@@ -771,7 +771,7 @@ export function warnings(book, recipes, fits, budget, data) {
   return [...list(_distance(book, recipe, candidate, data)), ...list(_choice(book, recipe, fits)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe, data)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
-export const SUITES = ['nano', 'pythia', 'qwen3', 'smollm2', 'gemma3', 'olmo2'];
+export const SUITES = ['nano', 'pythia', 'qwen3', 'smollm2', 'gemma3', 'olmo2', 'qwen2.5', 'llama3.2', 'ettin', 'cerebras-gpt'];
 
 /** Raises ValueError for a count of FLOPs, a suite or a number of recipes that there is not. */
 export function check_choices(flops, suite, top, asked) {

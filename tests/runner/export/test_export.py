@@ -125,6 +125,13 @@ def test_a_method_without_an_adapter_has_none_to_write(training, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_an_adapter_cannot_say_that_attention_looks_both_ways(training, tmp_path):
+    asked = replace(training, bidirectional=True)
+    observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), asked, lr=1e-2, steps=2))
+    with pytest.raises(ValueError, match=r"training\.bidirectional is True; an adapter .* export the merged model"):
+        export(encoder, observation, tmp_path, adapter=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("both_ways", [False, True], ids=["causal", "two-way"])
 def test_onnx_gives_the_same_states(training, tmp_path, both_ways, capsys):

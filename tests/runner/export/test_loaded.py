@@ -16,11 +16,11 @@ from runner.export import sentence_transformers as writer
 from runner.export.loaded import must_be_writable
 from runner.export.sentence_transformers import export
 from runner.trainer import train_encoder
-from support.backbones import examples_for
+from support.backbones import examples_for, write_base
 from support.tokenizer_shapes import SHAPES, write_shape
 from sweeps.data.readers import read_pairs
 from sweeps.methods import Full, LoRA
-from sweeps.models import read_model
+from sweeps.models import ARCHITECTURES, read_model
 from sweeps.trial import POOLINGS, Trial
 
 ROWS = 24  # of the data that are compared, besides the samples
@@ -73,6 +73,22 @@ def test_every_tokenizer_method_and_pooling(training, bases, tmp_path, name, poo
         for adapter in (False, True) if method.has_adapter else (False,):
             folder = tmp_path / f"{method.name}-{adapter}"
             must_be_the_trained_one(bases(name), method, replace(training, pooling=pooling), folder, adapter)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_is_written_as_it_was_trained(training, tmp_path, architecture):
+    base = write_base(architecture, tmp_path / "base")
+    must_be_the_trained_one(base, Full(), replace(training, bidirectional=True), tmp_path / "whole", False)
+    must_be_the_trained_one(base, LoRA(4), training, tmp_path / "merged", False)
+    must_be_the_trained_one(base, LoRA(4), training, tmp_path / "adapter", True)
+
+
+def test_a_model_that_looks_both_ways_by_itself_is_written_so(training, tmp_path):
+    base = write_base("gemma3_text", tmp_path / "base", use_bidirectional_attention=True)
+    for name, method in (("full", Full()), ("lora", LoRA(4))):
+        must_be_the_trained_one(base, method, training, tmp_path / name, adapter=method.has_adapter)
+    again = read_model(tmp_path / "full")
+    assert again.two_way and again == replace(read_model(base), name="full", source=again.source)
 
 
 def test_a_model_that_would_embed_otherwise_is_not_written(training, bases, tmp_path, monkeypatch):
