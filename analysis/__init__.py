@@ -23,14 +23,14 @@ def reference_folder(named: Path | str) -> Path:
 
     Raises ValueError naming these where there is no such folder.
     """
-    import results
+    from planner.evidence import shipped
 
     if Path(named).is_dir():
         return Path(named)
-    bundled = {path.parent.name: path.parent for path in Path(results.__file__).parent.glob("*/laws.json")}
+    bundled = shipped()
     if str(named) not in bundled:
-        raise ValueError(f"`reference` is {str(named)!r}: no such folder; bundled: {', '.join(sorted(bundled))}")
-    return bundled[str(named)]
+        raise ValueError(f"`reference` is {str(named)!r}: no such folder; bundled: {', '.join(bundled)}")
+    return bundled[str(named)].parent
 
 
 def fit_laws(

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.rows import Array
-from planner.candidates import Limits, candidates, measured_models
+from planner.candidates import Limits, candidates
+from planner.discrepancy import drift
 from planner.frontier import Contender
 from planner.law_book import LawBook, MethodLaw
+from planner.menu import own_menu
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets
 SIZE_MARGIN = 10.0  # factor beyond the tried sizes in which the best one is looked for
@@ -129,13 +131,16 @@ class TriedSize:
     def loss(self, tokens: float) -> float:
         return self.law.law.loss(*self.arguments(tokens))
 
+    def drift(self, tokens: float) -> tuple[float, ...]:
+        return drift(self.law, tokens * self.flops_per_token, self.params, tokens)
+
 
 def contenders(book: LawBook, rows: pd.DataFrame) -> Sequence[Contender]:
     """What competes in the figures of a law book: what `plan` chooses among by itself.
 
     No recipe can be made of runs from elsewhere, or of models that are nowhere to be found: there, the tried sizes.
     """
-    models, missing = measured_models(book)
+    models, missing = own_menu(book)
     if book.training and book.pair and not missing:
         return candidates(book, models, (), Limits())[0]
     return [size for law in book.laws for size in _tried_sizes(law, rows[rows["method"] == law.label])]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from planner.budget import Budget
 from planner.candidates import Candidate, Refusal
+from planner.evidence import Evidence
 from planner.extrapolation import Extrapolation, extrapolation_factor
-from planner.frontier import Crossover
+from planner.frontier import Crossover, crossovers, searched_budgets
 from planner.law_book import Caveat, LawBook
 from planner.published import Fact
+from planner.scores import ExpectedScore, expected_scores
 from sweeps.trial import Trial
 
-FORMAT = 1  # of the JSON document; docs/plan-json.md
+FORMAT = 2  # of the JSON document; docs/plan-json.md
 SURE = 0.9  # probability above which one candidate is said to be best
 
 
@@ -29,7 +32,7 @@ class Recipe:
     dim: int
     """Dimensions of the vectors."""
     tokens: float
-    """D: real training tokens, repeats counted."""
+    """Real training tokens, repeats counted."""
     epochs: float | None
     """Passes over the unique pairs; None where their number is unknown."""
     flops: float
@@ -38,16 +41,18 @@ class Recipe:
     """FLOPs of training by the exact count."""
     serving_flops: float
     """FLOPs kept back for embedding `Limits.serve_tokens`; 0 without."""
-    loss: float
-    """Predicted held-out loss, nats per pair."""
-    low: float
-    """Lower end of the 90 % prediction interval of one run, nats per pair."""
-    high: float
-    """Upper end of the 90 % prediction interval of one run, nats per pair."""
+    loss: float | None
+    """Expected held-out loss, nats per pair: the geometric mean over the draws. None too far from what was measured."""
+    low: float | None
+    """Lower end of the 90 % prediction interval of one run, nats per pair; None with the loss."""
+    high: float | None
+    """Upper end of the 90 % prediction interval of one run, nats per pair; None with the loss."""
     best: float | None
-    """Probability, 0 to 1, that this candidate has the lowest expected loss; None without bootstrap draws."""
+    """Probability, 0 to 1, that this candidate has the lowest expected loss; None without draws and without a loss."""
     regret: float | None
-    """Expected loss given away against the best candidate, nats per pair; None without bootstrap draws."""
+    """Expected loss given away against the best candidate, nats per pair; None as `best`."""
+    share: float | None
+    """Expected share of the loss given away against the best candidate; None as `best`."""
     lr_source: str
     """Where the learning rate comes from: measured, interpolated, published or extrapolated."""
     memory: float
@@ -76,8 +81,8 @@ class Recipe:
 
     @property
     def sure(self) -> bool:
-        """Whether the recipe lies within the measured range and is the best with high probability."""
-        return self.extrapolation.within_range and self.best is not None and self.best >= SURE
+        """Whether the recipe lies within what was measured and is the best with high probability."""
+        return self.extrapolation.distance == 0 and self.best is not None and self.best >= SURE
 
     def predicted(self) -> dict[str, Any]:
         """What is expected of the trial, under the names of the JSON document."""
@@ -91,9 +96,10 @@ class Recipe:
             "exact_flops": self.exact_flops,
             "serving_flops": self.serving_flops,
             "loss": self.loss,
-            "interval": [self.low, self.high],
+            "interval": None if self.low is None else [self.low, self.high],
             "best_probability": self.best,
             "expected_regret": self.regret,
+            "expected_regret_share": self.share,
             "lr_source": self.lr_source,
             "memory_bytes": self.memory,
             "micro_batch_tokens": self.micro_batch_tokens,
@@ -107,7 +113,9 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The trial's own fields, then what is predicted."""
-        return {**self.trial.to_json(), **self.predicted(), "extrapolation": self.extrapolation.to_json()}
+        far = self.extrapolation
+        beyond = {"extrapolation": far.to_json(), "unseen": list(far.unseen), "distance": far.distance}
+        return {**self.trial.to_json(), **self.predicted(), **beyond}
 
 
 @dataclass(frozen=True)
@@ -117,9 +125,13 @@ class Plan:
     budget: Budget
     """What is spent; of time and money, the FLOPs that the first candidate makes of them."""
     candidates: tuple[Recipe, ...]
-    """Recipes of the best candidates, lowest predicted loss first; the first one is the answer."""
-    crossovers: tuple[Crossover, ...]
-    """Budgets at which the best method changes, lowest first."""
+    """Recipes of the best candidates, those first that give away the least; the first one is the answer."""
+    method_chances: Mapping[str, float]
+    """Name of a tuning method -> probability that one of its candidates is the best; empty without draws or loss."""
+    model_chances: Mapping[str, float]
+    """Name of a model -> probability that one of its candidates is the best; empty without draws or loss."""
+    evidence: Evidence
+    """Which law book answers, how far it lies, and what the others would have said."""
     refused: tuple[Refusal, ...]
     """Models with methods that cannot be chosen, with the reasons."""
     warnings: tuple[Caveat, ...]
@@ -127,11 +139,13 @@ class Plan:
     provenance: Mapping[str, str]
     """Part of the answer -> where it comes from."""
     facts: tuple[Fact, ...]
-    """Published findings, where the laws have not measured the answer's model or as much compute."""
+    """Published findings, where laws of runs have not measured the answer's model or as much compute."""
     curve: tuple[tuple[float, Recipe], ...]
     """(FLOPs, best recipe) at each of a range of budgets; empty unless asked for."""
     laws: LawBook
     """The laws that the answer rests on."""
+    chips: int
+    """Chips that train together; 1 without a machine."""
     considered: tuple[Candidate, ...]
     """Every model with every method that the limits allow, whether or not the budget can train it."""
 
@@ -140,6 +154,20 @@ class Plan:
         """The answer."""
         return self.candidates[0]
 
+    @property
+    def scores(self) -> tuple[ExpectedScore, ...]:
+        """What is to be expected on the tasks of the law book; empty without tasks or without a loss."""
+        recipe = self.recipe
+        if recipe.loss is None or recipe.low is None or recipe.high is None:
+            return ()
+        return expected_scores(self.laws.scores, recipe.loss, recipe.low, recipe.high)
+
+    @cached_property
+    def crossovers(self) -> tuple[Crossover, ...]:
+        """Budgets at which the best method changes, lowest first."""
+        ends = searched_budgets(self.laws.measured.flops, self.budget.flops)
+        return tuple(crossovers(self.considered, *ends))
+
     def to_json(self, calibration: Calibration | None = None) -> dict[str, Any]:
         """What `plan --json` prints: stable names; numbers that are not known are null."""
         measured = self.laws.measured.flops
@@ -147,6 +175,9 @@ class Plan:
             "format": FORMAT,
             "budget": asdict(self.budget),
             "recipe": self.recipe.to_json(),
+            "evidence": self.evidence.to_json(),
+            "method_probabilities": dict(self.method_chances),
+            "model_probabilities": dict(self.model_chances),
             "candidates": [recipe.to_json() for recipe in self.candidates],
             "crossovers": [
                 {**asdict(crossover), "extrapolation": extrapolation_factor(crossover.flops, measured)}
@@ -155,6 +186,7 @@ class Plan:
             "refused": [asdict(refusal) for refusal in self.refused],
             "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
             "provenance": dict(self.provenance),
+            "scores": [asdict(score) for score in self.scores],
             "published": [asdict(fact) for fact in self.facts],
             "curve": [{"budget": budget, "recipe": recipe.to_json()} for budget, recipe in self.curve],
             "calibration": asdict(calibration) if calibration else None,

@@ -8,17 +8,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from planner.budget import BatchMemory, Budget, fit_batch
-from planner.frontier import ranked
+from planner.discrepancy import carried, drift
+from planner.extrapolation import Extrapolation
+from planner.frontier import Odds, odds, ranked
 from planner.law_book import LawBook, MethodLaw
 from planner.laws import worth
+from planner.menu import suite_of
 from planner.quantities import short
 from sweeps.flops import FLOPS, Work, exact_flops, forward_flops
 from sweeps.machine.hardware import Machine
 from sweeps.methods import Method
-from sweeps.models import ModelSpec, find_model
+from sweeps.models import ModelSpec
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
+MOST_EPOCHS = 4.0  # up to which repeated data are nearly worth fresh ones (Muennighoff et al. 2023, abstract)
 WORTH_SHARDING = 0.9  # of a step's time: what is saved must be worth another way of starting a training
 
 
@@ -28,6 +32,8 @@ class Limits:
 
     min_steps: int = 50
     """Optimiser steps of training, 1 or more, below which the laws do not hold; smaller trainings are refused."""
+    max_steps: int = 1_000_000
+    """Optimiser steps of training at most; longer trainings, which nobody would run, are refused."""
     max_params: float = math.inf
     """Largest N: parameters outside the embedding tables. Larger models are refused."""
     max_dim: float = math.inf
@@ -36,16 +42,26 @@ class Limits:
     """Bytes of one chip. A batch that does not fit goes through in micro-batches, which costs a second forward."""
     max_pairs: float = math.inf
     """Unique training pairs at hand; passes after the first are worth less than fresh pairs."""
-    max_epochs: float = math.inf
-    """Largest number of passes over those pairs; training ends there, whatever the budget."""
+    max_epochs: float | None = None
+    """Largest number of passes over those pairs; training ends there, whatever the budget. None: 4, the number up to
+    which repeated data keep their value, where `max_pairs` is given."""
     serve_tokens: float = 0.0
     """Tokens to be embedded in the life of the model; their FLOPs come out of the same budget."""
 
     def __post_init__(self) -> None:
         if self.min_steps < 1:
             raise ValueError(f"`min_steps` is {self.min_steps!r}; it must be 1 or more")
-        if self.max_epochs < math.inf and self.max_pairs == math.inf:
+        if self.max_steps < self.min_steps:
+            raise ValueError(f"`max_steps` is {self.max_steps!r}; it must be `min_steps` ({self.min_steps}) or more")
+        if self.max_epochs is not None and self.max_pairs == math.inf:
             raise ValueError(f"`max_epochs` is {self.max_epochs:g}: passes over which pairs? give `max_pairs` too")
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the unique pairs at most; without end where their number is unknown."""
+        if self.max_epochs is not None:
+            return self.max_epochs
+        return MOST_EPOCHS if self.max_pairs < math.inf else math.inf
 
 
 @dataclass(frozen=True)
@@ -67,17 +83,23 @@ class Candidate:
     model: ModelSpec
     """The pretrained backbone."""
     law: MethodLaw
-    """The fitted law of the method, which predicts the loss."""
+    """The law of the method, which predicts the loss; carried to the model's suite and to the data."""
     method: Method
     """The tuning method, with its settings."""
     pair: Work
-    """Mean training pair of the data that the law was measured on, and the pairs in a batch."""
+    """Mean pair of what is trained on, and the pairs in a batch."""
     count: str
     """How FLOPs are counted: a key of sweeps.flops.FLOPS."""
     batch: BatchMemory
     """How a batch goes through the memory of a chip."""
     limits: Limits
     """What the plan must respect."""
+    law_step_tokens: float
+    """Tokens in one step of the runs that the law is of: it counts D in its own steps."""
+    kin: tuple[MethodLaw, ...]
+    """The laws of this method with any settings, `law` among them."""
+    unseen: tuple[str, ...] = ()
+    """Names of the suite and of the data, where the laws have not seen them."""
     ways: tuple[BatchMemory, ...] = ()
     """All ways in which a batch could go through it; `on_machine` takes the fastest."""
     step_seconds: float | None = None
@@ -115,8 +137,8 @@ class Candidate:
 
     @cached_property
     def unique_tokens(self) -> float:
-        """U: tokens of the unique pairs at hand."""
-        return self.limits.max_pairs * self.pair.tokens
+        """U: tokens of the unique pairs at hand, as the law counts them."""
+        return self.limits.max_pairs / self.pair.batch_size * self.law_step_tokens
 
     @cached_property
     def trained_share(self) -> float:
@@ -124,9 +146,9 @@ class Candidate:
         return min(1.0, self.method.trainable(self.model) / self.params)
 
     @cached_property
-    def max_steps(self) -> float:
+    def epoch_steps(self) -> float:
         """Whole optimiser steps that the allowed epochs hold."""
-        steps = self.limits.max_pairs * self.limits.max_epochs / self.pair.batch_size
+        steps = self.limits.max_pairs * self.limits.epochs / self.pair.batch_size
         return math.floor(steps) if steps < math.inf else steps
 
     def affordable_steps(self, budget: float) -> float:
@@ -136,11 +158,15 @@ class Candidate:
     def steps(self, budget: float) -> int:
         """Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs."""
         affordable = self.affordable_steps(budget)
-        return int(min(math.floor(affordable) if self.whole_steps else round(affordable), self.max_steps))
+        return int(min(math.floor(affordable) if self.whole_steps else round(affordable), self.epoch_steps))
 
     def tokens(self, budget: float) -> float:
-        """D: what the budget buys before rounding to whole steps, cut at the allowed epochs."""
-        return min(self.affordable_steps(budget), self.max_steps) * self.pair.batch_size * self.pair.tokens
+        """D: what the budget buys before rounding to whole steps, cut at the allowed epochs.
+
+        Steps of another batch size, context or data than the law's count as its own: a law fitted to batches of 1,024
+        short pairs predicts batches of 2,048 long ones by steps, not by tokens (Ziarko et al. 2024, appendix G).
+        """
+        return min(self.affordable_steps(budget), self.epoch_steps) * self.law_step_tokens
 
     def least_flops(self) -> float:
         """FLOPs of `min_steps` steps and of serving."""
@@ -151,9 +177,11 @@ class Candidate:
         if self.relative_speed * budget <= self.serving:
             return f"serving {short(self.limits.serve_tokens)} tokens takes {self.serving:.3g} FLOP, all of the budget"
         steps = self.steps(budget)
+        if steps > self.limits.max_steps:
+            return f"{steps:,} steps of {self.pair.batch_size} pairs, over the maximum of {self.limits.max_steps:,}"
         if steps >= self.limits.min_steps:
             return ""
-        if self.max_steps < self.limits.min_steps:
+        if self.epoch_steps < self.limits.min_steps:
             return f"the allowed epochs over {short(self.limits.max_pairs)} pairs hold {steps} steps"
         return f"{steps} steps, under the minimum of {self.limits.min_steps}; needs {self.least_flops():.3g} FLOP"
 
@@ -172,6 +200,27 @@ class Candidate:
     def loss(self, tokens: float) -> float:
         return self.law.law.loss(*self.arguments(tokens))
 
+    def expected_loss(self, tokens: float) -> float:
+        """Geometric mean of the draws' losses, nats per pair; the law's own without draws."""
+        laws, given = self.law.draws, self.arguments(tokens)
+        if not laws:
+            return self.law.law.loss(*given)
+        drift = self.drift(tokens)
+        logs = sum([math.log(law.loss(*given)) for law in laws]) + sum([math.log(factor) for factor in drift])
+        return math.exp(logs / len(laws))
+
+    def extrapolation(self, tokens: float) -> Extrapolation:
+        """How far training on so many tokens, as the law counts them, lies beyond what the law was measured on."""
+        return Extrapolation.of(self._compute(tokens), self.params, tokens, self.law, self.unseen)
+
+    def drift(self, tokens: float) -> tuple[float, ...]:
+        """By what the loss of each draw is multiplied for the distance from the law's range; empty within it."""
+        return drift(self.law, self._compute(tokens), self.params, tokens)
+
+    def _compute(self, tokens: float) -> float:
+        """Exact FLOPs of so many tokens, as the law counts them."""
+        return tokens / self.law_step_tokens * self.pair.batch_size * self.exact_pair_flops
+
 
 def candidates(
     book: LawBook,
@@ -181,26 +230,55 @@ def candidates(
     count: str = "exact",
     chips: int = 1,
     mixed: bool = False,
+    pair: Work | None = None,
+    context: int = 0,
+    data: str = "",
 ) -> tuple[list[Candidate], list[Refusal]]:
     """Every model with every method of the laws that `methods` names (all when empty); and those that cannot be.
 
-    chips: how many share a batch. mixed: whether products run in 16 bits.
+    chips: how many share a batch. mixed: whether products run in 16 bits. pair, context, data: of what is trained on,
+    where it is not what the laws were measured on.
     """
     assert book.pair and book.training  # `plan` has checked that the laws are of our own sweeps
-    batch_tokens, context = book.pair.batch_size * book.pair.tokens / chips, book.training.context
+    pair, context = pair or book.pair, context or book.training.context
+    batch_tokens = pair.batch_size * pair.tokens / chips
+    law_step_tokens = book.pair.batch_size * book.pair.tokens
     possible, refused = [], []
     for law in book.laws:
         if methods and str(law.settings["name"]) not in methods:
             continue
         method = law.method
+        kin = kin_of(book, law)
+        known: dict[str, MethodLaw] = {}
         for model in models:
             ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips)
             reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, ways)
             if reason:
                 refused.append(Refusal(model.name, method.label, reason))
-            else:
-                possible.append(Candidate(model, law, method, book.pair, count, ways[0], limits, ways))
+                continue
+            unseen = unseen_of(book, model, data)
+            name = " ".join(unseen)
+            if name not in known:
+                known[name] = carried(law, unseen)
+            possible.append(
+                Candidate(model, known[name], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways)
+            )
     return possible, refused
+
+
+def kin_of(book: LawBook, law: MethodLaw) -> tuple[MethodLaw, ...]:
+    """The laws of the same method with any settings, `law` among them."""
+    return tuple(other for other in book.laws if other.settings["name"] == law.settings["name"])
+
+
+def unseen_of(book: LawBook, model: ModelSpec, data: str) -> tuple[str, ...]:
+    """Names of the model's suite and of the data, where the laws have not seen them."""
+    suite = suite_of(model.name)
+    seen = model.name in book.models or (suite != "" and suite in [suite_of(name) for name in book.models])
+    names = [] if seen else [suite or model.name]
+    if data and book.training and data != book.training.data:
+        names.append(data)
+    return tuple(names)
 
 
 def _too_short(model: ModelSpec, context: int) -> str:
@@ -251,12 +329,10 @@ def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candida
     return ranked(possible, budget), others
 
 
-def measured_models(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
-    """The models that the laws were measured on, and the names of those whose shape is nowhere to be found."""
-    known, missing = [], []
-    for name in book.models:
-        try:
-            known.append(replace(find_model(name), name=name))  # a trial's name must lead back to the model
-        except (ValueError, OSError):
-            missing.append(name)
-    return known, missing
+def by_regret(fits: Sequence[Candidate], budget: float) -> list[tuple[Candidate, Odds | None]]:
+    """The candidates with their odds, those first that give away the least; in the order given without draws."""
+    chances = odds(fits, budget)
+    if chances is None:
+        return [(candidate, None) for candidate in fits]
+    order = sorted(range(len(fits)), key=lambda place: chances[place].share)
+    return [(fits[place], chances[place]) for place in order]

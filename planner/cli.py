@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,8 @@ if TYPE_CHECKING:  # the planner itself is imported when it is used: `plan --hel
     from planner.candidates import Limits
 
 EXAMPLES = """\
-  plan --budget 1e13                                    the answer of the bundled laws
-  plan --budget 1e19 --suite pythia --top 10            over another suite of models, extrapolated
+  plan --budget 1e19                                    the nearest of the bundled law books answers
+  plan --budget 1e19 --suite qwen3 --suite gemma3       which of two suites, at the laws' word
   plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
@@ -27,34 +29,49 @@ EXAMPLES = """\
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate"}
-    return console.run("plan", lambda: _plan(arguments), flags)
+    command = shlex.join(["plan", *(sys.argv[1:] if argv is None else argv)])
+    return console.run("plan", lambda: _plan(arguments, command), flags)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = console.parser("plan", "The recipe with the lowest predicted held-out loss for a budget.", EXAMPLES)
     add = parser.add_argument
     add("--budget", required=True, help="FLOP (1e19), time on --hardware (24h) or money ('$500', with --price)")
-    add("--laws", metavar="FILE", help="laws.json that `fit` wrote (default: the bundled laws)")
-    add("--suite", help="suite of models to choose from (default: the models of the laws)")
+    add(
+        "--laws",
+        action="append",
+        metavar="NAME|FOLDER|FILE",
+        help="law book of `fit`, or a bundled one by name; repeatable: the nearest answers (default: all bundled)",
+    )
+    add("--suite", action="append", help="suite to choose from, or all; repeatable (default: that of the law book)")
     add("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model, its folder or its config.json")
     add("--methods", help="tuning methods to choose from, with commas between (default: all that were measured)")
     add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N a token")
     add("--data", help="what to train on (default: what the laws were measured on)")
     add("--top", default="5", help="candidates to show (default: 5)")
+    training = parser.add_argument_group("training (default: the conditions of the law book)")
+    training.add_argument("--batch-size", metavar="PAIRS", help="text pairs in a step")
+    training.add_argument("--temperature", help="of the contrastive loss, such as 0.02")
+    training.add_argument("--context", metavar="TOKENS", help="length at which texts are cut")
+    training.add_argument("--pooling", help="mean, weighted or last")
+    training.add_argument("--schedule", help="wsd or cosine")
+    training.add_argument("--lr", help="peak learning rate")
     machine = parser.add_argument_group("machine")
     machine.add_argument("--hardware", metavar="COUNTxCHIP", help="such as 8xh100, cpu, or this: see `embed bench`")
     machine.add_argument("--mfu", help="share of the peak rate that training reaches (default: stated in the answer)")
     machine.add_argument("--price", help="of one chip for an hour")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--min-steps", default="50", help="optimiser steps a trial needs at least (default: 50)")
+    limits.add_argument("--max-steps", default="1000000", help="optimiser steps at most (default: 1,000,000)")
     limits.add_argument("--max-params", help="parameters outside the embeddings at most, such as 1.4B")
     limits.add_argument("--max-dim", help="dimensions of the vectors at most")
     limits.add_argument("--memory", help="per chip, such as 24GB (default: all that --hardware has)")
     limits.add_argument("--max-pairs", help="unique training pairs at hand; repeats are worth less")
-    limits.add_argument("--max-epochs", help="passes over them at most")
+    limits.add_argument("--max-epochs", help="passes over them at most (default: 4, where their number is given)")
     limits.add_argument("--serve-tokens", help="tokens to embed in the model's life, paid from the same budget")
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="for programs; fields in docs/plan-json.md")
+    out.add_argument("--explain", action="store_true", help="also everything that stands behind the answer")
     out.add_argument("--out", type=Path, metavar="RECIPE.TOML", help="write the recipe for `embed train`")
     out.add_argument("--curve", metavar="LOW..HIGH", help="also the best recipe at budgets from LOW to HIGH")
     out.add_argument("--calibrate", metavar="SHARE", help="also the sweep for SHARE of the budget that helps most: 2%%")
@@ -62,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plan(arguments: argparse.Namespace) -> None:
+def _plan(arguments: argparse.Namespace, command: str) -> None:
     from planner import quantities, report
     from planner.recipe import plan
 
@@ -82,6 +99,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         mfu=arguments.mfu,
         price=arguments.price,
         data=arguments.data,
+        conditions=_conditions(arguments),
+        lr=console.positive("--lr", arguments.lr, "a learning rate such as 1e-3") if arguments.lr is not None else None,
         curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
     )
     sweep = _calibrate(answer, share, arguments.sweep_out) if share else None
@@ -90,7 +109,9 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(answer.to_json(sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(answer, sweep, None if sweep else _advised(answer)))
+        print(report.text(answer, command, sweep, None if sweep else _advised(answer)))
+        if arguments.explain:
+            print("\n" + report.explanation(answer))
 
 
 def _calibrate(answer: Plan, share: float, out: Path | None) -> Calibration:
@@ -109,6 +130,20 @@ def _advised(answer: Plan) -> Calibration | None:
     return advised(answer)
 
 
+def _conditions(arguments: argparse.Namespace) -> dict[str, object]:
+    """The training conditions that were asked for."""
+    wholes = {name: getattr(arguments, name) for name in ("batch_size", "context")}
+    given: dict[str, object] = {
+        name: _whole(f"--{name.replace('_', '-')}", text) for name, text in wholes.items() if text is not None
+    }
+    if arguments.temperature is not None:
+        given["temperature"] = console.positive("--temperature", arguments.temperature, "a temperature such as 0.02")
+    for name in ("pooling", "schedule"):
+        if getattr(arguments, name) is not None:
+            given[name] = getattr(arguments, name)
+    return given
+
+
 def _limits(arguments: argparse.Namespace) -> Limits:
     from planner.candidates import Limits
     from planner.quantities import count, memory
@@ -124,7 +159,10 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     limits = {name: count(given[name][0], text, given[name][1]) for name, text in asked.items() if text is not None}
     if arguments.memory is not None:
         limits["memory"] = memory("--memory", arguments.memory)
-    return Limits(min_steps=_whole("--min-steps", arguments.min_steps), **limits)
+    steps = {
+        name: _whole(f"--{name.replace('_', '-')}", getattr(arguments, name)) for name in ("min_steps", "max_steps")
+    }
+    return Limits(min_steps=steps["min_steps"], max_steps=steps["max_steps"], **limits)
 
 
 def _whole(flag: str, text: str) -> int:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from operator import mul
 
 from planner.answer import Calibration, Plan
-from planner.candidates import Candidate, feasible
+from planner.candidates import Candidate, by_regret, feasible
+from planner.discrepancy import DRIFT, FACTOR_SPREAD, METHOD_SPREAD
 from planner.frontier import method_odds
 from planner.learning_rates import learning_rate
 from sweeps.search.learning_rates import EXTENSIONS
@@ -28,12 +29,7 @@ LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
 FEWEST_TRIALS = 4  # of a method: offsets of its own take as many (analysis/fitting/joint.py)
 TARGETS = 12  # candidates whose differences are to be told
-# How laws of another suite or other data are taken to differ in their factors, as sd of logs. Assumed, not measured.
-SUITE_SPREAD, METHOD_SPREAD = 0.3, 0.1
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the rate that the plan would take
-# Laws miss by more the further they are carried: 1 % in loss 400 times beyond the fitted compute, on public runs of
-# language models (Hoffmann et al. 2022, as digitised by Besiroglu et al. 2024). Sd of the log loss per decade.
-DRIFT = 0.01 / math.log10(400)
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,13 @@ def calibrate(plan: Plan, share: float, draws: int | None = None) -> Calibration
     candidates = _worth_trying(plan)
     if not all(candidate.law.draws for candidate in candidates):
         raise ValueError("a calibration needs bootstrap draws, and the laws hold none")
-    unmeasured = _unmeasured(plan)
-    targets, _ = feasible(candidates, plan.budget.flops)
-    beliefs = _Beliefs(targets[:TARGETS], plan.budget.flops, assume=bool(unmeasured), draws=draws)
+    unmeasured = "; ".join(plan.recipe.extrapolation.unseen)
+    fits, _ = feasible(candidates, plan.budget.flops)
+    targets = [candidate for candidate, _ in by_regret(fits, plan.budget.flops)[:TARGETS]]
+    beliefs = _Beliefs(targets, plan.budget.flops, draws)
     search = any(candidate.model.name not in candidate.law.learning_rates for candidate in candidates)
     grid = _grow(beliefs, [_for_sweeps(candidate) for candidate in candidates], limit, search)
-    assumed = f"{unmeasured}: factors of its laws differ by {SUITE_SPREAD:.0%}, by {METHOD_SPREAD:.0%} between methods"
+    assumed = f"{unmeasured}: factors of its laws differ by {FACTOR_SPREAD:.0%}, by {METHOD_SPREAD:.0%} between methods"
     return Calibration(
         models=tuple(candidate.model.name for candidate in grid.first_of_models()),
         budgets=grid.budgets,
@@ -90,18 +87,10 @@ def _worth_trying(plan: Plan) -> list[Candidate]:
     return [candidate for candidate in plan.considered if candidate.law.label in likely or not likely]
 
 
-def _unmeasured(plan: Plan) -> str:
-    """What of the asked suite or data the laws have not measured; empty when nothing."""
-    models = {candidate.model.name for candidate in plan.considered} - set(plan.laws.models)
-    data = plan.recipe.trial.training.data
-    datasets = [f"data {data}"] if plan.laws.training and data != plan.laws.training.data else []
-    return "; ".join([*(["models that the laws have not measured"] if models else []), *datasets])
-
-
 def _for_sweeps(candidate: Candidate) -> Candidate:
     """The candidate as a sweep tries it: nothing is kept for serving, one pass over the data unless more is allowed."""
     limits = candidate.limits
-    epochs = limits.max_epochs if limits.max_epochs < math.inf or limits.max_pairs == math.inf else 1.0
+    epochs = 1.0 if limits.max_epochs is None and limits.max_pairs < math.inf else limits.max_epochs
     return replace(candidate, limits=replace(limits, serve_tokens=0.0, max_epochs=epochs))
 
 
@@ -140,7 +129,7 @@ class _Grid:
 
 
 def _possible(candidate: Candidate, flops: float) -> bool:
-    return not candidate.refusal(flops) and candidate.affordable_steps(flops) <= candidate.max_steps
+    return not candidate.refusal(flops) and candidate.affordable_steps(flops) <= candidate.epoch_steps
 
 
 def _grow(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float, search: bool) -> _Grid:
@@ -200,38 +189,21 @@ Rows = list[list[float]]
 class _Beliefs:
     """What may be true of the candidates, as draws of their log losses, and what trials would do to it."""
 
-    def __init__(
-        self, targets: Sequence[Candidate], budget: float, assume: bool, seed: int = 0, draws: int | None = None
-    ) -> None:
+    def __init__(self, targets: Sequence[Candidate], budget: float, draws: int | None = None, seed: int = 0) -> None:
         self.count = min([len(candidate.law.draws) for candidate in targets] + ([draws] if draws else []))
         self.chance = random.Random(seed)
         self.budget = budget
-        self.factors = self._assumptions(targets) if assume else {}
         self.targets = [self._draws(candidate, candidate.tokens(budget)) for candidate in targets]
-        self.weights = [1 / len(targets)] * len(targets)
+
         self.known: dict[tuple[str, str, float], list[float]] = {}
         self.drift: dict[tuple[str, str], list[float]] = {}
 
-    def _assumptions(self, targets: Sequence[Candidate]) -> dict[str, list[dict[str, float]]]:
-        """For every method and draw: by what its factors may differ in a suite that was not measured."""
-        names = dict.fromkeys(name for target in targets for name in target.law.law.factors)
-        shared = [{name: self.chance.gauss(0, SUITE_SPREAD) for name in names} for _ in range(self.count)]
-        own = {candidate.method.label: candidate for candidate in targets}
-        return {
-            label: [{n: math.exp(v + self.chance.gauss(0, METHOD_SPREAD)) for n, v in draw.items()} for draw in shared]
-            for label in own
-        }
-
     def _draws(self, candidate: Candidate, tokens: float) -> list[float]:
         """Log loss in every draw."""
-        given, laws = candidate.arguments(tokens), candidate.law.draws
-        factors = self.factors.get(candidate.method.label)
-        if factors:
-            laws = tuple(
-                type(law)(**{name: value * by.get(name, 1.0) for name, value in law.coefficients.items()})
-                for law, by in zip(laws, factors, strict=False)
-            )
-        return [math.log(law.loss(*given)) for law in laws[: self.count]]
+        given, laws = candidate.arguments(tokens), candidate.law.draws[: self.count]
+        losses = [math.log(law.loss(*given)) for law in laws]
+        drift = candidate.drift(tokens)
+        return [loss + math.log(factor) for loss, factor in zip(losses, drift, strict=False)] if drift else losses
 
     def _point(self, point: DesignPoint) -> list[float]:
         """Log loss of a trial in every draw: the law's, and how far the law misses between it and the asked budget."""
@@ -307,7 +279,7 @@ def _toml(plan: Plan, grid: _Grid) -> str:
         "seeds": [0],
         "flops": grid.candidates[0].count,
         "min_steps": limits.min_steps,
-        "max_epochs": limits.max_epochs if limits.max_epochs < math.inf else None,
+        "max_epochs": limits.max_epochs,
     }
     parts = ["\n".join([*comments(remarks), *lines(head)]), "\n".join(["[training]", *lines(training)])]
     for label in dict.fromkeys(candidate.method.label for candidate in grid.candidates):

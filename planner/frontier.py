@@ -41,6 +41,9 @@ class Contender(Protocol):
     def loss(self, tokens: float) -> float:
         """Predicted loss, nats per pair."""
 
+    def drift(self, tokens: float) -> Sequence[float]:
+        """By what the loss of each draw is multiplied for the distance from the law's range; empty within it."""
+
 
 AnyContender = TypeVar("AnyContender", bound=Contender)
 
@@ -53,6 +56,9 @@ class Odds:
     """Probability, 0 to 1, of the lowest expected loss."""
     regret: float
     """Expected loss given away against the best contender, nats per pair."""
+    share: float
+    """Expected share of the loss given away, as a mean of logs. Unlike the regret it does not weigh those draws more in
+    which all losses are high, so choices go by it."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +96,21 @@ def odds(contenders: Sequence[Contender], budget: float) -> list[Odds] | None:
     draws = min((len(contender.law.draws) for contender in contenders), default=0)
     if not draws:
         return None
-    columns = [(contender.law.draws, contender.arguments(contender.tokens(budget))) for contender in contenders]
+    columns = [_column(contender, budget) for contender in contenders]
     wins, regrets = [0] * len(contenders), [0.0] * len(contenders)
+    logs, least = [0.0] * len(contenders), 0.0  # sums over the draws
     for draw in range(draws):
-        losses = [laws[draw].loss(*arguments) for laws, arguments in columns]
+        losses = [_drawn(laws, given, drift, draw) for laws, given, drift in columns]
         best = min(losses)
         wins[losses.index(best)] += 1
         for place, loss in enumerate(losses):
             regrets[place] += loss - best
-    return [Odds(win / draws, regret / draws) for win, regret in zip(wins, regrets, strict=True)]
+            logs[place] += math.log(loss)
+        least += math.log(best)
+    return [
+        Odds(win / draws, regret / draws, (log - least) / draws)
+        for win, regret, log in zip(wins, regrets, logs, strict=True)
+    ]
 
 
 def method_odds(contenders: Sequence[Contender], budget: float) -> Mapping[str, float]:
@@ -126,7 +138,8 @@ def _point(contenders: Sequence[Contender], budget: float) -> FrontierPoint | No
     if not fits:
         return None
     best, tokens = fits[0], fits[0].tokens(budget)
-    return FrontierPoint(budget, best.loss(tokens), *best.law.interval(*best.inputs(tokens), run=False))
+    ends = best.law.interval(*best.inputs(tokens), run=False, drift=best.drift(tokens))
+    return FrontierPoint(budget, best.loss(tokens), *ends)
 
 
 def best_method(contenders: Sequence[Contender], budget: float) -> str:
@@ -190,25 +203,32 @@ def _with_interval(
     return Crossover(flops, low_end, high_end, below, above)
 
 
-Column = list[tuple[tuple[Law, ...], tuple[float, ...]]]
+Column = tuple[tuple[Law, ...], tuple[float, ...], Sequence[float]]
 
 
-def _columns(contenders: Sequence[Contender], grid: Sequence[float]) -> list[Column]:
-    """For every budget: the draws, and what they are asked, of the NEAREST best contenders that it can train."""
-    columns = []
-    for budget in grid:
-        nearest = ranked(contenders, budget)[:NEAREST]
-        columns.append([(contender.law.draws, contender.arguments(contender.tokens(budget))) for contender in nearest])
-    return columns
+def _column(contender: Contender, budget: float) -> Column:
+    """The draws of a contender's law, what they are asked at a budget, and what each answer is multiplied with."""
+    tokens = contender.tokens(budget)
+    return contender.law.draws, contender.arguments(tokens), contender.drift(tokens)
 
 
-def _gap(first: Sequence[Column], second: Sequence[Column], draw: int) -> list[float]:
+def _columns(contenders: Sequence[Contender], grid: Sequence[float]) -> list[list[Column]]:
+    """For every budget: the columns of the NEAREST best contenders that it can train."""
+    return [[_column(contender, budget) for contender in ranked(contenders, budget)[:NEAREST]] for budget in grid]
+
+
+def _gap(first: Sequence[Sequence[Column]], second: Sequence[Sequence[Column]], draw: int) -> list[float]:
     """By how much the second frontier lies above the first at every budget, in one draw."""
     ends = [
-        [min((laws[draw].loss(*given) for laws, given in column), default=math.inf) for column in side]
+        [min((_drawn(*column, draw) for column in columns), default=math.inf) for columns in side]
         for side in (first, second)
     ]
     return [0.0 if a == b else b - a for a, b in zip(*ends, strict=True)]
+
+
+def _drawn(laws: tuple[Law, ...], given: tuple[float, ...], drift: Sequence[float], draw: int) -> float:
+    loss = laws[draw].loss(*given)
+    return loss * drift[draw] if drift else loss
 
 
 def _sign_change(grid: Sequence[float], gap: Sequence[float], near: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -97,14 +97,18 @@ class MethodLaw:
         return " ".join([str(self.settings["name"]), *shown])
 
     def interval(
-        self, N: float, D: float, S: float = 1.0, U: float = math.inf, run: bool = True
+        self, N: float, D: float, S: float = 1.0, U: float = math.inf, run: bool = True, drift: Sequence[float] = ()
     ) -> tuple[float, float]:
         """90 % interval of the loss of one run (`run`), or of the law itself, nats per pair.
 
-        Parameter uncertainty from the draws; a run's own noise adds to it in quadrature of the log half-widths.
+        Uncertainty of the law from the draws, each multiplied by its `drift` where there is one; a run's own noise adds
+        to it in quadrature of the log half-widths.
         """
         centre = math.log(self.law.at(N, D, S, U))
-        drawn = sorted(math.log(law.at(N, D, S, U)) for law in self.draws) or [centre]
+        losses = [law.at(N, D, S, U) for law in self.draws]
+        if drift:
+            losses = [loss * factor for loss, factor in zip(losses, drift, strict=True)]
+        drawn = sorted(math.log(loss) for loss in losses) or [centre]
         noise = NORMAL * self.noise if run else 0.0
         below = math.hypot(max(centre - quantile(drawn, 0.05), 0.0), noise)
         above = math.hypot(max(quantile(drawn, 0.95) - centre, 0.0), noise)
@@ -158,6 +162,11 @@ class LawBook:
     """Program and version that fitted the laws."""
     scores: tuple[ScoreLaw, ...] = ()
     """How the score of each task of the sweep follows the loss; empty where no task was scored."""
+
+    @property
+    def name(self) -> str:
+        """What the book is called: the folder of its sweep, or of its facts."""
+        return str(self.source.get("name", "the laws"))
 
     @property
     def published(self) -> str:

@@ -162,6 +162,11 @@ class Repeated(Law):
         return self.E + self.A / N**self.alpha + self.B / worth(D, U, self.repeats) ** self.beta
 
 
+def scaled(law: Law, factors: Mapping[str, float]) -> Law:
+    """The law with some of its coefficients multiplied."""
+    return type(law)(**{name: value * factors.get(name, 1.0) for name, value in law.coefficients.items()})
+
+
 def worth(tokens: Any, unique: Any, repeats: Any) -> Any:
     """Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays."""
     rounds = tokens / unique - 1

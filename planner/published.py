@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeps.models import ModelSpec
-
 PAPER = "Ziarko et al. 2024, arXiv 2406.04165"
 BUDGETS = (1.5e15, 1.5e18)  # FLOPs, paper's count; section 4.1
 CROSSOVER = 9.06e16  # FLOPs, section 4.4 and Algorithm 1: full at or below, LoRA above
 LORA_RANKS = (32, 128)  # section 4.2
-
-# Peak rates of Pythia's pretraining (Biderman et al. 2023); the paper's full and freezing runs used a tenth (App. E.1).
-PYTHIA_PEAK = {
-    "pythia-14m": 1e-3,
-    "pythia-31m": 1e-3,
-    "pythia-70m": 1e-3,
-    "pythia-160m": 6e-4,
-    "pythia-410m": 3e-4,
-    "pythia-1b": 3e-4,
-    "pythia-1.4b": 2e-4,
-    "pythia-2.8b": 1.6e-4,
-    "pythia-6.9b": 1.2e-4,
-    "pythia-12b": 1.2e-4,
-}
 
 
 @dataclass(frozen=True)
@@ -67,9 +51,3 @@ def facts(budget: float, method: str, rank: float | None) -> tuple[Fact, ...]:
             False if method == "bias" else None,
         ),
     )
-
-
-def learning_rate(model: ModelSpec, method: str) -> float | None:
-    """The peak rate that the paper used, batches of 1024 pairs; None where it printed none."""
-    peak = PYTHIA_PEAK.get(model.name)
-    return peak / 10 if peak and method in ("full", "freeze") else None

@@ -50,10 +50,18 @@ def span(flag: str, text: str) -> tuple[float, float]:
 
 
 def short(value: float) -> str:
-    """A count as people say it: 302 M, 8.1 G, 1e+15."""
+    """A count as people say it: 302 M, 8.1 B, 1e+15."""
     if value >= 1e15:
         return f"{value:.3g}"
-    for unit in ("T", "G", "M", "k"):
+    for unit in ("T", "B", "M", "k"):
         if value >= COUNTS[unit]:
             return f"{value / COUNTS[unit]:.3g} {unit}"
     return f"{value:.3g}"
+
+
+def memory_text(value: float) -> str:
+    """Bytes as people say them: 311 MB, 24 GB."""
+    for unit in ("TB", "GB", "MB", "kB"):
+        if value >= BYTES[unit]:
+            return f"{value / BYTES[unit]:.3g} {unit}"
+    return f"{value:.3g} B"

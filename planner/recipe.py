@@ -1,43 +1,110 @@
-"""`plan`: from a budget and a law book to a recipe, with what stands behind every part of it."""
+"""`plan`: from a budget and law books to a recipe, with what stands behind every part of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from planner import published
 from planner.answer import Plan, Recipe
 from planner.budget import Budget, read_budget
-from planner.candidates import Candidate, Limits, Refusal, candidates, feasible, on_machine, timed
-from planner.extrapolation import Extrapolation
-from planner.frontier import Odds, budget_grid, crossovers, odds, searched_budgets
-from planner.law_book import LawBook, read_laws
+from planner.candidates import Candidate, Limits, Refusal, by_regret, candidates, feasible, on_machine, timed
+from planner.discrepancy import FARTHEST
+from planner.evidence import Evidence, Other, check_reach, decades_of_compute, open_books
+from planner.frontier import Odds, budget_grid
+from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
+from planner.menu import check_suites, menu
 from planner.warnings import provenance, warnings
-from sweeps.flops import FLOPS
+from sweeps.flops import FLOPS, Work
 from sweeps.machine.hardware import Machine, read_machine
 from sweeps.methods import METHODS
-from sweeps.models import SUITES, ModelSpec, find_model
+from sweeps.models import ModelSpec
+from sweeps.support.checks import from_table
 from sweeps.trial import Training, Trial
 
+CONDITIONS = ("batch_size", "temperature", "context", "pooling", "schedule", "warmup", "weight_decay")
 
-def default_laws() -> Path:
-    """The bundled law book. Raises ValueError when the package holds none."""
-    import results
 
-    path = Path(results.__file__).parent / "reference" / "laws.json"
-    if not path.exists():
-        raise ValueError("no default laws are installed (results/reference/laws.json); name a laws.json with `laws`")
-    return path
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every law book."""
+
+    budget: Budget
+    """What may be spent; of time and money, what the machine makes of it at its usual rate."""
+    machine: Machine | None
+    """What trains; None where only FLOPs count."""
+    suites: tuple[str, ...]
+    """Suites to choose from; empty for those of the law book, unless `models` names some."""
+    models: tuple[str | ModelSpec, ...]
+    """Models to choose from besides."""
+    methods: tuple[str, ...]
+    """Names of the tuning methods to choose from; empty for all of the law book."""
+    limits: Limits
+    """What the plan must respect."""
+    flops: str
+    """How FLOPs are counted: a key of sweeps.flops.FLOPS."""
+    data: str
+    """What is trained on; "" for what the laws were measured on."""
+    pair_tokens: tuple[float, float] | None
+    """Mean tokens of a pair of `data` and mean sum of the squared lengths of its two texts; None: as in the laws."""
+    conditions: Mapping[str, Any]
+    """Settings of Training that are not to be those of the laws."""
+    lr: float | None
+    """The peak learning rate; None for that of the laws."""
+
+    def training(self, book: LawBook) -> Training:
+        """The conditions of the recipe: those of the laws, but for what was asked to differ."""
+        assert book.training
+        given = {**self.conditions, "data": self.data or book.training.data, "data_hash": ""}
+        return from_table(Training, {**asdict(book.training), **given}, "training")
+
+    def pair(self, book: LawBook) -> Work:
+        """Mean training pair, and the pairs in a batch."""
+        assert book.pair
+        tokens, squares = self.pair_tokens or (book.pair.tokens, book.pair.sum_sq_lengths)
+        return Work(1, tokens, squares, self.training(book).batch_size)
+
+
+@dataclass(frozen=True)
+class Consulted:
+    """What one law book says to a question."""
+
+    book: LawBook
+    """The law book."""
+    considered: tuple[Candidate, ...]
+    """Every model with every method that the limits allow."""
+    refused: tuple[Refusal, ...]
+    """Those that they do not, and those that the budget cannot train."""
+    ranked: tuple[tuple[Candidate, Odds | None], ...]
+    """The candidates that the budget can train with their odds, those first that give away the least."""
+    budget: Budget
+    """What is spent: the FLOPs that the first candidate makes of the budget."""
+
+    @property
+    def best(self) -> Candidate:
+        """The answer."""
+        return self.ranked[0][0]
+
+    @property
+    def distance(self) -> float:
+        """Decades from what the book has measured; planner/evidence.py has the rule."""
+        asked = self.budget.flops / self.best.relative_speed
+        return self.best.extrapolation(self.best.tokens(asked)).distance
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.best.model.name} with {self.best.method.label}"
 
 
 def plan(
     budget: float | str,
     *,
-    laws: LawBook | Path | str | None = None,
-    suite: str | None = None,
+    laws: LawBook | Path | str | Sequence[LawBook | Path | str] | None = None,
+    suite: str | Sequence[str] | None = None,
     models: Sequence[str | ModelSpec] = (),
     methods: Sequence[str] = (),
     limits: Limits = Limits(),
@@ -47,14 +114,20 @@ def plan(
     mfu: float | str | None = None,
     price: float | str | None = None,
     data: str | None = None,
+    pair_tokens: tuple[float, float] | None = None,
+    conditions: Mapping[str, Any] | None = None,
+    lr: float | None = None,
     curve: tuple[float, float] | None = None,
 ) -> Plan:
-    """The recipe with the lowest predicted loss that spends `budget`, and what stands behind it.
+    """The recipe that gives away the least of the loss on average and spends `budget`, and what stands behind it.
 
     budget: training FLOPs, or text such as "24h" and "$500" with `hardware` ("8xh100") and `price` (per chip and hour).
-    laws: a law book, its file, or None for the bundled one. suite, models: what to choose from; by default the models
-    that the laws were measured on. methods: names; all measured ones by default. flops: the count, "exact" or "paper".
-    data: what to train on, if not what the laws were measured on. curve: lowest and highest budget of a frontier.
+    laws: law books, their folders or files, or names of bundled ones; all bundled ones by default. The nearest answers
+    (planner/evidence.py). suite, models: what to choose from; by default the suite of the book that answers, "all" for
+    every suite. methods: names; all of the book by default. flops: the count, "exact" or "paper". data: what to train
+    on, if not what the laws were measured on. pair_tokens: mean tokens of its pairs, and mean sum of their two squared
+    lengths. conditions: settings of Training that are not to be those of the laws, such as {"batch_size": 2048}. lr:
+    the peak learning rate. curve: lowest and highest budget of a frontier.
     Raises ValueError with one sentence for input that cannot be answered.
 
     >>> from planner import plan
@@ -64,61 +137,96 @@ def plan(
     """
     machine = read_machine(hardware, _text(mfu), _text(price)) if hardware else None
     asked = read_budget(budget if isinstance(budget, str) else repr(budget), machine)
-    check_choices(flops, suite, top, asked)
+    check_choices(flops, top, asked)
     if machine is None and (mfu is not None or price is not None):
         raise ValueError(f"`{'price' if mfu is None else 'mfu'}` is of a machine; name it with `hardware`")
-    book = _book(laws)
-    _check_methods(methods, book)
-    limits = replace(limits, memory=min(limits.memory, machine.memory)) if machine else limits
-    mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
-    possible, refused = candidates(book, _models(book, suite, models), methods, limits, flops, chips, mixed)
-    considered = on_machine(possible, machine)
-    at_speed = timed(considered, asked, machine)
-    fits, too_small = feasible(at_speed, asked.flops)
-    if not fits:
-        raise ValueError(nothing_fits(asked.flops, at_speed, [*refused, *too_small]))
-    spent = replace(asked, flops=fits[0].relative_speed * asked.flops)
-    training = replace(book.training or Training(), data_hash="")
-    training = replace(training, data=data) if data else training
-    recipes = _recipes(fits, asked.flops, training, machine, top)
-    return Plan(
-        budget=spent,
-        candidates=recipes,
-        crossovers=tuple(crossovers(considered, *searched_budgets(book.measured.flops, spent.flops))),
-        refused=(*refused, *too_small),
-        warnings=warnings(book, recipes, fits, spent.flops, data),
-        provenance=provenance(book, recipes[0], fits[0], machine, flops),
-        facts=facts_of(book, recipes[0], fits[0]),
-        curve=_curve(considered, curve, training, machine),
-        laws=book,
-        considered=tuple(considered),
+    suites = (suite,) if isinstance(suite, str) else tuple(suite or ())
+    check_suites(suites)
+    question = Question(
+        budget=asked,
+        machine=machine,
+        suites=suites,
+        models=tuple(models),
+        methods=tuple(methods),
+        limits=replace(limits, memory=min(limits.memory, machine.memory)) if machine else limits,
+        flops=flops,
+        data=data or "",
+        pair_tokens=pair_tokens,
+        conditions=_checked(conditions or {}),
+        lr=lr,
     )
+    nearest, others = _nearest(open_books(laws), question)
+    return _plan(nearest, others, question, top, curve)
 
 
 def _text(value: float | str | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _book(laws: LawBook | Path | str | None) -> LawBook:
-    if isinstance(laws, LawBook):
-        return laws
-    path = default_laws() if laws is None else Path(laws)
-    book = read_laws(path)
-    if book.training is None or book.pair is None:
-        raise ValueError(f"{path}: fitted to runs from elsewhere, without training conditions; a recipe needs those")
-    return book
+def _checked(conditions: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in conditions:
+        if name not in CONDITIONS:
+            raise ValueError(f"`conditions` has {name!r}; known: {', '.join(CONDITIONS)}")
+    return conditions
 
 
-def check_choices(flops: str, suite: str | None, top: int, asked: Budget) -> None:
-    """Raises ValueError for a count of FLOPs, a suite or a number of recipes that there is not."""
+def check_choices(flops: str, top: int, asked: Budget) -> None:
+    """Raises ValueError for a count of FLOPs or a number of recipes that there is not."""
     if flops not in FLOPS:
         raise ValueError(f"`flops` is {flops!r}; known: {', '.join(FLOPS)}")
     if flops != "exact" and asked.kind != "flops":
         raise ValueError(f"`flops` is {flops!r}: a machine does every FLOP, so a budget of {asked.asked} needs exact")
-    if suite is not None and suite not in SUITES:
-        raise ValueError(f"`suite` is {suite!r}; known: {', '.join(SUITES)}")
     if top < 1:
         raise ValueError(f"`top` is {top!r}; it must be 1 or more")
+
+
+def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, list[Other]]:
+    """What the nearest law book says, and what the others would have said.
+
+    Raises ValueError where none has an answer: the reason of the book whose budgets are the nearest.
+    """
+    check_reach(books, question.budget.flops)
+    said, silent = [], []
+    for book in sorted(books, key=lambda book: book.published != ""):
+        try:
+            said.append(consult(book, question))
+        except ValueError as error:
+            silent.append((book, error))
+    if not said:
+        raise min(silent, key=lambda pair: decades_of_compute(pair[0], question.budget.flops))[1]
+    said.sort(key=lambda consulted: round(consulted.distance, 6))
+    nearest = said[0]
+    others = [
+        Other(other.book.name, other.distance, other.sentence, other.sentence != nearest.sentence) for other in said[1:]
+    ]
+    return nearest, others + [Other(book.name, None, str(error), True) for book, error in silent]
+
+
+def consult(book: LawBook, question: Question) -> Consulted:
+    """What a law book says. Raises ValueError where no candidate fits the budget and the limits."""
+    _check_methods(question.methods, book)
+    machine, pair, training = question.machine, question.pair(book), question.training(book)
+    mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
+    possible, refused = candidates(
+        book,
+        menu(book, question.suites, question.models),
+        question.methods,
+        question.limits,
+        question.flops,
+        chips,
+        mixed,
+        pair,
+        training.context,
+        question.data,
+    )
+    considered = on_machine(possible, machine)
+    at_speed = timed(considered, question.budget, machine)
+    fits, too_small = feasible(at_speed, question.budget.flops)
+    if not fits:
+        raise ValueError(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
+    ranked = by_regret(fits, question.budget.flops)
+    spent = replace(question.budget, flops=ranked[0][0].relative_speed * question.budget.flops)
+    return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), spent)
 
 
 def _check_methods(methods: Sequence[str], book: LawBook) -> None:
@@ -127,28 +235,63 @@ def _check_methods(methods: Sequence[str], book: LawBook) -> None:
         if name not in METHODS:
             raise ValueError(f"`methods` has {name!r}; known: {', '.join(METHODS)}")
         if name not in measured:
-            raise ValueError(f"`methods` has {name!r}; the laws measured only {', '.join(measured)}")
+            raise ValueError(f"`methods` has {name!r}; the laws of {book.name} know only {', '.join(measured)}")
 
 
-def _models(book: LawBook, suite: str | None, models: Sequence[str | ModelSpec]) -> list[ModelSpec]:
-    named = [model if isinstance(model, ModelSpec) else _named("`models`", model) for model in models]
-    chosen = [*(SUITES[suite] if suite else ()), *named] or [
-        _named("a model of the laws", name) for name in book.models
-    ]
-    return list({model.name: model for model in chosen}.values())
+def _plan(
+    consulted: Consulted,
+    others: Sequence[Other],
+    question: Question,
+    top: int,
+    curve: tuple[float, float] | None,
+) -> Plan:
+    book, ranked, machine = consulted.book, consulted.ranked, question.machine
+    training, budget = question.training(book), question.budget.flops
+    recipes = tuple(
+        recipe_of(candidate, budget, training, machine, chance, question.lr) for candidate, chance in ranked[:top]
+    )
+    best, fits = consulted.best, [candidate for candidate, _ in ranked]
+    known = recipes[0].best is not None
+    kind = "published" if book.published else "measured"
+    return Plan(
+        budget=consulted.budget,
+        candidates=recipes,
+        method_chances=_chances(ranked, lambda candidate: candidate.method.name) if known else {},
+        model_chances=_chances(ranked, lambda candidate: candidate.model.name) if known else {},
+        evidence=Evidence(book.name, kind, recipes[0].extrapolation, tuple(others)),
+        refused=consulted.refused,
+        warnings=warnings(book, recipes, fits, consulted.budget.flops, question.conditions),
+        provenance=provenance(book, recipes[0], best, machine, question.flops),
+        facts=facts_of(book, recipes[0], best),
+        curve=_curve(consulted.considered, curve, training, machine, question.lr),
+        laws=book,
+        chips=machine.count if machine and machine.kind.mixed else 1,
+        considered=consulted.considered,
+    )
 
 
-def _named(what: str, name: str) -> ModelSpec:
-    try:
-        return replace(find_model(name), name=name)  # the trial's name must lead back to the model
-    except ValueError as error:
-        hint = "" if what == "`models`" else "; name models with `suite` or `models`"
-        raise ValueError(f"{what}: {error}{hint}") from None
+def _chances(ranked: Sequence[tuple[Candidate, Odds | None]], name: Any) -> dict[str, float]:
+    """Name of a method or a model -> probability that one of its candidates is the best, the likeliest first."""
+    chances: dict[str, float] = {}
+    for candidate, chance in ranked:
+        if chance:
+            chances[name(candidate)] = chances.get(name(candidate), 0.0) + chance.best
+    return dict(sorted(chances.items(), key=lambda row: -row[1]))
 
 
 def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence[Refusal]) -> str:
     """Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each."""
-    allowed = [candidate for candidate in at_speed if candidate.max_steps >= candidate.limits.min_steps]
+    allowed = [candidate for candidate in at_speed if candidate.epoch_steps >= candidate.limits.min_steps]
+    long = [candidate for candidate in allowed if candidate.steps(budget) > candidate.limits.max_steps]
+    if long:
+        near = min(long, key=lambda candidate: candidate.steps(budget))
+        steps, most = near.steps(budget), near.limits.max_steps
+        wanted = near.pair.batch_size * steps / most
+        return (
+            f"`budget` {near.relative_speed * budget:.3g} FLOP is too large for every candidate: "
+            f"{near.model.name} with {near.method.label} comes nearest with {steps:,} steps, over the maximum of "
+            f"{most:,}; choose from larger models (`suite`), or set `batch_size` to {wanted:,.0f} or more"
+        )
     if allowed:
         near = min(allowed, key=lambda candidate: candidate.least_flops() / candidate.relative_speed)
         steps = max(0, near.steps(budget))
@@ -165,41 +308,40 @@ def _serving(candidate: Candidate) -> str:
     return f", {candidate.serving:.3g} of them for serving" if candidate.serving else ""
 
 
-def _recipes(
-    fits: Sequence[Candidate], budget: float, training: Training, machine: Machine | None, top: int
-) -> tuple[Recipe, ...]:
-    chances = odds(fits, budget)
-    return tuple(
-        recipe_of(candidate, budget, training, machine, chances[place] if chances else None)
-        for place, candidate in enumerate(fits[:top])
-    )
-
-
 def recipe_of(
-    candidate: Candidate, budget: float, training: Training, machine: Machine | None, chance: Odds | None = None
+    candidate: Candidate,
+    budget: float,
+    training: Training,
+    machine: Machine | None,
+    chance: Odds | None = None,
+    lr: float | None = None,
 ) -> Recipe:
-    """The recipe that this candidate makes of the budget, in whole steps."""
-    lr, source = learning_rate(candidate)
+    """The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for."""
+    rate, source = (lr, "as asked") if lr is not None else learning_rate(candidate)
     steps = candidate.steps(budget)
-    trial = Trial(candidate.model.name, candidate.method, training, lr, steps, 0, candidate.relative_speed * budget)
-    tokens = trial.pairs * candidate.pair.tokens
+    trial = Trial(candidate.model.name, candidate.method, training, rate, steps, 0, candidate.relative_speed * budget)
+    law_tokens = steps * candidate.law_step_tokens
+    far = candidate.extrapolation(law_tokens)
+    known = far.decades <= FARTHEST
+    drift = candidate.drift(law_tokens)
+    low, high = candidate.law.interval(*candidate.inputs(law_tokens), run=True, drift=drift)
     exact = trial.pairs * candidate.exact_pair_flops
-    low, high = candidate.law.interval(*candidate.inputs(tokens))
     hours = None if candidate.step_seconds is None else steps * candidate.step_seconds / 3600
     return Recipe(
         trial=trial,
         params=candidate.model.params,
         dim=candidate.model.width,
-        tokens=tokens,
+        tokens=trial.pairs * candidate.pair.tokens,
         epochs=trial.pairs / candidate.limits.max_pairs if candidate.limits.max_pairs < math.inf else None,
         flops=trial.pairs * candidate.pair_flops,
         exact_flops=exact,
         serving_flops=candidate.serving,
-        loss=candidate.loss(tokens),
-        low=low,
-        high=high,
-        best=chance.best if chance else None,
-        regret=chance.regret if chance else None,
+        loss=candidate.expected_loss(law_tokens) if known else None,
+        low=low if known else None,
+        high=high if known else None,
+        best=chance.best if chance and known else None,
+        regret=chance.regret if chance and known else None,
+        share=chance.share if chance and known else None,
         lr_source=source,
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,
@@ -209,26 +351,30 @@ def recipe_of(
         utilisation=machine.utilisation(exact, hours) if machine and hours else None,
         hours=hours,
         cost=machine.cost(hours) if machine and hours is not None else None,
-        extrapolation=Extrapolation.of(exact, candidate.model.params, tokens, candidate.law),
+        extrapolation=far,
     )
 
 
 def facts_of(book: LawBook, recipe: Recipe, candidate: Candidate) -> tuple[published.Fact, ...]:
-    """Published findings, where the law has measured neither the answer's model nor as much compute."""
-    if recipe.trial.model in book.models and recipe.extrapolation.flops == 1:
+    """Published findings, where laws of runs have measured neither the answer's model nor as much compute."""
+    if book.published or (recipe.trial.model in book.models and recipe.extrapolation.flops == 1):
         return ()
     spent = FLOPS["paper"](candidate.model, candidate.method, candidate.pair.times(recipe.pairs))
     return published.facts(spent, candidate.method.name, candidate.method.options.get("rank"))
 
 
 def _curve(
-    considered: Sequence[Candidate], ends: tuple[float, float] | None, training: Training, machine: Machine | None
+    considered: Sequence[Candidate],
+    ends: tuple[float, float] | None,
+    training: Training,
+    machine: Machine | None,
+    lr: float | None,
 ) -> tuple[tuple[float, Recipe], ...]:
     """The best recipe at budgets a quarter of a decade apart, without those that train no candidate."""
     rows = []
     for budget in budget_grid(*ends, per_decade=4) if ends else []:
         fits, _ = feasible(considered, budget)
         if fits:
-            chances = odds(fits, budget)
-            rows.append((budget, recipe_of(fits[0], budget, training, machine, chances[0] if chances else None)))
+            best, chance = by_regret(fits, budget)[0]
+            rows.append((budget, recipe_of(best, budget, training, machine, chance, lr)))
     return tuple(rows)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from planner.answer import Calibration, Plan, Recipe
+from planner.answer import SURE, Calibration, Plan, Recipe
+from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
-from planner.law_book import LawBook
 from planner.published import Fact
-from planner.quantities import short
+from planner.quantities import memory_text, short
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
+WIDTH, LABEL = 98, 10  # characters of a line, and of the name before it
+LIKELY = 3  # methods and models whose probabilities the first screen shows, and tasks
+SHOWN = ("too-far", "data-limited", "other-conditions", "few-rows", "no-draws", "edge-of-menu", "short-steps")
 
 
 def write(plan: Plan, path: Path) -> None:
@@ -26,16 +30,30 @@ def write(plan: Plan, path: Path) -> None:
     write_recipe(path, plan.recipe.trial, plan.recipe.predicted(), remarks)
 
 
-def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
-    """The answer for a terminal. calibration: the sweep that was asked for; advised: one that nobody asked for."""
+def text(plan: Plan, command: str, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
+    """The first screen: the recipe, what it reaches, how sure that is, what it rests on, and what to do next.
+
+    command: the command that asked. calibration: the sweep that was asked for; advised: one that nobody asked for.
+    """
     parts = [
-        _answer(plan.recipe, plan.laws),
-        _machine(plan.recipe),
+        _lined({**_recipe_lines(plan.recipe), **_machine(plan.recipe)}),
+        _lined({**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)}),
         _candidates(plan.candidates),
-        _crossovers(plan),
         _curve(plan.curve),
-        _calibration(calibration, plan.laws.source.get("name", "the laws")),
-        _advice(advised, plan),
+        _calibration(calibration, plan.laws.name),
+        _lined({**_advice(advised, plan, command), **_commands(plan, command)}),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def explanation(plan: Plan) -> str:
+    """Everything that stands behind the answer."""
+    recipe = plan.recipe
+    spent = f"{recipe.flops:.4g} FLOP of training{_serving(recipe)}; {recipe.exact_flops:.4g} by the exact count"
+    parts = [
+        _list("what is spent", [spent, *_memory(recipe)]),
+        _crossovers(plan),
+        _list("law books, the nearest first", _books(plan)),
         _refused(plan),
         _list("warnings", [warning.text for warning in plan.warnings]),
         _list("published, not measured here", [_fact(fact) for fact in plan.facts]),
@@ -44,32 +62,113 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
     return "\n\n".join(part for part in parts if part)
 
 
-def _answer(recipe: Recipe, book: LawBook) -> str:
+def _lined(rows: Mapping[str, str]) -> str:
+    """Names and what belongs to them; long lines are wrapped under their start."""
+    indent = " " * LABEL
+    lines = []
+    for name, value in rows.items():
+        paragraphs = value.split("\n")
+        for first, paragraph in zip([f"{name:<{LABEL}}", *[indent] * len(paragraphs)], paragraphs, strict=False):
+            lines += textwrap.wrap(
+                paragraph, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+            )
+    return "\n".join(lines)
+
+
+def _recipe_lines(recipe: Recipe) -> dict[str, str]:
     trial, training = recipe.trial, recipe.trial.training
-    epochs = "" if recipe.epochs is None else f", {recipe.epochs:.3g} epochs"
-    chance = "" if recipe.best is None else f"; best with probability {recipe.best:.2f}, regret {recipe.regret:.2g}"
-    unit = "nats per pair" if book.measure == "loss" else f"as {book.measure}"
-    distance = str(recipe.extrapolation)
-    if book.published:
-        distance = f"published, not measured by us: {distance}"
-    rows = {
-        "model": f"{trial.model}, N = {short(recipe.params)}, {recipe.dim} dimensions",
-        "method": f"{trial.method.label}, learning rate {trial.lr:.3g}",
-        "data": f"{short(recipe.tokens)} tokens, {short(recipe.pairs)} pairs of {training.data}{epochs}",
-        "steps": f"{trial.steps:,} of {training.batch_size} pairs, temperature {training.temperature:g}",
-        "loss": f"{recipe.loss:.3f} {unit}, held out; 90 % prediction interval {recipe.low:#.3g} to {recipe.high:#.3g}",
-        "evidence": f"{distance}{chance}",
+    epochs = "" if recipe.epochs is None else f": {recipe.epochs:.3g} epochs of {short(recipe.pairs / recipe.epochs)}"
+    return {
+        "model": f"{trial.model}, N = {short(recipe.params)}, vectors of {recipe.dim} dimensions",
+        "method": trial.method.label,
+        "data": f"{short(recipe.pairs)} pairs{epochs}, {short(recipe.tokens)} tokens of {training.data}",
+        "steps": f"{trial.steps:,} of {training.batch_size:,} pairs, learning rate {trial.lr:.2g}, "
+        f"temperature {training.temperature:g}, {training.pooling} pooling, context {training.context}",
     }
-    return "\n".join(f"{name:<10} {value}" for name, value in rows.items())
 
 
-def _machine(recipe: Recipe) -> str:
-    rows = {"compute": f"{recipe.flops:.3g} FLOP of training" + _serving(recipe)}
+def _machine(recipe: Recipe) -> dict[str, str]:
+    if recipe.hours is None:
+        return {}
+    cost = "" if recipe.cost is None else f", cost {recipe.cost:,.2f}"
+    reached = "" if recipe.utilisation is None else f", {recipe.utilisation:.0%} of the peak rate"
+    memory = f"{memory_text(recipe.memory)} a chip" + (", sharded over the chips" if recipe.sharded else "")
+    return {"time": f"{recipe.hours:.3g} h{cost}{reached}; {memory}"}
+
+
+def _prediction(plan: Plan) -> dict[str, str]:
+    recipe, book = plan.recipe, plan.laws
+    if recipe.loss is None or recipe.low is None or recipe.high is None:
+        return {"loss": "not predicted so far from what was measured"}
+    unit = "nats per pair" if book.measure == "loss" else f"as {book.measure}"
+    ends = f"{recipe.low:#.3g} to {recipe.high:#.3g}"
+    rows = {"loss": f"{recipe.loss:.3f} {unit}, held out; 90 % prediction interval {ends}"}
+    scores = [f"{score.task} {score.score:.3f} ({score.low:.3f} to {score.high:.3f})" for score in plan.scores[:LIKELY]]
+    return {**rows, "scores": "; ".join(scores)} if scores else rows
+
+
+def _sureness(plan: Plan) -> dict[str, str]:
+    recipe = plan.recipe
+    if recipe.best is None or recipe.regret is None or recipe.share is None:
+        return {"sure": "unknown"}
+    given = f"gives away {100 * recipe.share:.2g} % of the loss ({recipe.regret:.2g} nats) on average"
+    first = f"best with probability {recipe.best:.2f}, {given}"
+    if recipe.best >= SURE:
+        return {"sure": first}
+    shares = [
+        ", ".join(f"{name} {chance:.2f}" for name, chance in list(chances.items())[:LIKELY] if chance >= 0.005)
+        for chances in (plan.method_chances, plan.model_chances)
+    ]
+    return {"sure": f"{first}\n{'; '.join(shares)}"}
+
+
+def _evidence(plan: Plan) -> dict[str, str]:
+    evidence, book = plan.evidence, plan.laws
+    kind = f"published, not measured by us ({book.published})" if book.published else f"measured ({book.name})"
+    unseen = "".join(f", {name} not seen" for name in evidence.extrapolation.unseen)
+    lines = f"{kind}: {evidence.extrapolation}{unseen}"
+    differs = [other for other in evidence.others if other.differs and other.distance is not None]
+    if differs:
+        other = differs[0]
+        lines += f"\nthe next law book, {other.book} ({other.distance:.2g} decades away), says {other.answer}"
+    return {"evidence": lines}
+
+
+def _notes(plan: Plan) -> dict[str, str]:
+    """The warnings that change what a reader does and stand in no other line."""
+    notes = [warning.text for warning in plan.warnings if warning.code in SHOWN]
+    return {"note": "\n".join(notes[:2])} if notes else {}
+
+
+def _commands(plan: Plan, command: str) -> dict[str, str]:
+    own = "" if plan.evidence.kind == "measured" or _own_data(plan) else " --data PAIRS.jsonl"
+    trains = "embed train recipe.toml"
+    if plan.chips > 1:
+        shard = " --shard" if plan.recipe.sharded else ""
+        trains = f"torchrun --nproc-per-node {plan.chips} -m runner.cli train recipe.toml{shard}"
+    return {"train": f"`{command}{own} --out recipe.toml && {trains}`", "more": f"`{command} --explain`"}
+
+
+def _own_data(plan: Plan) -> bool:
+    """Whether the data were named; those of a paper come with no plan."""
+    return plan.recipe.trial.training.data in plan.recipe.extrapolation.unseen
+
+
+def _memory(recipe: Recipe) -> list[str]:
     again = f", {recipe.second_forward:.0%} of the batch embedded twice" if recipe.second_forward else ""
-    rows["memory"] = f"{short(recipe.memory)}B with micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"
-    if recipe.hours is not None:
-        rows["time"] = f"{recipe.hours:.3g} h" + ("" if recipe.cost is None else f", cost {recipe.cost:,.2f}")
-    return "\n".join(f"{name:<10} {value}" for name, value in rows.items())
+    return [f"{memory_text(recipe.memory)} a chip, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"]
+
+
+def _books(plan: Plan) -> list[str]:
+    evidence = plan.evidence
+    first = f"{evidence.book} ({evidence.kind}), {evidence.extrapolation.distance:.2g} decades away: answers"
+    return [first, *(_other(other) for other in evidence.others)]
+
+
+def _other(other: Other) -> str:
+    if other.distance is None:
+        return f"{other.book}: no answer: {other.answer}"
+    return f"{other.book}, {other.distance:.2g} decades away: {other.answer}"
 
 
 def _serving(recipe: Recipe) -> str:
@@ -79,23 +178,22 @@ def _serving(recipe: Recipe) -> str:
 def _candidates(recipes: Sequence[Recipe]) -> str:
     if len(recipes) < 2:
         return ""
-    head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "regret")
+    head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")
     return "\n".join(table([head, *map(_row, recipes)]))
 
 
 def _row(recipe: Recipe) -> tuple[str, ...]:
     trial = recipe.trial
-    chance = ("", "") if recipe.best is None else (f"{recipe.best:.2f}", f"{recipe.regret:.3g}")
-    interval = f"{recipe.low:.3f} to {recipe.high:.3f}"
-    return (
-        trial.model,
-        trial.method.label,
-        f"{trial.steps:,}",
-        f"{trial.lr:.3g}",
-        f"{recipe.loss:.3f}",
-        interval,
-        *chance,
-    )
+    chance = ("", "")
+    if recipe.best is not None and recipe.share is not None:
+        chance = (f"{recipe.best:.2f}", f"{100 * recipe.share:.2g} %")
+    return (trial.model, trial.method.label, f"{trial.steps:,}", f"{trial.lr:.2g}", *_loss(recipe), *chance)
+
+
+def _loss(recipe: Recipe) -> tuple[str, str]:
+    if recipe.loss is None:
+        return "", ""
+    return f"{recipe.loss:.3f}", f"{recipe.low:.3f} to {recipe.high:.3f}"
 
 
 def _crossovers(plan: Plan) -> str:
@@ -134,8 +232,7 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
             recipe.trial.model,
             recipe.trial.method.label,
             short(recipe.tokens),
-            f"{recipe.loss:.3f}",
-            f"{recipe.low:.3f} to {recipe.high:.3f}",
+            *_loss(recipe),
         )
         for budget, recipe in curve
     ]
@@ -156,22 +253,15 @@ def _calibration(sweep: Calibration | None, lender: str) -> str:
     return _list("a sweep that makes the choice surer", lines)
 
 
-def _advice(sweep: Calibration | None, plan: Plan) -> str:
+def _advice(sweep: Calibration | None, plan: Plan, command: str) -> dict[str, str]:
     if sweep is None:
-        return ""
-    gain = (
-        f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form"
-    )
+        return {}
+    gain = f"regret {sweep.regret_now:.2g} now, {sweep.regret_after:.2g} nats after"
     if sweep.regret_now < 1e-3:
-        gain = "the choice is nearly certain if the laws keep their form; runs nearer to the budget test that"
+        gain = "it tests the laws nearer to the budget"
     share = sweep.limit / plan.budget.flops
-    lines = [
-        f"{sweep.cells} trials ({', '.join(sweep.models)}; {', '.join(sweep.methods)}) for {sweep.flops:.3g} FLOP, "
-        f"{100 * sweep.flops / plan.budget.flops:.2g} % of the budget",
-        gain,
-        f"add `--calibrate {share:.0%} --sweep-out calibrate.toml` to this command to write the sweep for `sweep run`",
-    ]
-    return _list("try this sweep first", lines)
+    cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget: {gain}"
+    return {"surer": f"`{command} --calibrate {share:.0%} --sweep-out calibrate.toml`\n{cost}"}
 
 
 def _fact(fact: Fact) -> str:

@@ -3,64 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from planner.answer import SURE, Recipe
 from planner.candidates import Candidate
+from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST
 from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.machine.hardware import Machine
 
 FEW_ROWS = 15  # three for each coefficient of the plain law
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
-EPOCHS = 4.0  # repeats up to which data keep their value in pretraining (Muennighoff et al. 2023, abstract)
 
 
 def warnings(
-    book: LawBook, recipes: Sequence[Recipe], fits: Sequence[Candidate], budget: float, data: str | None
+    book: LawBook,
+    recipes: Sequence[Recipe],
+    fits: Sequence[Candidate],
+    budget: float,
+    conditions: Mapping[str, Any],
 ) -> tuple[Caveat, ...]:
-    """The warnings of an answer, and after them those that the fit gave already."""
+    """The warnings of an answer, and after them those that the fit gave already.
+
+    conditions: settings of Training that are not those of the laws.
+    """
     recipe, candidate = recipes[0], fits[0]
     return (
-        *_distance(book, recipe, candidate, data),
+        *_distance(book, recipe, conditions),
         *_choice(book, recipe, fits),
         *_data(recipe, candidate, budget),
-        *_repeats(book, recipe, data),
+        *_repeats(book, recipe),
         *_time(recipe),
         *book.warnings,
     )
 
 
-def _distance(book: LawBook, recipe: Recipe, candidate: Candidate, data: str | None) -> list[Caveat]:
-    caveats = []
-    if not recipe.extrapolation.within_range:
-        wider = _wider(recipe, candidate)
-        text = f"{recipe.extrapolation}: the interval{wider} holds if the law keeps its shape, which nobody measured"
+def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> list[Caveat]:
+    far, data, caveats = recipe.extrapolation, recipe.trial.training.data, []
+    if far.decades > FARTHEST:
+        text = f"{far}: beyond {10**FARTHEST:,.0f}x no loss and no probability is given; the recipe is a guess"
+        caveats.append(Caveat("too-far", text))
+    elif not far.within_range:
+        text = f"{far}: interval, probability and regret allow the law's form {DRIFT:.0%} of the loss a decade, assumed"
         caveats.append(Caveat("extrapolated", text))
-    if recipe.trial.model not in book.models:
-        text = f"{recipe.trial.model} was not measured: the law is of {', '.join(book.models)}"
-        caveats.append(Caveat("other-suite", text))
-    if data and book.training and data != book.training.data:
-        text = f"the law was measured on {book.training.data}; its losses and pair lengths are a guide on {data}"
-        caveats.append(Caveat("other-data", text))
+    if suites := [name for name in far.unseen if name != data]:
+        text = f"{suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors"
+        caveats.append(Caveat("other-suite", f"{text} are taken to differ by {FACTOR_SPREAD:.0%}, an assumption"))
+    if data in far.unseen and book.training:
+        text = (
+            f"the laws are of {book.training.data}: on {data} their factors are taken to differ by {FACTOR_SPREAD:.0%}"
+        )
+        caveats.append(Caveat("other-data", f"{text}, an assumption"))
+    differ = [
+        f"{name} {value}"
+        for name, value in conditions.items()
+        if book.training and value != getattr(book.training, name)
+    ]
+    if differ:
+        text = f"asked for {', '.join(differ)}; the loss is predicted by steps, as if they were those of the laws"
+        caveats.append(Caveat("other-conditions", text))
     return caveats
-
-
-def _wider(recipe: Recipe, candidate: Candidate) -> str:
-    """How much wider the interval of the answer is than that of the same candidate at its largest measured budget."""
-    edge = candidate.law.measured.flops[1]
-    if candidate.refusal(edge):
-        return ""
-    low, high = candidate.law.interval(*candidate.inputs(candidate.tokens(edge)))
-    factor = math.log(recipe.high / recipe.low) / math.log(high / low) if high > low else 1.0
-    return f", {factor:.2g}x as wide as at {edge:.2g} FLOP," if factor > 1.05 else ""
 
 
 def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Caveat]:
     candidate, caveats = fits[0], []
-    if recipe.best is None:
+    if not candidate.law.draws:
         text = "the law holds no bootstrap draws: nothing is known of how sure this choice is"
         caveats.append(Caveat("no-draws", text))
-    elif recipe.best < SURE and len(fits) > 1:
+    elif recipe.best is not None and recipe.best < SURE and len(fits) > 1:
         text = f"the top candidates are statistically tied: this one is best with probability {recipe.best:.2f}"
         text += f" and gives away {recipe.regret:.3g} nats on average"
         caveats.append(Caveat("not-told-apart", text))
@@ -87,23 +97,25 @@ def _data(recipe: Recipe, candidate: Candidate, budget: float) -> list[Caveat]:
     caveats = []
     unspent = budget - recipe.serving_flops - recipe.flops
     if unspent > 0.05 * budget and recipe.epochs is not None:
-        text = f"data, not compute, is the limit: {unspent:.3g} FLOP stay unspent at {recipe.epochs:.3g} epochs"
+        text = f"pairs, not compute, are the limit: {unspent / budget:.0%} of the budget stays unspent"
+        text += f" at {recipe.epochs:.3g} epochs (`max_epochs` allows more)"
         caveats.append(Caveat("data-limited", text))
     if recipe.epochs is not None and recipe.epochs > 1 and not candidate.law.law.knows_repetition:
-        strong = ", far more than data keep their value for" if recipe.epochs > EPOCHS else ""
-        text = f"{recipe.epochs:.3g} epochs{strong}: what repeats are worth was measured on pretraining, not here"
+        text = (
+            f"what {recipe.epochs:.3g} epochs are worth was measured on pretraining, not here: watch a held-out score"
+        )
         caveats.append(Caveat("repeated-data", text))
     return caveats
 
 
-def _repeats(book: LawBook, recipe: Recipe, data: str | None) -> list[Caveat]:
+def _repeats(book: LawBook, recipe: Recipe) -> list[Caveat]:
     """Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer."""
     unique = book.source.get("unique_tokens")
-    if data or recipe.epochs is not None or not unique or recipe.tokens <= unique:
+    data = recipe.trial.training.data
+    if recipe.epochs is not None or data in recipe.extrapolation.unseen or not unique or recipe.tokens <= unique:
         return []
-    passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the law was measured on"
-    remedy = "bring more, or give the number of unique pairs (max_pairs)"
-    text = f"the recipe makes {passes}, and its loss holds for fresh ones: {remedy}"
+    passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the laws were measured on"
+    text = f"the recipe makes {passes}, and its loss holds for fresh ones: give the number of unique pairs (max_pairs)"
     return [Caveat("repeated-data", text)]
 
 
@@ -127,10 +139,10 @@ def provenance(
     drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {
         "loss": f"{law.family} law of {law.label}, {what}; {distance}",
-        "choice": f"lowest predicted loss among the candidates; {drawn}: {len(law.draws)}",
+        "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
-        "batch_size, temperature": f"the conditions that {under}",
-        "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} real tokens a pair of {_data_name(book)}",
+        "batch_size, temperature": f"the conditions that {under}, where none was asked for",
+        "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps" + (", sharded" if recipe.sharded else ""),
     }
     if shared := book.source.get("with"):
@@ -143,7 +155,3 @@ def provenance(
     if machine:
         origins["hours"] = machine.origin(candidate.model, candidate.method)
     return origins
-
-
-def _data_name(book: LawBook) -> str:
-    return book.training.data if book.training else "the sweep's data"

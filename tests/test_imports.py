@@ -28,7 +28,7 @@ LAYERS = {
     "sweeps.running": (),
     "sweeps.commands": (),
     "sweeps.cli": (),
-    "planner": ("sweeps.search", "results"),
+    "planner": ("sweeps.search",),
     "runner.libraries": ("sweeps.support",),
     "runner.data": ("sweeps.data",),
     "runner.tasks": ("sweeps.data",),

@@ -102,9 +102,12 @@ def _draw_lines(
         axes.plot(budgets[inside], line.middle[inside], color=method.colour, linewidth=1.6)
         axes.plot(budgets[~inside], line.middle[~inside], color=method.colour, linewidth=1.4, linestyle=(0, (4, 2)))
         axes.fill_between(budgets, line.low, line.high, color=method.colour, alpha=faint, linewidth=0)
-    return [
-        (budgets[-1], line.middle[-1], method.name, method.colour) for method, line in zip(methods, lines, strict=True)
-    ]
+    ends: list[Label] = []
+    for method, line in zip(methods, lines, strict=True):
+        drawn = np.flatnonzero(np.isfinite(line.middle))  # a line ends where its models would take too many steps
+        if len(drawn):
+            ends.append((budgets[drawn[-1]], line.middle[drawn[-1]], method.name, method.colour))
+    return ends
 
 
 def _best_runs(method: Shown) -> tuple[list[float], list[float]]:

@@ -41,10 +41,11 @@ ROOTS = {
     "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
     "planner.budget": ("read_budget",),
     "planner.quantities": ("count", "memory", "short", "SECONDS"),
-    "planner.candidates": ("Limits", "candidates", "on_machine", "timed", "feasible"),
+    "planner.candidates": ("Limits", "candidates", "on_machine", "timed", "feasible", "by_regret"),
     "planner.extrapolation": ("extrapolation_factor",),
     "planner.frontier": ("budget_grid", "crossovers", "frontier", "odds", "ranked", "searched_budgets"),
     "planner.warnings": ("provenance", "warnings"),
+    "planner.evidence": ("check_reach",),
     "planner.recipe": ("check_choices", "facts_of", "nothing_fits", "recipe_of"),
     "planner.report": ("interval_text",),
     "sweeps.flops": ("Work",),
@@ -54,14 +55,14 @@ ROOTS = {
 # Members that come along, of classes that need not come whole.
 MEMBERS = {
     "Law": ("at", "knows_repetition", "inputs"),
-    "LawBook": ("measure", "published"),
+    "LawBook": ("measure", "name", "published"),
     "MethodLaw": ("label", "interval"),
     "Recipe": ("pairs", "sure"),
-    "Extrapolation": ("of", "within_range", "to_json", "__str__", "_sentence"),
+    "Extrapolation": ("of", "within_range", "decades", "distance", "to_json", "__str__", "_sentence"),
     "Work": ("times",),
     "Trial": ("pairs",),
 }
-FAMILY = ("loss", "inputs")
+FAMILY = ("loss", "inputs", "factors")
 # Besides `planner`, modules that are translated as they stand where shapes.js has no stand-in.
 TRANSLATED = ("sweeps.memory", "sweeps.machine.utilisation")
 # What is a value and not a formula to the page.

@@ -14,9 +14,10 @@ from dataclasses import asdict
 from typing import Any
 
 from planner.budget import BatchMemory
-from planner.candidates import Candidate, Limits, measured_models
+from planner.candidates import Candidate, Limits, kin_of, unseen_of
 from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
+from planner.menu import own_menu
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
 from sweeps.machine.chips import CHIPS
 from sweeps.machine.hardware import THIS, Machine, read_machine
@@ -29,7 +30,7 @@ from sweeps.models import SUITES, ModelSpec
 def planning(book: LawBook) -> dict[str, Any]:
     """What the page plans with. The laws must be of a results folder, which has conditions and a mean pair."""
     assert book.training and book.pair
-    known, missing = measured_models(book)
+    known, missing = own_menu(book)
     models = list(
         {model.name: model for model in (*known, *(spec for suite in SUITES.values() for spec in suite))}.values()
     )
@@ -42,8 +43,8 @@ def planning(book: LawBook) -> dict[str, Any]:
             "source": dict(book.source),
             "warnings": [{"code": warning.code, "text": warning.text} for warning in book.warnings],
         },
-        "laws": [{"law": _law(law), "cells": _cells(law, book.pair, models)} for law in book.laws],
-        "models": [_model(model, place, book.pair) for place, model in enumerate(models)],
+        "laws": [{"law": _law(law), "cells": _cells(law, kin_of(book, law), book.pair, models)} for law in book.laws],
+        "models": [_model(model, place, book) for place, model in enumerate(models)],
         "suites": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
         "missing": missing,
         "machines": _machines(book, models),
@@ -63,15 +64,17 @@ def _places(models: Sequence[ModelSpec], some: Iterable[ModelSpec]) -> list[int]
     return [names.index(model.name) for model in some]
 
 
-def _model(model: ModelSpec, place: int, pair: Work) -> dict[str, Any]:
+def _model(model: ModelSpec, place: int, book: LawBook) -> dict[str, Any]:
+    assert book.pair
     return {
         "place": place,
         "name": model.name,
         "params": model.params,
         "width": model.width,
         "context": model.context,
-        "forward_flops": forward_flops(model, pair),
+        "forward_flops": forward_flops(model, book.pair),
         "micro_tokens": {kind: micro_tokens(model, kind) for kind in MICRO_TOKENS},
+        "unseen": list(unseen_of(book, model, "")),
     }
 
 
@@ -89,12 +92,12 @@ def _law(law: MethodLaw) -> dict[str, Any]:
     }
 
 
-def _cells(law: MethodLaw, pair: Work, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+def _cells(law: MethodLaw, kin: tuple[MethodLaw, ...], pair: Work, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
     """What rests on the shape of each model when it is tuned with the method of this law."""
     method = law.method
     return [
         {"refusal": method.refusal(model), "memory": _memory(model, method), "bits": method.bits}
-        | ({} if method.refusal(model) else _costs(model, method, pair) | _rate(law, method, pair, model))
+        | ({} if method.refusal(model) else _costs(model, method, pair) | _rate(law, kin, pair, model))
         for model in models
     ]
 
@@ -114,10 +117,12 @@ def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
     }
 
 
-def _rate(law: MethodLaw, method: Method, pair: Work, model: ModelSpec) -> dict[str, Any]:
+def _rate(law: MethodLaw, kin: tuple[MethodLaw, ...], pair: Work, model: ModelSpec) -> dict[str, Any]:
+    """kin: the laws of the same method with any settings."""
+    method = law.method
     whole = BatchMemory(micro_batch_tokens=0, second_forward=0.0, peak_bytes=0.0)
     try:
-        lr, source = learning_rate(Candidate(model, law, method, pair, "exact", whole, Limits()))
+        lr, source = learning_rate(Candidate(model, law, method, pair, "exact", whole, Limits(), 0.0, kin))
     except ValueError as error:
         return {"lr": None, "lr_source": str(error)}
     return {"lr": lr, "lr_source": source}

@@ -37,7 +37,7 @@ def test_measured_rates_are_kept_and_unknown_ones_are_searched(tmp_path):
     assert all(entry.rates == {model.name: RATES[model.name] for model in known.models} for entry in known.entries)
     unknown = calibrate(plan(1e18, laws=law_book(), suite="pythia"), 0.1)
     assert all(len(entry.search) >= 3 for entry in sweep_of(unknown, tmp_path).entries)
-    assert "not measured" in unknown.assumed
+    assert unknown.assumed.startswith("pythia: factors")
 
 
 def test_a_method_that_cannot_win_is_not_swept():
@@ -56,7 +56,7 @@ def test_too_small_a_share_says_what_the_smallest_sweep_takes():
 def test_the_design_beats_cheapest_first_at_the_same_cost():
     answer = plan(1e16, laws=law_book())
     calibration = calibrate(answer, 0.05)
-    beliefs = _Beliefs(answer.considered, 1e16, assume=False)
+    beliefs = _Beliefs(answer.considered, 1e16)
     candidates = [_for_sweeps(candidate) for candidate in answer.considered]
     smallest = [candidate for candidate in candidates if not candidate.refusal(calibration.budgets[0])]
     repeats = calibration.flops / calibration.budgets[0] / len(smallest)  # as one trial each with that much less noise
@@ -76,7 +76,7 @@ def test_one_trial_teaches_what_bayes_says():
     """Two candidates that one number tells apart, and a trial that shows this number under known noise."""
     noisy = replace(method_law(FULL, {"name": "full"}), noise=0.05)
     answer = plan(1e15, laws=law_book(noisy), models=["nano-100k", "nano-1.2m"])
-    beliefs = _Beliefs(answer.considered, 1e15, assume=False)
+    beliefs = _Beliefs(answer.considered, 1e15)
     cell = DesignPoint(_for_sweeps(answer.considered[0]), 1e13)
     observed, gap = beliefs._point(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
     n, mean = len(observed), lambda row: sum(row) / len(row)
@@ -90,7 +90,7 @@ def test_seeing_the_truth_without_noise_leaves_no_regret():
     books = [method_law(floor, {"name": name}, spread=0.05, seed=i) for i, name in enumerate(("full", "lora"))]
     book = law_book(*(replace(law, noise=0.0) for law in books))
     answer = plan(1e15, laws=book, models=["nano-340k"])
-    beliefs = _Beliefs(answer.considered, 1e15, assume=False)
+    beliefs = _Beliefs(answer.considered, 1e15)
     assert beliefs.regret([]) > 1e-3
     assert beliefs.regret([DesignPoint(candidate, 1e15) for candidate in answer.considered]) < 1e-6
 

@@ -1,5 +1,6 @@
 """The planner against a law whose answer is known."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -7,10 +8,22 @@ import pytest
 
 from planner import Limits, plan
 from planner.candidates import candidates
-from support.known_laws import FULL, LORA, PAIR, RATES, TRAINING, crossing_laws, law_book, method_law, write_laws
+from planner.learning_rates import learning_rate
+from support.known_laws import (
+    EVERYWHERE,
+    FULL,
+    LORA,
+    PAIR,
+    RATES,
+    TRAINING,
+    crossing_laws,
+    law_book,
+    method_law,
+    write_laws,
+)
 from sweeps.flops import exact_flops, paper_flops
 from sweeps.methods import Full, LoRA
-from sweeps.models import GEMMA3, NANO, PYTHIA, SMOLLM2
+from sweeps.models import GEMMA3, NANO, PYTHIA, QWEN3, SMOLLM2
 
 BUDGETS = [1e12, 1e13, 1e15]
 
@@ -26,14 +39,15 @@ def test_the_answer_spends_the_budget_on_the_lowest_predicted_loss(budget):
             if tokens >= 50 * PAIR.tokens * PAIR.batch_size:
                 losses.append((law.loss(model.params, tokens), model.name, method))
     assert (recipe.trial.model, recipe.trial.method) == min(losses)[1:]
-    assert recipe.loss == pytest.approx(min(losses)[0], rel=0.01)
+    assert recipe.loss == pytest.approx(min(losses)[0], rel=0.02)  # a mean over draws that scatter
     step = recipe.flops / recipe.trial.steps
     assert abs(recipe.flops - budget) <= step / 2 * 1.0001  # to the nearest whole step
     assert recipe.pairs == recipe.trial.steps * TRAINING.batch_size
 
 
 def test_more_budget_never_promises_a_higher_loss():
-    losses = [plan(10**place, laws=law_book()).recipe.loss for place in (11.5, 12, 13, 14, 16, 19)]
+    long = Limits(max_steps=10**12)
+    losses = [plan(10**place, laws=law_book(), limits=long).recipe.loss for place in (11.5, 12, 13, 14, 15, 15.9)]
     assert losses == sorted(losses, reverse=True)
 
 
@@ -51,7 +65,8 @@ def test_probabilities_add_up_and_regret_is_never_negative():
 
 
 def test_a_law_known_exactly_is_sure_of_itself():
-    sure = [method_law(FULL, {"name": "full"}, spread=0), method_law(LORA, {"name": "lora"}, spread=0)]
+    laws = [method_law(FULL, {"name": "full"}, spread=0), method_law(LORA, {"name": "lora"}, spread=0)]
+    sure = [replace(law, measured=EVERYWHERE) for law in laws]
     answer = plan(1e13, laws=law_book(*sure), top=99)
     assert answer.recipe.best == 1 and answer.recipe.regret == 0
     for recipe in answer.candidates:  # what is left is the noise of one run, 1.645 of its standard deviations
@@ -83,39 +98,94 @@ def test_a_vaguer_law_gives_a_wider_crossover_around_the_same_place():
 
 
 def test_how_far_beyond_the_evidence_is_said():
-    answer = plan(1e19, laws=law_book(), suite="pythia")
-    assert answer.recipe.extrapolation.flops == pytest.approx(1e19 / 1e13, rel=0.01)
+    answer = plan(8e15, laws=law_book(), models=["pythia-160m", "pythia-410m"])
+    assert answer.recipe.extrapolation.flops == pytest.approx(8e15 / 1e13, rel=0.01)
     assert answer.recipe.extrapolation.params == pytest.approx(answer.recipe.params / NANO[-1].params)
+    assert answer.recipe.extrapolation.unseen == ("pythia",)
     codes = {warning.code for warning in answer.warnings}
     assert {"extrapolated", "other-suite"} <= codes
-    assert "1e6x beyond the largest compute measured" in answer.provenance["loss"]
+    assert "8e+02x beyond the largest compute measured" in answer.provenance["loss"]
+
+
+def test_distance_widens_the_interval_and_lowers_the_probability():
+    near = law_book(*(replace(law, measured=EVERYWHERE) for law in law_book().laws))
+    sure, far = (plan(8e15, laws=book, limits=Limits(max_steps=10**9)).recipe for book in (near, law_book()))
+    assert far.loss == pytest.approx(sure.loss, rel=0.01)
+    assert far.low < sure.low and far.high > sure.high and far.best < 1
+
+
+def test_other_data_and_another_suite_widen_the_interval_by_what_they_are_worth():
+    here = plan(1e13, laws=law_book(), models=["nano-1.2m"], methods=["full"]).recipe
+    there = plan(1e13, laws=law_book(), models=["nano-1.2m"], methods=["full"], data="mine.jsonl").recipe
+    widths = [math.log(recipe.high / recipe.low) for recipe in (here, there)]
+    assert there.loss == pytest.approx(here.loss, rel=0.03) and there.extrapolation.unseen == ("mine.jsonl",)
+    shares = [FULL.E, FULL.A / here.params**FULL.alpha, FULL.B / here.tokens**FULL.beta]  # of the loss, nats
+    spread = math.hypot(0.3, 0.1) * math.hypot(*shares) / here.loss
+    assert widths[1] / (2 * 1.645) == pytest.approx(math.hypot(spread, widths[0] / (2 * 1.645)), rel=0.2)
+
+
+def test_too_far_away_there_is_no_loss_and_no_probability_and_farther_still_no_answer():
+    answer = plan(2e16, laws=law_book(), suite="pythia")
+    recipe = answer.recipe
+    assert (recipe.loss, recipe.low, recipe.high, recipe.best, recipe.regret) == (None,) * 5
+    assert "too-far" in {warning.code for warning in answer.warnings} and answer.method_chances == {}
+    with pytest.raises(ValueError, match=r"17 decades beyond the nearest law book \(known, up to 1e\+13 FLOP\)"):
+        plan(1e30, laws=law_book())
+
+
+def test_more_than_a_million_steps_are_refused_with_what_to_do_instead():
+    with pytest.raises(
+        ValueError, match=r"over the maximum of 1,000,000; choose from larger models .* `batch_size` to"
+    ):
+        plan(1e18, laws=law_book())
+    larger = plan(1e18, laws=law_book(), conditions={"batch_size": 4096}).recipe
+    assert 50 <= larger.trial.steps <= 1_000_000 and larger.trial.training.batch_size == 4096
 
 
 def test_published_findings_stand_beside_suites_the_law_has_not_seen_and_nowhere_else():
     assert plan(1e13, laws=law_book()).facts == ()
-    facts = plan(1e19, laws=law_book(), suite="pythia", methods=["full"]).facts
+    facts = plan(1e18, laws=law_book(), suite="pythia", methods=["full"]).facts
     assert all("arXiv" in fact.citation for fact in facts)
     assert [fact.agrees for fact in facts if "9.06e+16" in fact.text] == [False]  # the paper takes LoRA up there
 
 
-def test_rates_are_measured_then_interpolated_then_published_then_extrapolated():
+def test_rates_are_measured_then_interpolated_then_carried_on():
     def rate(model, method="full", **other):
-        recipe = plan(1e20, laws=law_book(), models=[model], methods=[method], **other).recipe
+        long = Limits(min_steps=1, max_steps=10**12)
+        recipe = plan(1e16, laws=law_book(), models=[model], methods=[method], limits=long, **other).recipe
         return recipe.trial.lr, recipe.lr_source
 
-    assert rate("nano-340k") == (
-        RATES["nano-340k"],
-        "measured here: the best of the tried rates for this model and method",
-    )
+    assert rate("nano-340k") == (RATES["nano-340k"], "measured: the best of the rates tried for this model")
     between = replace(NANO[3], name="between", mlp_width=3 * NANO[3].width)
     lr, source = rate(between)
     assert lr == pytest.approx(
         5e-3 * (between.params / NANO[0].params) ** -0.25
     )  # RATES is a power law: so is its middle
     assert source == "interpolated in N between nano-100k and nano-340k"
-    assert rate("pythia-410m")[0] == pytest.approx(3e-5) and "published" in rate("pythia-410m")[1]
-    lr, source = rate("pythia-410m", "lora")
-    assert lr == pytest.approx(5e-3 * (PYTHIA[4].params / NANO[0].params) ** -0.25) and "extrapolated" in source
+    lr, source = rate("pythia-410m")
+    carried = RATES["nano-4.7m"] * (PYTHIA[4].params / NANO[-1].params) ** -0.22  # between -0.25, tried, and -0.18
+    assert lr == pytest.approx(carried, rel=0.06) and "carried on from nano-4.7m as N^-0.22" in source
+
+
+def test_rates_of_neighbouring_sizes_never_jump():
+    """Also beyond a sweep of two sizes close to one another, whose rates happen to differ, and for two settings."""
+    two = method_law(FULL, {"name": "full"}, learning_rates={"nano-100k": 9e-3, "nano-340k": 1e-3})
+    thirds = [
+        method_law(FULL, {"name": "freeze", "share": share}, learning_rates={"nano-340k": rate, "nano-1.2m": rate})
+        for share, rate in ((0.25, 1e-3), (0.5, 3e-3))
+    ]
+    book = law_book(two, *thirds)
+    for models in (PYTHIA[1:], QWEN3):  # the first of Pythia lies between the sizes with a rate
+        considered = candidates(book, models, (), Limits())[0]
+        rates = {(one.method.label, one.model.name): learning_rate(one)[0] for one in considered}
+        for label in {label for label, _ in rates}:
+            along = [rates[label, model.name] for model in models]
+            assert along == sorted(along, reverse=True)
+            for (one, first), (other, second) in itertools.pairwise(zip(models, along, strict=True)):
+                assert first / second < 1.05 * (other.params / one.params) ** 0.7
+        for model in models:
+            assert rates["freeze share 0.25", model.name] == rates["freeze share 0.5", model.name]
+    assert rates["full", "qwen3-14b"] > 2e-5  # the two rates alone would say 1e-6
 
 
 def test_laws_without_a_usable_rate_say_so_and_lost_models_are_named():
@@ -124,18 +194,18 @@ def test_laws_without_a_usable_rate_say_so_and_lost_models_are_named():
         plan(1e13, laws=law_book(none))
     lost = method_law(LORA, {"name": "lora"}, learning_rates={"gone/model": 1e-3, "nano-25k": 2e-3})
     source = plan(1e13, laws=law_book(lost), models=["nano-340k"]).recipe.lr_source
-    assert "extrapolated" in source and "gone/model" in source
+    assert "carried on" in source and "gone/model" in source
 
 
 def test_rates_never_rise_with_size():
     rising = {model.name: 1e-3 * (model.params / NANO[0].params) ** 0.5 for model in NANO}
     book = law_book(method_law(LORA, {"name": "lora"}, learning_rates=rising))
-    assert plan(1e20, laws=book, models=["pythia-1b"]).recipe.trial.lr == pytest.approx(max(rising.values()))
+    assert plan(1e16, laws=book, models=["pythia-1b"]).recipe.trial.lr == pytest.approx(max(rising.values()))
 
 
 def test_a_method_that_cannot_tune_a_model_is_listed_with_the_reason():
     book = law_book(method_law(FULL, {"name": "full"}), method_law(LORA, {"name": "bias"}))
-    answer = plan(1e19, laws=book, suite="smollm2")
+    answer = plan(1e17, laws=book, suite="smollm2")
     refused = {(refusal.model, refusal.method): refusal.reason for refusal in answer.refused}
     assert all("no bias vectors" in refused[model.name, "bias"] for model in SMOLLM2)
     assert answer.recipe.trial.method == Full()
@@ -156,15 +226,15 @@ def test_models_by_folder_keep_the_name_that_finds_them_again(tmp_path):
 
 
 def test_size_and_dimension_limits_leave_only_what_they_allow():
-    answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64), top=99)
+    answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64, max_steps=10**9), top=99)
     assert {recipe.trial.model for recipe in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
     reasons = {refusal.model: refusal.reason for refusal in answer.refused}
     assert "dimensions" in reasons["nano-340k"] and "N is" in reasons["nano-1.2m"]
 
 
 def test_serving_is_paid_from_the_same_budget_and_favours_small_models():
-    free = plan(1e16, laws=law_book())
-    paid = plan(1e16, laws=law_book(), limits=Limits(serve_tokens=4e8))
+    free = plan(1e16, laws=law_book(), limits=Limits(max_steps=10**9))
+    paid = plan(1e16, laws=law_book(), limits=Limits(serve_tokens=4e8, max_steps=10**9))
     assert paid.recipe.flops + paid.recipe.serving_flops == pytest.approx(1e16, rel=0.01)
     assert paid.recipe.params <= free.recipe.params
     # Two FLOPs a matrix entry and token, and attention scores on top.
@@ -199,8 +269,8 @@ def test_more_tokens_than_the_law_had_to_draw_from_are_warned_of():
 
 
 def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
-    roomy = plan(1e19, laws=law_book(), models=["pythia-410m"], methods=["full"]).recipe
-    tight = plan(1e19, laws=law_book(), models=["pythia-410m"], methods=["full"], limits=Limits(memory=8e9)).recipe
+    roomy = plan(8e18, laws=law_book(), models=["pythia-410m"], methods=["full"]).recipe
+    tight = plan(8e18, laws=law_book(), models=["pythia-410m"], methods=["full"], limits=Limits(memory=8e9)).recipe
     assert tight.memory <= 8e9 < roomy.memory and roomy.second_forward == 0 < tight.second_forward
     assert tight.trial.steps < roomy.trial.steps  # the same budget, a costlier step
     assert tight.flops == pytest.approx(roomy.flops, rel=1e-3)
@@ -208,7 +278,7 @@ def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
 
 def test_a_model_that_no_memory_holds_is_refused():
     with pytest.raises(ValueError, match=r"pythia-12b with full: one text at a time does not fit in 24 GB"):
-        plan(1e22, laws=law_book(), models=["pythia-12b"], methods=["full"], limits=Limits(memory=24e9))
+        plan(1e18, laws=law_book(), models=["pythia-12b"], methods=["full"], limits=Limits(memory=24e9))
 
 
 def test_texts_longer_than_a_model_reads_refuse_it():
@@ -240,8 +310,8 @@ def test_other_data_are_named_in_the_recipe_and_warned_of():
 
 
 def test_the_edge_of_the_menu_is_named():
-    codes = {warning.code for warning in plan(1e19, laws=law_book()).warnings}
-    assert "edge-of-menu" in codes  # nano at 1e19: nothing larger to choose
+    codes = {warning.code for warning in plan(1e16, laws=law_book()).warnings}
+    assert "edge-of-menu" in codes  # nano at 1e16: nothing larger to choose
 
 
 def test_laws_from_elsewhere_have_no_conditions_to_train_under(tmp_path):
@@ -251,4 +321,4 @@ def test_laws_from_elsewhere_have_no_conditions_to_train_under(tmp_path):
 
 
 def test_gemma_is_planned_for_from_its_shape():
-    assert plan(1e20, laws=law_book(), suite="gemma3").recipe.trial.model in {model.name for model in GEMMA3}
+    assert plan(1e18, laws=law_book(), suite="gemma3").recipe.trial.model in {model.name for model in GEMMA3}

@@ -14,6 +14,7 @@ from sweeps.trial import Training
 TRAINING = Training(batch_size=64, data="python-env", data_hash="abc")
 PAIR = Work(1, 78.0, 14.0**2 + 64.0**2, TRAINING.batch_size)
 MEASURED = MeasuredRange(flops=(1e11, 1e13), params=(NANO[0].params, NANO[-1].params), tokens=(1e5, 1e8))
+EVERYWHERE = MeasuredRange(flops=(1.0, 1e30), params=(1.0, 1e15), tokens=(1.0, 1e25))
 FULL = Chinchilla(E=0.5, A=30.0, alpha=0.30, B=400.0, beta=0.36)
 LORA = Chinchilla(E=0.5, A=30.0, alpha=0.31, B=480.0, beta=0.36)
 _LISTED: list[Law] = [
@@ -76,5 +77,6 @@ def crossing_laws(spread: float) -> tuple[LawBook, str, float]:
     costs = [exact_flops(model, method, PAIR) / PAIR.tokens for method in (Full(), LoRA(8))]
     crossing = ((lora.B * costs[1] ** 0.4 - full.B * costs[0] ** 0.4) / (full.E - lora.E)) ** (1 / 0.4)
     settings = {"name": "lora", "rank": 8, "alpha": 8.0}
-    book = law_book(method_law(full, {"name": "full"}, spread), method_law(lora, settings, spread, seed=1))
+    laws = method_law(full, {"name": "full"}, spread), method_law(lora, settings, spread, seed=1)
+    book = law_book(*(replace(law, measured=EVERYWHERE) for law in laws))
     return book, model.name, crossing

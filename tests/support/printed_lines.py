@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from analysis.fitting.published.facts_file import paper_of
+from planner.evidence import shipped
 from planner.law_book import read_laws
 from planner.laws import Chinchilla, Law
-from planner.recipe import default_laws
 
 BUDGETS = [float(f"{budget:.3g}") for budget in np.geomspace(1e11, 2e13, 6)]
 METHODS: Mapping[str, dict[str, Any]] = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 8}}
@@ -53,7 +53,7 @@ PAPER = paper_of(unwritten(), "unwritten")
 def truths(count: int) -> Iterator[dict[str, Law]]:
     """Laws about the bundled ones: other exponents, other best sizes, methods nearer to one another."""
     rng = np.random.default_rng(0)
-    laws = {law.label: law for law in read_laws(default_laws()).laws}
+    laws = {law.label: law for law in read_laws(shipped()["reference"]).laws}
     for draw in range(count):
         bundled = {"full": laws["full"].draws[draw], "lora": laws["lora rank 8 alpha 8"].draws[draw]}
         yield {

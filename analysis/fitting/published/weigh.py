@@ -23,7 +23,7 @@ from analysis.fitting.published.draws import Draws
 from analysis.fitting.published.facts_file import Paper
 from analysis.fitting.published.sample import propose, sample
 from analysis.tables.rows import Array
-from planner.design import METHOD_SPREAD, SUITE_SPREAD
+from planner.discrepancy import FACTOR_SPREAD, METHOD_SPREAD
 
 STARTS = 4  # of so many draws one is drawn from the priors, the others are its copies that wander
 HALF = 0.5  # of the draws' weight is left to each round
@@ -51,7 +51,7 @@ class Spread:
 
 
 SAME = Spread()
-OTHER = Spread(LEVEL_SPREAD, SUITE_SPREAD, METHOD_SPREAD)
+OTHER = Spread(LEVEL_SPREAD, FACTOR_SPREAD, METHOD_SPREAD)
 
 
 @dataclass(frozen=True)

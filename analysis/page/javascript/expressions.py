@@ -17,10 +17,12 @@ BINARY = {
     ast.Add: ("+", 4), ast.Sub: ("-", 4), ast.Mult: ("*", 5), ast.Div: ("/", 5), ast.Mod: ("%", 5), ast.Pow: ("**", 7),
 }  # fmt: skip
 COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "===", ast.NotEq: "!=="}
-MATH = {name: f"Math.{name}" for name in ("log", "log10", "exp", "sqrt", "hypot", "floor", "ceil")}
+MATH = {name: f"Math.{name}" for name in ("log", "log10", "exp", "sqrt", "hypot", "floor", "ceil", "cos")}
 MATH |= {"inf": "Infinity", "nan": "NaN", "e": "Math.E", "pi": "Math.PI", "isfinite": "Number.isFinite"}
 # Functions of planner/python.js of the same or a plainer name; each takes what Python's takes, in order.
-BUILTINS = {name: name for name in ("len", "round", "sum", "zip", "enumerate", "range", "sorted", "repr", "any", "all")}
+BUILTINS = {
+    name: name for name in ("len", "round", "sum", "zip", "enumerate", "range", "sorted", "repr", "any", "all", "ord")
+}
 BUILTINS |= {"tuple": "list", "list": "list", "str": "String", "abs": "Math.abs", "int": "Math.trunc"}
 BUILTINS |= {"dict": "Object.fromEntries", "float": "Number", "min": "min", "max": "max", "replace": "replace"}
 METHODS = {"append": "push", "index": "indexOf", "startswith": "startsWith", "endswith": "endsWith"}

@@ -1,6 +1,6 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
-import {truth, either, both, list, len, items, get, any, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, repr, round, fixed, exponential, g, percent} from './python.js';
-import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, training_memory} from './shapes.js';
+import {truth, either, both, list, len, items, get, any, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
+import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, scaled, training_memory, unseen_of} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
 export class Law {
@@ -26,6 +26,7 @@ export class Chinchilla extends Law {
     return this.E + this.A / N ** this.alpha + this.B / D ** this.beta;
   }
 }
+Chinchilla.prototype.factors = ['E', 'A', 'B'];
 
 /** L = E + A / N**alpha + B / D**alpha: the plain law with one exponent. */
 export class Tied extends Law {
@@ -37,6 +38,7 @@ export class Tied extends Law {
     return this.E + this.A / N ** this.alpha + this.B / D ** this.alpha;
   }
 }
+Tied.prototype.factors = ['E', 'A', 'B'];
 
 /** L = E + A / (N**alpha * D**beta) (Zhang et al. 2024, fine-tuning). */
 export class Multiplicative extends Law {
@@ -48,6 +50,7 @@ export class Multiplicative extends Law {
     return this.E + this.A / (N ** this.alpha * D ** this.beta);
   }
 }
+Multiplicative.prototype.factors = ['E', 'A'];
 
 /** L = A / (N**alpha * D**beta): no irreducible loss; for sweeps too small to tell one. */
 export class Power extends Law {
@@ -59,6 +62,7 @@ export class Power extends Law {
     return this.A / (N ** this.alpha * D ** this.beta);
   }
 }
+Power.prototype.factors = ['A'];
 
 /** L = E + A / N**alpha + B / (D_l + D**beta): D_l is what pretraining was already worth (Lin et al. 2024). */
 export class Rectified extends Law {
@@ -70,6 +74,7 @@ export class Rectified extends Law {
     return this.E + this.A / N ** this.alpha + this.B / (this.D_l + D ** this.beta);
   }
 }
+Rectified.prototype.factors = ['E', 'A', 'B'];
 
 /** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
 export class TrainableShare extends Law {
@@ -83,6 +88,7 @@ export class TrainableShare extends Law {
   }
 }
 TrainableShare.prototype.inputs = ['N', 'D', 'S'];
+TrainableShare.prototype.factors = ['E', 'a_d', 'b_d', 'a_s', 'c_s'];
 
 /** Fresh tokens that `tokens` over `unique` ones are worth; `repeats` as in Repeated. Floats or arrays. */
 export function worth(tokens, unique, repeats) {
@@ -104,6 +110,7 @@ export class Repeated extends Law {
   }
 }
 Repeated.prototype.inputs = ['N', 'D', 'U'];
+Repeated.prototype.factors = ['E', 'A', 'B'];
 
 export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, trainable: TrainableShare, repeated: Repeated};
 
@@ -111,6 +118,10 @@ export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multipl
 export class LawBook {
   constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = '', scores = []}) {
     Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by, scores});
+  }
+  /** What the book is called: the folder of its sweep, or of its facts. */
+  get name() {
+    return String(get(this.source, 'name', 'the laws'));
   }
   /** The paper whose printed facts the laws come from; "" for laws of runs. */
   get published() {
@@ -151,9 +162,14 @@ export class MethodLaw {
     return join(' ', [String(this.settings['name']), ...list(shown)]);
   }
   /** 90 % interval of the loss of one run (`run`), or of the law itself, nats per pair. */
-  interval(N, D, S = 1, U = Infinity, run = true) {
+  interval(N, D, S = 1, U = Infinity, run = true, drift = []) {
+    let losses;
     const centre = Math.log(this.law.at(N, D, S, U));
-    const drawn = either(sorted(list(this.draws).map((law) => Math.log(law.at(N, D, S, U)))), () => [centre]);
+    losses = list(this.draws).map((law) => law.at(N, D, S, U));
+    if (truth(drift)) {
+      losses = zip(losses, drift).map(([loss, factor]) => loss * factor);
+    }
+    const drawn = either(sorted(list(losses).map((loss) => Math.log(loss))), () => [centre]);
     const noise = truth(run) ? NORMAL * this.noise : 0;
     const below = Math.hypot(Math.max(centre - quantile(drawn, 0.05), 0), noise);
     const above = Math.hypot(Math.max(quantile(drawn, 0.95) - centre, 0), noise);
@@ -223,12 +239,12 @@ export function memory(flag, text) {
   return with_unit(flag, text, BYTES, 'a positive number of bytes such as 24GB or 80GiB');
 }
 
-/** A count as people say it: 302 M, 8.1 G, 1e+15. */
+/** A count as people say it: 302 M, 8.1 B, 1e+15. */
 export function short(value) {
   if (value >= 1000000000000000) {
     return `${g(value, 3)}`;
   }
-  for (const unit of ['T', 'G', 'M', 'k']) {
+  for (const unit of ['T', 'B', 'M', 'k']) {
     if (value >= COUNTS[unit]) {
       return `${g(value / COUNTS[unit], 3)} ${unit}`;
     }
@@ -236,19 +252,36 @@ export function short(value) {
   return `${g(value, 3)}`;
 }
 
+export const MOST_EPOCHS = 4;
+
 /** What a plan must respect. */
 export class Limits {
-  constructor({min_steps = 50, max_params = Infinity, max_dim = Infinity, memory = Infinity, max_pairs = Infinity, max_epochs = Infinity, serve_tokens = 0}) {
-    Object.assign(this, {min_steps, max_params, max_dim, memory, max_pairs, max_epochs, serve_tokens}); this.__post_init__();
+  constructor({min_steps = 50, max_steps = 1000000, max_params = Infinity, max_dim = Infinity, memory = Infinity, max_pairs = Infinity, max_epochs = null, serve_tokens = 0}) {
+    Object.assign(this, {min_steps, max_steps, max_params, max_dim, memory, max_pairs, max_epochs, serve_tokens}); this.__post_init__();
   }
   __post_init__() {
     if (this.min_steps < 1) {
       throw new Error(`\`min_steps\` is ${repr(this.min_steps)}; it must be 1 or more`);
     }
-    if (this.max_epochs < Infinity && this.max_pairs === Infinity) {
+    if (this.max_steps < this.min_steps) {
+      throw new Error(`\`max_steps\` is ${repr(this.max_steps)}; it must be \`min_steps\` (${this.min_steps}) or more`);
+    }
+    if (this.max_epochs != null && this.max_pairs === Infinity) {
       throw new Error(`\`max_epochs\` is ${g(this.max_epochs, 6)}: passes over which pairs? give \`max_pairs\` too`);
     }
   }
+  /** Passes over the unique pairs at most; without end where their number is unknown. */
+  get epochs() {
+    if (this.max_epochs != null) {
+      return this.max_epochs;
+    }
+    return this.max_pairs < Infinity ? MOST_EPOCHS : Infinity;
+  }
+}
+
+/** The laws of the same method with any settings, `law` among them. */
+export function kin_of(book, law) {
+  return list(list(book.laws).filter((other) => other.settings['name'] === law.settings['name']));
 }
 
 export const SHARE = {cpu: 0.25, cuda: 0.8};
@@ -297,12 +330,138 @@ export class Refusal {
   }
 }
 
+export const MODULUS = 2 ** 31 - 1;
+
+export const SKIPPED = 4;
+
+export const MULTIPLIER = 48271;
+
+/** So many normal numbers that belong to a name; their mean is 0 and their sd 1 exactly. */
+export function normals(name, count) {
+  let state;
+  state = 1;
+  for (const letter of list(name)) {
+    state = (state * 31 + ord(letter)) % MODULUS;
+  }
+  state = either(state, () => 1);
+  const uniform = [];
+  for (const _ of range(2 * (count + SKIPPED))) {
+    state = state * MULTIPLIER % MODULUS;
+    uniform.push(state / MODULUS);
+  }
+  const drawn = range(SKIPPED, count + SKIPPED).map((i) => Math.sqrt(-2 * Math.log(uniform[2 * i])) * Math.cos(2 * Math.PI * uniform[2 * i + 1]));
+  const mean = sum(drawn) / count;
+  const sd = either(Math.sqrt(sum(list(drawn).map((value) => (value - mean) ** 2)) / count), () => 1);
+  return list(list(drawn).map((value) => (value - mean) / sd));
+}
+
+export const FACTOR_SPREAD = 0.3;
+
+export const METHOD_SPREAD = 0.1;
+
+/** What a factor of a law is multiplied with in each draw. */
+export function _spread(label, factor, unseen, count) {
+  let logs;
+  logs = repeat([0], count);
+  for (const name of list(unseen)) {
+    const [common, own] = [normals(`${name} ${factor}`, count), normals(`${name} ${factor} ${label}`, count)];
+    logs = zip(logs, common, own).map(([log, first, second]) => log + FACTOR_SPREAD * first + METHOD_SPREAD * second);
+  }
+  return list(logs).map((log) => Math.exp(log));
+}
+
+/** The law on suites and data that it has not seen (their names): the same coefficients, draws with a wider spread. */
+export function carried(law, unseen) {
+  const count = len(law.draws);
+  if (!truth(unseen) || !truth(count)) {
+    return law;
+  }
+  const spreads = Object.fromEntries(list(law.law.factors).map((name) => [name, _spread(law.label, name, unseen, count)]));
+  const draws = [];
+  for (const [place, draw] of enumerate(law.draws)) {
+    draws.push(scaled(draw, Object.fromEntries(items(spreads).map(([name, spread]) => [name, spread[place]]))));
+  }
+  return replace(law, {draws: list(draws)});
+}
+
 export const PUBLISHED_REPEATS = 15.387756;
+
+export const TOLERANCE = 1.05;
+
+/** How many times `value` lies beyond the measured range (lowest, highest), on either side; 1 inside. */
+export function extrapolation_factor(value, measured) {
+  const [low, high] = measured;
+  const factor = Math.max(value / high, low / value);
+  return factor > TOLERANCE ? factor : 1;
+}
+
+export const ELSEWHERE = 1;
+
+export const NAMES = {flops: 'compute', params: 'model', tokens: 'data size'};
+
+/** 1.6x, 83x, 1e6x. */
+export function times(factor) {
+  return factor < 10000 ? `${g(factor, 2)}x` : `${exponential(factor, 0)}x`.replaceAll('e+0', 'e').replaceAll('e+', 'e');
+}
+
+/** How many times an answer lies beyond the measured range of its law, on either side; 1 inside. */
+export class Extrapolation {
+  constructor({flops, params, tokens, below = [], evidence = 'measured', unseen = []}) {
+    Object.assign(this, {flops, params, tokens, below, evidence, unseen});
+  }
+  /** How far a recipe that spends these lies beyond what the law was measured on. */
+  static of(flops, params, tokens, law, unseen = []) {
+    const asked = {flops: flops, params: params, tokens: tokens};
+    const factors = Object.fromEntries(items(asked).map(([name, value]) => [name, extrapolation_factor(value, law.measured[name])]));
+    const below = list(list(asked).filter((name) => factors[name] > 1 && asked[name] < law.measured[name][0]));
+    return new this({...factors, below, evidence: truth(law.rows) ? 'measured' : 'published', unseen});
+  }
+  /** Whether the answer lies inside the measured range in all three. */
+  get within_range() {
+    return Math.max(this.flops, this.params, this.tokens) === 1;
+  }
+  /** Decades beyond the range in that of the three which lies farthest. */
+  get decades() {
+    return Math.log10(Math.max(this.flops, this.params, this.tokens));
+  }
+  /** Decades beyond the range in compute, N and D together; a suite or data that was not seen counts as one. */
+  get distance() {
+    return Math.log10(this.flops * this.params * this.tokens) + ELSEWHERE * len(this.unseen);
+  }
+  to_json() {
+    return Object.fromEntries(list(NAMES).map((name) => [name, this[name]]));
+  }
+  toString() {
+    if (truth(this.within_range)) {
+      return `within the ${this.evidence} range`;
+    }
+    return join(', ', items(this.to_json()).filter(([name, factor]) => factor > 1).map(([name, factor]) => this._sentence(name)));
+  }
+  _sentence(name) {
+    const end = has(this.below, name) ? 'below the smallest' : 'beyond the largest';
+    return `${times(this[name])} ${end} ${NAMES[name]} ${this.evidence}`;
+  }
+}
+
+export const DRIFT = 0.03;
+
+/** By what the loss of each draw is multiplied for the decades beyond the measured compute, N and D. */
+export function drift(law, flops, params, tokens) {
+  const [count, measured] = [len(law.draws), law.measured];
+  const compute = Math.log10(extrapolation_factor(flops, measured.flops));
+  const size = Math.log10(extrapolation_factor(params, measured.params));
+  const data = Math.log10(extrapolation_factor(tokens, measured.tokens));
+  if (!truth(count) || !(truth(compute) || truth(size) || truth(data))) {
+    return [];
+  }
+  const [common, by_size, by_data] = [normals('compute', count), normals(`size ${law.label}`, count), normals(`data ${law.label}`, count)];
+  return list(zip(common, by_size, by_data).map(([a, b, c]) => Math.exp(DRIFT * (compute * a + size * b + data * c))));
+}
 
 /** One model with one tuning method: what it costs, and the loss that it would reach. */
 export class Candidate {
-  constructor({model, law, method, pair, count, batch, limits, ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
-    Object.assign(this, {model, law, method, pair, count, batch, limits, ways, step_seconds, whole_steps, relative_speed});
+  constructor({model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen = [], ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
+    Object.assign(this, {model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen, ways, step_seconds, whole_steps, relative_speed});
   }
   /** Training FLOPs of a pair by the exact count. */
   get exact_pair_flops() {
@@ -334,10 +493,10 @@ export class Candidate {
       return this.model.params;
     });
   }
-  /** U: tokens of the unique pairs at hand. */
+  /** U: tokens of the unique pairs at hand, as the law counts them. */
   get unique_tokens() {
     return kept(this, 'unique_tokens', () => {
-      return this.limits.max_pairs * this.pair.tokens;
+      return this.limits.max_pairs / this.pair.batch_size * this.law_step_tokens;
     });
   }
   /** S: share of the parameters that is trained; adapters larger than their backbone count as all of it. */
@@ -347,9 +506,9 @@ export class Candidate {
     });
   }
   /** Whole optimiser steps that the allowed epochs hold. */
-  get max_steps() {
-    return kept(this, 'max_steps', () => {
-      const steps = this.limits.max_pairs * this.limits.max_epochs / this.pair.batch_size;
+  get epoch_steps() {
+    return kept(this, 'epoch_steps', () => {
+      const steps = this.limits.max_pairs * this.limits.epochs / this.pair.batch_size;
       return steps < Infinity ? Math.floor(steps) : steps;
     });
   }
@@ -360,11 +519,11 @@ export class Candidate {
   /** Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs. */
   steps(budget) {
     const affordable = this.affordable_steps(budget);
-    return Math.trunc(Math.min(truth(this.whole_steps) ? Math.floor(affordable) : round(affordable), this.max_steps));
+    return Math.trunc(Math.min(truth(this.whole_steps) ? Math.floor(affordable) : round(affordable), this.epoch_steps));
   }
   /** D: what the budget buys before rounding to whole steps, cut at the allowed epochs. */
   tokens(budget) {
-    return Math.min(this.affordable_steps(budget), this.max_steps) * this.pair.batch_size * this.pair.tokens;
+    return Math.min(this.affordable_steps(budget), this.epoch_steps) * this.law_step_tokens;
   }
   /** FLOPs of `min_steps` steps and of serving. */
   least_flops() {
@@ -376,10 +535,13 @@ export class Candidate {
       return `serving ${short(this.limits.serve_tokens)} tokens takes ${g(this.serving, 3)} FLOP, all of the budget`;
     }
     const steps = this.steps(budget);
+    if (steps > this.limits.max_steps) {
+      return `${grouped(steps, 0)} steps of ${this.pair.batch_size} pairs, over the maximum of ${grouped(this.limits.max_steps, 0)}`;
+    }
     if (steps >= this.limits.min_steps) {
       return '';
     }
-    if (this.max_steps < this.limits.min_steps) {
+    if (this.epoch_steps < this.limits.min_steps) {
       return `the allowed epochs over ${short(this.limits.max_pairs)} pairs hold ${steps} steps`;
     }
     return `${steps} steps, under the minimum of ${this.limits.min_steps}; needs ${g(this.least_flops(), 3)} FLOP`;
@@ -401,25 +563,56 @@ export class Candidate {
   loss(tokens) {
     return this.law.law.loss(...list(this.arguments(tokens)));
   }
+  /** Geometric mean of the draws' losses, nats per pair; the law's own without draws. */
+  expected_loss(tokens) {
+    const [laws, given] = [this.law.draws, this.arguments(tokens)];
+    if (!truth(laws)) {
+      return this.law.law.loss(...list(given));
+    }
+    const drift = this.drift(tokens);
+    const logs = sum(list(laws).map((law) => Math.log(law.loss(...list(given))))) + sum(list(drift).map((factor) => Math.log(factor)));
+    return Math.exp(logs / len(laws));
+  }
+  /** How far training on so many tokens, as the law counts them, lies beyond what the law was measured on. */
+  extrapolation(tokens) {
+    return Extrapolation.of(this._compute(tokens), this.params, tokens, this.law, this.unseen);
+  }
+  /** By what the loss of each draw is multiplied for the distance from the law's range; empty within it. */
+  drift(tokens) {
+    return drift(this.law, this._compute(tokens), this.params, tokens);
+  }
+  /** Exact FLOPs of so many tokens, as the law counts them. */
+  _compute(tokens) {
+    return tokens / this.law_step_tokens * this.pair.batch_size * this.exact_pair_flops;
+  }
 }
 
 /** Every model with every method of the laws that `methods` names (all when empty); and those that cannot be. */
-export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false) {
-  const [batch_tokens, context] = [book.pair.batch_size * book.pair.tokens / chips, book.training.context];
+export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false, pair = null, context = 0, data = '') {
+  [pair, context] = [either(pair, () => book.pair), either(context, () => book.training.context)];
+  const batch_tokens = pair.batch_size * pair.tokens / chips;
+  const law_step_tokens = book.pair.batch_size * book.pair.tokens;
   const [possible, refused] = [[], []];
   for (const law of list(book.laws)) {
     if (truth(methods) && !has(methods, String(law.settings['name']))) {
       continue;
     }
     const method = law.method;
+    const kin = kin_of(book, law);
+    const known = {};
     for (const model of list(models)) {
       const ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips);
       const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits, ways)));
       if (truth(reason)) {
         refused.push(new Refusal({model: model.name, method: method.label, reason}));
-      } else {
-        possible.push(new Candidate({model, law, method, pair: book.pair, count, batch: ways[0], limits, ways}));
+        continue;
       }
+      const unseen = unseen_of(book, model, data);
+      const name = join(' ', unseen);
+      if (!has(known, name)) {
+        known[name] = carried(law, unseen);
+      }
+      possible.push(new Candidate({model, law: known[name], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
     }
   }
   return [possible, refused];
@@ -465,13 +658,55 @@ export function feasible(possible, budget) {
   return [ranked(possible, budget), others];
 }
 
-export const TOLERANCE = 1.05;
+/** The draws of a contender's law, what they are asked at a budget, and what each answer is multiplied with. */
+export function _column(contender, budget) {
+  const tokens = contender.tokens(budget);
+  return [contender.law.draws, contender.arguments(tokens), contender.drift(tokens)];
+}
 
-/** How many times `value` lies beyond the measured range (lowest, highest), on either side; 1 inside. */
-export function extrapolation_factor(value, measured) {
-  const [low, high] = measured;
-  const factor = Math.max(value / high, low / value);
-  return factor > TOLERANCE ? factor : 1;
+export function _drawn(laws, given, drift, draw) {
+  const loss = laws[draw].loss(...list(given));
+  return truth(drift) ? loss * drift[draw] : loss;
+}
+
+/** How surely a contender is the best at a budget, over the paired bootstrap draws of the laws. */
+export class Odds {
+  constructor({best, regret, share}) {
+    Object.assign(this, {best, regret, share});
+  }
+}
+
+/** The odds of every contender; None when some law has no draws. */
+export function odds(contenders, budget) {
+  let logs, least;
+  const draws = min(list(contenders).map((contender) => len(contender.law.draws)), {default: 0});
+  if (!truth(draws)) {
+    return null;
+  }
+  const columns = list(contenders).map((contender) => _column(contender, budget));
+  const [wins, regrets] = [repeat([0], len(contenders)), repeat([0], len(contenders))];
+  [logs, least] = [repeat([0], len(contenders)), 0];
+  for (const draw of range(draws)) {
+    const losses = list(columns).map(([laws, given, drift]) => _drawn(laws, given, drift, draw));
+    const best = min(losses);
+    wins[losses.indexOf(best)] += 1;
+    for (const [place, loss] of enumerate(losses)) {
+      regrets[place] += loss - best;
+      logs[place] += Math.log(loss);
+    }
+    least += Math.log(best);
+  }
+  return zip(wins, regrets, logs).map(([win, regret, log]) => new Odds({best: win / draws, regret: regret / draws, share: (log - least) / draws}));
+}
+
+/** The candidates with their odds, those first that give away the least; in the order given without draws. */
+export function by_regret(fits, budget) {
+  const chances = odds(fits, budget);
+  if (chances == null) {
+    return list(fits).map((candidate) => [candidate, null]);
+  }
+  const order = sorted(range(len(fits)), {key: (place) => chances[place].share});
+  return list(order).map((place) => [fits[place], chances[place]]);
 }
 
 /** Log-spaced budgets, both ends among them. */
@@ -500,21 +735,16 @@ export function _bisect(contenders, low, high, below) {
 
 export const NEAREST = 4;
 
-/** For every budget: the draws, and what they are asked, of the NEAREST best contenders that it can train. */
+/** For every budget: the columns of the NEAREST best contenders that it can train. */
 export function _columns(contenders, grid) {
-  const columns = [];
-  for (const budget of list(grid)) {
-    const nearest = ranked(contenders, budget).slice(0, NEAREST);
-    columns.push(list(nearest).map((contender) => [contender.law.draws, contender.arguments(contender.tokens(budget))]));
-  }
-  return columns;
+  return list(grid).map((budget) => list(ranked(contenders, budget).slice(0, NEAREST)).map((contender) => _column(contender, budget)));
 }
 
 export const DRAWS = 100;
 
 /** By how much the second frontier lies above the first at every budget, in one draw. */
 export function _gap(first, second, draw) {
-  const ends = [first, second].map((side) => list(side).map((column) => min(list(column).map(([laws, given]) => laws[draw].loss(...list(given))), {default: Infinity})));
+  const ends = [first, second].map((side) => list(side).map((columns) => min(list(columns).map((column) => _drawn(...list(column), draw)), {default: Infinity})));
   return zip(...list(ends)).map(([a, b]) => a === b ? 0 : b - a);
 }
 
@@ -587,38 +817,13 @@ export function _point(contenders, budget) {
     return null;
   }
   const [best, tokens] = [fits[0], fits[0].tokens(budget)];
-  return new FrontierPoint(named(['budget', 'loss', 'low', 'high'], [budget, best.loss(tokens), ...list(best.law.interval(...list(best.inputs(tokens)), false))]));
+  const ends = best.law.interval(...list(best.inputs(tokens)), false, best.drift(tokens));
+  return new FrontierPoint(named(['budget', 'loss', 'low', 'high'], [budget, best.loss(tokens), ...list(ends)]));
 }
 
 /** What the contenders of one method reach along budgets; None where a budget can train none of them. */
 export function frontier(contenders, budgets) {
   return list(budgets).map((budget) => _point(contenders, budget));
-}
-
-/** How surely a contender is the best at a budget, over the paired bootstrap draws of the laws. */
-export class Odds {
-  constructor({best, regret}) {
-    Object.assign(this, {best, regret});
-  }
-}
-
-/** The odds of every contender; None when some law has no draws. */
-export function odds(contenders, budget) {
-  const draws = min(list(contenders).map((contender) => len(contender.law.draws)), {default: 0});
-  if (!truth(draws)) {
-    return null;
-  }
-  const columns = list(contenders).map((contender) => [contender.law.draws, contender.arguments(contender.tokens(budget))]);
-  const [wins, regrets] = [repeat([0], len(contenders)), repeat([0], len(contenders))];
-  for (const draw of range(draws)) {
-    const losses = list(columns).map(([laws, arguments_]) => laws[draw].loss(...list(arguments_)));
-    const best = min(losses);
-    wins[losses.indexOf(best)] += 1;
-    for (const [place, loss] of enumerate(losses)) {
-      regrets[place] += loss - best;
-    }
-  }
-  return zip(wins, regrets).map(([win, regret]) => new Odds({best: win / draws, regret: regret / draws}));
 }
 
 export const LARGEST_BUDGET = 1e+30;
@@ -627,10 +832,6 @@ export const LARGEST_BUDGET = 1e+30;
 export function searched_budgets(measured, budget) {
   const [low, high] = measured;
   return [Math.min(low, budget) / 10, Math.min(Math.max(high, budget) * 10, Math.max(high, LARGEST_BUDGET))];
-}
-
-export function _data_name(book) {
-  return truth(book.training) ? book.training.data : 'the sweep\'s data';
 }
 
 /** Part of the answer -> where it comes from. */
@@ -643,7 +844,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `lowest predicted loss among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} real tokens a pair of ${_data_name(book)}`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
+  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}, where none was asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
   if (truth(shared = get(book.source, 'with'))) {
     origins['exponents'] = `${join(', ', shared['shared'])} shared with ${shared['observations']} trials of ${shared['name']}; ${join(', ', shared['own'])} from ${source} alone`;
   }
@@ -656,32 +857,30 @@ export function provenance(book, recipe, candidate, machine, count) {
   return origins;
 }
 
-/** How much wider the interval of the answer is than that of the same candidate at its largest measured budget. */
-export function _wider(recipe, candidate) {
-  const edge = candidate.law.measured.flops[1];
-  if (truth(candidate.refusal(edge))) {
-    return '';
-  }
-  const [low, high] = candidate.law.interval(...list(candidate.inputs(candidate.tokens(edge))));
-  const factor = high > low ? Math.log(recipe.high / recipe.low) / Math.log(high / low) : 1;
-  return factor > 1.05 ? `, ${g(factor, 2)}x as wide as at ${g(edge, 2)} FLOP,` : '';
-}
+export const FARTHEST = 3;
 
-export function _distance(book, recipe, candidate, data) {
-  let text;
-  const caveats = [];
-  if (!truth(recipe.extrapolation.within_range)) {
-    const wider = _wider(recipe, candidate);
-    text = `${recipe.extrapolation}: the interval${wider} holds if the law keeps its shape, which nobody measured`;
+export function _distance(book, recipe, conditions) {
+  let text, suites;
+  const [far, data, caveats] = [recipe.extrapolation, recipe.trial.training.data, []];
+  if (far.decades > FARTHEST) {
+    text = `${far}: beyond ${grouped(10 ** FARTHEST, 0)}x no loss and no probability is given; the recipe is a guess`;
+    caveats.push(new Caveat({code: 'too-far', text}));
+  } else if (!truth(far.within_range)) {
+    text = `${far}: interval, probability and regret allow the law's form ${percent(DRIFT, 0)} of the loss a decade, assumed`;
     caveats.push(new Caveat({code: 'extrapolated', text}));
   }
-  if (!has(book.models, recipe.trial.model)) {
-    text = `${recipe.trial.model} was not measured: the law is of ${join(', ', book.models)}`;
-    caveats.push(new Caveat({code: 'other-suite', text}));
+  if (truth(suites = list(far.unseen).filter((name) => name !== data))) {
+    text = `${suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors`;
+    caveats.push(new Caveat({code: 'other-suite', text: `${text} are taken to differ by ${percent(FACTOR_SPREAD, 0)}, an assumption`}));
   }
-  if (truth(data) && truth(book.training) && data !== book.training.data) {
-    text = `the law was measured on ${book.training.data}; its losses and pair lengths are a guide on ${data}`;
-    caveats.push(new Caveat({code: 'other-data', text}));
+  if (has(far.unseen, data) && truth(book.training)) {
+    text = `the laws are of ${book.training.data}: on ${data} their factors are taken to differ by ${percent(FACTOR_SPREAD, 0)}`;
+    caveats.push(new Caveat({code: 'other-data', text: `${text}, an assumption`}));
+  }
+  const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
+  if (truth(differ)) {
+    text = `asked for ${join(', ', differ)}; the loss is predicted by steps, as if they were those of the laws`;
+    caveats.push(new Caveat({code: 'other-conditions', text}));
   }
   return caveats;
 }
@@ -702,10 +901,10 @@ export function _borrowed(law, book) {
 export function _choice(book, recipe, fits) {
   let text;
   const [candidate, caveats] = [fits[0], []];
-  if (recipe.best == null) {
+  if (!truth(candidate.law.draws)) {
     text = 'the law holds no bootstrap draws: nothing is known of how sure this choice is';
     caveats.push(new Caveat({code: 'no-draws', text}));
-  } else if (recipe.best < SURE && len(fits) > 1) {
+  } else if (recipe.best != null && recipe.best < SURE && len(fits) > 1) {
     text = `the top candidates are statistically tied: this one is best with probability ${fixed(recipe.best, 2)}`;
     text += ` and gives away ${g(recipe.regret, 3)} nats on average`;
     caveats.push(new Caveat({code: 'not-told-apart', text}));
@@ -723,33 +922,31 @@ export function _choice(book, recipe, fits) {
   return caveats;
 }
 
-export const EPOCHS = 4;
-
 export function _data(recipe, candidate, budget) {
   let text;
   const caveats = [];
   const unspent = budget - recipe.serving_flops - recipe.flops;
   if (unspent > 0.05 * budget && recipe.epochs != null) {
-    text = `data, not compute, is the limit: ${g(unspent, 3)} FLOP stay unspent at ${g(recipe.epochs, 3)} epochs`;
+    text = `pairs, not compute, are the limit: ${percent(unspent / budget, 0)} of the budget stays unspent`;
+    text += ` at ${g(recipe.epochs, 3)} epochs (\`max_epochs\` allows more)`;
     caveats.push(new Caveat({code: 'data-limited', text}));
   }
   if (recipe.epochs != null && recipe.epochs > 1 && !truth(candidate.law.law.knows_repetition)) {
-    const strong = recipe.epochs > EPOCHS ? ', far more than data keep their value for' : '';
-    text = `${g(recipe.epochs, 3)} epochs${strong}: what repeats are worth was measured on pretraining, not here`;
+    text = `what ${g(recipe.epochs, 3)} epochs are worth was measured on pretraining, not here: watch a held-out score`;
     caveats.push(new Caveat({code: 'repeated-data', text}));
   }
   return caveats;
 }
 
 /** Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer. */
-export function _repeats(book, recipe, data) {
+export function _repeats(book, recipe) {
   const unique = get(book.source, 'unique_tokens');
-  if (truth(data) || recipe.epochs != null || !truth(unique) || recipe.tokens <= unique) {
+  const data = recipe.trial.training.data;
+  if (recipe.epochs != null || has(recipe.extrapolation.unseen, data) || !truth(unique) || recipe.tokens <= unique) {
     return [];
   }
-  const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the law was measured on`;
-  const remedy = 'bring more, or give the number of unique pairs (max_pairs)';
-  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: ${remedy}`;
+  const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the laws were measured on`;
+  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: give the number of unique pairs (max_pairs)`;
   return [new Caveat({code: 'repeated-data', text})];
 }
 
@@ -766,23 +963,34 @@ export function _time(recipe) {
 }
 
 /** The warnings of an answer, and after them those that the fit gave already. */
-export function warnings(book, recipes, fits, budget, data) {
+export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, recipe, candidate, data)), ...list(_choice(book, recipe, fits)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe, data)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
-export const SUITES = ['nano', 'pythia', 'qwen3', 'smollm2', 'gemma3', 'olmo2', 'qwen2.5', 'llama3.2', 'ettin', 'cerebras-gpt'];
+/** Decades that a budget lies beyond those of a law book, on either side; 0 within. */
+export function decades_of_compute(book, flops) {
+  return Math.log10(extrapolation_factor(flops, book.measured.flops));
+}
 
-/** Raises ValueError for a count of FLOPs, a suite or a number of recipes that there is not. */
-export function check_choices(flops, suite, top, asked) {
+export const REACH = 6;
+
+/** Raises ValueError for a budget (FLOPs) that lies so far above every law book that no answer means anything. */
+export function check_reach(books, flops) {
+  const nearest = min(books, {key: (book) => decades_of_compute(book, flops)});
+  const most = nearest.measured.flops[1] * 10 ** REACH;
+  if (flops > most) {
+    throw new Error(`\`budget\` of ${g(flops, 3)} FLOP lies ${fixed(decades_of_compute(nearest, flops), 0)} decades beyond the nearest law book (${nearest.name}, up to ${g(nearest.measured.flops[1], 2)} FLOP); \`plan\` answers up to ${g(most, 1)}`);
+  }
+}
+
+/** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
+export function check_choices(flops, top, asked) {
   if (!has(FLOPS, flops)) {
     throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
   }
   if (flops !== 'exact' && asked.kind !== 'flops') {
     throw new Error(`\`flops\` is ${repr(flops)}: a machine does every FLOP, so a budget of ${asked.asked} needs exact`);
-  }
-  if (suite != null && !has(SUITES, suite)) {
-    throw new Error(`\`suite\` is ${repr(suite)}; known: ${join(', ', SUITES)}`);
   }
   if (top < 1) {
     throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
@@ -813,9 +1021,9 @@ export function facts(budget, method, rank) {
   return [new Fact({text: `full tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
 }
 
-/** Published findings, where the law has measured neither the answer's model nor as much compute. */
+/** Published findings, where laws of runs have measured neither the answer's model nor as much compute. */
 export function facts_of(book, recipe, candidate) {
-  if (has(book.models, recipe.trial.model) && recipe.extrapolation.flops === 1) {
+  if (truth(book.published) || (has(book.models, recipe.trial.model) && recipe.extrapolation.flops === 1)) {
     return [];
   }
   const spent = FLOPS['paper'](candidate.model, candidate.method, candidate.pair.times(recipe.pairs));
@@ -828,10 +1036,18 @@ export function _serving(candidate) {
 
 /** Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each. */
 export function nothing_fits(budget, at_speed, refused) {
-  const allowed = list(at_speed).filter((candidate) => candidate.max_steps >= candidate.limits.min_steps);
+  let near, steps, most;
+  const allowed = list(at_speed).filter((candidate) => candidate.epoch_steps >= candidate.limits.min_steps);
+  const long = list(allowed).filter((candidate) => candidate.steps(budget) > candidate.limits.max_steps);
+  if (truth(long)) {
+    near = min(long, {key: (candidate) => candidate.steps(budget)});
+    [steps, most] = [near.steps(budget), near.limits.max_steps];
+    const wanted = near.pair.batch_size * steps / most;
+    return `\`budget\` ${g(near.relative_speed * budget, 3)} FLOP is too large for every candidate: ${near.model.name} with ${near.method.label} comes nearest with ${grouped(steps, 0)} steps, over the maximum of ${grouped(most, 0)}; choose from larger models (\`suite\`), or set \`batch_size\` to ${grouped(wanted, 0)} or more`;
+  }
   if (truth(allowed)) {
-    const near = min(allowed, {key: (candidate) => candidate.least_flops() / candidate.relative_speed});
-    const steps = Math.max(0, near.steps(budget));
+    near = min(allowed, {key: (candidate) => candidate.least_flops() / candidate.relative_speed});
+    steps = Math.max(0, near.steps(budget));
     return `\`budget\` ${g(near.relative_speed * budget, 3)} FLOP is too small for every candidate: ${near.model.name} with ${near.method.label} comes nearest with ${steps} steps; ${near.limits.min_steps} need ${g(near.least_flops(), 3)} FLOP${_serving(near)}`;
   }
   const reasons = unique(list(refused).map((refusal) => `${refusal.model} with ${refusal.method}: ${refusal.reason}`));
@@ -851,67 +1067,32 @@ export class Trial {
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
     return this.trial.pairs;
   }
-  /** Whether the recipe lies within the measured range and is the best with high probability. */
+  /** Whether the recipe lies within what was measured and is the best with high probability. */
   get sure() {
-    return both(this.extrapolation.within_range, () => both(this.best != null, () => this.best >= SURE));
+    return both(this.extrapolation.distance === 0, () => both(this.best != null, () => this.best >= SURE));
   }
 }
 
-export const NAMES = {flops: 'compute', params: 'model', tokens: 'data size'};
-
-/** 1.6x, 83x, 1e6x. */
-export function _times(factor) {
-  return factor < 10000 ? `${g(factor, 2)}x` : `${exponential(factor, 0)}x`.replaceAll('e+0', 'e').replaceAll('e+', 'e');
-}
-
-/** How many times an answer lies beyond the measured range of its law, on either side; 1 inside. */
-export class Extrapolation {
-  constructor({flops, params, tokens, below = [], evidence = 'measured'}) {
-    Object.assign(this, {flops, params, tokens, below, evidence});
-  }
-  /** How far a recipe that spends these lies beyond what the law was measured on. */
-  static of(flops, params, tokens, law) {
-    const asked = {flops: flops, params: params, tokens: tokens};
-    const factors = Object.fromEntries(items(asked).map(([name, value]) => [name, extrapolation_factor(value, law.measured[name])]));
-    const below = list(list(asked).filter((name) => factors[name] > 1 && asked[name] < law.measured[name][0]));
-    return new this({...factors, below, evidence: truth(law.rows) ? 'measured' : 'published'});
-  }
-  /** Whether the answer lies inside the measured range in all three. */
-  get within_range() {
-    return Math.max(this.flops, this.params, this.tokens) === 1;
-  }
-  to_json() {
-    return Object.fromEntries(list(NAMES).map((name) => [name, this[name]]));
-  }
-  toString() {
-    if (truth(this.within_range)) {
-      return `within the ${this.evidence} range`;
-    }
-    return join(', ', items(this.to_json()).filter(([name, factor]) => factor > 1).map(([name, factor]) => this._sentence(name)));
-  }
-  _sentence(name) {
-    const end = has(this.below, name) ? 'below the smallest' : 'beyond the largest';
-    return `${_times(this[name])} ${end} ${NAMES[name]} ${this.evidence}`;
-  }
-}
-
-/** The recipe that this candidate makes of the budget, in whole steps. */
-export function recipe_of(candidate, budget, training, machine, chance = null) {
-  const [lr, source] = learning_rate(candidate);
+/** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
+export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
+  const [rate, source] = lr != null ? [lr, 'as asked'] : learning_rate(candidate);
   const steps = candidate.steps(budget);
-  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr, steps, seed: 0, budget: candidate.relative_speed * budget});
-  const tokens = trial.pairs * candidate.pair.tokens;
+  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: rate, steps, seed: 0, budget: candidate.relative_speed * budget});
+  const law_tokens = steps * candidate.law_step_tokens;
+  const far = candidate.extrapolation(law_tokens);
+  const known = far.decades <= FARTHEST;
+  const drift = candidate.drift(law_tokens);
+  const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
   const exact = trial.pairs * candidate.exact_pair_flops;
-  const [low, high] = candidate.law.interval(...list(candidate.inputs(tokens)));
   const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: candidate.loss(tokens), low, high, best: truth(chance) ? chance.best : null, regret: truth(chance) ? chance.regret : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, sharded: candidate.batch.sharded, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: Extrapolation.of(exact, candidate.model.params, tokens, candidate.law)});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, sharded: candidate.batch.sharded, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
 }
 
 /** The 90 % interval of a crossover in words, FLOP. */

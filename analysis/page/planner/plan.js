@@ -1,8 +1,8 @@
 /* planner/recipe.py, in its order, but lazily: a recipe is worked out when it is shown. */
 
 import {
-  Limits, check_choices, facts_of, nothing_fits, recipe_of, candidates, feasible, odds, on_machine, provenance, read_budget, timed,
-  warnings,
+  Limits, by_regret, check_choices, check_reach, facts_of, nothing_fits, recipe_of, candidates, feasible, on_machine,
+  provenance, read_budget, timed, warnings,
 } from './generated.js';
 import {replace} from './python.js';
 
@@ -20,25 +20,26 @@ export function consider(book, {machine, limits, methods, models, count}) {
 export function plan(book, question) {
   const {machine, count} = question;
   const asked = read_budget(question.budget, machine);
-  check_choices(count, null, 1, asked);
+  check_choices(count, 1, asked);
+  check_reach([book], asked.flops);
   const [considered, impossible] = consider(book, question);
   const atSpeed = timed(considered, asked, machine);
   const [fits, tooSmall] = feasible(atSpeed, asked.flops);
   const refused = [...impossible, ...tooSmall];
   if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed, refused));
-  const chances = odds(fits, asked.flops);
-  const recipe = (i) => recipe_of(fits[i], asked.flops, book.training, machine, chances && chances[i]);
-  const spent = replace(asked, {flops: fits[0].relative_speed * asked.flops});
+  const ranked = by_regret(fits, asked.flops);
+  const recipe = (i) => recipe_of(ranked[i][0], asked.flops, book.training, machine, ranked[i][1]);
+  const spent = replace(asked, {flops: ranked[0][0].relative_speed * asked.flops});
   const best = recipe(0);
   return {
     asked,
     budget: spent,
     considered,
-    fits,
+    fits: ranked.map(([candidate]) => candidate),
     refused,
     recipe,
-    warnings: warnings(book, [best], fits, spent.flops, null),
-    provenance: provenance(book, best, fits[0], machine, count),
-    facts: facts_of(book, best, fits[0]),
+    warnings: warnings(book, [best], ranked.map(([candidate]) => candidate), spent.flops, {}),
+    provenance: provenance(book, best, ranked[0][0], machine, count),
+    facts: facts_of(book, best, ranked[0][0]),
   };
 }

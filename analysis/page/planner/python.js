@@ -74,6 +74,8 @@ export function kept(record, name, make) {
   return value;
 }
 
+export const ord = (letter) => letter.codePointAt(0);
+
 export const repr = (value) => (typeof value === 'string' ? `'${value}'` : String(value));
 
 /** To the nearest whole number, halves to the even one. */

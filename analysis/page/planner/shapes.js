@@ -37,6 +37,17 @@ export function learning_rate({model, method}) {
 
 export const _log = Math.log;
 
+/** A law with some of its coefficients multiplied. */
+export const scaled = (law, factors) =>
+  Object.assign(
+    Object.create(Object.getPrototypeOf(law)),
+    law,
+    Object.fromEntries(Object.entries(factors).map(([name, factor]) => [name, law[name] * factor])),
+  );
+
+/** The suite of the model, where the laws have not seen it; a page plans for the data of its laws. */
+export const unseen_of = (book, model) => model.unseen;
+
 const NUMBER = /^\s*\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
 
 /** A positive finite number, or an error that names the flag, the whole text and what is wanted. */

@@ -90,7 +90,8 @@ def test_lines_reach_what_plan_predicts(swept):
         for budget, loss in zip(budgets.tolist(), line.middle, strict=True):
             recipes = plan(budget, laws=book, methods=name, top=999, limits=Limits()).candidates
             mine = [recipe for recipe in recipes if recipe.trial.method.label == law.label]
-            assert loss == pytest.approx(min(recipe.loss for recipe in mine), rel=2e-3)  # plan counts whole steps
+            # plan counts whole steps, and takes the mean of the draws
+            assert loss == pytest.approx(min(recipe.loss for recipe in mine), rel=0.01)
         assert (line.low <= line.middle).all() and (line.middle <= line.high).all()
 
 

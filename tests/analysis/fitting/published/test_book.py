@@ -17,7 +17,7 @@ from planner import Limits, plan
 from planner.candidates import candidates
 from planner.frontier import method_odds
 from planner.law_book import read_laws
-from planner.report import text
+from planner.report import explanation, text
 from support.printed_lines import facts_of, truths
 from sweeps.models import PYTHIA
 from sweeps.support.toml_io import lines
@@ -104,7 +104,8 @@ def test_beyond_it_a_recipe_that_people_would_train():
 
 @pytest.mark.parametrize("budget", [2.4e16, 1e19])
 def test_it_is_never_shown_as_measured(budget):
-    shown = text(ask(budget))
+    answer = ask(budget)
+    shown = f"{text(answer, 'plan')}\n{explanation(answer)}"
     head, _, rest = shown.partition("warnings")
     assert "published, not measured by us" in head and "measured here" not in shown.replace("not measured here", "")
     assert "largest compute measured" not in shown and "measured range" not in shown
@@ -116,8 +117,8 @@ def test_every_model_of_the_suite_has_a_rate_and_its_source(book):
     assert all(list(law.learning_rates) == [model.name for model in PYTHIA] for law in book.laws)
     largest = {law.label: law.learning_rates["pythia-12b"] for law in book.laws}
     assert largest["full"] == largest["freeze share 0.5"] == 1.2e-5 and largest["bias"] == 1e-3
-    full = ask(1e19, methods=["full"], models=["pythia-1b"]).recipe
-    lora = ask(1e19, methods=["lora"], models=["pythia-1b"]).recipe
+    full = plan(1e19, laws=LAWS, methods=["full"], models=["pythia-1b"]).recipe
+    lora = plan(1e19, laws=LAWS, methods=["lora"], models=["pythia-1b"]).recipe
     assert full.trial.lr == 3e-5 and "a tenth of the peak rate of Pythia's pretraining" in full.lr_source
     assert lora.trial.lr == 1e-3 and "authors' code" in lora.lr_source
 
