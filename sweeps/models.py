@@ -238,6 +238,8 @@ class ModelSpec:
     """Whether its attention looks both ways by itself, whatever a training asks."""
     source: str = ""
     """Where the weights are: a Hugging Face name or a folder; "" for a shape alone."""
+    model_hash: str = ""
+    """Of a folder in a sweep the identity of what lies in it; see sweeps/experiment/model_hash.py."""
 
     @property
     def family(self) -> Architecture:

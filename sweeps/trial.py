@@ -249,6 +249,9 @@ class Trial:
     """Seed of the order of the data and of whatever the method initialises."""
     budget: float = 0.0
     """Training FLOPs that the trial was cut for; no part of its key. 0: none."""
+    model_hash: str = ""
+    """Hash of the model in a folder. It stands in the key in place of the folder: what lies there matters, not where.
+    "": a model of a suite, or a trial of earlier versions."""
 
     @cached_property
     def key(self) -> str:
@@ -267,7 +270,8 @@ class Trial:
         return self.trunk or self.key
 
     def _hash_without(self, *names: str) -> str:
-        content = {name: value for name, value in self._content().items() if name not in names}
+        left_out = {*names, "model"} if self.model_hash else set(names)
+        content = {name: value for name, value in self._content().items() if name not in left_out}
         content["training"] = self.training.hashed
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -313,7 +317,8 @@ class Trial:
 
     def _content(self) -> dict[str, Any]:
         method = {"name": self.method.name, **self.method.options}
-        return {**{item.name: getattr(self, item.name) for item in fields(self)}, "method": method}
+        content = {**{item.name: getattr(self, item.name) for item in fields(self)}, "method": method}
+        return content if self.model_hash else {key: value for key, value in content.items() if key != "model_hash"}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Trial:

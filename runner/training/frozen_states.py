@@ -69,7 +69,13 @@ _last: dict[tuple[Any, ...], FrozenStateCache] = {}
 def cache_of(encoder: Encoder, pairs: Pairs, trial: Trial, micro_tokens: int, ranks: Ranks = ALONE) -> FrozenStateCache:
     """Returns the states of this model, method and data: a worker's trials share them in turn."""
     training = trial.training
-    name: tuple[Any, ...] = (trial.model, trial.method, encoder.bf16, encoder.device.type, micro_tokens)
+    name: tuple[Any, ...] = (
+        trial.model_hash or trial.model,
+        trial.method,
+        encoder.bf16,
+        encoder.device.type,
+        micro_tokens,
+    )
     name += (training.data, training.data_hash, training.context, training.pooling, training.hard_negatives)
     name += (training.query_prompt, training.document_prompt, training.bidirectional)
     if name not in _last:

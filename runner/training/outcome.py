@@ -43,7 +43,7 @@ def measure_start_loss(run: Run) -> None:
 
     Most methods start from the same vectors, up to rounding; one that keeps the backbone in 4 bits does not.
     """
-    name = (run.model.source, run.trial.method.name, run.trial.training, run.engine.device.type)
+    name = (run.trial.model_hash or run.model.source, run.trial.method.name, run.trial.training, run.engine.device.type)
     if run.state.start_loss is None and name not in _start_losses:
         _start_losses[name] = held_out_loss(run, run.pools)[0]
     if run.state.start_loss is None:

@@ -20,6 +20,7 @@ from runner.training.engine import Engine, Options
 from runner.training.fsdp import shard
 from runner.training.grad_cache import Batch, StepCost
 from runner.training.trackers import Log
+from sweeps.experiment.model_hash import model_hash
 from sweeps.flops import Work
 from sweeps.models import ModelSpec, find_model
 from sweeps.store.trunks import Trunk
@@ -209,6 +210,10 @@ def start(
 
 def _check(trial: Trial, model: ModelSpec, ranks: Ranks) -> None:
     training, method = trial.training, trial.method
+    if trial.model_hash and (found := model_hash(trial.model)) != trial.model_hash:
+        raise ValueError(
+            f"{model.source}: the model in it has hash {found}, the trial wants {trial.model_hash}: it was replaced"
+        )
     if training.context > model.context:
         raise ValueError(f"training.context is {training.context}; {model.name} reads {model.context} tokens")
     if training.warmup_steps >= trial.cooldown_start:

@@ -37,7 +37,8 @@ class Cell:
     """What sets its condition apart from others of the sweep; "" where there is one."""
 
     def trial(self, lr: float) -> Trial:
-        return Trial(self.model.name, self.entry.method, self.training, lr, self.steps, self.seed, self.budget)
+        model, method = self.model, self.entry.method
+        return Trial(model.name, method, self.training, lr, self.steps, self.seed, self.budget, model.model_hash)
 
     @property
     def pairs(self) -> int:

@@ -7,10 +7,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from sweeps.experiment.model_hash import model_hash
 from sweeps.experiment.sources import with_sources
 from sweeps.methods import Method, make_method
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import from_table, is_number, known_keys, number, require, whole
+from sweeps.support.paths import located
 from sweeps.support.toml_io import comments, lines, read_checked
 from sweeps.trial import MOST_STEPS, Training, Trial
 
@@ -23,6 +25,7 @@ def write_recipe(path: Path, trial: Trial, predicted: Mapping[str, Any], remarks
 def recipe_text(trial: Trial, predicted: Mapping[str, Any], remarks: tuple[str, ...] = ()) -> str:
     """TOML: the trial at the top level, [method] and [training]; [predicted], which training ignores."""
     head = {"model": trial.model, "lr": trial.lr, "steps": trial.steps, "seed": trial.seed, "budget": trial.budget}
+    head |= {"model_hash": trial.model_hash} if trial.model_hash else {}
     tables = {
         "method": {"name": trial.method.name, **trial.method.options},
         "training": asdict(trial.training),
@@ -53,7 +56,10 @@ def _trial(content: dict[str, Any]) -> Trial:
     require("budget", budget, is_number(budget) and budget >= 0, "a number, 0 or more")
     require("method", content["method"], isinstance(content["method"], dict), "a table")
     training = from_table(Training, with_sources(content["training"], sources), "training")
-    return from_table(Trial, {**content, "method": _method(dict(content["method"])), "training": training}, "recipe")
+    read = {**content, "method": _method(dict(content["method"])), "training": training}
+    if (located(content["model"]) / "config.json").is_file():
+        read.setdefault("model_hash", model_hash(content["model"]))
+    return from_table(Trial, read, "recipe")
 
 
 def _method(table: dict[str, Any]) -> Method:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.keys import NO_KEYS, ONE_VALUE, places
+from sweeps.experiment.model_hash import model_hash
 from sweeps.experiment.sources import with_sources
 from sweeps.experiment.sweep import Compare, Entry, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
@@ -141,7 +142,8 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
         if suite:
             choice(f"models[{i}]", name, [model.name for model in suite])
         try:
-            models.append(replace(find_model(name), name=name))  # the trial names the model so that it is found again
+            # The trial names the model so that it is found again.
+            models.append(replace(find_model(name), name=name, model_hash=model_hash(name)))
         except (ValueError, OSError) as error:
             raise ValueError(f"models[{i}]: {error}") from None
     distinct("models", [str(Path(model.source).resolve()) for model in models], names)

@@ -247,7 +247,8 @@ class Conductor:
             if not (observation.status != "done" and observation.key in now)
         ]
         gathered = by_key(before) | self.known
-        records.export(self.store.directory, gathered.values(), *self.sweep.conditions(self.data))
+        conditions = self.sweep.conditions(self.data)
+        records.export(self.store.directory, gathered.values(), *conditions, models=self.sweep.models)
         records.export_rates(self.store.directory, self.state.searches)
         records.export_left_out(self.store.directory, self.state.left_out)
         self._exported_at = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.grid import Cell
+from sweeps.models import ModelSpec
 from sweeps.search.learning_rates import RateSearch
 from sweeps.support.atomic import write_text
 from sweeps.trial import Observation, Training
@@ -54,15 +55,21 @@ def exported(directory: Path, curves: bool = True) -> Iterator[Observation]:
         yield from read_observations(directory / name, curves)
 
 
-def export(directory: Path, observations: Iterable[Observation], *conditions: Training) -> None:
-    """Write observations.jsonl, those made under other conditions aside, in one stable order."""
+def export(
+    directory: Path, observations: Iterable[Observation], *conditions: Training, models: Iterable[ModelSpec] = ()
+) -> None:
+    """Write observations.jsonl, in one stable order, aside those made under other conditions or with what a folder of
+    `models` held before."""
+    hashes = {model.name: model.model_hash for model in models}
     ordered = sorted(
         observations,
         key=lambda entry: (entry.trial.budget, entry.trial.model, entry.trial.label, entry.trial.lr, entry.key),
     )
     lines: dict[bool, list[str]] = {True: [], False: []}
     for observation in ordered:
-        lines[observation.trial.training in conditions].append(json.dumps(observation.to_json()) + "\n")
+        trial = observation.trial
+        here = trial.training in conditions and hashes.get(trial.model, trial.model_hash) == trial.model_hash
+        lines[here].append(json.dumps(observation.to_json()) + "\n")
     write_text(directory / OBSERVATIONS, "".join(lines[True]))
     if lines[False] or (directory / OTHER_CONDITIONS).exists():
         write_text(directory / OTHER_CONDITIONS, "".join(lines[False]))

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from runner.cli import main
 from runner.model.encoder import make_encoder
 from runner.model.pretrained import load_backbone
+from runner.trainer import train
 from support.backbones import write_base
+from sweeps.experiment.model_hash import model_hash
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.methods import Full
 from sweeps.models import ARCHITECTURES, NANO_FOLDER, read_model
@@ -108,6 +110,15 @@ def test_a_broken_folder_ends_embed_train_in_one_line(base, training, tmp_path, 
     with pytest.raises(ValueError, match=words):
         raise ValueError(told)
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_model_that_was_replaced_is_not_trained_for_the_old_one(base, training):
+    trial = Trial(str(base), Full(), training, lr=1e-3, steps=2, model_hash=model_hash(str(base)))
+    renamed(base, lambda name: name)  # the same weights, written again
+    assert train(trial).status == "done"
+    change(base, layer_norm_eps=1e-3)
+    with pytest.raises(ValueError, match=rf"base: the model in it has hash \w+, the trial wants {trial.model_hash}"):
+        train(trial)
 
 
 def test_no_dropout_is_left(tmp_path):
