@@ -33,13 +33,14 @@ def text(book: LawBook) -> str:
 
 
 def _scores(laws: Sequence[ScoreLaw]) -> str:
-    """The relation of every task: what is to be expected at the lowest and at the highest loss that was scored."""
+    """The relation of every task: the score at both ends, and what twice the parameters do at the same loss."""
     head = (
         "task and score",
         "trials",
         "Spearman with loss",
-        "at the lowest loss",
-        "at the highest loss",
+        "lowest loss, largest N",
+        "highest loss, smallest N",
+        "odds with twice N",
         "scatter (sd)",
     )
     rows = [
@@ -47,12 +48,17 @@ def _scores(laws: Sequence[ScoreLaw]) -> str:
             law.score,
             f"{law.rows}",
             f"{law.correlation:+.2f}",
-            *(f"{law.at(loss):.3f} at {loss:.3f}" for loss in law.losses),
+            *(f"{law.at(loss, N):.3f}" for loss, N in _ends(law)),
+            f"{2**law.c:.2f}" if law.c else "not told",
             f"{law.noise:.3f}",
         )
         for law in laws
     ]
     return "\n".join(["scores on tasks by the held-out loss", *table([head, *rows])])
+
+
+def _ends(law: ScoreLaw) -> list[tuple[float, float]]:
+    return [(law.losses[0], law.params[1]), (law.losses[1], law.params[0])]
 
 
 def document(book: LawBook) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Plan:
         recipe = self.recipe
         if recipe.loss is None or recipe.low is None or recipe.high is None:
             return ()
-        return expected_scores(self.laws.scores, recipe.loss, recipe.low, recipe.high)
+        return expected_scores(self.laws.scores, recipe.loss, recipe.low, recipe.high, recipe.params)
 
     @cached_property
     def crossovers(self) -> tuple[Crossover, ...]:

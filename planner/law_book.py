@@ -263,7 +263,8 @@ def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
 
 
 def _score_law(content: Mapping[str, Any]) -> ScoreLaw:
-    return ScoreLaw(**{**content, **{name: tuple(content[name]) for name in ("covariance", "losses")}})
+    pairs = {name: tuple(content[name]) for name in ("losses", "params")}
+    return ScoreLaw(**{**content, **pairs, "covariance": tuple(map(tuple, content["covariance"]))})
 
 
 def _intervals(content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -33,12 +34,14 @@ def draw_scores(table: Table, book: LawBook) -> Figure | NotRecorded:
     figure, axes_of = panels(len(names), size=(3.7, 3.3))
     methods = [method for method in shown(table, book) if (table.scored["method"] == method.label).any()]
     for axes, name in zip(axes_of, names, strict=True):
-        _panel(axes, table, name, methods)
+        known = table.scored.dropna(subset=[name])
+        _panel(axes, known, name, methods)
         if name in laws:
-            _relation(axes, laws[name])
+            _relation(axes, laws[name], known)
     note = "All trials that were scored, every learning rate. "
     note += (
-        "The tasks are texts of their own. Line and band: what is expected of a trial at that loss, 90 %. "
+        "The tasks are texts of their own. Line and band: what is expected of a trial at that loss, 90 %; a line for "
+        "each size where that makes a difference. "
         if tasks
         else "Scores and loss are of the same held-out pools. "
     )
@@ -50,8 +53,7 @@ def _tasks(table: Table) -> list[str]:
     return [score_name(task) for task in table.training.tasks] if table.training else []
 
 
-def _panel(axes: Axes, table: Table, name: str, methods: Sequence[Shown]) -> None:
-    known = table.scored.dropna(subset=[name])
+def _panel(axes: Axes, known: pd.DataFrame, name: str, methods: Sequence[Shown]) -> None:
     for method in methods:
         some = known[known["method"] == method.label]
         axes.plot(some["loss"], some[name], method.marker, color=method.colour, markersize=5, alpha=0.85, mew=0)
@@ -65,9 +67,15 @@ def _panel(axes: Axes, table: Table, name: str, methods: Sequence[Shown]) -> Non
         axes.set_title(f"Spearman {known['loss'].corr(known[name], method='spearman'):+.2f} over {len(known)} trials")
 
 
-def _relation(axes: Axes, law: ScoreLaw) -> None:
-    """The expected score over the losses that were scored, and where 90 % of trials at such a loss should lie."""
-    losses = np.linspace(*law.losses, 60)
-    ends = np.array([law.interval(loss, loss, loss) for loss in losses.tolist()])
-    axes.fill_between(losses, ends[:, 0], ends[:, 1], color=INK, alpha=0.08, linewidth=0)
-    axes.plot(losses, [law.at(loss) for loss in losses.tolist()], color=INK, linewidth=1)
+def _relation(axes: Axes, law: ScoreLaw, known: pd.DataFrame) -> None:
+    """The expected score, of each size over its losses, and where 90 % of trials at such a loss should lie."""
+    for N, losses in _lines(law, known):
+        ends = np.array([law.interval(loss, loss, loss, N) for loss in losses])
+        axes.fill_between(losses, ends[:, 0], ends[:, 1], color=INK, alpha=0.08, linewidth=0)
+        axes.plot(losses, [law.at(loss, N) for loss in losses], color=INK, linewidth=1)
+
+
+def _lines(law: ScoreLaw, known: pd.DataFrame) -> list[tuple[float, list[float]]]:
+    """N and losses of each line: one of each size, but where the size makes no difference."""
+    groups = known.groupby("params")["loss"] if law.c else [(law.params[0], known["loss"])]
+    return [(float(N), np.linspace(losses.min(), losses.max(), 60).tolist()) for N, losses in groups]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import stats
 from scipy.optimize import least_squares
@@ -14,6 +16,7 @@ from planner.scores import ScoreLaw
 from sweeps.tasks import lowest, score_name
 
 FEWEST = 6  # trials: two coefficients, and what they leave tells the scatter
+SIZES = 3  # of models, for what their size does at the same loss
 
 
 def score_laws(table: Table) -> tuple[tuple[ScoreLaw, ...], tuple[Caveat, ...]]:
@@ -35,37 +38,67 @@ def _score_law(table: Table, name: str) -> ScoreLaw | str:
     if name not in table.scored:
         return "no trial has this score"
     known = table.scored.dropna(subset=[name, "loss"])
-    loss, score = known["loss"].to_numpy(float), known[name].to_numpy(float)
+    loss, score, params = (known[column].to_numpy(float) for column in ("loss", name, "params"))
     if len(loss) < FEWEST:
         return f"{len(loss)} trials were scored, {FEWEST} are needed"
     if np.ptp(loss) == 0 or np.ptp(score) == 0:
         return "loss or score is the same in all trials"
     least = lowest(name)
-    (a, b), covariance, noise = _fit(loss, score, least)
-    width = float(stats.t.ppf(0.95, len(loss) - 2))
+    fitted = _fit(np.column_stack([np.ones_like(loss), loss, np.log(params)]), score, least, _sized(loss, params))
     correlation = float(stats.spearmanr(loss, score).statistic)
-    if b + width * np.sqrt(covariance[1, 1]) >= 0:
+    if fitted.value[1] + fitted.half[1] >= 0:
         return f"it does not fall with the loss over {len(loss)} trials (Spearman {correlation:+.2f})"
-    shared = (float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1]))
-    ends = (float(loss.min()), float(loss.max()))
-    return ScoreLaw(name, least, a, b, shared, noise, width, len(loss), ends, correlation)
+    a, b, c = map(float, fitted.value)
+    covariance = tuple(tuple(map(float, line)) for line in fitted.covariance)
+    losses, sizes = ((float(values.min()), float(values.max())) for values in (loss, params))
+    return ScoreLaw(name, least, a, b, c, covariance, fitted.noise, fitted.width, len(loss), losses, sizes, correlation)
 
 
-def _fit(loss: Array, score: Array, least: float) -> tuple[tuple[float, float], Array, float]:
-    """a and b by least squares in the score itself, their covariance [2, 2], and the scatter (sd).
+def _sized(loss: Array, params: Array) -> bool:
+    """Whether the trials can tell what the size of a model does at the same loss."""
+    return len(np.unique(params)) >= SIZES and len(loss) > FEWEST
 
-    In log odds a score near its least would count for too much, and one of just that for infinitely much.
+
+@dataclass(frozen=True)
+class _Fitted:
+    value: Array
+    """a, b and c [3]."""
+    covariance: Array
+    """Theirs [3, 3]; 0 where c was not fitted."""
+    noise: float
+    """Scatter of a score about the curve (sd)."""
+    width: float
+    """Half of a 90 % interval in standard deviations."""
+
+    @property
+    def half(self) -> Array:
+        """Half of the 90 % interval of each coefficient [3]."""
+        return self.width * np.sqrt(np.diag(self.covariance))
+
+
+def _fit(x: Array, score: Array, least: float, sized: bool) -> _Fitted:
+    """The coefficients of the columns of x [trials, 3] (1, loss, ln N), by least squares in the score itself.
+
+    In log odds a score near its least would count for too much, and one of just that for infinitely much. sized: the
+    last column counts too, unless what it does cannot be told from nothing.
     """
-    share = (score - least) / (1 - least)
-    start = np.polyfit(loss, logit(np.clip(share, 0.01, 0.99)), 1)[::-1]
-    centre = loss.mean()  # a and b about it are nearly independent, which the solver likes
+    used = 3 if sized else 2
+    centre = np.array([0.0, *x[:, 1:used].mean(0)])  # about their means the coefficients are nearly independent
+    columns, share = x[:, :used] - centre, (score - least) / (1 - least)
+    start = np.linalg.lstsq(columns, logit(np.clip(share, 0.01, 0.99)), rcond=None)[0]
 
     def off(v: Array) -> Array:
-        return (1 - least) * (expit(v[0] + v[1] * (loss - centre)) - share)
+        return (1 - least) * (expit(columns @ v) - share)
 
-    solved = least_squares(off, [start[0] + start[1] * centre, start[1]], method="lm", x_scale="jac")
-    noise = float(np.sqrt((solved.fun**2).sum() / (len(loss) - 2)))
-    about = np.linalg.pinv(solved.jac.T @ solved.jac) * noise**2
-    move = np.array([[1.0, -centre], [0.0, 1.0]])  # from the odds at the mean loss to those at loss 0
-    a, b = move @ solved.x
-    return (float(a), float(b)), move @ about @ move.T, noise
+    solved = least_squares(off, start, method="lm", x_scale="jac")
+    free = len(score) - used
+    noise = float(np.sqrt((solved.fun**2).sum() / free))
+    move = np.eye(used)
+    move[0, 1:] = -centre[1:]  # from the odds at the means to those at loss 0 and N = 1
+    value, covariance = np.zeros(3), np.zeros((3, 3))
+    value[:used] = move @ solved.x
+    covariance[:used, :used] = move @ np.linalg.pinv(solved.jac.T @ solved.jac) @ move.T * noise**2
+    fitted = _Fitted(value, covariance, noise, float(stats.t.ppf(0.95, free)))
+    if sized and abs(value[2]) < fitted.half[2]:
+        return _fit(x, score, least, sized=False)
+    return fitted

@@ -61,7 +61,12 @@ def sweep_table(folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MA
         learning_rates=winning_rates(rows),
         measure=f"1 - {score}" if score else "loss",
         scored=pd.DataFrame(
-            {"method": observation.trial.method.label, "loss": observation.loss, **observation.scores}
+            {
+                "method": observation.trial.method.label,
+                "loss": observation.loss,
+                "params": observation.params,
+                **observation.scores,
+            }
             for observation in observations
             if observation.status == "done" and observation.scores
         ),

@@ -48,7 +48,7 @@ class Table:
     measure: str = "loss"
     """What the column loss holds: "loss", or "1 - " and the name of a score."""
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Columns method, loss and scores of all trials that were scored, whether or not they enter."""
+    """Columns method, loss, params (N) and scores of all trials that were scored, whether or not they enter."""
     observations: tuple[Observation, ...] = ()
     """All of the folder, whatever became of them."""
     projection: Projection | None = None

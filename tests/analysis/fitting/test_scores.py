@@ -24,8 +24,9 @@ TASKS = ("sts:stsb.jsonl#test", "retrieval:mine")
 STS, MINE = "stsb-test spearman", "mine-test ndcg@10"
 
 
-def truth(name: str, loss):
-    return 2 * expit(1.5 - 0.6 * loss) - 1 if name == STS else expit(1.0 - 1.2 * loss)
+def truth(name: str, loss, params=1.0):
+    """Retrieval is better of a larger model even at the same loss, similarity is not."""
+    return 2 * expit(1.5 - 0.6 * loss) - 1 if name == STS else expit(1.0 - 1.2 * loss + 0.2 * np.log(params / 1e5))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,9 @@ def table(tmp_path_factory):
         replace(
             each,
             trial=replace(each.trial, training=Training(tasks=TASKS)),
-            scores={name: float(truth(name, each.loss) + generator.normal(0, 0.01)) for name in (STS, MINE)},
+            scores={
+                name: float(truth(name, each.loss, each.params) + generator.normal(0, 0.01)) for name in (STS, MINE)
+            },
         )
         for each in trials
     ]
@@ -46,9 +49,11 @@ def table(tmp_path_factory):
 def test_a_known_relation_is_found_again(table):
     laws, caveats = score_laws(table)
     assert [law.score for law in laws] == [STS, MINE] and not caveats
+    assert abs(laws[0].c) < 0.05 and laws[1].c == pytest.approx(0.2, abs=0.05)
     for law in laws:
-        losses = np.linspace(*law.losses, 7)
-        assert [law.at(loss) for loss in losses] == pytest.approx(truth(law.score, losses), abs=0.01)
+        for N in law.params:
+            losses = np.linspace(*law.losses, 7)
+            assert [law.at(loss, N) for loss in losses] == pytest.approx(truth(law.score, losses, N), abs=0.015)
         assert law.noise == pytest.approx(0.01, rel=0.35) and law.correlation < -0.9
 
 
@@ -56,12 +61,14 @@ def test_ninety_per_cent_of_new_trials_lie_in_their_interval(table):
     generator, inside, total = np.random.default_rng(3), 0, 0
     for _ in range(150):
         loss = generator.uniform(0.5, 3.0, 12)
-        scores = truth(MINE, loss) + generator.normal(0, 0.02, 12)
-        drawn = replace(table, scored=pd.DataFrame({"method": "full", "loss": loss, STS: np.nan, MINE: scores}))
+        sizes = generator.choice([1e5, 1e6, 1e7], 12)
+        scores = truth(MINE, loss, sizes) + generator.normal(0, 0.02, 12)
+        known = pd.DataFrame({"method": "full", "loss": loss, "params": sizes, STS: np.nan, MINE: scores})
+        drawn = replace(table, scored=known)
         (law,) = score_laws(drawn)[0]
         new = generator.uniform(0.5, 3.0, 20)
-        for at, score in zip(new, truth(MINE, new) + generator.normal(0, 0.02, 20), strict=True):
-            (expected,) = expected_scores([law], at, at, at)
+        for at, score in zip(new, truth(MINE, new, 1e6) + generator.normal(0, 0.02, 20), strict=True):
+            (expected,) = expected_scores([law], at, at, at, 1e6)
             inside, total = inside + (expected.low <= score <= expected.high), total + 1
     assert 0.87 < inside / total < 0.95
 
