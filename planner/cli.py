@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +27,7 @@ EXAMPLES = """\
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate"}
-    command = shlex.join(["plan", *(sys.argv[1:] if argv is None else argv)])
-    return console.run("plan", lambda: _plan(arguments, command), flags)
+    return console.run("plan", lambda: _plan(arguments), flags)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plan(arguments: argparse.Namespace, command: str) -> None:
+def _plan(arguments: argparse.Namespace) -> None:
     from planner import quantities, report
     from planner.recipe import plan
 
@@ -109,7 +106,7 @@ def _plan(arguments: argparse.Namespace, command: str) -> None:
     if arguments.json:
         print(json.dumps(answer.to_json(sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(answer, command, sweep, None if sweep else _advised(answer)))
+        print(report.text(answer, sweep, None if sweep else _advised(answer)))
         if arguments.explain:
             print("\n" + report.explanation(answer))
 

@@ -16,7 +16,8 @@ from sweeps.experiment.recipe_file import write_recipe
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
-WIDTH, LABEL = 98, 10  # characters of a line, and of the name before it
+SCREEN, WIDTH, LABEL = 25, 100, 10  # lines; characters of a line, and of the name before it
+USUAL = 5  # candidates
 LIKELY = 3  # methods and models whose probabilities the first screen shows, and tasks
 SHOWN = ("too-far", "data-limited", "other-conditions", "few-rows", "no-draws", "edge-of-menu", "short-steps")
 
@@ -30,19 +31,17 @@ def write(plan: Plan, path: Path) -> None:
     write_recipe(path, plan.recipe.trial, plan.recipe.predicted(), remarks)
 
 
-def text(plan: Plan, command: str, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
+def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
     """The first screen: the recipe, what it reaches, how sure that is, what it rests on, and what to do next.
 
-    command: the command that asked. calibration: the sweep that was asked for; advised: one that nobody asked for.
+    calibration: the sweep that was asked for; advised: one that nobody asked for.
     """
-    parts = [
-        _lined({**_recipe_lines(plan.recipe), **_machine(plan.recipe)}),
-        _lined({**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)}),
-        _candidates(plan.candidates),
-        _curve(plan.curve),
-        _calibration(calibration, plan.laws.name),
-        _lined({**_advice(advised, plan, command), **_commands(plan, command)}),
-    ]
+    recipe = _lined({**_recipe_lines(plan.recipe), **_machine(plan.recipe)})
+    answer = _lined({**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)})
+    asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws.name)) if part]
+    next_steps = _lined({**_advice(advised, plan), **_commands(plan)})
+    taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
+    parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -124,7 +123,8 @@ def _sureness(plan: Plan) -> dict[str, str]:
 
 def _evidence(plan: Plan) -> dict[str, str]:
     evidence, book = plan.evidence, plan.laws
-    kind = f"published, not measured by us ({book.published})" if book.published else f"measured ({book.name})"
+    paper = book.published.split(", arXiv")[0]
+    kind = f"published ({paper}), not measured by us" if book.published else f"measured ({book.name})"
     unseen = "".join(f", {name} not seen" for name in evidence.extrapolation.unseen)
     lines = f"{kind}: {evidence.extrapolation}{unseen}"
     differs = [other for other in evidence.others if other.differs and other.distance is not None]
@@ -140,13 +140,13 @@ def _notes(plan: Plan) -> dict[str, str]:
     return {"note": "\n".join(notes[:2])} if notes else {}
 
 
-def _commands(plan: Plan, command: str) -> dict[str, str]:
-    own = "" if plan.evidence.kind == "measured" or _own_data(plan) else " --data PAIRS.jsonl"
+def _commands(plan: Plan) -> dict[str, str]:
+    own = "" if plan.evidence.kind == "measured" or _own_data(plan) else "--data PAIRS.jsonl "
     trains = "embed train recipe.toml"
     if plan.chips > 1:
         shard = " --shard" if plan.recipe.sharded else ""
         trains = f"torchrun --nproc-per-node {plan.chips} -m runner.cli train recipe.toml{shard}"
-    return {"train": f"`{command}{own} --out recipe.toml && {trains}`", "more": f"`{command} --explain`"}
+    return {"train": f"add `{own}--out recipe.toml`, then `{trains}`", "more": "add `--explain`, or `--json`"}
 
 
 def _own_data(plan: Plan) -> bool:
@@ -175,11 +175,13 @@ def _serving(recipe: Recipe) -> str:
     return f", {recipe.serving_flops:.3g} kept for serving" if recipe.serving_flops else ""
 
 
-def _candidates(recipes: Sequence[Recipe]) -> str:
+def _candidates(recipes: Sequence[Recipe], room: int) -> str:
+    """The recipes that fit into so many lines, three at least; all of them where more than USUAL were asked for."""
     if len(recipes) < 2:
         return ""
+    shown = recipes if len(recipes) > USUAL else recipes[: max(3, room)]
     head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")
-    return "\n".join(table([head, *map(_row, recipes)]))
+    return "\n".join(table([head, *map(_row, shown)]))
 
 
 def _row(recipe: Recipe) -> tuple[str, ...]:
@@ -253,15 +255,15 @@ def _calibration(sweep: Calibration | None, lender: str) -> str:
     return _list("a sweep that makes the choice surer", lines)
 
 
-def _advice(sweep: Calibration | None, plan: Plan, command: str) -> dict[str, str]:
+def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
     if sweep is None:
         return {}
     gain = f"regret {sweep.regret_now:.2g} now, {sweep.regret_after:.2g} nats after"
     if sweep.regret_now < 1e-3:
         gain = "it tests the laws nearer to the budget"
     share = sweep.limit / plan.budget.flops
-    cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget: {gain}"
-    return {"surer": f"`{command} --calibrate {share:.0%} --sweep-out calibrate.toml`\n{cost}"}
+    cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget; {gain}"
+    return {"surer": f"add `--calibrate {share:.0%} --sweep-out calibrate.toml`: {cost}"}
 
 
 def _fact(fact: Fact) -> str:

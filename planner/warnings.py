@@ -60,7 +60,7 @@ def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> l
         if book.training and value != getattr(book.training, name)
     ]
     if differ:
-        text = f"asked for {', '.join(differ)}; the loss is predicted by steps, as if they were those of the laws"
+        text = f"the laws have not seen {', '.join(differ)}; the loss goes by the number of steps alone"
         caveats.append(Caveat("other-conditions", text))
     return caveats
 
@@ -77,7 +77,7 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
     sizes = sorted({other.model.params for other in fits})
     if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
         end = "largest" if recipe.params == sizes[-1] else "smallest"
-        text = f"the {end} model that this budget can train wins: one beyond the models at hand may be better"
+        text = f"the {end} model that this budget can train wins: one beyond it may be better"
         caveats.append(Caveat("edge-of-menu", text))
     if candidate.law.rows < FEW_ROWS and not book.published:
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
@@ -97,8 +97,7 @@ def _data(recipe: Recipe, candidate: Candidate, budget: float) -> list[Caveat]:
     caveats = []
     unspent = budget - recipe.serving_flops - recipe.flops
     if unspent > 0.05 * budget and recipe.epochs is not None:
-        text = f"pairs, not compute, are the limit: {unspent / budget:.0%} of the budget stays unspent"
-        text += f" at {recipe.epochs:.3g} epochs (`max_epochs` allows more)"
+        text = f"pairs are the limit: {unspent / budget:.0%} of the budget stays unspent at {recipe.epochs:.3g} epochs"
         caveats.append(Caveat("data-limited", text))
     if recipe.epochs is not None and recipe.epochs > 1 and not candidate.law.law.knows_repetition:
         text = (

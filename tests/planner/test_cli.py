@@ -204,9 +204,9 @@ def test_the_documented_example_runs(capsys):
 def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
     assert main(["--budget", "1e19"]) == 0
     printed = capsys.readouterr().out
-    assert "published, not measured by us (Ziarko et al. 2024" in printed
+    assert "published (Ziarko et al. 2024), not measured by us" in printed
     assert "6.1x beyond the largest compute published" in " ".join(printed.split())
-    assert "--calibrate 1% --sweep-out" in printed and "of the budget: regret" in printed
+    assert "--calibrate 1% --sweep-out" in printed and "of the budget; regret" in printed
 
 
 def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):

@@ -879,7 +879,7 @@ export function _distance(book, recipe, conditions) {
   }
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
-    text = `asked for ${join(', ', differ)}; the loss is predicted by steps, as if they were those of the laws`;
+    text = `the laws have not seen ${join(', ', differ)}; the loss goes by the number of steps alone`;
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
   return caveats;
@@ -912,7 +912,7 @@ export function _choice(book, recipe, fits) {
   const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
   if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
     const end = recipe.params === sizes.at(-1) ? 'largest' : 'smallest';
-    text = `the ${end} model that this budget can train wins: one beyond the models at hand may be better`;
+    text = `the ${end} model that this budget can train wins: one beyond it may be better`;
     caveats.push(new Caveat({code: 'edge-of-menu', text}));
   }
   if (candidate.law.rows < FEW_ROWS && !truth(book.published)) {
@@ -927,8 +927,7 @@ export function _data(recipe, candidate, budget) {
   const caveats = [];
   const unspent = budget - recipe.serving_flops - recipe.flops;
   if (unspent > 0.05 * budget && recipe.epochs != null) {
-    text = `pairs, not compute, are the limit: ${percent(unspent / budget, 0)} of the budget stays unspent`;
-    text += ` at ${g(recipe.epochs, 3)} epochs (\`max_epochs\` allows more)`;
+    text = `pairs are the limit: ${percent(unspent / budget, 0)} of the budget stays unspent at ${g(recipe.epochs, 3)} epochs`;
     caveats.push(new Caveat({code: 'data-limited', text}));
   }
   if (recipe.epochs != null && recipe.epochs > 1 && !truth(candidate.law.law.knows_repetition)) {
