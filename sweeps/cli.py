@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -130,6 +131,8 @@ def _run_file(arguments: argparse.Namespace) -> int:
     directory = arguments.out or _folder(arguments.file)
     refuse_foreign(directory, arguments.file)
     data = prepare(arguments.file)
+    for note in data.notes:
+        print(f"sweep: {note}", file=sys.stderr)
     store = open_store(directory, url=arguments.store)
     library = None if arguments.fresh else Library(store)
     expected = prospect(sweep, data)

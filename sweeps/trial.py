@@ -54,8 +54,9 @@ class Training:
     """Conditions that all trials of a law share; a contrastive loss means nothing without them."""
 
     data: str = "python-env"
-    """What is trained on: `python-env`, a file, or `hf:owner/name`. Of several sources with " + " between, each step is
-    drawn from one; from `a.jsonl*3 + b.jsonl` three times as often from the first."""
+    """What is trained on: `python-env`, a file or a folder of files, or `hf:owner/name`; see docs/data.md. Of several
+    sources with " + " between, each step is drawn from one; from `a.jsonl*3 + b.jsonl` three times as often from the
+    first."""
     data_hash: str = ""
     """Hash of the text pairs, filled in once they are read; "" before."""
     batch_size: int = 64
@@ -388,6 +389,9 @@ class Observation:
     """Text pairs trained on, repeats counted."""
     data_pairs: int = 0
     """Unique training pairs at hand."""
+    problems: Mapping[str, Any] = field(default_factory=dict)
+    """Records of the data that could not be used: `bad` of `records`, the first by place and reason in `named`; empty
+    where all could."""
     seconds: float = 0.0
     """Seconds of training alone, those reused included."""
     total_seconds: float = 0.0

@@ -64,6 +64,7 @@ def _report(training: Training, prepared: Prepared) -> dict[str, Any]:
         "pool_size": size,
         "pools": pools,
         "problems": prepared.problems,
+        "notes": prepared.notes,
         "made_pairs": prepared.made_pairs,
         "pairs_per_second": prepared.made_pairs / prepared.seconds if prepared.made_pairs else None,
         "bytes_per_pair": prepared.disk_bytes / len(prepared.pairs),
@@ -81,14 +82,12 @@ def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
     new = "tokenised before"
     if report["made_pairs"]:
         new = f"{report['made_pairs']:,} tokenised now, {report['pairs_per_second']:,.0f} pairs/s with their reading"
-    problems = report["problems"]
     return [
         f"{training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out",
         f"hash {report['data_hash']}; a pair has {report['tokens']:.1f} tokens of at most {2 * training.context}",
         f"the held-out loss is measured in {report['pools']} x {report['pool_size']} of them",
         f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {new}",
-        f"{problems['bad']} of {problems['records']:,} records could not be used",
-        *(f"  {problem}" for problem in problems["named"]),
+        *(report["notes"] or [f"all {report['problems']['records']:,} records can be used"]),
     ]
 
 

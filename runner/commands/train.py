@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     trial = read_recipe(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
     from runner.commands import train_folder
+    from runner.data.pairs import prepare
     from runner.export.loaded import must_be_writable
     from runner.export.sentence_transformers import export, must_have_adapter
     from runner.trainer import train_encoder
@@ -46,9 +48,15 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
 
     if arguments.adapter:
         must_have_adapter(trial)
-    must_be_writable(find_model(trial.model).source, trial.training)
+    source = find_model(trial.model).source
+    must_be_writable(source, trial.training)
     if ranks.rank == 0:
         train_folder.begin(out, trial)
+    prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source))
+    trial = replace(trial, training=replace(trial.training, data_hash=prepared.data_hash))
+    if ranks.rank == 0:
+        for note in prepared.notes:
+            print(f"embed: {note}", file=sys.stderr)
     log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)
     observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
     end_log()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from runner.data.shuffle import shuffled
 from runner.data.tokenizer import tokenizer_settings, training_tokenizer
 from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, write_tokens
+from sweeps.data.pair import told
 from sweeps.data.readers import open_source, survey
 from sweeps.machine.cores import available_cores
 from sweeps.machine.measured import cache_folder
+from sweeps.support.atomic import write_text
 from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
@@ -79,6 +83,8 @@ class Pairs:
     """Indices of the pairs that are trained on."""
     held_out: np.ndarray
     """Indices of the pairs that are not, in the order of their documents' hashes."""
+    problems: Mapping[str, Any] = field(default_factory=dict)
+    """Records that could not be used, as the fields of Problems; empty where all could."""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -104,6 +110,18 @@ class Pairs:
         """Returns these, of which only those of one source are trained on and held out."""
         held_out = self.held_out[self.sources[self.held_out] == source]
         return replace(self, train=self.trained[source], held_out=held_out, sources=np.zeros_like(self.sources))
+
+    def count_negatives(self, hard_negatives: int) -> list[tuple[int, int]]:
+        """Returns of each source how many training pairs have so many hard negatives, and how many have any."""
+        counted = []
+        for train in self.trained:
+            full = some = 0
+            for start in range(0, len(train), PAIRS_AT_ONCE):
+                chosen = train[start : start + PAIRS_AT_ONCE]
+                counts = self.negative_start[chosen + 1] - self.negative_start[chosen]
+                full, some = full + int((counts >= hard_negatives).sum()), some + int((counts > 0).sum())
+            counted.append((full, some))
+        return counted
 
     def _mean_pair(self, train: np.ndarray, hard_negatives: int) -> tuple[float, float]:
         tokens = sum_sq_lengths = 0
@@ -131,8 +149,10 @@ class Prepared:
     """Its tokens."""
     data_hash: str
     """Its identity: a hash over all pairs in their order."""
-    problems: dict
-    """Number of bad records by what is wrong with them."""
+    problems: dict[str, Any]
+    """Records that could not be used, as the fields of Problems."""
+    notes: tuple[str, ...] = ()
+    """What whoever trains on it should know, in sentences: bad records, hard negatives that are not there."""
     disk_bytes: int = 0
     """Bytes of its tokens on disk."""
     made_pairs: int = 0
@@ -159,7 +179,8 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
         processes = len(available_cores())
         tokenised = write_tokens(data.pairs(), known.pairs, known.data_hash, settings, folder, processes)
     seconds = time.monotonic() - begun
-    pairs = _open(folder)
+    write_text(_problems_file(known.data_hash), json.dumps(known.problems))
+    pairs = _open(folder, known.data_hash)
     if empty := [
         part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
     ]:
@@ -170,7 +191,8 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
             f"{training.pool_size}; give more data or a smaller pool"
         )
     disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    return Prepared(pairs, known.data_hash, known.problems, disk_bytes, tokenised, seconds)
+    notes = tuple(filter(None, (told(known.problems), *_lacking(pairs, training))))
+    return Prepared(pairs, known.data_hash, known.problems, notes, disk_bytes, tokenised, seconds)
 
 
 def open_prepared(training: Training, source: str) -> Pairs:
@@ -179,18 +201,47 @@ def open_prepared(training: Training, source: str) -> Pairs:
         settings = tokenizer_settings(training_tokenizer(source, training.pooling), training)
         folder = _token_folder(training.data_hash, settings)
         if folder.exists():
-            return _open(folder)
+            return _open(folder, training.data_hash)
     return prepare(training, source).pairs
+
+
+def _lacking(pairs: Pairs, training: Training) -> list[str]:
+    """Returns a sentence for each source some of whose pairs have fewer hard negatives than are asked for.
+
+    Raises ValueError where none has any.
+    """
+    asked, sentences = training.hard_negatives, []
+    counted = pairs.count_negatives(asked) if asked else []
+    for (name, _), train, (full, some) in zip(parts_of(training.data), pairs.trained, counted, strict=False):
+        if not some:
+            raise ValueError(
+                f"training.hard_negatives is {asked} and no training pair of data {name!r} has a hard negative; "
+                "`embed mine` finds some; 0 trains without"
+            )
+        if full < len(train):
+            sentences.append(
+                f"{full:,} of {len(train):,} training pairs of {name} have {asked} hard negatives, "
+                f"{some - full:,} have fewer, {len(train) - some:,} none"
+            )
+    return sentences
 
 
 def _token_folder(name: str, settings: TokenizerSettings) -> Path:
     return cache_folder() / f"tokens-{name}-{settings.context}-{settings.name}-v{FORMAT}"
 
 
-def _open(folder: Path) -> Pairs:
-    columns = {name: Column(folder, name) for name in COLUMNS}
-    arrays = {item.name: _open_array(folder, item.name) for item in fields(Pairs) if item.name not in columns}
-    return Pairs(**columns, **arrays)  # type: ignore[arg-type]
+def _problems_file(name: str) -> Path:
+    """Where the problems of data of this hash are kept, as its last reading found them."""
+    return cache_folder() / f"problems-{name}.json"
+
+
+def _open(folder: Path, name: str) -> Pairs:
+    columns = {column: Column(folder, column) for column in COLUMNS}
+    others = [item.name for item in fields(Pairs) if item.name not in (*columns, "problems")]
+    kept = _problems_file(name)
+    problems = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    arrays = {array: _open_array(folder, array) for array in others}
+    return Pairs(**columns, **arrays, problems=problems if problems.get("bad") else {})  # type: ignore[arg-type]
 
 
 def _open_array(folder: Path, name: str) -> np.ndarray:

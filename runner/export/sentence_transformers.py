@@ -14,6 +14,7 @@ from runner.export.loaded import must_embed_alike, own_vectors
 from runner.model.encoder import Encoder
 from runner.model.pretrained import load_backbone
 from runner.model.quantized import merge_unpacked
+from sweeps.data.pair import told
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
 from sweeps.support.atomic import replacing, write_text
@@ -149,6 +150,7 @@ def _card(observation: Observation) -> str:
         "",
         f"- data: {trial.training.data} (hash {trial.training.data_hash}), {observation.pairs:,} pairs in "
         f"{observation.epochs:.2f} epochs, {observation.tokens:,} tokens",
+        *(["- " + told(observation.problems)] if observation.problems else []),
         f"- {trial.steps:,} steps of {trial.training.batch_size} pairs, rate {trial.lr:g}, temperature "
         f"{trial.training.temperature:g}, {trial.training.pooling} pooling, {trial.training.context} tokens of context",
         f"- {observation.flops:.3g} training FLOPs",

@@ -110,6 +110,7 @@ def observe(run: Run, outcome: Outcome, total_seconds: float, **known: Any) -> O
         "squares": state.counts.sum_sq_lengths,
         "pairs": state.step * batch_size,
         "data_pairs": len(run.pairs.train),
+        "problems": run.pairs.problems,
         "seconds": round(state.seconds, 3),
         "total_seconds": round(total_seconds, 3),
         "peak_bytes": peak_memory(run.engine.device),

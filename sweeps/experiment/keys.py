@@ -10,6 +10,7 @@ from functools import cache
 from textwrap import dedent
 from typing import Any
 
+from sweeps.data.columns import ROLES
 from sweeps.experiment.sweep import Compare, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS
@@ -93,6 +94,12 @@ WRITTEN = {
 METHODS_KEY = Key("methods", "list of tables", REQUIRED, "Tuning methods of the grid.")
 DATA_KEY = Key("data", "list of tables", "training.data", "Several sources that are trained on together.")
 TASKS_KEY = Key("tasks", "list of texts", "training.tasks", "The same as training.tasks.")
+COLUMNS_KEY = Key(
+    "columns",
+    "table of columns",
+    "the usual names",
+    f"Columns of the source whose names are not usual: one or a list for each of {', '.join(ROLES)}.",
+)
 RATES = (
     Key(
         "lr",
@@ -127,7 +134,7 @@ def tables() -> tuple[Table, ...]:
             "in [training]",
             "The conditions of every trial. Another value makes other trials. A list spans the grid: each value is a "
             "condition with learning rates and laws of its own.",
-            tuple(_setting(item) for item in fields(Training) if item.name != "data_hash"),
+            (*(_setting(item) for item in fields(Training) if item.name != "data_hash"), COLUMNS_KEY),
         ),
         Table(
             "[[methods]]",
@@ -154,6 +161,7 @@ def tables() -> tuple[Table, ...]:
             "One of several sources, in place of training.data; at least two.",
             (
                 Key("source", "text", REQUIRED, "A file, `hf:owner/name` or `python-env`."),
+                COLUMNS_KEY,
                 Key("weight", "number", "1", "How often it is drawn from beside the others.", least=0),
             ),
         ),

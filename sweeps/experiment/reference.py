@@ -35,6 +35,10 @@ TYPES: Mapping[str, Mapping[str, Any]] = {
     "list of numbers": {"type": "array", "items": {"type": "number"}},
     "list of whole numbers": {"type": "array", "items": {"type": "integer"}},
     "list of lists of numbers": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+    "table of columns": {
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    },
 }
 
 

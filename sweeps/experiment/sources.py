@@ -45,7 +45,8 @@ def read_sources(sources: Any) -> list[tuple[str, float]]:
     return named
 
 
-OPTIONAL = {"problems", "sources", "pool_size", "pools", "texts"}  # fields that a report of earlier versions lacks
+# Fields that a report of earlier versions lacks.
+OPTIONAL = {"problems", "sources", "pool_size", "pools", "notes", "texts"}
 TEXT_SETTINGS = ("context", "hard_negatives", "pooling", "query_prompt", "document_prompt")
 
 
@@ -76,6 +77,8 @@ class Data:
     """Held-out pairs in a pool, as many as the sweep file asks for or the data fill; 0: as it asks."""
     pools: int = 0
     """Number of such pools, likewise."""
+    notes: tuple[str, ...] = ()
+    """What whoever trains on them should know, in sentences."""
     texts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By `text_settings`, where conditions differ in them: `tokens`, `squares` and `sources`."""
 

@@ -277,3 +277,47 @@ def test_a_plan_for_no_number_of_pairs_is_refused(sweep_file, pairs, capsys):
     with pytest.raises(SystemExit) as end:
         main(["prepare", sweep_file, "--pairs", pairs])
     assert end.value.code == 2 and f"{pairs!r} is not a number of pairs" in capsys.readouterr().err
+
+
+def write(path, rows: list) -> Training:
+    """The conditions of a training on these rows."""
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return Training(data=str(path), batch_size=16, context=16, pool_size=4, pools=1)
+
+
+def rows_with(counts: list[int]) -> list[dict]:
+    """Rows that have so many hard negatives; the first ten are held out."""
+    rows = []
+    for i, count in enumerate(counts):
+        negatives = {f"negative_{n}": f"n{i} {n}" for n in range(count)}
+        rows.append({"query": f"q{i}", "positive": f"p{i}", "held_out": i < 10} | negatives)
+    return rows
+
+
+def test_bad_records_are_told_and_stay_with_the_pairs(tmp_path):
+    training = write(tmp_path / "a.jsonl", [*rows_with([0] * 200), "{broken"])
+    made = prepare(training, SOURCE)
+    place = tmp_path / "a.jsonl"
+    (note,) = made.notes
+    assert note.startswith(f"1 of 201 records could not be used: {place}:201: not JSON (")
+    known = open_prepared(replace(training, data_hash=made.data_hash), SOURCE)
+    assert known.problems == made.pairs.problems == made.problems
+    assert known.problems["bad"] == 1
+    write(place, rows_with([0] * 200))  # the same pairs, and nothing is wrong any more
+    assert prepare(training, SOURCE).notes == ()
+    assert open_prepared(replace(training, data_hash=made.data_hash), SOURCE).problems == {}
+
+
+def test_hard_negatives_that_are_not_there_are_refused(tmp_path):
+    training = replace(write(tmp_path / "a.jsonl", rows_with([2] * 10 + [0] * 90)), hard_negatives=2)
+    with pytest.raises(ValueError, match=r"training.hard_negatives is 2 and no training pair of data '.*' has a hard"):
+        prepare(training, SOURCE)  # those that are held out are no help
+    assert prepare(replace(training, hard_negatives=0), SOURCE).notes == ()
+
+
+def test_hard_negatives_that_some_pairs_lack_are_counted(tmp_path):
+    some = write(tmp_path / "a.jsonl", rows_with([0] * 10 + [2] * 50 + [1] * 30 + [0] * 20))
+    (note,) = prepare(replace(some, hard_negatives=2), SOURCE).notes
+    assert note == f"50 of 100 training pairs of {some.data} have 2 hard negatives, 30 have fewer, 20 none"
+    full = write(tmp_path / "b.jsonl", rows_with([0] * 10 + [3] * 40))
+    assert prepare(replace(full, hard_negatives=2), SOURCE).notes == ()

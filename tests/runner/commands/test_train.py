@@ -1,0 +1,27 @@
+"""`embed train` tells what it trained on: on the screen, in the observation, in the model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from runner.cli import main
+from sweeps.experiment.recipe_file import write_recipe
+from sweeps.methods import Full
+from sweeps.trial import Training, Trial
+
+
+def test_bad_records_and_the_hash_of_the_data_are_told_everywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"query": f"question {i}", "positive": f"answer {i}", "held_out": i < 8} for i in range(150)]
+    Path("pairs.jsonl").write_text("\n".join([*map(json.dumps, rows), '{"query": "half a line']))
+    training = Training(data="pairs.jsonl", batch_size=8, context=16, pool_size=8, pools=1)
+    write_recipe(Path("recipe.toml"), Trial("nano-7k", Full(), training, lr=1e-4, steps=2), {})
+    assert main(["train", "recipe.toml", "--out", "out", "--on", "cpu"]) == 0
+    told = f"1 of 151 records could not be used: {tmp_path / 'pairs.jsonl'}:151: not JSON"
+    assert f"embed: {told}" in capsys.readouterr().err
+    observation = json.loads(Path("out/observation.json").read_text())
+    assert (observation["problems"]["bad"], observation["problems"]["records"]) == (1, 151)
+    data_hash = observation["trial"]["training"]["data_hash"]
+    card = Path("out/README.md").read_text()
+    assert len(data_hash) == 16 and f"pairs.jsonl (hash {data_hash})" in card and told in card
