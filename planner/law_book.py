@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +12,23 @@ from planner.laws import LAWS, Law
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, make_method
-from sweeps.support.checks import from_table
+from sweeps.support.checks import (
+    LARGEST,
+    all_numbers,
+    brief,
+    check_fields,
+    choice,
+    distinct,
+    from_table,
+    is_number,
+    number,
+    require,
+    strings,
+    tables,
+    whole,
+    within,
+)
+from sweeps.support.json_io import read_json
 from sweeps.trial import Training
 
 FORMAT = 1
@@ -195,94 +210,190 @@ class LawBook:
         }
 
 
+MOST_BYTES = 50_000_000  # of a law book
+RATE = (1e-12, 10.0)  # plausible peak learning rates of AdamW
+EXPONENT = (1e-6, 10.0)
+FACTOR = (0.0, 1e40)
+# Fields of a law and of a book -> lowest and highest value.
+LIMITS = {
+    "noise": (0.0, 10.0),  # of a log
+    "rows": (0, 1e9),
+    "objective": (0.0, 1e12),
+    "delta": (0.0, 1e6),
+    "learning_rates": RATE,
+}
+MEAN_PAIR = {"tokens": (1e-3, 1e9), "squares": (1e-3, 1e18)}
+SPAN = (1e-9, 1e40)  # of what runs cover
+
+
 def read_laws(path: Path) -> LawBook:
-    """The law book written by `fit`. Raises ValueError naming the file and the place, or FileNotFoundError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+    """The law book written by `fit`. Raises ValueError naming the file and the place, or OSError without a file."""
+    content = read_json(path, MOST_BYTES)
     if not isinstance(content, dict) or "laws" not in content:
         raise ValueError(f"{path}: no laws inside; expected the laws.json that `fit` writes")
     if content.get("format") != FORMAT:
-        raise ValueError(f"{path}: format is {content.get('format')!r}; known: {FORMAT}")
+        raise ValueError(f"{path}: format is {brief(content.get('format'))}; known: {FORMAT}")
     try:
         return _book(content)
     except KeyError as error:
         raise ValueError(f"{path}: has no {error.args[0]!r}") from None
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def _book(content: Mapping[str, Any]) -> LawBook:
-    if not content["laws"]:
+    laws = tables(content["laws"], 0, "laws must be a list of objects")
+    if not laws:
         raise ValueError("holds no law; every method was refused, see its warnings")
     training = from_table(Training, content["training"], "training") if content["training"] else None
-    pair = content["pair"]
-    work = Work(1, pair["tokens"], pair["squares"], training.batch_size) if pair and training else None
+    excluded = tables(content["excluded"], 0, "excluded must be a list of objects")
+    caveats = tables(content["warnings"], 0, "warnings must be a list of objects")
+    _check_source(content["source"])
+    read = tuple(_method_law(law, f"laws[{i}]") for i, law in enumerate(laws))
+    labels = [law.label for law in read]
+    distinct("laws", labels, labels)
     return LawBook(
-        laws=tuple(_method_law(law, f"laws[{i}]") for i, law in enumerate(content["laws"])),
-        measured=_measured(content["range"]),
-        models=tuple(content["models"]),
+        laws=read,
+        measured=_measured(content["range"], "range"),
+        models=strings("models", content["models"]),
         training=training,
-        pair=work,
+        pair=_mean_pair(content["pair"], training),
         source=content["source"],
-        excluded=tuple((row["key"], row["reason"]) for row in content["excluded"]),
-        warnings=tuple(Caveat(**caveat) for caveat in content["warnings"]),
-        created_by=content["created_by"],
-        scores=tuple(_score_law(law) for law in content.get("scores", ())),
+        excluded=tuple((_string(row, "key"), _string(row, "reason")) for row in excluded),
+        warnings=tuple(from_table(Caveat, caveat, f"warnings[{i}]") for i, caveat in enumerate(caveats)),
+        created_by=_string(content, "created_by"),
+        scores=tuple(
+            _score_law(law, f"scores[{i}]")
+            for i, law in enumerate(tables(content.get("scores", []), 0, "scores must be a list of objects"))
+        ),
     )
+
+
+def _check_source(content: Any) -> None:
+    """Refuse what the planner could not tell of where the laws come from."""
+    require("source", content, isinstance(content, dict), "an object")
+    for name in ("name", "citation", "measure", "kind", "rows_hash"):
+        require(f"source.{name}", content.get(name), isinstance(content.get(name, ""), str), "a string")
+    if (unique := content.get("unique_tokens")) is not None:
+        within("source.unique_tokens", unique, (0.0, SPAN[1]))
+    if (shared := content.get("with")) is not None:
+        require("source.with", shared, isinstance(shared, dict), "an object")
+        require("source.with.name", shared["name"], isinstance(shared["name"], str), "a string")
+        whole("source.with.observations", shared["observations"], 0)
+        for name in ("shared", "own"):
+            strings(f"source.with.{name}", shared[name])
+
+
+def _mean_pair(content: Any, training: Training | None) -> Work | None:
+    if not content or not training:
+        return None
+    require("pair", content, isinstance(content, dict), "an object")
+    for name, limits in MEAN_PAIR.items():
+        within(f"pair.{name}", number(f"pair.{name}", content[name]), limits)
+    return Work(1, content["tokens"], content["squares"], training.batch_size)
+
+
+def _string(content: Mapping[str, Any], name: str) -> str:
+    require(name, content[name], isinstance(content[name], str), "a string")
+    return str(content[name])
 
 
 def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
-    family, draws = content["family"], content["draws"]
-    if family not in LAWS:
-        raise ValueError(f"{where}.family is {family!r}; known: {', '.join(LAWS)}")
+    family, columns, settings = content["family"], content["draws"], content["method"]
+    choice(f"{where}.family", family, list(LAWS))
+    require(f"{where}.method", settings, isinstance(settings, dict) and isinstance(settings.get("name"), str), "named")
     law = _law(family, content["coefficients"], f"{where}.coefficients")
-    names, columns = list(draws), list(draws.values())
+    intervals = {name: _intervals(content.get(name, {}), f"{where}.{name}") for name in ("intervals", "intervals_95")}
+    known = {item.name for item in fields(MethodLaw)}
+    given = {name: value for name, value in content.items() if name in known - {"intervals", "intervals_95", "draws"}}
+    made = {"settings": settings, "law": law, "draws": (), "measured": None, **intervals}
+    check_fields(MethodLaw, {**given, **made}, where, LIMITS)
     return MethodLaw(
-        settings=content["method"],
-        family=family,
-        law=law,
-        intervals=_intervals(content["intervals"]),
-        draws=tuple(
-            _law(family, dict(zip(names, row, strict=True)), f"{where}.draws") for row in zip(*columns, strict=True)
-        ),
-        noise=content["noise"],
-        rows=content["rows"],
-        measured=_measured(content["range"]),
-        objective=content["objective"],
-        delta=content.get("delta"),
-        intervals_95=_intervals(content.get("intervals_95", {})),
-        backtest=content["backtest"],
-        learning_rates=content["learning_rates"],
-        rates_from=content.get("rates_from", ""),
-        shared=tuple(content.get("shared", ())),
-        variants=content.get("variants", {}),
-        isoflop=content.get("isoflop", {}),
+        **{
+            **given,
+            **made,
+            "draws": _draws(family, columns, f"{where}.draws"),
+            "measured": _measured(content["range"], f"{where}.range"),
+            "shared": tuple(given.get("shared", ())),
+        }
     )
 
 
-def _score_law(content: Mapping[str, Any]) -> ScoreLaw:
-    pairs = {name: tuple(content[name]) for name in ("losses", "params")}
-    return ScoreLaw(**{**content, **pairs, "covariance": tuple(map(tuple, content["covariance"]))})
+SCORES = {
+    "lowest": (-1.0, 1.0),
+    **dict.fromkeys(("a", "b", "c"), (-1e6, 1e6)),
+    "noise": (0.0, 1e3),
+    "width": (0.0, 1e3),
+    "rows": (0, 1e9),
+    "correlation": (-1.0, 1.0),
+}
 
 
-def _intervals(content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    return {name: (ends[0], ends[1]) for name, ends in content.items()}
+def _score_law(content: Any, where: str) -> ScoreLaw:
+    check_fields(ScoreLaw, content, where, SCORES)
+    rows = content["covariance"]
+    square = isinstance(rows, list) and len(rows) == 3 and all(isinstance(row, list) and len(row) == 3 for row in rows)
+    require(f"{where}.covariance", rows, square, "three rows of three numbers")
+    all_numbers(f"{where}.covariance", [value for row in rows for value in row])
+    pairs = {name: _pair(content[name], f"{where}.{name}", SPAN) for name in ("losses", "params")}
+    return ScoreLaw(**{**content, **pairs, "covariance": tuple(map(tuple, rows))})
 
 
-def _law(family: str, coefficients: Mapping[str, float], where: str) -> Law:
+def _draws(family: str, columns: Any, where: str) -> tuple[Law, ...]:
+    """The law of every draw. columns: coefficient -> its values, as many for each."""
+    require(where, columns, isinstance(columns, dict) and all(isinstance(x, list) for x in columns.values()), "columns")
+    if not any(columns.values()):
+        return ()
+    _known_coefficients(family, columns, where)
+    lengths = {len(column) for column in columns.values()}
+    require(f"{where}, the lengths of whose columns", sorted(lengths), len(lengths) == 1, "one and the same")
+    for name, column in columns.items():
+        all_numbers(f"{where}.{name}", column)
+        within(f"{where}.{name}", column, coefficient_limits(family, name))
+    names = list(columns)
+    return tuple(LAWS[family](**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True))
+
+
+def _intervals(content: Any, where: str) -> dict[str, tuple[float, float]]:
+    require(where, content, isinstance(content, dict), "an object")
+    return {name: _pair(ends, f"{where}.{name}", (-LARGEST, LARGEST)) for name, ends in content.items()}
+
+
+def _pair(ends: Any, where: str, limits: tuple[float, float]) -> tuple[float, float]:
+    """A lower and an upper end."""
+    fits = isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends))
+    require(where, ends, fits and ends[0] <= ends[1], "two numbers, the lower first")
+    within(where, ends, limits)
+    return ends[0], ends[1]
+
+
+def _law(family: str, coefficients: Any, where: str) -> Law:
+    require(where, coefficients, isinstance(coefficients, dict), "an object of numbers")
+    _known_coefficients(family, coefficients, where)
+    for name, value in coefficients.items():
+        require(f"{where}.{name}", value, is_number(value), "a finite number")
+        within(f"{where}.{name}", value, coefficient_limits(family, name))
+    law = LAWS[family](**coefficients)
+    require(where, coefficients, any(getattr(law, name) for name in LAWS[family].factors), "factors that are not all 0")
+    return law
+
+
+def _known_coefficients(family: str, coefficients: Mapping[str, Any], where: str) -> None:
     known = [item.name for item in fields(LAWS[family])]  # type: ignore[arg-type]
     if sorted(coefficients) != sorted(known):
         raise ValueError(f"{where} are {', '.join(coefficients)}; {family} has {', '.join(known)}")
-    for name, value in coefficients.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"{where}.{name} is {value!r}; it must be a finite number")
-    return LAWS[family](**coefficients)
 
 
-def _measured(content: Mapping[str, Any]) -> MeasuredRange:
-    return MeasuredRange(**{name: (content[name][0], content[name][1]) for name in ("flops", "params", "tokens")})
+def coefficient_limits(family: str, name: str) -> tuple[float, float]:
+    """The lowest and the highest value of a coefficient that is plausible."""
+    kind = LAWS[family]
+    return FACTOR if name in kind.factors else (1e-9, 1e12) if name in kind.ranges else EXPONENT
+
+
+def _measured(content: Any, where: str) -> MeasuredRange:
+    require(where, content, isinstance(content, dict), "an object")
+    names = [item.name for item in fields(MeasuredRange)]
+    return MeasuredRange(**{name: _pair(content[name], f"{where}.{name}", SPAN) for name in names})
 
 
 def quantile(ordered: list[float], share: float) -> float:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
-from sweeps.support.checks import distinct, from_table, require
+from sweeps.support.checks import check_fields, distinct, from_table, require
 from sweeps.tasks import score_name
 
 POOLINGS = ("mean", "weighted", "last")
@@ -22,6 +22,23 @@ SEARCHED = "self-positioning"
 MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may become of a model for each source
 MOST_STEPS = 10**9  # of a trial
 PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
+STATUSES = ("done", "diverged", "pruned", "failed")
+# What is plausible: fields of records -> lowest and highest value. A rate of 100 trains nothing.
+TRIAL_LIMITS = {"lr": (1e-15, 100.0), "steps": (1, MOST_STEPS), "budget": (0.0, 1e40), "seed": (-(2.0**63), 2.0**63)}
+OBSERVATION_LIMITS = {
+    **dict.fromkeys(("loss", "start_loss"), (1e-12, 1e9)),  # nats per pair
+    **dict.fromkeys(("flops", "paper_flops", "reused_flops"), (0.0, 1e40)),
+    **dict.fromkeys(("params", "trainable", "tokens", "pairs", "data_pairs", "peak_bytes"), (0, 1e18)),
+    **dict.fromkeys(("seconds", "total_seconds"), (-1e9, 1e12)),  # a clock may have been set back
+    "accuracy": (0.0, 1.0),
+    "squares": (0, 1e24),
+    "curve": (-1e18, 1e18),
+    "scores": (-1e9, 1e9),
+}
+PER_WEIGHT_AND_TOKEN = (
+    1e-4,
+    1e6,
+)  # FLOPs: 6 in full training, fewer where states are kept, more where attention is all
 CHOICES = {"pooling": POOLINGS, "schedule": SCHEDULE_NAMES, "precision": PRECISIONS}
 AT_LEAST = {  # settings of Training -> their least value
     **dict.fromkeys(("batch_size", "context", "pool_size", "pools", "search_steps"), 1),
@@ -324,6 +341,9 @@ class Trial:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Trial:
         """The trial written by `to_json`. Raises ValueError on unknown keys, methods or settings."""
+        check_fields(cls, content, "trial", TRIAL_LIMITS)
+        require("trial.method", content["method"], isinstance(content["method"], dict), "an object")
+        require("trial.method.name", content["method"].get("name"), "name" in content["method"], "the method's name")
         method, training = dict(content["method"]), content["training"]
         parsed = {
             "method": _shared(_methods, method, lambda: make_method(method.pop("name"), method)),
@@ -438,16 +458,31 @@ class Observation:
 
         key: the trial's, where it is known from elsewhere: it is then not worked out again.
         """
+        require("it", content, isinstance(content, dict), "an object")
         inside = {key: value for key, value in content.items() if key != "key"}
+        check_fields(cls, inside, "", OBSERVATION_LIMITS)
         trial = inside["trial"] = Trial.from_json(content["trial"])
         if key:
             trial.__dict__["key"] = key
         inside["curve"] = tuple(map(tuple, content.get("curve", ())))
         inside["evaluations"] = tuple(content.get("evaluations", ()))
         observation = cls(**inside)
+        observation._refuse_implausible()
         if content.get("key", observation.key) != observation.key:
             raise ValueError(f"observation {content['key']!r} holds a trial whose key is {observation.key!r}")
         return observation
+
+    def _refuse_implausible(self) -> None:
+        """Raise ValueError where the fields contradict one another."""
+        require("status", self.status, self.status in STATUSES, f"one of {', '.join(STATUSES)}")
+        for index, row in enumerate(self.evaluations):
+            require(f"evaluations[{index}]", row, "step" in row, "an object with its step")
+        if self.status == "done":
+            require("loss", self.loss, self.loss is not None, "a number where the status is done")
+        low, high = (factor * self.params * self.tokens for factor in PER_WEIGHT_AND_TOKEN)
+        fits = self.status != "done" or not low or low <= self.flops <= high
+        require("flops", self.flops, fits, f"what {self.params:,} params and {self.tokens:,} tokens can take")
+        require("reused_flops", self.reused_flops, self.reused_flops <= 1.001 * self.flops, "no more than flops")
 
 
 def by_key(observations: Iterable[Observation]) -> dict[str, Observation]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from runner.export.sentence_transformers import HOLDS, must_be_free
 from sweeps.store.files import CHECKPOINT, PROGRESS
 from sweeps.store.records import lenient
 from sweeps.store.trunks import drop_parts, parts_folder
-from sweeps.support.atomic import temporary_folder, to_disk, write_text
+from sweeps.support import atomic
+from sweeps.support.atomic import write_text
 from sweeps.trial import Trial
 
 MARKER = ".embed-train.json"  # in the folder of a training under way: the key of its trial
@@ -32,18 +31,10 @@ def begin(out: Path, trial: Trial) -> None:
     write_text(out / MARKER, json.dumps({"key": trial.key}) + "\n")
 
 
-@contextmanager
-def filling(out: Path) -> Iterator[Path]:
-    """A folder to write a model to. Its files come to lie in `out` when the block ends, what makes it a model last:
+def filling(out: Path) -> AbstractContextManager[Path]:
+    """A folder to write a model to, whose files come to lie in `out` when the block ends, what makes it a model last:
     one that is ended before is no model, and its training can be continued."""
-    with temporary_folder(out / "model") as temporary:
-        yield temporary
-        files = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
-        for file in files:
-            to_disk(temporary / file)
-        for file in sorted(files, key=lambda file: str(file) in HOLDS):
-            (out / file).parent.mkdir(exist_ok=True)
-            os.replace(temporary / file, out / file)
+    return atomic.filling(out, HOLDS)
 
 
 def tidy_up(out: Path) -> None:

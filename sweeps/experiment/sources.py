@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeps.data.columns import with_columns
 from sweeps.flops import Work
-from sweeps.support.checks import brief, is_number, known_keys, number, require, tables
+from sweeps.support.checks import brief, check_fields, is_number, known_keys, number, require, tables
 from sweeps.trial import MIXED, Training, mixed
 
 
@@ -53,6 +53,13 @@ TEXT_SETTINGS = ("context", "hard_negatives", "pooling", "query_prompt", "docume
 def text_settings(training: Training) -> str:
     """What of a condition decides how long the texts of a pair are, as one name."""
     return json.dumps([getattr(training, name) for name in TEXT_SETTINGS])
+
+
+_LIMITS = {
+    **dict.fromkeys(("train_pairs", "held_out_pairs", "pool_size", "pools"), (0, 1e15)),
+    "tokens": (0, 1e9),
+    "squares": (0, 1e18),
+}
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,14 @@ class Data:
         missing = {item.name for item in fields(cls)} - OPTIONAL - set(content)
         if missing:
             raise ValueError(f"{where}: has no {', '.join(sorted(missing))}")
+        try:
+            check_fields(cls, content, "", _LIMITS, known=False)
+            for name, texts in content.get("texts", {}).items():
+                require(f"texts.{name}", texts, isinstance(texts, dict), "an object")
+                known_keys(f"texts.{name}", texts, ["tokens", "squares", "sources"])
+                check_fields(cls, {**content, **texts}, f"texts.{name}", _LIMITS, known=False)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         data = cls(**{item.name: content[item.name] for item in fields(cls) if item.name in content})
         for name in ("train_pairs", "tokens", "squares"):
             if not is_number(getattr(data, name)) or getattr(data, name) <= 0:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.support.checks import check_fields, is_number, require
+
 MIN_SECONDS = 300.0  # a trial that can be continued is begun with so much time left, to load and get somewhere
 
 
@@ -48,11 +50,23 @@ class Requirements:
         return {"classes": list(self.classes), "trials": trials}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Requirements:
-        """The requirements written by `to_json`; trials of classes that are not listed are left out."""
-        classes = tuple(str(name) for name in content.get("classes", ()))
-        trials = {key: Requirement(name, float(seconds)) for key, (name, seconds) in content.get("trials", {}).items()}
-        return cls(classes, {key: each for key, each in trials.items() if each.resource_class in classes})
+    def from_json(cls, content: Any, where: str) -> Requirements:
+        """The requirements written by `to_json`; trials of classes that are not listed are left out.
+
+        Raises ValueError naming `where` and what is wrong.
+        """
+        try:
+            check_fields(cls, content, "")
+            classes = tuple(content.get("classes", ()))
+            trials = {}
+            for key, row in content.get("trials", {}).items():
+                fits = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and is_number(row[1])
+                require(f"trials.{key}", row, fits, "a class and seconds")
+                if row[0] in classes:
+                    trials[key] = Requirement(row[0], float(row[1]))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return cls(classes, trials)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from sweeps.machine.cores import available_cores
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import from_table
+from sweeps.support.json_io import parse_json, read_bytes
 
 FORMAT = 1
 MEMORY_TOLERANCE = 0.05  # a kernel's update changes how much of the memory it shows
@@ -170,11 +171,11 @@ def read_machine_profile(path: Path | None = None) -> MachineProfile:
     if not path.exists():
         raise ValueError(f"{path}: this machine was not measured yet; run `embed bench` first")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bytes(path))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
         profile = MachineProfile.from_json(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: cannot be used ({error}); run `embed bench` again") from None
     if unlike := this_host().difference(profile.host):
         raise ValueError(f"{path}: was measured on another machine (here {unlike}); run `embed bench` here")

@@ -108,7 +108,7 @@ def made_here(directory: Path) -> Iterator[Observation]:
                 attempts = store.attempts(observation.key)
                 if attempts and attempts[-1].host == host:
                     yield observation
-        except ValueError:  # a damaged trial elsewhere is no reason not to estimate
+        except (OSError, ValueError):  # a damaged trial elsewhere is no reason not to estimate
             continue
 
 

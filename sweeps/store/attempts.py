@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.store.retry import LOST
+from sweeps.support.checks import check_fields
 from sweeps.trial import Trial
 
 LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
+_LIMITS = {"pid": (1, 2**31 - 1), "started": (-1e12, 1e12), "state": (0, 1e20), "restarts": (0, 1e9)}
 _HOLDER = ("host", "boot", "pid", "started", "state", "job", "restarts")
 
 
@@ -70,9 +73,19 @@ def holder(state: int, job: Mapping[str, Any]) -> dict[str, Any]:
     return {"host": host, "boot": boot, "pid": os.getpid(), "started": time.time(), "state": state, **job}
 
 
-def holder_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what an attempt noted when it began, the fields of Attempt."""
-    return {name: content[name] for name in _HOLDER if name in content}
+def attempt_of(number: int, note: Any, cause: str = "", ended: str = "") -> Attempt:
+    """An attempt from what it noted when it began. cause, ended: how it ended; "" while it may still run.
+
+    One whose note is none was lost: nobody can tell whether it lives, and it must not be waited for.
+    """
+    noted = {name: note[name] for name in _HOLDER if name in note} if isinstance(note, dict) else {}
+    try:
+        check_fields(Attempt, {"number": number, **noted}, "", _LIMITS)
+    except ValueError as error:
+        return Attempt(number, cause=cause or LOST, ended=ended or f"its note is damaged: {error}")
+    if "pid" not in noted and not cause:
+        return Attempt(number, cause=LOST, ended="its note is damaged")
+    return Attempt(number, **noted, cause=cause, ended=ended)
 
 
 def host_and_boot() -> tuple[str, str]:

@@ -21,7 +21,7 @@ from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
 from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, holder
 from sweeps.store.files import SweepFiles
-from sweeps.store.records import exported
+from sweeps.store.records import exported, parse_record
 from sweeps.store.retry import CAUSES, EXCEPTION, LOST, verdict
 from sweeps.store.trunks import Trunk, Trunks
 from sweeps.trial import Observation, Trial, failure
@@ -134,22 +134,22 @@ class Store(ABC):
     def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
         """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
 
-        eligibility: which trials the worker may take, and which of them first. Raises PermissionError when all that
-        could be taken lie in folders that may not be written to.
+        eligibility: which trials the worker may take, and which of them first. Raises PermissionError or
+        ValueError when all that could be taken may not be written to or are damaged.
         """
         self.refresh()
-        denied: PermissionError | None = None
+        denied: PermissionError | ValueError | None = None
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
         for key in eligibility.order(self.queue()):
             if self.finished(key):
                 continue
-            trunk = self._trunk(key)
-            if trunk and trunk.folder in under_way and not self.files.checkpointed(key):
-                continue
             try:
+                trunk = self._trunk(key)
+                if trunk and trunk.folder in under_way and not self.files.checkpointed(key):
+                    continue
                 if claim := self._claim(key, eligibility):
                     return claim
-            except PermissionError as error:  # another user's; others may not be
+            except (PermissionError, ValueError) as error:  # another user's, or damaged; others may not be
                 denied = error
                 continue
             if trunk and not self.finished(key) and not trunk.own.exists() and self._under_way(key):
@@ -242,7 +242,7 @@ class Store(ABC):
     @final
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
-        first = self.record_result(observation.key, json.dumps(observation.to_json()) + "\n")
+        first = self.record_result(observation.key, _text(observation))
         self.files.drop_checkpoint(observation.key)  # it was there to continue the trial
         return first
 
@@ -325,3 +325,13 @@ class Store(ABC):
     def exported(self) -> Iterator[Observation]:
         """The observations in the gathered exports, whether or not their trials are in the store."""
         return exported(self.directory, self.curves)
+
+
+def _text(observation: Observation) -> str:
+    """The record of an observation, or of a failure where nobody could read it again, such as one with a NaN in it."""
+    text = json.dumps(observation.to_json()) + "\n"
+    try:
+        parse_record(Observation, text, "its observation")
+    except ValueError as error:
+        return json.dumps(failure(observation.trial, str(error)).to_json()) + "\n"
+    return text

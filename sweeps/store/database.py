@@ -139,7 +139,9 @@ def read_note(directory: Path) -> str:
     note = lenient(path)
     url = note.get("postgresql")
     if not isinstance(url, str) or note.get("check") != _check(url, directory):
-        raise ValueError(f"{path}: is damaged, or was changed by hand; say the database again: --store URL")
+        raise ValueError(
+            f"{path}: is damaged, or was changed by hand; say the database again: `sweep status DIR --store URL`"
+        )
     return without_password(url)
 
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from sweeps.experiment.sources import Data
 from sweeps.store.identity import refuse_link, refuse_links
-from sweeps.store.records import lenient, read_json
+from sweeps.store.records import lenient
 from sweeps.support.atomic import append_text, write_text
+from sweeps.support.checks import is_number
+from sweeps.support.json_io import read_json
 
 CHECKPOINT = "checkpoint.safetensors"
 _CHECKPOINTS = re.compile(r"(best-)?checkpoint\.safetensors|\.(best-)?checkpoint\.safetensors\.[0-9a-f]{16}\.tmp")
@@ -81,7 +83,7 @@ class SweepFiles:
 
     def progress(self, key: str) -> dict[str, Any]:
         """The figures that a trial's process last left here: step and loss."""
-        return lenient(self.trial(key) / PROGRESS)
+        return figures(lenient(self.trial(key) / PROGRESS))
 
     def log(self, sentence: str) -> None:
         """Append to the sweep's log."""
@@ -98,6 +100,13 @@ class SweepFiles:
 def report(folder: Path, step: int, loss: float) -> None:
     """Leave the current figures of a running trial in its `folder` for displays; call it once a second at most."""
     write_text(folder / PROGRESS, json.dumps({"step": step, "loss": loss}), durable=False)
+
+
+def figures(told: Any) -> dict[str, Any]:
+    """What a trial's process told of step and loss; nothing where that is not what it says."""
+    known = {name: told[name] for name in ("step", "loss") if name in told} if isinstance(told, dict) else {}
+    whole = isinstance(known.get("step"), int) and known["step"] >= 0
+    return known if whole and all(map(is_number, known.values())) else {}
 
 
 def changed(path: Path) -> int:

@@ -23,17 +23,20 @@ from typing import Any, final
 from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import Requirements
 from sweeps.search.learning_rates import EVERYTHING
-from sweeps.store.attempts import LEASE, Attempt, Claim, holder_of
+from sweeps.store.attempts import LEASE, Attempt, Claim, attempt_of
 from sweeps.store.base import Store
 from sweeps.store.files import KEY, changed
 from sweeps.store.identity import mark, refuse_foreign
-from sweeps.store.records import lenient, parse, read_json
+from sweeps.store.records import lenient, read_record
 from sweeps.store.retry import CAUSES, LOST, STOPPED
 from sweeps.support.atomic import new_folder, publish_text, touch, write_text
+from sweeps.support.checks import require
+from sweeps.support.json_io import read_json
 from sweeps.trial import Observation, Trial
 
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
 _FAILED = re.compile(r"failed-(\d{4,})\.json")
+REASON = 1000  # characters of a sentence that are kept
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -46,6 +49,7 @@ class FolderStore(Store):
     def __init__(self, directory: Path, lease: float = LEASE) -> None:
         super().__init__(directory, lease)
         self._done: set[str] = set()  # saves asking again: a result stays until it is retried
+        self._looked_at: set[str] = set()  # trials whose descriptions were read, or written
         self._queue: tuple[list[str], int] = ([], 0)  # as last read, and when it had changed
 
     # -- what is wanted
@@ -56,12 +60,31 @@ class FolderStore(Store):
     def begin(self, sweep_file: Path, data: Data) -> None:
         mark(self.directory, sweep_file)
         self.files.begin(sweep_file.read_text(encoding="utf-8"), json.dumps(data.to_json(), indent=1) + "\n")
+        self._renew_queue()
         self.reopen()
+
+    def _renew_queue(self) -> None:
+        try:
+            self.queue()
+        except ValueError as error:
+            self.files.log(str(error))
+            self.set_queue([])
 
     def insert(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             if not self.files.own_trial(trial.key).exists():
                 self._create(trial)
+            elif trial.key not in self._looked_at:
+                self._mend(trial)
+            self._looked_at.add(trial.key)
+
+    def _mend(self, trial: Trial) -> None:
+        """Write the description of a trial anew where it cannot be read: what it says is known."""
+        try:
+            self.read_trial(trial.key)
+        except (ValueError, FileNotFoundError) as error:
+            self.files.log(f"{error}; written anew")
+            write_text(self.folder(trial.key) / "trial.json", json.dumps(trial.to_json(), indent=1) + "\n")
 
     def _create(self, trial: Trial) -> None:
         try:
@@ -77,15 +100,16 @@ class FolderStore(Store):
     def queue(self) -> list[str]:
         path = self.directory / "queue.json"
         try:
-            keys = read_json(path)
+            listed = read_json(path)
         except FileNotFoundError:
             return []
+        require(f"{path}: the queue", listed, isinstance(listed, list), "a list of keys; `sweep run` writes it anew")
+        keys = [key for key in listed if isinstance(key, str) and KEY.fullmatch(key)]
         if (now := (keys, changed(path))) != self._queue:  # what failed may be wanted again
             self._queue = now
             self._done.clear()
         gone = self.cancelled()
-        wanted = [] if EVERYTHING in gone else [key for key in keys if isinstance(key, str) and key not in gone]
-        return [key for key in wanted if KEY.fullmatch(key)]
+        return [] if EVERYTHING in gone else [key for key in keys if key not in gone]
 
     def cancel(self, keys: Iterable[str]) -> None:
         self.files.refuse_links()
@@ -112,7 +136,8 @@ class FolderStore(Store):
         write_text(self.directory / "needs.json", json.dumps(requirements.to_json()))
 
     def requirements(self) -> Requirements:
-        return Requirements.from_json(lenient(self.directory / "needs.json"))
+        path = self.directory / "needs.json"
+        return Requirements.from_json(read_json(path), str(path)) if path.exists() else Requirements()
 
     def close(self) -> None:
         touch(self.directory / "closed")
@@ -154,7 +179,7 @@ class FolderStore(Store):
         attempts = []
         for number in self._numbers(key, _ATTEMPT):
             path = self._attempt(key, number)
-            attempts.append(Attempt(number, **holder_of(lenient(path)), **_ending(path.with_suffix(".end"))))
+            attempts.append(attempt_of(number, lenient(path), *_ending(path.with_suffix(".end"))))
         return attempts
 
     def _attempt(self, key: str, number: int) -> Path:
@@ -216,7 +241,7 @@ class FolderStore(Store):
 
     def read_trial(self, key: str) -> Trial:
         path = self.folder(key) / "trial.json"
-        trial: Trial = parse(Trial, read_json(path), path)
+        trial: Trial = read_record(Trial, path)
         if trial.key != key:
             raise ValueError(f"{path}: holds a trial whose key is {trial.key}")
         return trial
@@ -225,11 +250,10 @@ class FolderStore(Store):
         self.folder(key)  # refuses what is no key
         path = f"{self.files.trials}/{key}/result.json"  # as text: Path takes a tenth of the time of reading thousands
         try:
-            content = read_json(path, self.curves)
+            # The folder's name is the key: whoever gathers observations from files works it out.
+            observation: Observation = read_record(Observation, path, key, curves=self.curves)
         except FileNotFoundError:
             return None
-        # The folder's name is the key: whoever gathers observations from files works it out.
-        observation: Observation = parse(Observation, content, path, key)
         self._done.add(key)
         return observation
 
@@ -251,11 +275,11 @@ class FolderStore(Store):
                 yield self.read_trial(key), attempts[-1], self.files.progress(key)
 
 
-def _ending(path: Path) -> dict[str, Any]:
-    """How an attempt ended, from its .end file; empty while it has none."""
+def _ending(path: Path) -> tuple[str, str]:
+    """How an attempt ended, from its .end file: its cause, and that as a sentence; "" while it has none."""
     content = lenient(path)
     if not content:
-        return {}
+        return (LOST, f"{path.name} cannot be read") if os.path.lexists(path) else ("", "")
     cause = str(content.get("cause", ""))
     known = cause if cause in CAUSES else LOST  # older ends hold only a sentence
-    return {"cause": known, "ended": str(content.get("said") or cause)}
+    return known, str(content.get("said") or cause)[:REASON]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweeps.store.records import OBSERVATIONS, lenient
 from sweeps.support.atomic import publish_text, write_text
+from sweeps.support.json_io import parse_json, read_lines
 
 MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
 WITHIN = ("trials", "trunks", "parts", "logs", "cancelled")  # folders that a sweep makes in its own
@@ -32,8 +33,8 @@ def is_sweep(directory: Path) -> bool:
 
 
 def _holds_observations(path: Path) -> bool:
-    with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
-        return {"key", "trial"} <= set(json.loads(file.readline(1_000_000)))
+    with suppress(OSError, ValueError, TypeError):
+        return {"key", "trial"} <= set(parse_json(next(read_lines(path), b"{}")))
     return False
 
 
@@ -53,7 +54,7 @@ def refuse_foreign(directory: Path, sweep_file: Path | None = None) -> None:
     if sweep_file is not None and not _same_file(directory, sweep_file):
         begun = lenient(directory / MARKER).get("file") or "a file of another name"
         raise ValueError(
-            f"{directory}: holds the sweep of {begun}, and {sweep_file} is another; give another folder (--out), or "
+            f"{directory}: holds the sweep of {begun}, and {sweep_file} is another; give another folder, or "
             f"edit {directory / 'sweep.toml'} and run that"
         )
 

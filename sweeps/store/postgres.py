@@ -10,17 +10,20 @@ import hashlib
 import json
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
 from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import Requirements
 from sweeps.search.learning_rates import EVERYTHING
-from sweeps.store.attempts import LEASE, Attempt, Claim, holder_of
+from sweeps.store.attempts import LEASE, Attempt, Claim, attempt_of
 from sweeps.store.base import Store
 from sweeps.store.database import Database, write_note
+from sweeps.store.files import figures
 from sweeps.store.identity import identity_of, mark, refuse_foreign
-from sweeps.store.records import parse
+from sweeps.store.records import parse_record
+from sweeps.support.json_io import parse_json
 from sweeps.trial import Observation, Trial
 
 
@@ -73,7 +76,7 @@ class PostgresStore(Store):
         if begun != _beginning(text, data) and (text, json.dumps(data.to_json())) not in rows:
             raise ValueError(
                 f"{self.database.url}: holds another sweep {self.name!r}, which is this folder's name; give another "
-                f"folder with --out. To go on with that one: sweep status {self.directory} --store URL"
+                f"folder. To go on with that one: `sweep status {self.directory} --store URL`"
             )
 
     def begin(self, sweep_file: Path, data: Data) -> None:
@@ -145,7 +148,8 @@ class PostgresStore(Store):
 
     def requirements(self) -> Requirements:
         row = self._queue_row("needs")
-        return Requirements.from_json(json.loads(row[0])) if row else Requirements()
+        where = f"{self.database.url}: what its trials take"
+        return Requirements.from_json(parse_json(row[0]), where) if row else Requirements()
 
     def close(self) -> None:
         self._ask("UPDATE sweep_queue SET closed = true WHERE sweep = %(sweep)s")
@@ -205,8 +209,7 @@ class PostgresStore(Store):
             key=key,
         )
         return [
-            Attempt(number, **holder_of(json.loads(holder)), cause=cause or "", ended=said or cause or "")
-            for number, holder, cause, said in rows
+            attempt_of(number, _loads(holder), cause or "", said or cause or "") for number, holder, cause, said in rows
         ]
 
     def renew(self, claim: Claim) -> bool:
@@ -262,7 +265,7 @@ class PostgresStore(Store):
         where = f"{self.database.url}: trial {key}"
         if not rows:
             raise ValueError(f"{where} is not there")
-        trial: Trial = parse(Trial, json.loads(rows[0][0]), where)
+        trial: Trial = parse_record(Trial, rows[0][0], where)
         if trial.key != key:
             raise ValueError(f"{where}: holds a trial whose key is {trial.key}")
         return trial
@@ -288,7 +291,7 @@ class PostgresStore(Store):
 
     def _parse(self, key: str, text: str) -> Observation:
         where = f"{self.database.url}: result of {key}"
-        observation: Observation = parse(Observation, json.loads(text), where)
+        observation: Observation = parse_record(Observation, text, where)
         return observation
 
     def keys(self) -> list[str]:
@@ -296,13 +299,20 @@ class PostgresStore(Store):
 
     def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
         rows = self._ask("SELECT key, figures FROM sweep_attempts WHERE sweep = %(sweep)s AND cause IS NULL")
-        figures = dict(rows)
+        told = dict(rows)
         for key in self.unfinished():
-            if key in figures and (last := self.attempts(key)[-1]) and not last.ended and not self.death(key, last):
+            if key in told and (last := self.attempts(key)[-1]) and not last.ended and not self.death(key, last):
                 here = self.files.progress(key)  # newer than what the last renewal told
-                yield self.read_trial(key), last, here if last.here and here else json.loads(figures[key])
+                yield self.read_trial(key), last, here if last.here and here else figures(_loads(told[key]))
 
 
 def _beginning(sweep_file: str, data: Data) -> str:
     """A hash of what a sweep began as: two machines that begin it at once begin one sweep."""
     return hashlib.sha256(f"{sweep_file}{json.dumps(data.to_json())}".encode()).hexdigest()
+
+
+def _loads(text: str) -> Any:
+    """What JSON in the database says; None where it is none."""
+    with suppress(ValueError):
+        return parse_json(text)
+    return None

@@ -13,10 +13,11 @@ from sweeps.experiment.grid import Cell
 from sweeps.models import ModelSpec
 from sweeps.search.learning_rates import RateSearch
 from sweeps.support.atomic import write_text
+from sweeps.support.json_io import parse_json, read_bytes, read_json, read_lines
 from sweeps.trial import Observation, Training
 
 OBSERVATIONS = "observations.jsonl"
-_WRONG = (KeyError, ValueError, TypeError, AttributeError)  # raised by what is no record
+_WRONG = (KeyError, ValueError, TypeError, AttributeError, OverflowError)  # raised by what is no record
 OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
 
 
@@ -34,10 +35,9 @@ def observation_lines(path: Path, curves: bool = True) -> Iterator[Observation |
 
     curves: with their training curves, most of what they hold.
     """
-    with open(path, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _observation(line, curves, f"{path}:{number}")
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            yield _observation(line, curves, f"{path}:{number}")
 
 
 def read_observations(path: Path, curves: bool = True) -> Iterator[Observation]:
@@ -85,36 +85,41 @@ def export_left_out(directory: Path, cells: Sequence[Cell]) -> None:
     write_text(directory / "left-out.json", json.dumps([cell.to_json() for cell in cells], indent=1) + "\n")
 
 
-def read_json(path: Path | str, curves: bool = True) -> Any:
-    """The content of a file. Raises ValueError when it is not JSON. curves: see `observation_lines`."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.loads(file.read() if curves else _without_curve(file.read()))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
-
-
 def lenient(path: Path) -> dict[str, Any]:
-    """The object in a file that says nothing durable; empty when the file is missing or torn."""
+    """The object in a file that says nothing durable; empty when the file is missing, torn or none at all."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def parse(kind: Any, content: Any, where: object, *known: str) -> Any:
-    """A Trial or an Observation from parsed JSON. Raises ValueError naming where it stands."""
+def read_record(kind: Any, path: Path | str, *known: str, curves: bool = True) -> Any:
+    """The Trial or the Observation in a file. Raises ValueError naming the file and the field, or FileNotFoundError.
+
+    known: what `kind.from_json` is told besides. curves: see `observation_lines`.
+    """
+    return parse_record(kind, read_bytes(path), path, *known, curves=curves)
+
+
+def parse_record(kind: Any, text: bytes | str, where: object, *known: str, curves: bool = True) -> Any:
+    """A Trial or an Observation from its JSON. Raises ValueError naming where it stands, and the field."""
     try:
-        return kind.from_json(content, *known)
+        return _record(kind, text, *known, curves=curves)
     except _WRONG as error:
         raise ValueError(f"{where}: {_reason(error)}") from None
 
 
+def _record(kind: Any, text: bytes | str, *known: str, curves: bool) -> Any:
+    if not curves:
+        text = _without_curve(text if isinstance(text, str) else text.decode("utf-8"))
+    return kind.from_json(parse_json(text), *known)
+
+
 def _observation(line: bytes, curves: bool, where: str) -> Observation | BrokenLine:
     try:
-        text = line.decode("utf-8")
-        return Observation.from_json(json.loads(text if curves else _without_curve(text)))
+        observation: Observation = _record(Observation, line, curves=curves)
+        return observation
     except _WRONG as error:
         return BrokenLine(where, _reason(error))
 
@@ -123,8 +128,7 @@ def _reason(error: Exception) -> str:
     """What is wrong with the text of a record."""
     if isinstance(error, KeyError):
         return f"has no {error.args[0]!r}"
-    kinds = {UnicodeDecodeError: "not UTF-8: ", json.JSONDecodeError: "not JSON: "}
-    return f"{kinds.get(type(error), '')}{error}"
+    return f"not UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _without_curve(text: str) -> str:

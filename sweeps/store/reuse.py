@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from sweeps.store.base import Store
 from sweeps.store.open import open_folder
-from sweeps.store.records import OBSERVATIONS, OTHER_CONDITIONS
+from sweeps.store.records import OBSERVATIONS, OTHER_CONDITIONS, parse_record
+from sweeps.support.console import sentence
+from sweeps.support.json_io import parse_json, read_lines
 from sweeps.trial import Observation, Trial
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
@@ -27,22 +28,22 @@ class Library:
         self.own = store
         self.problems: list[str] = []
         self._siblings = list(siblings(store.directory))
-        self._exported: dict[str, tuple[Path, str]] = {}
+        self._exported: dict[str, tuple[Path, bytes]] = {}
         for directory in (REFERENCE, *self._siblings, store.directory):  # the nearest wins
             for name in (OBSERVATIONS, OTHER_CONDITIONS):
                 self._index(directory / name)
 
     def _index(self, path: Path) -> None:
         try:
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for number, line in enumerate(read_lines(path), 1):
                 try:
-                    self._exported[json.loads(line)["key"]] = (path, line)
+                    self._exported[parse_json(line)["key"]] = (path, line)
                 except (ValueError, TypeError, KeyError):
                     self.problems.append(f"{path}:{number}: not an observation, passed over")
         except FileNotFoundError:
             return
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"{path}: cannot be read, passed over: {error}")
+        except (OSError, ValueError) as error:
+            self.problems.append(f"cannot be read, passed over: {sentence(error)}")
 
     def find(self, trial: Trial) -> tuple[Observation, Path] | None:
         """The observation of an identical trial, under this trial's budget, and where it was found."""
@@ -55,22 +56,25 @@ class Library:
         try:
             if key in self._exported:
                 path, line = self._exported[key]
-                yield Observation.from_json(json.loads(line)), path
+                observation: Observation = parse_record(Observation, line, path)
+                yield observation, path
             for directory in self._siblings:
                 path = directory
                 store = open_folder(directory)
-                if observation := store.result(key):
-                    yield observation, store.folder(key)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            self.problems.append(f"{path}: {key} passed over: {error}")
+                if result := store.result(key):
+                    yield result, store.folder(key)
+        except (ValueError, OSError) as error:
+            self.problems.append(f"{key} passed over: {sentence(error)}")
 
 
 def siblings(directory: Path) -> Iterator[Path]:
     """Folders of other sweeps beside this one."""
     here = directory.resolve()
-    if not here.parent.is_dir():
+    try:
+        beside = sorted(here.parent.iterdir())
+    except OSError:  # not there, or not ours to read
         return
-    for path in sorted(here.parent.iterdir()):
+    for path in beside:
         try:
             if path != here and (path / "sweep.toml").is_file():
                 yield path

@@ -19,6 +19,7 @@ from sweeps.store.files import KEY
 from sweeps.store.identity import is_sweep, refuse_link
 from sweeps.store.records import lenient
 from sweeps.support.atomic import write_text
+from sweeps.support.checks import is_number
 from sweeps.trial import Trial
 
 _WANTED = "wanted.json"
@@ -59,6 +60,7 @@ class Trunk:
     def wanted(self) -> bool:
         """Whether some other trial could go on from this trial's state."""
         starts = lenient(self.folder.parent / _WANTED).get(self.folder.name, [])
+        starts = [start for start in starts if is_number(start)] if isinstance(starts, list) else []
         return sum(start >= self.cooldown_start for start in starts) > 1  # this trial is one of them
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -86,6 +86,22 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     with _removed(_beside(path)) as temporary:
         temporary.mkdir(parents=True)
         yield temporary
+
+
+@contextmanager
+def filling(folder: Path, last: Container[str]) -> Iterator[Path]:
+    """A folder to write files to, which come to lie in `folder` when the block ends, those named in `last` at the end.
+
+    Ended before, it leaves in `folder` some of the others, each whole, and none of the last.
+    """
+    with temporary_folder(folder / "filling") as temporary:
+        yield temporary
+        files = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        for file in files:
+            to_disk(temporary / file)
+        for file in sorted(files, key=lambda file: str(file) in last):
+            (folder / file).parent.mkdir(exist_ok=True)
+            os.replace(temporary / file, folder / file)
 
 
 def _beside(path: Path) -> Path:

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
+from itertools import chain
 from typing import Any
 
-# A field's type -> the types of its value, those of the items of a list, and what it is called; others are not checked.
+LARGEST = 1e300  # numbers lie between its negative and itself, so that they can be reckoned with
+# A field's type -> the types of its value, those of the items of a list, and what it is called.
 _KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...], str]] = {
     "bool": ((bool,), (), "of type bool"),
     "int": ((int,), (), "of type int"),
@@ -22,6 +23,13 @@ _KINDS: dict[str, tuple[tuple[type, ...], tuple[type, ...], str]] = {
     "tuple[int, ...]": ((list, tuple), (int,), "a list of whole numbers"),
     "tuple[str, ...]": ((list, tuple), (str,), "a list of strings"),
     "str | tuple[str, ...]": ((str, list, tuple), (str,), "a string or a list of strings"),
+    "Mapping[str, Any]": ((dict,), (), "an object"),
+    "Mapping[str, Mapping[str, Any]]": ((dict,), (), "an object"),
+}
+# Types of fields that hold several numbers -> how many stand in a row, and what it is called.
+_ROWS: dict[str, tuple[int, str]] = {
+    "tuple[tuple[int, int, float], ...]": (3, "a list of rows of three numbers"),
+    "tuple[tuple[float, float], ...]": (2, "a list of rows of two numbers"),
 }
 
 
@@ -74,7 +82,7 @@ def choice(where: str, value: Any, known: Sequence[str]) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a finite number; True is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bounded(value)
 
 
 def number(where: str, value: Any) -> float:
@@ -133,18 +141,95 @@ def from_table(kind: type, table: Mapping[str, Any], where: str) -> Any:
 
     What the class itself refuses is not given its place here.
     """
+    check_fields(kind, table, where)
     types = _types(kind)
-    known_keys(where, table, list(types))
-    for key, value in table.items():
-        if types[key] in _KINDS:
-            allowed, items, wanted = _KINDS[types[key]]
-            inside = value if items and isinstance(value, (list, tuple)) else ()
-            fits = _is_a(value, allowed) and all(_is_a(item, items) for item in inside)
-            require(f"{where}.{key}", value, fits, wanted)
-    if missing := [name for name in _required(kind) if name not in table]:
-        raise ValueError(f"{where} has no {' and no '.join(missing)}")
     # 1 and 1.0 are one setting, and must give one key.
     return kind(**{key: float(value) if _is_float(types[key], value) else value for key, value in table.items()})
+
+
+def check_fields(
+    kind: type, table: Any, where: str, limits: Mapping[str, tuple[float, float]] | None = None, known: bool = True
+) -> None:
+    """Refuse `table` unless it has the fields of the dataclass `kind`, each value of its field's type and finite.
+
+    limits: the lowest and the highest value of fields that hold numbers, and of each number in them. known: whether
+    other keys are refused. Fields of other types than numbers, strings and lists of them are not looked at.
+    """
+    require(where or "it", table, isinstance(table, dict), "an object")
+    types = _types(kind)
+    if known:
+        known_keys(where or "it", table, list(types))
+    for key, value in table.items():
+        if key in types:
+            place = f"{where}.{key}" if where else key
+            _check_value(place, value, types[key])
+            if limits and key in limits:
+                within(place, value, limits[key])
+    if missing := [name for name in _required(kind) if name not in table]:
+        raise ValueError(f"{where} has no {' and no '.join(missing)}".lstrip())
+
+
+def _check_value(where: str, value: Any, kind: str) -> None:
+    if kind in _KINDS:
+        allowed, items, wanted = _KINDS[kind]
+        if type(value) is bool:
+            require(where, value, bool in allowed, wanted)
+        require(where, value, isinstance(value, allowed), wanted)
+        if items and not isinstance(value, str):
+            require(where, value, all(_is_a(item, items) for item in value), wanted)
+            require(where, value, int not in items or all(map(bounded, value)), "finite")
+        elif float in allowed or int in allowed:
+            require(where, value, value is None or bounded(value), "finite")
+    elif kind in _ROWS:
+        width, wanted = _ROWS[kind]
+        fits = isinstance(value, (list, tuple)) and set(map(type, value)) <= {list, tuple}
+        require(where, value, fits and set(map(len, value)) <= {width}, wanted)
+        all_numbers(where, list(chain.from_iterable(value)))
+    elif kind == "Mapping[str, float]":
+        require(where, value, isinstance(value, dict), "an object of numbers")
+        if not _numbers(list(value.values())):
+            for name, number in value.items():
+                require(f"{where}.{name}", number, is_number(number), "a finite number")
+    elif kind == "tuple[Mapping[str, float], ...]":
+        require(where, value, isinstance(value, (list, tuple)), "a list of objects of numbers")
+        for index, row in enumerate(value):
+            _check_value(f"{where}[{index}]", row, "Mapping[str, float]")
+
+
+def bounded(value: float) -> bool:
+    """Whether a number is finite, and not so large that sums and squares of such would not be."""
+    return -LARGEST < value < LARGEST
+
+
+def all_numbers(where: str, values: Sequence[Any]) -> None:
+    """Refuse what is not a finite number, in a list that may be long."""
+    if not _numbers(values):
+        for index, value in enumerate(values):
+            require(f"{where}[{index}]", value, is_number(value), "a finite number")
+
+
+def _numbers(values: Sequence[Any]) -> bool:
+    """Whether all are finite numbers, told in few steps; False also where their sum is beyond all bounds."""
+    return not values or (set(map(type, values)) <= {int, float} and bounded(min(values)) and bounded(sum(values)))
+
+
+def within(where: str, value: Any, limits: tuple[float, float]) -> None:
+    """Refuse a number that lies outside; None is none, and of a list or an object of numbers each is looked at."""
+    low, high = limits
+    if type(value) in (int, float) and low <= value <= high:
+        return
+    if isinstance(value, dict):
+        if value and low <= min(value.values()) and max(value.values()) <= high:
+            return
+        for name, item in value.items():
+            within(f"{where}.{name}", item, limits)
+    elif isinstance(value, (list, tuple)):
+        numbers = list(chain.from_iterable(value)) if value and isinstance(value[0], (list, tuple)) else value
+        if numbers and not (low <= min(numbers) and max(numbers) <= high):
+            for index, item in enumerate(value):
+                within(f"{where}[{index}]", item, limits)
+    elif value is not None:
+        require(where, value, is_number(value) and low <= value <= high, f"between {low:g} and {high:g}")
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
 from planner.laws import Chinchilla, Rectified, worth
+from support.damage import ABSURD, places, replaced
 from support.known_laws import LAW_EXAMPLES
 from sweeps.flops import Work
 from sweeps.methods import LoRA
@@ -138,3 +140,48 @@ def test_a_bad_law_file_is_named_in_a_sentence(tmp_path, content, words):
 def test_a_missing_law_file_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_laws(tmp_path / "laws.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            broken(coefficients={"E": 1.0, "A": 1.0, "alpha": -0.3, "B": 1.0, "beta": 0.3}),
+            "alpha is -0.3; it must be bet",
+        ),
+        (
+            broken(coefficients={"E": 1.0, "A": "x", "alpha": 0.3, "B": 1.0, "beta": 0.3}),
+            "A is 'x'; it must be a finite",
+        ),
+        (broken(coefficients={"E": 0.0, "A": 0, "alpha": 0.3, "B": 0, "beta": 0.3}), "factors that are not all 0"),
+        (broken(noise=-1.0), "noise is -1.0; it must be between 0 and 10"),
+        (broken(learning_rates={"nano-7k": float("nan")}), "learning_rates.nano-7k is nan"),
+        (broken(learning_rates={"nano-7k": 0}), "learning_rates.nano-7k is 0; it must be between"),
+        (broken(learning_rates={"nano-7k": -1}), "learning_rates.nano-7k is -1; it must be between"),
+        (broken(learning_rates={"nano-7k": 1e5}), "learning_rates.nano-7k is 100000.0; it must be between"),
+        (broken(intervals={"E": [2, 1]}), "intervals.E is [2, 1]; it must be two numbers, the lower first"),
+        (broken(range={"flops": [1]}), "range.flops is [1]; it must be two numbers"),
+    ],
+)
+def test_no_implausible_law_is_read(tmp_path, content, words):
+    path = tmp_path / "laws.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read_laws(path)
+
+
+def test_no_absurd_value_anywhere_makes_a_traceback(tmp_path):
+    """Each value of a law book in turn: it is refused in one line, or read as something that can be printed."""
+    content = broken()
+    path, refused = tmp_path / "laws.json", 0
+    for place in places(content):
+        for value in ABSURD:
+            path.write_text(replaced(content, place, value))
+            try:
+                laws = read_laws(path)
+                assert all(law.label and law.interval(1e6, 1e8)[0] > 0 for law in laws.laws)
+            except ValueError as error:
+                refused += 1
+                told = str(error)
+                assert "\n" not in told, place
+    assert refused > 800

@@ -1055,8 +1055,8 @@ export function nothing_fits(budget, at_speed, refused) {
 
 /** One training run, wholly described. */
 export class Trial {
-  constructor({model, method, training, lr, steps, seed = 0, budget = 0}) {
-    Object.assign(this, {model, method, training, lr, steps, seed, budget});
+  constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
+    Object.assign(this, {model, method, training, lr, steps, seed, budget, model_hash});
   }
   /** Training pairs seen, repeats counted. */
   get pairs() {

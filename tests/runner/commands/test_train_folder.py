@@ -50,7 +50,7 @@ def test_one_that_is_ended_while_it_writes_its_model_goes_on(tmp_path, monkeypat
     out, replace, done = tmp_path / "model", os.replace, []
 
     def ended(source: Path, target: Path) -> None:
-        if str(tmp_path / "model" / ".model") in str(source):
+        if str(tmp_path / "model" / ".filling") in str(source):
             if len(done) == at:
                 raise KeyboardInterrupt
             done.append(target)

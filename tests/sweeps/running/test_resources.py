@@ -107,8 +107,8 @@ def test_every_trial_of_a_sweep_has_a_class_and_a_time(tmp_path):
     found = requirements(wanted, sweep, CLASSES, PACE)
     assert found.classes == ("small", "large", "many")
     assert set(found.trials.values()) == {Requirement("small", 11.0)}
-    assert Requirements.from_json(found.to_json()) == found
-    assert Requirements.from_json({}) == Requirements()
+    assert Requirements.from_json(found.to_json(), "needs.json") == found
+    assert Requirements.from_json({}, "needs.json") == Requirements()
 
 
 REQUIREMENTS = Requirements(

@@ -313,7 +313,10 @@ def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(ne
             for command in (["status"], ["cancel"], ["logs"], ["export", "--csv", "x.csv"]):
                 assert cli.main([command[0], str(store.directory), *command[1:]]) == 2
                 said = capsys.readouterr().err
-                assert "was changed by hand; say the database again: --store URL" in said and said.count("\n") == 1
+                assert (
+                    "was changed by hand; say the database again: `sweep status DIR --store URL`" in said
+                    and said.count("\n") == 1
+                )
                 assert "ev1l" not in said and "s3cret" not in said
     assert open_store(store.directory, url=url).queue() == store.queue()
 
