@@ -17,6 +17,7 @@ EXAMPLES = """\
   plan --budget 1e19                                    the nearest of the bundled law books answers
   plan --budget 1e19 --suite qwen3 --suite gemma3       which of two suites, at the laws' word
   plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
+  plan --budget 24h --hardware h100 --data pairs.jsonl  a day of one chip, with these pairs: they are counted
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
   plan --budget 1e15 --curve 1e13..1e17                 the frontier as a table
@@ -26,7 +27,7 @@ EXAMPLES = """\
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate"}
+    flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate", "max_pairs": "--pairs"}
     return console.run("plan", lambda: _plan(arguments), flags)
 
 
@@ -44,12 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model, its folder or its config.json")
     add("--methods", help="tuning methods to choose from, with commas between (default: all that were measured)")
     add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N a token")
-    add("--data", help="what to train on (default: what the laws were measured on)")
+    add(
+        "--data",
+        help="pairs to train on, counted: a file, hf:owner/name, ...; docs/data.md (default: as the laws)",
+    )
     add("--top", default="5", help="candidates to show (default: 5)")
     training = parser.add_argument_group("training (default: the conditions of the law book)")
     training.add_argument("--batch-size", metavar="PAIRS", help="text pairs in a step")
     training.add_argument("--temperature", help="of the contrastive loss, such as 0.02")
     training.add_argument("--context", metavar="TOKENS", help="length at which texts are cut")
+    training.add_argument("--tokens-per-pair", metavar="TOKENS", help="of both texts (default: counted in --data)")
     training.add_argument("--pooling", help="mean, weighted or last")
     training.add_argument("--schedule", help="wsd or cosine")
     training.add_argument("--lr", help="peak learning rate")
@@ -63,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument("--max-params", help="parameters outside the embeddings at most, such as 1.4B")
     limits.add_argument("--max-dim", help="dimensions of the vectors at most")
     limits.add_argument("--memory", help="per chip, such as 24GB (default: all that --hardware has)")
-    limits.add_argument("--max-pairs", help="unique training pairs at hand; repeats are worth less")
+    limits.add_argument(
+        "--pairs",
+        "--max-pairs",
+        dest="max_pairs",
+        help="unique training pairs at hand, such as 5M; repeats are worth less (default: counted in --data)",
+    )
     limits.add_argument("--max-epochs", help="passes over them at most (default: 4, where their number is given)")
     limits.add_argument("--serve-tokens", help="tokens to embed in the model's life, paid from the same budget")
     out = parser.add_argument_group("output")
@@ -96,6 +106,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         mfu=arguments.mfu,
         price=arguments.price,
         data=arguments.data,
+        tokens_per_pair=_tokens(arguments.tokens_per_pair),
         conditions=_conditions(arguments),
         lr=console.positive("--lr", arguments.lr, "a learning rate such as 1e-3") if arguments.lr is not None else None,
         curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
@@ -148,18 +159,34 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     given = {
         "max_params": ("--max-params", "parameters"),
         "max_dim": ("--max-dim", "dimensions"),
-        "max_pairs": ("--max-pairs", "pairs"),
+        "max_pairs": ("--pairs", "pairs"),
         "max_epochs": ("--max-epochs", "epochs"),
         "serve_tokens": ("--serve-tokens", "tokens"),
     }
     asked = {name: getattr(arguments, name) for name in given}
     limits = {name: count(given[name][0], text, given[name][1]) for name, text in asked.items() if text is not None}
+    if "max_epochs" in limits and "max_pairs" not in limits and arguments.data:
+        limits["max_pairs"] = _counted(arguments.data)
     if arguments.memory is not None:
         limits["memory"] = memory("--memory", arguments.memory)
     steps = {
         name: _whole(f"--{name.replace('_', '-')}", getattr(arguments, name)) for name in ("min_steps", "max_steps")
     }
     return Limits(min_steps=steps["min_steps"], max_steps=steps["max_steps"], **limits)
+
+
+def _counted(data: str) -> int:
+    """Training pairs of a source."""
+    from sweeps.data.pair_statistics import pair_statistics
+    from sweeps.trial import Training
+
+    return pair_statistics(Training(data=data)).train_pairs
+
+
+def _tokens(text: str | None) -> float | None:
+    from planner.quantities import count
+
+    return None if text is None else count("--tokens-per-pair", text, "tokens")
 
 
 def _whole(flag: str, text: str) -> int:

@@ -18,8 +18,9 @@ from planner.frontier import Odds, budget_grid
 from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.menu import check_suites, menu
+from planner.training_data import TrainingData, training_data
 from planner.warnings import provenance, warnings
-from sweeps.flops import FLOPS, Work
+from sweeps.flops import FLOPS
 from sweeps.machine.hardware import Machine, read_machine
 from sweeps.methods import METHODS
 from sweeps.models import ModelSpec
@@ -49,8 +50,8 @@ class Question:
     """How FLOPs are counted: a key of sweeps.flops.FLOPS."""
     data: str
     """What is trained on; "" for what the laws were measured on."""
-    pair_tokens: tuple[float, float] | None
-    """Mean tokens of a pair of `data` and mean sum of the squared lengths of its two texts; None: as in the laws."""
+    tokens_per_pair: float | None
+    """Mean tokens of a pair; None: as counted in `data`, or as in the laws."""
     conditions: Mapping[str, Any]
     """Settings of Training that are not to be those of the laws."""
     lr: float | None
@@ -61,12 +62,6 @@ class Question:
         assert book.training
         given = {**self.conditions, "data": self.data or book.training.data, "data_hash": ""}
         return from_table(Training, {**asdict(book.training), **given}, "training")
-
-    def pair(self, book: LawBook) -> Work:
-        """Mean training pair, and the pairs in a batch."""
-        assert book.pair
-        tokens, squares = self.pair_tokens or (book.pair.tokens, book.pair.sum_sq_lengths)
-        return Work(1, tokens, squares, self.training(book).batch_size)
 
 
 @dataclass(frozen=True)
@@ -83,6 +78,8 @@ class Consulted:
     """The candidates that the budget can train with their odds, those first that give away the least."""
     budget: Budget
     """What is spent: the FLOPs that the first candidate makes of the budget."""
+    data: TrainingData
+    """What is trained on."""
 
     @property
     def best(self) -> Candidate:
@@ -114,7 +111,7 @@ def plan(
     mfu: float | str | None = None,
     price: float | str | None = None,
     data: str | None = None,
-    pair_tokens: tuple[float, float] | None = None,
+    tokens_per_pair: float | None = None,
     conditions: Mapping[str, Any] | None = None,
     lr: float | None = None,
     curve: tuple[float, float] | None = None,
@@ -125,9 +122,9 @@ def plan(
     laws: law books, their folders or files, or names of bundled ones; all bundled ones by default. The nearest answers
     (planner/evidence.py). suite, models: what to choose from; by default the suite of the book that answers, "all" for
     every suite. methods: names; all of the book by default. flops: the count, "exact" or "paper". data: what to train
-    on, if not what the laws were measured on. pair_tokens: mean tokens of its pairs, and mean sum of their two squared
-    lengths. conditions: settings of Training that are not to be those of the laws, such as {"batch_size": 2048}. lr:
-    the peak learning rate. curve: lowest and highest budget of a frontier.
+    on, if not what the laws were measured on: its pairs are counted and measured, but for what limits.max_pairs and
+    tokens_per_pair say. conditions: settings of Training that are not to be those of the laws, such as
+    {"batch_size": 2048}. lr: the peak learning rate. curve: lowest and highest budget of a frontier.
     Raises ValueError with one sentence for input that cannot be answered.
 
     >>> from planner import plan
@@ -151,7 +148,7 @@ def plan(
         limits=replace(limits, memory=min(limits.memory, machine.memory)) if machine else limits,
         flops=flops,
         data=data or "",
-        pair_tokens=pair_tokens,
+        tokens_per_pair=tokens_per_pair,
         conditions=_checked(conditions or {}),
         lr=lr,
     )
@@ -205,17 +202,19 @@ def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, l
 def consult(book: LawBook, question: Question) -> Consulted:
     """What a law book says. Raises ValueError where no candidate fits the budget and the limits."""
     _check_methods(question.methods, book)
-    machine, pair, training = question.machine, question.pair(book), question.training(book)
+    machine, training, limits = question.machine, question.training(book), question.limits
+    models = menu(book, question.suites, question.models)
+    data = training_data(book, training, question.data != "", models, limits.max_pairs, question.tokens_per_pair)
     mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
     possible, refused = candidates(
         book,
-        menu(book, question.suites, question.models),
+        models,
         question.methods,
-        question.limits,
+        replace(limits, max_pairs=data.pairs),
         question.flops,
         chips,
         mixed,
-        pair,
+        data.pair,
         training.context,
         question.data,
     )
@@ -226,7 +225,7 @@ def consult(book: LawBook, question: Question) -> Consulted:
         raise ValueError(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
     ranked = by_regret(fits, question.budget.flops)
     spent = replace(question.budget, flops=ranked[0][0].relative_speed * question.budget.flops)
-    return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), spent)
+    return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), spent, data)
 
 
 def _check_methods(methods: Sequence[str], book: LawBook) -> None:
@@ -261,13 +260,18 @@ def _plan(
         evidence=Evidence(book.name, kind, recipes[0].extrapolation, tuple(others)),
         refused=consulted.refused,
         warnings=warnings(book, recipes, fits, consulted.budget.flops, question.conditions),
-        provenance=provenance(book, recipes[0], best, machine, question.flops),
+        provenance=_provenance(consulted, recipes[0], question),
         facts=facts_of(book, recipes[0], best),
         curve=_curve(consulted.considered, curve, training, machine, question.lr),
         laws=book,
         chips=machine.count if machine and machine.kind.mixed else 1,
         considered=consulted.considered,
     )
+
+
+def _provenance(consulted: Consulted, recipe: Recipe, question: Question) -> dict[str, str]:
+    told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops)
+    return {**told, "data": consulted.data.how} if consulted.data.how else told
 
 
 def _chances(ranked: Sequence[tuple[Candidate, Odds | None]], name: Any) -> dict[str, float]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from sweeps.trial import MIXED, Training, parts_of
 if TYPE_CHECKING:  # what was counted before is told without the readers
     from sweeps.data.pair import Pair
 
-RULES = 1  # counts up when the same source is counted otherwise, so that no count kept earlier is believed
+RULES = 2  # counts up when the same source is counted otherwise, so that no count kept earlier is believed
 READ_BYTES = 2**24  # of a file; of a larger one every so many records are read, so that they come to this
 TOKENISED_PAIRS = 4000
+TEXT_SETTINGS = ("context", "hard_negatives", "pooling", "query_prompt", "document_prompt")  # what lengths depend on
 PACKED = 3  # times that text shrinks by gzip
 BYTES_PER_TOKEN = 4.0  # between 3.4 on the Pile (Gao et al. 2020, table 7, GPT-2's tokenizer) and 4.5 on English prose
 
@@ -41,6 +42,8 @@ class PairStatistics:
     """Mean tokens of a training pair: of all its texts, each cut at the context."""
     sum_sq_lengths: float
     """Mean over the training pairs of the sum of the squared text lengths in tokens."""
+    negatives: float
+    """Mean hard negatives that a training pair has, used or not."""
     bad: int
     """Records that cannot be used."""
     exact: bool
@@ -70,6 +73,7 @@ def pair_statistics(training: Training, tokenizer: str = "") -> PairStatistics:
         held_out=sum(part.held_out for part in parts),
         tokens=_mean([part.tokens for part in parts], weights),
         sum_sq_lengths=_mean([part.sum_sq_lengths for part in parts], weights),
+        negatives=_mean([part.negatives for part in parts], weights),
         bad=sum(part.bad for part in parts),
         exact=all(part.exact for part in parts),
         how=MIXED.join(dict.fromkeys(part.how for part in parts)),
@@ -82,30 +86,40 @@ def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
 
 def _recalled(name: str, training: Training, tokenizer: str) -> PairStatistics:
     """The statistics of one source: those that were found before, while its files are as they were."""
-    place = tokenizer_file(tokenizer) if tokenizer else None
-    asked = [
-        RULES,
-        name,
-        str(located(name).resolve()),
-        str(place),
-        training.context,
-        training.hard_negatives,
-        training.pooling,
-    ]
-    asked += [training.query_prompt, training.document_prompt]
-    kept = cache_folder() / f"statistics-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.json"
+    place, where = tokenizer_file(tokenizer) if tokenizer else None, str(located(name).resolve())
+    settings = [getattr(training, item) for item in TEXT_SETTINGS]
+    asked = json.dumps([RULES, name, where, str(place), settings])
+    kept = cache_folder() / f"statistics-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     if kept.exists():
         content = json.loads(kept.read_text(encoding="utf-8"))
         if content["files"] == states(Path(path) for path, *_ in content["files"]):
             return PairStatistics(**content["found"])
-    found, files = _counted(name, training, place)
-    if files:
-        write_text(kept, json.dumps({"files": files, "found": asdict(found)}))
+    sample = _samples.get(where)
+    if sample is None or sample.files != states(Path(path) for path, *_ in sample.files):
+        sample = _samples[where] = _read(name)
+    tokens, squares, measured = _lengths(sample.chosen, training, place)
+    found = replace(sample.found, tokens=tokens, sum_sq_lengths=squares, how=f"{sample.found.how}; {measured}")
+    if sample.files:
+        write_text(kept, json.dumps({"files": sample.files, "found": asdict(found)}))
     return found
 
 
-def _counted(name: str, training: Training, tokenizer: Path | None) -> tuple[PairStatistics, list[list[Any]]]:
-    """The statistics of one source from its records, and the states of its files before they were read."""
+@dataclass(frozen=True)
+class _Sample:
+    """What one reading of a source found, for any training on it."""
+
+    found: PairStatistics
+    """All but the lengths."""
+    chosen: Sequence[Pair]
+    """Training pairs whose lengths are to stand for all."""
+    files: list[list[Any]]
+    """States of the files before they were read."""
+
+
+_samples: dict[str, _Sample] = {}  # of this process: a plan asks several law books, each with a context of its own
+
+
+def _read(name: str) -> _Sample:
     from sweeps.data.pair import Problems
     from sweeps.data.readers import open_source
 
@@ -121,21 +135,19 @@ def _counted(name: str, training: Training, tokenizer: Path | None) -> tuple[Pai
             chosen.append(pair)
     if not chosen:
         raise ValueError(f"data is {name!r}; of its {pairs:,} pairs none is left to train on: all are held out")
-    scale = meter.rows / problems.records
+    scale, exact = meter.rows / problems.records, meter.rows == problems.records
     chosen = chosen[:: max(1, len(chosen) // TOKENISED_PAIRS)]
-    tokens, squares, measured = _lengths(chosen, training, tokenizer)
-    exact = meter.rows == problems.records
-    read = "all" if exact else f"1 in {meter.every}"
     found = PairStatistics(
         pairs=round(scale * pairs),
         held_out=round(scale * held_out),
-        tokens=tokens,
-        sum_sq_lengths=squares,
+        tokens=0.0,
+        sum_sq_lengths=0.0,
+        negatives=sum(len(pair.negatives) for pair in chosen) / len(chosen),
         bad=round(scale * problems.bad),
         exact=exact,
-        how=f"{meter.rows:,} records counted, {read} read; {measured}",
+        how=f"{meter.rows:,} records counted, {'all' if exact else f'1 in {meter.every}'} read",
     )
-    return found, before
+    return _Sample(found, chosen, before)
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sweeps.data.columns import with_columns
+from sweeps.data.pair_statistics import TEXT_SETTINGS
 from sweeps.flops import Work
 from sweeps.support.checks import brief, check_fields, is_number, known_keys, number, require, tables
 from sweeps.trial import MIXED, Training, mixed
@@ -47,7 +48,6 @@ def read_sources(sources: Any) -> list[tuple[str, float]]:
 
 # Fields that a report of earlier versions lacks.
 OPTIONAL = {"problems", "sources", "pool_size", "pools", "notes", "texts"}
-TEXT_SETTINGS = ("context", "hard_negatives", "pooling", "query_prompt", "document_prompt")
 
 
 def text_settings(training: Training) -> str:

@@ -96,9 +96,9 @@ BAD = [
     (["--budget", "1e13", "--max-dim", "8"], "no candidate is left"),
     (["--budget", "1e13", "--memory", "24XB"], "--memory is '24XB'"),
     (["--budget", "1e13", "--memory", "1kB"], "does not fit"),
-    (["--budget", "1e13", "--max-epochs", "2"], "give --max-pairs too"),
+    (["--budget", "1e13", "--max-epochs", "2"], "give --pairs too"),
     (["--budget", "1e13", "--max-pairs", "100", "--max-epochs", "1"], "the allowed epochs over 100 pairs hold 1 steps"),
-    (["--budget", "1e13", "--max-pairs", "nan"], "--max-pairs is 'nan'"),
+    (["--budget", "1e13", "--max-pairs", "nan"], "--pairs is 'nan'"),
     (["--budget", "1e13", "--serve-tokens", "1e30"], "of them for serving"),
     (["--budget", "1e7"], "comes nearest with"),
     (["--budget", "1e13", "--curve", "1e15"], "--curve is '1e15'"),
@@ -219,3 +219,40 @@ def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):
     assert "--calibrate" not in capsys.readouterr().out
     assert main(["--budget", "1e13", "--laws", str(write_laws(tmp_path / "two.json"))]) == 0
     assert "--calibrate" in capsys.readouterr().out  # full and LoRA are not told apart
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    """Twelve thousand pairs of 30 and 240 bytes, a tenth of them held out."""
+    rows = [{"query": f"{i:030}", "positive": f"{i:0240}", "held_out": i % 10 == 0} for i in range(12_000)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path / "pairs.jsonl"
+
+
+def test_the_pairs_of_data_are_counted_and_measured(laws, pairs, capsys):
+    asked = ["--budget", "1e13", "--laws", laws, "--data", str(pairs), "--json"]
+    assert main(asked) == 0
+    answer = json.loads(capsys.readouterr().out)
+    recipe = answer["recipe"]
+    assert recipe["epochs"] == pytest.approx(recipe["pairs"] / 10_800) and recipe["epochs"] <= 4
+    assert "10,800 training pairs and 1,200 held out" in answer["provenance"]["data"]
+    assert "12,000 records counted, all read" in answer["provenance"]["data"]
+    assert main([*asked, "--max-epochs", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["epochs"] <= 2
+    assert main([*asked, "--pairs", "5M"]) == 0  # what was said is not counted
+    recipe = json.loads(capsys.readouterr().out)["recipe"]
+    assert recipe["epochs"] == pytest.approx(recipe["pairs"] / 5e6)
+
+
+def test_without_a_file_pairs_are_told(laws, capsys):
+    asked = ["--budget", "1e13", "--laws", laws, "--pairs", "5M", "--json"]
+    assert main(asked) == 0 and main([*asked, "--tokens-per-pair", "60"]) == 0
+    texts = capsys.readouterr().out.split("\n}\n")
+    usual, short = (json.loads(text + "\n}")["recipe"] for text in texts[:2])
+    assert short["tokens"] / short["pairs"] == 60
+    assert short["pairs"] > usual["pairs"] or short["model"] != usual["model"]
+
+
+def test_data_that_are_not_there_are_one_line(laws, capsys):
+    assert main(["--budget", "1e13", "--laws", laws, "--data", "nosuch.jsonl"]) == 2
+    assert capsys.readouterr().err == "plan: error: data is 'nosuch.jsonl'; there is no such file\n"

@@ -26,6 +26,8 @@ from sweeps.methods import Full, LoRA
 from sweeps.models import GEMMA3, NANO, PYTHIA, QWEN3, SMOLLM2
 
 BUDGETS = [1e12, 1e13, 1e15]
+# Data that are not here, told in numbers: as many as wanted, as long as those of the laws.
+ELSEWHERE = {"data": "mine.jsonl", "tokens_per_pair": PAIR.tokens, "limits": Limits(max_pairs=1e12)}
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -116,7 +118,7 @@ def test_distance_widens_the_interval_and_lowers_the_probability():
 
 def test_other_data_and_another_suite_widen_the_interval_by_what_they_are_worth():
     here = plan(1e13, laws=law_book(), models=["nano-1.2m"], methods=["full"]).recipe
-    there = plan(1e13, laws=law_book(), models=["nano-1.2m"], methods=["full"], data="mine.jsonl").recipe
+    there = plan(1e13, laws=law_book(), models=["nano-1.2m"], methods=["full"], **ELSEWHERE).recipe
     widths = [math.log(recipe.high / recipe.low) for recipe in (here, there)]
     assert there.loss == pytest.approx(here.loss, rel=0.03) and there.extrapolation.unseen == ("mine.jsonl",)
     shares = [FULL.E, FULL.A / here.params**FULL.alpha, FULL.B / here.tokens**FULL.beta]  # of the loss, nats
@@ -304,7 +306,7 @@ def test_curve_is_the_answer_at_each_budget():
 
 
 def test_other_data_are_named_in_the_recipe_and_warned_of():
-    answer = plan(1e13, laws=law_book(), data="mine.jsonl")
+    answer = plan(1e13, laws=law_book(), **ELSEWHERE)
     assert answer.recipe.trial.training == replace(TRAINING, data="mine.jsonl", data_hash="")
     assert "other-data" in {warning.code for warning in answer.warnings}
 

@@ -68,6 +68,7 @@ def test_a_large_file_is_counted_to_the_last_record_and_read_in_part(tmp_path, s
     whole = pair_statistics(Training(data=str(path)))
     monkeypatch.setattr(module, "READ_BYTES", path.stat().st_size // 7)
     monkeypatch.setattr(module, "RULES", -1)  # what was found before is not asked
+    monkeypatch.setattr(module, "_samples", {})
     part = pair_statistics(Training(data=str(path)))
     assert part.pairs == whole.pairs == 3000 and not part.exact
     assert part.how.startswith("3,000 records counted, 1 in 7 read")
@@ -89,7 +90,8 @@ def test_a_file_that_is_as_it_was_is_not_read_again_and_one_that_changed_is(tmp_
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, rows(300))))
     first = pair_statistics(Training(data=str(path)))
-    monkeypatch.setattr(module, "_counted", lambda *_: pytest.fail("was read again"))
+    monkeypatch.setattr(module, "_samples", {})
+    monkeypatch.setattr(module, "_read", lambda *_: pytest.fail("was read again"))
     assert pair_statistics(Training(data=str(path))) == first
     monkeypatch.undo()
     path.write_text("\n".join(map(json.dumps, rows(200))))
@@ -122,3 +124,12 @@ def test_without_a_tokenizer_lengths_come_from_bytes_and_that_is_said(tmp_path):
     found = pair_statistics(Training(data=str(path), context=75), str(tmp_path))
     assert isinstance(found, PairStatistics) and "from bytes, 4 a token" in found.how
     assert found.tokens == pytest.approx(10 + 75)  # the document is cut at the context
+
+
+def test_a_source_is_read_once_for_trainings_of_any_context(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows(300))))
+    long = pair_statistics(Training(data=str(path), context=200))
+    monkeypatch.setattr(module, "_read", lambda *_: pytest.fail("was read again"))
+    short = pair_statistics(Training(data=str(path), context=8))
+    assert short.pairs == long.pairs and short.tokens < long.tokens

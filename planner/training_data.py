@@ -1,0 +1,55 @@
+"""What a recipe is trained on: how many pairs, how long they are, and how that is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.law_book import LawBook
+from planner.quantities import short
+from sweeps.data.pair_statistics import pair_statistics, tokenizer_file
+from sweeps.flops import Work
+from sweeps.models import ModelSpec
+from sweeps.trial import Training
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained on."""
+
+    pair: Work
+    """Mean training pair, and the pairs in a batch."""
+    pairs: float
+    """Unique training pairs at hand; without end where their number is unknown."""
+    how: str
+    """How both are known; "" where they are those of the laws."""
+
+
+def training_data(
+    book: LawBook, training: Training, named: bool, models: Sequence[ModelSpec], pairs: float, tokens: float | None
+) -> TrainingData:
+    """What `training` trains on. What was not asked for is counted in `training.data` where that was `named`.
+
+    models: one of theirs counts the tokens. pairs: unique pairs as asked, else without end. tokens: of a mean pair as
+    asked. Raises ValueError for data that are not there, or that lack the hard negatives of the laws.
+    """
+    assert book.pair
+    mean_tokens, squares, said = book.pair.tokens, book.pair.sum_sq_lengths, []
+    if named and (pairs == math.inf or tokens is None):
+        tokenizer = next((model.source for model in models if tokenizer_file(model.source)), "")
+        found = pair_statistics(training, tokenizer)
+        if training.hard_negatives and not found.negatives:
+            wanted = f"{training.hard_negatives} hard negatives a pair, under which the laws of {book.name} hold"
+            raise ValueError(f"{training.data} has none of the {wanted}; `embed mine` finds some")
+        pairs = found.train_pairs if pairs == math.inf else pairs
+        mean_tokens, squares = found.tokens, found.sum_sq_lengths
+        said = [f"{found.train_pairs:,} training pairs and {found.held_out:,} held out in {training.data}: {found.how}"]
+    if tokens is not None:
+        mean_tokens = min(tokens, (2 + training.hard_negatives) * training.context)
+        # As uneven as the texts of the laws are, but for texts that are cut at the context.
+        squares = book.pair.sum_sq_lengths * (mean_tokens / book.pair.tokens) ** 2
+        squares = min(squares, mean_tokens * training.context)
+        cut = f", cut at a context of {training.context}" if mean_tokens < tokens else ""
+        said.append(f"{short(mean_tokens)} tokens a pair, as asked{cut}")
+    return TrainingData(Work(1, mean_tokens, squares, training.batch_size), pairs, "; ".join(said))
