@@ -46,6 +46,7 @@ def fit_laws(
     min_steps: int = MIN_STEPS,
     max_epochs: float = MAX_EPOCHS,
     reference: Path | str | None = None,
+    condition: str = "",
     **columns: str,
 ) -> LawBook:
     """Laws of the runs in a results folder, a table file or a data frame: what the command `fit` does.
@@ -55,7 +56,8 @@ def fit_laws(
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
     bundled one; its exponents are shared, E, A and B are the runs' own. A folder of a paper's facts, or "ziarko2024":
-    laws that agree with the facts and predict the runs, at most 400 draws of them. Raises ValueError.
+    laws that agree with the facts and predict the runs, at most 400 draws of them. condition: name of one, of a results
+    folder whose sweep spans several. Raises ValueError.
 
     >>> import pandas
     >>> grid = [(n, d) for n in (1e6, 1e7, 1e8) for d in (1e8, 1e9, 1e10)]
@@ -79,7 +81,7 @@ def fit_laws(
         if columns or drop_highest or best:
             given = ", ".join(columns) or ("drop_highest" if drop_highest else "best")
             raise ValueError(f"{given}: only for tables of runs; {runs} is a folder")
-        table = read_sweep(Path(runs), min_steps, max_epochs)
+        table = read_sweep(Path(runs), min_steps, max_epochs, condition=condition)
         if reference is None:
             return fit_table(table, settings)
         from analysis.fitting.joint import fit_beside

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from sweeps.support.progress import Progress, waiting
 from sweeps.support.toml_io import read_toml
 
 if TYPE_CHECKING:
+    from analysis.conditions import Fitted
     from analysis.fitting.estimate import Settings
     from analysis.tables.table import Table
     from planner.law_book import LawBook
@@ -40,6 +42,7 @@ BOOTSTRAPS = 1000
 FLAGS = {
     **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
     "drop_highest": "--drop-highest",
+    "condition": "--condition",
     "reference": "--with",
     "bootstraps": "--bootstraps",
 }
@@ -105,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own. Or start "
         "from a paper's facts (ziarko2024: the bundled ones), which your runs weigh",
     )
+    ours.add_argument(
+        "--condition",
+        default="",
+        metavar="NAME",
+        help="of a sweep whose lists under [training] span several: this one alone, by its name in the table",
+    )
     theirs = parser.add_argument_group(
         "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
     )
@@ -136,8 +145,10 @@ def _fit(args: argparse.Namespace) -> int:
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
     settings = Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents])
+    if ours and not args.condition and (names := _conditions(args.path)):
+        return _fit_conditions(args, settings, names)
     table, book = _table_and_laws(args, ours, settings)
-    named = f"laws-{_file_name(args.score)}.json" if args.score else "laws.json"
+    named = f"laws{''.join(f'-{_file_name(part)}' for part in (args.condition, args.score) if part)}.json"
     out = args.out or (args.path / named if ours else None)
     written, left_out = [], []
     if out:
@@ -157,9 +168,75 @@ def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
-def _file_name(score: str) -> str:
-    """A score's name as a part of a file name: a task of mteb or of a folder may hold anything."""
-    return re.sub(r"[^\w.@+-]+", "-", score)
+def _file_name(name: str) -> str:
+    """A score or a condition as a part of a file name: a task of mteb, a folder or a prompt may hold anything."""
+    return re.sub(r"[^\w.@+-]+", "-", name)[:80].strip("-")
+
+
+def _conditions(folder: Path) -> list[str]:
+    """Names of the conditions of a sweep whose lists under [training] span several; none where there is one."""
+    from analysis.tables.conditions import conditions
+    from analysis.tables.sweep_table import read_observations
+
+    path = folder / "observations.jsonl"
+    return list(conditions(read_observations(path)[0])) if path.is_file() else []
+
+
+def _fit_conditions(args: argparse.Namespace, settings: Settings, names: Sequence[str]) -> int:
+    """Fit each condition, write its laws and figures, print how they compare; laws.json holds those of the best one.
+
+    Raises ValueError where none has a law.
+    """
+    from analysis.conditions import document, side_by_side, text
+
+    for name in ("page", "out", "backtest"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name}: {args.path} holds {len(names)} conditions; choose one: --condition {names[0]!r}"
+            )
+    compared = side_by_side(args.path.resolve().name, [_fit_condition(args, settings, name) for name in names])
+    if (best := compared.best()) is None:
+        raise ValueError(f"{args.path}: " + "; ".join(f"{fit.name}: {fit.why}" for fit in compared.fits))
+    score, written = f"-{_file_name(args.score)}" if args.score else "", []
+    for place, fit in enumerate(compared.fits, 1):
+        if fit.book and fit.runs:
+            own = f"{place}-{_file_name(fit.name)}"
+            written.append(_write_book(args.path / f"laws-{own}{score}.json", fit.book))
+            if args.figures:
+                from analysis.figures import draw_all
+
+                written += draw_all(fit.runs, fit.book, args.figures / own).files
+    assert best.book
+    written.append(_write_book(args.path / f"laws{score}.json", best.book))
+    if args.json:
+        print(json.dumps(document(compared), indent=1))
+        return 0
+    print(console.flagged(text(compared), FLAGS))
+    print("\n".join(["", *(f"wrote {path}" for path in written)]))
+    print(f"laws{score}.json holds those of {best.name}; fit {args.path} --condition NAME tells all of one")
+    return 0
+
+
+def _fit_condition(args: argparse.Namespace, settings: Settings, name: str) -> Fitted:
+    from analysis.conditions import Fitted
+    from analysis.tables.sweep_table import sweep_table
+
+    table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score, name)
+    training = table.observations[0].trial.training
+    try:
+        table = _read(args, True, name)
+    except ValueError as error:
+        return Fitted(name, training, None, None, str(error))
+    try:
+        with waiting(f"fitting {len(table.rows)} runs of {name}"):
+            return Fitted(name, training, table, _fitted(table, args, settings))
+    except ValueError as error:
+        return Fitted(name, training, table, None, str(error))
+
+
+def _write_book(path: Path, book: LawBook) -> Path:
+    _write(path, json.dumps(book.to_json(), indent=1) + "\n")
+    return path
 
 
 def _table_and_laws(args: argparse.Namespace, ours: bool, settings: Settings) -> tuple[Table, LawBook]:
@@ -275,7 +352,7 @@ def _draw_without_laws(args: argparse.Namespace) -> None:
     from analysis.figures import draw_all, without_laws
     from analysis.tables.sweep_table import sweep_table
 
-    table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score)
+    table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score, args.condition)
     drawn = draw_all(table, without_laws(table), args.figures)
     print(f"drew {len(drawn.files)} files in {args.figures} without laws", file=sys.stderr)
 
@@ -296,7 +373,7 @@ def _fitted(table: Table, args: argparse.Namespace, settings: Settings) -> LawBo
         return fit_beside(table, reference_folder(args.reference), settings, read, progress.advance)
 
 
-def _read(args: argparse.Namespace, ours: bool) -> Table:
+def _read(args: argparse.Namespace, ours: bool, condition: str = "") -> Table:
     from analysis.tables.columns import Columns
     from analysis.tables.foreign_table import read_runs
     from analysis.tables.sweep_table import read_sweep
@@ -307,7 +384,9 @@ def _read(args: argparse.Namespace, ours: bool) -> Table:
         given = [f"--{name}" for name, value in more.items() if value]
         if given:
             raise ValueError(f"{', '.join(given)}: only for tables of runs; {args.path} is a folder")
-        return read_sweep(args.path, args.min_steps, args.max_epochs, args.score)
+        return read_sweep(args.path, args.min_steps, args.max_epochs, args.score, condition or args.condition)
+    if args.condition:
+        raise ValueError("--condition: only a results folder has conditions; this is a table of runs")
     if args.score:
         raise ValueError("--score: only a results folder has scores; of a table, --loss names any column")
     if args.reference is not None:

@@ -47,6 +47,7 @@ LAYERS = {
     "analysis.fitting": ("sweeps", "planner"),
     "analysis.figures": ("sweeps", "planner"),
     "analysis.comparison": ("sweeps",),
+    "analysis.conditions": ("sweeps", "planner"),
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),

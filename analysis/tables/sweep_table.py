@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.best_rates import best_rates, winning_rates
+from analysis.tables.conditions import conditions, of_condition
 from analysis.tables.projection import PROJECTION, read_projection
 from analysis.tables.table import NUMBERS, Table
 from planner.law_book import Caveat
@@ -21,32 +22,42 @@ from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training
 
 BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
-COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed"]
+COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed", "accuracy"]
 
 
-def read_sweep(folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "") -> Table:
-    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError."""
-    table = sweep_table(folder, min_steps, max_epochs, score)
+def read_sweep(
+    folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "", condition: str = ""
+) -> Table:
+    """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError.
+
+    condition: name of one, where lists under [training] span several.
+    """
+    table = sweep_table(folder, min_steps, max_epochs, score, condition)
     if table.rows.empty:
         reasons = "; ".join(sorted({reason for _, reason in table.excluded})) or "the file is empty"
         raise ValueError(f"{folder}: no observation can enter a fit: {reasons}")
     return table
 
 
-def sweep_table(folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "") -> Table:
+def sweep_table(
+    folder: Path, min_steps: int = MIN_STEPS, max_epochs: float = MAX_EPOCHS, score: str = "", condition: str = ""
+) -> Table:
     """The table of a results folder, maybe without rows: there may be trials to look at that enter no fit.
 
     Raises ValueError or FileNotFoundError as `read_sweep` does.
     """
     observations, caveats = read_observations(folder / "observations.jsonl")
+    known = conditions(observations)
+    if condition:
+        observations = of_condition(observations, known, condition)
     _check_score(folder, observations, score)
     entering, excluded = _admit(observations, min_steps, max_epochs, score)
     best = best_rates(entering, partial(_measured, score=score))
-    training = _shared_training(folder, best.observations) if entering else None
+    training = _shared_training(folder, best.observations, bool(known) and not condition) if entering else None
     rows = pd.DataFrame([_row(observation, score) for observation in best.observations], columns=COLUMNS)
     methods = {observation.trial.method.label: observation.trial.method for observation in best.observations}
     return Table(
-        name=folder.resolve().name,
+        name=", ".join(filter(None, (folder.resolve().name, condition))),
         rows=rows,
         settings={label: {"name": method.name, **method.options} for label, method in methods.items()},
         excluded=(*excluded, *best.beaten),
@@ -141,14 +152,15 @@ def _reason_against(observation: Observation, min_steps: int, max_epochs: float,
     return ""
 
 
-def _shared_training(folder: Path, observations: Sequence[Observation]) -> Training:
+def _shared_training(folder: Path, observations: Sequence[Observation], spanned: bool) -> Training:
     first = asdict(observations[0].trial.training)
+    instead = "name one of them with `condition`" if spanned else "give each its own folder"
     for observation in observations:
         for name, value in asdict(observation.trial.training).items():
             if value != first[name]:
                 raise ValueError(
                     f"{folder}: observations differ in training.{name}: {first[name]!r} and {value!r}; "
-                    "a law holds under one condition, so give each its own folder"
+                    f"a law holds under one condition, so {instead}"
                 )
     return observations[0].trial.training
 
@@ -172,4 +184,5 @@ def _row(observation: Observation, score: str) -> dict[str, Any]:
         "squares": observation.squares,
         "lr": trial.lr,
         "seed": trial.seed,
+        "accuracy": np.nan if observation.accuracy is None else observation.accuracy,
     }

@@ -29,7 +29,7 @@ class Table:
     """One line for each run that enters.
 
     Columns: name, method (its label), run, params (N), tokens (D), flops (C), loss, share (trained, of the parameters)
-    and unique (tokens); for a sweep also model, budget (FLOPs), pairs, squares, lr and seed.
+    and unique (tokens); for a sweep also model, budget (FLOPs), pairs, squares, lr, seed and accuracy.
     """
     settings: Mapping[str, Mapping[str, Any]]
     """By method label: the method's name, and its settings."""

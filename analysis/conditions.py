@@ -1,0 +1,241 @@
+"""The conditions of a sweep side by side: what each setting changes at equal FLOPs, and the best of each condition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.tables.table import Table
+from planner.law_book import LawBook, MethodLaw
+from sweeps.conditions import differing
+from sweeps.support.text import table
+from sweeps.trial import Training
+
+OTHER_LOSSES = ("temperature",)  # settings under which the held-out loss is another quantity
+PLACE = ["method", "model", "budget", "seed"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One condition: its runs and its laws."""
+
+    name: str
+    """What sets it apart from the others."""
+    training: Training
+    """The condition."""
+    runs: Table | None
+    """The runs that enter; None where none can."""
+    book: LawBook | None
+    """Its laws; None where there are none."""
+    why: str = ""
+    """Why there are none."""
+
+    def law(self, method: str) -> MethodLaw | None:
+        laws = self.book.laws if self.book else ()
+        return next((law for law in laws if law.label == method), None)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What another value of a setting changes, everything else equal: method, model, budget, seed, other settings."""
+
+    setting: str
+    """Name of the setting."""
+    value: Any
+    """The value."""
+    instead_of: Any
+    """The value that it is held against."""
+    pairs: int
+    """Pairs of runs that differ in it alone."""
+    loss: float | None
+    """Mean change of the log loss; None where the two losses are not the same quantity."""
+    loss_error: float | None
+    """Its standard error; None for fewer than two pairs."""
+    accuracy: float
+    """Mean change of the accuracy, 0 to 1."""
+    accuracy_error: float | None
+    """Its standard error."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best run of a condition and method at the largest budget that all conditions reached."""
+
+    condition: str
+    """Name of the condition."""
+    method: str
+    """Label of the method."""
+    runs: int
+    """Runs that enter its law."""
+    model: str
+    """The model of the best run."""
+    loss: float
+    """Its held-out loss, nats per pair."""
+    accuracy: float
+    """Its accuracy, 0 to 1."""
+    predicted: tuple[float, float, float] | None
+    """Loss of its law there, with the 90 % interval of a run; None without a law."""
+    why: str = ""
+    """Why there is no law."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """All conditions of a sweep."""
+
+    name: str
+    """Name of the results folder."""
+    fits: tuple[Fitted, ...]
+    """The conditions."""
+    budget: float
+    """The largest budget that all conditions reached, FLOPs; 0 where there is none."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Settings in which the conditions differ."""
+        return differing([fit.training for fit in self.fits])
+
+    @property
+    def same_loss(self) -> bool:
+        """Whether the losses of all conditions are one quantity."""
+        return not set(self.settings) & set(OTHER_LOSSES)
+
+    def bests(self) -> list[Best]:
+        """The best run of each condition and method."""
+        return [best for fit in self.fits for best in _bests(fit, self.budget)]
+
+    def best(self) -> Fitted | None:
+        """The condition with laws and the lowest loss at the largest budget, or the highest accuracy."""
+        known = {fit.name: fit for fit in self.fits if fit.book}
+        bests = [best for best in self.bests() if best.condition in known]
+        order = (lambda best: best.loss) if self.same_loss else (lambda best: -best.accuracy)
+        return known[min(bests, key=order).condition] if bests else next(iter(known.values()), None)
+
+    def effects(self) -> list[Effect]:
+        """Every value of every setting against its first one."""
+        rows = pd.concat([_placed(fit, self.settings) for fit in self.fits if fit.runs], ignore_index=True)
+        return [effect for name in self.settings for effect in _effects(rows, name, self.settings)]
+
+
+def side_by_side(name: str, fits: Sequence[Fitted]) -> SideBySide:
+    """The conditions of the results folder of this name."""
+    reached = [set(fit.runs.rows["budget"]) for fit in fits if fit.runs]
+    return SideBySide(name, tuple(fits), max(set.intersection(*reached), default=0.0) if reached else 0.0)
+
+
+def _bests(fit: Fitted, budget: float) -> Iterator[Best]:
+    if fit.runs is None:
+        return
+    rows = fit.runs.rows
+    for method, own in rows.groupby("method", sort=False):
+        there = own[own["budget"] == budget]
+        if there.empty:
+            continue
+        best, law = there.loc[there["loss"].idxmin()], fit.law(str(method))
+        N, D, S, U = (float(best[name]) for name in ("params", "tokens", "share", "unique"))
+        predicted = (law.law.at(N, D, S, U), *law.interval(N, D, S, U)) if law else None
+        why = "" if law else fit.why or "its book names why"
+        place = (fit.name, str(method), len(own), str(best["model"]))
+        yield Best(*place, float(best["loss"]), float(best["accuracy"]), predicted, why)
+
+
+def _placed(fit: Fitted, settings: Sequence[str]) -> pd.DataFrame:
+    """The runs of a condition with a column for each setting."""
+    assert fit.runs
+    return fit.runs.rows.assign(**{f"{name}=": _hashable(getattr(fit.training, name)) for name in settings})
+
+
+def _hashable(value: Any) -> Any:
+    return str(value) if isinstance(value, tuple) else value
+
+
+def _effects(rows: pd.DataFrame, name: str, settings: Sequence[str]) -> Iterator[Effect]:
+    others = [*PLACE, *(f"{other}=" for other in settings if other != name)]
+    first, *rest = rows[f"{name}="].drop_duplicates()
+    base = rows[rows[f"{name}="] == first]
+    for value in rest:
+        both = base.merge(rows[rows[f"{name}="] == value], on=others, suffixes=("_0", "_1"))
+        changed = (both["loss_1"] / both["loss_0"]).map(math.log)
+        gained = both["accuracy_1"] - both["accuracy_0"]
+        alike = name not in OTHER_LOSSES and not both.empty
+        loss, error = (float(changed.mean()), _error(changed)) if alike else (None, None)
+        yield Effect(name, value, first, len(both), loss, error, float(gained.mean()), _error(gained))
+
+
+def _error(values: pd.Series) -> float | None:
+    return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def text(compared: SideBySide) -> str:
+    """Two tables: what each setting changes, and the best of each condition."""
+    varied = " x ".join(compared.settings)
+    parts = [
+        f"{compared.name}: {len(compared.fits)} conditions of {varied}, each with laws of its own",
+        "\n".join(["each value against the first, everything else equal, at equal FLOPs", *_effect_table(compared)]),
+    ]
+    if compared.budget:
+        head = f"the best run of each condition at {compared.budget:.3g} FLOPs, the largest budget that all reached"
+        parts.append("\n".join([head, *_best_table(compared)]))
+    if not compared.same_loss:
+        varied = " and ".join(name for name in OTHER_LOSSES if name in compared.settings)
+        parts.append(f"warning   the loss of another {varied} is another quantity: compare conditions by accuracy")
+    without = [f"warning   {fit.name}: no law: {fit.why}" for fit in compared.fits if not fit.book]
+    return "\n\n".join([*parts, *(["\n".join(without)] if without else [])])
+
+
+def _effect_table(compared: SideBySide) -> list[str]:
+    rows = [["setting", "value", "instead of", "pairs", "loss", "accuracy"]]
+    for effect in compared.effects():
+        loss = (
+            "another quantity" if effect.setting in OTHER_LOSSES else _change(effect.loss, effect.loss_error, 100, " %")
+        )
+        gain = _change(effect.accuracy, effect.accuracy_error, 1, "") if effect.pairs else "no pairs"
+        shown = [f"{value!r}" if isinstance(value, str) else f"{value}" for value in (effect.value, effect.instead_of)]
+        rows.append([effect.setting, *shown, str(effect.pairs), loss, gain])
+    return table(rows, numbers_right=False)
+
+
+def _change(mean: float | None, error: float | None, times: float, unit: str) -> str:
+    if mean is None:
+        return "no pairs"
+    digits = 1 if times == 100 else 3
+    doubt = "" if error is None else f" ± {times * error:.{digits}f}"
+    return f"{times * mean:+.{digits}f}{doubt}{unit}"
+
+
+def _best_table(compared: SideBySide) -> list[str]:
+    rows = [["condition", "method", "runs", "model", "loss", "by its law", "90 % interval", "accuracy"]]
+    for best in compared.bests():
+        law = (
+            [f"{best.predicted[0]:.3f}", "{1:.3f} to {2:.3f}".format(*best.predicted)]
+            if best.predicted
+            else ["no law", ""]
+        )
+        place = [best.condition, best.method, str(best.runs), best.model]
+        rows.append([*place, f"{best.loss:.3f}", *law, f"{best.accuracy:.3f}"])
+    return table(rows, numbers_right=False)
+
+
+def document(compared: SideBySide) -> dict[str, Any]:
+    """The same for programs."""
+    best = compared.best()
+    return {
+        "name": compared.name,
+        "settings": compared.settings,
+        "budget": compared.budget,
+        "best": best.name if best else None,
+        "effects": [asdict(effect) for effect in compared.effects()],
+        "conditions": [
+            {
+                "name": fit.name,
+                "settings": {name: getattr(fit.training, name) for name in compared.settings},
+                "why": fit.why,
+                "bests": [asdict(row) for row in compared.bests() if row.condition == fit.name],
+            }
+            for fit in compared.fits
+        ],
+    }
