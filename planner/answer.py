@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from planner.frontier import Crossover, crossovers, searched_budgets
 from planner.law_book import Caveat, LawBook
 from planner.published import Fact
 from planner.scores import ExpectedScore, expected_scores
+from sweeps.machine.utilisation import NODE
 from sweeps.trial import Trial
 
 FORMAT = 2  # of the JSON document; docs/plan-json.md
@@ -61,6 +63,8 @@ class Recipe:
     """Tokens whose activations are held at once, per chip."""
     second_forward: float
     """Share of the batch, 0 to 1, that is embedded twice: its gradients come from a gradient cache."""
+    chips: int
+    """Accelerators that train together, each with its process; 1 without a machine and for the cores of a CPU."""
     sharded: bool
     """Whether each chip keeps only its part of the model: `embed train --shard` under torchrun."""
     step_seconds: float | None
@@ -78,6 +82,14 @@ class Recipe:
     def pairs(self) -> int:
         """Training pairs, repeats counted."""
         return self.trial.pairs
+
+    def train_command(self, file: str) -> str:
+        """The command that trains the recipe in `file`."""
+        if self.chips == 1:
+            return f"embed train {file}"
+        each = min(self.chips, NODE)
+        nodes = f"--nnodes {math.ceil(self.chips / each)} " if self.chips > each else ""
+        return f"torchrun {nodes}--nproc-per-node {each} -m runner.cli train {file}" + " --shard" * self.sharded
 
     @property
     def sure(self) -> bool:
@@ -104,6 +116,7 @@ class Recipe:
             "memory_bytes": self.memory,
             "micro_batch_tokens": self.micro_batch_tokens,
             "second_forward": self.second_forward,
+            "chips": self.chips,
             "sharded": self.sharded,
             "step_seconds": self.step_seconds,
             "utilisation": self.utilisation,
@@ -144,8 +157,6 @@ class Plan:
     """(FLOPs, best recipe) at each of a range of budgets; empty unless asked for."""
     laws: LawBook
     """The laws that the answer rests on."""
-    chips: int
-    """Chips that train together; 1 without a machine."""
     considered: tuple[Candidate, ...]
     """Every model with every method that the limits allow, whether or not the budget can train it."""
 

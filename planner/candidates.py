@@ -22,6 +22,7 @@ from sweeps.models import ModelSpec
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
+WORTH_SHARDING = 0.9  # of a step's time: what is saved must be worth another way of starting a training
 MOST_EPOCHS = 4.0  # up to which repeated data are nearly worth fresh ones (Muennighoff et al. 2023, abstract)
 WORTH_SHARDING = 0.9  # of a step's time: what is saved must be worth another way of starting a training
 
@@ -108,6 +109,11 @@ class Candidate:
     """Whether the last step must end within the budget, as in one of time; else the nearest whole number is taken."""
     relative_speed: float = 1.0
     """FLOPs that the machine makes of this candidate in the time of one FLOP of the budget; 1 for budgets of FLOPs."""
+
+    @property
+    def borrows(self) -> bool:
+        """Whether the law is of another method: the same with its backbone in more bits."""
+        return self.method.name != self.law.settings["name"]
 
     @cached_property
     def exact_pair_flops(self) -> float:
@@ -245,25 +251,37 @@ def candidates(
     law_step_tokens = book.pair.batch_size * book.pair.tokens
     possible, refused = [], []
     for law in book.laws:
-        if methods and str(law.settings["name"]) not in methods:
-            continue
-        method = law.method
         kin = kin_of(book, law)
         known: dict[str, MethodLaw] = {}
-        for model in models:
-            ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips)
-            reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits, ways)
-            if reason:
-                refused.append(Refusal(model.name, method.label, reason))
-                continue
-            unseen = unseen_of(book, model, data)
-            name = " ".join(unseen)
-            if name not in known:
-                known[name] = carried(law, unseen)
-            possible.append(
-                Candidate(model, known[name], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways)
-            )
+        roomy: list[str] = []  # models that the law's own method can tune in this memory, or could if it were larger
+        for method in tunings(law, methods):
+            for model in models:
+                if method != law.method and model.name in roomy:
+                    continue
+                ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips)
+                reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits)
+                if ways or reason:
+                    roomy.append(model.name)
+                if reason or not ways:
+                    refused.append(Refusal(model.name, method.label, reason or _no_room(limits)))
+                    continue
+                unseen = unseen_of(book, model, data)
+                name = " ".join(unseen)
+                if name not in known:
+                    known[name] = carried(law, unseen)
+                possible.append(
+                    Candidate(
+                        model, known[name], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways
+                    )
+                )
     return possible, refused
+
+
+def tunings(law: MethodLaw, names: Sequence[str]) -> list[Method]:
+    """The methods that a law speaks for and `names` names (all when empty): its own, and then the same over a backbone
+    in 4 bits, for models that its own has no room for."""
+    every = [law.method, law.method.quantized()]
+    return [method for method in every if method is not None and (not names or method.name in names)]
 
 
 def kin_of(book: LawBook, law: MethodLaw) -> tuple[MethodLaw, ...]:
@@ -285,12 +303,16 @@ def _too_short(model: ModelSpec, context: int) -> str:
     return f"reads at most {model.context} tokens, the laws hold for {context}" if model.context < context else ""
 
 
-def _too_large(model: ModelSpec, limits: Limits, ways: tuple[BatchMemory, ...]) -> str:
+def _too_large(model: ModelSpec, limits: Limits) -> str:
     if model.params > limits.max_params:
         return f"N is {short(model.params)}, over the limit of {short(limits.max_params)} parameters"
     if model.width > limits.max_dim:
         return f"its vectors have {model.width} dimensions, over the limit of {limits.max_dim:g}"
-    return "" if ways else f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+    return ""
+
+
+def _no_room(limits: Limits) -> str:
+    return f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
 
 
 def on_machine(possible: Sequence[Candidate], machine: Machine | None) -> list[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 from planner import published
 from planner.answer import Plan, Recipe
 from planner.budget import Budget, read_budget
-from planner.candidates import Candidate, Limits, Refusal, by_regret, candidates, feasible, on_machine, timed
+from planner.candidates import Candidate, Limits, Refusal, by_regret, candidates, feasible, on_machine, timed, tunings
 from planner.discrepancy import FARTHEST
 from planner.evidence import Evidence, Other, check_reach, decades_of_compute, open_books
 from planner.frontier import Odds, budget_grid
@@ -229,12 +229,12 @@ def consult(book: LawBook, question: Question) -> Consulted:
 
 
 def _check_methods(methods: Sequence[str], book: LawBook) -> None:
-    measured = list(dict.fromkeys(str(law.settings["name"]) for law in book.laws))
+    known = list(dict.fromkeys(method.name for law in book.laws for method in tunings(law, ())))
     for name in methods:
         if name not in METHODS:
             raise ValueError(f"`methods` has {name!r}; known: {', '.join(METHODS)}")
-        if name not in measured:
-            raise ValueError(f"`methods` has {name!r}; the laws of {book.name} know only {', '.join(measured)}")
+        if name not in known:
+            raise ValueError(f"`methods` has {name!r}; the laws of {book.name} know only {', '.join(known)}")
 
 
 def _plan(
@@ -264,7 +264,6 @@ def _plan(
         facts=facts_of(book, recipes[0], best),
         curve=_curve(consulted.considered, curve, training, machine, question.lr),
         laws=book,
-        chips=machine.count if machine and machine.kind.mixed else 1,
         considered=consulted.considered,
     )
 
@@ -350,6 +349,7 @@ def recipe_of(
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,
         second_forward=candidate.batch.second_forward,
+        chips=machine.count if machine and machine.kind.mixed else 1,
         sharded=candidate.batch.sharded,
         step_seconds=candidate.step_seconds,
         utilisation=machine.utilisation(exact, hours) if machine and hours else None,
@@ -364,7 +364,7 @@ def facts_of(book: LawBook, recipe: Recipe, candidate: Candidate) -> tuple[publi
     if book.published or (recipe.trial.model in book.models and recipe.extrapolation.flops == 1):
         return ()
     spent = FLOPS["paper"](candidate.model, candidate.method, candidate.pair.times(recipe.pairs))
-    return published.facts(spent, candidate.method.name, candidate.method.options.get("rank"))
+    return published.facts(spent, str(candidate.law.settings["name"]), candidate.method.options.get("rank"))
 
 
 def _curve(

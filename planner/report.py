@@ -19,13 +19,22 @@ REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists
 SCREEN, WIDTH, LABEL = 25, 100, 10  # lines; characters of a line, and of the name before it
 USUAL = 5  # candidates
 LIKELY = 3  # methods and models whose probabilities the first screen shows, and tasks
-SHOWN = ("too-far", "data-limited", "other-conditions", "few-rows", "no-draws", "edge-of-menu", "short-steps")
+SHOWN = (
+    "too-far",
+    "borrowed-law",
+    "data-limited",
+    "other-conditions",
+    "few-rows",
+    "no-draws",
+    "edge-of-menu",
+    "short-steps",
+)
 
 
 def write(plan: Plan, path: Path) -> None:
     """The recipe as a file for `embed train`."""
     remarks = (
-        f"`plan --budget {plan.budget.asked}` chose this; `embed train {path.name}` trains it.",
+        f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(path.name)}` trains it.",
         f"Evidence: {plan.recipe.extrapolation}.",
     )
     write_recipe(path, plan.recipe.trial, plan.recipe.predicted(), remarks)
@@ -142,10 +151,7 @@ def _notes(plan: Plan) -> dict[str, str]:
 
 def _commands(plan: Plan) -> dict[str, str]:
     own = "" if plan.evidence.kind == "measured" or _own_data(plan) else "--data PAIRS.jsonl "
-    trains = "embed train recipe.toml"
-    if plan.chips > 1:
-        shard = " --shard" if plan.recipe.sharded else ""
-        trains = f"torchrun --nproc-per-node {plan.chips} -m runner.cli train recipe.toml{shard}"
+    trains = plan.recipe.train_command("recipe.toml")
     return {"train": f"add `{own}--out recipe.toml`, then `{trains}`", "more": "add `--explain`, or `--json`"}
 
 

@@ -12,6 +12,7 @@ from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST
 from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.machine.hardware import Machine
 
+QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here"
 FEW_ROWS = 15  # three for each coefficient of the plain law
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
@@ -31,6 +32,7 @@ def warnings(
     return (
         *_distance(book, recipe, conditions),
         *_choice(book, recipe, fits),
+        *_borrows(candidate),
         *_data(recipe, candidate, budget),
         *_repeats(book, recipe),
         *_time(recipe),
@@ -83,6 +85,15 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
         caveats.append(Caveat("few-rows", text))
     return caveats
+
+
+def _borrows(candidate: Candidate) -> list[Caveat]:
+    if not candidate.borrows:
+        return []
+    text = (
+        f"{candidate.method.name} is predicted by the law of {candidate.law.label}, which has no room here: {QUANTIZED}"
+    )
+    return [Caveat("borrowed-law", text)]
 
 
 def _borrowed(law: MethodLaw, book: LawBook) -> str:
@@ -144,6 +155,8 @@ def provenance(
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps" + (", sharded" if recipe.sharded else ""),
     }
+    if candidate.borrows:
+        origins["method"] = f"{candidate.method.label} by the law of {law.label}: {QUANTIZED}"
     if shared := book.source.get("with"):
         origins["exponents"] = (
             f"{', '.join(shared['shared'])} shared with {shared['observations']} trials of {shared['name']}; "

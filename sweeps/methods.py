@@ -71,6 +71,10 @@ class Method(ABC):
         """Returns why this method cannot tune this model; empty when it can."""
         return ""
 
+    def quantized(self) -> Method | None:
+        """Returns the method that trains the same parameters over a backbone in 4 bits; None where there is none."""
+        return None
+
     @abstractmethod
     def apply(self, backbone: PreTrainedModel) -> Any:
         """Returns the backbone, ready to train: same forward, `requires_grad` as this method says."""
@@ -164,6 +168,9 @@ class LoRA(Method):
     def weight_grad_weights(self, model: ModelSpec) -> int:
         # To A and B; and first the token's own part of either, x A' and the gradient through B.
         return 2 * self.trainable(model)
+
+    def quantized(self) -> Method | None:
+        return None if self.only else QLoRA(self.rank, self.alpha)
 
     def apply(self, backbone: PreTrainedModel) -> Any:
         return _adapted(backbone, self.rank, self.alpha, self.only)

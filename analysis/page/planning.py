@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from planner.budget import BatchMemory
-from planner.candidates import Candidate, Limits, kin_of, unseen_of
+from planner.candidates import Candidate, Limits, kin_of, tunings, unseen_of
 from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
 from planner.menu import own_menu
@@ -43,7 +43,7 @@ def planning(book: LawBook) -> dict[str, Any]:
             "source": dict(book.source),
             "warnings": [{"code": warning.code, "text": warning.text} for warning in book.warnings],
         },
-        "laws": [{"law": _law(law), "cells": _cells(law, kin_of(book, law), book.pair, models)} for law in book.laws],
+        "laws": [{"law": _law(law), **_tunings(law, book, models)} for law in book.laws],
         "models": [_model(model, place, book) for place, model in enumerate(models)],
         "suites": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
         "missing": missing,
@@ -92,12 +92,25 @@ def _law(law: MethodLaw) -> dict[str, Any]:
     }
 
 
-def _cells(law: MethodLaw, kin: tuple[MethodLaw, ...], pair: Work, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
-    """What rests on the shape of each model when it is tuned with the method of this law."""
-    method = law.method
+def _tunings(law: MethodLaw, book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
+    """What rests on the shape of each model when it is tuned as the law says, and with its backbone in 4 bits."""
+    smaller = law.method.quantized()
+    return {
+        "cells": _cells(law.method, law, book, models),
+        "smaller": smaller
+        and {
+            "label": smaller.label,
+            "settings": {"name": smaller.name, **smaller.options},
+            "cells": _cells(smaller, law, book, models),
+        },
+    }
+
+
+def _cells(method: Method, law: MethodLaw, book: LawBook, models: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    assert book.pair
     return [
         {"refusal": method.refusal(model), "memory": _memory(model, method), "bits": method.bits}
-        | ({} if method.refusal(model) else _costs(model, method, pair) | _rate(law, kin, pair, model))
+        | ({} if method.refusal(model) else _costs(model, method, book.pair) | _rate(method, law, book, model))
         for model in models
     ]
 
@@ -117,12 +130,13 @@ def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
     }
 
 
-def _rate(law: MethodLaw, kin: tuple[MethodLaw, ...], pair: Work, model: ModelSpec) -> dict[str, Any]:
-    """kin: the laws of the same method with any settings."""
-    method = law.method
+def _rate(method: Method, law: MethodLaw, book: LawBook, model: ModelSpec) -> dict[str, Any]:
+    assert book.pair
     whole = BatchMemory(micro_batch_tokens=0, second_forward=0.0, peak_bytes=0.0)
     try:
-        lr, source = learning_rate(Candidate(model, law, method, pair, "exact", whole, Limits(), 0.0, kin))
+        lr, source = learning_rate(
+            Candidate(model, law, method, book.pair, "exact", whole, Limits(), 0.0, kin_of(book, law))
+        )
     except ValueError as error:
         return {"lr": None, "lr_source": str(error)}
     return {"lr": lr, "lr_source": source}
@@ -135,9 +149,10 @@ def _machines(book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
         here = read_machine(THIS)
     except ValueError:
         return machines
+    methods = [method for law in book.laws for method in tunings(law, ())]
     profile = {
-        "rates": {law.label: [here.rate_of(model, law.method) for model in models] for law in book.laws},
-        "origins": {law.label: [here.origin(model, law.method) for model in models] for law in book.laws},
+        "rates": {method.label: [here.rate_of(model, method) for model in models] for method in methods},
+        "origins": {method.label: [here.origin(model, method) for model in models] for method in methods},
     }
     return {**machines, THIS: {**_machine(here), "profile": profile}}
 

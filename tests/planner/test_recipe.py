@@ -22,8 +22,8 @@ from support.known_laws import (
     write_laws,
 )
 from sweeps.flops import exact_flops, paper_flops
-from sweeps.methods import Full, LoRA
-from sweeps.models import GEMMA3, NANO, PYTHIA, QWEN3, SMOLLM2
+from sweeps.methods import Full, LoRA, QLoRA
+from sweeps.models import GEMMA3, NANO, PYTHIA, QWEN3, SMOLLM2, find_model
 
 BUDGETS = [1e12, 1e13, 1e15]
 # Data that are not here, told in numbers: as many as wanted, as long as those of the laws.
@@ -281,6 +281,61 @@ def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
 def test_a_model_that_no_memory_holds_is_refused():
     with pytest.raises(ValueError, match=r"pythia-12b with full: one text at a time does not fit in 24 GB"):
         plan(1e18, laws=law_book(), models=["pythia-12b"], methods=["full"], limits=Limits(memory=24e9))
+
+
+def test_a_backbone_in_4_bits_is_offered_by_loras_law_where_lora_has_no_room():
+    asked = {"laws": law_book(), "suite": "pythia", "limits": Limits(memory=8e9), "hardware": "l4", "top": 99}
+    made = plan("24h", **asked)
+    tuned = {
+        recipe.trial.model: recipe.trial.method for recipe in made.candidates if recipe.trial.method.name != "full"
+    }
+    assert {method.name for method in tuned.values()} == {"lora", "qlora"}
+    largest_lora = max(find_model(name).params for name, method in tuned.items() if method.name == "lora")
+    for name, method in tuned.items():
+        assert method.name == ("lora" if find_model(name).params <= largest_lora else "qlora")
+        assert method.options == {"rank": 8, "alpha": 8.0}
+    roomless = {refusal.model for refusal in made.refused if "does not fit" in refusal.reason}
+    assert roomless > {name for name, method in tuned.items() if method.name == "qlora"}
+    for recipe in made.candidates:
+        assert recipe.memory <= 8e9 and recipe.hours <= 24
+
+
+def test_where_four_bits_win_their_law_is_said_to_be_anothers_and_their_cost_is_their_own():
+    asked = {"laws": law_book(), "models": ["pythia-2.8b"]}
+    small = plan(1e17, **asked, methods=["qlora"])
+    assert small.recipe.trial.method == QLoRA(8)
+    assert "borrowed-law" in [warning.code for warning in small.warnings]
+    assert "lora rank 8" in small.provenance["method"] and "nobody measured it here" in small.provenance["method"]
+    large = plan(1e17, **asked, methods=["lora"])
+    assert "method" not in large.provenance and large.recipe.memory > small.recipe.memory
+    assert large.recipe.lr_source == small.recipe.lr_source and large.recipe.trial.lr == small.recipe.trial.lr
+    assert large.recipe.trial.steps != small.recipe.trial.steps  # it counts its own products
+    with pytest.raises(ValueError, match=r"`methods` has 'qlora'; .* know only full$"):
+        plan(1e17, laws=law_book(method_law(FULL, {"name": "full"})), methods=["qlora"])
+
+
+def test_ten_minutes_are_never_longer_than_that():
+    for hardware in ("8xh100", "64xa100", "l4", "cpu"):
+        made = plan(
+            "10min", laws=law_book(), suite="pythia", hardware=hardware, limits=Limits(max_steps=10**12), top=99
+        )
+        for recipe in made.candidates:
+            assert recipe.hours == pytest.approx(recipe.trial.steps * recipe.step_seconds / 3600)
+            assert 60 * recipe.hours <= 10 < 60 * recipe.hours + recipe.step_seconds / 60 * 1.001
+            assert 0 < recipe.utilisation < 0.8
+
+
+def test_a_recipe_says_how_so_many_chips_are_started():
+    asked = {"laws": law_book(), "limits": Limits(max_steps=10**12)}
+    alone = plan("1h", hardware="h100", models=["pythia-410m"], **asked).recipe
+    assert alone.train_command("r.toml") == "embed train r.toml" and not alone.sharded
+    eight = plan("5min", hardware="8xh100", models=["pythia-12b"], methods=["lora"], **asked).recipe
+    assert eight.train_command("r.toml") == "torchrun --nproc-per-node 8 -m runner.cli train r.toml --shard"
+    assert (eight.to_json()["chips"], eight.to_json()["sharded"]) == (8, True)
+    many = plan("3min", hardware="32xh100", models=["pythia-12b"], methods=["lora"], **asked).recipe
+    assert many.train_command("r.toml").startswith("torchrun --nnodes 4 --nproc-per-node 8 ")
+    cores = plan("1h", hardware="4xcpu", models=[NANO[0]], **asked).recipe
+    assert cores.chips == 1
 
 
 def test_texts_longer_than_a_model_reads_refuse_it():

@@ -6,10 +6,18 @@ import {
 import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
 
-/** A tuning method of a law. */
+/** What rests on the shape of one model. */
+const readCell = ({memory: {fp32, mixed}, ...cell}) =>
+  ({...cell, memory: {fp32: new Memory(fp32), mixed: new Memory(mixed)}});
+
+/** A tuning method of a law. smaller: the same over a backbone in 4 bits, where there is one. */
 class Method {
-  constructor(label, {name, ...options}, cells) {
-    Object.assign(this, {label, name, options, cells});
+  constructor(label, {name, ...options}, cells, smaller = null) {
+    Object.assign(this, {label, name, options, cells: cells.map(readCell), smaller});
+  }
+
+  quantized() {
+    return this.smaller && new Method(this.smaller.label, this.smaller.settings, this.smaller.cells);
   }
 
   trainable(model) {
@@ -33,11 +41,7 @@ export function unpacked(text, kind = 'd') {
   return new ARRAYS[kind](bytes.buffer);
 }
 
-/** What rests on the shape of one model. */
-const readCell = ({memory: {fp32, mixed}, ...cell}) =>
-  ({...cell, memory: {fp32: new Memory(fp32), mixed: new Memory(mixed)}});
-
-function readLaw({law: {draws, ...fields}, cells}, place) {
+function readLaw({law: {draws, ...fields}, cells, smaller}, place) {
   const family = LAWS[fields.family];
   const columns = Object.entries(draws).map(([name, text]) => [name, unpacked(text)]);
   const law = new MethodLaw({
@@ -48,7 +52,7 @@ function readLaw({law: {draws, ...fields}, cells}, place) {
       (_, i) => new family(Object.fromEntries(columns.map(([name, values]) => [name, values[i]]))),
     ),
   });
-  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells.map(readCell))});
+  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells, smaller)});
 }
 
 /** The law book as the planner knows it. `place` of a law and of a model: where it stands in its list. */

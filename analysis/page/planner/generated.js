@@ -284,6 +284,12 @@ export function kin_of(book, law) {
   return list(list(book.laws).filter((other) => other.settings['name'] === law.settings['name']));
 }
 
+/** The methods that a law speaks for and `names` names (all when empty): its own, and then the same over a backbone */
+export function tunings(law, names) {
+  const every = [law.method, law.method.quantized()];
+  return list(every).filter((method) => method != null && (!truth(names) || has(names, method.name)));
+}
+
 export const SHARE = {cpu: 0.25, cuda: 0.8};
 
 /** How a batch goes through the memory of a chip. */
@@ -313,14 +319,14 @@ export function _too_short(model, context) {
   return model.context < context ? `reads at most ${model.context} tokens, the laws hold for ${context}` : '';
 }
 
-export function _too_large(model, limits, ways) {
+export function _too_large(model, limits) {
   if (model.params > limits.max_params) {
     return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)} parameters`;
   }
   if (model.width > limits.max_dim) {
     return `its vectors have ${model.width} dimensions, over the limit of ${g(limits.max_dim, 6)}`;
   }
-  return truth(ways) ? '' : `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
+  return '';
 }
 
 /** A model with a method that cannot be chosen. */
@@ -328,6 +334,10 @@ export class Refusal {
   constructor({model, method, reason}) {
     Object.assign(this, {model, method, reason});
   }
+}
+
+export function _no_room(limits) {
+  return `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
 }
 
 export const MODULUS = 2 ** 31 - 1;
@@ -463,6 +473,10 @@ export class Candidate {
   constructor({model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen = [], ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
     Object.assign(this, {model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen, ways, step_seconds, whole_steps, relative_speed});
   }
+  /** Whether the law is of another method: the same with its backbone in more bits. */
+  get borrows() {
+    return this.method.name !== this.law.settings['name'];
+  }
   /** Training FLOPs of a pair by the exact count. */
   get exact_pair_flops() {
     return kept(this, 'exact_pair_flops', () => {
@@ -594,25 +608,30 @@ export function candidates(book, models, methods, limits, count = 'exact', chips
   const law_step_tokens = book.pair.batch_size * book.pair.tokens;
   const [possible, refused] = [[], []];
   for (const law of list(book.laws)) {
-    if (truth(methods) && !has(methods, String(law.settings['name']))) {
-      continue;
-    }
-    const method = law.method;
     const kin = kin_of(book, law);
     const known = {};
-    for (const model of list(models)) {
-      const ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips);
-      const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits, ways)));
-      if (truth(reason)) {
-        refused.push(new Refusal({model: model.name, method: method.label, reason}));
-        continue;
+    const roomy = [];
+    for (const method of list(tunings(law, methods))) {
+      for (const model of list(models)) {
+        if (method !== law.method && has(roomy, model.name)) {
+          continue;
+        }
+        const ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips);
+        const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits)));
+        if (truth(ways) || truth(reason)) {
+          roomy.push(model.name);
+        }
+        if (truth(reason) || !truth(ways)) {
+          refused.push(new Refusal({model: model.name, method: method.label, reason: either(reason, () => _no_room(limits))}));
+          continue;
+        }
+        const unseen = unseen_of(book, model, data);
+        const name = join(' ', unseen);
+        if (!has(known, name)) {
+          known[name] = carried(law, unseen);
+        }
+        possible.push(new Candidate({model, law: known[name], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
       }
-      const unseen = unseen_of(book, model, data);
-      const name = join(' ', unseen);
-      if (!has(known, name)) {
-        known[name] = carried(law, unseen);
-      }
-      possible.push(new Candidate({model, law: known[name], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
     }
   }
   return [possible, refused];
@@ -834,6 +853,8 @@ export function searched_budgets(measured, budget) {
   return [Math.min(low, budget) / 10, Math.min(Math.max(high, budget) * 10, Math.max(high, LARGEST_BUDGET))];
 }
 
+export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here';
+
 /** Part of the answer -> where it comes from. */
 export function provenance(book, recipe, candidate, machine, count) {
   let here, what, under, shared;
@@ -845,6 +866,9 @@ export function provenance(book, recipe, candidate, machine, count) {
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
   const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}, where none was asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
+  if (truth(candidate.borrows)) {
+    origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
+  }
   if (truth(shared = get(book.source, 'with'))) {
     origins['exponents'] = `${join(', ', shared['shared'])} shared with ${shared['observations']} trials of ${shared['name']}; ${join(', ', shared['own'])} from ${source} alone`;
   }
@@ -922,6 +946,14 @@ export function _choice(book, recipe, fits) {
   return caveats;
 }
 
+export function _borrows(candidate) {
+  if (!truth(candidate.borrows)) {
+    return [];
+  }
+  const text = `${candidate.method.name} is predicted by the law of ${candidate.law.label}, which has no room here: ${QUANTIZED}`;
+  return [new Caveat({code: 'borrowed-law', text})];
+}
+
 export function _data(recipe, candidate, budget) {
   let text;
   const caveats = [];
@@ -964,7 +996,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 /** Decades that a budget lies beyond those of a law book, on either side; 0 within. */
@@ -1026,7 +1058,7 @@ export function facts_of(book, recipe, candidate) {
     return [];
   }
   const spent = FLOPS['paper'](candidate.model, candidate.method, candidate.pair.times(recipe.pairs));
-  return facts(spent, candidate.method.name, get(candidate.method.options, 'rank'));
+  return facts(spent, String(candidate.law.settings['name']), get(candidate.method.options, 'rank'));
 }
 
 export function _serving(candidate) {
@@ -1066,8 +1098,8 @@ export class Trial {
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, sharded, step_seconds, utilisation, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
@@ -1091,7 +1123,7 @@ export function recipe_of(candidate, budget, training, machine, chance = null, l
   const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
   const exact = trial.pairs * candidate.exact_pair_flops;
   const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, sharded: candidate.batch.sharded, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
 }
 
 /** The 90 % interval of a crossover in words, FLOP. */

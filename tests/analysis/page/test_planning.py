@@ -23,12 +23,14 @@ BUDGETS = [
     f"{10 ** (9 + place * 0.7):.4g}" for place in range(26)
 ]  # 1e9 to 3e26: far below and far beyond any evidence
 HOURS = [f"{10 ** (place * 0.5 - 8):.4g}h" for place in range(26)]
+MINUTES = [f"{10 ** (place * 0.2 - 3):.4g}min" for place in range(26)]
 ASKED = {
     "nothing": ({}, {}, BUDGETS),
     "limits": ({"max_params": 4e5, "max_dim": 96.0, "memory": 9e6, "min_steps": 7, "max_steps": 1e12}, {}, BUDGETS),
     "data and serving": ({"max_pairs": 2e5, "max_epochs": 6.0, "serve_tokens": 3e7, "max_steps": 1e12}, {}, BUDGETS),
     "other models": ({"max_params": 1.4e9}, {"suite": "pythia", "methods": ["full", "lora"]}, BUDGETS),
     "the paper's count": ({"max_steps": 1e12}, {"flops": "paper"}, BUDGETS),
+    "backbones in 4 bits": ({"memory": 9e9, "max_steps": 1e12}, {"hardware": "8xh100", "suite": "qwen3"}, MINUTES),
     "eight chips": ({"max_pairs": 3e6}, {"hardware": "8xh100", "mfu": "0.4", "price": "2.5"}, HOURS),
 }
 PLANS = """(({planning, budgets, limits, asked}) => {
