@@ -6,10 +6,11 @@ draw, and kept as files until no trial of the sweep needs them. Self Positioning
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _why_diverged(model: SourceModel) -> str:
 def _source_model(run: Run, source: int, part: Trial, place: Path, quiet: bool) -> SourceModel:
     """Returns the model of one source, trained now unless it is there. part: its training, as a trial."""
     path, begun = place / f"{part.key}.safetensors", time.monotonic()
-    missing = not path.exists()
+    missing = _missing(path)
     if missing:
         _drop_stale(run, part)
         share = Share(run.pairs.of(source), sum(other.steps for other in run.trial.parts[:source]))
@@ -146,11 +147,25 @@ def _source_model(run: Run, source: int, part: Trial, place: Path, quiet: bool) 
     return SourceModel(observation, path, reused, observation.total_seconds - (time.monotonic() - begun))
 
 
+def _missing(path: Path) -> bool:
+    """Whether a model has to be trained; one whose file is damaged is set aside, with that said."""
+    try:
+        Observation.from_json(checkpoint.read_record(path)["observation"])
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError) as error:
+        print(f"{error}; the model is trained anew", file=sys.stderr, flush=True)
+        path.unlink()
+        return True
+    return False
+
+
 def _drop_stale(run: Run, part: Trial) -> None:
     """Delete the checkpoint of a model that is trained by now: it is of no use to the next."""
     path = run.folder and run.folder / CHECKPOINT
-    if path and checkpoint.key_of(path) in {other.key for other in run.trial.parts if other.key != part.key}:
-        path.unlink()
+    with suppress(checkpoint.Damaged):  # told when it is to be gone on from
+        if path and checkpoint.key_of(path) in {other.key for other in run.trial.parts if other.key != part.key}:
+            path.unlink()
 
 
 def _take_totals(run: Run, models: Sequence[SourceModel]) -> dict[str, Any]:

@@ -261,7 +261,10 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     state = directory / "checkpoints" / f"{rung.name}.safetensors"
     record: dict[str, Any] = {"key": key, "step": 0, "curve": []}
     if state.exists():
-        record = checkpoint.load(state, key, model, optimizer)
+        try:
+            record = checkpoint.load(state, key, model, optimizer)
+        except checkpoint.Damaged as error:
+            raise ValueError(f"{error}; delete it to start without") from None
     with Progress(rung.name, ladder.steps, "steps", every=30, done=record["step"]) as progress:
         while record["step"] < ladder.steps:
             step = record["step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from sweeps.experiment.model_hash import model_hash
 from sweeps.flops import Work
 from sweeps.models import ModelSpec, find_model
 from sweeps.store.trunks import Trunk
+from sweeps.support.checks import all_numbers, check_fields
 from sweeps.trial import Trial
 
 # Names in a checkpoint's JSON record, where the first checkpoints had others than the fields.
@@ -33,6 +35,9 @@ RECORD_NAMES = {
     "frozen_tokens": "entered",
     "caches_frozen_states": "prefix",
 }
+
+
+LIMITS = {"seconds": (0.0, 1e12), "start_loss": (0.0, 1e9), "micro_tokens": (1, 1e12)}
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,10 @@ class Counts:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Counts:
-        """Returns the counts that `to_record` wrote, among whatever else."""
-        return cls(**{item.name: record[RECORD_NAMES.get(item.name, item.name)] for item in fields(cls)})
+        """Returns the counts that `to_record` wrote, among whatever else. Raises ValueError where they cannot be."""
+        counts = {item.name: record[RECORD_NAMES.get(item.name, item.name)] for item in fields(cls)}
+        check_fields(cls, counts, "", dict.fromkeys(counts, (0, 1e24)))
+        return cls(**counts)
 
 
 @dataclass
@@ -110,6 +117,8 @@ class TrainingState:
     """Scores and space health of each evaluation, its step included."""
     stopped: str = ""
     """Why it ends before its last step; "" where it does not."""
+    data: str = ""
+    """What tells the training pairs from others; "" in files of earlier versions."""
     reused: Counts | None = None
     """What another trial of the same trunk had counted up to the state that this one went on from."""
 
@@ -125,7 +134,7 @@ class TrainingState:
         for name in ("start_loss", "micro_tokens", "caches_frozen_states"):
             if getattr(self, name) is not None:
                 record[RECORD_NAMES.get(name, name)] = getattr(self, name)
-        record |= {"evaluations": self.evaluations, "stopped": self.stopped}
+        record |= {"evaluations": self.evaluations, "stopped": self.stopped, "data": self.data}
         return record | ({"reused": self.reused.to_record()} if self.reused else {})
 
     @classmethod
@@ -136,6 +145,8 @@ class TrainingState:
             for item in fields(cls)
             if item.name not in ("counts", "curve", "reused") and RECORD_NAMES.get(item.name, item.name) in record
         }
+        check_fields(cls, {"counts": None, **known}, "", LIMITS)
+        all_numbers("curve", [value for row in record["curve"] for value in row])
         curve = [(step, tokens, loss) for step, tokens, loss in record["curve"]]
         reused = Counts.from_record(record["reused"]) if "reused" in record else None
         return cls(**known, counts=Counts.from_record(record), curve=curve, reused=reused)
@@ -205,7 +216,9 @@ def start(
     if ranks.sharded:
         shard(encoder, device, ranks.count)
     engine, steps_before = Engine(model, trial, encoder, options, ranks), share.steps_before if share else 0
-    return Run(trial, model, pairs, engine, TrainingState(trial.key), folder, steps_before=steps_before)
+    return Run(
+        trial, model, pairs, engine, TrainingState(trial.key, data=mark_of(pairs)), folder, steps_before=steps_before
+    )
 
 
 def _check(trial: Trial, model: ModelSpec, ranks: Ranks) -> None:
@@ -223,6 +236,12 @@ def _check(trial: Trial, model: ModelSpec, ranks: Ranks) -> None:
     for name in ("learn_temperature", "patience"):
         if ranks.sharded and getattr(training, name):
             raise ValueError(f"training.{name} is {getattr(training, name)!r}, which sharded ranks cannot do")
+
+
+def mark_of(pairs: Pairs) -> str:
+    """Returns what tells these pairs from others: how many there are, and a checksum over a million of them."""
+    sample = np.ascontiguousarray(pairs.groups[:: max(1, len(pairs) // 1_000_000)])
+    return f"{len(pairs)} pairs, {zlib.crc32(sample.tobytes()):08x}"
 
 
 def build_encoder(trial: Trial, device: torch.device, home: torch.device) -> Encoder:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +16,7 @@ from runner.data.pairs import draw
 from runner.model.encoder import Encoder
 from runner.training import checkpoint
 from runner.training.distributed import ALONE, Ranks
-from runner.training.early_stopping import EarlyStopping
+from runner.training.early_stopping import BEST, EarlyStopping
 from runner.training.engine import DEFAULTS, Options
 from runner.training.fsdp import gather_into
 from runner.training.grad_cache import make_batch
@@ -23,6 +27,7 @@ from runner.training.schedule import rate_factor
 from runner.training.trackers import Log
 from sweeps.store.files import CHECKPOINT, report
 from sweeps.store.trunks import Trunk, trunk_of
+from sweeps.support.atomic import append_text, set_aside
 from sweeps.support.progress import Progress, waiting
 from sweeps.trial import Observation, Trial
 from sweeps.workers.stop_requests import TERMINATED
@@ -74,24 +79,66 @@ def _resume(run: Run) -> None:
     folder, engine = run.folder, run.engine
     run.trunk = trunk_of(folder, run.trial) if folder and engine.ranks.count == 1 else None
     if folder and engine.ranks.broadcast_from_zero((folder / CHECKPOINT).exists()):
-        run.state = _load(run, folder / CHECKPOINT, run.trial.key)
+        _take_own_state(run, folder)
     elif run.trunk:
         _take_shared_state(run, run.trunk)
     kept = run.state.micro_tokens or engine.micro_tokens
     engine.micro_tokens = min(kept, engine.micro_tokens) if engine.options.smaller else kept
 
 
-def _load(run: Run, path: Path, key: str) -> TrainingState:
-    record = checkpoint.load(path, key, run.engine.encoder, run.engine.optimizer)
-    return TrainingState.from_record(record)
+def _take_own_state(run: Run, folder: Path) -> None:
+    """Go on from the training's own checkpoint; begin anew, and say so, where that cannot be."""
+    try:
+        run.state = _load(run, folder / CHECKPOINT, run.trial.key, run.trial.steps)
+    except checkpoint.Damaged as error:
+        run.engine.ranks.wait()  # all have read it
+        if run.engine.ranks.rank == 0:
+            _say(folder, f"{error}; the training begins anew")
+            set_aside(folder / CHECKPOINT)
+
+
+def _say(folder: Path, sentence: str) -> None:
+    """Tell what happened on stderr, and in the trial's log where there is one."""
+    print(sentence, file=sys.stderr, flush=True)
+    if (folder / "trial.json").exists():
+        with suppress(OSError):
+            append_text(folder / "log.txt", f"{sentence}\n")
+
+
+def _load(run: Run, path: Path, key: str, last: int) -> TrainingState:
+    """Returns the state in a file, with the engine brought to it. last: the last step that it may be at."""
+
+    def check(record: dict[str, Any]) -> None:
+        state = TrainingState.from_record(record)
+        training, counts = run.trial.training, state.counts
+        texts = counts.step * training.batch_size * (2 + training.hard_negatives)
+        if counts.step > last:
+            raise ValueError(f"it is at step {counts.step} of {last}")
+        if counts.tokens > texts * training.context or len(state.curve) > counts.step:
+            raise ValueError(f"{counts.step} steps are not {counts.tokens} tokens and {len(state.curve)} losses")
+        if state.data and state.data != run.state.data:
+            raise ValueError(f"the data changed: they were {state.data}, and are {run.state.data} now")
+        if training.patience and state.evaluations:
+            checkpoint.read_record(path.with_name(BEST))
+
+    record = checkpoint.load(path, key, run.engine.encoder, run.engine.optimizer, check)
+    return replace(TrainingState.from_record(record), data=run.state.data)
 
 
 def _take_shared_state(run: Run, trunk: Trunk) -> None:
     """Go on from the furthest state that another trial left on this one's way, where there is one."""
     while path := trunk.newest():
         try:
-            run.state = _load(run, path, run.trial.trunk).as_own(run.trial.key)
+            state = _load(run, path, run.trial.trunk, trunk.cooldown_start)
+            if path != trunk.state(state.step):
+                raise checkpoint.Damaged(f"{path}: is at step {state.step}, not at that of its name")
+            run.state = state.as_own(run.trial.key)
         except FileNotFoundError:  # deleted since, for there is a further one
+            continue
+        except checkpoint.Damaged as error:
+            if run.folder:
+                _say(run.folder, f"{error}; it is deleted")
+            path.unlink(missing_ok=True)
             continue
         return
 

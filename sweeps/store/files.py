@@ -22,7 +22,7 @@ from sweeps.support.checks import is_number
 from sweeps.support.json_io import read_json
 
 CHECKPOINT = "checkpoint.safetensors"
-_CHECKPOINTS = re.compile(r"(best-)?checkpoint\.safetensors|\.(best-)?checkpoint\.safetensors\.[0-9a-f]{16}\.tmp")
+_CHECKPOINTS = re.compile(r"\.?((best|damaged)-)*checkpoint\.safetensors(\.[0-9a-f]{16}\.tmp)?")
 KEY = re.compile(r"[0-9a-f]{16}")
 PROGRESS = "progress.json"
 

@@ -30,6 +30,13 @@ def publish_text(path: Path, text: str, durable: bool = True) -> None:
         os.link(temporary, path)
 
 
+def set_aside(path: Path) -> Path:
+    """Give a file that cannot be used another name beside its own, in place of one there; returns that."""
+    aside = path.with_name(f"damaged-{path.name}")
+    os.replace(path, aside)
+    return aside
+
+
 def append_text(path: Path, text: str) -> None:
     """Add `text` to a file, which is made if need be. Raises OSError where `path` is a link: a log follows none."""
     with open(path, "a", encoding="utf-8", opener=following_no_link) as file:

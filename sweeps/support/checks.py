@@ -190,10 +190,11 @@ def _check_value(where: str, value: Any, kind: str) -> None:
         if not _numbers(list(value.values())):
             for name, number in value.items():
                 require(f"{where}.{name}", number, is_number(number), "a finite number")
-    elif kind == "tuple[Mapping[str, float], ...]":
+    elif kind in ("tuple[Mapping[str, float], ...]", "list[dict[str, float]]"):
         require(where, value, isinstance(value, (list, tuple)), "a list of objects of numbers")
-        for index, row in enumerate(value):
-            _check_value(f"{where}[{index}]", row, "Mapping[str, float]")
+        for index, row in enumerate(value):  # during training a score may not be a number
+            known = {k: v for k, v in row.items() if v == v} if isinstance(row, dict) else row
+            _check_value(f"{where}[{index}]", known, "Mapping[str, float]")
 
 
 def bounded(value: float) -> bool:
