@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "path",
         type=Path,
-        help="a results folder (observations.jsonl, or a paper's facts.toml), or a .csv, .tsv, .parquet",
+        help="a results folder (observations.jsonl, or a paper's facts.toml), or a .csv, .json, .parquet",
     )
     parser.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
     parser.add_argument(

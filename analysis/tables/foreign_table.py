@@ -1,7 +1,8 @@
-"""Other people's runs: which rows of a CSV, JSONL or Parquet file enter a fit, in which unit, and why others do not."""
+"""Other people's runs: which rows of a table enter a fit, in which unit, and why others do not."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,43 +11,26 @@ import pandas as pd
 from analysis.tables.columns import Columns, numbers_of
 from analysis.tables.table import CELL, Table
 from planner.law_book import Caveat
+from sweeps.data.csv_rows import DELIMITERS, delimiter
+from sweeps.data.files import ending
+from sweeps.data.formats import READERS, known_endings, read_rows
 
 
 def read_runs(path: Path, columns: Columns, drop_highest: int = 0, best: bool = False) -> Table:
-    """The table of a CSV, TSV, JSONL or Parquet file. Raises ValueError naming file, column or row."""
+    """The table of a CSV, JSON or Parquet file. Raises ValueError naming file, column or row."""
     return runs_table(_read_frame(path), columns, drop_highest, str(path), best)
 
 
 def _read_frame(path: Path) -> pd.DataFrame:
-    reader = next((READERS[ending] for ending in READERS if path.name.lower().endswith(ending)), None)
-    if reader is None:
-        raise ValueError(f"{path}: neither a results folder nor a table; known endings: {', '.join(READERS)}")
-    try:
-        return reader(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as a table: {error}") from None
-    except ImportError:
-        raise ValueError(f"{path}: reading Parquet needs pyarrow: pip install 'recipe-planner[parquet]'") from None
-    except Exception as error:
-        if type(error).__module__.startswith("pyarrow"):  # its errors share no importable base without pyarrow
-            raise ValueError(f"{path}: cannot be read as Parquet: {error}") from None
-        raise
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    frame = pd.read_csv(path)
-    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):  # where the comma is the decimal point
-        return pd.read_csv(path, sep=";", decimal=",")
-    return frame
-
-
-READERS = {
-    ".csv": _read_csv,
-    ".csv.gz": pd.read_csv,
-    ".tsv": lambda path: pd.read_csv(path, sep="\t"),
-    ".jsonl": lambda path: pd.read_json(path, lines=True),
-    ".parquet": pd.read_parquet,
-}
+    if ending(path) not in READERS:
+        raise ValueError(f"{path}: neither a results folder nor a table; known endings: {known_endings()}")
+    frame = pd.DataFrame([row for _, row in read_rows(path)])
+    if frame.empty:
+        raise ValueError(f"{path}: has no rows")
+    if ending(path) not in DELIMITERS:
+        return frame
+    cells = io.StringIO(frame.to_csv(index=False))  # texts so far: pandas tells which are numbers, which are missing
+    return pd.read_csv(cells, decimal="," if delimiter(path) == ";" else ".")
 
 
 def runs_table(

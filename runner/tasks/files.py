@@ -80,6 +80,14 @@ def read_similarity(where: str) -> Similarity:
     return Similarity(_name(path, split), first, second, scores, skips.messages)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _number(value: Any, place: str) -> float | None:
     """Returns a score; None where there is none (empty, or NaN as tables write it)."""
     if value is None or value == "":
@@ -128,8 +136,11 @@ def _texts(folder: Path, kind: str) -> dict[str, str]:
         raise ValueError(f"{folder}: has no {kind}.jsonl (nor {', '.join(names[1:])})")
     texts: dict[str, str] = {}
     for place, row in read_rows(path):
-        name = str(_value(row, "_id", place))
-        text = f"{row.get('title') or ''} {_value(row, 'text', place)}".strip()
+        name, text = _value(row, "_id", place), _value(row, "text", place)
+        for column, value in (("_id", name), ("text", text if text is not None else "")):
+            if not isinstance(value, str | int):
+                raise ValueError(f"{place}: {column} is {value!r}, not text")
+        name, text = str(name), f"{row.get('title') or ''} {'' if text is None else text}".strip()
         if name in texts:
             raise ValueError(f"{place}: _id {name!r} is there twice")
         texts[name] = text
@@ -139,17 +150,17 @@ def _texts(folder: Path, kind: str) -> dict[str, str]:
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
-    """Yields place, query, document and grade of each line; the first line is a header."""
+    """Yields place, query, document and grade of each line; a first line without a grade is a header."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         known = ", ".join(sorted(each.stem for each in path.parent.glob("*.tsv"))) or "none"
         raise ValueError(f"{path}: no such file; splits there: {known}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8: {error}") from None
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines, 1):
         parts = line.split("\t")
-        if not line.strip():
+        if not line.strip() or (number == 1 and len(parts) == 3 and not _is_number(parts[2])):
             continue
         grade = _number(parts[2], f"{path}:{number}") if len(parts) == 3 else None
         if grade is None:

@@ -81,17 +81,34 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
     FRAME.to_csv(tmp_path / "german.csv", index=False, sep=";", decimal=",")
     FRAME.to_csv(tmp_path / "runs.csv.gz", index=False)
     FRAME.to_csv(tmp_path / "runs.tsv", index=False, sep="\t")
+    (tmp_path / "mark.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "runs.csv").read_bytes())
     FRAME.to_json(tmp_path / "runs.jsonl", orient="records", lines=True)
+    FRAME.to_json(tmp_path / "RUNS.NDJSON", orient="records", lines=True)
+    FRAME.to_json(tmp_path / "runs.json", orient="records")
+    FRAME.to_json(tmp_path / "array.jsonl", orient="records", indent=1)
     FRAME.to_parquet(tmp_path / "runs.parquet")
     files = sorted(tmp_path.iterdir())
-    assert len({read_runs(path, COLUMNS).hash for path in files}) == 1 and len(files) == 7
+    assert len({read_runs(path, COLUMNS).hash for path in files}) == 1 and len(files) == 11
 
 
-@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known endings"), ("runs.csv", "cannot be read")])
+@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known endings"), ("runs.csv", "has no rows")])
 def test_an_unreadable_table_is_refused(tmp_path, name, words):
     (tmp_path / name).write_text("")
     with pytest.raises(ValueError, match=words):
         read_runs(tmp_path / name, COLUMNS)
+
+
+def test_a_row_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "runs.csv").write_text("n,d,loss\n1e6,1e8,3.0\n1e7,1e9\n")
+    with pytest.raises(ValueError, match=r"runs\.csv:3: 2 cells, the first line has 3"):
+        read_runs(tmp_path / "runs.csv", COLUMNS)
+
+
+def test_missing_cells_are_missing(tmp_path):
+    (tmp_path / "runs.csv").write_text("n;d;loss\n1e6;1e8;3,5\n1e7;1e9;\n1e7;1e9;NaN\n1e8;1e9;2,5\n")
+    table = read_runs(tmp_path / "runs.csv", COLUMNS)
+    assert table.rows["loss"].tolist() == [3.5, 2.5]
+    assert dict(table.excluded) == dict.fromkeys(["row 2", "row 3"], "its loss is missing or not finite")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from runner.tasks.files import read_retrieval, read_similarity
 from runner.tasks.kinds import find_task
 from support.retrieval_sets import DOCUMENTS, PAIRS, QRELS, lines, write_retrieval
 
+HEAD = "query-id\tcorpus-id\tscore\n"
+
 
 @pytest.fixture
 def similarity(tmp_path):
@@ -64,6 +66,26 @@ def test_a_retrieval_folder_is_read(folder):
     assert task.relevant == {"q1": {"d1"}, "q2": {"d2"}} and task.name == "set-test"
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_judgements_without_a_header_keep_their_first_line(folder, mark):
+    bare = QRELS.partition("\n")[2]
+    assert read_retrieval(folder(qrels=mark + bare)).relevant == read_retrieval(folder(qrels=mark + QRELS)).relevant
+
+
+def test_a_text_that_is_null_is_no_text(folder):
+    corpus = [*DOCUMENTS, {"_id": "d3", "text": None}, {"_id": "d4", "title": "Four", "text": None}]
+    found = read_retrieval(folder(corpus=corpus)).corpus
+    assert (found["d3"], found["d4"]) == ("", "Four")
+    with pytest.raises(ValueError, match="_id is None, not text"):
+        read_retrieval(folder(corpus=[*DOCUMENTS, {"_id": None, "text": "third"}]))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
+    text = "sentence1,sentence2,score\n" + "".join(f"a{i},b{i},{i}\n" for i in range(4))
+    (tmp_path / "sts.csv").write_text(text, encoding="utf-8-sig")
+    assert read_similarity(str(tmp_path / "sts.csv")).scores == [0, 1, 2, 3]
+
+
 def test_unknown_names_in_judgements_are_skipped_and_counted(folder):
     task = read_retrieval(folder(qrels=QRELS + "q9\td1\t1\nq1\td9\t1\nq1\td8\t1\n"))
     assert [said.partition(" (")[0] for said in task.skipped] == [
@@ -74,7 +96,7 @@ def test_unknown_names_in_judgements_are_skipped_and_counted(folder):
 
 
 def test_queries_without_a_judgement_are_left_out(folder):
-    assert set(read_retrieval(folder(qrels="h\nq1\td1\t1\n")).queries) == {"q1"}
+    assert set(read_retrieval(folder(qrels=HEAD + "q1\td1\t1\n")).queries) == {"q1"}
 
 
 @pytest.mark.parametrize(
@@ -85,11 +107,11 @@ def test_queries_without_a_judgement_are_left_out(folder):
         ({"corpus": [*DOCUMENTS, DOCUMENTS[0]]}, "corpus.jsonl:3: _id 'd1' is there twice"),
         ({"corpus": DOCUMENTS[:1]}, "the corpus has 1 document"),
         ({"corpus": [{"_id": "d1"}]}, "corpus.jsonl:1: has no 'text'"),
-        ({"qrels": "h\nq1\td9\t1\n"}, "no query has a relevant document"),
-        ({"qrels": "h\n"}, "no query has a relevant document"),
-        ({"qrels": "h\nq1 d1 1\n"}, "test.tsv:2: 'q1 d1 1' is not query, document and grade"),
-        ({"qrels": "h\nq1\td1\tNaN\n"}, "test.tsv:2:"),
-        ({"qrels": "h\nq1\td1\tyes\n"}, "score is 'yes', not a number"),
+        ({"qrels": HEAD + "q1\td9\t1\n"}, "no query has a relevant document"),
+        ({"qrels": HEAD}, "no query has a relevant document"),
+        ({"qrels": HEAD + "q1 d1 1\n"}, "test.tsv:2: 'q1 d1 1' is not query, document and grade"),
+        ({"qrels": HEAD + "q1\td1\tNaN\n"}, "test.tsv:2:"),
+        ({"qrels": HEAD + "q1\td1\tyes\n"}, "score is 'yes', not a number"),
     ],
 )
 def test_a_bad_retrieval_folder_is_refused_in_a_sentence(folder, files, words):
