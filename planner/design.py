@@ -23,7 +23,7 @@ from sweeps.search.learning_rates import EXTENSIONS
 from sweeps.support.toml_io import comments, lines
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
-ADVISED_DRAWS = 40  # a fifth of what `fit` keeps: an answer must not wait for advice
+ADVISED_DRAWS = 30  # few of what `fit` keeps: an answer must not wait for advice
 WORTH_TRYING = 0.05  # a method less likely to be best than this is not swept
 LADDER = 4.0  # between budgets, as in the paper's sweep
 WORTH_ADDING = 0.05  # a size or budget must shrink what is left of the spread by this share
@@ -194,7 +194,6 @@ class _Beliefs:
         self.chance = random.Random(seed)
         self.budget = budget
         self.targets = [self._draws(candidate, candidate.tokens(budget)) for candidate in targets]
-
         self.known: dict[tuple[str, str, float], list[float]] = {}
         self.drift: dict[tuple[str, str], list[float]] = {}
 
@@ -232,12 +231,14 @@ class _Beliefs:
         for place, point in enumerate(points, start=len(self.targets)):
             column, noise = rows[place], max(point.candidate.law.noise, 1e-6) ** 2
             variance = sum(map(mul, column, column)) / (self.count - 1) + noise
-            gains = [sum(map(mul, row, column)) / (self.count - 1) / variance for row in rows]
             damped = 1 / (1 + math.sqrt(noise / variance))
-            rows = [
-                [v - gain * damped * z for v, z in zip(row, column, strict=True)]
-                for row, gain in zip(rows, gains, strict=True)
-            ]
+            gains = [0.0] * len(rows)
+            # What trials that were learnt from before would show now is never asked.
+            for i in [*range(len(self.targets)), *range(place + 1, len(rows))]:
+                row = rows[i]
+                gains[i] = sum(map(mul, row, column)) / (self.count - 1) / variance
+                step = gains[i] * damped
+                rows[i] = [v - step * z for v, z in zip(row, column, strict=True)]
             moves.append(gains)
         return rows[: len(self.targets)], moves
 
