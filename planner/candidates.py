@@ -184,7 +184,7 @@ class Candidate:
             return f"serving {short(self.limits.serve_tokens)} tokens takes {self.serving:.3g} FLOP, all of the budget"
         steps = self.steps(budget)
         if steps > self.limits.max_steps:
-            return f"{steps:,} steps of {self.pair.batch_size} pairs, over the maximum of {self.limits.max_steps:,}"
+            return f"{steps:,} steps of {self.pair.batch_size:,} pairs, over the maximum of {self.limits.max_steps:,}"
         if steps >= self.limits.min_steps:
             return ""
         if self.epoch_steps < self.limits.min_steps:

@@ -27,6 +27,7 @@ from sweeps.models import ModelSpec
 from sweeps.support.checks import from_table
 from sweeps.trial import Training, Trial
 
+WATCHED = ("score", "tasks", "evaluate_every", "patience", "stop_on_collapse")
 CONDITIONS = ("batch_size", "temperature", "context", "pooling", "schedule", "warmup", "weight_decay")
 
 
@@ -60,7 +61,11 @@ class Question:
     def training(self, book: LawBook) -> Training:
         """The conditions of the recipe: those of the laws, but for what was asked to differ."""
         assert book.training
-        given = {**self.conditions, "data": self.data or book.training.data, "data_hash": ""}
+        data = self.data or book.training.data
+        plain = Training()
+        # How the runs of the laws were watched is theirs; it costs time, and other data may not hold out enough for it.
+        own = {name: getattr(plain, name) for name in WATCHED} if data != book.training.data else {}
+        given = {**own, **self.conditions, "data": data, "data_hash": ""}
         return from_table(Training, {**asdict(book.training), **given}, "training")
 
 

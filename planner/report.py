@@ -162,7 +162,8 @@ def _own_data(plan: Plan) -> bool:
 
 def _memory(recipe: Recipe) -> list[str]:
     again = f", {recipe.second_forward:.0%} of the batch embedded twice" if recipe.second_forward else ""
-    return [f"{memory_text(recipe.memory)} a chip, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"]
+    where = "memory of one device without a limit" if recipe.hours is None else "memory of a chip"
+    return [f"{where}: {memory_text(recipe.memory)}, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"]
 
 
 def _books(plan: Plan) -> list[str]:
@@ -183,7 +184,7 @@ def _serving(recipe: Recipe) -> str:
 
 def _candidates(recipes: Sequence[Recipe], room: int) -> str:
     """The recipes that fit into so many lines, three at least; all of them where more than USUAL were asked for."""
-    if len(recipes) < 2:
+    if len(recipes) < 2 or recipes[0].loss is None:
         return ""
     shown = recipes if len(recipes) > USUAL else recipes[: max(3, room)]
     head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")
@@ -265,7 +266,7 @@ def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
     if sweep is None:
         return {}
     gain = f"regret {sweep.regret_now:.2g} now, {sweep.regret_after:.2g} nats after"
-    if sweep.regret_now < 1e-3:
+    if sweep.regret_now < 1e-3 or plan.recipe.loss is None:
         gain = "it tests the laws nearer to the budget"
     share = sweep.limit / plan.budget.flops
     cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget; {gain}"

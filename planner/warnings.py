@@ -43,7 +43,9 @@ def warnings(
 def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> list[Caveat]:
     far, data, caveats = recipe.extrapolation, recipe.trial.training.data, []
     if far.decades > FARTHEST:
-        text = f"{far}: beyond {10**FARTHEST:,.0f}x no loss and no probability is given; the recipe is a guess"
+        text = (
+            f"more than {10**FARTHEST:,.0f}x beyond what was measured: no loss, no probability; the recipe is a guess"
+        )
         caveats.append(Caveat("too-far", text))
     elif not far.within_range:
         text = f"{far}: interval, probability and regret allow the law's form {DRIFT:.0%} of the loss a decade, assumed"
@@ -142,16 +144,16 @@ def provenance(
 ) -> dict[str, str]:
     """Part of the answer -> where it comes from."""
     law, source = candidate.law, book.source.get("name", "a sweep")
-    here, what, under = "measured here", f"{law.rows} trials of {source}", "the law was measured under"
+    here, what, under = "measured here", f"{law.rows} trials of {source}", f"in {source}"
     if book.published:
-        here, what, under = "within its grid", f"facts printed in {book.published}", f"{book.published} trained under"
+        here, what, under = "within its grid", f"facts printed in {book.published}", f"in {book.published}"
     distance = here if recipe.extrapolation.within_range else str(recipe.extrapolation)
     drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {
         "loss": f"{law.family} law of {law.label}, {what}; {distance}",
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
-        "batch_size, temperature": f"the conditions that {under}, where none was asked for",
+        "batch_size, temperature": f"as {under}, unless asked for",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps" + (", sharded" if recipe.sharded else ""),
     }

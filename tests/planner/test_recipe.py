@@ -366,6 +366,13 @@ def test_other_data_are_named_in_the_recipe_and_warned_of():
     assert "other-data" in {warning.code for warning in answer.warnings}
 
 
+def test_how_the_runs_of_the_laws_were_watched_is_not_carried_to_other_data():
+    book = replace(law_book(), training=replace(TRAINING, evaluate_every=100, score=True, patience=3))
+    assert plan(1e13, laws=book).recipe.trial.training.evaluate_every == 100
+    other = plan(1e13, laws=book, data="mine.jsonl").recipe.trial.training
+    assert (other.evaluate_every, other.score, other.patience) == (0, False, 0)
+
+
 def test_the_edge_of_the_menu_is_named():
     codes = {warning.code for warning in plan(1e16, laws=law_book()).warnings}
     assert "edge-of-menu" in codes  # nano at 1e16: nothing larger to choose

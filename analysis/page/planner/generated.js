@@ -550,7 +550,7 @@ export class Candidate {
     }
     const steps = this.steps(budget);
     if (steps > this.limits.max_steps) {
-      return `${grouped(steps, 0)} steps of ${this.pair.batch_size} pairs, over the maximum of ${grouped(this.limits.max_steps, 0)}`;
+      return `${grouped(steps, 0)} steps of ${grouped(this.pair.batch_size, 0)} pairs, over the maximum of ${grouped(this.limits.max_steps, 0)}`;
     }
     if (steps >= this.limits.min_steps) {
       return '';
@@ -859,13 +859,13 @@ export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (secti
 export function provenance(book, recipe, candidate, machine, count) {
   let here, what, under, shared;
   const [law, source] = [candidate.law, get(book.source, 'name', 'a sweep')];
-  [here, what, under] = ['measured here', `${law.rows} trials of ${source}`, 'the law was measured under'];
+  [here, what, under] = ['measured here', `${law.rows} trials of ${source}`, `in ${source}`];
   if (truth(book.published)) {
-    [here, what, under] = ['within its grid', `facts printed in ${book.published}`, `${book.published} trained under`];
+    [here, what, under] = ['within its grid', `facts printed in ${book.published}`, `in ${book.published}`];
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `the conditions that ${under}, where none was asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
+  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -887,7 +887,7 @@ export function _distance(book, recipe, conditions) {
   let text, suites;
   const [far, data, caveats] = [recipe.extrapolation, recipe.trial.training.data, []];
   if (far.decades > FARTHEST) {
-    text = `${far}: beyond ${grouped(10 ** FARTHEST, 0)}x no loss and no probability is given; the recipe is a guess`;
+    text = `more than ${grouped(10 ** FARTHEST, 0)}x beyond what was measured: no loss, no probability; the recipe is a guess`;
     caveats.push(new Caveat({code: 'too-far', text}));
   } else if (!truth(far.within_range)) {
     text = `${far}: interval, probability and regret allow the law's form ${percent(DRIFT, 0)} of the loss a decade, assumed`;
