@@ -87,9 +87,21 @@ class Grid:
 
     def cells(self, method: Method, budgets: Sequence[float] = (), models: Sequence[ModelSpec] = ()) -> Cells:
         """What the method can do with the budgets over the models; by default those of the grid."""
-        chosen = [model for model in models or self.models if not method.refusal(model)]
+        if budgets or models:
+            return self._cells(method, budgets or self.budgets, models or self.models)
+        if method not in self._known:
+            self._known[method] = self._cells(method, self.budgets, self.models)
+        return self._known[method]
+
+    @cached_property
+    def _known(self) -> dict[Method, Cells]:
+        """Cells of the grid itself, which are asked for at every move of the draws."""
+        return {}
+
+    def _cells(self, method: Method, budgets: Sequence[float], models: Sequence[ModelSpec]) -> Cells:
+        chosen = [model for model in models if not method.refusal(model)]
         costs = np.array([FLOPS[self.count](model, method, self.pair) for model in chosen])
-        pairs = np.array(budgets or self.budgets)[:, None] / costs
+        pairs = np.array(budgets)[:, None] / costs
         trained = np.round(pairs / self.pair.batch_size) >= self.min_steps
         held = np.where(trained & (pairs <= self.max_pairs), pairs * self.pair.tokens, np.nan)
         return Cells(np.log([float(model.params) for model in chosen]), np.log(held))

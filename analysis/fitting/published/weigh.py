@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.fitting.published.chance import Chance
 from analysis.fitting.published.choices import losses_at
-from analysis.fitting.published.draws import Draws
+from analysis.fitting.published.draws import Draws, GroupDraws
 from analysis.fitting.published.facts_file import Paper
 from analysis.fitting.published.sample import propose, sample
 from analysis.tables.rows import Array
@@ -92,7 +92,7 @@ class Weighed:
 
 
 @dataclass(frozen=True)
-class _Solved:
+class Solved:
     """The factors of a draw's laws: normal about a middle."""
 
     log_likelihood: Array
@@ -109,7 +109,7 @@ def weigh(
     paper: Paper, runs: Runs, count: int, seed: int = 0, tell: Callable[[int], None] = lambda done: None
 ) -> Weighed:
     """So many draws. tell: is given the percent of the way that was gone. Raises TooFewDraws as `sample` does."""
-    cloud = _Cloud(paper, runs, count, seed)
+    cloud = Cloud(paper, runs, count, seed)
     copies, power, told = [cloud.wandered(STARTS, 0.0, MOST_MOVES)], 0.0, 0
     while power < 1:
         power, weights = _next_power(cloud.logs, power)
@@ -120,9 +120,9 @@ def weigh(
         copies.append(cloud.wandered(multiple, power, MOST_MOVES if power < 1 else LAST_MOVES))
     tell(100 - told)
     draws, noise = cloud.draws()
-    solved = _factors(draws, noise, runs)
+    solved = factors(draws, noise, runs)
     effective = count / (1 + sum((multiple - 1) * kept for multiple, kept in _remaining(copies)))
-    return Weighed(_with_factors(draws, solved, runs, cloud.rng), noise, effective, float(np.median(solved.missed)))
+    return Weighed(with_factors(draws, solved, runs, cloud.rng), noise, effective, float(np.median(solved.missed)))
 
 
 def log_likelihoods(draws: Draws, noise: Array, runs: Runs) -> Array:
@@ -130,20 +130,23 @@ def log_likelihoods(draws: Draws, noise: Array, runs: Runs) -> Array:
 
     noise [draws]: sd of the log loss of one run.
     """
-    return _factors(draws, noise, runs).log_likelihood
+    return factors(draws, noise, runs).log_likelihood
 
 
-class _Cloud:
-    """Draws on their way from the facts to the runs."""
+class Cloud:
+    """Draws on their way from the facts to the runs; without runs they stay among what agrees with the facts."""
 
-    def __init__(self, paper: Paper, runs: Runs, count: int, seed: int) -> None:
+    def __init__(self, paper: Paper, runs: Runs | None, count: int, seed: int) -> None:
         self.paper, self.runs = paper, runs
         self.rng = np.random.default_rng([seed, 1])
         first, _ = sample(paper, paper.facts, max(2, -(-count // STARTS)), seed)
         first.chance.normal()  # for the noise of the runs
         self.chance = replace(first.chance.take(np.arange(count) % len(first)), rng=self.rng, given=0)
         _, draws, noise = self._made(self.chance)
-        self.logs = log_likelihoods(draws, noise, runs)
+        self.logs = self._predicted(draws, noise)
+
+    def _predicted(self, draws: Draws, noise: Array) -> Array:
+        return log_likelihoods(draws, noise, self.runs) if self.runs else np.zeros(len(draws))
 
     def _made(self, chance: Chance) -> tuple[NDArray[np.int_], Draws, Array]:
         """The rows whose laws agree with all facts, these laws, and the noise of the runs."""
@@ -153,6 +156,7 @@ class _Cloud:
         return rows[agree], draws, draws.noise * np.exp(NOISE_SPREAD * draws.chance.normal())
 
     def draws(self) -> tuple[Draws, Array]:
+        """The laws as they are now, and the noise of the runs [draws]."""
         _, draws, noise = self._made(self.chance)
         return draws, noise
 
@@ -168,17 +172,21 @@ class _Cloud:
         """Wander where the runs count with this power; returns `multiple` and the correlation with the beginning."""
         begin, correlation = _decisions(self.draws()[0]), 1.0
         for _ in range(moves // CHECKED):
-            for _ in range(CHECKED):
-                self._move(power)
+            self.move(CHECKED, power)
             correlation = _correlation(begin, _decisions(self.draws()[0]))
             if correlation <= WANDERED:
                 break
         return multiple, correlation
 
+    def move(self, times: int, power: float) -> None:
+        """So many moves of every draw where the runs count with this power, 0 to 1."""
+        for _ in range(times):
+            self._move(power)
+
     def _move(self, power: float) -> None:
         proposed, likelier = self.chance.turned() if self.rng.random() < 0.5 else self.chance.crossed()
         rows, draws, noise = self._made(proposed)
-        logs = log_likelihoods(draws, noise, self.runs)
+        logs = self._predicted(draws, noise)
         taken = np.log(self.rng.random(len(rows))) < power * (logs - self.logs[rows]) + likelier[rows]
         chosen = np.zeros(self.chance.rows, bool)
         chosen[rows[taken]] = True
@@ -229,7 +237,7 @@ def _correlation(first: Array, second: Array) -> float:
     return float(np.clip(along.mean(), 0.0, 1.0))
 
 
-def _terms(draws: Draws, runs: Runs) -> Array:
+def terms(draws: Draws, runs: Runs) -> Array:
     """[draws, rows, 3] E, A / N**alpha and B / D**beta of every run."""
     parts = np.empty((len(draws), len(runs.params), 3))
     for number, (group, member) in enumerate(runs.settings):
@@ -257,9 +265,9 @@ def _reach(runs: Runs) -> tuple[Array, Array]:
     return reach, np.array([spread.level, *[spread.common] * 3, *[spread.own] * (3 * len(groups))])
 
 
-def _factors(draws: Draws, noise: Array, runs: Runs) -> _Solved:
+def factors(draws: Draws, noise: Array, runs: Runs) -> Solved:
     """The likeliest factors of every draw's laws, by Gauss-Newton, and how sharply the runs tell them."""
-    parts, (reach, sd) = _terms(draws, runs), _reach(runs)
+    parts, (reach, sd) = terms(draws, runs), _reach(runs)
     free = np.flatnonzero(sd > 0)
     reach, sd = reach[:, free], sd[free]
     unit = np.eye(len(free))
@@ -275,10 +283,10 @@ def _factors(draws: Draws, noise: Array, runs: Runs) -> _Solved:
         z = z + step
     misfit = sharp[:, 0] * (off**2).sum(axis=1) + (z**2).sum(axis=1)
     log_likelihood = -0.5 * (misfit + np.linalg.slogdet(precision)[1]) - len(runs.params) * np.log(noise)
-    return _Solved(log_likelihood, z, precision, np.sqrt((off**2).mean(axis=1)))
+    return Solved(log_likelihood, z, precision, np.sqrt((off**2).mean(axis=1)))
 
 
-def _with_factors(draws: Draws, solved: _Solved, runs: Runs, rng: np.random.Generator) -> Draws:
+def with_factors(draws: Draws, solved: Solved, runs: Runs, rng: np.random.Generator) -> Draws:
     """The laws under the runs' conditions: the factors of each draw from what the runs leave likely.
 
     Of groups that were not run, the factors that they share with those that were, and own ones by their spread alone.
@@ -296,12 +304,28 @@ def _with_factors(draws: Draws, solved: _Solved, runs: Runs, rng: np.random.Gene
     laws = {}
     for name, group in draws.laws.items():
         alone = own[name] if name in own else runs.spread.own * rng.normal(size=(len(draws), 3))
-        by_E, by_A, by_B = (logs[:, 1:4] + alone).T
-        laws[name] = replace(
-            group,
-            E=group.E * np.exp(by_E),
-            log_size=group.log_size + by_A / group.alpha,  # A is in proportion to N* ** alpha, B to D* ** beta
-            log_tokens=group.log_tokens + by_B / group.beta,
-            offsets={member: offset + logs[:, 0] for member, offset in group.offsets.items()},
-        )
+        laws[name] = _scaled(group, logs[:, 0], logs[:, 1:4] + alone)
     return replace(draws, laws=laws)
+
+
+def elsewhere(draws: Draws, spread: Spread, rng: np.random.Generator) -> Draws:
+    """The laws under conditions that nobody ran, which differ by so much; the height of all losses stays."""
+    common = spread.common * rng.normal(size=(len(draws), 3))
+    still = np.zeros(len(draws))
+    laws = {
+        name: _scaled(group, still, common + spread.own * rng.normal(size=(len(draws), 3)))
+        for name, group in draws.laws.items()
+    }
+    return replace(draws, laws=laws)
+
+
+def _scaled(laws: GroupDraws, level: Array, logs: Array) -> GroupDraws:
+    """Laws with factors whose logs are changed: level [draws] of all losses, logs [draws, 3] of E, A and B."""
+    by_E, by_A, by_B = logs.T
+    return replace(
+        laws,
+        E=laws.E * np.exp(by_E),
+        log_size=laws.log_size + by_A / laws.alpha,  # A is in proportion to N* ** alpha, B to D* ** beta
+        log_tokens=laws.log_tokens + by_B / laws.beta,
+        offsets={member: offset + level for member, offset in laws.offsets.items()},
+    )
