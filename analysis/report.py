@@ -20,7 +20,7 @@ def text(book: LawBook) -> str:
     """What `fit` prints: where the rows came from, the family and its rivals, coefficients, warnings."""
     parts = [_head(book)]
     for laws in _families(book.laws):
-        parts += [_family(laws[0], book), _coefficients(laws)]
+        parts += [_family(laws[0], book), _coefficients(laws, book.source.get("weighed", {}).get("rows", {}))]
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
     if book.scores:
@@ -224,13 +224,14 @@ def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
     return f"{exponents[name]:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
-def _coefficients(laws: Sequence[MethodLaw]) -> str:
+def _coefficients(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> str:
+    """weighing: label -> runs that weighed the draws of published facts."""
     names = list(laws[0].law.coefficients)
     rows = [["method", "runs", "noise", *names]]
     for law in laws:
         values = [_value(law.law.coefficients[n]) for n in names]
         ends = [f"{_value(law.intervals[n][0])} to {_value(law.intervals[n][1])}" for n in names]
-        rows.append([law.label, str(law.rows), f"{100 * law.noise:.1f} %", *values])
+        rows.append([law.label, str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %", *values])
         rows.append(["  90 % interval", "", "", *ends])
     return _aligned(rows)
 

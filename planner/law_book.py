@@ -189,6 +189,11 @@ class LawBook:
         return str(self.source.get("citation", "")) if self.source.get("kind") == "published" else ""
 
     @property
+    def weighed_by(self) -> str:
+        """The sweep whose runs weighed the draws of published facts; "" where none did."""
+        return str(self.source.get("weighed", {}).get("runs", ""))
+
+    @property
     def measure(self) -> str:
         """What the laws predict: the loss, or 1 less a score."""
         return str(self.source.get("measure", "loss"))

@@ -134,6 +134,8 @@ def _evidence(plan: Plan) -> dict[str, str]:
     evidence, book = plan.evidence, plan.laws
     paper = book.published.split(", arXiv")[0]
     kind = f"published ({paper}), not measured by us" if book.published else f"measured ({book.name})"
+    if book.weighed_by:
+        kind = f"published ({paper}) and the runs of {book.weighed_by}"
     unseen = "".join(f", {name} not seen" for name in evidence.extrapolation.unseen)
     lines = f"{kind}: {evidence.extrapolation}{unseen}"
     differs = [other for other in evidence.others if other.differs and other.distance is not None]

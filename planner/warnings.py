@@ -146,7 +146,8 @@ def provenance(
     law, source = candidate.law, book.source.get("name", "a sweep")
     here, what, under = "measured here", f"{law.rows} trials of {source}", f"in {source}"
     if book.published:
-        here, what, under = "within its grid", f"facts printed in {book.published}", f"in {book.published}"
+        under = f"in {book.weighed_by or book.published}"
+        here, what = "within its grid", f"facts printed in {book.published}"
     distance = here if recipe.extrapolation.within_range else str(recipe.extrapolation)
     drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {

@@ -161,7 +161,8 @@ def compare(paper: Paper, budget: float, shares: Sequence[float], count: int, si
     alone = by_draws(np.full(len(book), 1 / len(book)), np.exp(losses_at(book, budget)[1]))
     print(f"the book alone chooses {choices[alone].model} with {choices[alone].label}")
     rows = [judged("the book alone", [alone] * count, choices, free, free)]
-    answer = plan(budget, laws=BOOK / "laws.json", suite="pythia", flops=paper.grid.count)
+    named = "pairs of one's own" if own else None
+    answer = plan(budget, laws=BOOK / "laws.json", suite="pythia", flops=paper.grid.count, data=named)
     for share in shares:
         sweep = calibrate(answer, share)
         print(f"{share:.0%}: {sweep.cells} trials, {sweep.flops:.3g} FLOP: {', '.join(sweep.models)}; ", end="")
@@ -212,11 +213,11 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1e19, help="FLOPs, the paper's count")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.02], help="of the budget, for calibrations")
     parser.add_argument("--truths", type=int, default=100)
-    parser.add_argument("--pool", type=int, help="draws that are weighed (default: 200,000; of --own-data 20,000)")
+    parser.add_argument("--pool", type=int, help="draws that are weighed (default: 500,000; of --own-data 20,000)")
     parser.add_argument("--own-data", action="store_true", help="data that differ from the paper's")
     args = parser.parse_args()
     begun = time.process_time()
-    size = args.pool or (20_000 if args.own_data else 200_000)
+    size = args.pool or (20_000 if args.own_data else 500_000)
     rows = compare(read_paper(BOOK), args.budget, args.shares, args.truths, size, args.own_data)
     print(shown(rows))
     print(f"{time.process_time() - begun:.0f} s of one core")

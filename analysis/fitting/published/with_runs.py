@@ -166,7 +166,7 @@ def _named(draws: Draws, matches: list[Match]) -> Draws:
 
 
 def _with_own(law: MethodLaw, table: Table, weighed: Weighed, match: Match | None) -> MethodLaw:
-    """The law with what the runs say besides: how many there were, their range, their rates and their noise.
+    """The law with what the runs say besides: their range, their rates and their noise.
 
     Rates of the paper stay where the setting is the paper's own; with another scale of LoRA they would be wrong.
     """
@@ -178,7 +178,6 @@ def _with_own(law: MethodLaw, table: Table, weighed: Weighed, match: Match | Non
     others = f"; others {law.rates_from}" if set(published) - set(rates) else ""
     return replace(
         law,
-        rows=len(rows),
         measured=covering([law.measured, measured_range(rows)]),
         learning_rates={**published, **rates},
         rates_from=f"of {', '.join(rates)} measured in {table.name}: the best of the tried rates{others}",
@@ -217,6 +216,7 @@ def _record(
         "runs": table.name,
         "observations": len(runs.params),
         "methods": {match.label: match.named for match in matches},
+        "rows": {match.label: len(table.of([match.label])) for match in matches},
         "free": asdict(runs.spread),
         "draws": draws,
         "effective": float(f"{weighed.effective:.3g}"),

@@ -861,7 +861,8 @@ export function provenance(book, recipe, candidate, machine, count) {
   const [law, source] = [candidate.law, get(book.source, 'name', 'a sweep')];
   [here, what, under] = ['measured here', `${law.rows} trials of ${source}`, `in ${source}`];
   if (truth(book.published)) {
-    [here, what, under] = ['within its grid', `facts printed in ${book.published}`, `in ${book.published}`];
+    under = `in ${either(book.weighed_by, () => book.published)}`;
+    [here, what] = ['within its grid', `facts printed in ${book.published}`];
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';

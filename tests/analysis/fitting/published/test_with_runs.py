@@ -15,6 +15,7 @@ from analysis.fitting.published.with_runs import fit_with_facts
 from analysis.tables.sweep_table import read_sweep
 from planner import plan
 from planner.law_book import read_laws
+from planner.report import text
 from support.made_sweep import write_sweep
 from support.runs_of_facts import write_runs
 from sweeps.methods import DoRA, Full, LoRA
@@ -66,10 +67,11 @@ def test_it_names_the_paper_and_the_runs(book, paper):
 
 
 def test_methods_that_were_run_stand_in_the_place_of_the_papers_nearest(book):
-    labels = {law.label: law.rows for law in book.laws}
-    assert labels["full"] == 4 and labels["lora rank 32 alpha 8"] == labels["lora rank 100 alpha 8"] == 4
+    labels = [law.label for law in book.laws]
+    assert book.source["weighed"]["rows"] == {"full": 4, "lora rank 32 alpha 8": 4, "lora rank 100 alpha 8": 4}
+    assert set(book.source["weighed"]["rows"]) <= set(labels) and all(law.rows == 0 for law in book.laws)
     assert "lora rank 32 alpha 1.41" not in labels and "lora rank 128 alpha 0.707" not in labels
-    assert labels["lora rank 512 alpha 0.354"] == labels["bias"] == 0
+    assert "lora rank 512 alpha 0.354" in labels and "bias" in labels
     told = [caveat.text for caveat in book.warnings if caveat.code == "other_setting"]
     assert len(told) == 2 and "lora rank 100 alpha 8" in told[1] and "lora rank 128 alpha 0.707 is taken" in told[1]
 
@@ -106,6 +108,8 @@ def test_the_command_writes_it_and_plan_answers_from_both(mine, tmp_path, capsys
     assert any(caveat.code == "few_draws" for caveat in read_laws(out).warnings)
     answer = plan(1e18, laws=out, suite="pythia")
     assert "Ziarko et al. 2024" in answer.provenance["loss"] and "12 runs of mine" in answer.provenance["loss"]
+    assert "the conditions in mine" in answer.provenance["batch_size, temperature"]
+    assert "published (Ziarko et al. 2024) and the runs of mine: " in " ".join(text(answer).split())
     assert answer.recipe.trial.training.data == "mine.jsonl"
 
 
@@ -146,7 +150,7 @@ def test_a_method_that_the_paper_has_no_law_of_is_named(truth, paper, tmp_path):
 def test_what_facts_cannot_answer_is_refused(mine, options, words, capsys):
     assert main([str(mine), "--with", "ziarko2024", *options]) == 2
     error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    assert words in error.splitlines()[-1] and "Traceback" not in error
 
 
 def test_a_name_that_is_nowhere_is_refused_with_the_bundled_ones(mine, capsys):
