@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeps.support.checks import brief, require
+from sweeps.support.json_io import read_json
 from sweeps.support.paths import located
 
 Units = tuple[float, float, float, float]
@@ -311,6 +313,24 @@ class ModelSpec:
         return self.layers * self.block_biases + (self.width if self.family.norm_bias else 0)
 
 
+# What is plausible: keys of a config.json -> the most.
+MOST = {"num_hidden_layers": 10_000, "hidden_size": 10**6, "num_attention_heads": 10**5, "head_dim": 10**5}
+MOST_ANY = 2**31 - 1
+MOST_PARAMS = 1e13
+LEAST_BYTES = 0.4  # of a parameter in a file: 4 bits, and something less
+ACTIVATIONS: tuple[str, ...] = (
+    "gelu",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_pytorch_tanh",
+    "gelu_python",
+    "quick_gelu",
+    "relu",
+    "relu2",
+)
+ACTIVATIONS += ("relu6", "silu", "swish", "tanh", "sigmoid", "mish", "gelu_accurate", "gelu_10", "linear", "leaky_relu")
+
+
 def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpec:
     """The shape in a Hugging Face config.json. Raises ValueError naming the model, the key and the choices."""
     inner = config.get("text_config")
@@ -328,10 +348,11 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
     if (both := config.get("use_bidirectional_attention")) and kind != "gemma3_text":
         raise ValueError(f"{name}: use_bidirectional_attention is {both!r}; of {kind} it is not known what that means")
     heads, width = _count(config, "num_attention_heads", name), _count(config, "hidden_size", name)
+    given = config
     config = {"num_key_value_heads": heads, "head_dim": width // heads, **config}
     if ARCHITECTURES[kind].keys:  # those of GPT-2 and Falcon leave it out
         config.setdefault("intermediate_size", 4 * width)
-    return ModelSpec(
+    model = ModelSpec(
         name=name,
         architecture=kind,
         layers=_count(config, "num_hidden_layers", name),
@@ -346,6 +367,8 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
         two_way=bool(both) or config.get("is_causal") is False,
         source=source,
     )
+    _must_hold_together(given, model)
+    return model
 
 
 def _with_defaults(config: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -367,9 +390,47 @@ def _adapter(config: Mapping[str, Any]) -> str:
 
 def _count(config: dict[str, Any], key: str, name: str) -> int:
     value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
-        raise ValueError(f"{name}: {key} in its config.json is {value!r}; it must be a positive whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST.get(key, MOST_ANY):
+        most = f"of at most {MOST.get(key, MOST_ANY):,}"
+        raise ValueError(
+            f"{name}: {key} in its config.json is {brief(value)}; it must be a positive whole number {most}"
+        )
     return value
+
+
+def _must_hold_together(config: Mapping[str, Any], model: ModelSpec) -> None:
+    """Raises ValueError for a shape that no model has."""
+    if model.heads % model.kv_heads:
+        raise ValueError(f"{model.name}: {model.heads} attention heads do not share {model.kv_heads} key-value heads")
+    if "head_dim" not in config and model.width % model.heads:
+        raise ValueError(f"{model.name}: a width of {model.width} cannot be split into {model.heads} attention heads")
+    if model.params > MOST_PARAMS:
+        raise ValueError(
+            f"{model.name}: its config.json describes {model.params:.3g} parameters; at most {MOST_PARAMS:g}"
+        )
+    for key in ("hidden_act", "hidden_activation", "activation_function"):
+        if (name := config.get(key)) is not None and name not in ACTIVATIONS:
+            raise ValueError(f"{model.name}: {key} is {brief(name)}; known: {', '.join(ACTIVATIONS)}")
+
+
+def _must_hold_weights(folder: Path, model: ModelSpec) -> None:
+    """Raises ValueError where the files of a folder cannot hold that model: told before any memory is taken."""
+    if not any(folder.glob("*.safetensors")) and (pickled := next(folder.glob("pytorch_model*.bin"), None)):
+        raise ValueError(f"{pickled}: is pickled, which can run anything when read; convert it to safetensors")
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        named = read_json(index)
+        files: Any = named.get("weight_map") if isinstance(named, dict) else None
+        fits = isinstance(files, dict) and all(isinstance(name, str) for name in files.values())
+        require(f"{index}: weight_map", files, fits, "an object of file names")
+        for name in sorted(set(files.values())):
+            if Path(name).name != name or not (folder / name).is_file():
+                raise ValueError(f"{index}: names {brief(name)}, which is no file in this folder")
+    held = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
+    if held and held < LEAST_BYTES * model.params:
+        raise ValueError(
+            f"{folder / 'config.json'}: describes {model.params:.3g} parameters; its weights have only {held:,} bytes"
+        )
 
 
 def read_model(path: Path) -> ModelSpec:
@@ -386,7 +447,10 @@ def read_model(path: Path) -> ModelSpec:
     if isinstance(quantized, dict):
         kind = quantized.get("quant_method", "of an unknown kind")
         raise ValueError(f"{file}: its weights are quantised ({kind}); give the checkpoint that is not")
-    return from_config(config, name=folder.resolve().name, source=str(folder))
+    model = from_config(config, name=folder.resolve().name, source=str(folder))
+    if path.is_dir():
+        _must_hold_weights(folder, model)
+    return model
 
 
 def _read_object(file: Path) -> dict[str, Any]:

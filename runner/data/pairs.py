@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,12 +13,12 @@ import numpy as np
 
 from runner.data.shuffle import shuffled
 from runner.data.tokenizer import tokenizer_settings, training_tokenizer
-from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, write_tokens
+from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, sound_tokens, write_tokens
+from sweeps.data.cache import keep_json, kept_json, recalled
 from sweeps.data.pair import told
 from sweeps.data.readers import open_source, survey
 from sweeps.machine.cores import available_cores
 from sweeps.machine.measured import cache_folder
-from sweeps.support.atomic import write_text
 from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
@@ -175,11 +174,11 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
             f"data {training.data!r} has hash {known.data_hash}, the trial wants {training.data_hash}: it changed"
         )
     folder, tokenised = _token_folder(known.data_hash, settings), 0
-    if not folder.exists():
+    if not recalled(folder, sound_tokens):
         processes = len(available_cores())
         tokenised = write_tokens(data.pairs(), known.pairs, known.data_hash, settings, folder, processes)
     seconds = time.monotonic() - begun
-    write_text(_problems_file(known.data_hash), json.dumps(known.problems))
+    keep_json(_problems_file(known.data_hash), known.problems)
     pairs = _open(folder, known.data_hash)
     if empty := [
         part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
@@ -200,7 +199,7 @@ def open_prepared(training: Training, source: str) -> Pairs:
     if training.data_hash:
         settings = tokenizer_settings(training_tokenizer(source, training.pooling), training)
         folder = _token_folder(training.data_hash, settings)
-        if folder.exists():
+        if recalled(folder, sound_tokens):
             return _open(folder, training.data_hash)
     return prepare(training, source).pairs
 
@@ -238,8 +237,7 @@ def _problems_file(name: str) -> Path:
 def _open(folder: Path, name: str) -> Pairs:
     columns = {column: Column(folder, column) for column in COLUMNS}
     others = [item.name for item in fields(Pairs) if item.name not in (*columns, "problems")]
-    kept = _problems_file(name)
-    problems = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    problems = recalled(_problems_file(name), kept_json) or {}
     arrays = {array: _open_array(folder, array) for array in others}
     return Pairs(**columns, **arrays, problems=problems if problems.get("bad") else {})  # type: ignore[arg-type]
 

@@ -14,6 +14,8 @@ import shutil
 import signal
 import threading
 import time
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -28,11 +30,14 @@ import numpy as np
 from numpy.lib import format as npy
 from tokenizers import Tokenizer
 
+from sweeps.data.cache import keep_json, kept_json, recalled
 from sweeps.data.pair import DataHash, Pair
 from sweeps.support.atomic import new_folder, replacing
+from sweeps.support.json_io import open_file
 from sweeps.support.progress import Progress
 
 COLUMNS = ("query", "positive", "negative")
+CONTENT = "content.json"  # what is in a folder of tokens: name -> see _state
 FORMAT = 3  # counts up when the arrays of a folder, or how texts become ids, change
 SHARD_PAIRS = 2**13
 SHARD_CHARS = 2**25  # a shard of long documents closes earlier: it must fit in memory once a core
@@ -186,6 +191,7 @@ def write_tokens(
             raise ValueError("the data changed while it was read; run again")
         with new_folder(folder, inside=shards) as merged:
             _merge(paths, merged)
+            keep_json(merged / CONTENT, {path.name: _state(path) for path in merged.glob("*.npy")})
     except BrokenProcessPool:
         raise ValueError("a tokenising process was killed (out of memory?); what it had finished is kept") from None
     except OSError:
@@ -204,7 +210,7 @@ def _write_shards(
     with Progress("tokenising", total, "pairs") as progress, _Workers(settings, processes) as workers:
         for chunk in chunks(pairs):
             paths.append(shards / f"{chunk.name}.npz")
-            if paths[-1].exists():
+            if recalled(paths[-1], _sound_shard):
                 kept += len(chunk.groups)
                 progress.done += len(chunk.groups)
             else:
@@ -212,6 +218,51 @@ def _write_shards(
         for written in workers.rest():
             progress.advance(written)
     return paths, int(progress.done) - kept
+
+
+def _sound_shard(path: Path) -> bool:
+    """Returns True. Raises ValueError or OSError where a shard is damaged: the parts of its archive have checksums."""
+    open_file(path).close()  # refuses what is no file
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is not what was written (checksum)")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ValueError(str(error)) from None
+    return True
+
+
+def _state(path: Path) -> list[int]:
+    """Returns what tells a file from one that was changed: its bytes, and a checksum of them."""
+    return [path.stat().st_size, _checksum(path)]
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with open_file(path) as file:
+        while part := file.read(1 << 24):
+            found = zlib.crc32(part, found)
+    return found
+
+
+def sound_tokens(folder: Path) -> bool:
+    """Returns True. Raises ValueError or OSError where the files of a folder of tokens are not those that were written.
+
+    Their bytes are read again only where a file was changed, or copied, since. A folder of earlier versions has no list
+    of them.
+    """
+    if not (folder / CONTENT).exists():
+        for path in folder.glob("*.npy"):
+            open_file(path).close()
+            np.load(path, mmap_mode="r")
+        return True
+    written = (folder / CONTENT).stat().st_mtime_ns  # after all others
+    for name, (size, checksum) in kept_json(folder / CONTENT).items():
+        with open_file(folder / name):
+            stat = (folder / name).stat()
+        if stat.st_size != size or (stat.st_mtime_ns > written and _checksum(folder / name) != checksum):
+            raise ValueError(f"{name} is not what was written (size or checksum)")
+    return True
 
 
 class _Workers:

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.data.cache import keep_json, kept_json, recalled
 from sweeps.data.files import Meter, states
 from sweeps.machine.measured import cache_folder
-from sweeps.support.atomic import write_text
+from sweeps.support.checks import from_table, require
 from sweeps.support.paths import located
 from sweeps.trial import MIXED, Training, parts_of
 
@@ -90,18 +91,27 @@ def _recalled(name: str, training: Training, tokenizer: str) -> PairStatistics:
     settings = [getattr(training, item) for item in TEXT_SETTINGS]
     asked = json.dumps([RULES, name, where, str(place), settings])
     kept = cache_folder() / f"statistics-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
-    if kept.exists():
-        content = json.loads(kept.read_text(encoding="utf-8"))
-        if content["files"] == states(Path(path) for path, *_ in content["files"]):
-            return PairStatistics(**content["found"])
+    if content := recalled(kept, _statistics):
+        was, statistics = content
+        if was == states(Path(path) for path, *_ in was):
+            return statistics
     sample = _samples.get(where)
     if sample is None or sample.files != states(Path(path) for path, *_ in sample.files):
         sample = _samples[where] = _read(name)
     tokens, squares, measured = _lengths(sample.chosen, training, place)
     found = replace(sample.found, tokens=tokens, sum_sq_lengths=squares, how=f"{sample.found.how}; {measured}")
     if sample.files:
-        write_text(kept, json.dumps({"files": sample.files, "found": asdict(found)}))
+        keep_json(kept, {"files": sample.files, "found": asdict(found)})
     return found
+
+
+def _statistics(path: Path) -> tuple[list[list[Any]], PairStatistics]:
+    """The states of the files that were counted, and what was found."""
+    content = kept_json(path)
+    files = content["files"]
+    fits = isinstance(files, list) and all(isinstance(each, list) and isinstance(each[0], str) for each in files)
+    require("files", files, fits, "a list of states")
+    return files, from_table(PairStatistics, content["found"], "found")
 
 
 @dataclass(frozen=True)

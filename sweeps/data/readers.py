@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.data import python_env
+from sweeps.data.cache import keep_json, kept_json, recalled
 from sweeps.data.columns import Mapped, mapping_of
 from sweeps.data.files import Meter, Row, ending, states
 from sweeps.data.formats import READERS, ROWS_AT_ONCE, known_endings, rows_of, shards
 from sweeps.data.pair import DataHash, Pair, Problems, pairs_of
 from sweeps.machine.measured import cache_folder
-from sweeps.support.atomic import replacing, write_text
+from sweeps.support.atomic import replacing
+from sweeps.support.checks import from_table, require, strings, tables
+from sweeps.support.json_io import open_file, parse_json
 from sweeps.support.paths import located
 from sweeps.support.progress import Progress
 from sweeps.trial import MIXED, parts_of
@@ -134,8 +137,8 @@ def survey(source: Source) -> Survey:
     Raises ValueError when too many records are bad.
     """
     kept = cache_folder() / f"read-{_state(source)}.json"
-    if source.files and kept.exists():
-        return Survey(**json.loads(kept.read_text(encoding="utf-8")))
+    if source.files and (found := recalled(kept, _survey)):
+        return found
     problems, meter, digest, count = Problems(), Meter(), DataHash(), 0
     with Progress("reading", 0) as progress:
         for count, pair in enumerate(source.pairs(problems, meter), 1):
@@ -145,8 +148,13 @@ def survey(source: Source) -> Survey:
                 progress.advance(meter.done() - progress.done)
     known = Survey(digest.name, count, asdict(problems))
     if source.files:
-        write_text(kept, json.dumps(asdict(known)))
+        keep_json(kept, asdict(known))
     return known
+
+
+def _survey(path: Path) -> Survey:
+    survey: Survey = from_table(Survey, kept_json(path), "it")
+    return survey
 
 
 def _state(source: Source) -> str:
@@ -210,15 +218,36 @@ def _python_env(task: str) -> Source:
         digest.update(f"{file.key} {stat.st_size if stat else 0} {stat.st_mtime_ns if stat else 0}\n".encode())
     kept = cache_folder() / f"{task}-{digest.hexdigest()[:16]}.json.gz"
     if not kept.exists():
-        mined, unread = python_env.mine_pairs(files, task)
-        with replacing(kept) as temporary, gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
-            json.dump({"pairs": mined, "unread": unread}, out)
-    return Source(task, (kept,), lambda *counts: _mined_pairs(kept, len(files), *counts), python_env.folders())
+        _mine(kept, files, task)
+
+    def read(problems: Problems, meter: Meter) -> Iterator[Pair]:
+        if (content := recalled(kept, _mined)) is None:
+            _mine(kept, files, task)
+            content = _mined(kept)
+        yield from _mined_pairs(content, len(files), problems, meter)
+
+    return Source(task, (kept,), read, python_env.folders())
 
 
-def _mined_pairs(kept: Path, files: int, problems: Problems, meter: Meter) -> Iterator[Pair]:
-    with gzip.open(kept, "rt", encoding="utf-8") as file:
-        content = json.load(file)
+def _mine(kept: Path, files: list[python_env.SourceFile], task: str) -> None:
+    mined, unread = python_env.mine_pairs(files, task)
+    with replacing(kept) as temporary, gzip.open(temporary, "wt", encoding="utf-8", compresslevel=3) as out:
+        json.dump({"pairs": mined, "unread": unread}, out)
+
+
+def _mined(kept: Path) -> dict[str, Any]:
+    """What was mined. Raises ValueError or OSError where the file is not what was written; gzip has checksums."""
+    open_file(kept).close()  # refuses what is no file
+    with gzip.open(kept, "rb") as file:
+        content: dict[str, Any] = parse_json(file.read())
+    strings("unread", content["unread"])
+    for pair in tables(content["pairs"], 0, "pairs must be a list of objects"):
+        known = isinstance(pair["query"], str) and isinstance(pair["positive"], str)
+        require("pairs", pair, known and isinstance(pair["held_out"], bool), "of two texts and a side each")
+    return content
+
+
+def _mined_pairs(content: dict[str, Any], files: int, problems: Problems, meter: Meter) -> Iterator[Pair]:
     problems.records = meter.rows = files
     for key in content["unread"]:
         problems.add(key, "cannot be read or parsed")

@@ -23,8 +23,13 @@ MEMORY_TOLERANCE = 0.05  # a kernel's update changes how much of the memory it s
 def cache_folder() -> Path:
     """Where mined pairs, token files and the profile are kept: $RECIPE_PLANNER_CACHE, else ~/.cache/recipe-planner."""
     named = os.environ.get("RECIPE_PLANNER_CACHE")
-    folder = Path(named) if named else Path.home() / ".cache" / "recipe-planner"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = Path(named) if named else Path.home() / ".cache" / "recipe-planner"
+        folder.mkdir(parents=True, exist_ok=True)
+    except RuntimeError:
+        raise ValueError("this user has no home folder; set RECIPE_PLANNER_CACHE to a folder for caches") from None
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}; set RECIPE_PLANNER_CACHE to another folder") from None
     return folder
 
 

@@ -30,6 +30,14 @@ def publish_text(path: Path, text: str, durable: bool = True) -> None:
         os.link(temporary, path)
 
 
+def discard(path: Path) -> None:
+    """Delete a file, a link itself, or a folder that is no link, with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def set_aside(path: Path) -> Path:
     """Give a file that cannot be used another name beside its own, in place of one there; returns that."""
     aside = path.with_name(f"damaged-{path.name}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TextIO
 
 
 def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
@@ -41,18 +43,55 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
 
     flags: see `named_as_flags`.
     """
+    _settle_streams()
     try:
         with named_as_flags(flags or {}):
-            return main() or 0
-    except (ValueError, OSError) as error:
+            code = main() or 0
+        _flush()
+        return code
+    except (ValueError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say, nobody listens
+            _listen_no_more()
             return 141
-        print(f"{command}: error: {sentence(error)}", file=sys.stderr)
+        print(f"{command}: error: {sentence(error) or 'there is not enough memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{command}: stopped", file=sys.stderr)
         return 130
+
+
+def _settle_streams() -> None:
+    """Have a stdout and a stderr that take what is said: closed ones lead nowhere, a narrow encoding gets escapes."""
+    for number in (0, 1, 2):  # else the next file that is opened would be taken for one of them
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def _flush() -> None:
+    """Raise OSError where what was printed cannot be written, such as to a full disk."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _listen_no_more()
+        raise OSError(error.errno, error.strerror, "stdout") from None
+
+
+def _listen_no_more() -> None:
+    """Have what is left to be printed lead nowhere: the interpreter would complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def flags_of(arguments: argparse.Namespace) -> dict[str, str]:

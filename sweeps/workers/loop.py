@@ -42,7 +42,8 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
     """
     store, stop = open_store(directory, lease), StopRequests(options)
     store.files.refuse_links()
-    parent = int(os.environ.get(PARENT) or os.getppid())
+    named = os.environ.get(PARENT, "")
+    parent = int(named) if named.isdecimal() else os.getppid()
     idle = IdleTimer(options)
     try:
         with stop.installed():

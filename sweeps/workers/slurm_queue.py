@@ -105,7 +105,7 @@ class ArrayTask(ClusterJob):
 
     @property
     def port(self) -> int:
-        return 20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000
+        return 20000 + _whole(os.environ.get("SLURM_JOB_ID", "")) % 20000
 
     def step(self, nodes: int) -> list[str]:
         step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
@@ -136,4 +136,9 @@ def this_task() -> ArrayTask | None:
     variables = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_NAME")
     array, task, job, restarts, name = (os.environ.get(variable, "") for variable in variables)
     number = f"{array}_{task}" if array and task else job
-    return ArrayTask(number, int(restarts or 0), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
+    return ArrayTask(number, _whole(restarts), name.partition(".")[0]) if _NUMBER.fullmatch(number) else None
+
+
+def _whole(text: str) -> int:
+    """A variable of Slurm's as a number; 0 for what it never sets."""
+    return int(text) if text.isdecimal() and len(text) < 19 else 0

@@ -1,11 +1,17 @@
 """Errors are one line; a library names parameters, and only a command turns them into its options."""
 
 import ast
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from sweeps.machine.measured import cache_folder
 from sweeps.support import console
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,3 +68,45 @@ ALLOWED: dict[str, list[str]] = {
 @pytest.mark.parametrize("line", ['raise ValueError("give another --out")', 'raise ValueError(f"{x}: --out is {x}")'])
 def test_an_option_in_an_error_would_be_seen(line):
     assert any(OPTION.search(text) for text in refusals(ast.parse(line)))
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&-", ">/dev/full", "| head -c 1 >/dev/null"])
+@pytest.mark.parametrize("command", ["plan --budget 1e19", "plan --budget x", "sweep status results/reference"])
+def test_a_closed_or_full_stream_is_a_line_at_most(redirection, command):
+    """Whatever is closed: no traceback, and a full disk is an error."""
+    module, _, rest = command.partition(" ")
+    name = {"plan": "planner.cli", "sweep": "sweeps.cli"}[module]
+    line = f"{shlex.quote(sys.executable)} -m {name} {rest} {redirection}"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr and done.stderr.count("\n") <= 1
+    if redirection == ">/dev/full" and " x" not in command:
+        assert done.returncode == 2 and "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+        {"SLURM_JOB_ID": "nonsense", "SLURM_RESTART_COUNT": "x", "SLURM_ARRAY_JOB_ID": "-1"},
+        {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "many", "SLURM_ARRAY_TASK_ID": "\u0663"},
+        {"RECIPE_PLANNER_CACHE": "/proc/no/such"},
+        {"HOME": "/nowhere"},
+    ],
+)
+def test_an_odd_environment_is_a_line_at_most(environment):
+    code = "from sweeps.workers import this_job; job = this_job(); job and job.port; "
+    code += "import sys; from sweeps.cli import main; sys.exit(main(['status', 'results/reference']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr and done.returncode in (0, 2), done.stderr
+
+
+def test_without_a_home_it_is_said_what_to_set(monkeypatch):
+    monkeypatch.delenv("RECIPE_PLANNER_CACHE")
+    monkeypatch.setattr(Path, "home", mock.Mock(side_effect=RuntimeError("no home")))
+    with pytest.raises(ValueError, match="no home folder; set RECIPE_PLANNER_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("RECIPE_PLANNER_CACHE", "/proc/no/such")
+    with pytest.raises(ValueError, match="set RECIPE_PLANNER_CACHE to another folder"):
+        cache_folder()
