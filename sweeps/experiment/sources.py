@@ -137,7 +137,8 @@ class Data:
             if not is_number(getattr(data, name)) or getattr(data, name) <= 0:
                 raise ValueError(f"{where}: {name} is {getattr(data, name)!r}; it must be a positive number")
         try:
-            return replace(data, sources=tuple((float(tokens), float(squares)) for tokens, squares in data.sources))
+            sources = tuple((float(tokens), float(squares)) for tokens, squares in data.sources)
+            return replace(data, sources=sources, notes=tuple(data.notes))
         except (TypeError, ValueError):
             raise ValueError(
                 f"{where}: sources is {brief(data.sources)}; it must be a list of two numbers each"

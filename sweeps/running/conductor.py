@@ -196,7 +196,7 @@ class Conductor:
             return
         self.known |= by_key(new)
         for observation in new:
-            self.say(result(observation))
+            self.say(result(observation, self.sweep.varied))
         self.state = self._plan_next()
         for search in self.state.searches:
             if not search.open and (line := settled_line(search)) not in self._settled:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.conditions import condition_name
 from sweeps.experiment.grid import Cell, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
@@ -38,12 +39,14 @@ class Running:
     """Training loss at that step; None before."""
     seconds: float
     """Seconds since it began."""
+    varied: tuple[str, ...] = ()
+    """Settings in which the conditions of the sweep differ."""
 
     @property
     def text(self) -> str:
         figures = f"step {self.step}/{self.trial.steps}" if self.step else f"{self.trial.steps} steps"
         loss = "" if self.loss is None else f", loss {self.loss:.3f}"
-        return f"{name(self.trial)}: {figures}{loss}, {duration(self.seconds)}"
+        return f"{name(self.trial, self.varied)}: {figures}{loss}, {duration(self.seconds)}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Snapshot:
     """Seconds to the end with `workers` at once."""
     workers: int
     """Trials at once."""
+    varied: tuple[str, ...] = ()
+    """Settings in which its conditions differ."""
     state_bytes: int = 0
     """Bytes of shared states (trunks), kept until no trial can use them."""
 
@@ -146,6 +151,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: S
             figures.get("step", 0),
             figures.get("loss"),
             max(0.0, time.time() - attempt.started),
+            sweep.varied,
         )
         for trial, attempt, figures in store.running()
         if trial.key in wanted
@@ -170,6 +176,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: S
         flops_done=done,
         eta=makespan(seconds, workers, alone),
         workers=workers,
+        varied=sweep.varied,
         state_bytes=store.trunks.size(),
     )
 
@@ -196,16 +203,19 @@ def best(finished: Iterable[Observation]) -> dict[float, Observation]:
     return lowest
 
 
-def name(trial: Trial) -> str:
+def name(trial: Trial, varied: Sequence[str] = ()) -> str:
+    """A trial in a few words. varied: settings in which the conditions of its sweep differ."""
     seed = f" seed {trial.seed}" if trial.seed else ""
-    return f"{trial.model} {trial.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{seed}"
+    condition = f", {condition_name(trial.training, varied)}" if varied else ""
+    return f"{trial.model} {trial.label} at {trial.budget:.3g}, lr {trial.lr:.3g}{condition}{seed}"
 
 
-def result(observation: Observation) -> str:
-    """One line about a finished trial."""
+def result(observation: Observation, varied: Sequence[str] = ()) -> str:
+    """One line about a finished trial. varied: see `name`."""
+    told = name(observation.trial, varied)
     if observation.status == "done":
-        return f"{name(observation.trial)}: loss {math.nan if observation.loss is None else observation.loss:.4f}"
-    return f"{name(observation.trial)} {observation.status}: {observation.reason}"
+        return f"{told}: loss {math.nan if observation.loss is None else observation.loss:.4f}"
+    return f"{told} {observation.status}: {observation.reason}"
 
 
 def counts(now: Snapshot) -> str:
@@ -227,7 +237,7 @@ def status_lines(now: Snapshot) -> list[str]:
     elif now.waiting:
         lines += ["nothing is running now"]
     if now.failures:
-        lines += ["", "no loss from", *_first(result(observation) for observation in now.failures)]
+        lines += ["", "no loss from", *_first(result(observation, now.varied) for observation in now.failures)]
     lines += left_out_lines(now.left_out)
     settled = [search for search in now.searches if not search.open]
     if settled:
@@ -240,10 +250,12 @@ def status_lines(now: Snapshot) -> list[str]:
                 observation.trial.label,
                 f"{observation.trial.lr:.3g}",
                 f"{observation.loss:.4f}",
+                *([condition_name(observation.trial.training, now.varied)] if now.varied else []),
             ]
             for budget, observation in lowest.items()
         ]
-        lines += ["", "best so far", *table([["budget", "model", "method", "lr", "loss"], *rows])]
+        head = ["budget", "model", "method", "lr", "loss", *(["condition"] if now.varied else [])]
+        lines += ["", "best so far", *table([head, *rows])]
     return lines
 
 
@@ -265,7 +277,8 @@ def left_out_lines(cells: Sequence[Cell]) -> list[str]:
 
 
 def settled_line(search: RateSearch) -> str:
-    place = f"{search.cell.model.name} {search.cell.trial(1.0).label}"
+    condition = f", {search.cell.condition}" if search.cell.condition else ""
+    place = f"{search.cell.model.name} {search.cell.trial(1.0).label}{condition}"
     if search.chosen is None:
         return f"{place}: {search.note}"
     tried = ", ".join(f"{lr:.3g}: {_loss(observation)}" for lr, observation in search.tried.items())
@@ -331,10 +344,13 @@ def _drawing(title: str, now: Snapshot) -> Any:
 
     lines = [f"{bar(now.flops_done / (now.flops or 1.0))} {title}: {counts(now)}"]
     lines += [f"  {bar(item.step / item.trial.steps, 12)} {item.text} ({item.where})" for item in now.running]
-    lines += [f"  best at {budget:.3g}: {result(observation)}" for budget, observation in best(now.finished).items()]
+    lines += [
+        f"  best at {budget:.3g}: {result(observation, now.varied)}"
+        for budget, observation in best(now.finished).items()
+    ]
     drawn = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
     failed = [
-        Text(f"  {result(observation)}", style="red", no_wrap=True, overflow="ellipsis")
+        Text(f"  {result(observation, now.varied)}", style="red", no_wrap=True, overflow="ellipsis")
         for observation in now.failures[-3:]
     ]
     return Group(*drawn, *failed)

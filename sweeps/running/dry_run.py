@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sweeps.conditions import condition_name
 from sweeps.experiment.grid import trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
@@ -152,6 +153,7 @@ def _plan(
             data,
             trial_flops(observation.trial, sweep, data),
             observation.reused_flops,
+            sweep.varied,
         )
         for observation in state.finished
     ]
@@ -160,9 +162,12 @@ def _plan(
         searched = cost.trial.key in searching or (rate is None and cost.trial.key in proposed)
         lr = "?" if rate is None else f"{rate:.3g}"
         purpose = "search" if searched else "train"
-        rows.append(_row(cost.trial, lr, purpose, data, cost.flops, cost.reused) | ({"class": size} if size else {}))
+        rows.append(
+            _row(cost.trial, lr, purpose, data, cost.flops, cost.reused, sweep.varied)
+            | ({"class": size} if size else {})
+        )
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
-    rows.sort(key=lambda row: (order[row["model"]], row["method"], row["budget"], row["seed"]))
+    rows.sort(key=lambda row: (order[row["model"]], row["method"], row["condition"], row["budget"], row["seed"]))
     own = [throughput.seconds(cost.trial, cost.spent) for cost in coming]
     hours = sum(own) * throughput.chips / 3600
     listed = [search.cell for search in state.searches if search.open and search.cell.entry.rate_range is None]
@@ -189,10 +194,13 @@ def _plan(
     }
 
 
-def _row(trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float) -> dict[str, Any]:
+def _row(
+    trial: Trial, lr: str, state: str, data: Data, flops: float, reused: float, varied: Sequence[str]
+) -> dict[str, Any]:
     return {
         "model": trial.model,
         "method": trial.label,
+        "condition": condition_name(trial.training, varied),
         "budget": trial.budget,
         "seed": trial.seed,
         "lr": lr,
@@ -210,6 +218,11 @@ def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]
     header = ["model", "method", "budget", "seed", "lr", "steps", "pairs", "epochs", "FLOPs", "state"]
     form = "{model}\n{method}\n{budget:.3g}\n{seed}\n{lr}\n{steps}\n{pairs:,}\n{epochs:.2f}\n{flops:.3g}\n{state}"
     rows = [form.format(**row).split("\n") for row in plan["trials"]]
+    if any(row["condition"] for row in plan["trials"]):
+        header, rows = (
+            [*header, "condition"],
+            [[*row, trial["condition"]] for row, trial in zip(rows, plan["trials"], strict=True)],
+        )
     if "classes" in plan:
         header, rows = (
             [*header, "class"],

@@ -136,3 +136,30 @@ def test_the_sample_of_the_readme_ends_in_laws(asked):
 def test_what_a_law_asks_of_its_runs(runs, own, shared):
     assert why_no_law(runs).startswith(own) and bool(why_no_law(runs)) == bool(own)
     assert why_no_shared_law(runs).startswith(shared) and bool(why_no_shared_law(runs)) == bool(shared)
+
+
+LISTS = "[training]\nhard_negatives = [0, 1]\nquery_prompt = ['', 'query: ']\n"
+
+
+def test_every_condition_is_judged_by_itself(asked):
+    few = FULL.replace("lr = 1e-3", 'lr = 1e-3\nmodels = ["nano-25k"]')
+    one = asked(THREE.replace("4e11, 8e11", "4e11") + few + LISTS)
+    assert one.refusal.startswith("no law can come of it: full, hard_negatives 0, query_prompt '': 2 runs")
+    assert len(one.remarks) == 4 and asked(THREE + FULL + LISTS) == Prospect()
+
+
+def test_the_dry_run_names_the_condition_of_every_trial(monkeypatch, capsys):
+    Path("lists.toml").write_text(THREE + FULL + LISTS)
+    monkeypatch.setattr(cli, "prepare", lambda file: DATA)
+    assert cli.main(["run", "lists.toml", "--dry-run", "--json"]) == 0
+    conditions = [row["condition"] for row in json.loads(capsys.readouterr().out)["trials"]]
+    assert len(set(conditions)) == 4 and {conditions.count(name) for name in conditions} == {8}
+    assert cli.main(["run", "lists.toml", "--dry-run"]) == 0
+    assert "state  condition\n" in capsys.readouterr().out.replace("   ", "  ")
+
+
+@pytest.mark.parametrize("name", ["ablation", "demo", "dense", "merging", "reference", "scores"])
+def test_every_example_ends_in_what_it_is_for(name):
+    project = Path(__file__).parents[3]
+    data = Data.from_json(json.loads((project / "results/reference/data.json").read_text()), "data.json")
+    assert prospect(read_sweep(project / "examples" / f"{name}.toml"), data) == Prospect()
