@@ -67,6 +67,8 @@ class Recipe:
     """Accelerators that train together, each with its process; 1 without a machine and for the cores of a CPU."""
     sharded: bool
     """Whether each chip keeps only its part of the model: `embed train --shard` under torchrun."""
+    recompute: bool
+    """Whether blocks run once more on the way back: `embed train --recompute` (gradient checkpointing)."""
     step_seconds: float | None
     """Time of an optimiser step on the machine, seconds; None without a machine."""
     utilisation: float | None
@@ -85,11 +87,12 @@ class Recipe:
 
     def train_command(self, file: str) -> str:
         """The command that trains the recipe in `file`."""
+        options = " --shard" * self.sharded + " --recompute" * self.recompute
         if self.chips == 1:
-            return f"embed train {file}"
+            return f"embed train {file}{options}"
         each = min(self.chips, NODE)
         nodes = f"--nnodes {math.ceil(self.chips / each)} " if self.chips > each else ""
-        return f"torchrun {nodes}--nproc-per-node {each} -m runner.cli train {file}" + " --shard" * self.sharded
+        return f"torchrun {nodes}--nproc-per-node {each} -m runner.cli train {file}{options}"
 
     @property
     def sure(self) -> bool:
@@ -118,6 +121,7 @@ class Recipe:
             "second_forward": self.second_forward,
             "chips": self.chips,
             "sharded": self.sharded,
+            "recompute": self.recompute,
             "step_seconds": self.step_seconds,
             "utilisation": self.utilisation,
             "hours": self.hours,

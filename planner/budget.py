@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.quantities import SECONDS, with_unit
@@ -12,6 +13,8 @@ from sweeps.memory import SHARE, micro_tokens, training_memory
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
+
+WORTH_AN_OPTION = 0.9  # of a step's time: what is saved must be worth another option of `embed train`
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ class BatchMemory:
     """Tokens that go through the model together, at most."""
     sharded: bool = False
     """Whether each chip keeps only its part of the model, as with `embed train --shard`."""
+    recompute: bool = False
+    """Whether blocks keep only their inputs and run once more on the way back, as with `embed train --recompute`."""
+
+    @property
+    def repeated(self) -> float:
+        """Forward passes of the trained blocks beyond the first, as a share of the batch, 0 to 2."""
+        return self.second_forward + (1.0 if self.recompute else 0.0)
 
 
 def fit_batch(
@@ -69,18 +79,31 @@ def fit_batch(
     mixed: bool = False,
     chips: int = 1,
 ) -> tuple[BatchMemory, ...]:
-    """The ways in which `batch` tokens on each of `chips` go through `limit` bytes: with the model whole on each chip,
-    and shared out among them. None where not even one text of `longest` tokens fits.
+    """The ways in which `batch` tokens on each of `chips` go through `limit` bytes, the simplest first: with the model
+    whole on each chip or shared out among them, and with what blocks keep or recomputed. None where not even one text
+    of `longest` tokens fits.
 
     mixed: products in 16 bits over fp32 weights. Weights in 4 bits are not shared out: FSDP cannot cut them.
     """
-    memory, kind = training_memory(model, method, mixed), "cuda" if mixed else "cpu"
-    ways = []
+    kind, ways = "cuda" if mixed else "cpu", []
     for shards in dict.fromkeys((1, 1 if method.bits else chips)):
-        affordable = (limit - memory.fixed(shards)) / memory.token
-        if affordable >= longest:
-            kept = max(float(longest), SHARE[kind] * affordable)
-            tokens = math.ceil(batch) if kept >= batch else int(kept)
-            again, together = max(0.0, 1 - tokens / batch), min(tokens, micro_tokens(model, kind))
-            ways.append(BatchMemory(tokens, again, memory.peak(tokens, shards), together, shards > 1))
+        for recompute in (False, True):
+            memory = training_memory(model, method, mixed, recompute)
+            affordable = (limit - memory.fixed(shards)) / memory.token
+            if affordable >= longest:
+                kept = max(float(longest), SHARE[kind] * affordable)
+                tokens = math.ceil(batch) if kept >= batch else int(kept)
+                again, together = max(0.0, 1 - tokens / batch), min(tokens, micro_tokens(model, kind))
+                peak = memory.peak(tokens, shards)
+                ways.append(BatchMemory(tokens, again, peak, together, shards > 1, recompute))
     return tuple(ways)
+
+
+def fastest(seconds: Sequence[float]) -> int:
+    """The place of the way that a step takes the fewest seconds in. A simpler one goes first unless the other saves a
+    tenth of its time."""
+    best = 0
+    for place, taken in enumerate(seconds):
+        if taken < WORTH_AN_OPTION * seconds[best]:
+            best = place
+    return best

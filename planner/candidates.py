@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.budget import BatchMemory, Budget, fit_batch
+from planner.budget import BatchMemory, Budget, fastest, fit_batch
 from planner.discrepancy import carried, drift
 from planner.extrapolation import Extrapolation
 from planner.frontier import Odds, odds, ranked
@@ -22,9 +22,7 @@ from sweeps.models import ModelSpec
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
-WORTH_SHARDING = 0.9  # of a step's time: what is saved must be worth another way of starting a training
 MOST_EPOCHS = 4.0  # up to which repeated data are nearly worth fresh ones (Muennighoff et al. 2023, abstract)
-WORTH_SHARDING = 0.9  # of a step's time: what is saved must be worth another way of starting a training
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class Candidate:
     @cached_property
     def exact_pair_flops(self) -> float:
         """Training FLOPs of a pair by the exact count."""
-        return exact_flops(self.model, self.method, self.pair, self.batch.second_forward)
+        return exact_flops(self.model, self.method, self.pair, self.batch.repeated)
 
     @cached_property
     def pair_flops(self) -> float:
@@ -321,15 +319,14 @@ def on_machine(possible: Sequence[Candidate], machine: Machine | None) -> list[C
 
 
 def _fastest(candidate: Candidate, machine: Machine) -> Candidate:
-    """The candidate in the way that is fastest; the first and simplest one unless another saves a tenth of the time."""
     seconds = [_step_seconds(candidate, way, machine) for way in candidate.ways]
-    best = seconds.index(min(seconds)) if min(seconds) < WORTH_SHARDING * seconds[0] else 0
+    best = fastest(seconds)
     return replace(candidate, batch=candidate.ways[best], step_seconds=seconds[best])
 
 
 def _step_seconds(candidate: Candidate, way: BatchMemory, machine: Machine) -> float:
     model, method, pair = candidate.model, candidate.method, candidate.pair
-    return machine.step_seconds(model, method, pair, way.second_forward, way.pass_tokens, way.sharded)
+    return machine.step_seconds(model, method, pair, way.repeated, way.pass_tokens, way.sharded)
 
 
 def timed(possible: Sequence[Candidate], budget: Budget, machine: Machine | None) -> list[Candidate]:

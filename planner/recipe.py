@@ -356,6 +356,7 @@ def recipe_of(
         second_forward=candidate.batch.second_forward,
         chips=machine.count if machine and machine.kind.mixed else 1,
         sharded=candidate.batch.sharded,
+        recompute=candidate.batch.recompute,
         step_seconds=candidate.step_seconds,
         utilisation=machine.utilisation(exact, hours) if machine and hours else None,
         hours=hours,

@@ -101,6 +101,7 @@ def _machine(recipe: Recipe) -> dict[str, str]:
     cost = "" if recipe.cost is None else f", cost {recipe.cost:,.2f}"
     reached = "" if recipe.utilisation is None else f", {recipe.utilisation:.0%} of the peak rate"
     memory = f"{memory_text(recipe.memory)} a chip" + (", sharded over the chips" if recipe.sharded else "")
+    memory += ", blocks recomputed" if recipe.recompute else ""
     return {"time": f"{recipe.hours:.3g} h{cost}{reached}; {memory}"}
 
 

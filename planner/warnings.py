@@ -156,7 +156,9 @@ def provenance(
         "learning_rate": recipe.lr_source,
         "batch_size, temperature": f"as {under}, unless asked for",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
-        "memory": "estimated from the shape, by what the trainer keeps" + (", sharded" if recipe.sharded else ""),
+        "memory": "estimated from the shape, by what the trainer keeps"
+        + (", sharded" if recipe.sharded else "")
+        + (", blocks recomputed" if recipe.recompute else ""),
     }
     if candidate.borrows:
         origins["method"] = f"{candidate.method.label} by the law of {law.label}: {QUANTIZED}"

@@ -33,39 +33,42 @@ class Memory:
     """Weights with the adapters folded in, which are kept beside those without; sharded, adapters run unfolded."""
     gathered: float
     """What sharded training holds whole at a time: the token table, or two blocks with the gradients of both."""
-    casts: float
-    """Copies of the weights in 16 bits that the graph of a micro-batch holds on every chip, sharded or not."""
+    working: float
+    """Copies of the weights in 16 bits in the graph of a micro-batch, on every chip, sharded or not. Where blocks
+    are recomputed: those of one block, and its graph."""
     token: float
-    """What the graph of one token holds, its share of `casts` included."""
+    """What the graph of one token holds, its share of those copies included."""
 
     def fixed(self, shards: int = 1) -> float:
         """Bytes that are there whatever the tokens. shards: chips that share the model out; 1: each has it whole."""
         whole = self.state + self.folded if shards == 1 else self.state / shards + self.gathered
-        return whole + self.casts
+        return whole + self.working
 
     def peak(self, tokens: float, shards: int = 1) -> float:
         """Bytes with the graphs of `tokens` held at once."""
         return self.fixed(shards) + self.token * tokens
 
 
-def training_memory(model: ModelSpec, method: Method, mixed: bool = False) -> Memory:
-    """Returns the memory that training takes. mixed: products in 16 bits over fp32 weights, as on a GPU.
+def training_memory(model: ModelSpec, method: Method, mixed: bool = False, recompute: bool = False) -> Memory:
+    """Returns the memory that training takes. mixed: products in 16 bits over fp32 weights, as on a GPU. recompute:
+    blocks keep their inputs only, and run once more on the way back, one at a time.
 
     An estimate of what torch allocates, without its context and what is lost between allocations.
     """
-    family, blocks = model.family.elementwise, method.backward_layers(model)
+    family, trained_blocks = model.family.elementwise, method.backward_layers(model)
     table = model.embedding_params
     trained = method.trainable(model) + (table if method.trains_token_table else 0)
-    adapters = method.adapters(model)
+    adapters, together = method.adapters(model), micro_tokens(model, "cuda" if mixed else "cpu")
     backbone = model.params * (QUANTIZED_BYTES if method.bits else 4)
-    casts = 2 * (blocks * model.block_weights + adapters) if mixed and not method.bits else 0
-    kept = blocks * sum(size * units for size, units in zip(family.kept, model.units, strict=True))
+    kept = sum(size * units for size, units in zip(family.kept, model.units, strict=True)) * (1 if mixed else 2)
+    casts = 2 * (model.block_weights + adapters / model.layers) if mixed and not method.bits else 0.0
+    token = trained_blocks * (4 * model.width if recompute else kept + casts / together)
     return Memory(
         state=backbone + 4 * (adapters + table) + 12 * trained,
         folded=4 * model.layers * model.block_weights if method.foldable else 0,
         gathered=4 * max(table * (2 if method.trains_token_table else 1), 2 * _block(model, method)),
-        casts=casts,
-        token=kept * (1 if mixed else 2) + casts / micro_tokens(model, "cuda" if mixed else "cpu"),
+        working=casts + kept * together if recompute else casts * trained_blocks,
+        token=token,
     )
 
 

@@ -115,9 +115,12 @@ def _cells(method: Method, law: MethodLaw, book: LawBook, models: Sequence[Model
     ]
 
 
-def _memory(model: ModelSpec, method: Method) -> dict[str, dict[str, float]]:
-    """Memory with products in fp32 and in 16 bits."""
-    return {name: asdict(training_memory(model, method, mixed)) for name, mixed in (("fp32", False), ("mixed", True))}
+def _memory(model: ModelSpec, method: Method) -> dict[str, list[dict[str, float]]]:
+    """Memory with products in fp32 and in 16 bits, each with what blocks keep, and recomputed."""
+    return {
+        name: [asdict(training_memory(model, method, mixed, recompute)) for recompute in (False, True)]
+        for name, mixed in (("fp32", False), ("mixed", True))
+    }
 
 
 def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:

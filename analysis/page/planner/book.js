@@ -7,8 +7,10 @@ import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
 
 /** What rests on the shape of one model. */
-const readCell = ({memory: {fp32, mixed}, ...cell}) =>
-  ({...cell, memory: {fp32: new Memory(fp32), mixed: new Memory(mixed)}});
+const readCell = ({memory: {fp32, mixed}, ...cell}) => {
+  const read = (numbers) => numbers.map((each) => new Memory(each));
+  return {...cell, memory: {fp32: read(fp32), mixed: read(mixed)}};
+};
 
 /** A tuning method of a law. smaller: the same over a backbone in 4 bits, where there is one. */
 class Method {

@@ -18,8 +18,8 @@ export const FLOPS = {
 export const forward_flops = (model, work) => work.pairs * model.forward_flops;
 
 /** What book.js read as a Memory. */
-export const training_memory = (model, method, mixed = false) =>
-  shapeOf(model, method).memory[mixed ? 'mixed' : 'fp32'];
+export const training_memory = (model, method, mixed = false, recompute = false) =>
+  shapeOf(model, method).memory[mixed ? 'mixed' : 'fp32'][Number(recompute)];
 
 export const micro_tokens = (model, kind) => model.micro_tokens[kind];
 

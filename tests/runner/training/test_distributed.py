@@ -128,7 +128,7 @@ def test_a_sharded_model_takes_the_memory_that_is_said(found, method):
         # Adapters that are not folded pass nothing back through the maps that read the first block's input.
         first = 2 * sum(linear.weights for linear in NANO.first_linears)
         assert seen["copies"] in (weights, weights - first)
-        assert memory.casts == pytest.approx(weights + 2 * method.adapters(NANO))
+        assert memory.working == pytest.approx(weights + 2 * method.adapters(NANO))
 
 
 def test_a_learnt_temperature_has_the_gradient_of_one_process(found):

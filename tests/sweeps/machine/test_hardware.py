@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner import plan
-from planner.budget import fit_batch, read_budget
-from planner.candidates import WORTH_SHARDING
+from planner.budget import fastest, fit_batch, read_budget
 from planner.cli import main
 from support.known_laws import law_book
 from support.known_machine import ENDS, ROWS, measured_machine, reached
@@ -99,9 +98,10 @@ def test_time_and_money_need_a_machine():
 
 def test_a_batch_that_fits_is_embedded_once_and_one_that_does_not_twice_in_part():
     model = PYTHIA[4]
-    (roomy,) = fit_batch(model, Full(), 80_000, 75)
+    roomy, recomputed = fit_batch(model, Full(), 80_000, 75)
+    assert recomputed.recompute and recomputed.peak_bytes < roomy.peak_bytes and recomputed.repeated == 1
     assert roomy.micro_batch_tokens == 80_000 and roomy.second_forward == 0
-    (tight,) = fit_batch(model, Full(), 80_000, 75, limit=roomy.peak_bytes / 2)
+    tight = fit_batch(model, Full(), 80_000, 75, limit=roomy.peak_bytes / 2)[0]
     assert tight.peak_bytes <= roomy.peak_bytes / 2 and 0 < tight.second_forward < 1
     assert tight.micro_batch_tokens == pytest.approx(80_000 * (1 - tight.second_forward), abs=1)
     assert not fit_batch(model, Full(), 80_000, 75, limit=4 * model.params)  # weights alone are that large
@@ -117,9 +117,10 @@ def test_chips_share_a_model_out_that_fits_in_none_of_them():
     model, limit = find_model("qwen3-8b"), 80e9
     assert not fit_batch(model, Full(), 10_000, 75, limit, mixed=True)
     whole = fit_batch(model, Full(), 10_000, 75, math.inf, mixed=True)[0]
-    (shared,) = fit_batch(model, Full(), 10_000, 75, limit, mixed=True, chips=8)
+    shared, recomputed = fit_batch(model, Full(), 10_000, 75, limit, mixed=True, chips=8)
+    assert shared.sharded and recomputed.sharded and recomputed.peak_bytes < shared.peak_bytes
     assert shared.sharded and shared.peak_bytes <= limit < whole.peak_bytes
-    assert len(fit_batch(find_model("qwen3-0.6b"), Full(), 10_000, 75, limit, mixed=True, chips=8)) == 2
+    assert len(fit_batch(find_model("qwen3-0.6b"), Full(), 10_000, 75, limit, mixed=True, chips=8)) == 4
     assert not any(way.sharded for way in fit_batch(model, QLoRA(32), 10_000, 75, limit, mixed=True, chips=8))
 
 
@@ -158,9 +159,11 @@ def test_the_documented_utilisation_is_what_a_plan_takes():
         if said == "-":
             assert not ways
             continue
-        seconds = [machine.step_seconds(model, method, pair, w.second_forward, w.pass_tokens, w.sharded) for w in ways]
-        best = seconds.index(min(seconds)) if min(seconds) < WORTH_SHARDING * seconds[0] else 0
-        flops = 1024 * exact_flops(model, method, pair, ways[best].second_forward)
+        seconds = [
+            machine.step_seconds(model, method, pair, way.repeated, way.pass_tokens, way.sharded) for way in ways
+        ]
+        best = fastest(seconds)
+        flops = 1024 * exact_flops(model, method, pair, ways[best].repeated)
         assert machine.utilisation(flops, seconds[best] / 3600) == pytest.approx(float(said[:-2]) / 100, abs=0.006)
 
 
