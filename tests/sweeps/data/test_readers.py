@@ -6,7 +6,10 @@ import csv
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,8 @@ from sweeps.data import formats
 from sweeps.data.formats import READERS
 from sweeps.data.pair import BAD_SHARE, data_hash
 from sweeps.data.readers import Source, open_source, read_pairs, survey
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def rows(count: int) -> list[dict]:
@@ -122,6 +127,47 @@ def test_a_hub_data_set_is_read_by_name(tmp_path, monkeypatch):
     pairs, problems = read_pairs(f"hf:{folder}")
     assert problems.records == len(pairs) == 60
     assert pairs == read_pairs(str(folder / "data.jsonl"))[0]
+
+
+HUB_CARD = """---
+configs:
+- config_name: code
+  data_files:
+  - {split: train, path: code.jsonl}
+- config_name: faq
+  data_files:
+  - {split: train, path: faq.jsonl}
+  - {split: test, path: faq-test.jsonl}
+---
+"""
+
+
+def test_a_hub_data_set_names_a_subset_and_a_split(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "README.md").write_text(HUB_CARD)
+    for place, name in enumerate(("code", "faq", "faq-test")):
+        content = [{"anchor": f"{name} {i}", "positive": f"document {i}"} for i in range(20 + place)]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)))
+    for part, first, count in (("#faq:test", "faq-test 0", 22), ("#faq", "faq 0", 21), ("#code:train", "code 0", 20)):
+        pairs, _ = read_pairs(f"hf:{folder}{part}")
+        assert (pairs[0].query, len(pairs)) == (first, count)
+    mapped = f"hf:{folder}#faq:test?query=positive&positive=anchor"
+    assert read_pairs(mapped)[0][0].query == "document 0"
+    for part, words in (("", "code"), ("#none", "faq"), ("#faq:dev", "train")):  # what there is, is named
+        with pytest.raises(ValueError, match=rf"data is 'hf:{folder}{part}': .*{words}.*hf:owner/name#SUBSET:SPLIT"):
+            open_source(f"hf:{folder}{part}")
+
+
+def test_nothing_is_fetched_for_a_plan(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    code = "from sweeps.data.readers import open_source; open_source('hf:nobody/nothing', offline=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert "data is 'hf:nobody/nothing': " in done.stderr and "nothing is fetched for a plan" in done.stderr
 
 
 def write_rows(path, content: list[dict]) -> Source:
