@@ -17,6 +17,7 @@ from sweeps.methods import with_adapter
 from sweeps.models import find_model
 
 if TYPE_CHECKING:
+    from runner.data.pairs import Prepared
     from runner.training.distributed import Ranks
     from runner.training.trackers import Log
     from sweeps.trial import Observation, Trial
@@ -52,10 +53,10 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     must_be_writable(source, trial.training)
     if ranks.rank == 0:
         train_folder.begin(out, trial)
-    prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source))
-    trial = replace(trial, training=replace(trial.training, data_hash=prepared.data_hash))
+    prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source, judged=False))
+    trial, notes = _fitted(trial, prepared)
     if ranks.rank == 0:
-        for note in prepared.notes:
+        for note in (*prepared.notes, *notes):
             print(f"embed: {note}", file=sys.stderr)
     log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)
     observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
@@ -68,6 +69,21 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
         write_text(model / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
     train_folder.tidy_up(out)
     return _report(observation, out, arguments.json)
+
+
+def _fitted(trial: Trial, prepared: Prepared) -> tuple[Trial, list[str]]:
+    """Returns the trial with the hash of its data and with pools that their held-out pairs fill, and what to say of
+    that."""
+    from runner.data.pairs import fitting_pools
+
+    asked = trial.training
+    size, pools = fitting_pools(prepared.pairs, asked)
+    fitted = replace(asked, data_hash=prepared.data_hash, pool_size=size, pools=pools)
+    if (size, pools) == (asked.pool_size, asked.pools):
+        return replace(trial, training=fitted), []
+    there, wanted = f"{pools} x {size} pairs", f"{asked.pools} x {asked.pool_size}"
+    note = f"the held-out loss is measured in {there}, not {wanted}: {len(prepared.pairs.held_out):,} are held out"
+    return replace(trial, training=fitted), [note]
 
 
 def _log(tracker: str | None, trial: Trial, out: Path) -> tuple[Log | None, Callable[[], None]]:

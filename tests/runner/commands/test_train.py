@@ -25,3 +25,15 @@ def test_bad_records_and_the_hash_of_the_data_are_told_everywhere(tmp_path, monk
     data_hash = observation["trial"]["training"]["data_hash"]
     card = Path("out/README.md").read_text()
     assert len(data_hash) == 16 and f"pairs.jsonl (hash {data_hash})" in card and told in card
+
+
+def test_pools_are_as_large_as_small_data_fill_and_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"question {i}", "answer": f"answer {i}", "held_out": i < 5} for i in range(60)]
+    Path("pairs.json").write_text(json.dumps(rows))
+    write_recipe(Path("recipe.toml"), Trial("nano-7k", Full(), Training(data="pairs.json"), lr=1e-4, steps=2), {})
+    assert main(["train", "recipe.toml", "--out", "out", "--on", "cpu"]) == 0
+    told = "embed: the held-out loss is measured in 1 x 5 pairs, not 2 x 256: 5 are held out"
+    assert told in capsys.readouterr().err
+    training = json.loads(Path("out/observation.json").read_text())["trial"]["training"]
+    assert (training["pool_size"], training["pools"]) == (5, 1)
