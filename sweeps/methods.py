@@ -389,8 +389,9 @@ METHODS: dict[str, type[Method]] = {
 
 
 def with_adapter() -> list[str]:
-    """Returns the names of the methods that have an adapter to write."""
-    return [name for name, kind in METHODS.items() if kind.has_adapter]
+    """Returns the names of the methods whose adapter can be written alone: over a backbone in 4 bits it is trained for
+    other weights than those that it would be loaded with."""
+    return [name for name, kind in METHODS.items() if kind.has_adapter and not kind.bits]
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:

@@ -439,10 +439,10 @@ def read_model(path: Path) -> ModelSpec:
     file = path / "config.json" if path.is_dir() else path
     adapter = path / "adapter_config.json"
     if adapter.is_file():  # transformers would load its base, from wherever that is
-        raise ValueError(f"{adapter}: {_adapter(_read_object(adapter))}")
+        raise ValueError(f"{adapter}: {_adapter(read_object(adapter))}")
     if path.is_dir():
         _must_be_pooled_only(path / "modules.json")
-    config, folder = _read_object(file), file.parent
+    config, folder = read_object(file), file.parent
     quantized = config.get("quantization_config")
     if isinstance(quantized, dict):
         kind = quantized.get("quant_method", "of an unknown kind")
@@ -453,7 +453,8 @@ def read_model(path: Path) -> ModelSpec:
     return model
 
 
-def _read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model. Raises ValueError naming the file, or FileNotFoundError."""
     if file.exists() and not file.is_file():
         raise ValueError(f"{file}: neither a folder nor a file")
     try:

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from runner.data.tokenizer import unavailable
+from runner.export.sentence_transformers import HOLDS
 from runner.tasks.kinds import Score, find_task
 from sweeps.support.progress import waiting
+
+MODEL_FILES = (*HOLDS, "modules.json")  # one of them lies in a folder with a model: a whole one, an adapter, modules
 
 
 def load_model(path: str) -> Any:
@@ -16,12 +22,14 @@ def load_model(path: str) -> Any:
 
     if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
         raise ValueError(f"{path}: no such folder, nor a name on the hub (owner/name)")
-    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
-        raise ValueError(f"{path}: holds no model (it has no config.json); `embed train` and `embed export` write one")
+    if Path(path).is_dir() and not any((Path(path) / name).exists() for name in MODEL_FILES):
+        raise ValueError(f"{path}: holds no model (it has none of {', '.join(MODEL_FILES)}); `embed train` writes one")
     try:
         return SentenceTransformer(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its reader does
+        raise unavailable(path, "cannot be loaded", error) from None
 
 
 def evaluate(path: str, tasks: Sequence[str], told: bool = False) -> list[Score]:

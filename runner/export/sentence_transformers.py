@@ -16,7 +16,7 @@ from runner.model.pretrained import load_backbone
 from runner.model.quantized import merge_unpacked
 from sweeps.data.pair import told
 from sweeps.methods import with_adapter
-from sweeps.models import find_model
+from sweeps.models import find_model, read_object
 from sweeps.support.atomic import replacing, write_text
 from sweeps.trial import Observation, Training, Trial
 
@@ -57,7 +57,7 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
 def must_have_adapter(trial: Trial) -> None:
     """Raises ValueError where no adapter alone can be what was trained."""
     training = trial.training
-    if not trial.method.has_adapter:
+    if trial.method.name not in with_adapter():
         raise ValueError(f"method {trial.method.name} has no adapter to write; only {', '.join(with_adapter())} do")
     if training.merge:
         raise ValueError(f"training.merge is {training.merge!r}, which gives a whole model, not an adapter")
@@ -132,6 +132,28 @@ def whole_backbone(encoder: Encoder, trial: Trial) -> Any:
         return merge_unpacked(encoder.backbone, load_backbone(find_model(trial.model)))
     merge = getattr(encoder.backbone, "merge_and_unload", None)  # a merged trial's backbone has none
     return merge() if merge else encoder.backbone
+
+
+def read_pooling(folder: Path) -> str:
+    """Returns how a model folder pools, in our form or Sentence Transformers' own. Raises ValueError for other ways."""
+    file = folder / "1_Pooling" / "config.json"
+    content = read_object(file)
+    said = content.get("pooling_mode")
+    for name, flag in POOLING_FIELDS.items():
+        if content.get(f"pooling_mode_{flag}") is True or said == flag.removesuffix("_tokens"):
+            return name
+    raise ValueError(f"{file}: pools neither by {', '.join(POOLING_FIELDS)}")
+
+
+def read_context(folder: Path) -> int:
+    """Returns the tokens at which a model folder cuts a text. Raises ValueError when it does not say."""
+    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        length = read_object(folder / name).get(key)
+        if isinstance(length, int) and 0 < length < 2**31:
+            return length
+    raise ValueError(
+        f"{folder}: no max_seq_length in sentence_bert_config.json, nor a model_max_length of its tokenizer"
+    )
 
 
 def _write(path: Path, content: object) -> None:

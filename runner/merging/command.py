@@ -91,23 +91,20 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
     import torch
 
     from runner.data.pairs import prepare
-    from runner.export.sentence_transformers import POOLING_FIELDS
+    from runner.export.sentence_transformers import read_context, read_pooling
     from runner.merging.weights import read_json
     from runner.model.encoder import make_encoder
     from sweeps.methods import Full
     from sweeps.models import find_model
     from sweeps.trial import Training
 
-    flags, context = read_json(first / "1_Pooling/config.json"), read_json(first / "sentence_bert_config.json")
+    pooling = read_pooling(first)
     prompts = read_json(first / "config_sentence_transformers.json").get("prompts", {})
-    pooling = next((name for name, flag in POOLING_FIELDS.items() if flags.get(f"pooling_mode_{flag}")), None)
-    if pooling is None:
-        raise ValueError(f"{first / '1_Pooling'}: pools neither by {', '.join(POOLING_FIELDS)}")
     model = find_model(base)
     training = Training(
         data=probe,
         pooling=pooling,
-        context=int(context["max_seq_length"]),
+        context=read_context(first),
         hard_negatives=search.negatives,
         query_prompt=prompts.get("query", ""),
         document_prompt=prompts.get("document", ""),

@@ -1,4 +1,4 @@
-"""Weights of models in folders, read one tensor at a time: whole models, and LoRA adapters as dense differences."""
+"""Weights of models in folders, read one tensor at a time: whole models, and LoRA and DoRA adapters worked in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from runner.export.sentence_transformers import read_pooling
+
 PREFIXES = ("gpt_neox.", "model.", "language_model.", "transformer.")  # of a backbone inside a language model
+ADAPTED = "base_model.model."  # stands before the names of an adapter
+MAGNITUDE = "lora_magnitude_vector"
+PARTS = ("lora_A", "lora_B", MAGNITUDE)  # what an adapter may hold of a map
 HEADS = ("lm_head.", "embed_out.")  # what a language model has besides
 
 
@@ -106,34 +111,44 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
 
 
 def _adapted(folder: Path, base: Weights) -> Weights:
-    """Returns the base with scale * B A added where the adapter has both: merging A and B alone is something else."""
+    """Returns the base with the adapter worked in: scale * B A added where it has both, rows rescaled where it has
+    magnitudes (DoRA). Merging A and B alone is something else."""
     settings = read_json(folder / "adapter_config.json")
     rank = settings["r"]
     scale = settings["lora_alpha"] / (rank**0.5 if settings.get("use_rslora") else rank)
+    transposed = bool(settings.get("fan_in_fan_out"))
     path = folder / "adapter_model.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
             stored = list(file.keys())
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: is damaged: {error}") from None
-    pairs = {}
+    parts: dict[str, dict[str, str]] = {}
     for name in stored:
-        if not name.endswith(".lora_A.weight"):
-            continue
-        plain = _plain(name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")) + ".weight"
+        module, _, part = name.removeprefix(ADAPTED).removesuffix(".weight").rpartition(".")
+        plain = _plain(module) + ".weight"
+        if part not in PARTS:
+            raise ValueError(f"{path}: holds {name}, which is none of {', '.join(PARTS)}; it cannot be merged")
         if plain not in base.shapes:
             raise ValueError(f"{folder}: adapts {plain}, which {base.folder} does not have")
-        pairs[plain] = (name, name.replace(".lora_A.", ".lora_B."))
-    if len(stored) != 2 * len(pairs):
-        raise ValueError(f"{path}: holds more than pairs of lora_A and lora_B; such adapters cannot be merged")
+        parts.setdefault(plain, {})[part] = name
+    if half := [name for name, known in parts.items() if not {"lora_A", "lora_B"} <= known.keys()]:
+        raise ValueError(
+            f"{path}: of {half[0]} it holds {', '.join(parts[half[0]])} alone; lora_A and lora_B are needed"
+        )
 
     def read(name: str) -> Tensor:
         weight = base.read(name)
-        if name not in pairs:
+        if name not in parts:
             return weight
         with safe_open(path, framework="pt") as file:
-            down, up = (file.get_tensor(each).to(torch.float64) for each in pairs[name])
-        return weight.to(torch.float64) + scale * (up @ down)
+            given = {part: file.get_tensor(each).to(torch.float64) for part, each in parts[name].items()}
+        change = scale * (given["lora_B"] @ given["lora_A"])
+        summed = weight.to(torch.float64) + (change.T if transposed else change)
+        if MAGNITUDE not in given:
+            return summed
+        rows = 0 if transposed else 1  # of one output lie along this dimension
+        return summed * (given[MAGNITUDE] / summed.norm(dim=rows)).unsqueeze(rows)
 
     return Weights(folder, base.shapes, read, base.config)
 
@@ -155,13 +170,20 @@ def must_agree(base: Weights, models: list[Weights]) -> None:
                 )
     first = models[0].folder
     for model in models[1:]:
-        for name in ("tokenizer.json", "1_Pooling/config.json"):
-            if _content(model.folder / name) != _content(first / name):
+        for name, read in (("tokenizer.json", _tokenizer), ("1_Pooling/config.json", _pooling)):
+            if read(model.folder) != read(first):
                 raise ValueError(f"{model.folder / name}: differs from {first / name}; such models cannot be merged")
 
 
-def _content(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
+def _tokenizer(folder: Path) -> Any:
+    """Returns what decides a text's ids: where texts are cut and padded is said elsewhere too."""
+    path = folder / "tokenizer.json"
+    content = read_json(path) if path.exists() else {}
+    return {key: value for key, value in content.items() if key not in ("truncation", "padding", "version")}
+
+
+def _pooling(folder: Path) -> str | None:
+    return read_pooling(folder) if (folder / "1_Pooling").exists() else None
 
 
 def read_json(path: Path) -> Any:

@@ -55,6 +55,19 @@ def test_scores_are_printed_and_written(model, sets, capsys, pairs_file, monkeyp
     assert "exists already" in capsys.readouterr().err
 
 
+def test_an_adapter_alone_and_what_was_saved_again_are_models_too(training, sets, tmp_path, monkeypatch, capsys):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("transformers.integrations.peft.check_peft_version", lambda **_: None)
+    observation, encoder = train_encoder(Trial("nano-25k", LoRA(4), training, lr=1e-2, steps=10))
+    export(encoder, observation, tmp_path / "adapter", adapter=True)
+    sentence_transformers.SentenceTransformer(str(tmp_path / "adapter")).save_pretrained(str(tmp_path / "again"))
+    for name in ("adapter", "again"):
+        folder = str(tmp_path / name)
+        assert main(["evaluate", folder, "--tasks", f"sts:{sets / 'sts.jsonl'}"]) == 0
+        assert "spearman" in capsys.readouterr().out
+        assert main(["mine", training.data, "--model", folder, "--out", str(tmp_path / f"{name}.jsonl")]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

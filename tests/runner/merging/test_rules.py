@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from runner.export.sentence_transformers import read_context, read_pooling
 from runner.merging import rules as merge_module
 from runner.merging.rules import RULES, Rule, coefficients, inner_products, merge, open_all, slerp
 from support.tuned_models import BASE, NANO, same, tensors, tuned
-from sweeps.methods import LoRA
+from sweeps.methods import DoRA, LoRA
 from sweeps.models import find_model
 from sweeps.trial import MERGES, SEARCHED
 
@@ -72,10 +73,11 @@ def test_slerp_folds_real_vectors_as_written():
     torch.testing.assert_close(slerp(weights, vectors @ vectors.T) @ vectors, folded)
 
 
-def test_an_adapter_is_merged_as_the_product_of_its_factors(training, tmp_path):
+@pytest.mark.parametrize("method", [LoRA(4), DoRA(4)], ids=lambda method: method.name)
+def test_an_adapter_is_merged_as_what_it_makes_of_the_base(training, tmp_path, method):
     kinds = {"adapter": True, "merged": False}
     folders = {
-        (kind, seed): tuned(training, tmp_path / f"{kind}{seed}", LoRA(4), seed=seed, adapter=adapter)
+        (kind, seed): tuned(training, tmp_path / f"{kind}{seed}", method, seed=seed, adapter=adapter)
         for kind, adapter in kinds.items()
         for seed in (0, 1)
     }
@@ -85,6 +87,24 @@ def test_an_adapter_is_merged_as_the_product_of_its_factors(training, tmp_path):
     assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-6)
+
+
+def test_what_sentence_transformers_saved_again_is_merged(training, tmp_path, monkeypatch):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("transformers.integrations.peft.check_peft_version", lambda **_: None)
+    one = tuned(training, tmp_path / "one", seed=1)
+    for method in (None, LoRA(4), DoRA(4)):
+        name = method.name if method else "whole"
+        folder = tuned(training, tmp_path / name, method, adapter=method is not None)
+        loaded = sentence_transformers.SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
+        loaded.save_pretrained(str(tmp_path / f"{name}-again"))
+        assert read_pooling(tmp_path / f"{name}-again") == "mean"
+        assert read_context(tmp_path / f"{name}-again") == training.context
+        for kind in ("", "-again"):
+            merge(BASE, [one, tmp_path / f"{name}{kind}"], Rule("average"), tmp_path / f"out-{name}{kind}")
+        first, second = tensors(tmp_path / f"out-{name}"), tensors(tmp_path / f"out-{name}-again")
+        for tensor in first:
+            torch.testing.assert_close(first[tensor], second[tensor], rtol=1e-6, atol=1e-7)
 
 
 def test_what_does_not_fit_is_refused_with_its_name(tasks, tmp_path):
