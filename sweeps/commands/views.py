@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.machine.cores import available_cores, trials_at_once
+from sweeps.machine.cores import trials_at_once
 from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines
-from sweeps.running.estimate import made_here, speed
+from sweeps.running.estimate import Pace
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING
 from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
@@ -37,7 +37,7 @@ class Standing:
         self.store = existing(directory)
         self.store.curves = False
         self.known = by_key(self.store.exported())
-        self.measured = list(made_here(self.store.directory))
+        self.pace = Pace(self.store)
 
     def look(self) -> Snapshot:
         done = {key for key, observation in self.known.items() if observation.status == "done"}
@@ -50,11 +50,11 @@ class Standing:
         file = self.store.directory / "sweep.toml"
         with relative_to(file):
             sweep = read_sweep(file)
-        measured_speed = speed(self.measured, max(1, len(available_cores()) // workers))
+        self.pace.take(self.known.values())
         again = {key for key in self.store.unfinished() if key in self.known}
         known = [observation for key, observation in self.known.items() if key not in again]
         state = plan_next(sweep, data, known, self.store.cancelled())
-        return snapshot(self.store, sweep, data, state, measured_speed, workers)
+        return snapshot(self.store, sweep, data, state, self.pace.speed(workers), workers)
 
 
 def existing(directory: Path) -> Store:

@@ -17,10 +17,9 @@ from sweeps.experiment.grid import trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.machine.cluster_file import ResourceClass
-from sweeps.machine.cores import available_cores
 from sweeps.machine.eligibility import Requirements
 from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
-from sweeps.running.estimate import costs, made_here, speed
+from sweeps.running.estimate import Pace, costs
 from sweeps.running.resources import requirements
 from sweeps.search.learning_rates import hopeless
 from sweeps.search.sweep_state import SweepState, plan_next, sharing
@@ -88,8 +87,8 @@ class Conductor:
         self._exported_at = 0.0
         self.cancelled = store.cancelled()
         self._sought: set[str] = set()  # keys looked up in the library: once is enough
-        self._before = list(made_here(store.directory))
-        self._trained: list[Observation] = []  # in this run
+        self.pace = Pace(store)
+        self.pace.take(self.known.values())
         self.state = self._plan_next()
         self._settled = {settled_line(search) for search in self.state.searches if not search.open}
         if fitting := classes or ([here] if here else []):
@@ -121,10 +120,7 @@ class Conductor:
         return self.snapshot(workers.count if workers else 1)
 
     def snapshot(self, workers: int) -> Snapshot:
-        # How busy the machine is now tells more about what is to come than how fast it once was.
-        measured = self._trained if len(self._trained) >= workers else self._before
-        measured_speed = speed(measured, max(1, len(available_cores()) // workers))
-        return snapshot(self.store, self.sweep, self.data, self.state, measured_speed, workers)
+        return snapshot(self.store, self.sweep, self.data, self.state, self.pace.speed(workers), workers)
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)
@@ -146,7 +142,7 @@ class Conductor:
         self._heed()
         self._prune()
         new = list(self.store.results(self.known))
-        self._trained += new
+        self.pace.take(new)
         self._take(new)
         while self._reuse():
             pass
@@ -177,7 +173,7 @@ class Conductor:
 
     def _requirements(self, classes: Sequence[ResourceClass], patient: bool = False) -> Requirements:
         coming = costs(self.state, self.sweep, self.data, self.store.trunks.steps())
-        return requirements(coming, self.sweep, classes, speed(self._trained or self._before, 1), patient)
+        return requirements(coming, self.sweep, classes, self.pace.speed(1, cores=1), patient)
 
     def _prune(self) -> None:
         """Stop what a search may stop. The result is there first, so that it lasts whatever happens to this process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -11,8 +12,10 @@ from statistics import median
 from sweeps.experiment.grid import search_flops, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
+from sweeps.machine.cores import available_cores
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.attempts import host_and_boot
+from sweeps.store.base import Store
 from sweeps.store.open import open_folder
 from sweeps.store.reuse import siblings
 from sweeps.trial import Observation, Trial
@@ -101,15 +104,54 @@ def speed(observations: Iterable[Observation], cores: int) -> Speed:
 
 def made_here(directory: Path) -> Iterator[Observation]:
     """Observations of this sweep and of those beside it that were trained on this machine."""
-    host, _ = host_and_boot()
     for store in map(open_folder, (directory, *siblings(directory))):
-        try:
-            for observation in islice(store.results(), SAMPLE):
-                attempts = store.attempts(observation.key)
-                if attempts and attempts[-1].host == host:
-                    yield observation
-        except (OSError, ValueError):  # a damaged trial elsewhere is no reason not to estimate
-            continue
+        yield from _of_this_machine(store)
+
+
+def _of_this_machine(store: Store) -> Iterator[Observation]:
+    try:
+        for observation in islice(store.results(), SAMPLE):
+            if _trained_here(store, observation.key):
+                yield observation
+    except ValueError:  # a damaged trial elsewhere is no reason not to estimate
+        return
+
+
+def _trained_here(store: Store, key: str) -> bool:
+    attempts = store.attempts(key)
+    return bool(attempts) and attempts[-1].host == host_and_boot()[0]
+
+
+class Pace:
+    """How fast the workers of a sweep are: reckoned alike by `sweep run`, `sweep status` and its `--watch`.
+
+    By its own trials that were trained on this machine, once they are as many as its workers: how busy the machine is
+    now tells more about what is to come than how fast it once was. Before, by those of sweeps beside it too.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._looked_at: set[str] = set()  # keys
+        self._own: list[Observation] = []
+
+    def take(self, observations: Iterable[Observation]) -> None:
+        """Take in observations of the sweep; those known already count once."""
+        for observation in observations:
+            if len(self._looked_at) >= SAMPLE:
+                return
+            if observation.key not in self._looked_at:
+                self._looked_at.add(observation.key)
+                self._own += [observation] if _trained_here(self.store, observation.key) else []
+
+    def speed(self, workers: int, cores: int | None = None) -> Speed:
+        """The speed of each of so many workers. cores: of each, for a guess; their share of this machine by default."""
+        each = cores or max(1, len(available_cores()) // workers)
+        return speed(self._own if len(self._own) >= workers else [*self._own, *self._beside], each)
+
+    @cached_property
+    def _beside(self) -> list[Observation]:
+        """What was trained here in the sweeps beside this one."""
+        return [each for folder in siblings(self.store.directory) for each in _of_this_machine(open_folder(folder))]
 
 
 def makespan(seconds: Sequence[float], workers: int, alone: Sequence[float] = ()) -> float:

@@ -1,0 +1,54 @@
+"""The time that is left: one estimate, whoever asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from support.sweep_process import begin
+from support.toy_sweeps import SWEEP, toy_main
+from sweeps.commands.views import Standing
+from sweeps.experiment.sweep_file import read_sweep
+from sweeps.methods import Full
+from sweeps.running.conductor import Conductor
+from sweeps.running.display import Screen
+from sweeps.running.estimate import Pace
+from sweeps.store.attempts import host_and_boot
+from sweeps.store.folder import FolderStore
+from sweeps.trial import Observation, Training, Trial
+
+TRIALS = [Trial("nano-25k", Full(), Training(), lr=1e-3, steps=60 + i) for i in range(4)]
+SEEN = [Observation(trial, "done", loss=1.0, flops=1e10, seconds=1.0, total_seconds=3.0) for trial in TRIALS]
+
+
+def pace(tmp_path, hosts) -> Pace:
+    """Of a sweep whose trials were trained on these hosts."""
+    here = {each.key: [SimpleNamespace(host=host)] for each, host in zip(SEEN, hosts, strict=False)}
+    return Pace(SimpleNamespace(directory=tmp_path, attempts=lambda key: here.get(key, [])))
+
+
+def test_trials_of_this_machine_tell_the_speed_once_they_are_as_many_as_workers(tmp_path):
+    here = host_and_boot()[0]
+    known = pace(tmp_path, [here, here, "elsewhere"])
+    assert "a guess" in known.speed(2).source
+    known.take(SEEN)
+    known.take([replace(SEEN[0], seconds=9.0)])  # what is known counts once
+    assert known.speed(2).typical == pytest.approx(1e10) and "in 2 trials" in known.speed(2).source
+    assert known.speed(2).rest == pytest.approx(2.0)
+
+
+def test_run_and_status_say_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.toml").write_text(SWEEP)
+    begin("results/toy", raises="nano-100k")
+    toy_main(["run", "toy.toml"])
+    store = FolderStore(tmp_path / "results" / "toy")
+    store.retry_failed()
+    sweep = read_sweep(tmp_path / "toy.toml")
+    data = store.files.read_data()
+    looked = Standing(store.directory).look()
+    run = Conductor(sweep, data, store, None, Screen("toy")).snapshot(looked.workers)
+    assert looked.waiting > 0 and run.waiting == looked.waiting
+    assert run.eta == pytest.approx(looked.eta) and looked.eta > 0
