@@ -37,7 +37,9 @@ def write(plan: Plan, path: Path) -> None:
         f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(path.name)}` trains it.",
         f"Evidence: {plan.recipe.extrapolation}.",
     )
-    write_recipe(path, plan.recipe.trial, plan.recipe.predicted(), remarks)
+    scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
+    predicted = {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
+    write_recipe(path, plan.recipe.trial, predicted, remarks)
 
 
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:

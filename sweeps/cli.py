@@ -31,7 +31,7 @@ from sweeps.support.console import positive
 from sweeps.support.paths import relative_to
 from sweeps.support.text import plain
 from sweeps.workers import LAUNCHERS
-from sweeps.workers.base import LaunchOptions
+from sweeps.workers.base import TRACKERS, LaunchOptions
 
 EXAMPLES = """\
   sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that ends in laws
@@ -104,6 +104,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--price", help="with --dry-run: price per chip-hour (here: per GPU or core)")
     command.add_argument("--no-law", action="store_true", help="run it even where no law can come of it")
+    command.add_argument("--track", choices=TRACKERS, help="let the workers log every step of their trainings there")
     command.add_argument("--fresh", action="store_true", help="train everything; reuse no observations of other sweeps")
     command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
@@ -147,7 +148,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
     store.admit(arguments.file, data)
     failed = store.retry_failed() if arguments.retry_failed else []
     options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
-    launcher = LAUNCHERS[arguments.launcher](options)
+    launcher = LAUNCHERS[arguments.launcher](options.tracked_in(arguments.track))
     with Screen(directory.resolve().name) as screen:
         classes = profile.classes if profile else ()
         conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))

@@ -34,7 +34,7 @@ LAYERS = {
     "runner.tasks": ("sweeps.data",),
     "runner.model": ("sweeps",),
     "runner.training": ("sweeps.workers",),
-    "runner.export": ("sweeps.data",),
+    "runner.export": ("sweeps.experiment",),
     "runner.evaluation": ("sweeps.experiment",),
     "runner.pretraining": ("sweeps.data",),
     "runner.merging": ("sweeps.workers",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from sweeps.workers.base import TRACKERS
+
 if TYPE_CHECKING:
     from runner.training.engine import Options
 
@@ -28,6 +30,11 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--recompute", action="store_true", help="less memory, a third more work: forget activations")
     group.add_argument("--compile", action="store_true", help="torch.compile every block: pays in long trainings")
+
+
+def add_tracking(command: argparse.ArgumentParser) -> None:
+    """Add the option that lets trainings be followed elsewhere."""
+    command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
 
 
 def at_least_one(text: str) -> int:

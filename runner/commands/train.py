@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, run_options
+from runner.commands.options import add_run_options, add_tracking, run_options
 from runner.libraries import quiet_libraries
-from runner.training.trackers import TRACKERS
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
+from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
     from runner.data.pairs import Prepared
     from runner.training.distributed import Ranks
-    from runner.training.trackers import Log
+    from sweeps.experiment.prediction import Predicted
     from sweeps.trial import Observation, Trial
 
 
@@ -36,15 +36,17 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
+    from sweeps.experiment.prediction import read_prediction
     from sweeps.experiment.recipe_file import read_recipe
 
-    trial = read_recipe(arguments.recipe)
+    trial, prediction = read_recipe(arguments.recipe), read_prediction(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
     from runner.commands import train_folder
     from runner.data.pairs import prepare
     from runner.export.loaded import must_be_writable
     from runner.export.sentence_transformers import export, must_have_adapter
     from runner.trainer import train_encoder
+    from runner.training.trackers import tracked
     from sweeps.support.atomic import write_text
 
     if arguments.adapter:
@@ -53,22 +55,23 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     must_be_writable(source, trial.training)
     if ranks.rank == 0:
         train_folder.begin(out, trial)
-    prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source, judged=False))
+    with waiting(f"reading {trial.training.data}"):
+        prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source, judged=False))
     trial, notes = _fitted(trial, prepared)
     if ranks.rank == 0:
         for note in (*prepared.notes, *notes):
             print(f"embed: {note}", file=sys.stderr)
-    log, end_log = _log(arguments.track, trial, out) if ranks.rank == 0 else (None, lambda: None)
-    observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
-    end_log()
+    with tracked(arguments.track if ranks.rank == 0 else None, trial, out) as log:
+        observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
     if ranks.rank:
         return 0
-    with train_folder.filling(out) as model:
+    reached = prediction.beside(observation) if prediction and observation.status == "done" else ()
+    with train_folder.filling(out) as model, waiting("writing the model"):
         if observation.status == "done":
-            export(encoder, observation, model, arguments.adapter)
+            export(encoder, observation, model, arguments.adapter, reached)
         write_text(model / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
     train_folder.tidy_up(out)
-    return _report(observation, out, arguments.json)
+    return _report(observation, reached, out, arguments.json)
 
 
 def _fitted(trial: Trial, prepared: Prepared) -> tuple[Trial, list[str]]:
@@ -86,25 +89,16 @@ def _fitted(trial: Trial, prepared: Prepared) -> tuple[Trial, list[str]]:
     return replace(trial, training=fitted), [note]
 
 
-def _log(tracker: str | None, trial: Trial, out: Path) -> tuple[Log | None, Callable[[], None]]:
-    """Returns what is told the figures of every step, where a tracker was asked for, and what ends it."""
-    if not tracker:
-        return None, lambda: None
-    from runner.training.trackers import start
-
-    return start(tracker, trial, out)
-
-
-def _report(observation: Observation, out: Path, as_json: bool) -> int:
-    """Print what came of the training; returns the exit code."""
+def _report(observation: Observation, reached: Sequence[Predicted], out: Path, as_json: bool) -> int:
+    """Print what came of the training, beside what was predicted; returns the exit code."""
     if as_json:
-        print(json.dumps(observation.to_json()))
+        print(json.dumps({**observation.to_json(), "predicted": [each.to_json() for each in reached]}))
     elif observation.status == "done":
         print(f"held-out loss {observation.loss:.4f} (before: {observation.start_loss:.4f}), ", end="")
         print(f"accuracy@1 {observation.accuracy:.3f}, {observation.flops:.3g} FLOPs in {observation.seconds:.0f} s")
         for line in _quality_lines(observation):
             print(line)
-        print(f"model: {out}")
+        print("\n".join([*map(str, reached), f"model: {out}"]))
     if observation.status != "done":
         print(f"embed: {observation.status}: {observation.reason}", file=sys.stderr)
         return 1
@@ -130,7 +124,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     add_run_options(command)
     command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
-    command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
+    add_tracking(command)
     names = ", ".join(with_adapter())
     command.add_argument(
         "--adapter", action="store_true", help=f"of {names} write the adapter alone; else it is merged"

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, at_least_one, run_options, seconds
+from runner.commands.options import add_run_options, add_tracking, at_least_one, run_options, seconds
 from runner.libraries import quiet_libraries
+from runner.training import trackers
 
 if TYPE_CHECKING:
     from sweeps.trial import Observation, Trial
@@ -44,11 +45,14 @@ def worker(arguments: argparse.Namespace) -> int:
 
 def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
     """What a worker trains with: this process, or as many as its class has."""
+    if arguments.track:
+        trackers.must_be_there(arguments.track)  # now, not at every trial
     if arguments.processes * arguments.nodes > 1:
         from sweeps.workers.torchrun import TorchrunTrainer
 
         passed = ["--shard"] if arguments.shard else []
         passed += ["--micro-tokens", str(arguments.micro_tokens)] if arguments.micro_tokens else []
+        passed += ["--track", arguments.track] if arguments.track else []
         passed += [f"--{name}" for name in ("recompute", "compile") if getattr(arguments, name)]
         return TorchrunTrainer(arguments.processes, arguments.nodes, tuple(passed), job).train
     if arguments.shard:
@@ -56,7 +60,8 @@ def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
     quiet_libraries(told=False)
     import torch
 
-    from runner.trainer import train
+    from runner.trainer import train_encoder
+    from runner.training.distributed import ALONE
 
     if arguments.slots > 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(1 / arguments.slots)
@@ -64,7 +69,8 @@ def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
 
     def alone(trial: Trial, folder: Path, stop: StopRequests) -> Observation:
         given = replace(options, smaller=stop.smaller, stop_requested=stop.requested)
-        return train(trial, folder, options=given)
+        with trackers.tracked(arguments.track, trial, folder) as log:
+            return train_encoder(trial, folder, None, True, given, ALONE, log)[0]
 
     return alone
 
@@ -85,6 +91,7 @@ def add_worker(command: argparse.ArgumentParser) -> None:
     command.add_argument("--processes", type=at_least_one, default=1, metavar="K", help="of each trial, by torchrun")
     command.add_argument("--nodes", type=at_least_one, default=1, metavar="K", help="of each trial, inside Slurm")
     command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    add_tracking(command)
     add_run_options(command)
 
 
@@ -105,7 +112,9 @@ def rank(arguments: argparse.Namespace) -> int:
     options = replace(run_options(arguments), smaller=arguments.smaller, stop_requested=told_to_leave(meeting))
     with joined(arguments.on, arguments.shard) as ranks:
         try:
-            observation, _ = train_encoder(trial, meeting.parent, arguments.on, True, options, ranks)
+            name = arguments.track if ranks.rank == 0 else None
+            with trackers.tracked(name, trial, meeting.parent) as log:
+                observation, _ = train_encoder(trial, meeting.parent, arguments.on, True, options, ranks, log)
         except SystemExit:
             (meeting / "left").touch()
             raise
@@ -120,4 +129,5 @@ def add_rank(command: argparse.ArgumentParser) -> None:
     command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    add_tracking(command)
     add_run_options(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from runner.data.tokenizer import save_tokenizer, training_tokenizer
 from runner.export.loaded import must_embed_alike, own_vectors
+from runner.export.model_card import model_card
 from runner.model.encoder import Encoder
 from runner.model.pretrained import load_backbone
 from runner.model.quantized import merge_unpacked
-from sweeps.data.pair import told
+from sweeps.experiment.prediction import Predicted
 from sweeps.methods import with_adapter
 from sweeps.models import find_model, read_object
 from sweeps.support.atomic import replacing, write_text
@@ -29,10 +31,17 @@ POOLING_FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens
 HOLDS = ("config.json", "adapter_config.json")  # of a folder that has a model in it
 
 
-def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bool = False) -> None:
+def export(
+    encoder: Encoder,
+    observation: Observation,
+    folder: Path,
+    adapter: bool = False,
+    predicted: Sequence[Predicted] = (),
+) -> None:
     """Write weights, tokenizer, pooling and a model card, load the model again and compare it with the `encoder`.
 
-    adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it. Raises
+    adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it.
+    predicted: what the recipe had predicted, for the card. Raises
     ValueError when there can be none, `folder` holds a model, the files cannot be written, or what is loaded is not
     what was trained; what was written then is no model to keep.
     """
@@ -50,7 +59,7 @@ def export(encoder: Encoder, observation: Observation, folder: Path, adapter: bo
         raise ValueError(f"{folder}: cannot be written: {error}") from None
     save_tokenizer(tokenizer, folder, training.context)
     _write_settings(training, backbone.config, adapter, folder)
-    write_text(folder / "README.md", _card(observation))
+    write_text(folder / "README.md", model_card(observation, predicted))
     must_embed_alike(folder, tokenizer, training, expected)
 
 
@@ -158,38 +167,3 @@ def read_context(folder: Path) -> int:
 
 def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _card(observation: Observation) -> str:
-    trial = observation.trial
-    lines = [
-        "---",
-        "library_name: sentence-transformers",
-        "pipeline_tag: sentence-similarity",
-        "---",
-        "",
-        f"# {trial.model}, tuned with {trial.label}",
-        "",
-        f"- data: {trial.training.data} (hash {trial.training.data_hash}), {observation.pairs:,} pairs in "
-        f"{observation.epochs:.2f} epochs, {observation.tokens:,} tokens",
-        *(["- " + told(observation.problems)] if observation.problems else []),
-        f"- {trial.steps:,} steps of {trial.training.batch_size} pairs, rate {trial.lr:g}, temperature "
-        f"{trial.training.temperature:g}, {trial.training.pooling} pooling, {trial.training.context} tokens of context",
-        f"- {observation.flops:.3g} training FLOPs",
-        f"- held-out loss {observation.loss:.4f} nats per pair and accuracy@1 {observation.accuracy:.3f} in pools of "
-        f"{trial.training.pool_size} (before training: loss {observation.start_loss:.4f})",
-        *_prompt_lines(trial.training),
-        *(["- scores on held-out pairs: " + _scores(observation)] if observation.scores else []),
-        "",
-        "The whole record is in observation.json.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _prompt_lines(training: Training) -> list[str]:
-    prompts = {"encode_query": training.query_prompt, "encode_document": training.document_prompt}
-    return [f"- `{call}` puts {json.dumps(text)} before a text" for call, text in prompts.items() if text]
-
-
-def _scores(observation: Observation) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in observation.scores.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.libraries import quiet_libraries
 from sweeps.support.progress import waiting
@@ -69,14 +69,14 @@ def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
     from sweeps.support.atomic import write_text
 
     search = PositionSearch(**given)
-    encoder, pairs = _probed(arguments.base, arguments.models[0], arguments.probe, search)
+    encoder, pairs, probe = _probed(arguments.base, arguments.models[0], arguments.probe, search)
 
     def write_surface(merged: MergedEncoder, position: Position) -> None:
         names = [folder.name for folder in arguments.models]
         write_text(arguments.surface, json.dumps(surface(merged, names, pairs, search, position)) + "\n")
 
     models, show = arguments.models, write_surface if arguments.surface else None
-    position = merge_by_search(base, models, encoder, pairs, search, arguments.out, arguments.json, show)
+    position = merge_by_search(base, models, encoder, pairs, search, arguments.out, arguments.json, show, probe)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "method": arguments.method, **position.to_json()}))
     else:
@@ -86,8 +86,8 @@ def _position(arguments: argparse.Namespace, base: Path, given: dict) -> int:
     return 0
 
 
-def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple[Encoder, Pairs]:
-    """Returns an encoder of the base that pools and cuts as the first model, and the probe set's tokens."""
+def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple[Encoder, Pairs, dict[str, Any]]:
+    """Returns an encoder of the base that pools and cuts as the first model, the probe set's tokens, and what it is."""
     import torch
 
     from runner.data.pairs import prepare
@@ -110,9 +110,9 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
         document_prompt=prompts.get("document", ""),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return make_encoder(model, Full(), pooling, device, search.seed), prepare(
-        training, model.source, judged=False
-    ).pairs
+    prepared = prepare(training, model.source, judged=False)
+    told = {"data": probe, "hash": prepared.data_hash, "pairs": len(prepared.pairs.train)}
+    return make_encoder(model, Full(), pooling, device, search.seed), prepared.pairs, told
 
 
 def add_merge(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from runner.merging.record import RECORD, merge_files, merge_record
 from runner.merging.weights import Weights, must_agree, open_weights
 from sweeps.support.atomic import new_folder
 
@@ -140,8 +141,14 @@ def must_be_new(out: Path) -> None:
         raise ValueError(f"{out}: exists already; give another folder")
 
 
-def write_merged(base: Weights, models: Sequence[Weights], tensor: Callable[[str], Tensor], out: Path) -> None:
-    """Write a model folder with `tensor(name)` for each name, and all else as in the first model.
+def write_merged(
+    base: Weights,
+    models: Sequence[Weights],
+    tensor: Callable[[str], Tensor],
+    out: Path,
+    files: Mapping[str, str],
+) -> None:
+    """Write a model folder with `tensor(name)` for each name, these text files, and all else as in the first model.
 
     It is written whole or not at all. Raises ValueError when `out` exists.
     """
@@ -152,11 +159,12 @@ def write_merged(base: Weights, models: Sequence[Weights], tensor: Callable[[str
         merged = {name: tensor(name).to(kind).contiguous() for name in base.shapes}
         save_file(merged, temporary / "model.safetensors", metadata={"format": "pt"})
         config = {**models[0].config, "dtype": str(kind).removeprefix("torch."), "architectures": None}
-        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        for name, text in {"config.json": json.dumps(config, indent=2) + "\n", **files}.items():
+            (temporary / name).write_text(text, encoding="utf-8")
 
 
 REST = ("*.json", "*.txt", "*.model", "*_Pooling", "*_Normalize")
-NOT = ("config.json", "adapter_config.json", "observation.json", "model.safetensors.index.json")
+NOT = ("config.json", "adapter_config.json", "observation.json", "model.safetensors.index.json", RECORD)
 
 
 def _copy_rest(folder: Path, out: Path) -> None:
@@ -183,5 +191,8 @@ def merge(base: Path, models: Sequence[Path], rule: Rule, out: Path) -> list[flo
     """Merge and write; returns the coefficients of the task vectors, None for TIES, which has none."""
     start, tuned = open_all(base, models)
     tensor, factors = merged_tensors(start, tuned, rule)
-    write_merged(start, tuned, tensor, out)
+    density = rule.density if rule.method == "ties" else None
+    weights = list(rule.weights) if rule.weights else None
+    record = merge_record(rule.method, base, models, factors, weights=weights, scale=rule.scale, density=density)
+    write_merged(start, tuned, tensor, out, merge_files(record, str(base)))
     return factors

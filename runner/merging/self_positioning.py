@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from runner.data.pairs import Pairs, batch_indices
+from runner.merging.record import merge_files, merge_record
 from runner.merging.rules import combine, differences, inner_products, must_be_new, open_all, slerp, write_merged
 from runner.merging.weights import Weights
 from runner.model.encoder import Encoder
 from runner.training.grad_cache import embed_all, make_batch
 from runner.training.loss import Objective
 from sweeps.support.progress import Progress
+from sweeps.trial import SEARCHED
 from sweeps.workers.stop_requests import TERMINATED
 
 QUERIES = Objective(symmetric=False)  # queries look for documents, as in the paper
@@ -188,18 +191,21 @@ def merge_by_search(
     out: Path,
     quiet: bool = True,
     show: Callable[[MergedEncoder, Position], None] | None = None,
+    probe: Mapping[str, Any] = MappingProxyType({}),
 ) -> Position:
     """Search for a position and write the model that lies there; returns the position.
 
     encoder: of the base's shape; its weights are overwritten. show: is called with where the search went, once the
-    model is written.
+    model is written. probe: what the record says of the probe set.
     """
     must_be_new(out)
     start, tuned = open_all(base, models)
     merged = MergedEncoder(start, tuned, encoder)
     position = find_position(merged, pairs, search, quiet)
     factors = torch.tensor(position.factors, dtype=torch.float64)
-    write_merged(start, tuned, lambda name: combine(start, tuned, factors, name), out)
+    found = {"weights": list(position.weights), "scale": position.scale, "search": asdict(search), "probe": dict(probe)}
+    record = merge_record(SEARCHED, base, models, position.factors, **found)
+    write_merged(start, tuned, lambda name: combine(start, tuned, factors, name), out, merge_files(record, str(base)))
     if show:
         show(merged, position)
     return position

@@ -70,6 +70,10 @@ def train_model(
         run.early_stopping.restore_best(run.engine.encoder)
     with waiting("evaluating", quiet):
         outcome = judge(run, diverged)
+    if run.log and math.isfinite(outcome.loss):
+        run.log(
+            run.state.step, {f"end/{name}": value for name, value in {"loss": outcome.loss, **outcome.scores}.items()}
+        )
     observation = observe(run, outcome, seconds_before + time.monotonic() - started)
     return observation, _gathered(run)
 

@@ -15,7 +15,7 @@ from sweeps.trial import Observation
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # OWASP's, full width too
 END = "\r\n"
-NESTED = ("trial", "curve", "environment")  # spread over columns of their own, and the curve left out
+NESTED = ("trial", "curve", "environment", "scores")  # spread over columns of their own, and the curve left out
 
 
 def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
@@ -23,8 +23,8 @@ def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
 
     A text that a spreadsheet would run as a formula begins with an apostrophe, which spreadsheets take away again.
 
-    run: the same for observations of one trunk, which are not independent. method: its label, settings included.
-    training.*, environment.*: as in the record.
+    run: the same for observations of one trunk, which are not independent. method: its label, settings included;
+    method.*: each setting by itself. training.*, score.*, environment.*: as in the record.
     """
     columns, rows = _table(observations)
     cells: list[list[Any]] = [columns, *([row.get(name) for name in columns] for row in rows)]
@@ -79,9 +79,11 @@ def _row(observation: Observation) -> dict[str, Any]:
         "run": trial.run,
         "model": trial.model,
         "method": trial.method.label,
-        **{name: getattr(trial, name) for name in ("lr", "steps", "seed", "budget")},
+        **{f"method.{name}": value for name, value in {"name": trial.method.name, **trial.method.options}.items()},
+        **{name: getattr(trial, name) for name in ("model_hash", "lr", "steps", "seed", "budget")},
         **{item.name: content[item.name] for item in fields(Observation) if item.name not in NESTED},
         "epochs": observation.epochs,
         **{f"training.{name}": value for name, value in content["trial"]["training"].items()},
+        **{f"score.{name}": value for name, value in observation.scores.items()},
         **{f"environment.{name}": value for name, value in content["environment"].items()},
     }

@@ -6,7 +6,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sweeps.machine.cluster_file import ClusterProfile
@@ -14,6 +14,7 @@ from sweeps.store.base import Store
 from sweeps.support.processes import own_code
 
 WORKER = (sys.executable, "-m", "runner.cli", "worker")
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # what a training's figures can be followed in
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -86,6 +87,10 @@ class LaunchOptions:
     """Workers that share a GPU of this machine."""
     command: tuple[str, ...] = WORKER
     """What starts a worker, less the sweep."""
+
+    def tracked_in(self, tracker: str | None) -> LaunchOptions:
+        """These, with workers that log their trainings in this one of TRACKERS; None: in none."""
+        return replace(self, command=(*self.command, "--track", tracker)) if tracker else self
 
 
 class Launcher(ABC):

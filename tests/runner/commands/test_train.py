@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from runner.cli import main
@@ -37,3 +38,23 @@ def test_pools_are_as_large_as_small_data_fill_and_that_is_said(tmp_path, monkey
     assert told in capsys.readouterr().err
     training = json.loads(Path("out/observation.json").read_text())["trial"]["training"]
     assert (training["pool_size"], training["pools"]) == (5, 1)
+
+
+def test_it_says_what_was_predicted_and_what_it_got_and_the_card_says_so_too(training, tmp_path, capsys):
+    trial = Trial("nano-25k", Full(), replace(training, pools=2), lr=1e-2, steps=4)
+    write_recipe(tmp_path / "recipe.toml", trial, {"loss": 3.0, "interval": [0.1, 9.0]})
+    assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "model"), "--on", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    line = next(line for line in printed.splitlines() if "predicted" in line)
+    assert line.startswith("held-out loss: predicted 3.000 (90 %: 0.100 to 9.000), got ") and line.endswith("inside")
+    assert f"- {line}" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_loss_in_smaller_pools_is_not_held_against_the_predicted_one(training, tmp_path, capsys):
+    rows = [{"query": f"what is {n}", "positive": f"the number {n}", "held_out": n < 20} for n in range(120)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trial = Trial("nano-25k", Full(), replace(training, data="few.jsonl", pool_size=256), lr=1e-2, steps=4)
+    write_recipe(tmp_path / "recipe.toml", trial, {"loss": 3.0, "interval": [0.1, 9.0]})
+    assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "model"), "--on", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "in pools of 256 pairs; the data hold out enough for 20: not to be compared" in printed

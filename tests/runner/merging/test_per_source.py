@@ -205,6 +205,7 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not(mixture, tmp_path):
 
 def test_parts_are_trained_once_in_a_sweep_and_counted_in_every_trial(mixture, tmp_path):
     (tmp_path / "sweep.toml").touch()
+    (tmp_path / "data.json").write_text(json.dumps({"data_hash": "made"}))  # what makes it a folder of a sweep
     store = FolderStore(tmp_path)
     trials = [merged(mixture, merge) for merge in ("average", "ties", SEARCHED)]
     seen = [train(trial, store.folder(trial.key)) for trial in trials]

@@ -210,6 +210,7 @@ def test_a_training_is_followed_in_tensorboard(watched, tmp_path):
     assert [event.step for event in seen.Scalars("loss")] == list(range(1, 9))
     assert seen.Scalars("loss")[-1].value == pytest.approx(observation.curve[-1][2])
     assert [event.step for event in seen.Scalars("ndcg@10")] == [0, 5]
+    assert seen.Scalars("end/loss")[-1].value == pytest.approx(observation.loss) and seen.Scalars("end/ndcg@10")
 
 
 def test_a_tracker_that_is_not_installed_is_named(watched, tmp_path, monkeypatch, capsys):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from support.sweep_process import begin
-from support.toy_sweeps import SWEEP, toy_main
+from support.toy_stores import fill
+from support.toy_sweeps import DATA, observe
 from sweeps.commands.views import Standing
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.methods import Full
@@ -39,16 +39,17 @@ def test_trials_of_this_machine_tell_the_speed_once_they_are_as_many_as_workers(
     assert known.speed(2).rest == pytest.approx(2.0)
 
 
-def test_run_and_status_say_the_same(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "toy.toml").write_text(SWEEP)
-    begin("results/toy", raises="nano-100k")
-    toy_main(["run", "toy.toml"])
+@pytest.mark.parametrize("done", [0, 1, 4])
+def test_run_and_status_say_the_same(tmp_path, done):
     store = FolderStore(tmp_path / "results" / "toy")
-    store.retry_failed()
-    sweep = read_sweep(tmp_path / "toy.toml")
-    data = store.files.read_data()
+    fill(store, seeds=6, closed=False)
+    for _ in range(done):
+        store.finish(observe(store.claim().trial))
     looked = Standing(store.directory).look()
-    run = Conductor(sweep, data, store, None, Screen("toy")).snapshot(looked.workers)
-    assert looked.waiting > 0 and run.waiting == looked.waiting
+    sweep = read_sweep(store.directory / "sweep.toml")
+    run = Conductor(sweep, DATA, store, None, Screen("toy")).snapshot(looked.workers)
+    assert run.waiting == looked.waiting == 6 - done
     assert run.eta == pytest.approx(looked.eta) and looked.eta > 0
+    told = Pace(store)
+    told.take(store.results())
+    assert (f"in {done} trials" in told.speed(1).source) == (done > 0)
