@@ -332,6 +332,9 @@ def test_a_recipe_says_how_so_many_chips_are_started():
     eight = plan("5min", hardware="8xh100", models=["pythia-12b"], methods=["lora"], **asked).recipe
     assert eight.train_command("r.toml") == "torchrun --nproc-per-node 8 -m runner.cli train r.toml --shard"
     assert (eight.to_json()["chips"], eight.to_json()["sharded"]) == (8, True)
+    tight = asked | {"limits": Limits(max_steps=10**12, memory=42e9)}
+    large = plan("5min", hardware="8xh100", models=["qwen3-14b"], methods=["full"], **tight).recipe
+    assert large.recompute and large.train_command("r.toml").endswith(" train r.toml --shard --recompute")
     many = plan("3min", hardware="32xh100", models=["pythia-12b"], methods=["lora"], **asked).recipe
     assert many.train_command("r.toml").startswith("torchrun --nnodes 4 --nproc-per-node 8 ")
     cores = plan("1h", hardware="4xcpu", models=[NANO[0]], **asked).recipe

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from runner.model import varlen
-from runner.model.encoder import Encoder
+from runner.model.encoder import Encoder, decoder
 from support.backbones import OF_ARCHITECTURE, UNGROUPED, build
 from sweeps.memory import QUANTIZED_BYTES, micro_tokens, training_memory
 from sweeps.methods import METHODS, Full, LoRA
@@ -137,3 +137,24 @@ def test_recomputed_blocks_keep_their_inputs_and_one_block_more():
     kept, less = (training_memory(model, Full(), mixed=True, recompute=recompute) for recompute in (False, True))
     assert less.token == 4 * model.layers * model.width < kept.token / 10
     assert less.working < kept.working / 5 and less.state == kept.state
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "qwen3", "llama"])
+def test_a_recomputed_block_keeps_its_input_in_fp32_and_nothing_else(name, monkeypatch):
+    monkeypatch.setattr(varlen, "varlen", dense)
+    model = replace(OF_ARCHITECTURE[name], source="", **SHAPE)
+    encoder = Encoder(build(model, "cpu").float(), "mean", bf16=True, pack=True)
+    encoder.train()
+    encoder.recompute()
+    given: list[int] = []
+    for block in decoder(encoder.backbone).layers:
+        again = block._gradient_checkpointing_func
+
+        def keep(function, *inputs, again=again, **options):
+            given.append(sum(each.nbytes for each in inputs if isinstance(each, torch.Tensor)))
+            return again(function, *inputs, **options)
+
+        monkeypatch.setattr(block, "_gradient_checkpointing_func", keep)
+    encoder.embed([np.arange(40) % 90] * 4)
+    said = training_memory(model, Full(), mixed=True, recompute=True)
+    assert sum(given) == 160 * said.token
