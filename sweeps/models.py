@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ class ModelSpec:
     def family(self) -> Architecture:
         return ARCHITECTURES[self.architecture]
 
-    @property
+    @cached_property
     def linears(self) -> tuple[Linear, ...]:
         """The linear maps of one block, in the order of the forward pass."""
         query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
@@ -268,7 +269,7 @@ class ModelSpec:
         pairs = zip(self.linears, self.family.maps, strict=True)
         return tuple(linear for linear, (_, inputs, _) in pairs if inputs == "width")
 
-    @property
+    @cached_property
     def block_weights(self) -> int:
         """Entries of the matrices of one block."""
         return sum(linear.weights for linear in self.linears)
@@ -278,7 +279,7 @@ class ModelSpec:
         """Width, dimensions of all query heads and of all key heads, and the MLP's width."""
         return self.width, self.heads * self.head_dim, self.kv_heads * self.head_dim, self.mlp_width
 
-    @property
+    @cached_property
     def block_biases(self) -> int:
         """Entries of the bias vectors of one block, those of its norms included."""
         qkv, others = self.qkv_linears, self.linears[len(self.qkv_linears) :]
@@ -286,7 +287,7 @@ class ModelSpec:
         norms = self.family.wide_norms * self.width if self.family.norm_bias else 0
         return sum(linear.outputs for linear in biased) + norms
 
-    @property
+    @cached_property
     def block_params(self) -> int:
         """Every parameter of one block."""
         heads = {"": 0, "each": 2 * self.head_dim, "all": (self.heads + self.kv_heads) * self.head_dim}
@@ -297,7 +298,7 @@ class ModelSpec:
     def final_norm_params(self) -> int:
         return self.width * (2 if self.family.norm_bias else 1)
 
-    @property
+    @cached_property
     def params(self) -> int:
         """N: parameters outside the embedding tables."""
         return self.layers * self.block_params + self.final_norm_params
