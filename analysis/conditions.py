@@ -73,6 +73,8 @@ class Best:
     """Runs that enter its law."""
     model: str
     """The model of the best run."""
+    lr: float
+    """Its learning rate, the best of those tried."""
     loss: float
     """Its held-out loss, nats per pair."""
     accuracy: float
@@ -139,7 +141,7 @@ def _bests(fit: Fitted, budget: float) -> Iterator[Best]:
         N, D, S, U = (float(best[name]) for name in ("params", "tokens", "share", "unique"))
         predicted = (law.law.at(N, D, S, U), *law.interval(N, D, S, U)) if law else None
         why = "" if law else fit.why or "its book names why"
-        place = (fit.name, str(method), len(own), str(best["model"]))
+        place = (fit.name, str(method), len(own), str(best["model"]), float(best["lr"]))
         yield Best(*place, float(best["loss"]), float(best["accuracy"]), predicted, why)
 
 
@@ -208,14 +210,14 @@ def _change(mean: float | None, error: float | None, times: float, unit: str) ->
 
 
 def _best_table(compared: SideBySide) -> list[str]:
-    rows = [["condition", "method", "runs", "model", "loss", "by its law", "90 % interval", "accuracy"]]
+    rows = [["condition", "method", "runs", "model", "lr", "loss", "by its law", "90 % interval", "accuracy"]]
     for best in compared.bests():
         law = (
             [f"{best.predicted[0]:.3f}", "{1:.3f} to {2:.3f}".format(*best.predicted)]
             if best.predicted
             else ["no law", ""]
         )
-        place = [best.condition, best.method, str(best.runs), best.model]
+        place = [best.condition, best.method, str(best.runs), best.model, f"{best.lr:.3g}"]
         rows.append([*place, f"{best.loss:.3f}", *law, f"{best.accuracy:.3f}"])
     return table(rows, numbers_right=False)
 

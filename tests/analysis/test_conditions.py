@@ -70,6 +70,7 @@ def test_an_effect_is_that_of_runs_that_differ_in_it_alone(tmp_path, capsys):
     for condition in said["conditions"]:
         (best,) = condition["bests"]
         assert best["predicted"][1] < best["loss"] < best["predicted"][2] and best["runs"] == 16
+        assert best["lr"] == 1e-3
 
 
 def test_losses_at_other_temperatures_are_not_compared(tmp_path, capsys):
