@@ -265,7 +265,7 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
             record = checkpoint.load(state, key, model, optimizer)
         except checkpoint.Damaged as error:
             raise ValueError(f"{error}; delete it to start without") from None
-    with Progress(rung.name, ladder.steps, "steps", every=30, done=record["step"]) as progress:
+    with Progress(rung.name, ladder.steps, "steps", done=record["step"]) as progress:
         while record["step"] < ladder.steps:
             step = record["step"]
             loss = _train_step(model, optimizer, ladder, rung, train, step, device)

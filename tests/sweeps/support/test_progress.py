@@ -90,4 +90,14 @@ def test_the_innermost_wait_is_named_and_one_for_logs_is_none_for_terminals(kind
 
 
 def test_nothing_is_silent_for_ten_seconds():
-    assert progress.SILENCE < progress.EVERY <= 10
+    assert progress.SILENCE < progress.BAR_EVERY < progress.EVERY <= 10
+
+
+def test_what_is_counted_quickly_is_told_by_its_bar_alone(monkeypatch):
+    for name, value in {"SILENCE": 0.1, "EVERY": 0.3}.items():
+        monkeypatch.setattr(progress, name, value)
+    with redirect_stderr(io.StringIO()) as stderr, Progress("steps", 60, every=0.1) as counted, waiting("training"):
+        for _ in range(60):
+            counted.advance()
+            time.sleep(0.01)
+    assert stderr.getvalue().count("steps: ") > 2 and stderr.getvalue().count("training ...") <= 1
