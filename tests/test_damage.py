@@ -178,6 +178,8 @@ def main(count: int, first: int = 10_000) -> int:
             total["faults"] += len(found)
             for fault in found:
                 print(kind, fault, flush=True)
+            if seed % 100 == 0:
+                print(dict(total), flush=True)
     print(dict(total))
     return total["faults"]
 

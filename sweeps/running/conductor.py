@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,10 @@ class Conductor:
         self.known = by_key(store.results())
         self.reused = 0
         self._exported_at = 0.0
+        self._aside = 0  # observations told to be made under other conditions
+        self._data_before: Data | None = None
+        with suppress(ValueError, OSError):  # one that cannot be read is written anew
+            self._data_before = store.files.read_data()
         self.cancelled = store.cancelled()
         self._sought: set[str] = set()  # keys looked up in the library: once is enough
         self.pace = Pace(store)
@@ -97,6 +101,7 @@ class Conductor:
     def run(self, launch: Launch) -> Snapshot:
         """Run the sweep to its end. KeyboardInterrupt stops the workers and leaves a state that can be continued."""
         workers: Workers | None = None
+        self._tell_of_data()
         try:
             with _interruptible():
                 while self._goes_on():
@@ -121,6 +126,22 @@ class Conductor:
 
     def snapshot(self, workers: int) -> Snapshot:
         return snapshot(self.store, self.sweep, self.data, self.state, self.pace.speed(workers), workers)
+
+    def _tell_of_data(self) -> None:
+        """Say that the data are not those of the last run: a file, or the installed packages, changed since."""
+        before = self._data_before
+        if before and before.data_hash != self.data.data_hash:
+            was, now = (f"{data.train_pairs:,} training pairs of hash {data.data_hash}" for data in (before, self.data))
+            self.say(f"the data changed since the last run: {was} were, {now} are; their trials are new")
+
+    def _tell_of_others(self, aside: int) -> None:
+        """Say how many observations no law may share with those of this sweep file any more."""
+        if aside > self._aside:
+            self.say(
+                f"{aside:,} observations were made under other conditions or on other data than the sweep file names "
+                f"now; they are kept in {records.OTHER_CONDITIONS}"
+            )
+        self._aside = aside
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)
@@ -244,9 +265,10 @@ class Conductor:
         ]
         gathered = by_key(before) | self.known
         conditions = self.sweep.conditions(self.data)
-        records.export(self.store.directory, gathered.values(), *conditions, models=self.sweep.models)
+        aside = records.export(self.store.directory, gathered.values(), *conditions, models=self.sweep.models)
         records.export_rates(self.store.directory, self.state.searches)
         records.export_left_out(self.store.directory, self.state.left_out)
+        self._tell_of_others(aside)
         self._exported_at = time.monotonic()
 
 

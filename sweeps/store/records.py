@@ -57,9 +57,9 @@ def exported(directory: Path, curves: bool = True) -> Iterator[Observation]:
 
 def export(
     directory: Path, observations: Iterable[Observation], *conditions: Training, models: Iterable[ModelSpec] = ()
-) -> None:
+) -> int:
     """Write observations.jsonl, in one stable order, aside those made under other conditions or with what a folder of
-    `models` held before."""
+    `models` held before; how many those are."""
     hashes = {model.name: model.model_hash for model in models}
     ordered = sorted(
         observations,
@@ -73,6 +73,7 @@ def export(
     write_text(directory / OBSERVATIONS, "".join(lines[True]))
     if lines[False] or (directory / OTHER_CONDITIONS).exists():
         write_text(directory / OTHER_CONDITIONS, "".join(lines[False]))
+    return len(lines[False])
 
 
 def export_rates(directory: Path, searches: Sequence[RateSearch]) -> None:

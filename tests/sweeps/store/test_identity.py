@@ -215,3 +215,18 @@ def test_a_denied_trial_is_told_and_blocks_no_other(here, monkeypatch, capsys):
 def test_a_dry_run_refuses_as_the_run_does(project, capsys):
     assert toy_main(["run", "toy.toml", "--out", "project", "--dry-run"]) == 2
     assert "holds no sweep" in capsys.readouterr().err
+
+
+def test_a_change_that_moves_observations_aside_is_said(here, capsys):
+    """Of the conditions, and of the data, such as other installed packages: nothing is lost, and it is told."""
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert "other-conditions.jsonl" not in capsys.readouterr().err
+    (here / "toy.toml").write_text(f"{SWEEP}[training]\nbatch_size = 128\n")
+    assert toy_main(["run", "toy.toml"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("13 observations were made under other conditions") == 1 and "other-conditions.jsonl" in said
+    file = here / "results" / "toy" / "data.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"data_hash": "before"}))
+    assert toy_main(["run", "toy.toml"]) == 0
+    said = capsys.readouterr().err
+    assert "the data changed since the last run: 200,000 training pairs of hash before were" in said
