@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-MOST_BYTES = 200_000_000  # of a file, and of a line of one
+MOST_BYTES = 200_000_000  # of a file
+MOST_LINE = 20_000_000  # bytes of a line of one
 DEEPEST = 30  # lists and objects inside one another
 KINDS = {stat.S_ISFIFO: "a named pipe", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISSOCK: "a socket"}
 
@@ -38,7 +39,7 @@ def read_bytes(path: Path | str, most: int = MOST_BYTES) -> bytes:
         return file.read()
 
 
-def read_lines(path: Path | str, most: int = MOST_BYTES) -> Iterator[bytes]:
+def read_lines(path: Path | str, most: int = MOST_LINE) -> Iterator[bytes]:
     """The lines of a file. Raises ValueError for a line of more than `most` bytes, and as `open_file` does."""
     with open_file(path) as file:
         number = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sweeps.support.checks import brief
+from sweeps.support.json_io import open_file
 
 MOST_BYTES = 1_000_000  # of a file
 MOST_CHARACTERS = 10_000  # of a text in one
@@ -31,7 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file. Raises ValueError naming the file and the place of what is absurd anywhere."""
     import tomllib  # only here: the planner writes recipes and starts faster without
 
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: is larger than {MOST_BYTES:,} bytes")
