@@ -92,10 +92,8 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
 def _borrows(candidate: Candidate) -> list[Caveat]:
     if not candidate.borrows:
         return []
-    text = (
-        f"{candidate.method.name} is predicted by the law of {candidate.law.label}, which has no room here: {QUANTIZED}"
-    )
-    return [Caveat("borrowed-law", text)]
+    text = f"{candidate.method.name} is predicted by the law of {candidate.law.label}, for it has none of its own"
+    return [Caveat("borrowed-law", f"{text}: {QUANTIZED}")]
 
 
 def _borrowed(law: MethodLaw, book: LawBook) -> str:

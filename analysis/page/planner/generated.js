@@ -969,8 +969,8 @@ export function _borrows(candidate) {
   if (!truth(candidate.borrows)) {
     return [];
   }
-  const text = `${candidate.method.name} is predicted by the law of ${candidate.law.label}, which has no room here: ${QUANTIZED}`;
-  return [new Caveat({code: 'borrowed-law', text})];
+  const text = `${candidate.method.name} is predicted by the law of ${candidate.law.label}, for it has none of its own`;
+  return [new Caveat({code: 'borrowed-law', text: `${text}: ${QUANTIZED}`})];
 }
 
 export function _data(recipe, candidate, budget) {
