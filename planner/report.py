@@ -10,6 +10,7 @@ from planner.answer import SURE, Calibration, Plan, Recipe
 from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
+from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import memory_text, short
 from sweeps.experiment.recipe_file import write_recipe
@@ -32,7 +33,12 @@ SHOWN = (
 
 
 def write(plan: Plan, path: Path) -> None:
-    """The recipe as a file for `embed train`."""
+    """The recipe as a file for `embed train`. Raises ValueError where its data are those of a paper."""
+    if plan.evidence.kind == "published" and not _own_data(plan):
+        raise ValueError(
+            f"{path}: not written: the laws are of {plan.recipe.trial.training.data}, which do not come with this "
+            "program; name the pairs to train on with `data`"
+        )
     remarks = (
         f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(path.name)}` trains it.",
         f"Evidence: {plan.recipe.extrapolation}.",
@@ -47,9 +53,9 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
 
     calibration: the sweep that was asked for; advised: one that nobody asked for.
     """
-    recipe = _lined({**_recipe_lines(plan.recipe), **_machine(plan.recipe)})
+    recipe = _lined({**_recipe_lines(plan), **_machine(plan.recipe)})
     answer = _lined({**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)})
-    asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws.name)) if part]
+    asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws)) if part]
     next_steps = _lined({**_advice(advised, plan), **_commands(plan)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
@@ -85,13 +91,16 @@ def _lined(rows: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _recipe_lines(recipe: Recipe) -> dict[str, str]:
+def _recipe_lines(plan: Plan) -> dict[str, str]:
+    recipe = plan.recipe
     trial, training = recipe.trial, recipe.trial.training
+    theirs = plan.evidence.kind == "published" and not _own_data(plan)
+    data = "your pairs" if theirs and recipe.epochs is not None else training.data
     epochs = "" if recipe.epochs is None else f": {recipe.epochs:.3g} epochs of {short(recipe.pairs / recipe.epochs)}"
     return {
         "model": f"{trial.model}, N = {short(recipe.params)}, vectors of {recipe.dim} dimensions",
         "method": trial.method.label,
-        "data": f"{short(recipe.pairs)} pairs{epochs}, {short(recipe.tokens)} tokens of {training.data}",
+        "data": f"{short(recipe.pairs)} pairs{epochs}, {short(recipe.tokens)} tokens of {data}",
         "steps": f"{trial.steps:,} of {training.batch_size:,} pairs, learning rate {trial.lr:.2g}, "
         f"temperature {training.temperature:g}, {training.pooling} pooling, context {training.context}",
     }
@@ -253,16 +262,19 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
     return "\n".join(table([head, *rows]))
 
 
-def _calibration(sweep: Calibration | None, lender: str) -> str:
+def _calibration(sweep: Calibration | None, book: LawBook) -> str:
     if sweep is None:
         return ""
+    after = "gives your own law: exponents shared, E, A and B yours"
+    if book.published:
+        after = "weighs the draws of its laws by your runs"
     lines = [
         f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
         f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
         f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, searches of learning rates included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed of {sweep.assumed}"] if sweep.assumed else []),
-        f"then `fit` its folder `--with` that of {lender} gives your own law: exponents shared, E, A and B yours",
+        f"then `fit` its folder `--with {book.name}` {after}",
     ]
     return _list("a sweep that makes the choice surer", lines)
 

@@ -33,7 +33,7 @@ def warnings(
         *_distance(book, recipe, conditions),
         *_choice(book, recipe, fits),
         *_borrows(candidate),
-        *_data(recipe, candidate, budget),
+        *_data(recipe, candidate, budget, book.published != ""),
         *_repeats(book, recipe),
         *_time(recipe),
         *book.warnings,
@@ -104,11 +104,13 @@ def _borrowed(law: MethodLaw, book: LawBook) -> str:
     return f", its exponents on {shared['observations']} of {shared['name']} too"
 
 
-def _data(recipe: Recipe, candidate: Candidate, budget: float) -> list[Caveat]:
+def _data(recipe: Recipe, candidate: Candidate, budget: float, published: bool) -> list[Caveat]:
     caveats = []
     unspent = budget - recipe.serving_flops - recipe.flops
     if unspent > 0.05 * budget and recipe.epochs is not None:
         text = f"pairs are the limit: {unspent / budget:.0%} of the budget stays unspent at {recipe.epochs:.3g} epochs"
+        if published:
+            text += "; the paper, too, then takes the largest model (appendix D)"
         caveats.append(Caveat("data-limited", text))
     if recipe.epochs is not None and recipe.epochs > 1 and not candidate.law.law.knows_repetition:
         text = (

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import planner.cli
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 COMMANDS = {"plan": "planner.cli", "fit": "analysis.cli", "sweep": "sweeps.cli", "embed": "runner.cli"}
@@ -56,3 +58,19 @@ def test_every_option_that_a_page_names_is_there(command, options):
     assert shown.returncode == 0, f"{name} {subcommand}: {shown.stderr}"
     missing = {option for option in options if not re.search(rf"{re.escape(option)}\b", shown.stdout)}
     assert not missing
+
+
+PLANS = [
+    (page, command, shown.rstrip("\n").split("\n"))
+    for page in PAGES
+    for block in re.findall(r"^```\n(\$ plan .*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for command, shown in re.findall(r"^\$ (plan [^\n]*)\n(.*?)(?=^\$ |\Z)", block, re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "command", "shown"), PLANS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_plan_in_the_documentation_is_what_the_command_prints(page, command, shown, capsys):
+    if not shown[0]:
+        pytest.skip("a command without what it prints")
+    assert planner.cli.main(shlex.split(command)[1:]) == 0
+    assert "\n".join(shown) in capsys.readouterr().out

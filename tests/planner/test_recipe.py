@@ -372,7 +372,8 @@ def test_other_data_are_named_in_the_recipe_and_warned_of():
 def test_how_the_runs_of_the_laws_were_watched_is_not_carried_to_other_data():
     book = replace(law_book(), training=replace(TRAINING, evaluate_every=100, score=True, patience=3))
     assert plan(1e13, laws=book).recipe.trial.training.evaluate_every == 100
-    other = plan(1e13, laws=book, data="mine.jsonl").recipe.trial.training
+    given = {"limits": Limits(max_pairs=1e7), "tokens_per_pair": PAIR.tokens}  # so that no file is read
+    other = plan(1e13, laws=book, data="mine.jsonl", **given).recipe.trial.training
     assert (other.evaluate_every, other.score, other.patience) == (0, False, 0)
 
 

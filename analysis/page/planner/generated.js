@@ -973,12 +973,15 @@ export function _borrows(candidate) {
   return [new Caveat({code: 'borrowed-law', text: `${text}: ${QUANTIZED}`})];
 }
 
-export function _data(recipe, candidate, budget) {
+export function _data(recipe, candidate, budget, published) {
   let text;
   const caveats = [];
   const unspent = budget - recipe.serving_flops - recipe.flops;
   if (unspent > 0.05 * budget && recipe.epochs != null) {
     text = `pairs are the limit: ${percent(unspent / budget, 0)} of the budget stays unspent at ${g(recipe.epochs, 3)} epochs`;
+    if (truth(published)) {
+      text += '; the paper, too, then takes the largest model (appendix D)';
+    }
     caveats.push(new Caveat({code: 'data-limited', text}));
   }
   if (recipe.epochs != null && recipe.epochs > 1 && !truth(candidate.law.law.knows_repetition)) {
@@ -1015,7 +1018,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget)), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 /** Decades that a budget lies beyond those of a law book, on either side; 0 within. */
