@@ -17,7 +17,7 @@ from planner.law_book import MethodLaw
 from planner.laws import scaled
 
 # How the factors of laws (E, A, B) differ on a suite or on data that was not measured, as sd of their logs: in common
-# for all methods, and besides for each method. Assumed, not fitted; results/README.md has losses on other data beside it.
+# for all methods, and besides for each method. Assumed, not fitted: results/README.md has losses on other data.
 FACTOR_SPREAD = 0.3
 METHOD_SPREAD = 0.1
 # Sd of the log loss for every decade beyond the measured compute, model size or data size. By the backtest of the
