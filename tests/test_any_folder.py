@@ -51,7 +51,7 @@ def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     laws = json.loads(run("fit", out, "--json", "--bootstraps", "40", "--family", "power", folder=folder))
     beside = ("--with", "reference", "--out", f"{out}-with.json", "--bootstraps", "20")
     shared = json.loads(run("fit", out, *beside, "--json", folder=folder))
-    run("plan", "--budget", "8e9", "--laws", f"{out}/laws.json", "--out", f"{out}.toml", folder=folder)
+    run("plan", "--budget", "2.8e9", "--laws", f"{out}/laws.json", "--out", f"{out}.toml", folder=folder)
     recipe = (folder / f"{out}.toml").read_text()
     run("embed", "train", f"{out}.toml", "--out", f"{out}-model", folder=folder)
     trained = json.loads((folder / f"{out}-model" / "observation.json").read_text())
