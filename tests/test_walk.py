@@ -119,7 +119,7 @@ MISTAKES = {
     "A law family": Mistake("D**self.beta", "D**self.alpha", "test_a_family_recovers_its_own_law"),
     "A launcher": Mistake('("nice", ', '("false", ', "test_a_sweep_of_two_trials_is_run"),
     "A reader of pairs": Mistake(
-        "enumerate(file, 2)", "enumerate(list(file)[1:], 2)", "test_every_format_gives_the_same"
+        "enumerate(table, 1)", "enumerate(list(table)[1:], 1)", "test_every_format_gives_the_same"
     ),
     "A figure": Mistake("(FLOP)", "", "test_words_never_collide_and_stay_inside"),
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from gzip import GzipFile
 
 BOM = b"\xef\xbb\xbf"  # the byte order mark that Windows and Excel put before UTF-8
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")  # those of UTF-16
@@ -40,8 +41,11 @@ class Meter:
 
 
 @contextmanager
-def opened(path: Path, meter: Meter) -> Iterator[BinaryIO | gzip.GzipFile]:
+def opened(path: Path, meter: Meter) -> Iterator[BinaryIO | GzipFile]:
     """The bytes of a file, unpacked. Raises ValueError for a damaged one and for UTF-16."""
+    import gzip  # only here: what was counted before is told sooner without
+    import zlib
+
     with open(path, "rb") as raw:
         # What is counted is the file's own bytes, packed or not: their sum is known.
         meter.total, meter.unit, meter.done = path.stat().st_size / 1e6, "MB", lambda: raw.tell() / 1e6

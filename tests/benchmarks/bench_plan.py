@@ -1,5 +1,7 @@
 """How long `plan` takes as a whole process, beside a Python that does nothing. Printed, not asserted."""
 
+import os
+import random
 import resource
 import statistics
 import subprocess
@@ -7,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.known_laws import FULL, LORA, law_book, method_law, write_laws
+from support.pair_files import WRITERS
 
 ROOT = Path(__file__).resolve().parents[2]
 REPEATS = 5
@@ -52,3 +57,25 @@ def test_plan_as_a_whole_process(tmp_path):
     for name, arguments in rows.items():
         wall, cpu = zip(*seconds(*arguments), strict=True)
         print(f"{name:<54} {min(wall):6.3f} {statistics.median(wall):6.3f} {statistics.median(cpu):6.3f}")
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_plan_with_a_million_pairs(tmp_path, ending):
+    """The first plan counts them, the second knows."""
+    words = ["alpha", "bridge", "market", "river", "of", "the", "silver", "question", "engine", "garden"]
+    chance = random.Random(0)
+    rows = [
+        {"query": " ".join(chance.choices(words, k=8)), "positive": " ".join(chance.choices(words, k=40))}
+        for _ in range(1_000_000)
+    ]
+    path = tmp_path / f"pairs{ending}"
+    WRITERS[ending](path, rows)
+    environment = os.environ | {"RECIPE_PLANNER_CACHE": str(tmp_path)}
+    command = (sys.executable, "-m", "planner.cli", "--budget", "1e17", "--data", str(path))
+    taken = []
+    for _ in range(2):
+        start, spent = time.perf_counter(), _children()
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
+        taken.append(f"{time.perf_counter() - start:6.2f} ({_children() - spent:5.2f} CPU)")
+    size = f"{path.stat().st_size / 1e6:,.0f} MB of {ending}"
+    print(f"\nplan --data with a million pairs, {size}, seconds: {', then '.join(taken)}")
