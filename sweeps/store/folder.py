@@ -187,7 +187,10 @@ class FolderStore(Store):
 
     def _numbers(self, key: str, names: re.Pattern[str]) -> list[int]:
         """The numbers in the names of a trial's files that look like this, ascending."""
-        matches = (names.fullmatch(name) for name in os.listdir(self.folder(key)))
+        try:
+            matches = [names.fullmatch(name) for name in os.listdir(self.folder(key))]
+        except FileNotFoundError:  # of a committed folder the observations alone are there
+            return []
         return sorted(int(match[1]) for match in matches if match)
 
     def silence(self, key: str, number: int) -> float:

@@ -7,10 +7,13 @@ import io
 import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import NoReturn, TextIO
 
 
 def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
@@ -44,20 +47,42 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
     flags: see `named_as_flags`.
     """
     _settle_streams()
+    interrupted: list[int] = []
     try:
-        with named_as_flags(flags or {}):
+        with _noted(interrupted), named_as_flags(flags or {}):
             code = main() or 0
         _flush()
         return code
-    except (ValueError, OSError, MemoryError) as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if interrupted or isinstance(error, KeyboardInterrupt):  # what is just being imported may raise anything for it
+            print(f"{command}: stopped", file=sys.stderr)
+            return 130
         if isinstance(error, BrokenPipeError):
             _listen_no_more()
             return 141
+        if not isinstance(error, (ValueError, OSError, MemoryError)):
+            raise
         print(f"{command}: error: {sentence(error) or 'there is not enough memory'}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{command}: stopped", file=sys.stderr)
-        return 130
+
+
+@contextmanager
+def _noted(interrupted: list[int]) -> Iterator[None]:
+    """Inside, Ctrl-C is noted before it does what it does; where it does something of its own, that alone."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> NoReturn:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _settle_streams() -> None:

@@ -95,6 +95,15 @@ def test_a_queue_that_is_none_is_one_line_and_written_anew_by_the_sweep(tmp_path
     assert isinstance(json.loads(queue.read_text()), list)
 
 
+def test_a_committed_folder_without_its_trials_has_a_status(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("toy.toml").write_text(SWEEP)
+    assert toy_main(["run", "toy.toml"]) == 0
+    shutil.rmtree("results/toy/trials")
+    assert toy_main(["status", "results/toy"]) == 0
+    assert "13 done" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("value", ABSURD, ids=lambda value: repr(value)[:30])
 def test_progress_that_is_none_is_not_shown(new_store, value):
     store, (trial,) = new_store(1)
