@@ -118,7 +118,10 @@ def _of_this_machine(store: Store) -> Iterator[Observation]:
 
 
 def _trained_here(store: Store, key: str) -> bool:
-    attempts = store.attempts(key)
+    try:
+        attempts = store.attempts(key)
+    except FileNotFoundError:  # of a committed folder, which holds observations alone
+        return False
     return bool(attempts) and attempts[-1].host == host_and_boot()[0]
 
 

@@ -303,7 +303,7 @@ def test_adapters_are_not_written_of_a_merge(mixture, tmp_path, capsys):
         '[method]\nname = "lora"\nrank = 2\n[training]\nmerge = "slerp"\n'
     )
     assert main(["train", str(tmp_path / "recipe.toml"), "--adapter"]) == 2
-    assert "--adapter: training.merge is 'slerp'" in capsys.readouterr().err
+    assert "training.merge is 'slerp', which gives a whole model, not an adapter" in capsys.readouterr().err
 
 
 def test_the_example_runs_dry_and_its_ways_are_told(capsys):

@@ -39,6 +39,14 @@ def test_trials_of_this_machine_tell_the_speed_once_they_are_as_many_as_workers(
     assert known.speed(2).rest == pytest.approx(2.0)
 
 
+def test_a_folder_of_observations_alone_tells_of_no_machine(tmp_path):
+    store = FolderStore(tmp_path / "results" / "toy")
+    fill(store, seeds=1)
+    known = Pace(store)
+    known.take(SEEN)  # trials of which the folder holds no attempts
+    assert "a guess" in known.speed(1).source
+
+
 @pytest.mark.parametrize("done", [0, 1, 4])
 def test_run_and_status_say_the_same(tmp_path, done):
     store = FolderStore(tmp_path / "results" / "toy")
