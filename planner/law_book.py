@@ -280,7 +280,7 @@ def _check_source(content: Any) -> None:
     for name in ("name", "citation", "measure", "kind", "rows_hash"):
         require(f"source.{name}", content.get(name), isinstance(content.get(name, ""), str), "a string")
     if (unique := content.get("unique_tokens")) is not None:
-        within("source.unique_tokens", unique, (0.0, SPAN[1]))
+        require("source.unique_tokens", unique, is_number(unique) and 0 <= unique <= SPAN[1], "a number of tokens")
     if (shared := content.get("with")) is not None:
         require("source.with", shared, isinstance(shared, dict), "an object")
         require("source.with.name", shared["name"], isinstance(shared["name"], str), "a string")

@@ -155,6 +155,7 @@ def test_a_missing_law_file_is_missing(tmp_path):
         ),
         (broken(coefficients={"E": 0.0, "A": 0, "alpha": 0.3, "B": 0, "beta": 0.3}), "factors that are not all 0"),
         (broken(noise=-1.0), "noise is -1.0; it must be between 0 and 10"),
+        (broken(source={"unique_tokens": []}), "source.unique_tokens is []; it must be a number of tokens"),
         (broken(learning_rates={"nano-7k": float("nan")}), "learning_rates.nano-7k is nan"),
         (broken(learning_rates={"nano-7k": 0}), "learning_rates.nano-7k is 0; it must be between"),
         (broken(learning_rates={"nano-7k": -1}), "learning_rates.nano-7k is -1; it must be between"),
