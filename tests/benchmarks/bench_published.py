@@ -4,16 +4,13 @@ Every truth is a set of laws that agrees with all printed facts, from the sample
 Four ways to choose are compared by what they give away against the best choice for that truth:
 
 - by the book alone: least expected loss over its draws;
-- after a calibration: the sweep of `plan --calibrate`, its losses simulated from the truth with noise; draws anew from
-  the facts, weighted by how well they predict these runs; least expected loss, and the sweep is paid from the budget;
+- after a calibration: the sweep of `plan --calibrate`, its losses simulated from the truth with noise, then draws that
+  agree with the facts and predict these runs, as of `fit --with`; the sweep is paid from the budget;
 - always LoRA 32 on the largest model that the budget can train;
 - Algorithm 1 read as a table: method by the printed crossing; size and rank of the best of the paper's runs at its
   largest budget below, simulated from the truth with the noise of a run.
 
-With `--own-data` every truth has factors of its own for the user's data, and these are free when draws are weighed.
-
     python tests/benchmarks/bench_published.py
-    python tests/benchmarks/bench_published.py --own-data
 """
 
 from __future__ import annotations
@@ -30,22 +27,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from analysis.fitting.published.chance import Chance  # noqa: E402
+from analysis.fitting.published.book import DRAWS  # noqa: E402
 from analysis.fitting.published.choices import Choice, losses_at  # noqa: E402
 from analysis.fitting.published.draws import Draws, joined  # noqa: E402
 from analysis.fitting.published.facts import Crossover  # noqa: E402
 from analysis.fitting.published.facts_file import Paper, read_paper  # noqa: E402
 from analysis.fitting.published.sample import sample  # noqa: E402
 from analysis.fitting.published.weigh import (  # noqa: E402
-    OTHER,
+    HALF,
     SAME,
     Cloud,
     Runs,
-    Spread,
-    elsewhere,
     factors,
     log_likelihoods,
-    terms,
+    next_power,
+    resampled,
     with_factors,
 )
 from analysis.tables.rows import Array  # noqa: E402
@@ -56,9 +52,8 @@ from sweeps.support.text import table  # noqa: E402
 
 BOOK = ROOT / "results" / "ziarko2024"
 NOISE = 0.02  # sd of the log loss of a run of the calibration
-CHAINS, MOVES = 400, 3  # draws that wander among the facts, and moves between looks at them
-CHUNK, HEAVY = 4000, 2000  # draws at once; draws that choose, for the others weigh nothing
-TRUTHS, POOL = 1, 2  # seeds; the book's is 0
+CHAINS, POOL = 400, 20_000  # draws that wander among the facts, and how many are seen of them
+PART, ROUND, LAST = 50, 20, 80  # draws for a truth, and their moves in a round and in the last one
 
 
 @dataclass(frozen=True)
@@ -71,38 +66,21 @@ class Regrets:
     """[truths] loss above that of the best choice, as a share of it."""
     right: Array
     """[truths] whether its method and model are those of the best choice."""
-    drawn: Array | None = None
-    """[truths] effective number of draws behind it."""
 
 
-def pool(paper: Paper, count: int) -> tuple[Draws, Array]:
-    """So many draws that agree with the facts, and the noise of the runs in each."""
-    cloud, parts, noise = Cloud(paper, None, CHAINS, POOL), [], []
+def pool(paper: Paper) -> tuple[Cloud, Draws, Array]:
+    """POOL draws that agree with the facts, the noise of the runs in each, and the cloud that they were seen in."""
+    cloud, parts, noise = Cloud(paper, None, CHAINS, seed=2), [], []
     cloud.move(100, 0.0)
-    for _ in range(-(-count // CHAINS)):
-        cloud.move(MOVES, 0.0)
+    for _ in range(POOL // CHAINS):
+        cloud.move(4, 0.0)
         draws, sd = cloud.draws()
-        nothing = {name: np.empty((len(draws), 0)) for name in draws.printed}
-        parts.append(replace(draws, printed=nothing, chance=Chance(cloud.rng, len(draws))))  # they take the memory
+        parts.append(draws)
         noise.append(sd)
-    return joined(parts, count), np.concatenate(noise)[:count]
+    return cloud, joined(parts, POOL), np.concatenate(noise)
 
 
-def likelihoods(draws: Draws, noise: Array, runs: Runs, expected: list[Array]) -> Array:
-    """[draws] ln of how well each predicts the runs. expected: log losses of these runs in each draw, once known.
-
-    Under the paper's own conditions nothing is free, and draws expect the same of the runs of every truth.
-    """
-    if runs.spread != SAME:
-        some = [np.arange(low, min(low + CHUNK, len(draws))) for low in range(0, len(draws), CHUNK)]
-        return np.concatenate([log_likelihoods(draws.take(which), noise[which], runs) for which in some])
-    if not expected:
-        expected.append(np.log(terms(draws, runs).sum(axis=2)))
-    off = ((runs.log_losses - expected[0]) ** 2).sum(axis=1)
-    return -0.5 * off / noise**2 - len(runs.params) * np.log(noise)
-
-
-def simulated(paper: Paper, truth: Draws, sweep: Calibration, spread: Spread, rng: np.random.Generator) -> Runs:
+def simulated(paper: Paper, truth: Draws, sweep: Calibration, rng: np.random.Generator) -> Runs:
     """The runs of a calibration in a world with these laws (one draw)."""
     rows, settings = [], []
     for name, group in paper.groups.items():
@@ -118,16 +96,16 @@ def simulated(paper: Paper, truth: Draws, sweep: Calibration, spread: Spread, rn
                         rows.append((len(settings), model.params, tokens, losses[budget, place]))
             settings.append((name, member))
     place, sizes, tokens, logs = (np.array(column) for column in zip(*rows, strict=True))
-    return Runs(place, tuple(settings), sizes, tokens, logs + NOISE * rng.normal(size=len(logs)), spread)
+    return Runs(place, tuple(settings), sizes, tokens, logs + NOISE * rng.normal(size=len(logs)), SAME)
 
 
-def judged(way: str, chosen: Sequence[int], choices: list[Choice], paid: Array, free: Array, **more: Array) -> Regrets:
+def judged(way: str, chosen: Sequence[int], choices: list[Choice], paid: Array, free: Array) -> Regrets:
     """paid, free [truths, choices]: log losses of what is left to spend, and of all of the budget."""
     places = np.arange(len(free))
     best = free.argmin(axis=1)
     kinds = [(choice.group, choice.model) for choice in choices]
     right = np.array([kinds[mine] == kinds[theirs] for mine, theirs in zip(chosen, best, strict=True)])
-    return Regrets(way, np.exp(paid[places, list(chosen)] - free.min(axis=1)) - 1, right, **more)
+    return Regrets(way, np.exp(paid[places, list(chosen)] - free.min(axis=1)) - 1, right)
 
 
 def read_as_a_table(paper: Paper, truths: Draws, choices: list[Choice], budget: float, seed: int) -> list[int]:
@@ -145,42 +123,49 @@ def read_as_a_table(paper: Paper, truths: Draws, choices: list[Choice], budget: 
     return found
 
 
-def by_draws(weights: Array, losses: Array) -> int:
-    """The choice of least expected loss; weights [draws], losses [draws, choices] in nats."""
-    return int((weights @ losses).argmin())
+def weighed(cloud: Cloud, draws: Draws, noise: Array, runs: Sequence[Runs]) -> Draws:
+    """PART draws for each set of runs that predict these, one set after the other: as `weigh`, all at once.
+
+    They start from the pool with as much weight of the runs as it bears.
+    """
+    starts, powers = [], np.zeros(len(runs))
+    for place, mine in enumerate(runs):
+        logs = log_likelihoods(draws, noise, mine)
+        powers[place], weights = next_power(logs, 0.0, 2 * PART)
+        starts.append(resampled(weights, PART, cloud.rng))
+    cloud.runs = replace(runs[0], log_losses=np.repeat([mine.log_losses for mine in runs], PART, axis=0))
+    cloud.begin(draws.chance.take(np.concatenate(starts)))
+    while (powers < 1).any():
+        cloud.move(ROUND, np.repeat(powers, PART), PART)
+        chosen = []
+        for place, block in enumerate(np.split(np.arange(len(cloud.logs)), len(runs))):
+            powers[place], weights = next_power(cloud.logs[block], powers[place], HALF * PART)
+            chosen.append(block[resampled(weights, PART, cloud.rng)])
+        cloud.begin(cloud.chance.take(np.concatenate(chosen)))
+    cloud.move(LAST, 1.0, PART)
+    world, sd = cloud.draws()
+    return with_factors(world, factors(world, sd, cloud.runs), cloud.runs, cloud.rng)
 
 
-def compare(paper: Paper, budget: float, shares: Sequence[float], count: int, size: int, own: bool) -> list[Regrets]:
-    rng, spread = np.random.default_rng(5), OTHER if own else SAME
-    truths, _ = sample(paper, paper.facts, count, TRUTHS)
-    draws, noise = pool(paper, size)
-    book, _ = sample(paper, paper.facts, 400, 0)
-    if own:
-        truths, book = elsewhere(truths, spread, rng), elsewhere(book, spread, rng)
+def compare(paper: Paper, budget: float, shares: Sequence[float], count: int) -> list[Regrets]:
+    rng = np.random.default_rng(5)
+    truths, _ = sample(paper, paper.facts, count, seed=1)
+    cloud, draws, noise = pool(paper)
+    book, _ = sample(paper, paper.facts, DRAWS, seed=0)
     choices, free = losses_at(truths, budget)
-    alone = by_draws(np.full(len(book), 1 / len(book)), np.exp(losses_at(book, budget)[1]))
+    alone = int(np.exp(losses_at(book, budget)[1]).mean(axis=0).argmin())
     print(f"the book alone chooses {choices[alone].model} with {choices[alone].label}")
     rows = [judged("the book alone", [alone] * count, choices, free, free)]
-    named = "pairs of one's own" if own else None
-    answer = plan(budget, laws=BOOK / "laws.json", suite="pythia", flops=paper.grid.count, data=named)
+    answer = plan(budget, laws=BOOK / "laws.json", suite="pythia", flops=paper.grid.count)
     for share in shares:
         sweep = calibrate(answer, share)
         print(f"{share:.0%}: {sweep.cells} trials, {sweep.flops:.3g} FLOP: {', '.join(sweep.models)}; ", end="")
         print(f"{', '.join(sweep.methods)}; budgets {', '.join(f'{flops:.3g}' for flops in sweep.budgets)}")
-        _, paid = losses_at(truths, budget - sweep.flops)
-        chosen, worth, expected = [], [], []
-        for place in range(count):
-            runs = simulated(paper, truths.take(np.array([place])), sweep, spread, rng)
-            logs = likelihoods(draws, noise, runs, expected)
-            weights = np.exp(logs - logs.max())
-            weights /= weights.sum()
-            heavy = np.argsort(weights)[-HEAVY:]
-            world = draws.take(heavy)
-            world = with_factors(world, factors(world, noise[heavy], runs), runs, rng)
-            chosen.append(by_draws(weights[heavy], np.exp(losses_at(world, budget - sweep.flops)[1])))
-            worth.append(1 / (weights**2).sum())
-        way = f"after a calibration at {share:.0%}"
-        rows.append(judged(way, chosen, choices, paid, free, drawn=np.array(worth)))
+        runs = [simulated(paper, truths.take(np.array([i])), sweep, rng) for i in range(count)]
+        _, expected = losses_at(weighed(cloud, draws, noise, runs), budget - sweep.flops)
+        chosen = np.exp(expected).reshape(count, PART, len(choices)).mean(axis=1).argmin(axis=1)
+        paid = losses_at(truths, budget - sweep.flops)[1]
+        rows.append(judged(f"after a calibration at {share:.0%}", chosen, choices, paid, free))
     fits = [i for i, choice in enumerate(choices) if (choice.group, choice.member) == ("lora", "r32")]
     sizes = {model.name: model.params for model in paper.grid.menu}
     largest = max(fits, key=lambda i: sizes[choices[i].model])
@@ -191,13 +176,12 @@ def compare(paper: Paper, budget: float, shares: Sequence[float], count: int, si
 
 
 def shown(rows: Sequence[Regrets]) -> str:
-    head = ("chosen", "mean regret", "median", "90 % below", "worst", "method and model right", "draws, median")
+    head = ("chosen", "mean regret", "median", "90 % below", "worst", "method and model right")
     lines = [
         (
             row.way,
             *(f"{100 * value:.2f} %" for value in _summary(row.share)),
             f"{row.right.mean():.0%}",
-            "" if row.drawn is None else f"{np.median(row.drawn):.0f}",
         )
         for row in rows
     ]
@@ -213,12 +197,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1e19, help="FLOPs, the paper's count")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.02], help="of the budget, for calibrations")
     parser.add_argument("--truths", type=int, default=100)
-    parser.add_argument("--pool", type=int, help="draws that are weighed (default: 500,000; of --own-data 20,000)")
-    parser.add_argument("--own-data", action="store_true", help="data that differ from the paper's")
     args = parser.parse_args()
     begun = time.process_time()
-    size = args.pool or (20_000 if args.own_data else 500_000)
-    rows = compare(read_paper(BOOK), args.budget, args.shares, args.truths, size, args.own_data)
+    rows = compare(read_paper(BOOK), args.budget, args.shares, args.truths)
     print(shown(rows))
     print(f"{time.process_time() - begun:.0f} s of one core")
 

@@ -69,13 +69,16 @@ class Chance:
         steps = np.exp(self.rng.uniform(low, high, self.rows))
         return Chance(self.rng, self.rows, [self._turned(column, steps) for column in self.kept]), np.zeros(self.rows)
 
-    def crossed(self) -> tuple[Chance, Array]:
+    def crossed(self, among: int = 0) -> tuple[Chance, Array]:
         """The same from the start, each row moved along what two others differ in; and ln of how much likelier it is.
+
+        among: only others of the same so many consecutive rows, where these belong together; 0: of all.
 
         A step of differential evolution (ter Braak 2006) in the numbers that stand alone: it knows which belong
         together once most rows agree on that.
         """
-        others = (np.arange(self.rows) + self.rng.integers(1, self.rows, (2, self.rows))) % self.rows
+        among, row = among or self.rows, np.arange(self.rows)
+        others = row // among * among + (row % among + self.rng.integers(1, among, (2, self.rows))) % among
         alone = [column.kind != "order" and column.values.ndim == 1 for column in self.kept]
         chosen = self.rng.random((len(alone), self.rows)) < self.rng.uniform(0.1, 1.0, self.rows)
         scale = self.rng.uniform(0.2, 1.0, self.rows) * 2.38 / np.sqrt(2 * np.maximum(chosen[alone].sum(axis=0), 1))

@@ -56,7 +56,7 @@ OTHER = Spread(LEVEL_SPREAD, FACTOR_SPREAD, METHOD_SPREAD)
 
 @dataclass(frozen=True)
 class Runs:
-    """Somebody's runs, as settings of the paper's methods; every array [rows]."""
+    """Somebody's runs, as settings of the paper's methods; arrays are [rows]."""
 
     place: NDArray[np.int_]
     """Number of the setting."""
@@ -67,9 +67,13 @@ class Runs:
     tokens: Array
     """D."""
     log_losses: Array
-    """ln of nats per pair."""
+    """ln of nats per pair; [draws, rows] where every draw is held against runs of its own."""
     spread: Spread
     """How the conditions may differ from the paper's."""
+
+    def of(self, draws: NDArray[np.int_]) -> Runs:
+        """The runs that these draws are held against."""
+        return self if self.log_losses.ndim == 1 else replace(self, log_losses=self.log_losses[draws])
 
     @property
     def groups(self) -> list[str]:
@@ -112,7 +116,7 @@ def weigh(
     cloud = Cloud(paper, runs, count, seed)
     copies, power, told = [cloud.wandered(STARTS, 0.0, MOST_MOVES)], 0.0, 0
     while power < 1:
-        power, weights = _next_power(cloud.logs, power)
+        power, weights = next_power(cloud.logs, power, HALF * count)
         multiple = cloud.resample(weights)
         share = len(copies) / (len(copies) + math.log(1 / power, GROWTH) + LAST_MOVES / MOST_MOVES)
         tell(round(100 * share) - told)
@@ -141,12 +145,16 @@ class Cloud:
         self.rng = np.random.default_rng([seed, 1])
         first, _ = sample(paper, paper.facts, max(2, -(-count // STARTS)), seed)
         first.chance.normal()  # for the noise of the runs
-        self.chance = replace(first.chance.take(np.arange(count) % len(first)), rng=self.rng, given=0)
-        _, draws, noise = self._made(self.chance)
-        self.logs = self._predicted(draws, noise)
+        self.begin(first.chance.take(np.arange(count) % len(first)))
 
-    def _predicted(self, draws: Draws, noise: Array) -> Array:
-        return log_likelihoods(draws, noise, self.runs) if self.runs else np.zeros(len(draws))
+    def begin(self, chance: Chance) -> None:
+        """Start from other draws, by the random numbers behind them."""
+        self.chance = replace(chance, rng=self.rng, given=0)
+        rows, draws, noise = self._made(self.chance)
+        self.logs = self._predicted(draws, noise, rows)
+
+    def _predicted(self, draws: Draws, noise: Array, rows: NDArray[np.int_]) -> Array:
+        return log_likelihoods(draws, noise, self.runs.of(rows)) if self.runs else np.zeros(len(draws))
 
     def _made(self, chance: Chance) -> tuple[NDArray[np.int_], Draws, Array]:
         """The rows whose laws agree with all facts, these laws, and the noise of the runs."""
@@ -162,11 +170,9 @@ class Cloud:
 
     def resample(self, weights: Array) -> float:
         """As many copies of each as it weighs; returns how many a copy has on average, itself included."""
-        count = len(weights)
-        places = (self.rng.random() + np.arange(count)) / count
-        chosen = np.minimum(np.searchsorted(np.cumsum(weights), places), count - 1)
+        chosen = resampled(weights, len(weights), self.rng)
         self.chance, self.logs = self.chance.take(chosen), self.logs[chosen]
-        return float((np.bincount(chosen) ** 2).sum() / count)
+        return float((np.bincount(chosen) ** 2).sum() / len(chosen))
 
     def wandered(self, multiple: float, power: float, moves: int) -> tuple[float, float]:
         """Wander where the runs count with this power; returns `multiple` and the correlation with the beginning."""
@@ -178,24 +184,34 @@ class Cloud:
                 break
         return multiple, correlation
 
-    def move(self, times: int, power: float) -> None:
-        """So many moves of every draw where the runs count with this power, 0 to 1."""
-        for _ in range(times):
-            self._move(power)
+    def move(self, times: int, power: float | Array, among: int = 0) -> None:
+        """So many moves of every draw where the runs count with this power, 0 to 1, one for all or [draws].
 
-    def _move(self, power: float) -> None:
-        proposed, likelier = self.chance.turned() if self.rng.random() < 0.5 else self.chance.crossed()
+        among: so many consecutive draws are of the same runs, where there are several sets of these; 0: all of them.
+        """
+        powers = np.broadcast_to(power, self.chance.rows)
+        for _ in range(times):
+            self._move(powers, among)
+
+    def _move(self, powers: Array, among: int) -> None:
+        proposed, likelier = self.chance.turned() if self.rng.random() < 0.5 else self.chance.crossed(among)
         rows, draws, noise = self._made(proposed)
-        logs = self._predicted(draws, noise)
-        taken = np.log(self.rng.random(len(rows))) < power * (logs - self.logs[rows]) + likelier[rows]
+        logs = self._predicted(draws, noise, rows)
+        taken = np.log(self.rng.random(len(rows))) < powers[rows] * (logs - self.logs[rows]) + likelier[rows]
         chosen = np.zeros(self.chance.rows, bool)
         chosen[rows[taken]] = True
         self.chance = self.chance.where(proposed, chosen)
         self.logs[rows[taken]] = logs[taken]
 
 
-def _next_power(logs: Array, power: float) -> tuple[float, Array]:
-    """How much the runs may count for half of the draws to remain, and the weights that lead there."""
+def resampled(weights: Array, count: int, rng: np.random.Generator) -> NDArray[np.int_]:
+    """So many places, each as often as it weighs (systematic resampling); weights sum to 1."""
+    places = (rng.random() + np.arange(count)) / count
+    return np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
+
+
+def next_power(logs: Array, power: float, least: float) -> tuple[float, Array]:
+    """How much the runs may count for so many effective draws to remain, and the weights that lead there."""
 
     def weights(to: float) -> Array:
         ahead = (to - power) * (logs - logs.max())
@@ -203,7 +219,7 @@ def _next_power(logs: Array, power: float) -> tuple[float, Array]:
         return held / held.sum()
 
     def remain(to: float) -> bool:
-        return 1 / (weights(to) ** 2).sum() >= HALF * len(logs)
+        return 1 / (weights(to) ** 2).sum() >= least
 
     if remain(1.0):
         return 1.0, weights(1.0)
@@ -305,17 +321,6 @@ def with_factors(draws: Draws, solved: Solved, runs: Runs, rng: np.random.Genera
     for name, group in draws.laws.items():
         alone = own[name] if name in own else runs.spread.own * rng.normal(size=(len(draws), 3))
         laws[name] = _scaled(group, logs[:, 0], logs[:, 1:4] + alone)
-    return replace(draws, laws=laws)
-
-
-def elsewhere(draws: Draws, spread: Spread, rng: np.random.Generator) -> Draws:
-    """The laws under conditions that nobody ran, which differ by so much; the height of all losses stays."""
-    common = spread.common * rng.normal(size=(len(draws), 3))
-    still = np.zeros(len(draws))
-    laws = {
-        name: _scaled(group, still, common + spread.own * rng.normal(size=(len(draws), 3)))
-        for name, group in draws.laws.items()
-    }
     return replace(draws, laws=laws)
 
 
