@@ -414,6 +414,14 @@ def _must_hold_together(config: Mapping[str, Any], model: ModelSpec) -> None:
             raise ValueError(f"{model.name}: {key} is {brief(name)}; known: {', '.join(ACTIVATIONS)}")
 
 
+POINTER = b"version https://git-lfs"  # how a Git LFS pointer begins, which lies where the file should
+
+
+def _begins_with(file: Path, start: bytes) -> bool:
+    with open(file, "rb") as opened:
+        return opened.read(len(start)) == start
+
+
 def _must_hold_weights(folder: Path, model: ModelSpec) -> None:
     """Raises ValueError where the files of a folder cannot hold that model: told before any memory is taken."""
     if not any(folder.glob("*.safetensors")) and (pickled := next(folder.glob("pytorch_model*.bin"), None)):
@@ -427,6 +435,9 @@ def _must_hold_weights(folder: Path, model: ModelSpec) -> None:
         for name in sorted(set(files.values())):
             if Path(name).name != name or not (folder / name).is_file():
                 raise ValueError(f"{index}: names {brief(name)}, which is no file in this folder")
+    for file in sorted(folder.glob("*.safetensors")):
+        if file.is_file() and _begins_with(file, POINTER):
+            raise ValueError(f"{file}: is a Git LFS pointer, not the weights; `git lfs pull` fetches them")
     held = sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.is_file())
     if held and held < LEAST_BYTES * model.params:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from runner.model.quantized import quantization
 from sweeps.methods import blocks_of
 from sweeps.models import ModelSpec
 
-POINTER = b"version https://git-lfs"  # how a Git LFS pointer begins, which lies where the file should
 WHAT = "its weights cannot be loaded"
 
 
@@ -61,23 +59,8 @@ def _without_dropout(config: PreTrainedConfig) -> None:
 
 
 def _must_be_whole(folder: Path) -> None:
-    """Raises ValueError naming a weight file of a local folder that is not whole, or not there."""
-    if not folder.is_dir():
-        return
-    files = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            named = {folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{index}: does not say which file holds which weight") from None
-        if missing := sorted(named - set(files)):
-            raise ValueError(f"{missing[0]}: is not there, and {index.name} names it")
-    for file in files or sorted(folder.glob("*.bin")):
-        with open(file, "rb") as opened:
-            if opened.read(len(POINTER)) == POINTER:
-                raise ValueError(f"{file}: is a Git LFS pointer, not the weights; `git lfs pull` fetches them")
-    for file in files:
+    """Raises ValueError naming a weight file of a local folder that is not whole."""
+    for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="pt"):
                 pass

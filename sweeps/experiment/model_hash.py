@@ -29,7 +29,7 @@ def model_hash(name: str) -> str:
     place = located(name)
     folder = place if place.is_dir() else place.parent
     digest = hashlib.sha256(json.dumps(_settings(folder / "config.json"), sort_keys=True).encode())
-    for file in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin")):
+    for file in sorted(folder.glob("*.safetensors")):
         digest.update(_kept_hash(file).encode())
     tokenizer = folder / "tokenizer.json"
     digest.update(_file_hash(tokenizer).encode() if tokenizer.is_file() else b"")

@@ -85,7 +85,10 @@ def dense(folder):
 BROKEN = {
     "cut off": (cut, r"model\.safetensors: is damaged or cut off"),
     "a pointer": (point, r"model\.safetensors: is a Git LFS pointer"),
-    "a file missing": (index, r"model-00002-of-00002\.safetensors: is not there, and model\.safetensors\.index\.json"),
+    "a file missing": (
+        index,
+        r"index\.json: names .model-00002-of-00002\.safetensors.*no file in this folder",
+    ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "base: its weights cannot be loaded"),
     "other shapes": (lambda folder: change(folder, intermediate_size=72), r"base: layers\.\S+ has shape .* by config"),
     "quantised": (
