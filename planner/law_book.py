@@ -217,8 +217,10 @@ class LawBook:
 
 MOST_BYTES = 50_000_000  # of a law book
 RATE = (1e-12, 10.0)  # plausible peak learning rates of AdamW
-EXPONENT = (1e-6, 10.0)
-FACTOR = (0.0, 1e40)
+# Draws of a few runs go far: what is refused is what no fit can leave.
+EXPONENT = (1e-9, 50.0)
+FACTOR = (0.0, 1e100)
+OTHER = (1e-30, 1e60)
 # Fields of a law and of a book -> lowest and highest value.
 LIMITS = {
     "noise": (0.0, 10.0),  # of a log
@@ -392,7 +394,7 @@ def _known_coefficients(family: str, coefficients: Mapping[str, Any], where: str
 def coefficient_limits(family: str, name: str) -> tuple[float, float]:
     """The lowest and the highest value of a coefficient that is plausible."""
     kind = LAWS[family]
-    return FACTOR if name in kind.factors else (1e-9, 1e12) if name in kind.ranges else EXPONENT
+    return FACTOR if name in kind.factors else OTHER if name in kind.ranges else EXPONENT
 
 
 def _measured(content: Any, where: str) -> MeasuredRange:
