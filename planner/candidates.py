@@ -263,13 +263,13 @@ def candidates(
                 if reason or not ways:
                     refused.append(Refusal(model.name, method.label, reason or _no_room(limits)))
                     continue
-                unseen = unseen_of(book, model, data)
-                name = " ".join(unseen)
-                if name not in known:
-                    known[name] = carried(law, unseen)
+                suite, other = unseen_of(book, model, data)
+                if suite not in known:
+                    known[suite] = carried(law, suite, other)
+                unseen = tuple(name for name in (suite, other) if name)
                 possible.append(
                     Candidate(
-                        model, known[name], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways
+                        model, known[suite], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways
                     )
                 )
     return possible, refused
@@ -287,14 +287,12 @@ def kin_of(book: LawBook, law: MethodLaw) -> tuple[MethodLaw, ...]:
     return tuple(other for other in book.laws if other.settings["name"] == law.settings["name"])
 
 
-def unseen_of(book: LawBook, model: ModelSpec, data: str) -> tuple[str, ...]:
-    """Names of the model's suite and of the data, where the laws have not seen them."""
+def unseen_of(book: LawBook, model: ModelSpec, data: str) -> tuple[str, str]:
+    """Names of the model's suite and of the data, where the laws have not seen them; "" where they have."""
     suite = suite_of(model.name)
     seen = model.name in book.models or (suite != "" and suite in [suite_of(name) for name in book.models])
-    names = [] if seen else [suite or model.name]
-    if data and book.training and data != book.training.data:
-        names.append(data)
-    return tuple(names)
+    other = data if data and book.training and data != book.training.data else ""
+    return "" if seen else suite or model.name, other
 
 
 def _too_short(model: ModelSpec, context: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.answer import SURE, Recipe
 from planner.candidates import Candidate
-from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST
+from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST, LEVEL_SPREAD
 from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.machine.hardware import Machine
 
@@ -55,9 +55,9 @@ def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> l
         caveats.append(Caveat("other-suite", f"{text} are taken to differ by {FACTOR_SPREAD:.0%}, an assumption"))
     if data in far.unseen and book.training:
         text = (
-            f"the laws are of {book.training.data}: on {data} their factors are taken to differ by {FACTOR_SPREAD:.0%}"
+            f"the laws are of {book.training.data}: on {data} all losses may be {math.exp(LEVEL_SPREAD):.2g}x as high"
         )
-        caveats.append(Caveat("other-data", f"{text}, an assumption"))
+        caveats.append(Caveat("other-data", f"{text} or as low (one standard deviation); order and exponents are kept"))
     differ = [
         f"{name} {value}"
         for name, value in conditions.items()

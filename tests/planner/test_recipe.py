@@ -8,6 +8,7 @@ import pytest
 
 from planner import Limits, plan
 from planner.candidates import candidates
+from planner.discrepancy import LEVEL_SPREAD, METHOD_SPREAD
 from planner.learning_rates import learning_rate
 from support.known_laws import (
     EVERYWHERE,
@@ -122,7 +123,7 @@ def test_other_data_and_another_suite_widen_the_interval_by_what_they_are_worth(
     widths = [math.log(recipe.high / recipe.low) for recipe in (here, there)]
     assert there.loss == pytest.approx(here.loss, rel=0.03) and there.extrapolation.unseen == ("mine.jsonl",)
     shares = [FULL.E, FULL.A / here.params**FULL.alpha, FULL.B / here.tokens**FULL.beta]  # of the loss, nats
-    spread = math.hypot(0.3, 0.1) * math.hypot(*shares) / here.loss
+    spread = math.hypot(LEVEL_SPREAD, METHOD_SPREAD * math.hypot(*shares) / here.loss)
     assert widths[1] / (2 * 1.645) == pytest.approx(math.hypot(spread, widths[0] / (2 * 1.645)), rel=0.2)
 
 

@@ -372,28 +372,40 @@ export function normals(name, count) {
   return list(list(drawn).map((value) => (value - mean) / sd));
 }
 
+/** The logs with normal errors of this sd, which belong to a name, added. */
+export function _moved(logs, spread, name) {
+  const errors = normals(name, len(logs));
+  return zip(logs, errors).map(([log, error]) => log + spread * error);
+}
+
 export const FACTOR_SPREAD = 0.3;
 
 export const METHOD_SPREAD = 0.1;
 
+export const LEVEL_SPREAD = 0.7;
+
 /** What a factor of a law is multiplied with in each draw. */
-export function _spread(label, factor, unseen, count) {
+export function _spread(label, factor, suite, data, count) {
   let logs;
   logs = repeat([0], count);
-  for (const name of list(unseen)) {
-    const [common, own] = [normals(`${name} ${factor}`, count), normals(`${name} ${factor} ${label}`, count)];
-    logs = zip(logs, common, own).map(([log, first, second]) => log + FACTOR_SPREAD * first + METHOD_SPREAD * second);
+  if (truth(suite)) {
+    logs = _moved(logs, FACTOR_SPREAD, `${suite} ${factor}`);
+    logs = _moved(logs, METHOD_SPREAD, `${suite} ${factor} ${label}`);
+  }
+  if (truth(data)) {
+    logs = _moved(logs, LEVEL_SPREAD, `${data} level`);
+    logs = _moved(logs, METHOD_SPREAD, `${data} ${factor} ${label}`);
   }
   return list(logs).map((log) => Math.exp(log));
 }
 
-/** The law on suites and data that it has not seen (their names): the same coefficients, draws with a wider spread. */
-export function carried(law, unseen) {
+/** The law on a suite and on data that it has not seen: the same coefficients, draws with a wider spread. */
+export function carried(law, suite, data) {
   const count = len(law.draws);
-  if (!truth(unseen) || !truth(count)) {
+  if (!truth(count) || !(truth(suite) || truth(data))) {
     return law;
   }
-  const spreads = Object.fromEntries(list(law.law.factors).map((name) => [name, _spread(law.label, name, unseen, count)]));
+  const spreads = Object.fromEntries(list(law.law.factors).map((name) => [name, _spread(law.label, name, suite, data, count)]));
   const draws = [];
   for (const [place, draw] of enumerate(law.draws)) {
     draws.push(scaled(draw, Object.fromEntries(items(spreads).map(([name, spread]) => [name, spread[place]]))));
@@ -632,12 +644,12 @@ export function candidates(book, models, methods, limits, count = 'exact', chips
           refused.push(new Refusal({model: model.name, method: method.label, reason: either(reason, () => _no_room(limits))}));
           continue;
         }
-        const unseen = unseen_of(book, model, data);
-        const name = join(' ', unseen);
-        if (!has(known, name)) {
-          known[name] = carried(law, unseen);
+        const [suite, other] = unseen_of(book, model, data);
+        if (!has(known, suite)) {
+          known[suite] = carried(law, suite, other);
         }
-        possible.push(new Candidate({model, law: known[name], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
+        const unseen = list([suite, other].filter((name) => truth(name)));
+        possible.push(new Candidate({model, law: known[suite], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
       }
     }
   }
@@ -917,8 +929,8 @@ export function _distance(book, recipe, conditions) {
     caveats.push(new Caveat({code: 'other-suite', text: `${text} are taken to differ by ${percent(FACTOR_SPREAD, 0)}, an assumption`}));
   }
   if (has(far.unseen, data) && truth(book.training)) {
-    text = `the laws are of ${book.training.data}: on ${data} their factors are taken to differ by ${percent(FACTOR_SPREAD, 0)}`;
-    caveats.push(new Caveat({code: 'other-data', text: `${text}, an assumption`}));
+    text = `the laws are of ${book.training.data}: on ${data} all losses may be ${g(Math.exp(LEVEL_SPREAD), 2)}x as high`;
+    caveats.push(new Caveat({code: 'other-data', text: `${text} or as low (one standard deviation); order and exponents are kept`}));
   }
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {

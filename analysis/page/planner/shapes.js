@@ -46,7 +46,7 @@ export const scaled = (law, factors) =>
   );
 
 /** The suite of the model, where the laws have not seen it; a page plans for the data of its laws. */
-export const unseen_of = (book, model) => model.unseen;
+export const unseen_of = (book, model) => model.unseen; // [suite, ""]
 
 const NUMBER = /^\s*\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
 
