@@ -216,7 +216,7 @@ class LawBook:
 
 
 MOST_BYTES = 50_000_000  # of a law book
-RATE = (1e-12, 10.0)  # plausible peak learning rates of AdamW
+RATE = (1e-12, 100.0)  # plausible peak learning rates of AdamW
 # Draws of a few runs go far: what is refused is what no fit can leave.
 EXPONENT = (1e-9, 50.0)
 FACTOR = (0.0, 1e100)

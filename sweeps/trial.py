@@ -23,8 +23,8 @@ MERGES = ("average", "slerp", "task-arithmetic", "ties", SEARCHED)  # what may b
 MOST_STEPS = 10**9  # of a trial
 PROBED_PAIRS = 32  # in a step of the search; Li et al. 2024, appendix A
 STATUSES = ("done", "diverged", "pruned", "failed")
-# What is plausible: fields of records -> lowest and highest value. A rate of 100 trains nothing.
-TRIAL_LIMITS = {"lr": (1e-15, 100.0), "steps": (1, MOST_STEPS), "budget": (0.0, 1e40), "seed": (-(2.0**63), 2.0**63)}
+# What is plausible: fields of records -> lowest and highest value.
+TRIAL_LIMITS = {"lr": (1e-30, 1e6), "steps": (1, MOST_STEPS), "budget": (0.0, 1e40), "seed": (-(2.0**63), 2.0**63)}
 OBSERVATION_LIMITS = {
     **dict.fromkeys(("loss", "start_loss"), (1e-12, 1e9)),  # nats per pair
     **dict.fromkeys(("flops", "paper_flops", "reused_flops"), (0.0, 1e40)),
