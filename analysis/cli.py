@@ -322,17 +322,18 @@ def _fit_facts(args: argparse.Namespace) -> int:
         book, rows = fit_facts(paper, draws, args.seed, progress.advance)
     out = args.out or args.path / "laws.json"
     _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+    written = [out, *([_write_page(args, book, out)] if args.page else [])]
     if args.json:
         print(json.dumps(report.document(book), indent=1))
     else:
-        print(f"{report.published(book, rows)}\n\nwrote {out}")
+        print("\n".join([report.published(book, rows), "", *(f"wrote {path}" for path in written)]))
     return 0
 
 
 def _refuse_options_of_runs(args: argparse.Namespace) -> None:
     """Published facts have no runs to filter, draw or choose a family by."""
     plain = vars(_parser().parse_args([str(args.path)]))
-    allowed = ("path", "bootstraps", "seed", "out", "json")
+    allowed = ("path", "bootstraps", "seed", "out", "page", "json")
     for name, value in vars(args).items():
         if name not in allowed and value != plain[name]:
             flag = "--with" if name == "reference" else f"--{name.replace('_', '-')}"

@@ -87,7 +87,7 @@ class Recipe:
 
     def train_command(self, file: str) -> str:
         """The command that trains the recipe in `file`."""
-        options = " --shard" * self.sharded + " --recompute" * self.recompute
+        options = (" --shard" if self.sharded else "") + (" --recompute" if self.recompute else "")
         if self.chips == 1:
             return f"embed train {file}{options}"
         each = min(self.chips, NODE)

@@ -30,6 +30,8 @@ SHOWN = (
     "edge-of-menu",
     "short-steps",
 )
+RECIPE = "recipe.toml"  # the file that the first screen names
+CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")  # columns of the table
 
 
 def write(plan: Plan, path: Path) -> None:
@@ -53,8 +55,8 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
 
     calibration: the sweep that was asked for; advised: one that nobody asked for.
     """
-    recipe = _lined({**_recipe_lines(plan), **_machine(plan.recipe)})
-    answer = _lined({**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)})
+    recipe = _lined(recipe_rows(plan))
+    answer = _lined(outlook_rows(plan))
     asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws)) if part]
     next_steps = _lined({**_advice(advised, plan), **_commands(plan)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
@@ -64,15 +66,14 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
 
 def explanation(plan: Plan) -> str:
     """Everything that stands behind the answer."""
-    recipe = plan.recipe
-    spent = f"{recipe.flops:.4g} FLOP of training{_serving(recipe)}; {recipe.exact_flops:.4g} by the exact count"
+    measured = plan.laws.measured.flops
     parts = [
-        _list("what is spent", [spent, *_memory(recipe)]),
-        _crossovers(plan),
+        _list("what is spent", spent_lines(plan.recipe)),
+        _list("the best method changes", [crossover_text(crossover, measured) for crossover in plan.crossovers]),
         _list("law books, the nearest first", _books(plan)),
         _refused(plan),
         _list("warnings", [warning.text for warning in plan.warnings]),
-        _list("published, not measured here", [_fact(fact) for fact in plan.facts]),
+        _list("published, not measured here", [fact_text(fact) for fact in plan.facts]),
         _list("where it comes from", [f"{part}: {source}" for part, source in plan.provenance.items()]),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -89,6 +90,16 @@ def _lined(rows: Mapping[str, str]) -> str:
                 paragraph, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+def recipe_rows(plan: Plan) -> dict[str, str]:
+    """The recipe as the first screen says it: name of a line -> its text."""
+    return {**_recipe_lines(plan), **_machine(plan.recipe)}
+
+
+def outlook_rows(plan: Plan) -> dict[str, str]:
+    """What the recipe reaches, how sure that is, what it rests on and what to mind: name of a line -> its text."""
+    return {**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)}
 
 
 def _recipe_lines(plan: Plan) -> dict[str, str]:
@@ -164,9 +175,19 @@ def _notes(plan: Plan) -> dict[str, str]:
 
 
 def _commands(plan: Plan) -> dict[str, str]:
+    trains = plan.recipe.train_command(RECIPE)
+    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": "add `--explain`, or `--json`"}
+
+
+def recipe_flags(plan: Plan) -> str:
+    """What to add to the command that asked, so that it writes the recipe."""
     own = "" if plan.evidence.kind == "measured" or _own_data(plan) else "--data PAIRS.jsonl "
-    trains = plan.recipe.train_command("recipe.toml")
-    return {"train": f"add `{own}--out recipe.toml`, then `{trains}`", "more": "add `--explain`, or `--json`"}
+    return f"{own}--out {RECIPE}"
+
+
+def sweep_flags(share: float) -> str:
+    """What to add to it, so that it writes the sweep for a share of the budget that makes the answer surer."""
+    return f"--calibrate {share:.0%} --sweep-out calibrate.toml"
 
 
 def _own_data(plan: Plan) -> bool:
@@ -174,10 +195,15 @@ def _own_data(plan: Plan) -> bool:
     return plan.recipe.trial.training.data in plan.recipe.extrapolation.unseen
 
 
-def _memory(recipe: Recipe) -> list[str]:
+def spent_lines(recipe: Recipe) -> list[str]:
+    """What training takes: FLOPs and memory."""
+    spent = (
+        f"{recipe.flops:.4g} FLOP of training{_kept_for_serving(recipe)}; {recipe.exact_flops:.4g} by the exact count"
+    )
     again = f", {recipe.second_forward:.0%} of the batch embedded twice" if recipe.second_forward else ""
     where = "memory of one device without a limit" if recipe.hours is None else "memory of a chip"
-    return [f"{where}: {memory_text(recipe.memory)}, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"]
+    held = f"{where}: {memory_text(recipe.memory)}, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"
+    return [spent, held]
 
 
 def _books(plan: Plan) -> list[str]:
@@ -192,7 +218,7 @@ def _other(other: Other) -> str:
     return f"{other.book}, {other.distance:.2g} decades away: {other.answer}"
 
 
-def _serving(recipe: Recipe) -> str:
+def _kept_for_serving(recipe: Recipe) -> str:
     return f", {recipe.serving_flops:.3g} kept for serving" if recipe.serving_flops else ""
 
 
@@ -201,11 +227,11 @@ def _candidates(recipes: Sequence[Recipe], room: int) -> str:
     if len(recipes) < 2 or recipes[0].loss is None:
         return ""
     shown = recipes if len(recipes) > USUAL else recipes[: max(3, room)]
-    head = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")
-    return "\n".join(table([head, *map(_row, shown)]))
+    return "\n".join(table([CANDIDATE, *map(candidate_row, shown)]))
 
 
-def _row(recipe: Recipe) -> tuple[str, ...]:
+def candidate_row(recipe: Recipe) -> tuple[str, ...]:
+    """A candidate as its line of the table shows it; CANDIDATE names the columns."""
     trial = recipe.trial
     chance = ("", "")
     if recipe.best is not None and recipe.share is not None:
@@ -219,14 +245,12 @@ def _loss(recipe: Recipe) -> tuple[str, str]:
     return f"{recipe.loss:.3f}", f"{recipe.low:.3f} to {recipe.high:.3f}"
 
 
-def _crossovers(plan: Plan) -> str:
-    lines = []
-    for crossover in plan.crossovers:
-        factor = extrapolation_factor(crossover.flops, plan.laws.measured.flops)
-        far = f"; {factor:.2g}x outside the measured budgets" if factor > 1 else ""
-        interval = interval_text(crossover)
-        lines.append(f"{crossover.below} up to {crossover.flops:.2g} FLOP ({interval}{far}), then {crossover.above}")
-    return _list("the best method changes", lines)
+def crossover_text(crossover: Crossover, measured: tuple[float, float]) -> str:
+    """Where the best method changes, in words. measured: lowest and highest budget of the laws, FLOP."""
+    factor = extrapolation_factor(crossover.flops, measured)
+    far = f"; {factor:.2g}x outside the measured budgets" if factor > 1 else ""
+    interval = interval_text(crossover)
+    return f"{crossover.below} up to {crossover.flops:.2g} FLOP ({interval}{far}), then {crossover.above}"
 
 
 def interval_text(crossover: Crossover) -> str:
@@ -287,10 +311,11 @@ def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
         gain = "it tests the laws nearer to the budget"
     share = sweep.limit / plan.budget.flops
     cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget; {gain}"
-    return {"surer": f"add `--calibrate {share:.0%} --sweep-out calibrate.toml`: {cost}"}
+    return {"surer": f"add `{sweep_flags(share)}`: {cost}"}
 
 
-def _fact(fact: Fact) -> str:
+def fact_text(fact: Fact) -> str:
+    """A published finding, where it stands, and whether the answer is in line with it."""
     verdict = {True: "; in line with this answer", False: "; against this answer", None: ""}[fact.agrees]
     return f"{fact.text} ({fact.citation}){verdict}"
 

@@ -77,7 +77,9 @@ def inlined(script: str) -> str:
     alone = re.sub(r"^import \{[^}]*\} from '[^']+';\n+", "", script, flags=re.MULTILINE)
     if alone == script and not re.search(r"^export ", script, flags=re.MULTILINE):
         return script
-    return "'use strict';\n" + re.sub(r"^export (?=function |class |const |let )", "", alone, flags=re.MULTILINE)
+    return "'use strict';\n" + re.sub(
+        r"^export (?=(?:async )?function |class |const |let )", "", alone, flags=re.MULTILINE
+    )
 
 
 def as_json(content: object) -> str:

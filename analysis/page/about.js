@@ -9,17 +9,19 @@ export function about() {
   const textOf = (value) => (Array.isArray(value) ? value.join(' ') : (value ?? 'none'));
   const conditions = Object.entries(book?.training ?? {}).filter(([, value]) => textOf(value) !== '');
   const rows = {
-    sweep: content.name,
+    [book?.published ? 'facts' : 'sweep']: content.name,
     laws:
       book &&
-      `${book.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`,
+      (book.published
+        ? `${book.laws.length}, drawn so that they agree with what ${book.published} printed; no runs of our own`
+        : `${book.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`),
     'entered the fit': source.filters?.join(', '),
     models: book?.models.join(', '),
     conditions: conditions.map(([name, value]) => `${name} ${textOf(value)}`).join(', '),
-    curves: content.trials.thinned
+    curves: content.trials.count && (content.trials.thinned
       ? `thinned to ${content.trials.points} points a trial, each the mean of its stretch of steps`
-      : 'every recorded point',
-    'numbers of trials': 'as measured, kept with seven digits',
+      : 'every recorded point'),
+    'numbers of trials': content.trials.count && 'as measured, kept with seven digits',
     'made by': content.createdBy,
     charts:
       'Apache ECharts 6.1.0 (Apache-2.0) with zrender (BSD-3-Clause, Baidu Inc.) and parts of d3 (BSD-3-Clause, Mike Bostock)',
@@ -33,11 +35,12 @@ const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? '' : 's'}
 
 export function summary() {
   const lost = trialData.trials.filter((trial) => trial.status !== 'done').length;
-  const parts = [counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '')];
+  const runs = counted(content.trials.count, 'trial') + (lost ? `, ${whole(lost)} of them without a loss` : '');
+  const parts = [book?.published ? 'Printed by others, no runs of our own' : runs];
   if (planning) {
     const {models, laws, measured} = book;
     parts.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
-    parts.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP measured`);
+    parts.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP ${book.published ? 'published' : 'measured'}`);
     const {missing} = planning;
     if (missing.length) parts.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
   }

@@ -1,27 +1,78 @@
-/* The answer: the recipe, the other candidates, the warnings and where it comes from. */
+/* The answer: the first screen of `plan`, and what stands behind it. */
 
-import {command, timeUnit} from './controls.js';
-import {byId, cell, element, fill, head, lossText, markImage, methodText, plain, term, whole, words} from './dom.js';
-import {short} from './planner/generated.js';
-import {fixed, g, percent} from './planner/python.js';
-import {content, unit} from './state.js';
+import {command} from './controls.js';
+import {byId, cell, element, fill, head, markImage, methodText, words} from './dom.js';
+import {
+  CANDIDATE, RECIPE, USUAL, candidate_row, crossover_text, fact_text, outlook_rows, recipe_flags, recipe_rows, spent_lines,
+  sweep_flags,
+} from './planner/generated.js';
+import {book} from './state.js';
 
-const SHOWN = 6; // candidates before all are asked for
-const HEADS = ['model', 'method', 'loss', '90 % interval', 'best', 'regret', 'steps', 'learning rate'];
+const TEXTS = 2; // columns of the candidates that are words, the others are numbers
+const SWEEP = 0.02; // of the budget, for a sweep that makes the choice surer
+const FAR = 1; // decades from the evidence, beyond which a banner says so: as far as a suite that was not measured
+const DISTANT = new Set(['too-far', 'extrapolated', 'other-suite', 'other-data']); // codes of warnings
 
 let allCandidates = false; // whether the table shows more than the first ones
 let saying = 0; // timer of what screen readers are told
 
 export function showAnswer({question, answer}) {
-  const best = answer.recipe(0);
-  const {model, method} = best.trial;
-  fill(byId('headline'), words(model), ' ', element('small', {}, words(methodText(method.label))));
-  byId('loss').textContent = `Expected held-out loss ${lossText(best.loss)} ${unit}; 90 % prediction interval ${ends(best)}.`;
-  fill(byId('facts'), ...parts(question, best));
-  byId('command').textContent = command(question);
-  fill(byId('warning-list'), ...answer.warnings.map(({text}) => element('li', {}, words(text))));
-  fill(byId('published-list'), ...answer.facts.map(published));
+  const {recipe, warnings} = answer;
+  const asks = command(question);
+  const outlook = outlook_rows(answer);
+  const far = distance(recipe, warnings);
+  showFar(recipe, far);
+  showRows('recipe-rows', recipe_rows(answer));
+  showRows('outlook-rows', {...outlook, note: withoutLines(outlook.note ?? '', far)});
+  byId('surer').textContent = `${asks} ${sweep_flags(SWEEP)}`;
+  byId('surer-row').hidden = recipe.sure;
+  byId('train').textContent = `${asks} ${recipe_flags(answer)} && ${recipe.train_command(RECIPE)}`;
+  for (const button of document.querySelectorAll('.copy')) button.textContent = 'Copy';
+  showCandidates(answer);
+  if (byId('explain').open) explain(answer);
+  const {model, method} = recipe.trial;
+  say(`${model} with ${methodText(method.label)}, loss ${outlook.loss}`);
+}
+
+/** Name of a line -> its text; empty ones are left out. */
+function showRows(id, rows) {
+  const shown = Object.entries(rows).filter(([, text]) => text);
+  fill(
+    byId(id),
+    ...shown.map(([name, text]) => element('div', {class: name}, element('dt', {}, name), element('dd', {}, words(text)))),
+  );
+}
+
+/** What the banner says of an answer that lies far from what was measured; empty nearer by. */
+const distance = ({extrapolation}, warnings) =>
+  extrapolation.distance < FAR ? [] : warnings.filter(({code}) => DISTANT.has(code)).map(({text}) => text);
+
+function showFar({loss}, texts) {
+  byId('far').hidden = !texts.length;
+  byId('far').className = loss === null ? 'banner bad' : 'banner';
+  fill(byId('far'), element('b', {}, 'Far from the evidence'), ...texts.map((text) => element('span', {}, words(text))));
+}
+
+const withoutLines = (text, lines) => text.split('\n').filter((line) => !lines.includes(line)).join('\n');
+
+/** What is folded away, worked out when it is opened. */
+export function explain(answer) {
+  const measured = book.measured.flops;
+  const items = (id, texts) => fill(byId(id), ...texts.map((text) => element('li', {}, words(text))));
+  items('spent', spent_lines(answer.recipe));
+  items(
+    'crossovers',
+    answer.crossovers.map((one) => crossover_text(one, measured)),
+  );
+  byId('changes').hidden = !answer.crossovers.length;
+  items(
+    'warning-list',
+    answer.warnings.map(({text}) => text),
+  );
+  byId('warnings').hidden = !answer.warnings.length;
+  items('published-list', answer.facts.map(fact_text));
   byId('published').hidden = !answer.facts.length;
+  showRefused(answer.refused);
   fill(
     byId('provenance'),
     ...Object.entries(answer.provenance).flatMap(([part, source]) => [
@@ -29,66 +80,9 @@ export function showAnswer({question, answer}) {
       element('dd', {}, words(source)),
     ]),
   );
-  showCandidates(answer);
-  say(`${model} with ${methodText(method.label)}, expected loss ${lossText(best.loss)}`);
 }
 
-/** An interval to three digits, as `plan` prints it. */
-const ends = ({low, high}) => `${g(low, 3, true)} to ${g(high, 3, true)}`;
-
-function published({text, citation, agrees}) {
-  const verdict = agrees === null ? '' : agrees ? ' In line with this answer.' : ' Against this answer.';
-  return element('li', {}, `${text} (${citation}).${verdict}`);
-}
-
-/** What the recipe is made of. */
-function parts({machine}, best) {
-  const {batch_size: batch, temperature} = best.trial.training;
-  const epochs = best.epochs === null ? '' : `, ${g(best.epochs, 3)} epochs`;
-  const micro = best.second_forward
-    ? `${percent(best.second_forward, 0)} of the batch embedded twice`
-    : `micro-batches of ${short(best.micro_batch_tokens)} tokens`;
-  return [
-    best.best === null
-      ? term('best with probability', 'not known', 'the laws hold no draws')
-      : term(
-          'best with probability',
-          fixed(best.best, 2),
-          `regret ${g(best.regret, 2)} ${content.measure === 'loss' ? 'nats' : ''}`,
-        ),
-    best.extrapolation.within_range
-      ? term('evidence', 'measured', 'within the measured range')
-      : term('evidence', 'extrapolated', String(best.extrapolation), 'far'),
-    term('learning rate', best.trial.lr === null ? 'not known' : g(best.trial.lr, 3)),
-    term('steps', whole(best.trial.steps), `of ${batch} pairs, temperature ${g(temperature, 6)}`),
-    term('data', `${short(best.tokens)} tokens`, `${short(best.pairs)} pairs${epochs}`),
-    term(
-      'compute',
-      `${plain(best.flops)} FLOP`,
-      best.serving_flops ? `${plain(best.serving_flops)} kept for serving` : '',
-    ),
-    term('model size', `${short(best.params)} parameters`, `${best.dim} dimensions`),
-    term('memory', `${short(best.memory)}B`, micro),
-    ...(machine
-      ? [term('time', timeText(best.hours), machine.count > 1 ? `${g(best.hours * machine.count, 3)} chip-hours` : '')]
-      : []),
-    ...(best.cost === null ? [] : [term('cost', costText(best.cost), 'in the currency of the price')]),
-  ];
-}
-
-function timeText(hours) {
-  const [name, seconds] = timeUnit(hours);
-  return `${g((hours * 3600) / seconds, 3)} ${name}`;
-}
-
-const costText = (cost) => (cost >= 0.01 ? cost.toLocaleString('en-US', {maximumFractionDigits: 2}) : g(cost, 2));
-
-function showCandidates({fits, refused, recipe}) {
-  const shown = allCandidates ? fits : fits.slice(0, SHOWN);
-  const rows = shown.map((one, i) => candidateRow(recipe(i), one.law, i));
-  fill(byId('candidates'), head(HEADS, 2), element('tbody', {}, ...rows));
-  byId('all-candidates').textContent = allCandidates ? `Show the first ${SHOWN}` : `Show all ${fits.length}`;
-  byId('all-candidates').parentElement.hidden = fits.length <= SHOWN;
+function showRefused(refused) {
   byId('refused').hidden = !refused.length;
   byId('refused-title').textContent = `Not possible: ${refused.length}`;
   fill(
@@ -99,28 +93,42 @@ function showCandidates({fits, refused, recipe}) {
   );
 }
 
+function showCandidates(answer) {
+  const {ranked, candidates, recipeOf} = answer;
+  const shown = allCandidates ? ranked.map((_, i) => recipeOf(i)) : candidates;
+  const rows = shown.map((recipe, i) => candidateLine(recipe, ranked[i][0].law.place, i));
+  byId('candidates').parentElement.hidden = answer.recipe.loss === null && !allCandidates;
+  fill(byId('candidates'), head(CANDIDATE, TEXTS), element('tbody', {}, ...rows));
+  byId('all-candidates').textContent = allCandidates ? `Show the first ${USUAL}` : `Show all ${ranked.length}`;
+  byId('all-candidates').parentElement.hidden = ranked.length <= USUAL;
+}
+
 export function toggleCandidates(answer) {
   allCandidates = !allCandidates;
   showCandidates(answer);
 }
 
-function candidateRow(recipe, law, i) {
-  const {model, steps, lr} = recipe.trial;
-  const method = element('span', {class: 'mark'}, markImage(law.place), words(law.label));
-  const numbers = [
-    lossText(recipe.loss),
-    ends(recipe),
-    ...(recipe.best === null ? ['', ''] : [fixed(recipe.best, 2), g(recipe.regret, 3)]),
-    whole(steps),
-    lr === null ? '' : g(lr, 3),
-  ];
+function candidateLine(recipe, place, i) {
+  const [model, method, ...numbers] = candidate_row(recipe);
   return element(
     'tr',
     i ? {} : {class: 'best'},
     cell(words(model)),
-    cell(method),
+    cell(element('span', {class: 'mark'}, markImage(place), words(method))),
     ...numbers.map((text) => cell(text, 'number')),
   );
+}
+
+/** Copies a command; where a browser forbids that, selects it. */
+export async function copy(button) {
+  const code = byId(button.dataset.copies);
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(code);
+    button.textContent = 'Selected';
+  }
 }
 
 /** To screen readers, once the slider rests. */

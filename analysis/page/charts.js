@@ -113,7 +113,7 @@ export function frontierOption(book, span, lines, trials, changes, narrow, measu
           symbol: 'none',
           animation: false,
           lineStyle: {color: colours.edge, type: 'dotted', width: 1.5},
-          label: {formatter: 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
+          label: {formatter: book.published ? 'largest published' : 'largest trial', position: 'insideEndTop', color: colours.muted, fontSize: 12},
           data: [{xAxis: Math.log10(largestMeasured)}],
         },
         markArea: {
@@ -234,15 +234,15 @@ function trialSeries(label, place, trials, colours) {
   ];
 }
 
-/** Names at the ends of the lines, as little apart from them as need be. */
+/** Names beside the chart, as high as the lines end, as little apart from them as need be. */
 export function labelShapes(chart, lines) {
   const colours = theme();
   const above = {zlevel: 1, silent: true};
   const ends = lines
     .map(({law, points}) => {
       const last = points.findLast(Boolean);
-      const [x, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
-      return {x: x + 10, y, place: law.place, text: shortened(law.label, 20)};
+      const [, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
+      return {x: chart.getWidth() - LABELS + 10, y, place: law.place, text: shortened(law.label, 20)};
     })
     .sort((a, b) => a.y - b.y);
   spread(ends, GRID.top, chart.getHeight() - GRID.bottom);
@@ -271,18 +271,20 @@ function spread(places, top, bottom) {
   }
 }
 
-/** The asked budget and the recipe's expected loss with its interval: shapes on a layer of their own, so that the slider
-    draws nothing else anew. recipe: null where there is none. */
+/** The asked budget and the recipe's expected loss with its interval, where there is a loss: shapes on a layer of their
+    own, so that the slider draws nothing else anew. */
 export function nowShapes(chart, budget, recipe, place) {
   const colours = theme();
   const above = {zlevel: 1, silent: true};
   const at = (loss) => chart.convertToPixel('grid', [Math.log10(budget), Math.log10(loss)]);
   const line = (x, y1, y2, style) => new echarts.graphic.Line({...above, shape: {x1: x, x2: x, y1, y2}, style});
-  const [x, y] = at(recipe.loss);
-  const [, low] = at(recipe.low);
-  const [, high] = at(recipe.high);
   const top = GRID.top;
   const bottom = chart.getHeight() - GRID.bottom;
+  const [x, y] = at(recipe.loss ?? 1);
+  const asked = line(x, top, bottom, {stroke: colours.accent, lineWidth: 1.5, opacity: 0.7});
+  if (recipe.loss === null) return [asked];
+  const [, low] = at(recipe.low);
+  const [, high] = at(recipe.high);
   const inside = (place) => Math.min(bottom, Math.max(top, place));
   const mark = echarts.graphic.makePath(
     markOf(place),
@@ -290,7 +292,7 @@ export function nowShapes(chart, budget, recipe, place) {
     {x: x - 8, y: y - 8, width: 16, height: 16},
   );
   return [
-    line(x, top, bottom, {stroke: colours.accent, lineWidth: 1.5, opacity: 0.7}),
+    asked,
     line(x, inside(low), inside(high), {stroke: colours.ink, lineWidth: 3, lineCap: 'round'}),
     mark,
   ];

@@ -2,12 +2,13 @@
 
 import {byId, element, fill, markImage, plain, shortened, words} from './dom.js';
 import {readMachine} from './planner/book.js';
-import {Limits, SECONDS, SUITES, count, memory} from './planner/generated.js';
+import {Limits, SECONDS, count, memory, tunings} from './planner/generated.js';
 import {g, repr} from './planner/python.js';
+import {budgetsWithAnswer} from './planner/plan.js';
 import {FLOPS} from './planner/shapes.js';
 import {book, content, current, planning} from './state.js';
 
-const SLIDER = [1 / 10, 1e4]; // times the lowest and the highest measured budget
+const INSIDE = 1.01; // by how much the slider stays within the budgets that have an answer: its texts are rounded
 
 /** Fields of Limits. id: its name there and in the page. */
 const LIMITS = [
@@ -17,13 +18,18 @@ const LIMITS = [
   {id: 'max_pairs', label: 'unique pairs at hand', what: 'pairs', example: '2M'},
   {id: 'max_epochs', label: 'epochs at most', what: 'epochs', example: '4'},
   {id: 'min_steps', label: 'steps at least', what: 'steps', example: '50'},
+  {id: 'max_steps', label: 'steps at most', what: 'steps', example: '1000000'},
   {id: 'serve_tokens', label: 'tokens to serve', what: 'tokens', example: '1T'},
 ];
 
-const flagOf = (name) => `--${name.replaceAll('_', '-')}`;
+const FLAGS = {max_pairs: '--pairs'}; // where a flag is not named as its field
+const flagOf = (name) => FLAGS[name] ?? `--${name.replaceAll('_', '-')}`;
+
+const COMMANDS = ['plan', 'embed']; // which errors name as they name parameters
 
 /** The planner's error with its parameters named as on the command line. */
-export const asFlags = (error) => error.replace(/`(\w+)`/g, (_, name) => flagOf(name));
+export const asFlags = (error) =>
+  error.replace(/`(\w+)`/g, (name, word) => (COMMANDS.includes(word) ? name : flagOf(word)));
 
 function wholeNumber(flag, text) {
   if (!/^\d+$/.test(text) || Number(text) < 1)
@@ -78,10 +84,14 @@ function readLimit({id, what}, text) {
   return what === 'bytes' ? memory(flagOf(id), text) : count(flagOf(id), text, what);
 }
 
+/** Names of the methods that are ticked, and of the same over backbones in 4 bits. */
 function askedMethods() {
   const boxes = [...document.querySelectorAll('#methods input')];
-  return boxes.filter((box) => box.checked).map((box) => box.value);
+  const ticked = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+  return methodNames(book.laws.filter((law) => ticked.has(law.method.name)));
 }
+
+const methodNames = (laws) => [...new Set(laws.flatMap((law) => tunings(law, []).map((method) => method.name)))];
 
 /** All that the controls ask for, or null where one of them is wrong. */
 export function asked() {
@@ -99,11 +109,10 @@ export function asked() {
 /** The command that gives the same answer. */
 export function command(question) {
   const {budget, machine, methods, suite} = question;
-  const all = new Set(book.laws.map((law) => law.method.name));
   const number = given('chips') && machine?.name !== 'this' ? `${given('chips')}x` : '';
   const flags = [
     ['--suite', suite],
-    ['--methods', methods.length < all.size && methods.join(',')],
+    ['--methods', methods.length < methodNames(book.laws).length && methods.join(',')],
     ['--flops', question.count !== 'exact' && question.count],
     ['--hardware', machine && number + machine.name],
     ['--mfu', machine && given('mfu')],
@@ -118,7 +127,7 @@ export function command(question) {
 
 // ---- budget: the box, its kind and the slider say the same
 
-const sliderSpan = () => book.measured.flops.map((flops, i) => flops * SLIDER[i]);
+let span = null; // lowest and highest budget of the slider, FLOP; null where no budget has an answer
 
 /** FLOPs as the kind of budget that is chosen, as a text of the box. */
 function budgetText(flops, kind, machine) {
@@ -144,14 +153,14 @@ export function chooseKind(kind) {
 }
 
 function placeSlider(flops) {
-  const [low, high] = sliderSpan();
+  const [low, high] = span;
   const slider = byId('slider');
   slider.value = String((1000 * Math.log(flops / low)) / Math.log(high / low));
   slider.setAttribute('aria-valuetext', `${given('budget')}${kindOf(given('budget')) === 'flops' ? ' FLOP' : ''}`);
 }
 
 export function sliderMoved() {
-  const [low, high] = sliderSpan();
+  const [low, high] = span;
   setBudget(low * (high / low) ** (Number(byId('slider').value) / 1000));
 }
 
@@ -183,21 +192,24 @@ export function machineChosen() {
 
 // ---- how they look
 
-/** What is set, what the machine does, and where the slider stands. */
-export function showControls() {
+/** What is set, what the machine does, and where the slider stands: it ends where answers end. */
+export function showControls(question) {
   const machine = askedMachine().value;
   const kind = kindOf(given('budget'));
   const set =
     LIMITS.filter(({id}) => given(id)).length + Number(given('suite') !== '') + Number(given('count') !== 'exact');
   byId('limits-set').textContent = set ? `${set} set` : 'none set';
   byId('machine-set').textContent = given('machine') || 'none';
-  const [low, high] = sliderSpan().map((flops) => budgetText(flops, kind, machine));
+  const ends = question && budgetsWithAnswer(book, question, kind);
+  if (question) span = ends && [ends[0] * INSIDE, ends[1] / INSIDE];
+  byId('slider').disabled = !span;
+  const [low, high] = span ? span.map((flops) => budgetText(flops, kind, machine)) : ['', ''];
   byId('slider-low').textContent = low;
   byId('slider-high').textContent = high;
   byId('budget-means').textContent =
     kind === 'flops' ? 'FLOP' : current ? `${plain(current.answer.budget.flops)} FLOP` : '';
   showMachine(machine);
-  if (current) placeSlider(current.answer.asked.flops);
+  if (current && span) placeSlider(current.answer.asked.flops);
 }
 
 function showMachine(machine) {
@@ -215,7 +227,7 @@ export function setUpControls() {
   const choices = (id, values, text) =>
     byId(id).append(...values.map((value) => element('option', {value}, text(value))));
   choices('machine', Object.keys(planning.machines), (name) => (name === 'this' ? 'this (measured)' : name));
-  choices('suite', ['', ...SUITES], (name) => name || 'the measured ones');
+  choices('suite', Object.keys(planning.suites), (name) => name || 'the measured ones');
   choices('count', Object.keys(FLOPS), (name) => (name === 'exact' ? 'exactly' : `by the ${name}'s rule`));
   fill(byId('limit-fields'), ...LIMITS.map(limitField));
 }
@@ -231,7 +243,7 @@ function methodBox(name) {
 }
 
 function limitField({id, label, what, example}) {
-  const placeholder = what === 'steps' ? String(new Limits({}).min_steps) : `such as ${example}`;
+  const placeholder = what === 'steps' ? String(new Limits({})[id]) : `such as ${example}`;
   const input = element('input', {
     id,
     type: 'text',

@@ -1,15 +1,12 @@
-/* The chart of the frontier and what lies over it, the same as a table, and where the best method changes. */
+/* The chart of the frontier and what lies over it, and the same as a table. */
 
 import {
   MANY, MOST_POINTS, PER_DECADE, apart, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
 } from './charts.js';
 import {setBudget} from './controls.js';
 import {byId, cell, element, fill, head, lossText, methodText, plain, words} from './dom.js';
-import {
-  interval_text, budget_grid, crossovers, extrapolation_factor, frontier, ranked, searched_budgets,
-} from './planner/generated.js';
+import {FARTHEST, budget_grid, crossovers, frontier, ranked, searched_budgets} from './planner/generated.js';
 import {consider} from './planner/plan.js';
-import {g} from './planner/python.js';
 import {book, content, current, lawOf, measureName, trialData} from './state.js';
 
 const NARROW = 560; // pixels, under which the lines have no names at their ends
@@ -65,18 +62,18 @@ function showFrontier(question) {
 
 function drawFrontier(question, span, narrow) {
   const [considered] = consider(book, question);
-  const of = (law) => considered.filter((candidate) => candidate.law === law);
+  const of = ({place}) => considered.filter((candidate) => candidate.law.place === place);
   const wanted = book.laws.filter((law) => question.methods.includes(law.method.name));
   const along = budget_grid(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
   const lines = wanted
-    .map((law) => ({law, points: frontier(of(law), along)}))
+    .map((law) => ({law, candidates: of(law)}))
+    .map(({law, candidates}) => ({law, points: along.map((budget) => pointOf(candidates, budget).point)}))
     .filter(({points}) => points.some(Boolean));
   const changes = crossovers(considered, ...searched_budgets(book.measured.flops, span[1] / 10)); // as the chart goes
   const trials = apart(chartTrials.filter((trial) => question.methods.includes(trial.name)));
   chart.setOption(frontierOption(book, span, lines, trials, changes, narrow, measureName), {notMerge: true});
   lined = narrow ? [] : lines;
   frontierTable(fewer(ticks(...span), 12), wanted, of);
-  fill(byId('crossovers'), ...changes.map((one) => element('li', {}, crossoverText(one))));
   byId('chart-means').textContent = chartMeans(changes);
 }
 
@@ -88,9 +85,9 @@ function showShapes() {
     const {
       budget,
       recipe,
-      fits: [best],
+      ranked: [[best]],
     } = current.answer;
-    shapes.push(...nowShapes(chart, budget.flops, recipe(0), best.law.place));
+    shapes.push(...nowShapes(chart, budget.flops, recipe, best.law.place));
   }
   for (const shape of shapes) zr.add(shape);
 }
@@ -116,36 +113,44 @@ function startChart() {
 function chartLabel(spent) {
   const sentence = 'Loss against training compute, one line per method.';
   if (!current) return sentence;
-  const best = current.answer.recipe(0);
-  return `${sentence} At ${plain(spent)} FLOP ${best.trial.model} with ${methodText(best.trial.method.label)} is expected to reach ${lossText(best.loss)}.`;
+  const {trial, loss} = current.answer.recipe;
+  const reaches = loss === null ? 'is chosen; its loss is not predicted' : `is expected to reach ${lossText(loss)}`;
+  return `${sentence} At ${plain(spent)} FLOP ${trial.model} with ${methodText(trial.method.label)} ${reaches}.`;
 }
 
 function chartMeans(changes) {
   const many = chartTrials.length > MANY ? ', one where several lie on one another' : '';
   return [
     content.trials.count ? `Points: trials, pale where they entered no law${many}.` : '',
-    'Lines: the law with the best model at each budget, dashed beyond the largest trial; bands: 90 % interval of the law.',
+    `Lines: the law with the best model at each budget, dashed beyond the largest budget ${book.published ? 'published' : 'measured'}, up to ${10 ** FARTHEST}x outside the evidence; bands: 90 % interval of the law.`,
     changes.length ? 'Grey: where the best method changes, 90 % interval.' : '',
-    'The mark: the recipe with its 90 % prediction interval. Click a point to open its trial, anywhere else to set the budget.',
+    'The mark: the recipe with its 90 % prediction interval.',
+    content.trials.count
+      ? 'Click a point to open its trial, anywhere else to set the budget.'
+      : 'Click anywhere to set the budget.',
   ]
     .filter(Boolean)
     .join(' ');
 }
 
-function crossoverText(crossover) {
-  const {flops, below, above} = crossover;
-  const factor = extrapolation_factor(flops, book.measured.flops);
-  const far = factor > 1 ? `; ${g(factor, 2)}x outside the measured budgets` : '';
-  return `The best method changes: ${below} up to ${g(flops, 2)} FLOP (${interval_text(crossover)}${far}), then ${above}.`;
+/** What the candidates of a law reach with a budget, and with which of them; without a point, why there is none. */
+function pointOf(candidates, budget) {
+  const [best] = ranked(candidates, budget);
+  if (!best) {
+    const least = Math.min(...candidates.map((candidate) => candidate.least_flops()));
+    return {point: null, why: budget < least ? 'too small' : 'no model fits'};
+  }
+  if (best.extrapolation(best.tokens(budget)).decades > FARTHEST) return {point: null, why: 'not predicted'};
+  return {point: frontier(candidates, [budget])[0], model: best.model.name};
 }
 
 /** The lines at a few budgets. of: the candidates of a law. */
 function frontierTable(budgets, laws, of) {
   const text = (law, budget) => {
-    const [point] = frontier(of(law), [budget]);
-    if (!point) return 'too small';
+    const {point, model, why} = pointOf(of(law), budget);
+    if (!point) return why;
     const ends = `${lossText(point.low)} to ${lossText(point.high)}`;
-    return `${lossText(point.loss)} (${ends}), ${ranked(of(law), budget)[0].model.name}`;
+    return `${lossText(point.loss)} (${ends}), ${model}`;
   };
   const rows = budgets.map((budget) =>
     element(

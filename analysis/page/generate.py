@@ -32,7 +32,6 @@ from analysis.page.javascript.definitions import class_text, function_text
 from analysis.page.javascript.expressions import Expressions, Source
 from planner.laws import Law
 from sweeps.machine.chips import CHIPS
-from sweeps.models import SUITES
 
 FILE = Path(__file__).parent / "planner" / "generated.js"
 # Where the page enters: module -> names.
@@ -45,9 +44,14 @@ ROOTS = {
     "planner.extrapolation": ("extrapolation_factor",),
     "planner.frontier": ("budget_grid", "crossovers", "frontier", "odds", "ranked", "searched_budgets"),
     "planner.warnings": ("provenance", "warnings"),
-    "planner.evidence": ("check_reach",),
-    "planner.recipe": ("check_choices", "facts_of", "nothing_fits", "recipe_of"),
-    "planner.report": ("interval_text",),
+    "planner.evidence": ("REACH", "check_reach"),
+    "planner.discrepancy": ("FARTHEST",),
+    "planner.recipe": ("Consulted", "_plan", "check_choices", "nothing_fits", "recipe_of"),
+    "planner.report": (
+        *("CANDIDATE", "candidate_row", "crossover_text", "fact_text", "outlook_rows", "recipe_flags", "recipe_rows"),
+        *("RECIPE", "USUAL", "spent_lines", "sweep_flags"),
+    ),
+    "planner.scores": ("ScoreLaw",),
     "sweeps.flops": ("Work",),
     "sweeps.memory": ("Memory",),
     "sweeps.machine.utilisation": ("ESTIMATED", "NOMINAL", "launch_seconds", "step_seconds"),
@@ -57,7 +61,10 @@ MEMBERS = {
     "Law": ("at", "knows_repetition", "inputs"),
     "LawBook": ("measure", "name", "published"),
     "MethodLaw": ("label", "interval"),
-    "Recipe": ("pairs", "sure"),
+    "Recipe": ("pairs", "sure", "train_command"),
+    "Plan": ("recipe", "scores", "crossovers"),
+    "Consulted": ("best",),
+    "Evidence": (),
     "Extrapolation": ("of", "within_range", "decades", "distance", "to_json", "__str__", "_sentence"),
     "Work": ("times",),
     "Trial": ("pairs",),
@@ -66,7 +73,7 @@ FAMILY = ("loss", "inputs", "factors")
 # Besides `planner`, modules that are translated as they stand where shapes.js has no stand-in.
 TRANSLATED = ("sweeps.memory", "sweeps.machine.utilisation")
 # What is a value and not a formula to the page.
-VALUES = {"CHIPS": list(CHIPS), "SUITES": list(SUITES)}
+VALUES = {"CHIPS": list(CHIPS)}
 
 
 def exported(script: str) -> list[str]:

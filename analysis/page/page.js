@@ -1,7 +1,7 @@
 /* The page: reads the controls, plans, shows the answer. */
 
 import {about, showWithout, summary} from './about.js';
-import {showAnswer, toggleCandidates} from './answer.js';
+import {copy, explain, showAnswer, toggleCandidates} from './answer.js';
 import {
   asFlags, asked, chooseKind, given, kindChosen, kindOf, machineChosen, setUpControls, showControls, sliderMoved,
 } from './controls.js';
@@ -25,8 +25,8 @@ function show() {
   byId('budget-error').textContent = error;
   byId('budget').setAttribute('aria-invalid', String(Boolean(error)));
   byId('refusal').textContent = current ? '' : 'No recipe: see what is marked beside the controls.';
-  for (const id of ['recipe', 'runners', 'warnings']) byId(id).hidden = !current;
-  showControls();
+  byId('recipe').hidden = !current;
+  showControls(question);
   if (current) showAnswer(current);
   showFrontierSoon(question);
 }
@@ -53,6 +53,8 @@ function listen() {
   byId('ask').addEventListener('input', show);
   byId('methods').addEventListener('input', show);
   byId('all-candidates').addEventListener('click', () => toggleCandidates(current.answer));
+  byId('explain').addEventListener('toggle', () => current && byId('explain').open && explain(current.answer));
+  for (const button of document.querySelectorAll('.copy')) button.addEventListener('click', () => copy(button));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', show);
 }
 
@@ -66,9 +68,10 @@ function startOver() {
 const dialog = new TrialDialog(content.trials, trialData.scores, lawOf);
 const openDialog = (trial) => dialog.show(trial);
 
-fill(byId('title'), 'What to train, by the sweep ', words(content.name));
+fill(byId('title'), 'What to train, by the ', book?.published ? 'findings of ' : 'sweep ', words(book?.published || content.name));
 byId('summary').textContent = summary();
 about();
+byId('trials').hidden = Boolean(book?.published);
 new TrialTable(trialData.trials, lawOf, openDialog);
 if (planning) {
   byId('plan').hidden = false;

@@ -17,7 +17,7 @@ from planner.budget import BatchMemory
 from planner.candidates import Candidate, Limits, kin_of, tunings, unseen_of
 from planner.law_book import LawBook, MethodLaw
 from planner.learning_rates import learning_rate
-from planner.menu import own_menu
+from planner.menu import EVERY, own_menu
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
 from sweeps.machine.chips import CHIPS
 from sweeps.machine.hardware import THIS, Machine, read_machine
@@ -41,14 +41,20 @@ def planning(book: LawBook) -> dict[str, Any]:
             "training": asdict(book.training),
             "pair": asdict(book.pair),
             "source": dict(book.source),
+            "scores": [asdict(law) for law in book.scores],
             "warnings": [{"code": warning.code, "text": warning.text} for warning in book.warnings],
         },
         "laws": [{"law": _law(law), **_tunings(law, book, models)} for law in book.laws],
         "models": [_model(model, place, book) for place, model in enumerate(models)],
-        "suites": {"": _places(models, known), **{name: _places(models, suite) for name, suite in SUITES.items()}},
+        "suites": {"": _places(models, known), **{name: _places(models, suite) for name, suite in _suites().items()}},
         "missing": missing,
         "machines": _machines(book, models),
     }
+
+
+def _suites() -> dict[str, Sequence[ModelSpec]]:
+    """Name of a suite, and of all together -> its models."""
+    return {**SUITES, EVERY: [model for suite in SUITES.values() for model in suite]}
 
 
 def packed(values: Iterable[float], kind: str = "d") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +25,12 @@ HOSTILE = [
 
 
 def hostile_observations() -> list[Observation]:
-    """Trials whose every text is an attack, and numbers that are none."""
+    """Trials whose every text is an attack, with numbers as far out as observations may hold."""
     good = observation(NANO[0], Full(), LAWS_OF_THE_TESTS[Full()], 1e13)
     made = [replace(good, trial=replace(good.trial, model=name, seed=i)) for i, name in enumerate(HOSTILE)]
-    lost = [failure(replace(one.trial, lr=2e-3), text, text) for one, text in zip(made, HOSTILE, strict=True)]
-    odd = replace(good, loss=math.nan, accuracy=math.inf, scores={HOSTILE[0]: 1e300, "__proto__": math.nan})
-    curve = ((1, 10, math.nan), (2, 20, 3.0), (3, 30, math.inf), (4, 40, 2.0))
+    lost = [failure(replace(one.trial, lr=2e-3), text) for one, text in zip(made, HOSTILE, strict=True)]
+    odd = replace(good, scores={HOSTILE[0]: 9e4, "__proto__": 0.5})
+    curve = ((1, 10, 9e4), (2, 20, 3.0), (3, 30, -1.0), (4, 40, 2.0))
     return [good, *made, *lost, replace(odd, curve=curve)]
 
 

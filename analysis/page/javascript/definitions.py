@@ -124,7 +124,10 @@ class Statements:
 
 def function_text(source: Source, node: ast.FunctionDef) -> str:
     body = Statements(source, node)
-    return f"{remark(node, 0)}export function {node.name}({body.parameters()}) {{\n{body.text(1)}\n}}"
+    head, text = f"({body.parameters()})", f"{{\n{body.text(1)}\n}}"
+    if any(is_name(item, "cache") for item in node.decorator_list):
+        return f"{remark(node, 0)}export const {node.name} = cached({head} => {text});"
+    return f"{remark(node, 0)}export function {node.name}{head} {text}"
 
 
 def class_text(source: Source, node: ast.ClassDef, fields: Sequence[str], members: Callable[[str], bool]) -> str:

@@ -17,7 +17,7 @@ BINARY = {
     ast.Add: ("+", 4), ast.Sub: ("-", 4), ast.Mult: ("*", 5), ast.Div: ("/", 5), ast.Mod: ("%", 5), ast.Pow: ("**", 7),
 }  # fmt: skip
 COMPARED = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "===", ast.NotEq: "!=="}
-MATH = {name: f"Math.{name}" for name in ("log", "log10", "exp", "sqrt", "hypot", "floor", "ceil", "cos")}
+MATH = {name: f"Math.{name}" for name in ("log", "log10", "exp", "sqrt", "hypot", "floor", "ceil", "cos", "tanh")}
 MATH |= {"inf": "Infinity", "nan": "NaN", "e": "Math.E", "pi": "Math.PI", "isfinite": "Number.isFinite"}
 # Functions of planner/python.js of the same or a plainer name; each takes what Python's takes, in order.
 BUILTINS = {
@@ -26,10 +26,10 @@ BUILTINS = {
 BUILTINS |= {"tuple": "list", "list": "list", "str": "String", "abs": "Math.abs", "int": "Math.trunc"}
 BUILTINS |= {"dict": "Object.fromEntries", "float": "Number", "min": "min", "max": "max", "replace": "replace"}
 METHODS = {"append": "push", "index": "indexOf", "startswith": "startsWith", "endswith": "endsWith"}
-METHODS |= {"lower": "toLowerCase", "strip": "trim", "replace": "replaceAll"}
+METHODS |= {"lower": "toLowerCase", "strip": "trim", "replace": "replaceAll", "split": "split"}
 HELPED = {"get", "items", "join", "removesuffix"}  # functions of python.js
 PYTHONS_OWN = {name for kind in (str, list, dict, set, int, float) for name in dir(kind)}  # methods of its values
-FORMAT = re.compile(r"(,?)(?:\.(\d+))?([gfe%]?)")
+FORMAT = re.compile(r"(#?)(,?)(?:\.(\d+))?([gfe%]?)")
 
 
 @dataclass(frozen=True)
@@ -226,11 +226,11 @@ class Expressions:
         parts = FORMAT.fullmatch(text)
         if not parts or len(spec.values) != 1:
             self.refuse(spec, f"the format {text!r}")
-        comma, digits, kind = parts[1], parts[2], parts[3]
+        zeros, comma, digits, kind = parts.groups()
         if comma:
             return f"grouped({value}, {digits or 0})"
         name = {"g": "g", "f": "fixed", "e": "exponential", "%": "percent"}.get(kind) or self.refuse(spec)
-        return f"{name}({value}, {digits or 6})"
+        return f"{name}({value}, {digits or 6}{', true' if zeros else ''})"
 
     # ---- comprehensions
 
@@ -353,6 +353,8 @@ class Expressions:
                 )
         if name in HELPED:
             return f"{name}({', '.join([self.of(function.value), *map(self.of, node.args)])})"
+        if name == "split" and len(node.args) != 1:
+            self.refuse(node, "split without a separator, or at the first few of them,")
         if name in METHODS:
             return f"{self.of(function.value, 9)}.{METHODS[name]}({self.listed(node.args)})"
         if name in PYTHONS_OWN:

@@ -1,7 +1,7 @@
 /* The laws and the machines of the page's data, as the planner knows them. */
 
 import {
-  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, Work, launch_seconds, step_seconds,
+  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, ScoreLaw, Work, launch_seconds, step_seconds,
 } from './generated.js';
 import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
@@ -58,7 +58,13 @@ function readLaw({law: {draws, ...fields}, cells, smaller}, place) {
 }
 
 /** The law book as the planner knows it. `place` of a law and of a model: where it stands in its list. */
-export const readBook = ({laws, book}) => new LawBook({...book, pair: new Work(book.pair), laws: laws.map(readLaw)});
+export const readBook = ({laws, book}) =>
+  new LawBook({
+    ...book,
+    pair: new Work(book.pair),
+    laws: laws.map(readLaw),
+    scores: book.scores.map((law) => new ScoreLaw(law)),
+  });
 
 /** Chips that train together. kind: peak, memory, mixed and source of one; profile: rates and their origins where
     `embed bench` measured this machine, else null. */

@@ -1,5 +1,5 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
-import {truth, either, both, list, len, items, get, any, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
+import {truth, either, both, list, len, items, get, any, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, cached, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
 import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, scaled, training_memory, unseen_of} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
@@ -354,7 +354,7 @@ export const SKIPPED = 4;
 export const MULTIPLIER = 48271;
 
 /** So many normal numbers that belong to a name; their mean is 0 and their sd 1 exactly. */
-export function normals(name, count) {
+export const normals = cached((name, count) => {
   let state;
   state = 1;
   for (const letter of list(name)) {
@@ -370,7 +370,7 @@ export function normals(name, count) {
   const mean = sum(drawn) / count;
   const sd = either(Math.sqrt(sum(list(drawn).map((value) => (value - mean) ** 2)) / count), () => 1);
   return list(list(drawn).map((value) => (value - mean) / sd));
-}
+});
 
 /** The logs with normal errors of this sd, which belong to a name, added. */
 export function _moved(logs, spread, name) {
@@ -1033,12 +1033,12 @@ export function warnings(book, recipes, fits, budget, conditions) {
   return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
+export const REACH = 6;
+
 /** Decades that a budget lies beyond those of a law book, on either side; 0 within. */
 export function decades_of_compute(book, flops) {
   return Math.log10(extrapolation_factor(flops, book.measured.flops));
 }
-
-export const REACH = 6;
 
 /** Raises ValueError for a budget (FLOPs) that lies so far above every law book that no answer means anything. */
 export function check_reach(books, flops) {
@@ -1049,17 +1049,129 @@ export function check_reach(books, flops) {
   }
 }
 
-/** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
-export function check_choices(flops, top, asked) {
-  if (!has(FLOPS, flops)) {
-    throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
+/** What one law book says to a question. */
+export class Consulted {
+  constructor({book, considered, refused, ranked, budget, data}) {
+    Object.assign(this, {book, considered, refused, ranked, budget, data});
   }
-  if (flops !== 'exact' && asked.kind !== 'flops') {
-    throw new Error(`\`flops\` is ${repr(flops)}: a machine does every FLOP, so a budget of ${asked.asked} needs exact`);
+  /** The answer. */
+  get best() {
+    return this.ranked[0][0];
   }
-  if (top < 1) {
-    throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
+}
+
+/** One training run, wholly described. */
+export class Trial {
+  constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
+    Object.assign(this, {model, method, training, lr, steps, seed, budget, model_hash});
   }
+  /** Training pairs seen, repeats counted. */
+  get pairs() {
+    return this.steps * this.training.batch_size;
+  }
+}
+
+export const NODE = 8;
+
+/** A trial and what is predicted of it. */
+export class Recipe {
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
+  }
+  /** Training pairs, repeats counted. */
+  get pairs() {
+    return this.trial.pairs;
+  }
+  /** The command that trains the recipe in `file`. */
+  train_command(file) {
+    const options = (truth(this.sharded) ? ' --shard' : '') + (truth(this.recompute) ? ' --recompute' : '');
+    if (this.chips === 1) {
+      return `embed train ${file}${options}`;
+    }
+    const each = Math.min(this.chips, NODE);
+    const nodes = this.chips > each ? `--nnodes ${Math.ceil(this.chips / each)} ` : '';
+    return `torchrun ${nodes}--nproc-per-node ${each} -m runner.cli train ${file}${options}`;
+  }
+  /** Whether the recipe lies within what was measured and is the best with high probability. */
+  get sure() {
+    return both(this.extrapolation.distance === 0, () => both(this.best != null, () => this.best >= SURE));
+  }
+}
+
+/** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
+export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
+  const [rate, source] = lr != null ? [lr, 'as asked'] : learning_rate(candidate);
+  const steps = candidate.steps(budget);
+  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: rate, steps, seed: 0, budget: candidate.relative_speed * budget});
+  const law_tokens = steps * candidate.law_step_tokens;
+  const far = candidate.extrapolation(law_tokens);
+  const known = far.decades <= FARTHEST;
+  const drift = candidate.drift(law_tokens);
+  const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
+  const exact = trial.pairs * candidate.exact_pair_flops;
+  const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+}
+
+/** A task's score that is to be expected of a recipe. */
+export class ExpectedScore {
+  constructor({task, score, low, high, within_range}) {
+    Object.assign(this, {task, score, low, high, within_range});
+  }
+}
+
+/** What is to be expected on every task of a law book (`LawBook.scores`) at a predicted loss, nats per pair. */
+export function expected_scores(laws, loss, low, high, params) {
+  return list(list(laws).map((law) => new ExpectedScore(named(['task', 'score', 'low', 'high', 'within_range'], [law.score, law.at(loss, params), ...list(law.interval(loss, low, high, params)), both(law.losses[0] <= loss && loss <= law.losses[1], () => law.params[0] <= params && params <= law.params[1])]))));
+}
+
+/** The answer to a budget, and what stands behind it. */
+export class Plan {
+  constructor({budget, candidates, method_chances, model_chances, evidence, refused, warnings, provenance, facts, curve, laws, considered}) {
+    Object.assign(this, {budget, candidates, method_chances, model_chances, evidence, refused, warnings, provenance, facts, curve, laws, considered});
+  }
+  /** The answer. */
+  get recipe() {
+    return this.candidates[0];
+  }
+  /** What is to be expected on the tasks of the law book; empty without tasks or without a loss. */
+  get scores() {
+    const recipe = this.recipe;
+    if (recipe.loss == null || recipe.low == null || recipe.high == null) {
+      return [];
+    }
+    return expected_scores(this.laws.scores, recipe.loss, recipe.low, recipe.high, recipe.params);
+  }
+  /** Budgets at which the best method changes, lowest first. */
+  get crossovers() {
+    return kept(this, 'crossovers', () => {
+      const ends = searched_budgets(this.laws.measured.flops, this.budget.flops);
+      return list(crossovers(this.considered, ...list(ends)));
+    });
+  }
+}
+
+/** Name of a method or a model -> probability that one of its candidates is the best, the likeliest first. */
+export function _chances(ranked, name) {
+  const chances = {};
+  for (const [candidate, chance] of list(ranked)) {
+    if (truth(chance)) {
+      chances[name(candidate)] = get(chances, name(candidate), 0) + chance.best;
+    }
+  }
+  return Object.fromEntries(sorted(items(chances), {key: (row) => -row[1]}));
+}
+
+/** The law book that answers, and how far it lies from the question. */
+export class Evidence {
+  constructor({book, kind, extrapolation, others = []}) {
+    Object.assign(this, {book, kind, extrapolation, others});
+  }
+}
+
+export function _provenance(consulted, recipe, question) {
+  const told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops);
+  return truth(consulted.data.how) ? {...told, data: consulted.data.how} : told;
 }
 
 export const BUDGETS = [1500000000000000, 1.5e+18];
@@ -1095,6 +1207,42 @@ export function facts_of(book, recipe, candidate) {
   return facts(spent, String(candidate.law.settings['name']), get(candidate.method.options, 'rank'));
 }
 
+/** The best recipe at budgets a quarter of a decade apart, without those that train no candidate. */
+export function _curve(considered, ends, training, machine, lr) {
+  const rows = [];
+  for (const budget of list(truth(ends) ? budget_grid(...list(ends), 4) : [])) {
+    const [fits, ] = feasible(considered, budget);
+    if (truth(fits)) {
+      const [best, chance] = by_regret(fits, budget)[0];
+      rows.push([budget, recipe_of(best, budget, training, machine, chance, lr)]);
+    }
+  }
+  return list(rows);
+}
+
+export function _plan(consulted, others, question, top, curve) {
+  const [book, ranked, machine] = [consulted.book, consulted.ranked, question.machine];
+  const [training, budget] = [question.training(book), question.budget.flops];
+  const recipes = list(list(ranked.slice(0, top)).map(([candidate, chance]) => recipe_of(candidate, budget, training, machine, chance, question.lr)));
+  const [best, fits] = [consulted.best, list(ranked).map(([candidate, ]) => candidate)];
+  const known = recipes[0].best != null;
+  const kind = truth(book.published) ? 'published' : 'measured';
+  return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, warnings: warnings(book, recipes, fits, consulted.budget.flops, question.conditions), provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, training, machine, question.lr), laws: book, considered: consulted.considered});
+}
+
+/** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
+export function check_choices(flops, top, asked) {
+  if (!has(FLOPS, flops)) {
+    throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
+  }
+  if (flops !== 'exact' && asked.kind !== 'flops') {
+    throw new Error(`\`flops\` is ${repr(flops)}: a machine does every FLOP, so a budget of ${asked.asked} needs exact`);
+  }
+  if (top < 1) {
+    throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
+  }
+}
+
 export function _serving(candidate) {
   return truth(candidate.serving) ? `, ${g(candidate.serving, 3)} of them for serving` : '';
 }
@@ -1119,45 +1267,24 @@ export function nothing_fits(budget, at_speed, refused) {
   return `no candidate is left: ${join('; ', reasons)}`;
 }
 
-/** One training run, wholly described. */
-export class Trial {
-  constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
-    Object.assign(this, {model, method, training, lr, steps, seed, budget, model_hash});
+export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'given away'];
+
+export function _loss(recipe) {
+  if (recipe.loss == null) {
+    return ['', ''];
   }
-  /** Training pairs seen, repeats counted. */
-  get pairs() {
-    return this.steps * this.training.batch_size;
-  }
+  return [`${fixed(recipe.loss, 3)}`, `${fixed(recipe.low, 3)} to ${fixed(recipe.high, 3)}`];
 }
 
-/** A trial and what is predicted of it. */
-export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
+/** A candidate as its line of the table shows it; CANDIDATE names the columns. */
+export function candidate_row(recipe) {
+  let chance;
+  const trial = recipe.trial;
+  chance = ['', ''];
+  if (recipe.best != null && recipe.share != null) {
+    chance = [`${fixed(recipe.best, 2)}`, `${g(100 * recipe.share, 2)} %`];
   }
-  /** Training pairs, repeats counted. */
-  get pairs() {
-    return this.trial.pairs;
-  }
-  /** Whether the recipe lies within what was measured and is the best with high probability. */
-  get sure() {
-    return both(this.extrapolation.distance === 0, () => both(this.best != null, () => this.best >= SURE));
-  }
-}
-
-/** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
-export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
-  const [rate, source] = lr != null ? [lr, 'as asked'] : learning_rate(candidate);
-  const steps = candidate.steps(budget);
-  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: rate, steps, seed: 0, budget: candidate.relative_speed * budget});
-  const law_tokens = steps * candidate.law_step_tokens;
-  const far = candidate.extrapolation(law_tokens);
-  const known = far.decades <= FARTHEST;
-  const drift = candidate.drift(law_tokens);
-  const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
-  const exact = trial.pairs * candidate.exact_pair_flops;
-  const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+  return [trial.model, trial.method.label, `${grouped(trial.steps, 0)}`, `${g(trial.lr, 2)}`, ...list(_loss(recipe)), ...list(chance)];
 }
 
 /** The 90 % interval of a crossover in words, FLOP. */
@@ -1170,6 +1297,175 @@ export function interval_text(crossover) {
     return low == null ? `90 %: below ${g(high, 2)}` : `90 %: above ${g(low, 2)}`;
   }
   return `90 %: ${g(low, 2)} to ${g(high, 2)}`;
+}
+
+/** Where the best method changes, in words. measured: lowest and highest budget of the laws, FLOP. */
+export function crossover_text(crossover, measured) {
+  const factor = extrapolation_factor(crossover.flops, measured);
+  const far = factor > 1 ? `; ${g(factor, 2)}x outside the measured budgets` : '';
+  const interval = interval_text(crossover);
+  return `${crossover.below} up to ${g(crossover.flops, 2)} FLOP (${interval}${far}), then ${crossover.above}`;
+}
+
+/** A published finding, where it stands, and whether the answer is in line with it. */
+export function fact_text(fact) {
+  const verdict = {[true]: '; in line with this answer', [false]: '; against this answer', [null]: ''}[fact.agrees];
+  return `${fact.text} (${fact.citation})${verdict}`;
+}
+
+export const LIKELY = 3;
+
+export function _prediction(plan) {
+  const [recipe, book] = [plan.recipe, plan.laws];
+  if (recipe.loss == null || recipe.low == null || recipe.high == null) {
+    return {loss: 'not predicted so far from what was measured'};
+  }
+  const unit = book.measure === 'loss' ? 'nats per pair' : `as ${book.measure}`;
+  const ends = `${g(recipe.low, 3, true)} to ${g(recipe.high, 3, true)}`;
+  const rows = {loss: `${fixed(recipe.loss, 3)} ${unit}, held out; 90 % prediction interval ${ends}`};
+  const scores = list(plan.scores.slice(0, LIKELY)).map((score) => `${score.task} ${fixed(score.score, 3)} (${fixed(score.low, 3)} to ${fixed(score.high, 3)})`);
+  return truth(scores) ? {...rows, scores: join('; ', scores)} : rows;
+}
+
+export function _sureness(plan) {
+  const recipe = plan.recipe;
+  if (recipe.best == null || recipe.regret == null || recipe.share == null) {
+    return {sure: 'unknown'};
+  }
+  const given = `gives away ${g(100 * recipe.share, 2)} % of the loss (${g(recipe.regret, 2)} nats) on average`;
+  const first = `best with probability ${fixed(recipe.best, 2)}, ${given}`;
+  if (recipe.best >= SURE) {
+    return {sure: first};
+  }
+  const shares = [plan.method_chances, plan.model_chances].map((chances) => join(', ', list(list(items(chances)).slice(0, LIKELY)).filter(([name, chance]) => chance >= 0.005).map(([name, chance]) => `${name} ${fixed(chance, 2)}`)));
+  return {sure: `${first}\n${join('; ', shares)}`};
+}
+
+export function _evidence(plan) {
+  let kind, lines, other;
+  const [evidence, book] = [plan.evidence, plan.laws];
+  const paper = book.published.split(', arXiv')[0];
+  kind = truth(book.published) ? `published (${paper}), not measured by us` : `measured (${book.name})`;
+  if (truth(book.weighed_by)) {
+    kind = `published (${paper}) and the runs of ${book.weighed_by}`;
+  }
+  const unseen = join('', list(evidence.extrapolation.unseen).map((name) => `, ${name} not seen`));
+  lines = `${kind}: ${evidence.extrapolation}${unseen}`;
+  const differs = list(evidence.others).filter((other) => truth(other.differs) && other.distance != null);
+  if (truth(differs)) {
+    other = differs[0];
+    lines += `\nthe next law book, ${other.book} (${g(other.distance, 2)} decades away), says ${other.answer}`;
+  }
+  return {evidence: lines};
+}
+
+export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps'];
+
+/** The warnings that change what a reader does and stand in no other line. */
+export function _notes(plan) {
+  const notes = list(plan.warnings).filter((warning) => has(SHOWN, warning.code)).map((warning) => warning.text);
+  return truth(notes) ? {note: join('\n', notes.slice(0, 2))} : {};
+}
+
+/** What the recipe reaches, how sure that is, what it rests on and what to mind: name of a line -> its text. */
+export function outlook_rows(plan) {
+  return {..._prediction(plan), ..._sureness(plan), ..._evidence(plan), ..._notes(plan)};
+}
+
+/** Whether the data were named; those of a paper come with no plan. */
+export function _own_data(plan) {
+  return has(plan.recipe.extrapolation.unseen, plan.recipe.trial.training.data);
+}
+
+export const RECIPE = 'recipe.toml';
+
+/** What to add to the command that asked, so that it writes the recipe. */
+export function recipe_flags(plan) {
+  const own = plan.evidence.kind === 'measured' || truth(_own_data(plan)) ? '' : '--data PAIRS.jsonl ';
+  return `${own}--out ${RECIPE}`;
+}
+
+export function _recipe_lines(plan) {
+  const recipe = plan.recipe;
+  const [trial, training] = [recipe.trial, recipe.trial.training];
+  const theirs = both(plan.evidence.kind === 'published', () => !(truth(_own_data(plan))));
+  const data = truth(theirs) && recipe.epochs != null ? 'your pairs' : training.data;
+  const epochs = recipe.epochs == null ? '' : `: ${g(recipe.epochs, 3)} epochs of ${short(recipe.pairs / recipe.epochs)}`;
+  return {model: `${trial.model}, N = ${short(recipe.params)}, vectors of ${recipe.dim} dimensions`, method: trial.method.label, data: `${short(recipe.pairs)} pairs${epochs}, ${short(recipe.tokens)} tokens of ${data}`, steps: `${grouped(trial.steps, 0)} of ${grouped(training.batch_size, 0)} pairs, learning rate ${g(trial.lr, 2)}, temperature ${g(training.temperature, 6)}, ${training.pooling} pooling, context ${training.context}`};
+}
+
+/** Bytes as people say them: 311 MB, 24 GB. */
+export function memory_text(value) {
+  for (const unit of ['TB', 'GB', 'MB', 'kB']) {
+    if (value >= BYTES[unit]) {
+      return `${g(value / BYTES[unit], 3)} ${unit}`;
+    }
+  }
+  return `${g(value, 3)} B`;
+}
+
+export function _machine(recipe) {
+  let memory;
+  if (recipe.hours == null) {
+    return {};
+  }
+  const cost = recipe.cost == null ? '' : `, cost ${grouped(recipe.cost, 2)}`;
+  const reached = recipe.utilisation == null ? '' : `, ${percent(recipe.utilisation, 0)} of the peak rate`;
+  memory = `${memory_text(recipe.memory)} a chip` + (truth(recipe.sharded) ? ', sharded over the chips' : '');
+  memory += truth(recipe.recompute) ? ', blocks recomputed' : '';
+  return {time: `${g(recipe.hours, 3)} h${cost}${reached}; ${memory}`};
+}
+
+/** The recipe as the first screen says it: name of a line -> its text. */
+export function recipe_rows(plan) {
+  return {..._recipe_lines(plan), ..._machine(plan.recipe)};
+}
+
+export const USUAL = 5;
+
+export function _kept_for_serving(recipe) {
+  return truth(recipe.serving_flops) ? `, ${g(recipe.serving_flops, 3)} kept for serving` : '';
+}
+
+/** What training takes: FLOPs and memory. */
+export function spent_lines(recipe) {
+  const spent = `${g(recipe.flops, 4)} FLOP of training${_kept_for_serving(recipe)}; ${g(recipe.exact_flops, 4)} by the exact count`;
+  const again = truth(recipe.second_forward) ? `, ${percent(recipe.second_forward, 0)} of the batch embedded twice` : '';
+  const where = recipe.hours == null ? 'memory of one device without a limit' : 'memory of a chip';
+  const held = `${where}: ${memory_text(recipe.memory)}, micro-batches of ${short(recipe.micro_batch_tokens)} tokens${again}`;
+  return [spent, held];
+}
+
+/** What to add to it, so that it writes the sweep for a share of the budget that makes the answer surer. */
+export function sweep_flags(share) {
+  return `--calibrate ${percent(share, 0)} --sweep-out calibrate.toml`;
+}
+
+/** How a task's score follows the held-out loss L: lowest + (1 - lowest) / (1 + exp(-(a + b L + c ln N))). */
+export class ScoreLaw {
+  constructor({score, lowest, a, b, c, covariance, noise, width, rows, losses, params, correlation}) {
+    Object.assign(this, {score, lowest, a, b, c, covariance, noise, width, rows, losses, params, correlation});
+  }
+  /** The score of a model with so many parameters at a loss in nats per pair. */
+  at(loss, params) {
+    return this._of(this._odds(loss, params));
+  }
+  /** 90 % interval of one trial's score where the loss is predicted with a 90 % interval from `low` to `high`. */
+  interval(loss, low, high, params) {
+    const x = [1, loss, Math.log(params)];
+    const variance = sum(range(3).flatMap((i) => range(3).map((j) => x[i] * x[j] * this.covariance[i][j])));
+    const [doubt, noise] = [this.width * Math.sqrt(Math.max(0, variance)), this.width * this.noise];
+    const [odds, score] = [this._odds(loss, params), this.at(loss, params)];
+    const below = Math.hypot(score - this._of(odds - doubt), score - Math.min(score, this.at(high, params)), noise);
+    const above = Math.hypot(this._of(odds + doubt) - score, Math.max(score, this.at(low, params)) - score, noise);
+    return [Math.max(this.lowest, score - below), Math.min(1, score + above)];
+  }
+  _odds(loss, params) {
+    return this.a + this.b * loss + this.c * Math.log(params);
+  }
+  _of(odds) {
+    return this.lowest + (1 - this.lowest) * 0.5 * (1 + Math.tanh(odds / 2));
+  }
 }
 
 /** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */
@@ -1213,8 +1509,6 @@ export function launch_seconds(work, pair, count, micro_tokens, sharded = false)
 export const ATTENTION = 0.5;
 
 export const LINK_REACHED = 0.8;
-
-export const NODE = 8;
 
 export const NETWORK = 50000000000;
 

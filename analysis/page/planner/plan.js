@@ -1,22 +1,45 @@
-/* planner/recipe.py, in its order, but lazily: a recipe is worked out when it is shown. */
+/* planner/recipe.py, in its order, but lazily: beyond the first screen a recipe is worked out when it is shown. */
 
 import {
-  Limits, by_regret, check_choices, check_reach, facts_of, nothing_fits, recipe_of, candidates, feasible, on_machine,
-  provenance, read_budget, timed, warnings,
+  Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates, feasible,
+  on_machine, read_budget, timed,
 } from './generated.js';
 import {replace} from './python.js';
+
+let last = {book: null, key: ''}; // what was considered: nothing of it rests on the budget
 
 /** question: {budget, machine, limits, methods, models, count}. Every model with every method that the limits allow, and
     those that cannot be. */
 export function consider(book, {machine, limits, methods, models, count}) {
+  const key = JSON.stringify([machine, limits, methods, models.map((model) => model.place), count]);
+  if (last.book === book && last.key === key) return last.found;
   const allowed = new Limits(limits);
   const memory = machine ? Math.min(allowed.memory, machine.memory) : allowed.memory;
   const [mixed, chips] = machine && machine.kind.mixed ? [true, machine.count] : [false, 1];
   const [possible, refused] = candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
-  return [on_machine(possible, machine), refused];
+  last = {book, key, found: [on_machine(possible, machine), refused]};
+  return last.found;
 }
 
-/** The answer of `plan`; recipe(i) is the i-th candidate. Throws where `plan` has an error. */
+/** The lowest and the highest budget with an answer, in FLOP of the machine's usual rate; null where there is none.
+    kind: what the budget is counted in. */
+export function budgetsWithAnswer(book, question, kind) {
+  const [considered] = consider(book, question);
+  const ends = timed(considered, {kind}, question.machine)
+    .filter(({epoch_steps: steps, limits}) => steps >= limits.min_steps)
+    .map((one) => [one.least_flops() / one.relative_speed, mostFlops(one) / one.relative_speed]);
+  if (!ends.length) return null;
+  const low = Math.min(...ends.map((end) => end[0]));
+  const high = Math.min(book.measured.flops[1] * 10 ** REACH, Math.max(...ends.map((end) => end[1])));
+  return low < high ? [low, high] : null;
+}
+
+/** FLOPs beyond which a training has too many steps; its epochs may end it before. */
+const mostFlops = ({serving, epoch_steps: steps, limits, pair, pair_flops: flops}) =>
+  steps <= limits.max_steps ? Infinity : serving + limits.max_steps * pair.batch_size * flops;
+
+/** The answer of `plan`, and besides: recipeOf(i) is the recipe of the i-th of `ranked`. Throws where `plan` has an
+    error. */
 export function plan(book, question) {
   const {machine, count} = question;
   const asked = read_budget(question.budget, machine);
@@ -28,18 +51,9 @@ export function plan(book, question) {
   const refused = [...impossible, ...tooSmall];
   if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed, refused));
   const ranked = by_regret(fits, asked.flops);
-  const recipe = (i) => recipe_of(ranked[i][0], asked.flops, book.training, machine, ranked[i][1]);
-  const spent = replace(asked, {flops: ranked[0][0].relative_speed * asked.flops});
-  const best = recipe(0);
-  return {
-    asked,
-    budget: spent,
-    considered,
-    fits: ranked.map(([candidate]) => candidate),
-    refused,
-    recipe,
-    warnings: warnings(book, [best], ranked.map(([candidate]) => candidate), spent.flops, {}),
-    provenance: provenance(book, best, ranked[0][0], machine, count),
-    facts: facts_of(book, best, ranked[0][0]),
-  };
+  const budget = replace(asked, {flops: ranked[0][0].relative_speed * asked.flops});
+  const consulted = new Consulted({book, considered, refused, ranked, budget, data: {how: ''}});
+  const asks = {budget: asked, machine, flops: count, conditions: {}, lr: null, training: () => book.training};
+  const recipeOf = (i) => recipe_of(ranked[i][0], asked.flops, book.training, machine, ranked[i][1]);
+  return Object.assign(_plan(consulted, [], asks, USUAL, null), {asked, ranked, recipeOf});
 }

@@ -74,6 +74,16 @@ export function kept(record, name, make) {
   return value;
 }
 
+/** A function of texts and numbers that remembers its values. */
+export function cached(make) {
+  const known = new Map();
+  return (...given) => {
+    const key = JSON.stringify(given);
+    if (!known.has(key)) known.set(key, make(...given));
+    return known.get(key);
+  };
+}
+
 export const ord = (letter) => letter.codePointAt(0);
 
 export const repr = (value) => (typeof value === 'string' ? `'${value}'` : String(value));

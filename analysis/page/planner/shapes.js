@@ -32,6 +32,7 @@ export function step_work(model, method, pair, second_forward) {
 
 export function learning_rate({model, method}) {
   const {lr, lr_source: source} = shapeOf(model, method);
+  if (lr === null) throw new Error(source);
   return [lr, source];
 }
 

@@ -7,7 +7,7 @@ import math
 import random
 import subprocess
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from inspect import getsource
 from pathlib import Path
 from textwrap import dedent
@@ -145,6 +145,8 @@ def texts(values):
         ends,
         found.get("z", "nothing"),
         "abc".removesuffix("c"),
+        ["a", "b", "c"][1],
+        f"{values[0]:#.3g} {values[1]:#.2g}",
         "abc"[1:],
         "it's `${1}`\n" + "x",
     ]
@@ -173,7 +175,13 @@ def records(factor):
     ]
 
 
+@cache
+def drawn(name: str, count: int) -> tuple[float, ...]:
+    return tuple(ord(name[0]) / (place + 1) for place in range(count))
+
+
 TRIED = [
+    (drawn, ["abc", 3]),
     (numbers, [[1, 3, 7, 2.5, 60, 80]]),
     (numbers, [[0]]),
     (texts, [[0.123456, 1234567, 2.675]]),
@@ -195,7 +203,7 @@ def source() -> Source:
 def translated(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("translated") / "made.js"
     box = ast.parse(getsource(Box)).body[0]
-    functions = [ast.parse(getsource(function)).body[0] for function in (numbers, texts, branches, records)]
+    functions = [ast.parse(getsource(function)).body[0] for function in (numbers, texts, branches, records, drawn)]
     body = [
         class_text(source(), box, ["wide", "high"], lambda _: True),
         *(function_text(source(), f) for f in functions),
@@ -213,6 +221,11 @@ def test_a_translation_does_what_the_python_does(node, translated, function, giv
     assert theirs == _as_json(function(*given))
 
 
+def test_what_python_remembers_is_remembered(node, translated):
+    assert call(node, translated, "all.drawn('a', 3) === all.drawn('a', 3)", None) is True
+    assert call(node, translated, "all.drawn('a', 3) === all.drawn('a', 2)", None) is False
+
+
 def _as_json(value):
     if isinstance(value, dict):
         return {key: _as_json(item) for key, item in value.items()}
@@ -228,6 +241,7 @@ def _as_json(value):
         "try: f()\n    except ValueError: pass",
         "return x[::2]",
         "return f'{x:>8}'",
+        "return x.split()",
         "x += [1]",
     ],
 )

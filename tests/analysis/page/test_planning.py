@@ -14,11 +14,12 @@ import pytest
 import planner.answer
 from analysis.page import as_json
 from analysis.page.planning import planning
-from planner import Limits, Plan, plan
+from planner import Limits, Plan, plan, report
 from planner.law_book import read_laws
 from support.node import SCRIPTS, call
 
-LAWS = Path(__file__).resolve().parents[3] / "results" / "reference" / "laws.json"
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+LAWS = RESULTS / "reference" / "laws.json"
 BUDGETS = [
     f"{10 ** (9 + place * 0.7):.4g}" for place in range(26)
 ]  # 1e9 to 3e26: far below and far beyond any evidence
@@ -42,10 +43,13 @@ PLANS = """(({planning, budgets, limits, asked}) => {
   return budgets.map((budget) => {
     try {
       const answer = plan(book, {budget, machine, limits, methods, models, count});
-      const {fits, recipe, warnings, provenance, refused, facts} = answer;
-      const numbers = fits.map((_, i) => [recipe(i).trial, recipe(i)]).map(([trial, one]) =>
+      const {ranked, recipeOf, warnings, provenance, refused, facts} = answer;
+      const numbers = ranked.map((_, i) => [recipeOf(i).trial, recipeOf(i)]).map(([trial, one]) =>
         ({...one, trial: [trial.model, trial.method.label, trial.steps, trial.lr]}));
       return {numbers, spent: answer.budget.flops, warnings: warnings.map((one) => [one.code, one.text]),
+        screen: {...recipe_rows(answer), ...outlook_rows(answer)}, spends: spent_lines(answer.recipe),
+        trains: [recipe_flags(answer), answer.recipe.train_command('a.toml')],
+        rows: answer.candidates.map(candidate_row),
         provenance, refused, facts, changes: crossovers(answer.considered, 1e10, 1e16)};
     } catch (error) {
       return {error: error.message};
@@ -84,6 +88,10 @@ def content(answer: Plan) -> dict:
             for recipe, trial in recipes
         ],
         "spent": answer.budget.flops,
+        "screen": {**report.recipe_rows(answer), **report.outlook_rows(answer)},
+        "spends": report.spent_lines(answer.recipe),
+        "trains": [report.recipe_flags(answer), answer.recipe.train_command("a.toml")],
+        "rows": [list(report.candidate_row(recipe)) for recipe in answer.candidates[:5]],
         "warnings": [[warning.code, warning.text] for warning in answer.warnings],
         "provenance": answer.provenance,
         "refused": [asdict(refusal) for refusal in answer.refused],
@@ -96,11 +104,12 @@ def content(answer: Plan) -> dict:
 def test_the_page_plans_as_the_planner_does(node, page_data, name, monkeypatch, tmp_path):
     limits, asked, budgets = ASKED[name]
     script = tmp_path / "all.mjs"
-    names = {"plan": "plan", "book": "readBook, readMachine", "generated": "crossovers"}
+    words = "candidate_row, crossovers, outlook_rows, recipe_rows, spent_lines, recipe_flags"
+    names = {"plan": "plan", "book": "readBook, readMachine", "generated": words}
     folder = (SCRIPTS / "planner").as_uri()
     script.write_text("\n".join(f"export {{{what}}} from '{folder}/{file}.js';" for file, what in names.items()))
     given = {"planning": page_data, "budgets": budgets, "limits": limits, "asked": asked}
-    bound = "(({plan, readBook, readMachine, crossovers}) => " + PLANS + ")(all)"
+    bound = f"(({{plan, readBook, readMachine, {words}}}) => {PLANS})(all)"
     monkeypatch.setattr(planner.answer, "searched_budgets", lambda *_: (1e10, 1e16))
     answers = call(node, script, bound, given)
     answered = [mine for mine in answers if "error" not in mine]
@@ -112,3 +121,37 @@ def test_the_page_plans_as_the_planner_does(node, page_data, name, monkeypatch, 
         else:
             with pytest.raises(ValueError, match=rf"^{re.escape(mine['error'])}$"):
                 asks()
+
+
+ENDS = """(({budgetsWithAnswer, plan, readBook}) => {
+  const {planning, limits} = given;
+  const book = readBook(planning);
+  const methods = [...new Set(book.laws.map((law) => law.method.name))];
+  const question = {machine: null, limits, methods, models: planning.suites[''].map((i) => planning.models[i]),
+    count: 'exact'};
+  const ends = budgetsWithAnswer(book, question, 'flops');
+  const answers = (budget) => {
+    try {
+      plan(book, {...question, budget: String(budget)});
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const tried = ends && [ends[0] / 1.05, ends[0] * 1.01, ends[1] / 1.01, ends[1] * 1.05];
+  return tried && tried.map(answers);
+})(all)"""
+
+
+@pytest.mark.parametrize("name", ["reference", "ziarko2024"])
+@pytest.mark.parametrize("limits", [{}, {"min_steps": 500, "max_steps": 3000}, {"max_params": 2e8}])
+def test_budgets_between_the_ends_have_answers_and_those_outside_have_none(node, tmp_path, name, limits):
+    script = tmp_path / "all.mjs"
+    folder = (SCRIPTS / "planner").as_uri()
+    script.write_text(
+        f"export {{budgetsWithAnswer, plan}} from '{folder}/plan.js';\nexport {{readBook}} from '{folder}/book.js';"
+    )
+    data = json.loads(as_json(planning(read_laws(RESULTS / name / "laws.json"))))
+    given = {"planning": data, "limits": limits}
+    assert call(node, script, ENDS, given) == [False, True, True, False]
+    assert call(node, script, ENDS, {**given, "limits": {"max_params": 1.0}}) is None

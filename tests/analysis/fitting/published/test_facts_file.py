@@ -78,9 +78,7 @@ def test_the_command_names_the_file_and_writes_nothing(tmp_path, capsys):
     assert not (folder / "laws.json").exists()
 
 
-@pytest.mark.parametrize(
-    "option", [["--page", "a.html"], ["--with", "reference"], ["--family", "tied"], ["--backtest"]]
-)
+@pytest.mark.parametrize("option", [["--figures", "a"], ["--with", "reference"], ["--family", "tied"], ["--backtest"]])
 def test_options_of_runs_are_refused(option, capsys):
     assert main([str(ZIARKO), *option]) == 2
     assert f"{option[0]}: {ZIARKO} holds facts from a paper (facts.toml), not runs" in capsys.readouterr().err
