@@ -19,7 +19,6 @@ from planner.candidates import Candidate, by_regret, feasible
 from planner.discrepancy import DRIFT, FACTOR_SPREAD, METHOD_SPREAD
 from planner.frontier import method_odds
 from planner.learning_rates import learning_rate
-from sweeps.search.learning_rates import EXTENSIONS
 from sweeps.support.toml_io import comments, lines
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
@@ -122,6 +121,8 @@ class _Grid:
         for point in self.points():
             key = (point.candidate.model.name, point.candidate.method.label)
             smallest[key] = min(point.flops, smallest.get(key, math.inf))
+        from sweeps.search.learning_rates import EXTENSIONS  # only here: it brings all of sweep files along
+
         return spent + (len(RATES) - 1 + EXTENSIONS) * sum(smallest.values())  # one of the rates is the trial's own
 
     def first_of_models(self) -> list[Candidate]:

@@ -13,7 +13,6 @@ from planner.frontier import Crossover
 from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import memory_text, short
-from sweeps.experiment.recipe_file import write_recipe
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
@@ -45,6 +44,8 @@ def write(plan: Plan, path: Path) -> None:
         f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(path.name)}` trains it.",
         f"Evidence: {plan.recipe.extrapolation}.",
     )
+    from sweeps.experiment.recipe_file import write_recipe  # only here: a plan that is not written starts at once
+
     scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
     predicted = {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
     write_recipe(path, plan.recipe.trial, predicted, remarks)

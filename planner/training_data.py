@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from planner.law_book import LawBook
 from planner.quantities import short
-from sweeps.data.pair_statistics import pair_statistics, tokenizer_file
 from sweeps.flops import Work
 from sweeps.models import ModelSpec
 from sweeps.trial import Training
@@ -37,6 +36,8 @@ def training_data(
     assert book.pair
     mean_tokens, squares, said = book.pair.tokens, book.pair.sum_sq_lengths, []
     if named and (pairs == math.inf or tokens is None):
+        from sweeps.data.pair_statistics import pair_statistics, tokenizer_file  # only here: a plan starts at once
+
         tokenizer = next((model.source for model in models if tokenizer_file(model.source)), "")
         found = pair_statistics(training, tokenizer)
         if training.hard_negatives and not found.negatives:

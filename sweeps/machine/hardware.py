@@ -9,15 +9,17 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from typing import TYPE_CHECKING
 
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.chips import CHIPS, Chip
-from sweeps.machine.measured import MachineProfile, Reached, installed_memory, read_machine_profile
 from sweeps.machine.utilisation import ESTIMATED, NOMINAL, launch_seconds, step_seconds, step_work
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
+
+if TYPE_CHECKING:
+    from sweeps.machine.measured import MachineProfile, Reached  # needed on machines that were measured alone
 
 THIS = "this"
 
@@ -94,7 +96,11 @@ class Machine:
     @property
     def memory(self) -> float:
         """Bytes that one chip's share of the batch may use; the cores of a CPU share all of the machine's."""
-        return self.kind.memory if math.isfinite(self.kind.memory) else installed_memory()
+        if math.isfinite(self.kind.memory):
+            return self.kind.memory
+        from sweeps.machine.measured import installed_memory
+
+        return installed_memory()
 
     def utilisation(self, flops: float, hours: float) -> float:
         """Share of the peak rate that `flops` in so many hours are, 0 to 1."""
@@ -119,7 +125,8 @@ def _label(row: Reached) -> str:
 def _between(rows: Sequence[Reached], params: int) -> float:
     """FLOPs a second at this size: straight between the measured ones in log N and log rate, level beyond them."""
     sizes = sorted({row.params for row in rows})
-    rates = [fmean(math.log(row.flops) for row in rows if row.params == size) for size in sizes]
+    logs = [[math.log(row.flops) for row in rows if row.params == size] for size in sizes]
+    rates = [sum(same) / len(same) for same in logs]
     if params <= sizes[0] or params >= sizes[-1]:
         return math.exp(rates[0 if params <= sizes[0] else -1])
     above = next(place for place, size in enumerate(sizes) if size > params)
@@ -151,6 +158,10 @@ def read_machine(text: str, mfu: str | None = None, price: str | None = None) ->
 def _this(mfu: str | None, price: str | None) -> Machine:
     if mfu is not None:
         raise ValueError(f"`mfu` is {mfu!r}: what `hardware` this reaches was measured; leave one of the two out")
+    from statistics import median
+
+    from sweeps.machine.measured import read_machine_profile
+
     profile = read_machine_profile()
     return Machine(THIS, 1, median(row.mfu for row in profile.rows), _hourly(price), profile)
 
