@@ -7,6 +7,7 @@ book has not seen count as one decade each. Of books at the same distance measur
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,9 +86,9 @@ def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | Non
 
 def _path(name: Path | str) -> Path:
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / FILE
-    if path.exists():
+    if os.path.exists(path):
         return path
     books = shipped()
     if str(name) in books:

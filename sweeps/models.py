@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -650,7 +651,7 @@ def find_model(name: str) -> ModelSpec:
         for model in suite:
             if model.name == name:
                 return model
-    if (folder := located(name)).exists():
+    if os.path.exists(folder := located(name)):
         return read_model(folder)
     known = ", ".join(model.name for suite in SUITES.values() for model in suite)
     raise ValueError(f"model is {name!r}: neither a folder nor one of {known}")

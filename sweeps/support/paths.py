@@ -33,4 +33,4 @@ def folder_of(file: Path) -> Path:
 def located(name: str) -> Path:
     """Where a file or folder named in a sweep file or a recipe lies: beside it, else in the current folder."""
     beside = Path(os.environ.get(FOLDER, ""), name)
-    return beside if beside.exists() else Path(name)
+    return beside if os.path.exists(beside) else Path(name)  # Path.exists raises where a name is too long
