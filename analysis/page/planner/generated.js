@@ -382,7 +382,7 @@ export const FACTOR_SPREAD = 0.3;
 
 export const METHOD_SPREAD = 0.1;
 
-export const LEVEL_SPREAD = 0.7;
+export const LEVEL_SPREAD = 0.8;
 
 /** What a factor of a law is multiplied with in each draw. */
 export function _spread(label, factor, suite, data, count) {
