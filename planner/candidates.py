@@ -94,7 +94,8 @@ class Candidate:
     limits: Limits
     """What the plan must respect."""
     law_step_tokens: float
-    """Tokens in one step of the runs that the law is of: it counts D in its own steps."""
+    """What a step counts as, in tokens of the runs that the law is of: one of its steps, and of a smaller batch its
+    share of one."""
     kin: tuple[MethodLaw, ...]
     """The laws of this method with any settings, `law` among them."""
     unseen: tuple[str, ...] = ()
@@ -155,6 +156,11 @@ class Candidate:
         steps = self.limits.max_pairs * self.limits.epochs / self.pair.batch_size
         return math.floor(steps) if steps < math.inf else steps
 
+    @property
+    def lacks_pairs(self) -> bool:
+        """Whether the allowed epochs hold fewer steps than a training needs."""
+        return self.epoch_steps < self.limits.min_steps
+
     def affordable_steps(self, budget: float) -> float:
         """Optimiser steps that the budget pays for, fractions included."""
         return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.pair.batch_size)
@@ -167,8 +173,9 @@ class Candidate:
     def tokens(self, budget: float) -> float:
         """D: what the budget buys before rounding to whole steps, cut at the allowed epochs.
 
-        Steps of another batch size, context or data than the law's count as its own: a law fitted to batches of 1,024
-        short pairs predicts batches of 2,048 long ones by steps, not by tokens (Ziarko et al. 2024, appendix G).
+        Steps of a larger batch, another context or other data than the law's count as its own: a law fitted to batches
+        of 1,024 short pairs predicts batches of 2,048 long ones by steps, not by tokens (Ziarko et al. 2024, appendix
+        G). Steps of a smaller batch count for their share of the pairs.
         """
         return min(self.affordable_steps(budget), self.epoch_steps) * self.law_step_tokens
 
@@ -185,8 +192,8 @@ class Candidate:
             return f"{steps:,} steps of {self.pair.batch_size:,} pairs, over the maximum of {self.limits.max_steps:,}"
         if steps >= self.limits.min_steps:
             return ""
-        if self.epoch_steps < self.limits.min_steps:
-            return f"the allowed epochs over {short(self.limits.max_pairs)} pairs hold {steps} steps"
+        if self.lacks_pairs:
+            return f"the allowed epochs over {short(self.limits.max_pairs)} pairs hold {self.epoch_steps:.0f} steps"
         return f"{steps} steps, under the minimum of {self.limits.min_steps}; needs {self.least_flops():.3g} FLOP"
 
     def inputs(self, tokens: float) -> tuple[float, float, float, float]:
@@ -246,7 +253,8 @@ def candidates(
     assert book.pair and book.training  # `plan` has checked that the laws are of our own sweeps
     pair, context = pair or book.pair, context or book.training.context
     batch_tokens = pair.batch_size * pair.tokens / chips
-    law_step_tokens = book.pair.batch_size * book.pair.tokens
+    # A batch smaller than that of the laws does not learn as much in a step: its pairs count, not its steps.
+    law_step_tokens = min(pair.batch_size, book.pair.batch_size) * book.pair.tokens
     possible, refused = [], []
     for law in book.laws:
         kin = kin_of(book, law)

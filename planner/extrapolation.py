@@ -75,5 +75,7 @@ def extrapolation_factor(value: float, measured: tuple[float, float]) -> float:
 
 
 def times(factor: float) -> str:
-    """1.6x, 83x, 1e6x."""
+    """1.6x, 83x, 610x, 1e6x."""
+    if 99.5 <= factor < 1e4:
+        return f"{float(f'{factor:.2g}'):,.0f}x"
     return f"{factor:.2g}x" if factor < 1e4 else f"{factor:.0e}x".replace("e+0", "e").replace("e+", "e")

@@ -11,6 +11,8 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 COUNTS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
+EXAMPLES = {"epochs": "4", "dimensions": "1024", "pairs": "2M"}  # of a number of these
+
 
 def with_unit(flag: str, text: str, units: Mapping[str, float], wanted: str) -> float:
     """A positive number with one of `units` behind it, or bare."""
@@ -27,7 +29,7 @@ def memory(flag: str, text: str) -> float:
 
 def count(flag: str, text: str, what: str) -> float:
     """How many: 1.4B, 200M or 2e12."""
-    return with_unit(flag, text, COUNTS, f"a positive number of {what} such as 1.4B or 2e12")
+    return with_unit(flag, text, COUNTS, f"a positive number of {what} such as {EXAMPLES.get(what, '1.4B or 2e12')}")
 
 
 def share(flag: str, text: str) -> float:
@@ -57,6 +59,14 @@ def short(value: float) -> str:
         if value >= COUNTS[unit]:
             return f"{value / COUNTS[unit]:.3g} {unit}"
     return f"{value:.3g}"
+
+
+def time_text(seconds: float) -> str:
+    """A time as people say it: 4.4 ms, 14 s, 6.5 min, 24 h."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1000 * seconds:.3g} ms"
 
 
 def memory_text(value: float) -> str:

@@ -18,8 +18,9 @@ from planner.frontier import Odds, budget_grid
 from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.menu import check_suites, menu
+from planner.quantities import short
 from planner.training_data import TrainingData, training_data
-from planner.warnings import provenance, warnings
+from planner.warnings import AS_ASKED, provenance, warnings
 from sweeps.flops import FLOPS
 from sweeps.machine.hardware import Machine, read_machine
 from sweeps.methods import METHODS
@@ -28,7 +29,12 @@ from sweeps.support.checks import from_table
 from sweeps.trial import Training, Trial
 
 WATCHED = ("score", "tasks", "evaluate_every", "patience", "stop_on_collapse")
+REASONS = 3  # for which candidates are refused; an error names so many
 CONDITIONS = ("batch_size", "temperature", "context", "pooling", "schedule", "warmup", "weight_decay")
+
+
+class TooFewPairs(ValueError):
+    """The pairs at hand make too few steps with every model and method of a law book."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,8 @@ def check_choices(flops: str, top: int, asked: Budget) -> None:
 def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, list[Other]]:
     """What the nearest law book says, and what the others would have said.
 
-    Raises ValueError where none has an answer: the reason of the book whose budgets are the nearest.
+    Raises ValueError where none has an answer: the reason of the book whose budgets are the nearest. Where that one
+    lacks only pairs, one of far smaller models that would do with them does not answer in its place.
     """
     check_reach(books, question.budget.flops)
     said, silent = [], []
@@ -198,6 +205,10 @@ def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, l
         raise min(silent, key=lambda pair: decades_of_compute(pair[0], question.budget.flops))[1]
     said.sort(key=lambda consulted: round(consulted.distance, 6))
     nearest = said[0]
+    closest = min(books, key=lambda book: decades_of_compute(book, question.budget.flops))
+    for book, reason in silent:
+        if book is closest and isinstance(reason, TooFewPairs) and not (question.suites or question.models):
+            raise ValueError(f"{reason}; or `laws` {nearest.book.name}, which says {nearest.sentence}")
     others = [
         Other(other.book.name, other.distance, other.sentence, other.sentence != nearest.sentence) for other in said[1:]
     ]
@@ -227,7 +238,8 @@ def consult(book: LawBook, question: Question) -> Consulted:
     at_speed = timed(considered, question.budget, machine)
     fits, too_small = feasible(at_speed, question.budget.flops)
     if not fits:
-        raise ValueError(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
+        kind = TooFewPairs if at_speed and all(candidate.lacks_pairs for candidate in at_speed) else ValueError
+        raise kind(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
     ranked = by_regret(fits, question.budget.flops)
     spent = replace(question.budget, flops=ranked[0][0].relative_speed * question.budget.flops)
     return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), spent, data)
@@ -289,7 +301,7 @@ def _chances(ranked: Sequence[tuple[Candidate, Odds | None]], name: Any) -> dict
 
 def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence[Refusal]) -> str:
     """Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each."""
-    allowed = [candidate for candidate in at_speed if candidate.epoch_steps >= candidate.limits.min_steps]
+    allowed = [candidate for candidate in at_speed if not candidate.lacks_pairs]
     long = [candidate for candidate in allowed if candidate.steps(budget) > candidate.limits.max_steps]
     if long:
         near = min(long, key=lambda candidate: candidate.steps(budget))
@@ -308,8 +320,28 @@ def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence
             f"{near.model.name} with {near.method.label} comes nearest with {steps} steps; "
             f"{near.limits.min_steps} need {near.least_flops():.3g} FLOP{_serving(near)}"
         )
-    reasons = dict.fromkeys(f"{refusal.model} with {refusal.method}: {refusal.reason}" for refusal in refused)
-    return f"no candidate is left: {'; '.join(reasons)}"
+    if at_speed:
+        return _too_few_pairs(at_speed[0])
+    reasons: list[str] = []
+    told: list[str] = []
+    for refusal in refused:
+        if refusal.reason not in reasons:
+            reasons.append(refusal.reason)
+            told.append(f"{refusal.model} with {refusal.method}: {refusal.reason}")
+    more = f"; and {len(told) - REASONS} more" if len(told) > REASONS else ""
+    return f"no candidate is left: {'; '.join(told[:REASONS])}{more}"
+
+
+def _too_few_pairs(candidate: Candidate) -> str:
+    """What to change where the allowed passes over the pairs at hand make too few steps."""
+    limits, batch = candidate.limits, candidate.pair.batch_size
+    smaller, enough = int(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs
+    change = f"set `batch_size` to {smaller:,} or less, or " if smaller > 1 else ""
+    return (
+        f"{short(limits.max_pairs)} pairs hold {candidate.epoch_steps:,.0f} steps of {batch:,} pairs in "
+        f"{limits.epochs:.3g} epochs, under the minimum of {limits.min_steps}: {change}take "
+        f"{math.ceil(enough):,} pairs or more"
+    )
 
 
 def _serving(candidate: Candidate) -> str:
@@ -325,7 +357,7 @@ def recipe_of(
     lr: float | None = None,
 ) -> Recipe:
     """The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for."""
-    rate, source = (lr, "as asked") if lr is not None else learning_rate(candidate)
+    rate, source = (lr, AS_ASKED) if lr is not None else learning_rate(candidate)
     steps = candidate.steps(budget)
     trial = Trial(candidate.model.name, candidate.method, training, rate, steps, 0, candidate.relative_speed * budget)
     law_tokens = steps * candidate.law_step_tokens

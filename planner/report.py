@@ -12,7 +12,7 @@ from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
 from planner.law_book import LawBook
 from planner.published import Fact
-from planner.quantities import memory_text, short
+from planner.quantities import memory_text, short, time_text
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
@@ -24,6 +24,8 @@ SHOWN = (
     "borrowed-law",
     "data-limited",
     "other-conditions",
+    "other-rate",
+    "suites-unknown",
     "few-rows",
     "no-draws",
     "edge-of-menu",
@@ -125,7 +127,7 @@ def _machine(recipe: Recipe) -> dict[str, str]:
     reached = "" if recipe.utilisation is None else f", {recipe.utilisation:.0%} of the peak rate"
     memory = f"{memory_text(recipe.memory)} a chip" + (", sharded over the chips" if recipe.sharded else "")
     memory += ", blocks recomputed" if recipe.recompute else ""
-    return {"time": f"{recipe.hours:.3g} h{cost}{reached}; {memory}"}
+    return {"time": f"{time_text(3600 * recipe.hours)}{cost}{reached}; {memory}"}
 
 
 def _prediction(plan: Plan) -> dict[str, str]:
@@ -144,7 +146,8 @@ def _sureness(plan: Plan) -> dict[str, str]:
     if recipe.best is None or recipe.regret is None or recipe.share is None:
         return {"sure": "unknown"}
     given = f"gives away {100 * recipe.share:.2g} % of the loss ({recipe.regret:.2g} nats) on average"
-    first = f"best with probability {recipe.best:.2f}, {given}"
+    chance = f"probability {recipe.best:.2f}" if recipe.best >= 0.005 else "a probability under 0.01"
+    first = f"best with {chance}, {given}"
     if recipe.best >= SURE:
         return {"sure": first}
     shares = [

@@ -33,7 +33,7 @@ def training_data(
     models: one of theirs counts the tokens. pairs: unique pairs as asked, else without end. tokens: of a mean pair as
     asked. Raises ValueError for data that are not there, or that lack the hard negatives of the laws.
     """
-    assert book.pair
+    assert book.pair and book.training
     mean_tokens, squares, said = book.pair.tokens, book.pair.sum_sq_lengths, []
     if named and (pairs == math.inf or tokens is None):
         from sweeps.data.pair_statistics import pair_statistics, tokenizer_file  # only here: a plan starts at once
@@ -46,6 +46,8 @@ def training_data(
         pairs = found.train_pairs if pairs == math.inf else pairs
         mean_tokens, squares = found.tokens, found.sum_sq_lengths
         said = [f"{found.train_pairs:,} training pairs and {found.held_out:,} held out in {training.data}: {found.how}"]
+    if tokens is None and not named and training.context < book.training.context:
+        tokens = mean_tokens
     if tokens is not None:
         mean_tokens = min(tokens, (2 + training.hard_negatives) * training.context)
         # As uneven as the texts of the laws are, but for texts that are cut at the context.

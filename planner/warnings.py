@@ -9,11 +9,16 @@ from typing import Any
 from planner.answer import SURE, Recipe
 from planner.candidates import Candidate
 from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST, LEVEL_SPREAD
+from planner.extrapolation import times
 from planner.law_book import Caveat, LawBook, MethodLaw
+from planner.learning_rates import learning_rate
+from planner.quantities import time_text
 from sweeps.machine.hardware import Machine
 
 QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here"
 FEW_ROWS = 15  # three for each coefficient of the plain law
+AS_ASKED = "as asked"  # the source of a rate that the user gave
+GRID = 3.0  # between the rates that a search tries: nearer ones were not told apart
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
 
@@ -30,7 +35,8 @@ def warnings(
     """
     recipe, candidate = recipes[0], fits[0]
     return (
-        *_distance(book, recipe, conditions),
+        *_distance(book, recipe, conditions, candidate.pair.tokens),
+        *_rate(recipe, candidate),
         *_choice(book, recipe, fits),
         *_borrows(candidate),
         *_data(recipe, candidate, budget, book.published != ""),
@@ -40,7 +46,7 @@ def warnings(
     )
 
 
-def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> list[Caveat]:
+def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any], tokens: float) -> list[Caveat]:
     far, data, caveats = recipe.extrapolation, recipe.trial.training.data, []
     if far.decades > FARTHEST:
         text = (
@@ -64,9 +70,38 @@ def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any]) -> l
         if book.training and value != getattr(book.training, name)
     ]
     if differ:
-        text = f"the laws have not seen {', '.join(differ)}; the loss goes by the number of steps alone"
+        text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe)}"
+        text += _as_short(book, recipe, tokens)
         caveats.append(Caveat("other-conditions", text))
     return caveats
+
+
+def _counted(book: LawBook, recipe: Recipe) -> str:
+    """By what the loss goes where the conditions are not those of the laws."""
+    assert book.training
+    share = recipe.trial.training.batch_size / book.training.batch_size
+    if share < 1:
+        return f"a step counts as {share:.2g} of one of theirs, by its pairs"
+    return "the loss goes by the number of steps alone"
+
+
+def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
+    """What is to be told of a longer context where nobody said how long the texts are."""
+    assert book.training and book.pair
+    if recipe.trial.training.context <= book.training.context or tokens != book.pair.tokens:
+        return ""
+    return f", and pairs are taken to have {tokens:.3g} tokens, as theirs, until told otherwise"
+
+
+def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
+    if recipe.lr_source != AS_ASKED or not candidate.law.learning_rates:
+        return []
+    usual, _ = learning_rate(candidate)
+    factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)
+    if factor < GRID:
+        return []
+    text = f"the loss is that of the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
+    return [Caveat("other-rate", text)]
 
 
 def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Caveat]:
@@ -78,6 +113,10 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
         text = f"the top candidates are statistically tied: this one is best with probability {recipe.best:.2f}"
         text += f" and gives away {recipe.regret:.3g} nats on average"
         caveats.append(Caveat("not-told-apart", text))
+    suites = {_unseen_suite(other, recipe) for other in fits}
+    if len(suites) > 1:
+        text = "suites that nobody measured are told apart by size and cost alone: one of them may well be better"
+        caveats.append(Caveat("suites-unknown", f"{text} than this answer, and only runs tell which"))
     sizes = sorted({other.model.params for other in fits})
     if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
         end = "largest" if recipe.params == sizes[-1] else "smallest"
@@ -87,6 +126,12 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
         caveats.append(Caveat("few-rows", text))
     return caveats
+
+
+def _unseen_suite(candidate: Candidate, recipe: Recipe) -> str:
+    """The name of the candidate's suite where the laws have not seen it; "" where they have."""
+    names = [name for name in candidate.unseen if name != recipe.trial.training.data]
+    return names[0] if names else ""
 
 
 def _borrows(candidate: Candidate) -> list[Caveat]:
@@ -134,8 +179,9 @@ def _repeats(book: LawBook, recipe: Recipe) -> list[Caveat]:
 def _time(recipe: Recipe) -> list[Caveat]:
     if recipe.utilisation is None or recipe.step_seconds is None or recipe.utilisation >= IDLE:
         return []
-    text = f"a step of {recipe.trial.training.batch_size} pairs takes {1000 * recipe.step_seconds:.2g} ms, in which the"
-    text += f" machine reaches {recipe.utilisation:.1%} of its peak rate: fewer chips would be nearly as fast"
+    text = f"a step of {recipe.trial.training.batch_size} pairs takes {time_text(recipe.step_seconds)}, in which the"
+    text += f" machine reaches {recipe.utilisation:.1%} of its peak rate"
+    text += ": fewer chips would be nearly as fast" if recipe.chips > 1 else ""
     return [Caveat("short-steps", text)]
 
 

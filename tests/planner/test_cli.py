@@ -97,7 +97,7 @@ BAD = [
     (["--budget", "1e13", "--memory", "24XB"], "--memory is '24XB'"),
     (["--budget", "1e13", "--memory", "1kB"], "does not fit"),
     (["--budget", "1e13", "--max-epochs", "2"], "give --pairs too"),
-    (["--budget", "1e13", "--max-pairs", "100", "--max-epochs", "1"], "the allowed epochs over 100 pairs hold 1 steps"),
+    (["--budget", "1e13", "--max-pairs", "100", "--max-epochs", "1"], "100 pairs hold 1 steps of 64 pairs in 1 epochs"),
     (["--budget", "1e13", "--max-pairs", "nan"], "--pairs is 'nan'"),
     (["--budget", "1e13", "--serve-tokens", "1e30"], "of them for serving"),
     (["--budget", "1e7"], "comes nearest with"),

@@ -107,7 +107,7 @@ def test_how_far_beyond_the_evidence_is_said():
     assert answer.recipe.extrapolation.unseen == ("pythia",)
     codes = {warning.code for warning in answer.warnings}
     assert {"extrapolated", "other-suite"} <= codes
-    assert "8e+02x beyond the largest compute measured" in answer.provenance["loss"]
+    assert "800x beyond the largest compute measured" in answer.provenance["loss"]
 
 
 def test_distance_widens_the_interval_and_lowers_the_probability():
@@ -376,6 +376,43 @@ def test_how_the_runs_of_the_laws_were_watched_is_not_carried_to_other_data():
     given = {"limits": Limits(max_pairs=1e7), "tokens_per_pair": PAIR.tokens}  # so that no file is read
     other = plan(1e13, laws=book, data="mine.jsonl", **given).recipe.trial.training
     assert (other.evaluate_every, other.score, other.patience) == (0, False, 0)
+
+
+def test_no_batch_buys_a_lower_loss_than_that_of_the_laws():
+    asked = {"laws": law_book(), "models": ["nano-340k"], "methods": ["full"], "limits": Limits(max_steps=10**9)}
+    small, same, large = [
+        plan(1e13, conditions={"batch_size": size}, **asked).recipe for size in (4, TRAINING.batch_size, 512)
+    ]
+    assert small.trial.steps > 15 * same.trial.steps
+    assert small.loss == pytest.approx(same.loss, rel=1e-3) and large.loss > 1.02 * same.loss
+
+
+def told(**asked):
+    return {warning.code: warning.text for warning in plan(1e13, laws=law_book(), **asked).warnings}
+
+
+def test_what_the_laws_cannot_know_of_the_conditions_is_said():
+    assert "a step counts as 0.25 of one of theirs" in told(conditions={"batch_size": 16})["other-conditions"]
+    longer = told(conditions={"context": TRAINING.context + 100})["other-conditions"]
+    assert f"pairs are taken to have {PAIR.tokens:g} tokens" in longer
+    known = told(conditions={"context": TRAINING.context + 100}, tokens_per_pair=90.0)["other-conditions"]
+    assert "taken to have" not in known
+    assert "other-rate" in told(lr=10.0) and "other-rate" not in told(lr=2e-3)
+    assert "suites-unknown" in told(suite=["nano", "pythia"]) and "suites-unknown" not in told(suite="pythia")
+
+
+def test_too_few_pairs_are_told_and_far_smaller_models_do_not_answer_in_their_place():
+    few = Limits(max_pairs=1e4)
+    with pytest.raises(ValueError, match=r"39 steps of 1,024 pairs.*`batch_size` to 800.*12,800 pairs.*reference"):
+        plan(1e19, limits=few)
+    assert plan(1e19, limits=few, conditions={"batch_size": 800}).evidence.book == "ziarko2024"
+    assert plan(1e15, limits=few, suite="nano").evidence.book == "reference"
+
+
+def test_a_refusal_of_every_candidate_names_a_few():
+    with pytest.raises(ValueError, match="over the limit of 1; and 3 more") as caught:
+        plan(1e13, laws=law_book(), limits=Limits(max_dim=1))
+    assert len(str(caught.value)) < 300
 
 
 def test_the_edge_of_the_menu_is_named():

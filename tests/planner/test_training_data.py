@@ -53,6 +53,10 @@ def test_a_pair_that_is_told_is_as_uneven_as_those_of_the_laws_and_cut_at_the_co
     assert long.how.endswith(f"as asked, cut at a context of {TRAINING.context}")
 
 
+def test_a_shorter_context_cuts_the_pair_of_the_laws_too():
+    assert ask(replace(TRAINING, context=10)).pair.tokens == 20
+
+
 def test_hard_negatives_of_the_laws_must_be_in_the_data(mine):
     with pytest.raises(ValueError, match="has none of the 2 hard negatives a pair, under which the laws of"):
         ask(replace(mine, hard_negatives=2), True)

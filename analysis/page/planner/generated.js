@@ -227,9 +227,11 @@ export function read_budget(text, machine = null) {
 
 export const COUNTS = {k: 1000, K: 1000, M: 1000000, B: 1000000000, G: 1000000000, T: 1000000000000};
 
+export const EXAMPLES = {epochs: '4', dimensions: '1024', pairs: '2M'};
+
 /** How many: 1.4B, 200M or 2e12. */
 export function count(flag, text, what) {
-  return with_unit(flag, text, COUNTS, `a positive number of ${what} such as 1.4B or 2e12`);
+  return with_unit(flag, text, COUNTS, `a positive number of ${what} such as ${get(EXAMPLES, what, '1.4B or 2e12')}`);
 }
 
 export const BYTES = {kB: 1000, MB: 1000000, GB: 1000000000, TB: 1000000000000, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40};
@@ -428,8 +430,11 @@ export const ELSEWHERE = 1;
 
 export const NAMES = {flops: 'compute', params: 'model', tokens: 'data size'};
 
-/** 1.6x, 83x, 1e6x. */
+/** 1.6x, 83x, 610x, 1e6x. */
 export function times(factor) {
+  if (99.5 <= factor && factor < 10000) {
+    return `${grouped(Number(`${g(factor, 2)}`), 0)}x`;
+  }
   return factor < 10000 ? `${g(factor, 2)}x` : `${exponential(factor, 0)}x`.replaceAll('e+0', 'e').replaceAll('e+', 'e');
 }
 
@@ -545,6 +550,10 @@ export class Candidate {
       return steps < Infinity ? Math.floor(steps) : steps;
     });
   }
+  /** Whether the allowed epochs hold fewer steps than a training needs. */
+  get lacks_pairs() {
+    return this.epoch_steps < this.limits.min_steps;
+  }
   /** Optimiser steps that the budget pays for, fractions included. */
   affordable_steps(budget) {
     return (this.relative_speed * budget - this.serving) / (this.pair_flops * this.pair.batch_size);
@@ -574,8 +583,8 @@ export class Candidate {
     if (steps >= this.limits.min_steps) {
       return '';
     }
-    if (this.epoch_steps < this.limits.min_steps) {
-      return `the allowed epochs over ${short(this.limits.max_pairs)} pairs hold ${steps} steps`;
+    if (truth(this.lacks_pairs)) {
+      return `the allowed epochs over ${short(this.limits.max_pairs)} pairs hold ${fixed(this.epoch_steps, 0)} steps`;
     }
     return `${steps} steps, under the minimum of ${this.limits.min_steps}; needs ${g(this.least_flops(), 3)} FLOP`;
   }
@@ -624,7 +633,7 @@ export class Candidate {
 export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false, pair = null, context = 0, data = '') {
   [pair, context] = [either(pair, () => book.pair), either(context, () => book.training.context)];
   const batch_tokens = pair.batch_size * pair.tokens / chips;
-  const law_step_tokens = book.pair.batch_size * book.pair.tokens;
+  const law_step_tokens = Math.min(pair.batch_size, book.pair.batch_size) * book.pair.tokens;
   const [possible, refused] = [[], []];
   for (const law of list(book.laws)) {
     const kin = kin_of(book, law);
@@ -914,7 +923,24 @@ export function provenance(book, recipe, candidate, machine, count) {
 
 export const FARTHEST = 3;
 
-export function _distance(book, recipe, conditions) {
+/** By what the loss goes where the conditions are not those of the laws. */
+export function _counted(book, recipe) {
+  const share = recipe.trial.training.batch_size / book.training.batch_size;
+  if (share < 1) {
+    return `a step counts as ${g(share, 2)} of one of theirs, by its pairs`;
+  }
+  return 'the loss goes by the number of steps alone';
+}
+
+/** What is to be told of a longer context where nobody said how long the texts are. */
+export function _as_short(book, recipe, tokens) {
+  if (recipe.trial.training.context <= book.training.context || tokens !== book.pair.tokens) {
+    return '';
+  }
+  return `, and pairs are taken to have ${g(tokens, 3)} tokens, as theirs, until told otherwise`;
+}
+
+export function _distance(book, recipe, conditions, tokens) {
   let text, suites;
   const [far, data, caveats] = [recipe.extrapolation, recipe.trial.training.data, []];
   if (far.decades > FARTHEST) {
@@ -934,13 +960,37 @@ export function _distance(book, recipe, conditions) {
   }
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
-    text = `the laws have not seen ${join(', ', differ)}; the loss goes by the number of steps alone`;
+    text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe)}`;
+    text += _as_short(book, recipe, tokens);
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
   return caveats;
 }
 
+export const AS_ASKED = 'as asked';
+
+export const GRID = 3;
+
+export function _rate(recipe, candidate) {
+  if (recipe.lr_source !== AS_ASKED || !truth(candidate.law.learning_rates)) {
+    return [];
+  }
+  const [usual, ] = learning_rate(candidate);
+  const factor = Math.max(recipe.trial.lr / usual, usual / recipe.trial.lr);
+  if (factor < GRID) {
+    return [];
+  }
+  const text = `the loss is that of the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
+  return [new Caveat({code: 'other-rate', text})];
+}
+
 export const SURE = 0.9;
+
+/** The name of the candidate's suite where the laws have not seen it; "" where they have. */
+export function _unseen_suite(candidate, recipe) {
+  const names = list(candidate.unseen).filter((name) => name !== recipe.trial.training.data);
+  return truth(names) ? names[0] : '';
+}
 
 export const FEW_ROWS = 15;
 
@@ -963,6 +1013,11 @@ export function _choice(book, recipe, fits) {
     text = `the top candidates are statistically tied: this one is best with probability ${fixed(recipe.best, 2)}`;
     text += ` and gives away ${g(recipe.regret, 3)} nats on average`;
     caveats.push(new Caveat({code: 'not-told-apart', text}));
+  }
+  const suites = new Set(list(fits).map((other) => _unseen_suite(other, recipe)));
+  if (len(suites) > 1) {
+    text = 'suites that nobody measured are told apart by size and cost alone: one of them may well be better';
+    caveats.push(new Caveat({code: 'suites-unknown', text: `${text} than this answer, and only runs tell which`}));
   }
   const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
   if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
@@ -1017,20 +1072,31 @@ export function _repeats(book, recipe) {
 
 export const IDLE = 0.05;
 
+/** A time as people say it: 4.4 ms, 14 s, 6.5 min, 24 h. */
+export function time_text(seconds) {
+  for (const [unit, size] of [['h', 3600], ['min', 60], ['s', 1]]) {
+    if (seconds >= size) {
+      return `${g(seconds / size, 3)} ${unit}`;
+    }
+  }
+  return `${g(1000 * seconds, 3)} ms`;
+}
+
 export function _time(recipe) {
   let text;
   if (recipe.utilisation == null || recipe.step_seconds == null || recipe.utilisation >= IDLE) {
     return [];
   }
-  text = `a step of ${recipe.trial.training.batch_size} pairs takes ${g(1000 * recipe.step_seconds, 2)} ms, in which the`;
-  text += ` machine reaches ${percent(recipe.utilisation, 1)} of its peak rate: fewer chips would be nearly as fast`;
+  text = `a step of ${recipe.trial.training.batch_size} pairs takes ${time_text(recipe.step_seconds)}, in which the`;
+  text += ` machine reaches ${percent(recipe.utilisation, 1)} of its peak rate`;
+  text += recipe.chips > 1 ? ': fewer chips would be nearly as fast' : '';
   return [new Caveat({code: 'short-steps', text})];
 }
 
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, recipe, conditions)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, recipe, conditions, candidate.pair.tokens)), ...list(_rate(recipe, candidate)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 export const REACH = 6;
@@ -1100,7 +1166,7 @@ export class Recipe {
 
 /** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
 export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
-  const [rate, source] = lr != null ? [lr, 'as asked'] : learning_rate(candidate);
+  const [rate, source] = lr != null ? [lr, AS_ASKED] : learning_rate(candidate);
   const steps = candidate.steps(budget);
   const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: rate, steps, seed: 0, budget: candidate.relative_speed * budget});
   const law_tokens = steps * candidate.law_step_tokens;
@@ -1247,10 +1313,20 @@ export function _serving(candidate) {
   return truth(candidate.serving) ? `, ${g(candidate.serving, 3)} of them for serving` : '';
 }
 
+/** What to change where the allowed passes over the pairs at hand make too few steps. */
+export function _too_few_pairs(candidate) {
+  const [limits, batch] = [candidate.limits, candidate.pair.batch_size];
+  const [smaller, enough] = [Math.trunc(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs];
+  const change = smaller > 1 ? `set \`batch_size\` to ${grouped(smaller, 0)} or less, or ` : '';
+  return `${short(limits.max_pairs)} pairs hold ${grouped(candidate.epoch_steps, 0)} steps of ${grouped(batch, 0)} pairs in ${g(limits.epochs, 3)} epochs, under the minimum of ${limits.min_steps}: ${change}take ${grouped(Math.ceil(enough), 0)} pairs or more`;
+}
+
+export const REASONS = 3;
+
 /** Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each. */
 export function nothing_fits(budget, at_speed, refused) {
   let near, steps, most;
-  const allowed = list(at_speed).filter((candidate) => candidate.epoch_steps >= candidate.limits.min_steps);
+  const allowed = list(at_speed).filter((candidate) => !truth(candidate.lacks_pairs));
   const long = list(allowed).filter((candidate) => candidate.steps(budget) > candidate.limits.max_steps);
   if (truth(long)) {
     near = min(long, {key: (candidate) => candidate.steps(budget)});
@@ -1263,8 +1339,19 @@ export function nothing_fits(budget, at_speed, refused) {
     steps = Math.max(0, near.steps(budget));
     return `\`budget\` ${g(near.relative_speed * budget, 3)} FLOP is too small for every candidate: ${near.model.name} with ${near.method.label} comes nearest with ${steps} steps; ${near.limits.min_steps} need ${g(near.least_flops(), 3)} FLOP${_serving(near)}`;
   }
-  const reasons = unique(list(refused).map((refusal) => `${refusal.model} with ${refusal.method}: ${refusal.reason}`));
-  return `no candidate is left: ${join('; ', reasons)}`;
+  if (truth(at_speed)) {
+    return _too_few_pairs(at_speed[0]);
+  }
+  const reasons = [];
+  const told = [];
+  for (const refusal of list(refused)) {
+    if (!has(reasons, refusal.reason)) {
+      reasons.push(refusal.reason);
+      told.push(`${refusal.model} with ${refusal.method}: ${refusal.reason}`);
+    }
+  }
+  const more = len(told) > REASONS ? `; and ${len(told) - REASONS} more` : '';
+  return `no candidate is left: ${join('; ', told.slice(0, REASONS))}${more}`;
 }
 
 export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'given away'];
@@ -1333,7 +1420,8 @@ export function _sureness(plan) {
     return {sure: 'unknown'};
   }
   const given = `gives away ${g(100 * recipe.share, 2)} % of the loss (${g(recipe.regret, 2)} nats) on average`;
-  const first = `best with probability ${fixed(recipe.best, 2)}, ${given}`;
+  const chance = recipe.best >= 0.005 ? `probability ${fixed(recipe.best, 2)}` : 'a probability under 0.01';
+  const first = `best with ${chance}, ${given}`;
   if (recipe.best >= SURE) {
     return {sure: first};
   }
@@ -1359,7 +1447,7 @@ export function _evidence(plan) {
   return {evidence: lines};
 }
 
-export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps'];
+export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps'];
 
 /** The warnings that change what a reader does and stand in no other line. */
 export function _notes(plan) {
@@ -1413,7 +1501,7 @@ export function _machine(recipe) {
   const reached = recipe.utilisation == null ? '' : `, ${percent(recipe.utilisation, 0)} of the peak rate`;
   memory = `${memory_text(recipe.memory)} a chip` + (truth(recipe.sharded) ? ', sharded over the chips' : '');
   memory += truth(recipe.recompute) ? ', blocks recomputed' : '';
-  return {time: `${g(recipe.hours, 3)} h${cost}${reached}; ${memory}`};
+  return {time: `${time_text(3600 * recipe.hours)}${cost}${reached}; ${memory}`};
 }
 
 /** The recipe as the first screen says it: name of a line -> its text. */
