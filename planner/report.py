@@ -227,10 +227,10 @@ def _kept_for_serving(recipe: Recipe) -> str:
 
 
 def _candidates(recipes: Sequence[Recipe], room: int) -> str:
-    """The recipes that fit into so many lines, three at least; all of them where more than USUAL were asked for."""
-    if len(recipes) < 2 or recipes[0].loss is None:
+    """The recipes that fit into so many lines, none where one alone does; all where more than USUAL were asked for."""
+    shown = recipes if len(recipes) > USUAL else recipes[: max(0, room)]
+    if len(shown) < 2 or recipes[0].loss is None:
         return ""
-    shown = recipes if len(recipes) > USUAL else recipes[: max(3, room)]
     return "\n".join(table([CANDIDATE, *map(candidate_row, shown)]))
 
 
@@ -310,11 +310,11 @@ def _calibration(sweep: Calibration | None, book: LawBook) -> str:
 def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
     if sweep is None:
         return {}
-    gain = f"regret {sweep.regret_now:.2g} now, {sweep.regret_after:.2g} nats after"
+    gain = ""  # not the regret after it: the few draws that advice takes promise too much
     if sweep.regret_now < 1e-3 or plan.recipe.loss is None:
-        gain = "it tests the laws nearer to the budget"
+        gain = "; it tests the laws nearer to the budget"
     share = sweep.limit / plan.budget.flops
-    cost = f"{sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget; {gain}"
+    cost = f"about {sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget{gain}"
     return {"surer": f"add `{sweep_flags(share)}`: {cost}"}
 
 

@@ -206,7 +206,16 @@ def test_an_answer_beyond_the_evidence_says_so_and_what_to_try_first(capsys):
     printed = capsys.readouterr().out
     assert "published (Ziarko et al. 2024), not measured by us" in printed
     assert "6.1x beyond the largest compute published" in " ".join(printed.split())
-    assert "--calibrate 1% --sweep-out" in printed and "of the budget; regret" in printed
+    assert "--calibrate 1% --sweep-out" in printed and "calibrate.toml`: about " in printed
+
+
+@pytest.mark.parametrize("chips", ["8xh100", "512xb200"])
+def test_the_first_screen_is_one_screen(chips, capsys):
+    main(["--budget", "6h", "--hardware", chips, "--suite", "qwen3", "--pairs", "1B", "--tokens-per-pair", "80"])
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 25 and max(map(len, shown)) <= 100
+    # what a sweep leaves of the regret is said by all draws, not by the few of the advice
+    assert not any("after" in line for line in shown)
 
 
 def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):
