@@ -304,7 +304,9 @@ def unseen_of(book: LawBook, model: ModelSpec, data: str) -> tuple[str, str]:
 
 
 def _too_short(model: ModelSpec, context: int) -> str:
-    return f"reads at most {model.context} tokens, the laws hold for {context}" if model.context < context else ""
+    return (
+        f"reads at most {model.context} tokens, fewer than the context of {context}" if model.context < context else ""
+    )
 
 
 def _too_large(model: ModelSpec, limits: Limits) -> str:

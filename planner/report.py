@@ -304,7 +304,12 @@ def _calibration(sweep: Calibration | None, book: LawBook) -> str:
         *([f"assumed of {sweep.assumed}"] if sweep.assumed else []),
         f"then `fit` its folder `--with {book.name}` {after}",
     ]
-    return _list("a sweep that makes the choice surer", lines)
+    folded = [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, WIDTH - 2, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+    return _list("a sweep that makes the choice surer", folded)
 
 
 def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:

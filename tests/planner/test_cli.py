@@ -218,6 +218,11 @@ def test_the_first_screen_is_one_screen(chips, capsys):
     assert not any("after" in line for line in shown)
 
 
+def test_a_sweep_with_many_models_is_no_wider_than_the_screen(capsys):
+    assert main(["--budget", "1e19", "--calibrate", "1%"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
 def test_only_an_answer_that_is_not_sure_advises_a_sweep(tmp_path, capsys):
     laws = str(write_laws(tmp_path / "laws.json", law_book(method_law(FULL, {"name": "full"}))))
     asked = ["--budget", "1e12", "--laws", laws, "--model", "nano-7k", "--model", "nano-340k"]

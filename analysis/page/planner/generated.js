@@ -325,7 +325,7 @@ export function fit_batch(model, method, batch, longest, limit = Infinity, mixed
 }
 
 export function _too_short(model, context) {
-  return model.context < context ? `reads at most ${model.context} tokens, the laws hold for ${context}` : '';
+  return model.context < context ? `reads at most ${model.context} tokens, fewer than the context of ${context}` : '';
 }
 
 export function _too_large(model, limits) {
