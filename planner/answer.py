@@ -170,6 +170,13 @@ class Plan:
         return self.candidates[0]
 
     @property
+    def data_to_name(self) -> bool:
+        """Whether it is left to say which pairs are trained on: those of a paper come with no program, and a number of
+        pairs is no file."""
+        own = self.recipe.trial.training.data in self.recipe.extrapolation.unseen
+        return not own and (self.evidence.kind == "published" or self.recipe.epochs is not None)
+
+    @property
     def scores(self) -> tuple[ExpectedScore, ...]:
         """What is to be expected on the tasks of the law book; empty without tasks or without a loss."""
         recipe = self.recipe

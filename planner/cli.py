@@ -123,10 +123,10 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(answer: Plan, share: float, out: Path | None) -> Calibration:
-    from planner.design import calibrate
+    from planner.design import HERE, calibrate
     from sweeps.support.atomic import write_text
 
-    sweep = calibrate(answer, share)
+    sweep = calibrate(answer, share, file=out or HERE)
     if out:
         write_text(out, sweep.toml)
     return sweep

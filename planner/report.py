@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from planner.answer import SURE, Calibration, Plan, Recipe
@@ -13,6 +14,7 @@ from planner.frontier import Crossover
 from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import memory_text, short, time_text
+from sweeps.support.paths import named_in
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
@@ -36,7 +38,10 @@ CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", 
 
 
 def write(plan: Plan, path: Path) -> None:
-    """The recipe as a file for `embed train`. Raises ValueError where its data are those of a paper."""
+    """The recipe as a file for `embed train`, which finds data and model from there.
+
+    Raises ValueError where its data are those of a paper.
+    """
     if plan.evidence.kind == "published" and not _own_data(plan):
         raise ValueError(
             f"{path}: not written: the laws are of {plan.recipe.trial.training.data}, which do not come with this "
@@ -50,7 +55,9 @@ def write(plan: Plan, path: Path) -> None:
 
     scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
     predicted = {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
-    write_recipe(path, plan.recipe.trial, predicted, remarks)
+    trial = plan.recipe.trial
+    training = replace(trial.training, data=named_in(path, trial.training.data))
+    write_recipe(path, replace(trial, model=named_in(path, trial.model), training=training), predicted, remarks)
 
 
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:

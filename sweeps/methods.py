@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeps.models import ARCHITECTURES, Linear, ModelSpec, from_config
@@ -84,7 +85,7 @@ class Method(ABC):
         """The method's settings by name. Settings that came later stand there only where they say something."""
         return {key: value for key, value in asdict(self).items() if value != ""}  # type: ignore[call-overload]
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Name and settings, as tables and figures print them."""
         shown = {key: value if isinstance(value, str) else f"{value:g}" for key, value in self.options.items()}

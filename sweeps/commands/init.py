@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sweeps.running.draft import Draft, draft, draft_text
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import choice
 from sweeps.support.console import positive
+from sweeps.support.paths import named_in
 from sweeps.trial import Training
 
 
@@ -41,7 +41,7 @@ def init(arguments: argparse.Namespace) -> int:
         f"`sweep run {file.name} --dry-run` shows every trial; docs/sweep-file.md lists the other keys.",
     )
     suite = "" if arguments.models and not arguments.suite else arguments.suite or "nano"
-    write_text(file, draft_text(grid, suite, _beside(file, arguments.data), remarks))
+    write_text(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
     print(json.dumps(_document(grid, file)) if arguments.json else "\n".join(_lines(grid, file, how)))
     return 0
 
@@ -74,13 +74,6 @@ def _data(arguments: argparse.Namespace, training: Training, model: ModelSpec) -
     return Data(
         "", round(pairs), 0, tokens, tokens**2 / 2
     ), f"{pairs:,.0f} training pairs of {tokens:g} tokens, as told"
-
-
-def _beside(file: Path, data: str) -> str:
-    """The data as the file names them: a path is relative to the file."""
-    if Path(data).is_absolute() or not Path(data).is_file():
-        return data
-    return os.path.relpath(data, file.resolve().parent)
 
 
 def _document(grid: Draft, file: Path) -> dict[str, Any]:

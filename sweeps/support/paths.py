@@ -34,3 +34,16 @@ def located(name: str) -> Path:
     """Where a file or folder named in a sweep file or a recipe lies: beside it, else in the current folder."""
     beside = Path(os.environ.get(FOLDER, ""), name)
     return beside if os.path.exists(beside) else Path(name)  # Path.exists raises where a name is too long
+
+
+def named_in(file: Path, name: str) -> str:
+    """How a sweep file or recipe at `file` names a file or folder that lies at the relative path `name` from here.
+
+    Names of anything else are kept. What follows a path, columns after "?" or a part after "#", is kept too.
+    """
+    place = next(
+        (end for end in (len(name), name.find("?"), name.rfind("#")) if end > 0 and os.path.exists(name[:end])), 0
+    )
+    if not place or Path(name).is_absolute():
+        return name
+    return os.path.relpath(name[:place], folder_of(file)) + name[place:]

@@ -58,6 +58,13 @@ def test_out_is_a_trial(laws, tmp_path, capsys):
     assert (trial.model, trial.steps, trial.lr) == (answer["model"], answer["steps"], answer["lr"])
 
 
+def test_a_recipe_in_another_folder_names_the_data_from_there(pairs, laws, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    assert main(["--budget", "1e13", "--laws", laws, "--data", pairs.name, "--out", "deep/recipe.toml"]) == 0
+    assert read_recipe(tmp_path / "deep" / "recipe.toml").training.data == f"../{pairs.name}"
+
+
 @pytest.mark.parametrize("budget", ["1e30", "1e300"])
 def test_absurdly_large_budgets_are_refused(budget, laws, capsys):
     assert main(["--budget", budget, "--laws", laws, "--json"]) == 2

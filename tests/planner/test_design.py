@@ -1,17 +1,19 @@
 """The sweep that `plan --calibrate` designs: affordable, runnable, and worth its FLOPs."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from planner import calibrate, plan
+from planner import Limits, calibrate, plan
 from planner.cli import main
-from planner.design import DesignPoint, _Beliefs, _for_sweeps
+from planner.design import DesignPoint, _Beliefs, _for_sweeps, advised
 from planner.laws import Chinchilla
 from support.known_laws import FULL, LORA, PAIR, RATES, law_book, method_law
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
+from sweeps.running.gate import prospect
 
 
 def sweep_of(calibration, tmp_path):
@@ -46,6 +48,67 @@ def test_a_method_that_cannot_win_is_not_swept():
     assert calibrate(plan(1e15, laws=book), 0.1).methods == ("full", "lora rank 8 alpha 8")
 
 
+@pytest.mark.parametrize("pairs", [300, 3_000, 12_000, 50_000, math.inf])
+@pytest.mark.parametrize(("laws", "budget"), [("reference", 1e14), ("ziarko2024", 1e19)])
+def test_what_is_promised_is_what_a_sweep_on_these_pairs_trains(laws, budget, pairs, tmp_path):
+    batch = {"batch_size": 2} if pairs == 300 else {"batch_size": 16} if pairs < 1e5 else {}
+    limits = Limits(max_pairs=pairs, max_params=1e9)
+    answer = plan(budget, laws=[laws], limits=limits, conditions=batch, tokens_per_pair=60)
+    promised = calibrate(answer, 0.2)
+    sweep = sweep_of(promised, tmp_path)
+    pair = answer.considered[0].pair
+    data = Data("", 10**9 if pairs == math.inf else pairs, 300, pair.tokens, pair.sum_sq_lengths)
+    tried = [cell for cell in cells(sweep, data) if not cell.reason]
+    assert len(tried) == promised.cells and sum(cell.budget for cell in tried) <= promised.flops
+    expected = prospect(sweep, data)
+    assert not expected.refusal and not any("fit leaves out" in remark for remark in expected.remarks)
+    labels = {cell.entry.method.label for cell in tried}
+    assert labels == set(promised.methods)
+
+
+def test_settings_of_a_method_are_likely_together():
+    """Three ranks as good as each other share a probability that one rank alone would be swept for."""
+    ranks = [method_law(LORA, {"name": "lora", "rank": rank, "alpha": rank}, seed=rank) for rank in range(1, 60)]
+    answer = plan(1e15, laws=law_book(method_law(FULL, {"name": "full"}), *ranks), models=["nano-340k"])
+    assert answer.method_chances["lora"] > 0.3
+    tried = calibrate(answer, 0.2).methods
+    assert any(label.startswith("lora") for label in tried) and len(tried) < 20
+
+
+def test_a_method_that_may_win_is_in_the_published_calibration():
+    answer = plan(1e19, laws=["ziarko2024"], suite="pythia")
+    names = {label.partition(" ")[0] for label in calibrate(answer, 0.02).methods}
+    assert names == {name for name, chance in answer.method_chances.items() if chance >= 0.05} >= {"full", "lora"}
+
+
+def test_pairs_that_hold_no_sweep_ask_for_a_smaller_batch():
+    answer = plan(1e14, laws=["reference"], limits=Limits(max_pairs=300))
+    with pytest.raises(ValueError, match=r"4 epochs of 300 pairs hold 50 steps of 24, .* set a smaller `batch_size`"):
+        calibrate(answer, 0.5)
+
+
+def test_no_sweep_is_advised_that_takes_more_than_the_recipe():
+    few = plan(1e16, laws=["reference"], limits=Limits(max_pairs=600), conditions={"batch_size": 8})
+    sweep = advised(few)
+    assert sweep and sweep.flops <= few.recipe.flops < 1e14
+    dear = replace(few, candidates=(replace(few.recipe, flops=sweep.flops / 2),))
+    assert advised(dear) is None
+
+
+def test_learning_in_two_steps_is_learning_at_once():
+    answer = plan(1e15, laws=law_book())
+    beliefs = _Beliefs(answer.considered, 1e15)
+    points = [DesignPoint(_for_sweeps(candidate, answer.laws), 1e13) for candidate in answer.considered[:4]]
+    assert beliefs.after(points[:2], points).spread(points[2:]) == pytest.approx(beliefs.spread(points), rel=1e-9)
+
+
+def test_the_sweep_file_names_data_from_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.jsonl").write_text("".join(f'{{"query": "{i}", "positive": "p{i}"}}\n' for i in range(3000)))
+    answer = plan(1e14, laws=["reference"], data="pairs.jsonl")
+    assert 'data = "../pairs.jsonl"' in calibrate(answer, 0.2, file=tmp_path / "deep" / "sweep.toml").toml
+
+
 def test_too_small_a_share_says_what_the_smallest_sweep_takes():
     with pytest.raises(ValueError, match="smallest sweep takes") as caught:
         calibrate(plan(1e13, laws=law_book()), 0.001)
@@ -57,7 +120,7 @@ def test_the_design_beats_cheapest_first_at_the_same_cost():
     answer = plan(1e16, laws=law_book())
     calibration = calibrate(answer, 0.05)
     beliefs = _Beliefs(answer.considered, 1e16)
-    candidates = [_for_sweeps(candidate) for candidate in answer.considered]
+    candidates = [_for_sweeps(candidate, answer.laws) for candidate in answer.considered]
     smallest = [candidate for candidate in candidates if not candidate.refusal(calibration.budgets[0])]
     repeats = calibration.flops / calibration.budgets[0] / len(smallest)  # as one trial each with that much less noise
     quiet = [replace(candidate, law=replace(candidate.law, noise=0.02 / repeats**0.5)) for candidate in smallest]
@@ -77,7 +140,7 @@ def test_one_trial_teaches_what_bayes_says():
     noisy = replace(method_law(FULL, {"name": "full"}), noise=0.05)
     answer = plan(1e15, laws=law_book(noisy), models=["nano-100k", "nano-1.2m"])
     beliefs = _Beliefs(answer.considered, 1e15)
-    cell = DesignPoint(_for_sweeps(answer.considered[0]), 1e13)
+    cell = DesignPoint(_for_sweeps(answer.considered[0], answer.laws), 1e13)
     observed, gap = beliefs._point(cell), [a - b for a, b in zip(*beliefs.targets, strict=True)]
     n, mean = len(observed), lambda row: sum(row) / len(row)
     product = lambda a, b: sum((x - mean(a)) * (y - mean(b)) for x, y in zip(a, b, strict=True)) / (n - 1)  # noqa: E731

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sweeps.support.paths import FOLDER, located, relative_to
+from sweeps.support.paths import FOLDER, located, named_in, relative_to
 
 
 @pytest.fixture
@@ -45,3 +45,24 @@ def test_what_was_set_before_is_set_again(elsewhere, monkeypatch):
     with pytest.raises(KeyError), relative_to(elsewhere / "sweep.toml"):
         raise KeyError
     assert os.environ[FOLDER] == "/as/it/was"
+
+
+@pytest.mark.parametrize("end", ["", "?query=Frage", "#train"])
+def test_a_file_elsewhere_finds_what_lies_here(elsewhere, end):
+    (elsewhere / "pairs.jsonl").touch()
+    file = elsewhere.parent / "project" / "recipe.toml"
+    name = named_in(file, f"pairs.jsonl{end}")
+    assert name == f"../elsewhere/pairs.jsonl{end}"
+    with relative_to(file):
+        assert located(name.removesuffix(end)).resolve() == elsewhere / "pairs.jsonl"
+    assert named_in(elsewhere / "recipe.toml", f"pairs.jsonl{end}") == f"pairs.jsonl{end}"
+
+
+@pytest.mark.parametrize("name", ["python-env", "hf:owner/name#subset:split", "nosuch.jsonl", "nano-7k"])
+def test_what_is_no_path_keeps_its_name(elsewhere, name):
+    assert named_in(elsewhere.parent / "project" / "recipe.toml", name) == name
+
+
+def test_an_absolute_path_is_kept(elsewhere):
+    (elsewhere / "pairs.jsonl").touch()
+    assert named_in(elsewhere.parent / "recipe.toml", f"{elsewhere}/pairs.jsonl") == f"{elsewhere}/pairs.jsonl"
