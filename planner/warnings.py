@@ -18,7 +18,7 @@ from sweeps.machine.hardware import Machine
 QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here"
 FEW_ROWS = 15  # three for each coefficient of the plain law
 AS_ASKED = "as asked"  # the source of a rate that the user gave
-GRID = 3.0  # between the rates that a search tries: nearer ones were not told apart
+RATE_STEP = 3.0  # between the rates that a search tries: nearer ones were not told apart
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
 
@@ -98,7 +98,7 @@ def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
         return []
     usual, _ = learning_rate(candidate)
     factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)
-    if factor < GRID:
+    if factor < RATE_STEP:
         return []
     text = f"the loss is that of the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
     return [Caveat("other-rate", text)]

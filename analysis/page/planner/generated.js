@@ -969,7 +969,7 @@ export function _distance(book, recipe, conditions, tokens) {
 
 export const AS_ASKED = 'as asked';
 
-export const GRID = 3;
+export const RATE_STEP = 3;
 
 export function _rate(recipe, candidate) {
   if (recipe.lr_source !== AS_ASKED || !truth(candidate.law.learning_rates)) {
@@ -977,7 +977,7 @@ export function _rate(recipe, candidate) {
   }
   const [usual, ] = learning_rate(candidate);
   const factor = Math.max(recipe.trial.lr / usual, usual / recipe.trial.lr);
-  if (factor < GRID) {
+  if (factor < RATE_STEP) {
     return [];
   }
   const text = `the loss is that of the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;

@@ -152,3 +152,18 @@ def test_the_vendored_library_is_the_one_that_its_note_names():
     assert f'version="{version}"' in content.decode() and f"ECharts {version}" in (HERE / "about.js").read_text()
     for named in re.findall(r"`((?:LICENSE|NOTICE)-\w+)`", note):
         assert (HERE / "vendor" / named).stat().st_size > 100
+
+
+def test_no_two_scripts_give_one_name_to_two_things():
+    """The page joins them in one scope: a constant of the planner may be called as one of the charts."""
+    names = [
+        name
+        for script in SCRIPTS
+        if not script.startswith("vendor/")
+        for name in re.findall(
+            r"^(?:export )?(?:async )?(?:const|let|function\*?|class) (\w+)",
+            (HERE / script).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    ]
+    assert len(names) > 100 and len(names) == len(set(names))

@@ -73,17 +73,20 @@ ANSWERS = """([fields, budgets]) => {
   const {methods} = fields;
   for (const box of document.querySelectorAll('#methods input')) box.checked = !methods || methods.includes(box.value);
   for (const [id, value] of Object.entries(fields)) if (id !== 'methods') byId(id).value = value;
+  let told = false; // crossovers take long, and are the same at every budget: once
   return budgets.map((budget) => {
     byId('budget').value = budget;
     show();
     if (!current) return {budget, error: byId('budget-error').textContent};
     const {ranked, recipeOf, budget: spent, warnings, provenance, refused, facts} = current.answer;
+    const first = !told;
+    told = true;
     return {
       ...plainly({spent, provenance, refused, facts}),
       warnings: warnings.map(({code, text}) => ({code, text})),
       recipes: ranked.map((_, i) => asJson(recipeOf(i))),
       command: command(current.question),
-      ...(budget === budgets.at(-1) ? {changes: changes(current.answer)} : {}),
+      ...(first ? {changes: changes(current.answer)} : {}),
     };
   });
 }""".replace("CHANGES", CHANGES).replace("PLAINLY", PLAINLY)
@@ -182,6 +185,8 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
             continue
         answered += 1
         theirs = planned(answer["command"], crossovers="changes" in answer)
+        if "changes" in answer:
+            changes = answer["changes"], theirs["crossovers"]
         assert answer["spent"]["flops"] == pytest.approx(theirs["budget"]["flops"], rel=1e-9)
         assert len(answer["recipes"]) == len(theirs["candidates"])
         for mine, other in zip(answer["recipes"], theirs["candidates"], strict=True):
@@ -191,7 +196,7 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
         assert answer["refused"] == theirs["refused"]
         assert answer["facts"] == theirs["published"]
     assert answered >= 8
-    for mine, other in zip(answer["changes"], theirs["crossovers"], strict=True):
+    for mine, other in zip(*changes, strict=True):
         other.pop("extrapolation")
         assert mine == {
             name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for name, value in other.items()
