@@ -57,6 +57,7 @@ class Requirements:
         """
         try:
             check_fields(cls, content, "")
+            require("trials", content.get("trials", {}), isinstance(content.get("trials", {}), dict), "a table")
             classes = tuple(content.get("classes", ()))
             trials = {}
             for key, row in content.get("trials", {}).items():

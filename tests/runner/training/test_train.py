@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_trial_is_refused(conditions, tmp_path, monkeypa
     monkeypatch.setattr(train_module, "observe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(trial, tmp_path)
-    with pytest.raises(ValueError, match=f"is a checkpoint of {trial.key}, not of"):
+    with pytest.raises(ValueError, match=f"is a checkpoint of .{trial.key}., not of"):
         train(replace(trial, lr=2e-2), tmp_path)
 
 
@@ -235,7 +235,7 @@ def test_a_branch_killed_and_resumed_ends_with_the_same_bits_and_costs(condition
     assert resumed.reused_flops == whole.reused_flops > 0
 
 
-def test_a_state_of_another_trunk_or_a_damaged_one_is_refused(conditions, tmp_path):
+def test_a_state_of_another_trunk_is_refused_and_without_a_damaged_one_training_begins_anew(conditions, tmp_path):
     shared = replace(conditions, warmup_steps=4)
     small, large = (Trial("nano-25k", Full(), shared, lr=1e-2, steps=steps) for steps in (12, 24))
     other = replace(large, seed=1)
@@ -244,11 +244,11 @@ def test_a_state_of_another_trunk_or_a_damaged_one_is_refused(conditions, tmp_pa
     state = trunk_of(store.folder(large.key), large).newest()
     store.trunks.directory.joinpath(other.trunk).mkdir()
     store.trunks.directory.joinpath(other.trunk, state.name).write_bytes(state.read_bytes())
-    with pytest.raises(ValueError, match=f"is a checkpoint of {small.trunk}, not of {other.trunk}"):
+    with pytest.raises(ValueError, match=f"is a checkpoint of .{small.trunk}., not of {other.trunk}"):
         train(other, store.folder(other.key))
     state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"{state}: is damaged, delete it"):
-        train(large, store.folder(large.key))
+    begun = train(large, store.folder(large.key))
+    assert begun.status == "done" and begun.reused_flops == 0
 
 
 def test_a_state_deleted_while_it_was_looked_for_is_looked_for_anew(conditions, tmp_path, monkeypatch):

@@ -118,7 +118,6 @@ def test_progress_that_is_none_is_not_shown(new_store, value):
 def test_what_else_a_folder_says_is_refused_by_its_name_or_passed_over(new_store, value):
     store, (trial,) = new_store(1)
     needs, wanted = store.directory / "needs.json", store.directory / "trunks" / "wanted.json"
-    wanted.parent.mkdir(exist_ok=True)
     for content in (value, {"classes": value}, {"classes": [], "trials": value}, {"trials": {trial.key: value}}):
         needs.write_text(json.dumps(content))
         try:
@@ -127,6 +126,7 @@ def test_what_else_a_folder_says_is_refused_by_its_name_or_passed_over(new_store
             told = str(error)
             assert told.startswith(f"{needs}: ")
     for content in (value, {trial.key: value}, {trial.key: [value, value]}):
+        wanted.parent.mkdir(exist_ok=True)  # an empty one is taken away
         wanted.write_text(json.dumps(content))
         store.trunks.share([])
 
