@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from operator import mul
 from pathlib import Path
 
@@ -89,11 +90,11 @@ def calibrate(
         models=tuple(candidate.model.name for candidate in grid.first_of_models()),
         budgets=grid.budgets,
         methods=tuple(dict.fromkeys(candidate.method.label for candidate in grid.candidates)),
-        cells=len(grid.points()),
+        cells=len(grid.points),
         flops=grid.cost(),
         limit=limit,
         regret_now=beliefs.regret([]),
-        regret_after=beliefs.regret(grid.points()),
+        regret_after=beliefs.regret(grid.points),
         assumed=assumed if unmeasured else "",
         toml=_toml(plan, grid, file),
     )
@@ -146,6 +147,7 @@ class _Grid:
             each.method.label for each in self.candidates if each.model.name not in each.law.learning_rates
         )
 
+    @cached_property
     def points(self) -> list[DesignPoint]:
         """The trials that can be; a sweep leaves the others out as well."""
         return [
@@ -157,14 +159,14 @@ class _Grid:
 
     def beyond(self, other: _Grid) -> list[DesignPoint]:
         """The trials that are not of the other."""
-        theirs = {point.key for point in other.points()}
-        return [point for point in self.points() if point.key not in theirs]
+        theirs = {point.key for point in other.points}
+        return [point for point in self.points if point.key not in theirs]
 
     def cost(self) -> float:
         """FLOPs at most."""
-        searched, spent = self.searched, sum(point.flops for point in self.points())
+        searched, spent = self.searched, sum(point.flops for point in self.points)
         smallest: dict[tuple[str, str], float] = {}
-        for point in self.points():
+        for point in self.points:
             key = (point.candidate.model.name, point.candidate.method.label)
             if point.candidate.method.label in searched:
                 smallest[key] = min(point.flops, smallest.get(key, math.inf))
@@ -175,7 +177,7 @@ class _Grid:
     def gives_laws(self, sizes: int) -> bool:
         """Whether every method gets offsets of its own, from so many sizes."""
         runs: dict[str, list[tuple[float, float]]] = {each.method.label: [] for each in self.candidates}
-        for point in self.points():
+        for point in self.points:
             runs[point.candidate.method.label].append((point.candidate.params, point.candidate.steps(point.flops)))
         return all(not why_no_shared_law(own) and len({size for size, _ in own}) >= sizes for own in runs.values())
 
@@ -192,8 +194,8 @@ def _grow(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float, wort
     best, ladder = _start(beliefs, candidates, limit)
     names = _names(candidates)
     ladder = [flops for flops in ladder if flops <= limit]
-    every = _grid(candidates, names, ladder).points()
-    now = beliefs.after(best.points(), every)
+    every = _grid(candidates, names, ladder).points
+    now = beliefs.after(best.points, every)
     while True:
         models = [name for name in names if name in {candidate.model.name for candidate in best.candidates}]
         moves = [_grid(candidates, [*models, name], best.budgets) for name in names if name not in models]
@@ -231,7 +233,7 @@ def _start(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float) -> 
         starts = [start for start in starts if start.gives_laws(few)]
         affordable = [start for start in starts if start.cost() <= limit]
         if affordable:
-            best = max(affordable, key=lambda start: (now - beliefs.spread(start.points())) / start.cost())
+            best = max(affordable, key=lambda start: (now - beliefs.spread(start.points)) / start.cost())
             return best, ladder
         least = min([least, *(start.cost() for start in starts)])
     if least < math.inf:
@@ -357,7 +359,7 @@ def _centred(row: list[float]) -> list[float]:
 
 def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
     """The sweep file."""
-    points = grid.points()
+    points = grid.points
     remarks = [
         f"`plan --budget {plan.budget.asked} --calibrate`: {len(points)} trials, {grid.cost():.3g} FLOP at most.",
         f"`sweep run` it, then `fit` its folder `--with` that of {plan.laws.source.get('name', 'the laws')}.",
