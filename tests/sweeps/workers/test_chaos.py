@@ -21,6 +21,7 @@ from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
 from sweeps.store import attempts, base
 from sweeps.store.folder import FolderStore
+from sweeps.store.identity import mark
 from sweeps.store.records import read_observations
 from sweeps.store.retry import BLAMELESS, STOPPED
 from sweeps.trial import Trial
@@ -84,6 +85,7 @@ def test_100_kills_of_workers_and_launchers_lose_and_double_nothing(tmp_path, mo
     launch = [*COMMAND, "sweep", "run", "toy.toml", "--workers", "3", "--out"]
     subprocess.run([*launch, "undisturbed/toy"], check=True, capture_output=True)
     folder, store, chance = Path("results/toy"), FolderStore(Path("results/toy")), random.Random(5)
+    mark(folder)  # a sweep's folder: what lies in others is not touched
     (folder / "toy.json").write_text('{"seconds": 3.0, "checkpoints": true}')
 
     launcher, killed = None, {"worker": 0, "launcher": 0}
