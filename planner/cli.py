@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = console.parser("plan", "The recipe with the lowest predicted held-out loss for a budget.", EXAMPLES)
+    parser = console.parser("plan", "The recipe to train for a budget, and how sure it is.", EXAMPLES)
     add = parser.add_argument
     add("--budget", required=True, help="FLOP (1e19), time on --hardware (24h) or money ('$500', with --price)")
     add(
