@@ -14,6 +14,7 @@ from analysis import EXPONENTS
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
 from sweeps.support.atomic import write_text
+from sweeps.support.checksum import sealed
 from sweeps.support.progress import Progress, waiting
 from sweeps.support.toml_io import read_toml
 
@@ -152,7 +153,7 @@ def _fit(args: argparse.Namespace) -> int:
     out = args.out or (args.path / named if ours else None)
     written, left_out = [], []
     if out:
-        _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+        _write(out, sealed(book.to_json(), indent=1) + "\n")
         written.append(out)
     if args.figures:
         from analysis.figures import draw_all
@@ -235,7 +236,7 @@ def _fit_condition(args: argparse.Namespace, settings: Settings, name: str) -> F
 
 
 def _write_book(path: Path, book: LawBook) -> Path:
-    _write(path, json.dumps(book.to_json(), indent=1) + "\n")
+    _write(path, sealed(book.to_json(), indent=1) + "\n")
     return path
 
 
@@ -321,7 +322,7 @@ def _fit_facts(args: argparse.Namespace) -> int:
     with Progress("draws", work(paper, draws)) as progress:
         book, rows = fit_facts(paper, draws, args.seed, progress.advance)
     out = args.out or args.path / "laws.json"
-    _write(out, json.dumps(book.to_json(), indent=1) + "\n")
+    _write(out, sealed(book.to_json(), indent=1) + "\n")
     written = [out, *([_write_page(args, book, out)] if args.page else [])]
     if args.json:
         print(json.dumps(report.document(book), indent=1))

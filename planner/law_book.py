@@ -28,7 +28,8 @@ from sweeps.support.checks import (
     whole,
     within,
 )
-from sweeps.support.json_io import read_json
+from sweeps.support.checksum import NAME, refuse_changed
+from sweeps.support.json_io import json_of, read_bytes
 from sweeps.trial import Training
 
 FORMAT = 1
@@ -235,13 +236,16 @@ SPAN = (1e-9, 1e40)  # of what runs cover
 
 def read_laws(path: Path) -> LawBook:
     """The law book written by `fit`. Raises ValueError naming the file and the place, or OSError without a file."""
-    content = read_json(path, MOST_BYTES)
+    text = read_bytes(path, MOST_BYTES)
+    content = json_of(text, path)
     if not isinstance(content, dict) or "laws" not in content:
         raise ValueError(f"{path}: no laws inside; expected the laws.json that `fit` writes")
     if content.get("format") != FORMAT:
         raise ValueError(f"{path}: format is {brief(content.get('format'))}; known: {FORMAT}")
     try:
-        return _book(content)
+        book = _book(content)  # which says best what is wrong
+        refuse_changed(text, content.get(NAME))
+        return book
     except KeyError as error:
         raise ValueError(f"{path}: has no {error.args[0]!r}") from None
     except (TypeError, AttributeError, ValueError, OverflowError) as error:

@@ -10,7 +10,6 @@ cost the way twice. It waits for a living one only, so that nothing is waited fo
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from sweeps.store.files import SweepFiles
 from sweeps.store.records import exported, parse_record
 from sweeps.store.retry import CAUSES, EXCEPTION, LOST, verdict
 from sweeps.store.trunks import Trunk, Trunks
+from sweeps.support.checksum import sealed
 from sweeps.trial import Observation, Trial, failure
 
 
@@ -329,9 +329,9 @@ class Store(ABC):
 
 def _text(observation: Observation) -> str:
     """The record of an observation, or of a failure where nobody could read it again, such as one with a NaN in it."""
-    text = json.dumps(observation.to_json()) + "\n"
+    text = sealed(observation.to_json()) + "\n"
     try:
         parse_record(Observation, text, "its observation")
     except ValueError as error:
-        return json.dumps(failure(observation.trial, str(error)).to_json()) + "\n"
+        return sealed(failure(observation.trial, str(error)).to_json()) + "\n"
     return text

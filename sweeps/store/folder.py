@@ -31,6 +31,7 @@ from sweeps.store.records import lenient, read_record
 from sweeps.store.retry import CAUSES, LOST, STOPPED
 from sweeps.support.atomic import new_folder, publish_text, touch, write_text
 from sweeps.support.checks import require
+from sweeps.support.checksum import sealed
 from sweeps.support.json_io import read_json
 from sweeps.trial import Observation, Trial
 
@@ -84,12 +85,12 @@ class FolderStore(Store):
             self.read_trial(trial.key)
         except (ValueError, FileNotFoundError) as error:
             self.files.log(f"{error}; written anew")
-            write_text(self.folder(trial.key) / "trial.json", json.dumps(trial.to_json(), indent=1) + "\n")
+            write_text(self.folder(trial.key) / "trial.json", sealed(trial.to_json(), indent=1) + "\n")
 
     def _create(self, trial: Trial) -> None:
         try:
             with new_folder(self.folder(trial.key)) as folder:  # so that none lacks its trial.json
-                (folder / "trial.json").write_text(json.dumps(trial.to_json(), indent=1) + "\n", encoding="utf-8")
+                (folder / "trial.json").write_text(sealed(trial.to_json(), indent=1) + "\n", encoding="utf-8")
         except OSError:
             if not self.folder(trial.key).exists():
                 raise

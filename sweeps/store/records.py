@@ -12,6 +12,7 @@ from typing import Any
 from sweeps.experiment.grid import Cell
 from sweeps.models import ModelSpec
 from sweeps.search.learning_rates import RateSearch
+from sweeps.support import checksum as checksums
 from sweeps.support.atomic import write_text
 from sweeps.support.json_io import parse_json, read_bytes, read_json, read_lines
 from sweeps.trial import Observation, Training
@@ -69,7 +70,7 @@ def export(
     for observation in ordered:
         trial = observation.trial
         here = trial.training in conditions and hashes.get(trial.model, trial.model_hash) == trial.model_hash
-        lines[here].append(json.dumps(observation.to_json()) + "\n")
+        lines[here].append(checksums.sealed(observation.to_json()) + "\n")
     write_text(directory / OBSERVATIONS, "".join(lines[True]))
     if lines[False] or (directory / OTHER_CONDITIONS).exists():
         write_text(directory / OTHER_CONDITIONS, "".join(lines[False]))
@@ -112,9 +113,11 @@ def parse_record(kind: Any, text: bytes | str, where: object, *known: str, curve
 
 
 def _record(kind: Any, text: bytes | str, *known: str, curves: bool) -> Any:
-    if not curves:
-        text = _without_curve(text if isinstance(text, str) else text.decode("utf-8"))
-    return kind.from_json(parse_json(text), *known)
+    content = parse_json(text if curves else _without_curve(text if isinstance(text, str) else text.decode("utf-8")))
+    checksum = content.pop(checksums.NAME, None) if isinstance(content, dict) else None
+    record = kind.from_json(content, *known)  # which says best what is wrong
+    checksums.refuse_changed(text, checksum)
+    return record
 
 
 def _observation(line: bytes, curves: bool, where: str) -> Observation | BrokenLine:

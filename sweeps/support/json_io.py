@@ -52,8 +52,13 @@ def read_lines(path: Path | str, most: int = MOST_LINE) -> Iterator[bytes]:
 
 def read_json(path: Path | str, most: int = MOST_BYTES) -> Any:
     """The content of a JSON file. Raises ValueError naming the file when it is not JSON, or as `read_bytes` does."""
+    return json_of(read_bytes(path, most), path)
+
+
+def json_of(text: bytes, path: Path | str) -> Any:
+    """The content of a JSON file whose text was read. Raises ValueError naming the file when it is not JSON."""
     try:
-        return parse_json(read_bytes(path, most))
+        return parse_json(text)
     except NotJson as error:
         raise ValueError(f"{path}: {error}") from None
 
