@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from sweeps.support.atomic import publish_text, write_text
 from sweeps.support.json_io import parse_json, read_lines
 
 MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
+_MARKER_BEGUN = re.compile(rf"\.{re.escape(MARKER)}\.[0-9a-f]{{16}}\.tmp")  # as `publish_text` names it
 WITHIN = ("trials", "trunks", "parts", "logs", "cancelled")  # folders that a sweep makes in its own
 
 
@@ -44,8 +46,9 @@ def refuse_foreign(directory: Path, sweep_file: Path | None = None) -> None:
     sweep_file: what is to be run there; None where any sweep may be meant. A file that was edited since is still the
     same sweep, and so is one that was moved, as long as not both happened.
     """
+    occupied = _is_occupied(directory)  # first, for one that begins just now leaves its marker before all else
     if not is_sweep(directory):
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if occupied:
             raise ValueError(
                 f"{directory}: is not empty and holds no sweep; nothing in it is touched: give an empty or new folder"
             )
@@ -57,6 +60,16 @@ def refuse_foreign(directory: Path, sweep_file: Path | None = None) -> None:
             f"{directory}: holds the sweep of {begun}, and {sweep_file} is another; give another folder, or "
             f"edit {directory / 'sweep.toml'} and run that"
         )
+
+
+def _is_occupied(directory: Path) -> bool:
+    """Whether there is anything but an empty folder, or one in which a sweep has begun, or died, at its marker."""
+    try:
+        return not all(_MARKER_BEGUN.fullmatch(name) for name in os.listdir(directory))
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True
 
 
 def _same_file(directory: Path, sweep_file: Path) -> bool:
@@ -86,13 +99,15 @@ def mark(directory: Path, sweep_file: Path | None = None, identity: str = "") ->
     sweep_file: that the sweep is run from. identity: of a sweep that is known already, in a database. Raises ValueError
     when the folder is somebody else's.
     """
+    path = directory / MARKER
+    there = path.exists()  # first: what another leaves after this look is refused below, and never written over
     refuse_foreign(directory, sweep_file)
     directory.mkdir(parents=True, exist_ok=True)
-    path, before = directory / MARKER, identity_of(directory)
+    before = identity_of(directory) if there else ""
     within = sweep_file is not None and sweep_file.resolve() == (directory / "sweep.toml").resolve()
     begun = lenient(path).get("file", "") if sweep_file is None or within else str(sweep_file.resolve())
     text = json.dumps({"sweep": identity or before or uuid.uuid4().hex, "file": begun}) + "\n"
-    if identity or before or path.exists():  # a file without an identity is torn, or was changed by hand
+    if identity or there:  # a file without an identity is torn, or was changed by hand
         write_text(path, text)
         return identity_of(directory)
     with suppress(FileExistsError):

@@ -178,6 +178,32 @@ def test_of_two_that_begin_at_once_the_first_has_the_folder(here, monkeypatch):
         mark(here / "one", other)
 
 
+def test_a_folder_in_which_a_sweep_died_at_its_beginning_is_free(here):
+    (here / "one").mkdir()
+    (here / "one" / f".{MARKER}.0123456789abcdef.tmp").write_text('{"sw')
+    identity = mark(here / "one", here / "toy.toml")
+    assert identity and mark(here / "one", here / "toy.toml") == identity
+
+
+def test_one_that_begins_between_two_looks_keeps_its_identity_and_its_folder(here, monkeypatch):
+    """Of the same sweep both go on as one; another sweep is refused."""
+    (here / "other.toml").write_text(SWEEP.replace("3e11", "9e11"))
+    for number, file in enumerate(("toy.toml", "other.toml")):
+        folder, listdir = here / str(number), os.listdir
+
+        def late(path: Path, folder=folder, listdir=listdir) -> list[str]:
+            monkeypatch.undo()
+            mark(folder, here / "toy.toml")
+            return listdir(path)
+
+        monkeypatch.setattr(os, "listdir", late)
+        if file == "toy.toml":
+            assert mark(folder, here / file) == identity_of(folder) != ""
+        else:
+            with pytest.raises(ValueError, match=r"holds the sweep of .*toy\.toml"):
+                mark(folder, here / file)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is denied to root")
 def test_a_worker_that_may_not_write_into_a_trial_says_so(here, capsys):
     store = FolderStore(here / "sweep")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support import sweep_process
 from support.missing import missing
 from support.sweep_process import started
 from support.toy_stores import FULL, fill, python
@@ -21,7 +22,6 @@ from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
 from sweeps.store import attempts, base
 from sweeps.store.folder import FolderStore
-from sweeps.store.identity import mark
 from sweeps.store.records import read_observations
 from sweeps.store.retry import BLAMELESS, STOPPED
 from sweeps.trial import Trial
@@ -80,13 +80,10 @@ def may_die(store: FolderStore, pid: int) -> bool:
 def test_100_kills_of_workers_and_launchers_lose_and_double_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("toy.toml").write_text(FULL.format(seeds=list(range(60))))
-    for place in ("undisturbed", "results"):
-        (tmp_path / place / "toy").mkdir(parents=True)
     launch = [*COMMAND, "sweep", "run", "toy.toml", "--workers", "3", "--out"]
     subprocess.run([*launch, "undisturbed/toy"], check=True, capture_output=True)
-    folder, store, chance = Path("results/toy"), FolderStore(Path("results/toy")), random.Random(5)
-    mark(folder)  # a sweep's folder: what lies in others is not touched
-    (folder / "toy.json").write_text('{"seconds": 3.0, "checkpoints": true}')
+    folder = sweep_process.begin("results/toy", seconds=3.0, checkpoints=True)
+    store, chance = FolderStore(folder), random.Random(5)
 
     launcher, killed = None, {"worker": 0, "launcher": 0}
     try:
@@ -262,9 +259,7 @@ while not store.closed:
 def test_three_launchers_and_two_planners_on_one_folder_train_each_trial_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("toy.toml").write_text(SWEEP)
-    folder = Path("results/toy")
-    folder.mkdir(parents=True)
-    (folder / "toy.json").write_text('{"seconds": 0.2}')
+    folder = sweep_process.begin("results/toy", seconds=0.2)
     launch = [*COMMAND, "sweep", "run", "toy.toml", "--workers", "2", "--json"]
     running = [subprocess.Popen(launch, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     wait_for((folder / "queue.json").exists)
@@ -282,10 +277,12 @@ BEGIN = """
 import json, sys
 from pathlib import Path
 from sweeps.store.folder import FolderStore
+from sweeps.store.identity import identity_of
 from sweeps.trial import Trial
 from support.toy_sweeps import DATA
 store = FolderStore(Path(sys.argv[1]))
 store.begin(Path(sys.argv[2]), DATA)
+print(identity_of(store.directory))
 store.add([Trial.from_json(one) for one in json.loads(Path(sys.argv[3]).read_text())])
 """
 
@@ -295,7 +292,9 @@ def test_six_begin_the_same_sweep_at_once(tmp_path):
     (tmp_path / "wanted.json").write_text(json.dumps([trial.to_json() for trial in wanted]))
     new = tmp_path / "results" / "sweep"
     arguments = (new, elsewhere.directory / "sweep.toml", tmp_path / "wanted.json")
-    assert [process.wait(30) for process in [python(BEGIN, *arguments) for _ in range(6)]] == [0] * 6
+    beginning = [python(BEGIN, *arguments, stdout=subprocess.PIPE) for _ in range(6)]
+    identities = {process.communicate(timeout=30)[0] for process in beginning}
+    assert [process.returncode for process in beginning] == [0] * 6 and len(identities) == 1
     store = FolderStore(new)
     assert store.queue() == [trial.key for trial in wanted]
     assert sorted(os.listdir(store.files.trials)) == sorted(store.queue())

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from support.slurm_cluster import Cluster
+from support.sweep_process import begin
 from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
 from sweeps.store.files import CHECKPOINT
@@ -62,12 +63,8 @@ class Sweep:
         self.cluster, self.folder = cluster, folder
         (folder / "toy.toml").write_text(TRIALS.format(seeds=list(range(seeds))) if seeds else text)
         self.store = FolderStore(folder / "results" / "toy")
-        self.store.directory.mkdir(parents=True)
-        self.orders(**toy)
+        begin(str(self.store.directory), **toy)
         self.processes: list[subprocess.Popen[str]] = []
-
-    def orders(self, **toy) -> None:
-        (self.store.directory / "toy.json").write_text(json.dumps(toy))
 
     def run(self, *more: str, profile: str = "", workers: int = 4, classes: str = "", **environment: str):
         text = profile or ONE_CLASS.format(workers=workers, more=classes)
