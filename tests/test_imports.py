@@ -51,6 +51,7 @@ LAYERS = {
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),
+    "analysis.commands": ("sweeps", "planner"),
     "analysis.cli": ("sweeps", "planner"),
 }
 

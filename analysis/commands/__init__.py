@@ -1,0 +1,1 @@
+"""What `fit` does with each kind of thing that it is given."""

@@ -1,0 +1,50 @@
+"""`fit` of somebody else's table of runs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from analysis.commands.answer import give
+from analysis.commands.options import COLUMNS, FLAGS, settings
+from sweeps.support import console
+from sweeps.support.progress import waiting
+
+if TYPE_CHECKING:
+    from analysis.tables.table import Table
+
+# What only a results folder has, and why.
+OF_FOLDERS = {
+    "condition": "only a results folder has conditions; this is a table of runs",
+    "score": "only a results folder has scores; of a table, --loss names any column",
+    "reference": "only a results folder shares exponents with another; this is a table of runs",
+    "page": "only a results folder has one, with its trials; this is a table of runs",
+    "backtest": "only of a results folder by itself, whose budgets tell what smaller laws may see",
+}
+
+
+def fit_runs(args: argparse.Namespace) -> int:
+    """Fit the table; print, draw and write as asked."""
+    from analysis.fitting.fit import fit_table
+
+    how = settings(args)
+    with console.named_as_flags(FLAGS):
+        table = _read(args)
+        with waiting(f"fitting {len(table.rows)} runs"):
+            book = fit_table(table, how)
+    give(args, table, book, how, args.out)
+    return 0
+
+
+def _read(args: argparse.Namespace) -> Table:
+    from analysis.tables.columns import Columns
+    from analysis.tables.foreign_table import read_runs
+
+    for name, why in OF_FOLDERS.items():
+        if getattr(args, name) not in (None, "", False):
+            raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
+    if not args.loss:
+        raise ValueError(f"{args.path}: --loss must name the column of final losses")
+    return read_runs(
+        args.path, Columns(**{name: getattr(args, name) for name in COLUMNS}), args.drop_highest, args.best
+    )

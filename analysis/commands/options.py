@@ -1,0 +1,143 @@
+"""The options of `fit`, and what all its kinds of input ask of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis import EXPONENTS
+from sweeps.admission import MAX_EPOCHS, MIN_STEPS
+from sweeps.support import console
+
+if TYPE_CHECKING:
+    from analysis.fitting.estimate import Settings
+
+EXAMPLES = """\
+  fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
+  fit results/nano --figures results/nano/figures
+  fit results/nano --page nano.html             a page that plans in the browser, with no network
+  fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
+  fit results/ziarko2024                        laws from what a paper printed (facts.toml), as draws with honest spread
+  fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
+  fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
+  fit results/mine --with ziarko2024            laws that agree with that paper's facts and predict your runs
+  fit runs.csv --n params --d tokens --loss val_loss
+  fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
+"""
+COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique")
+FACTS = "facts.toml"  # in a folder of what a paper printed
+BOOTSTRAPS = 1000
+# What library errors call a parameter, and the flag that gives it.
+FLAGS = {
+    **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
+    "drop_highest": "--drop-highest",
+    "condition": "--condition",
+    "reference": "--with",
+    "bootstraps": "--bootstraps",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `fit`."""
+    made = console.parser("fit", "Fit loss laws to the runs of a sweep and say how far to trust them.", EXAMPLES)
+    made.add_argument(
+        "path",
+        type=Path,
+        help="a results folder (observations.jsonl, or a paper's facts.toml), or a .csv, .json, .parquet",
+    )
+    made.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
+    made.add_argument(
+        "--exponents", choices=list(EXPONENTS), default="auto", help="of the methods: each its own, or shared"
+    )
+    made.add_argument(
+        "--delta",
+        type=float,
+        help="of the Huber loss on log residuals (default: 1e-3 for a table of several model sizes, as published fits "
+        "use; 1.345 noise sd for a results folder and for curves in tokens alone)",
+    )
+    made.add_argument(
+        "--bootstraps",
+        type=int,
+        help="resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
+    )
+    made.add_argument("--seed", type=int, default=0, help="of the resamples")
+    made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
+    made.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
+    made.add_argument(
+        "--page", type=Path, metavar="FILE.html", help="write one page of a results folder: recipes, frontier, trials"
+    )
+    made.add_argument("--json", action="store_true", help="print the laws as JSON")
+    _add_those_of_folders(made)
+    _add_those_of_tables(made)
+    return made
+
+
+def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
+    ours = made.add_argument_group("results folders")
+    ours.add_argument("--min-steps", type=int, default=MIN_STEPS, help="runs with fewer optimiser steps stay out")
+    ours.add_argument(
+        "--max-epochs", type=float, default=MAX_EPOCHS, help="runs with more passes over the pairs stay out"
+    )
+    ours.add_argument(
+        "--backtest",
+        action="store_true",
+        help="also what laws of budgets up to C/4 would have chosen at C, beside what was measured there",
+    )
+    ours.add_argument(
+        "--score",
+        default="",
+        metavar="NAME",
+        help="laws of 1 less this score, such as ndcg@10, instead of the loss; written to laws-NAME.json",
+    )
+    ours.add_argument(
+        "--with",
+        dest="reference",
+        metavar="FOLDER",
+        help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own. Or start "
+        "from a paper's facts (ziarko2024: the bundled ones), which your runs weigh",
+    )
+    ours.add_argument(
+        "--condition",
+        default="",
+        metavar="NAME",
+        help="of a sweep whose lists under [training] span several: this one alone, by its name in the table",
+    )
+
+
+def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
+    theirs = made.add_argument_group(
+        "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
+    )
+    theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B are in the same")
+    theirs.add_argument("--n", metavar="COLUMN", help="parameters; without it the law is one in tokens alone")
+    theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
+    theirs.add_argument("--c", metavar="COLUMN", help="training FLOPs, then D = C / 6N")
+    theirs.add_argument("--method", metavar="COLUMN", help="each value gets a law of its own")
+    theirs.add_argument("--run", metavar="COLUMN", help="rows of one training run, resampled together")
+    theirs.add_argument("--share", metavar="COLUMN", help="trained share of the parameters (family trainable)")
+    theirs.add_argument("--unique", metavar="COLUMN", help="unique training tokens (family repeated)")
+    theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
+    theirs.add_argument("--best", action="store_true", help="of rows with one N and D only the lowest loss enters")
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """How to fit, as asked."""
+    from analysis.fitting.estimate import Settings  # numpy takes its time; `fit --help` need not wait for it
+
+    resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
+    return Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents])
+
+
+def check_paths(args: argparse.Namespace) -> None:
+    """Check the paths before anything is fitted. Fixed endings keep a slip from replacing somebody's notes."""
+    if not args.path.exists():
+        raise FileNotFoundError(2, "no such results folder or table", str(args.path))
+    for name, ending in (("out", ".json"), ("page", ".html")):
+        path = getattr(args, name)
+        if path and path.suffix != ending:
+            raise ValueError(f"--{name}: {path} must be a file that ends in {ending}")
+        if path and path.is_dir():
+            raise ValueError(f"--{name}: {path} is a folder; give a file")
+    if args.figures and args.figures.exists() and not args.figures.is_dir():
+        raise ValueError(f"--figures: {args.figures} is a file; give a folder")
