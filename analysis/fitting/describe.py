@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.fitting.diagnostics import diagnostics, huber_sensitivity, isoflop
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
+from analysis.fitting.outliers import far_off
 from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
@@ -45,7 +46,7 @@ def describe(
         law = _method_law(table, method, choice, solved, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
-        caveats += [*diagnostics(law, solved), *isoflop_difference(law)]
+        caveats += [*far_off(method, solved, place == i), *diagnostics(law, solved), *isoflop_difference(law)]
     return laws, [*caveats, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, group.methods)]
 
 
@@ -62,7 +63,7 @@ def _method_law(
         intervals=intervals(draws, 0.90),
         intervals_95=intervals(draws, 0.95),
         draws=tuple(_law(choice.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
-        noise=max(solved.noise, repeat_noise(table, [method])),
+        noise=max(solved.noise, repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])),
         rows=int(mine.sum()),
         measured=measured_range(solved.problem.rows.take(mine)),
         objective=float(huber(solved.residuals[mine], solved.delta).sum()),
@@ -84,9 +85,9 @@ def _law(family: str, coefficients: dict[str, Array], which: int) -> Law:
     return LAWS[family](**{name: float(values[which]) for name, values in coefficients.items()})
 
 
-def repeat_noise(table: Table, methods: Sequence[str]) -> float:
-    """Sd of the log loss over runs of the same cell; 0 where no cell was repeated."""
-    some = table.rows[table.rows["method"].isin(methods)]
+def repeat_noise(table: Table, methods: Sequence[str], without: Iterable[str] = ()) -> float:
+    """Sd of the log loss over runs of the same cell; 0 where no cell was repeated. without: names of rows far off."""
+    some = table.rows[table.rows["method"].isin(methods) & ~table.rows["name"].isin(list(without))]
     cell = ["method", "model", "budget"] if "seed" in some else CELL
     logs = np.log(some["loss"])
     inside = logs - logs.groupby([some[name] for name in cell]).transform("mean")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.fitting.noise import Noise, noise_of
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import polish, solve
 from analysis.tables.rows import Array
@@ -57,10 +58,15 @@ class Estimate:
     """The best parameters of each bootstrap resample [bootstraps, size]."""
     delta: float
     """Where the Huber loss turned linear, in log loss."""
-    noise: float
-    """Sd of the log loss of one run about the law."""
+    scatter: Noise
+    """How far single runs lie from the law, and which are too far off to be noise."""
     settled: bool
     """Whether the solver met its tolerance."""
+
+    @property
+    def noise(self) -> float:
+        """Sd of the log loss of one run about the law."""
+        return self.scatter.sd
 
     @property
     def residuals(self) -> Array:
@@ -75,22 +81,20 @@ def fit_problem(problem: Problem, settings: Settings) -> Estimate:
     solution = solve(problem, all_rows, delta)
     if settings.delta is None:
         residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
-        delta = max(HUBER_NORMAL * _noise(residuals, problem, robust=True), 1e-6)
+        delta = max(HUBER_NORMAL * _typical(residuals, problem), 1e-6)
         solution = solve(problem, all_rows, delta)
     residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
-    noise = _noise(residuals, problem)
-    target, weights = _resample(problem, solution.theta, noise, settings)
+    scatter = noise_of(residuals, problem.size)
+    target, weights = _resample(problem, solution.theta, scatter.sd, settings)
     begin = np.repeat(solution.theta, settings.bootstraps, axis=0)
     draws = polish(problem, target, weights, begin, delta, tolerance=1e-7).theta
-    return Estimate(problem, solution.theta, draws, delta, noise, bool(solution.settled[0]))
+    return Estimate(problem, solution.theta, draws, delta, scatter, bool(solution.settled[0]))
 
 
-def _noise(residuals: Array, problem: Problem, robust: bool = False) -> float:
-    """Sd of log residuals, the fitted coefficients discounted; robust: from their median size."""
+def _typical(residuals: Array, problem: Problem) -> float:
+    """Sd of log residuals from their median size, the fitted coefficients discounted."""
     free = max(len(residuals) - problem.size, 1)
-    if robust:
-        return float(1.4826 * np.median(np.abs(residuals)) * np.sqrt(len(residuals) / free))
-    return float(np.sqrt((residuals**2).sum() / free))
+    return float(1.4826 * np.median(np.abs(residuals)) * np.sqrt(len(residuals) / free))
 
 
 def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ replaces thousands of random starts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,31 +55,43 @@ def solve(
 
 
 def starts(problem: Problem, weights: Array, delta: float) -> Array:
-    """Good starting points [R, STARTS, size]: the best of the grid over the exponents, for each row of weights."""
+    """Good starting points [R, STARTS or twice that, size], from the grid over the exponents, for each row of weights.
+
+    Weights 1 / L**2 would let a single loss near 0 choose all of them: where one lies far below the others, as many
+    more come from weights that stop growing there.
+    """
+    floor = np.median(problem.rows.loss) / 2
+    floors = [0.0, floor] if problem.rows.loss.min() < floor else [0.0]
+    return np.concatenate([_starts(problem, weights, delta, np.maximum(problem.rows.loss, end)) for end in floors], 1)
+
+
+def _starts(problem: Problem, weights: Array, delta: float, scale: Array) -> Array:
+    """The best of the grid [R, STARTS, size]; scale [rows]: errors of the loss are counted in units of it."""
     axes = problem.shape.grid(problem.rows)
     mesh = [axis.reshape([-1 if i == j else 1 for j in range(len(axes))] + [1]) for i, axis in enumerate(axes)]
-    features = [np.exp(np.asarray(phi)) / problem.rows.loss for phi, _ in problem.shape.terms(mesh, problem.rows)]
+    features = [np.exp(np.asarray(phi)) / scale for phi, _ in problem.shape.terms(mesh, problem.rows)]
+    target = problem.rows.loss / scale
     grid = np.stack([np.broadcast_to(axis[..., 0], [len(a) for a in axes]).ravel() for axis in mesh], axis=-1)
     factors: list[Array] = []
     misfit = np.zeros((len(weights), len(grid)))
     for g in range(problem.groups):
-        chosen, rest = _linear(features, weights * (problem.rows.group == g), grid.shape[0], [len(a) for a in axes])
+        chosen, rest = _linear(features, target, weights * (problem.rows.group == g), [len(a) for a in axes])
         factors.append(chosen)
         misfit = misfit + rest
     by_kind = np.stack(factors, axis=-1).reshape(len(weights), len(grid), -1)
     return np.stack([_shortlist(problem, by_kind[r], grid, misfit[r], weights[r], delta) for r in range(len(weights))])
 
 
-def _linear(features: list[Array], weights: Array, points: int, lengths: list[int]) -> tuple[Array, Array]:
-    """Positive factors [R, points, terms] of the least squares 1 = sum_k c_k f_k, and its misfit [R, points]."""
-    kinds, resamples = len(features), len(weights)
+def _linear(features: list[Array], target: Array, weights: Array, lengths: list[int]) -> tuple[Array, Array]:
+    """Positive factors [R, points, terms] of the least squares target = sum_k c_k f_k, and its misfit [R, points]."""
+    kinds, resamples, points = len(features), len(weights), math.prod(lengths)
 
     def total(product: Array) -> Array:
         summed = product @ weights.T  # [..., R]
         return np.broadcast_to(summed, [*lengths, resamples]).reshape(points, resamples).T
 
     gram = np.empty((resamples, points, kinds, kinds))
-    right = np.stack([total(f) for f in features], axis=-1)  # [R, points, terms]
+    right = np.stack([total(f * target) for f in features], axis=-1)  # [R, points, terms]
     for k in range(kinds):
         for m in range(k + 1):
             gram[..., k, m] = gram[..., m, k] = total(features[k] * features[m])

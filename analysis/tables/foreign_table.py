@@ -69,7 +69,7 @@ def _entering(
         rows = _leave_out(rows, rows[column].isna(), f"its {title} is missing", excluded)
     rows = _leave_out(rows, ~np.isfinite(rows["loss"]), "its loss is missing or not finite", excluded)
     rows = _leave_out(rows, rows["tokens"] == 0, "it saw no tokens; the laws are about training", excluded)
-    copies = rows.duplicated(["method", "run_given", "params", "tokens", "loss"])
+    copies = rows.duplicated([*CELL, "run_given", "loss"])
     if copies.any():
         names = ", ".join(rows.loc[copies, "name"][:5]) + (" ..." if copies.sum() > 5 else "")
         text = f"{copies.sum()} rows repeat an earlier one to the last digit and are left out: {names}"

@@ -16,7 +16,7 @@ from sweeps.flops import Work
 from sweeps.trial import Observation, Training
 
 NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
-CELL = ["method", "params", "tokens"]  # rows that share these are repeats of one run
+CELL = ["method", "params", "tokens", "share", "unique"]  # rows that share all that laws know are repeats of one run
 
 
 @dataclass(frozen=True)

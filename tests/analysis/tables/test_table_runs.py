@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from analysis import fit_laws
+from analysis.fitting.describe import repeat_noise
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import read_runs, runs_table
-from planner.laws import Chinchilla
+from planner.laws import Chinchilla, Repeated
 
 FRAME = pd.DataFrame({"n": [1e6, 1e7, 1e8], "d": [1e8, 1e9, 1e10], "loss": [3.0, 2.5, 2.0], "tag": ["a", "b", "c"]})
 COLUMNS = Columns(loss="loss", n="n", d="d")
@@ -183,3 +184,13 @@ def test_repeats_that_differ_widely_are_warned_of_and_best_keeps_the_lowest():
 def test_repeated_cells_tell_the_noise_of_one_run():
     seeds = pd.concat([sweep(seed=seed) for seed in range(8)], ignore_index=True)
     assert fit_laws(seeds, **OPTIONS).laws[0].noise == pytest.approx(0.003, rel=0.15)
+
+
+def test_runs_that_differ_in_unique_tokens_are_no_repeats_of_one_another():
+    runs = pd.DataFrame(
+        [(n, d, u) for n in (1e7, 1e8) for d in (1e9, 4e9) for u in (1e8, 1e9, 9e9)], columns=list("NDU")
+    )
+    runs["loss"] = Repeated(E=1.8, A=400, alpha=0.34, B=2000, beta=0.36, repeats=8).loss(runs.N, runs.D, runs.U)
+    table = runs_table(runs, Columns(n="N", d="D", loss="loss", unique="U"), best=True)
+    assert len(table.rows) == len(runs) and not table.caveats
+    assert repeat_noise(table, ["all"]) == 0
