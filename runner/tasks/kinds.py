@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.tasks.files import Retrieval, Similarity, code_search, read_retrieval, read_similarity
-from runner.tasks.score import ACCURACY, RECALL, named
+from runner.tasks.score import ACCURACY, RECALL, BrokenVectors, named
 from sweeps.support.paths import located
 from sweeps.tasks import METRICS, parse_task
 
@@ -173,9 +173,9 @@ def check_tasks(tasks: Sequence[str]) -> None:
 
 
 def _finite(values: dict[str, float], name: str) -> dict[str, float]:
-    """Returns the scores. Raises ValueError for one that is no number: all vectors are alike, or worse; never a made-up
-    0."""
+    """Returns the scores. Raises BrokenVectors for one that is no number: all vectors are alike, or worse; never a
+    made-up 0."""
     broken = [each for each, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise ValueError(f"{name}: {', '.join(broken)} is not a number: the model's vectors are all alike or broken")
+        raise BrokenVectors(f"{name}: {', '.join(broken)} is not a number: the model's vectors are all alike or broken")
     return values

@@ -11,6 +11,10 @@ ACCURACY = (1, 5, 20)
 RECALL = (10, 100)
 
 
+class BrokenVectors(ValueError):
+    """A model's vectors are not finite, or so alike that they give no score."""
+
+
 class Vectors:
     """Stands for a model whose texts are embedded: a "text" is the number of its row."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from runner.data.pairs import Pairs, pools_by_source
 from runner.model.encoder import Encoder
-from runner.tasks.score import retrieval
+from runner.tasks.score import BrokenVectors, retrieval
 from runner.training import checkpoint
 from runner.training.distributed import ALONE, Ranks
 from runner.training.grad_cache import embed_all
@@ -28,7 +28,10 @@ MAIN_SCORE = "ndcg@10"
 def evaluate_pools(
     encoder: Encoder, pairs: Pairs, pools: Sequence[np.ndarray], tokens: int, ranks: Ranks = ALONE
 ) -> dict[str, float]:
-    """Returns retrieval scores and health, means over pools of pair indices. tokens: padded, that go together."""
+    """Returns retrieval scores and health, means over pools of pair indices. tokens: padded, that go together.
+
+    Raises BrokenVectors when the vectors are not finite.
+    """
     encoder.eval()
     of_pools = [_evaluate(encoder, pairs, pool, tokens, ranks) for pool in pools]
     encoder.train()
@@ -38,6 +41,8 @@ def evaluate_pools(
 def _evaluate(encoder: Encoder, pairs: Pairs, pool: np.ndarray, tokens: int, ranks: Ranks) -> dict[str, float]:
     columns = [[column[i] for i in pool] for column in (pairs.query, pairs.positive)]
     query, document = (embed_all(encoder, texts, tokens, ranks).float().cpu() for texts in columns)
+    if not (query.isfinite().all() and document.isfinite().all()):
+        raise BrokenVectors("vectors of held-out pairs are not finite")
     return {**retrieval(query, document), **health(query, document)}
 
 
@@ -75,6 +80,7 @@ class EarlyStopping:
         """Evaluate after so many steps; returns why the training should stop, or nothing.
 
         tokens: padded tokens that go through the encoder together. key: of the trial, for the file of the best state.
+        Raises BrokenVectors when the vectors give no scores.
         """
         scores = evaluate_pools(encoder, self.pairs, self.pools, tokens, ranks)
         scores |= task_scores(encoder, self.training, self.source, tokens, ranks)

@@ -11,6 +11,7 @@ import numpy as np
 
 from runner.data.pairs import pools_by_source
 from runner.model.encoder import count_trainable
+from runner.tasks.score import BrokenVectors
 from runner.training.early_stopping import evaluate_pools
 from runner.training.grad_cache import held_out
 from runner.training.measure import environment, peak_memory
@@ -56,7 +57,10 @@ def judge(run: Run, diverged: str) -> Outcome:
         return Outcome(diverged)
     loss, accuracy = held_out_loss(run, run.pools)
     chance = math.log(run.trial.training.pool_size)
-    scores = _scores(run) if math.isfinite(loss) else {}  # also of one that is said to have diverged
+    try:
+        scores = _scores(run) if math.isfinite(loss) else {}  # also of one that is said to have diverged
+    except BrokenVectors as error:
+        return Outcome(str(error), loss, accuracy)
     return Outcome(_why_diverged(loss, run.state.start_loss, chance), loss, accuracy, scores)
 
 
@@ -98,9 +102,9 @@ def observe(run: Run, outcome: Outcome, total_seconds: float, **known: Any) -> O
     state, trial, batch_size = run.state, run.trial, run.trial.training.batch_size
     every = max(1, trial.steps // CURVE_POINTS)
     counted = {
-        "loss": outcome.loss if math.isfinite(outcome.loss) else None,
-        "accuracy": outcome.accuracy if math.isfinite(outcome.accuracy) else None,
-        "start_loss": state.start_loss,
+        "loss": _if_finite(outcome.loss),
+        "accuracy": _if_finite(outcome.accuracy),
+        "start_loss": _if_finite(state.start_loss),
         "flops": _flops(run, state.counts),
         "reused_flops": _flops(run, state.reused) if state.reused else 0.0,
         "paper_flops": paper_flops(run.model, trial.method, state.counts.work(batch_size)),
@@ -122,6 +126,10 @@ def observe(run: Run, outcome: Outcome, total_seconds: float, **known: Any) -> O
     }
     status = "diverged" if outcome.diverged else "done"
     return Observation(trial, status, outcome.diverged, **(counted | known))
+
+
+def _if_finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _flops(run: Run, counts: Counts) -> float:

@@ -14,6 +14,7 @@ import torch
 
 from runner.data.pairs import draw
 from runner.model.encoder import Encoder
+from runner.tasks.score import BrokenVectors
 from runner.training import checkpoint
 from runner.training.distributed import ALONE, Ranks
 from runner.training.early_stopping import BEST, EarlyStopping
@@ -65,7 +66,10 @@ def train_model(
     with waiting("measuring the loss before training", quiet):
         measure_start_loss(run)
     with waiting("training", quiet):
-        diverged = _all_steps(run, quiet)
+        try:
+            diverged = _all_steps(run, quiet)
+        except BrokenVectors as error:
+            diverged = f"{error}, at step {run.state.step} of {trial.steps}"
     if run.early_stopping and trial.training.patience and not diverged:
         run.early_stopping.restore_best(run.engine.encoder)
     with waiting("evaluating", quiet):
@@ -166,7 +170,7 @@ def _cache_frozen_states(run: Run) -> None:
 
 
 def _all_steps(run: Run, quiet: bool) -> str:
-    """Train to the last step; returns why it diverged, or nothing."""
+    """Train to the last step; returns why it diverged, or nothing. Raises BrokenVectors where an evaluation says it."""
     state, folder, ranks = run.state, run.folder, run.engine.ranks
     saved = reported = begun = time.monotonic()
     seconds_before = state.seconds

@@ -328,10 +328,15 @@ class Store(ABC):
 
 
 def _text(observation: Observation) -> str:
-    """The record of an observation, or of a failure where nobody could read it again, such as one with a NaN in it."""
+    """The record of an observation; where nobody could read it again, such as one with a NaN in it, of that alone.
+
+    What diverged or was pruned stays that: only its numbers are lost.
+    """
     text = sealed(observation.to_json()) + "\n"
     try:
         parse_record(Observation, text, "its observation")
     except ValueError as error:
-        return sealed(failure(observation.trial, str(error)).to_json()) + "\n"
+        status = "failed" if observation.status == "done" else observation.status
+        reason = "; ".join(filter(None, (observation.reason, str(error))))
+        return sealed(failure(observation.trial, reason, status).to_json()) + "\n"
     return text

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from runner.tasks.score import retrieval
+from runner.tasks.score import BrokenVectors, retrieval
 from runner.trainer import train, train_encoder
 from runner.training import early_stopping as early_stopping_module
+from runner.training import outcome
 from runner.training.early_stopping import evaluate_pools
 from runner.training.space_health import collapsed, health
 from support.backbones import examples_for
@@ -84,6 +85,25 @@ def test_a_collapse_made_on_purpose_is_flagged_within_50_steps(watched):
     seen = train(Trial("nano-25k", Full(), wild, lr=1.0, steps=50))
     assert seen.evaluations[-1]["collapsed"] and seen.evaluations[-1]["step"] <= 50
     assert "collapsed" in seen.stopped or seen.status == "diverged"
+
+
+@pytest.mark.parametrize("more", [{}, {"patience": 1, "warmup": 0.0}], ids=["watched", "with patience"])
+def test_a_training_that_diverges_while_it_is_watched_is_an_observation_with_its_reason(watched, more):
+    seen = train(Trial("nano-25k", Full(), replace(watched, evaluate_every=1, **more), lr=1e6, steps=8))
+    assert seen.status == "diverged" and seen.reason == "vectors of held-out pairs are not finite, at step 1 of 8"
+    assert [each["step"] for each in seen.evaluations] == [0] and seen.loss is None and seen.pairs == 16
+    assert Observation.from_json(json.loads(json.dumps(seen.to_json()))) == seen
+
+
+def test_a_task_without_a_score_is_a_divergence_and_costs_no_record(training, monkeypatch):
+    """Vectors that are all alike have a loss, and no correlation with anything."""
+
+    def alike(*_):
+        raise BrokenVectors("sts: spearman is not a number")
+
+    monkeypatch.setattr(outcome, "task_scores", alike)
+    seen = train(Trial("nano-25k", Full(), training, lr=1e-3, steps=2))
+    assert (seen.status, seen.reason) == ("diverged", "sts: spearman is not a number") and seen.flops > 0
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys
     assert toy_main(["run", "toy.toml", "--workers", "2", "--json"]) == 0
     end = json.loads(capsys.readouterr().out)
     pruned = [seen for seen in FolderStore(folder).results() if seen.status == "pruned"]
-    assert end["pruned"] == len(pruned) > 0 and end["failed"] == 0
+    assert end["pruned"] == len(pruned) > 0 and end["diverged"] > 0 and end["failed"] == 0
     (found,) = json.loads((folder / "rates.json").read_text())
     assert found["chosen"] == min((one["loss"], one["lr"]) for one in found["tried"] if one["status"] == "done")[1]
     for seen in pruned:

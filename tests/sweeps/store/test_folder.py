@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from support.toy_sweeps import COMMAND, observe
 from support.waiting import wait_for
 from sweeps.store.records import read_observations
 from sweeps.store.retry import LOST, TRIES
+from sweeps.trial import failure
 from sweeps.workers.local import LocalWorkers
 
 
@@ -57,6 +59,17 @@ def test_results_can_be_read_without_their_curves(new_store):
     assert store.result(seen.key) == replace(seen, curve=())
     store.curves = True
     assert store.result(seen.key) == seen
+
+
+def test_a_record_that_nobody_could_read_again_keeps_what_became_of_the_trial(new_store):
+    store, (done, diverged) = new_store(2)
+    store.finish(replace(observe(done), seconds=math.nan))
+    assert (store.result(done.key).status, store.result(done.key).loss) == ("failed", None)
+    store.finish(
+        failure(diverged, "training loss is inf at step 3", "diverged", curve=((2, 9, 5.0), (3, 15, math.inf)))
+    )
+    seen = store.result(diverged.key)
+    assert seen.status == "diverged" and seen.reason.startswith("training loss is inf at step 3; ") and not seen.curve
 
 
 def test_a_failed_trial_is_tried_again_when_asked_and_what_it_left_is_kept(new_store):
