@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.fitting.shape import COARSE_EXPONENTS, EXPONENT_RANGE, NEVER, START_EXPONENTS, Shape, Term
 from analysis.tables.rows import Array, Rows
-from planner.laws import worth
+from planner.laws import LAWS, worth
 
 
 class ChinchillaShape(Shape):
@@ -102,6 +102,32 @@ class RectifiedShape(Shape):
         unit = np.exp(beta * centre[1])
         A = A * np.exp(alpha * centre[0])
         return {"E": E, "A": A, "alpha": alpha, "B": B * unit, "beta": beta, "D_l": np.exp(held) * unit}
+
+
+class JoinedShape(Shape):
+    linear = ("E", "A")
+    curved = ("alpha", "beta", "k", "r")
+
+    def terms(self, v: list[Array], rows: Rows) -> list[Term]:
+        alpha, beta, k, log_r = v
+        size, data = -alpha * rows.n / k, log_r - beta * rows.d / k
+        both = np.logaddexp(size, data)
+        share = np.exp(data - both)  # of the data in the sum
+        bend = both - (1 - share) * size - share * (data - log_r)
+        slopes = {0: -rows.n * (1 - share), 1: -rows.d * share, 2: bend, 3: k * share}
+        return [(0.0, {}), (k * both, slopes)]
+
+    def grid(self, rows: Rows) -> list[Array]:
+        exponents = np.geomspace(0.05, 1.2, 9)
+        return [exponents, exponents, np.array([0.3, 0.5, 1.0, 2.0, 4.0]), np.linspace(-3, 3, 5)]
+
+    def limits(self, rows: Rows) -> list[tuple[float, float]]:
+        return [EXPONENT_RANGE, EXPONENT_RANGE, LAWS["joined"].ranges["k"], (-12.0, 12.0)]
+
+    def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
+        (E, A), (alpha, beta, k, log_r) = c, v
+        r = np.exp(log_r + (beta * centre[1] - alpha * centre[0]) / k)
+        return {"E": E, "A": A * np.exp(alpha * centre[0]), "alpha": alpha, "beta": beta, "k": k, "r": r}
 
 
 class TrainableShape(Shape):
@@ -206,6 +232,7 @@ HAND_MADE: dict[str, Shape] = {
     "tied": TiedShape(),
     "chinchilla": ChinchillaShape(),
     "rectified": RectifiedShape(),
+    "joined": JoinedShape(),
     "trainable": TrainableShape(),
     "repeated": RepeatedShape(),
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
-from planner.laws import Chinchilla, Rectified, worth
+from planner.laws import Chinchilla, Joined, Rectified, worth
 from support.damage import ABSURD, places, replaced
 from support.known_laws import LAW_EXAMPLES
 from sweeps.flops import Work
@@ -36,6 +36,16 @@ def test_floats_and_arrays_agree(law):
 def test_rectified_without_pretraining_is_the_plain_law():
     plain = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)
     assert Rectified(**plain.coefficients, D_l=0.0).loss(1e7, 1e9) == plain.loss(1e7, 1e9)
+
+
+def test_joined_with_an_even_join_is_the_plain_law_and_below_it_sizes_and_tokens_gain_together():
+    plain = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)
+    even = Joined(E=0.3, A=50.0, alpha=0.35, beta=0.37, k=1.0, r=6.0)
+    assert even.loss(1e7, 1e9) == pytest.approx(plain.loss(1e7, 1e9), rel=1e-12)
+    for k, sign in ((0.6, 1), (1.0, 0), (2.0, -1)):
+        law = replace(even, k=k)
+        small, large = (law.loss(size, 1e9) - law.loss(size, 1e10) for size in (1e7, 1e8))
+        assert np.sign(round(large - small, 9)) == sign
 
 
 def test_repeated_tokens_are_worth_what_was_published():

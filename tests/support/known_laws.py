@@ -5,7 +5,7 @@ import random
 from dataclasses import fields, replace
 
 from planner.law_book import LawBook, MeasuredRange, MethodLaw
-from planner.laws import LAWS, Chinchilla, Law, Multiplicative, Power, Rectified, Repeated, Tied, TrainableShare
+from planner.laws import LAWS, Chinchilla, Joined, Law, Multiplicative, Power, Rectified, Repeated, Tied, TrainableShare
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Full, LoRA
 from sweeps.models import NANO
@@ -23,6 +23,7 @@ _LISTED: list[Law] = [
     Multiplicative(E=0.3, A=500.0, alpha=0.2, beta=0.3),
     Power(A=500.0, alpha=0.2, beta=0.3),
     Rectified(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, D_l=90.0),
+    Joined(E=0.3, A=50.0, alpha=0.35, beta=0.37, k=0.7, r=13.0),
     TrainableShare(E=0.3, a_d=0.5, b_d=30.0, alpha=0.35, a_s=100.0, b_s=1.2, c_s=200.0, beta=0.37),
     Repeated(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37, repeats=15.4),
 ]

@@ -76,6 +76,19 @@ export class Rectified extends Law {
 }
 Rectified.prototype.factors = ['E', 'A', 'B'];
 
+/** L = E + A (N**(-alpha/k) + r D**(-beta/k))**k: N and D interact (Kaplan et al. 2020, equation 1.5, with E). */
+export class Joined extends Law {
+  constructor({E, A, alpha, beta, k, r}) {
+    super();
+    Object.assign(this, {E, A, alpha, beta, k, r});
+  }
+  loss(N, D) {
+    const k = this.k;
+    return this.E + this.A * (N ** (-this.alpha / k) + this.r * D ** (-this.beta / k)) ** k;
+  }
+}
+Joined.prototype.factors = ['E', 'A'];
+
 /** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
 export class TrainableShare extends Law {
   constructor({E, a_d, b_d, alpha, a_s, b_s, c_s, beta}) {
@@ -112,7 +125,7 @@ export class Repeated extends Law {
 Repeated.prototype.inputs = ['N', 'D', 'U'];
 Repeated.prototype.factors = ['E', 'A', 'B'];
 
-export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, trainable: TrainableShare, repeated: Repeated};
+export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, joined: Joined, trainable: TrainableShare, repeated: Repeated};
 
 /** All laws of one sweep and what they hold under. */
 export class LawBook {
