@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.tables.rows import Array
+from analysis.tables.rows import Array, Rows
 
 NORMAL_MAD = 1.4826  # sd of a normal over the median of its absolute values
 MAD_WORTH = 0.37  # a MAD is as sure as an rms of so many times the rows
 ONCE_IN = 0.01  # clean tables in which some row is called far off
 LEAST_SDS = 5.0  # nearer rows are told by nobody: tails of real runs are heavier than normal ones
 LEAST_GAP = 1e-3  # of the loss: what a solver leaves of runs without noise is no finding
+ALIKE = 0.02  # of the logs of D and U within one cell
+SPAN = 1e40  # unique tokens may be infinite
 MOST_FAR = 0.15  # share of the rows; more of them are no single rows, but the noise itself
 
 
@@ -60,3 +62,13 @@ def _far(residuals: Array, size: int, mad: float) -> NDArray[np.bool_]:
     reach = max(float(stats.t.ppf(1 - ONCE_IN / (2 * count), sure)), LEAST_SDS)
     far = np.abs(residuals) > max(reach * mad, LEAST_GAP)
     return far if far.sum() <= max(1, MOST_FAR * count) else np.zeros(count, dtype=bool)
+
+
+def repeats_of(rows: Rows) -> NDArray[np.int64]:
+    """Number of the cell of each row [rows]: rows of one cell are alike in everything that laws know.
+
+    Seeds of one trial differ in D by what their pairs hold, so D and U count as equal within a percent or two.
+    """
+    sizes = [np.log(np.minimum(values, SPAN)) / ALIKE for values in (rows.D, rows.U)]
+    alike = np.stack([rows.group, np.log(rows.N), rows.S, *map(np.round, sizes)], axis=1)
+    return np.asarray(np.unique(alike, axis=0, return_inverse=True)[1]).ravel()

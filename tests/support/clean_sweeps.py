@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pytest
 
 from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.forms import SHAPES
@@ -14,6 +15,7 @@ from support.known_runs import TRUTH, grid, rows_of
 
 SWEEPS = 200
 PUBLISHED = 1e-3  # delta that counts nearly by absolute residuals
+DELTAS = [None, pytest.param(PUBLISHED, marks=pytest.mark.slow)]
 
 
 def solved(frame, delta: float | None = None, family: str = "chinchilla", seed: int = 0) -> Estimate:

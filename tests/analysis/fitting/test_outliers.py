@@ -9,14 +9,14 @@ import pytest
 
 from analysis import fit_laws
 from analysis.fitting.outliers import far_off
-from support.clean_sweeps import PUBLISHED, SWEEPS, clean, everyone, solved
+from support.clean_sweeps import DELTAS, PUBLISHED, SWEEPS, clean, everyone, solved
 from support.known_runs import TRUTH, grid
 
 CASES = Path(__file__).resolve().parents[4] / "shared/cases/fit"
 SLIPS = (0.1, 8.0, 100.0, 0.003)  # what a mistyped loss is multiplied with
 
 
-@pytest.mark.parametrize("delta", [None, PUBLISHED])
+@pytest.mark.parametrize("delta", DELTAS)
 def test_clean_sweeps_name_a_row_at_most_twice_in_a_hundred(delta):
     told = sum(bool(far_off("all", sweep, everyone(sweep))) for sweep in clean(delta))
     assert told <= 0.02 * SWEEPS

@@ -1,0 +1,99 @@
+"""Whether terms that a law does not hold explain what it leaves of the losses: an F test of added variables.
+
+The residuals of the fit are regressed on its own slopes and on the added terms at once, so that what a small move of
+the coefficients could explain is credited to the law. A fit that counts absolute errors is tested as fairly as one of
+least squares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.fitting.estimate import Estimate
+from analysis.tables.rows import Array
+
+INDEPENDENT = 1e-5  # share of a term that the law's own slopes must leave; less is rounding
+FEWEST_FREE = 3  # rows beyond the coefficients; fewer tell nothing of the noise
+
+
+@dataclass(frozen=True)
+class Added:
+    """What added terms explain."""
+
+    p: float
+    """How often noise alone would explain as much."""
+    t: Array
+    """Coefficient of each term over its standard error; 0 where the law's slopes hold it already [terms]."""
+    explained: Array
+    """What the terms add to the log loss of each row [rows]."""
+    rest: Array
+    """What is then left of the residuals [rows]."""
+
+
+def usable(solved: Estimate, mine: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Places of a method's rows, but for those too far off to be noise; mine [rows]: which are its own."""
+    return np.flatnonzero(mine & ~solved.scatter.far)
+
+
+def slopes(solved: Estimate, places: NDArray[np.int64]) -> Array:
+    """By how much the log loss of these rows moves with each of their method's own coefficients [places, own]."""
+    return solved.problem.slopes(solved.theta)[1][0, places]
+
+
+def added(
+    residuals: Array, own: Array, terms: Array, runs: NDArray[np.int64], noise: tuple[float, int] | None = None
+) -> Added | None:
+    """The test of `terms` [rows, terms]; None where too few rows are left over.
+
+    residuals [rows]: of the log loss. own [rows, coefficients]: what the law can explain. runs [rows]: the training run
+    of each row; where rows share one, errors are clustered by it. noise: variance of a run and its degrees of freedom,
+    where repeats tell it; else it is that of what is left.
+    """
+    base = _basis(own)
+    left, new = residuals - base @ (base.T @ residuals), terms - base @ (base.T @ terms)
+    told = np.linalg.norm(new, axis=0) > INDEPENDENT * np.maximum(np.linalg.norm(terms, axis=0), 1e-300)
+    basis = _basis(new[:, told])
+    count, free = basis.shape[1], len(residuals) - base.shape[1] - basis.shape[1]
+    if count == 0 or free < FEWEST_FREE:
+        return None
+    explained = basis @ (basis.T @ left)
+    rest = left - explained
+    units = np.unique(runs, return_inverse=True)[1]
+    variance, sure = noise or (max(float((rest**2).sum()) / free, 1e-30), free)
+    if noise is None and units.max() + 1 < len(runs):
+        units_free = max(int(units.max()) + 1 - base.shape[1] - count, 1)
+        statistic, sure = _clustered(base, basis, explained, rest, units), units_free
+    else:
+        statistic = float((explained**2).sum()) / count / variance
+    inverse = np.linalg.pinv(new[:, told].T @ new[:, told], rcond=INDEPENDENT**2)
+    t = np.zeros(terms.shape[1])
+    t[told] = inverse @ new[:, told].T @ left / np.sqrt(np.maximum(variance * np.diag(inverse), 1e-300))
+    return Added(float(stats.f.sf(statistic, count, sure)), t, explained, rest)
+
+
+def _basis(columns: Array) -> Array:
+    """Orthonormal columns that span the same space [rows, rank]."""
+    scaled = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    left, sizes, _ = np.linalg.svd(scaled, full_matrices=False)
+    kept: Array = left[:, sizes > INDEPENDENT]
+    return kept
+
+
+def _clustered(base: Array, basis: Array, explained: Array, rest: Array, units: NDArray[np.int64]) -> float:
+    """The Wald statistic over its terms where rows of one unit share their errors.
+
+    The rest of each unit is what a fit without it would leave (CR3: Bell and McCaffrey 2002), for few units make the
+    plain covariance far too small.
+    """
+    whole, sums = np.concatenate([base, basis], axis=1), []
+    for unit in range(units.max() + 1):
+        of = whole[units == unit]
+        without = np.linalg.pinv(np.eye(len(of)) - of @ of.T) @ rest[units == unit]
+        sums.append(basis[units == unit].T @ without)
+    covariance = np.transpose(sums) @ np.array(sums)
+    found = basis.T @ explained
+    return float(found @ np.linalg.pinv(covariance) @ found) / basis.shape[1]
