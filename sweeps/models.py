@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.support.checks import brief, require
-from sweeps.support.json_io import read_json
+from sweeps.support.json_io import read_json, refuse_special
 from sweeps.support.paths import located
 
 Units = tuple[float, float, float, float]
@@ -113,7 +112,7 @@ class Architecture:
         return tuple(name for name, _, _ in self.maps[: [inputs for _, inputs, _ in self.maps].index("query")])
 
 
-MOST_CHARACTERS = 10_000_000  # of a config.json
+MOST_BYTES = 10_000_000  # of a config.json
 NEOX = Elementwise((317, 0, 0, 12), (22, 0, 0, 4), 112)  # its heads are as wide as the block
 QWEN = Elementwise((392, 304, 252, 28), (26, 14, 6, 8), 201)
 GEMMA = Elementwise((680, 284, 232, 28), (42, 16, 8, 8), 259)
@@ -462,21 +461,14 @@ def read_model(path: Path) -> ModelSpec:
         raise ValueError(f"{file}: its weights are quantised ({kind}); give the checkpoint that is not")
     model = from_config(config, name=folder.resolve().name, source=str(folder))
     if path.is_dir():
+        refuse_special(folder)
         _must_hold_weights(folder, model)
     return model
 
 
 def read_object(file: Path) -> dict[str, Any]:
     """The object in a JSON file of a model. Raises ValueError naming the file, or FileNotFoundError."""
-    if file.exists() and not file.is_file():
-        raise ValueError(f"{file}: neither a folder nor a file")
-    try:
-        with open(file, encoding="utf-8") as opened:
-            config = json.loads(opened.read(MOST_CHARACTERS))
-    except ValueError as error:
-        raise ValueError(f"{file}: not JSON: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{file}: not JSON: lists or objects inside one another too deeply") from None
+    config = read_json(file, MOST_BYTES)
     if not isinstance(config, dict):
         raise ValueError(f"{file}: holds {type(config).__name__}, not an object")
     return config
@@ -488,11 +480,12 @@ KEPT_MODULES = ("Transformer", "Pooling", "Normalize")
 def _must_be_pooled_only(file: Path) -> None:
     """Raises ValueError when a Sentence Transformers model does more than pool: the rest would be dropped."""
     try:
-        modules = json.loads(file.read_text(encoding="utf-8"))
-        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        modules = read_json(file, MOST_BYTES)
     except FileNotFoundError:
         return
-    except (ValueError, TypeError, KeyError):
+    try:
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    except (TypeError, KeyError):
         raise ValueError(f"{file}: not a list of modules, each with its type") from None
     if others := [kind for kind in kinds if kind not in KEPT_MODULES]:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 
 from analysis.tables.sweep_table import read_observations
 from planner.law_book import Caveat
+from sweeps.support.json_io import read_json
 from sweeps.trial import JOINT, MERGES, Observation
 
 SURFACE = "surface.json"
@@ -86,7 +86,7 @@ def _surface(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        surface = json.loads(path.read_text(encoding="utf-8"))
+        surface = read_json(path)
         shape = np.shape(np.array(surface["loss"], float))
         if (
             shape != (len(surface["y"]), len(surface["x"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.tables.rows import Array
+from sweeps.support.json_io import read_json
 
 PROJECTION = "projection.json"  # in a results folder
 FORMAT = 1
@@ -50,11 +50,9 @@ class Projection:
 def read_projection(path: Path) -> Projection | None:
     """The projection in a results folder; None where there is none. Raises ValueError naming the file and the place."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: no projection of format {FORMAT}; expected what `embed project` writes")
     try:

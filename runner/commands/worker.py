@@ -105,10 +105,11 @@ def rank(arguments: argparse.Namespace) -> int:
     quiet_libraries(told=False)
     from runner.trainer import train_encoder
     from runner.training.distributed import joined
+    from sweeps.store.records import read_record
     from sweeps.support.atomic import write_text
     from sweeps.trial import Trial
 
-    trial = Trial.from_json(json.loads((meeting / "trial.json").read_text(encoding="utf-8")))
+    trial = read_record(Trial, meeting / "trial.json")
     options = replace(run_options(arguments), smaller=arguments.smaller, stop_requested=told_to_leave(meeting))
     with joined(arguments.on, arguments.shard) as ranks:
         try:

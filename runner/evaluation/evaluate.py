@@ -11,6 +11,7 @@ import torch
 from runner.data.tokenizer import unavailable
 from runner.export.sentence_transformers import HOLDS
 from runner.tasks.kinds import Score, find_task
+from sweeps.support.json_io import refuse_special
 from sweeps.support.progress import waiting
 
 MODEL_FILES = (*HOLDS, "modules.json")  # one of them lies in a folder with a model: a whole one, an adapter, modules
@@ -24,6 +25,8 @@ def load_model(path: str) -> Any:
         raise ValueError(f"{path}: no such folder, nor a name on the hub (owner/name)")
     if Path(path).is_dir() and not any((Path(path) / name).exists() for name in MODEL_FILES):
         raise ValueError(f"{path}: holds no model (it has none of {', '.join(MODEL_FILES)}); `embed train` writes one")
+    if Path(path).is_dir():
+        refuse_special(Path(path))
     try:
         return SentenceTransformer(path, trust_remote_code=False)
     except torch.OutOfMemoryError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from runner.model.encoder import make_encoder
 from runner.training.grad_cache import embed_all
 from sweeps.methods import Full
 from sweeps.models import find_model
+from sweeps.store.records import read_record
 from sweeps.trial import Observation, Training
 
 FORMAT = 1  # as analysis/tables/projection.py reads it
@@ -47,10 +47,8 @@ def _read(folder: Path) -> Observation:
     path = folder / "observation.json"
     if not path.exists() or not (folder / "config.json").exists():
         raise ValueError(f"{folder}: holds no whole model with its observation.json; `embed train` writes both")
-    try:
-        return Observation.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    observation: Observation = read_record(Observation, path)
+    return observation
 
 
 @torch.no_grad()

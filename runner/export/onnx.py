@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeps.support.atomic import replacing
+from sweeps.support.json_io import refuse_special
 
 PLACE = Path("onnx") / "model.onnx"
 TOLERANCE = 1e-4  # of the states, which are of the order of 1
@@ -39,6 +40,7 @@ def to_onnx(folder: Path) -> float:
     """
     if not (folder / "config.json").exists():
         raise ValueError(f"{folder}: holds no merged model (no config.json)")
+    refuse_special(folder)
     if (folder / PLACE).exists():
         raise ValueError(f"{folder / PLACE}: exists already")
     try:

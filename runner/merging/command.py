@@ -92,14 +92,17 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
 
     from runner.data.pairs import prepare
     from runner.export.sentence_transformers import read_context, read_pooling
-    from runner.merging.weights import read_json
     from runner.model.encoder import make_encoder
     from sweeps.methods import Full
-    from sweeps.models import find_model
+    from sweeps.models import find_model, read_object
+    from sweeps.support.checks import require
     from sweeps.trial import Training
 
     pooling = read_pooling(first)
-    prompts = read_json(first / "config_sentence_transformers.json").get("prompts", {})
+    place = first / "config_sentence_transformers.json"
+    prompts = read_object(place).get("prompts", {})
+    known = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
+    require(f"{place}: prompts", prompts, known, "an object of texts")
     model = find_model(base)
     training = Training(
         data=probe,

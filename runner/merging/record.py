@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.export.model_card import base_of, licence_words, metadata, snippet
 from sweeps.experiment.model_hash import model_hash
+from sweeps.support.json_io import read_json
 
 RECORD = "merge.json"
 CARD = "README.md"
@@ -33,7 +34,7 @@ def merge_record(
 def _tuned_on(model: Path) -> dict[str, str]:
     """Returns what a parent was trained on, where its observation says so."""
     try:
-        training = json.loads((model / "observation.json").read_text(encoding="utf-8"))["trial"]["training"]
+        training = read_json(model / "observation.json")["trial"]["training"]
         return {"data": str(training["data"]), "data_hash": str(training["data_hash"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

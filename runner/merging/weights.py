@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from runner.export.sentence_transformers import read_pooling
+from sweeps.models import read_object
+from sweeps.support.checks import number
+from sweeps.support.json_io import refuse_special
 
 PREFIXES = ("gpt_neox.", "model.", "language_model.", "transformer.")  # of a backbone inside a language model
 ADAPTED = "base_model.model."  # stands before the names of an adapter
@@ -44,6 +46,7 @@ def open_weights(folder: Path, base: Weights | None = None) -> Weights:
 
     Raises ValueError naming what is missing or damaged, and an adapter without a base.
     """
+    refuse_special(folder)
     if (folder / "adapter_config.json").exists():
         if base is None:
             raise ValueError(f"{folder}: holds an adapter; the base must be a whole model")
@@ -58,7 +61,7 @@ def open_weights(folder: Path, base: Weights | None = None) -> Weights:
             return file.get_tensor(stored)
 
     return Weights(
-        folder, {name: _shape(*place) for name, place in places.items()}, read, read_json(folder / "config.json")
+        folder, {name: _shape(*place) for name, place in places.items()}, read, read_object(folder / "config.json")
     )
 
 
@@ -113,9 +116,10 @@ def _shape(path: Path, name: str) -> tuple[int, ...]:
 def _adapted(folder: Path, base: Weights) -> Weights:
     """Returns the base with the adapter worked in: scale * B A added where it has both, rows rescaled where it has
     magnitudes (DoRA). Merging A and B alone is something else."""
-    settings = read_json(folder / "adapter_config.json")
-    rank = settings["r"]
-    scale = settings["lora_alpha"] / (rank**0.5 if settings.get("use_rslora") else rank)
+    file = folder / "adapter_config.json"
+    settings = read_object(file)
+    rank, alpha = (number(f"{file}: {name}", settings.get(name)) for name in ("r", "lora_alpha"))
+    scale = alpha / (rank**0.5 if settings.get("use_rslora") else rank)
     transposed = bool(settings.get("fan_in_fan_out"))
     path = folder / "adapter_model.safetensors"
     try:
@@ -178,17 +182,9 @@ def must_agree(base: Weights, models: list[Weights]) -> None:
 def _tokenizer(folder: Path) -> Any:
     """Returns what decides a text's ids: where texts are cut and padded is said elsewhere too."""
     path = folder / "tokenizer.json"
-    content = read_json(path) if path.exists() else {}
+    content = read_object(path) if path.exists() else {}
     return {key: value for key, value in content.items() if key not in ("truncation", "padding", "version")}
 
 
 def _pooling(folder: Path) -> str | None:
     return read_pooling(folder) if (folder / "1_Pooling").exists() else None
-
-
-def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds. Raises ValueError when it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None

@@ -23,8 +23,10 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from runner.training import checkpoint
 from runner.training.schedule import rate_factor
 from sweeps.data import python_env
+from sweeps.models import read_object
 from sweeps.support.atomic import replacing, write_text
 from sweeps.support.checks import distinct, from_table, known_keys, number, require, tables, whole
+from sweeps.support.json_io import read_json
 from sweeps.support.progress import Progress
 from sweeps.support.toml_io import read_checked
 
@@ -251,8 +253,8 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     key = hashlib.sha256(json.dumps([asdict(ladder), asdict(rung)]).encode()).hexdigest()[:12]
     finished = directory / rung.name / "pretraining.json"
     if finished.exists():
-        result = json.loads(finished.read_text())
-        if result["key"] != key:
+        result = read_object(finished)
+        if result.get("key") != key:
             raise ValueError(f"{finished}: was made by another ladder file; choose another folder")
         return result
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -324,7 +326,7 @@ def make_ladder(ladder: Ladder, directory: Path, names: list[str] | None = None)
             results.append(pretrain(ladder, rung, train, held_out, directory))
             tokenizer.save_pretrained(directory / rung.name)
     if len(results) == len(ladder.sizes):
-        sources = json.loads((directory / "sources.json").read_text())
+        sources = read_json(directory / "sources.json")
         write_text(directory / "README.md", card(ladder, results, sources))
     return results
 

@@ -96,7 +96,7 @@ def _checked(path: Path) -> Iterator[Any]:
         open_file(path).close()  # refuses what is no file
         with safe_open(path, framework="pt") as file:
             _record(file, path)
-            sums = json.loads((file.metadata() or {}).get("checksums", "{}"))  # the first files have none
+            sums = parse_json((file.metadata() or {}).get("checksums", "{}"))  # the first files have none
             names = [name for name in sums if name != RECORD]
             if sums and sorted(names) != sorted(file.keys()):
                 raise Damaged(f"{path}: its tensors are not those that were written")

@@ -214,7 +214,8 @@ def seen_in_time(other: Other) -> Finding:
     path.write_text("0")
     for what in ("content", "time", "file"):
         other.order("watch", what=what)
-        while not (other.meeting / f"watching-{what}").exists():
+        deadline = time.monotonic() + other.seconds
+        while not (other.meeting / f"watching-{what}").exists() and time.monotonic() < deadline:
             time.sleep(GLANCE)
         if what == "content":
             write_text(path, "1", durable=False)

@@ -21,6 +21,7 @@ from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.open import add_store, join, open_store
+from sweeps.support.json_io import MOST_END, open_file, read_end
 from sweeps.support.paths import relative_to
 from sweeps.support.progress import Progress
 from sweeps.support.text import plain
@@ -185,11 +186,7 @@ def _told(store: Store, key: str, shown: int) -> int:
 
 
 def _tail(path: Path, count: int) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return [plain(line) for line in lines[-count:]] if count > 0 else []
+    return [plain(line) for line in read_end(path).splitlines()[-count:]] if count > 0 else []
 
 
 def _added(path: Path, over: Callable[[], bool]) -> Iterator[str]:
@@ -199,9 +196,9 @@ def _added(path: Path, over: Callable[[], bool]) -> Iterator[str]:
     while True:
         last = over()  # before the look, so that nothing said until then is missed
         if path.exists():
-            with open(path, "rb") as file:
+            with open_file(path) as file:
                 file.seek(at)
-                new = file.read()
+                new = file.read(MOST_END)
             at += len(new)
             *whole, rest = (rest + new).split(b"\n")
             yield from (plain(line.decode("utf-8", errors="replace")) for line in whole)

@@ -6,10 +6,12 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sweeps.data.files import Meter, Rows, ending, is_unicode, opened
+from sweeps.support.json_io import MOST_LINE
 
 DELIMITERS = {".csv": ",;\t", ".tsv": "\t,;"}  # ending -> what stands between cells, the likeliest first
 LONGEST = 2**24  # characters of a record; a quote that has not been closed by then is not meant to be
@@ -23,7 +25,7 @@ def csv_rows(path: Path, meter: Meter) -> Rows:
     """
     csv.field_size_limit(2**31 - 1)  # documents may be longer than the default of 128 KiB
     with opened(path, meter) as file:
-        lines = _Lines(_text(file))
+        lines = _Lines(path, _text(file))
         between = _delimiter(path, lines.peek())
         columns: list[str] = []
         for number, cells in _records(lines, between):
@@ -36,7 +38,7 @@ def csv_rows(path: Path, meter: Meter) -> Rows:
 def delimiter(path: Path) -> str:
     """What stands between the cells of a CSV or TSV file: what its first line holds."""
     with opened(path, Meter()) as file:
-        return _delimiter(path, _Lines(_text(file)).peek())
+        return _delimiter(path, _Lines(path, _text(file)).peek())
 
 
 def _delimiter(path: Path, first: str) -> str:
@@ -68,8 +70,9 @@ def _row(columns: list[str], cells: list[str]) -> dict[str, Any] | str:
 class _Lines:
     """The lines of a file. Those of the record under way are kept, so that all but its first can be read again."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
-        self.lines, self.again = iter(lines), deque[str]()
+    def __init__(self, path: Path, text: io.TextIOWrapper) -> None:
+        self.path, self.again = path, deque[str]()
+        self.lines = iter(partial(text.readline, MOST_LINE), "")
         self.number = 0
         self.record: list[str] = []
         self.length = 0
@@ -88,6 +91,8 @@ class _Lines:
         self.number += 1
         self.record.append(line)
         self.length += len(line)
+        if len(line) == MOST_LINE:
+            raise ValueError(f"{self.path}:{self.number}: has {MOST_LINE:,} characters or more in one line")
         if self.length > LONGEST and len(self.record) > 1:
             raise csv.Error("too long")
         return line

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from sweeps.support.json_io import open_file
+
 if TYPE_CHECKING:
     from gzip import GzipFile
 
@@ -46,7 +48,7 @@ def opened(path: Path, meter: Meter) -> Iterator[BinaryIO | GzipFile]:
     import gzip  # only here: what was counted before is told sooner without
     import zlib
 
-    with open(path, "rb") as raw:
+    with open_file(path) as raw:
         # What is counted is the file's own bytes, packed or not: their sum is known.
         meter.total, meter.unit, meter.done = path.stat().st_size / 1e6, "MB", lambda: raw.tell() / 1e6
         try:

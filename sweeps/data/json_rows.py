@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.data.files import BOM, Meter, Row, Rows, ending, opened
+from sweeps.support.json_io import MOST_LINE
 
 CHUNK = 2**16  # characters that are read of an array at a time
 CUT = 16  # characters before the end of what was read: an error there may be the cut's, not the file's
+DEEP = "lists and objects lie too deep inside one another"
+LONG_NUMBER = "holds a number of thousands of digits"
 BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -28,7 +31,7 @@ def json_rows(path: Path, meter: Meter) -> Rows:
         if start.startswith(b"[") or (ending(path) == ".json" and not _is_json(start)):
             yield from _values(path, file, meter)
         else:
-            yield from _lines(file, meter)
+            yield from _lines(path, file, meter)
 
 
 def _first(parts: Iterator[Any]) -> Any:
@@ -39,7 +42,7 @@ def _first(parts: Iterator[Any]) -> Any:
 def _is_json(text: bytes) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -48,8 +51,10 @@ def _row(value: Any) -> Row | str:
     return value if isinstance(value, dict) else f"a {type(value).__name__}, not an object"
 
 
-def _lines(file: Any, meter: Meter) -> Rows:
-    for number, line in enumerate(file, 1):
+def _lines(path: Path, file: Any, meter: Meter) -> Rows:
+    for number, line in enumerate(iter(partial(file.readline, MOST_LINE + 1), b""), 1):
+        if len(line) > MOST_LINE:
+            raise ValueError(f"{path}:{number}: has more than {MOST_LINE:,} bytes in one line")
         line = line.removeprefix(BOM) if number == 1 else line
         if not line.strip() or not meter.wants():
             continue
@@ -59,6 +64,10 @@ def _lines(file: Any, meter: Meter) -> Rows:
             yield number, "not UTF-8"
         except json.JSONDecodeError as error:
             yield number, f"not JSON ({error.msg})"
+        except RecursionError:
+            yield number, DEEP
+        except ValueError:  # Python's own bound
+            yield number, LONG_NUMBER
         else:
             yield number, _row(value)
 
@@ -82,8 +91,13 @@ def _values(path: Path, file: Any, meter: Meter) -> Rows:
                 return
             if inside or not more:
                 raise ValueError(f"{path}:{number + 1}: not JSON ({error.msg}); what follows cannot be read") from None
+            if len(read) - at > MOST_LINE:
+                raise ValueError(f"{path}:{number + 1}: has more than {MOST_LINE:,} characters in one value") from None
             read, at = read[at:] + more, 0
             continue
+        except (RecursionError, ValueError) as error:
+            reason = DEEP if isinstance(error, RecursionError) else LONG_NUMBER
+            raise ValueError(f"{path}:{number + 1}: {reason}; what follows cannot be read") from None
         at, number = end, number + 1
         if meter.wants():
             yield number, _row(value)

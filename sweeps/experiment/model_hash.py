@@ -9,6 +9,7 @@ from pathlib import Path
 from sweeps.machine.measured import cache_folder
 from sweeps.models import SUITES
 from sweeps.support.atomic import write_text
+from sweeps.support.json_io import open_file, read_json
 from sweeps.support.paths import located
 
 BLOCK = 2**16  # bytes read at once
@@ -22,7 +23,7 @@ def model_hash(name: str) -> str:
 
     Its weights, config.json and tokenizer.json count, not where they lie. A training changes every part of the weights;
     a change to less than a part in 4,096 of a file of more than 256 MB may go unseen. Raises OSError for a file that
-    cannot be read.
+    cannot be read, ValueError for what is none.
     """
     if any(model.name == name for suite in SUITES.values() for model in suite):
         return ""
@@ -38,7 +39,7 @@ def model_hash(name: str) -> str:
 
 def _settings(config: Path) -> object:
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
+        content = read_json(config)
     except (OSError, ValueError):
         return None  # who reads the model says what is wrong with it
     return {key: value for key, value in content.items() if key not in ABOUT} if isinstance(content, dict) else content
@@ -50,7 +51,7 @@ def _kept_hash(file: Path) -> str:
     same = [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
     kept = cache_folder() / f"model-{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}.json"
     try:
-        known = json.loads(kept.read_text(encoding="utf-8"))
+        known = read_json(kept)
         if known["file"] == same and isinstance(known["hash"], str):
             return str(known["hash"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -64,7 +65,7 @@ def _file_hash(file: Path) -> str:
     size = file.stat().st_size
     stride = max(BLOCK, size // BLOCKS)
     digest = hashlib.sha256(str(size).encode())
-    with open(file, "rb") as opened:
+    with open_file(file) as opened:
         for start in range(0, size, stride):
             opened.seek(start)
             digest.update(opened.read(BLOCK))

@@ -251,7 +251,7 @@ class FolderStore(Store):
         return trial
 
     def result(self, key: str) -> Observation | None:
-        self.folder(key)  # refuses what is no key
+        self.files.trial(key)  # refuses what is no key
         path = f"{self.files.trials}/{key}/result.json"  # as text: Path takes a tenth of the time of reading thousands
         try:
             # The folder's name is the key: whoever gathers observations from files works it out.

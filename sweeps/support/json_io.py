@@ -1,4 +1,4 @@
-"""JSON files that come from anybody: regular files of bounded size and depth, read without waiting for anything."""
+"""JSON files and logs that come from anybody: regular files, bounded in size and depth, read without waiting."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 MOST_BYTES = 200_000_000  # of a file
 MOST_LINE = 20_000_000  # bytes of a line of one
+MOST_END = 2_000_000  # bytes of a log, from its end
 DEEPEST = 30  # lists and objects inside one another
-KINDS = {stat.S_ISFIFO: "a named pipe", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISSOCK: "a socket"}
+KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
 def open_file(path: Path | str) -> IO[bytes]:
@@ -21,9 +24,22 @@ def open_file(path: Path | str) -> IO[bytes]:
     mode = os.fstat(file.fileno()).st_mode
     if not stat.S_ISREG(mode):
         file.close()
-        kind = next((name for test, name in KINDS.items() if test(mode)), "no file")
-        raise ValueError(f"{path}: is {kind}; it must be a file")
+        raise _no_file(path, mode)
     return file
+
+
+def _no_file(path: Path | str, mode: int) -> ValueError:
+    kind = KINDS.get(stat.S_IFMT(mode), "no file")
+    return ValueError(f"{path}: is {kind}; it must be a file")
+
+
+def refuse_special(folder: Path) -> None:
+    """Raise ValueError naming a pipe, a device or a socket in a folder, or in one within, that a library is to read:
+    it would wait for ever. Links that lead nowhere are left to whoever opens them."""
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        with suppress(OSError):
+            if stat.S_IFMT(mode := path.stat().st_mode) in KINDS:
+                raise _no_file(path, mode)
 
 
 def _not_waiting(path: str, flags: int) -> int:
@@ -37,6 +53,14 @@ def read_bytes(path: Path | str, most: int = MOST_BYTES) -> bytes:
         if size > most:
             raise ValueError(f"{path}: has {size:,} bytes; at most {most:,} are read")
         return file.read()
+
+
+def read_end(path: Path | str, most: int = MOST_END) -> str:
+    """The last `most` bytes of a log, as text whatever they are; "" without a file. Raises as `open_file` does."""
+    with suppress(FileNotFoundError), open_file(path) as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - most, 0))
+        return file.read(most).decode("utf-8", errors="replace")
+    return ""
 
 
 def read_lines(path: Path | str, most: int = MOST_LINE) -> Iterator[bytes]:
@@ -70,7 +94,8 @@ class NotJson(ValueError):
 def parse_json(text: bytes | str) -> Any:
     """The content of a JSON text. Raises NotJson saying why it is none."""
     try:
-        content = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        content = json.loads(text)
     except RecursionError:
         raise NotJson(f"not JSON of ours: lies more than {DEEPEST} lists and objects deep") from None
     except UnicodeDecodeError as error:
@@ -79,7 +104,7 @@ def parse_json(text: bytes | str) -> Any:
         raise NotJson(f"not JSON: {error}") from None
     except ValueError:  # Python's own bound
         raise NotJson("not JSON of ours: holds a number of thousands of digits") from None
-    if too_deep(content):
+    if text.count("[") + text.count("{") > DEEPEST and too_deep(content):
         raise NotJson(f"not JSON of ours: lies more than {DEEPEST} lists and objects deep")
     return content
 
@@ -90,8 +115,6 @@ def too_deep(content: Any, deepest: int = DEEPEST) -> bool:
     for _ in range(deepest):
         if not level:
             return False
-        inside = []
-        for each in level:
-            inside += [item for item in (each.values() if type(each) is dict else each) if type(item) in (list, dict)]
-        level = inside
+        inside = chain.from_iterable([each.values() if type(each) is dict else each for each in level])
+        level = [item for item in inside if type(item) is list or type(item) is dict]
     return bool(level)

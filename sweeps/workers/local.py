@@ -13,6 +13,7 @@ from sweeps.machine.cores import available_cores, gpus, trials_at_once
 from sweeps.store.base import Store
 from sweeps.store.retry import LOST, STOPPED
 from sweeps.support.atomic import following_no_link
+from sweeps.support.json_io import read_end
 from sweeps.support.processes import signal_group
 from sweeps.workers.base import Launcher, Workers, environment, last_line
 from sweeps.workers.lease import LOST_CLAIM
@@ -87,7 +88,7 @@ class LocalWorkers(Workers):
             return "worker killed by signal 9 (out of memory?)"
         if code < 0:
             return f"worker killed by signal {-code} ({signal.strsignal(-code)})"
-        last = last_line(self.store.files.worker_log(index + 1).read_text(encoding="utf-8", errors="replace"))
+        last = last_line(read_end(self.store.files.worker_log(index + 1)))
         return f"worker ended with exit code {code}{': ' + last if last else ''}"
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
 from sweeps.store.base import Store
 from sweeps.store.retry import MEMORY
 from sweeps.support.atomic import write_text
+from sweeps.support.json_io import read_end
 from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, last_line
 from sweeps.workers.slurm_queue import ALIVE, WAITING, Job, ask, jobs, reap, sweep_name, this_task
 
@@ -122,8 +123,7 @@ class SlurmWorkers(Workers):
         self._ended, self._happened = set(ended), happened
         if len(self.barren) >= BARREN:
             log = self._log(known, self.barren[-1])
-            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-            raise ValueError(f"workers do not start: {last_line(text) or 'their jobs failed'}; see {log}")
+            raise ValueError(f"workers do not start: {last_line(read_end(log)) or 'their jobs failed'}; see {log}")
 
     def _log(self, known: Sequence[Job], number: str) -> Path:
         resource_class = next(job.name for job in known if job.number == number).partition(".")[2]

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.store.records import read_record
 from sweeps.store.retry import WANTED_MEMORY
 from sweeps.support.atomic import append_text
 from sweeps.support.processes import die_with_parent, end_group, own_code
@@ -110,7 +111,8 @@ def _await(process: subprocess.Popen[bytes], meeting: Path, stop: StopRequests) 
 
 def _result(code: int, meeting: Path, folder: Path) -> Observation:
     with suppress(FileNotFoundError):
-        return Observation.from_json(json.loads((meeting / "observation.json").read_text(encoding="utf-8")))
+        observation: Observation = read_record(Observation, meeting / "observation.json")
+        return observation
     if (meeting / "left").exists():
         raise SystemExit(TERMINATED)
     output = (meeting / "output").read_text(encoding="utf-8", errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -56,4 +57,13 @@ def test_an_index_names_files_of_its_own_folder(folder, place):
 def test_pickled_weights_are_refused_without_a_word_on_how_to_run_them(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"pytorch_model\.bin: is pickled, .* convert it to safetensors"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "1_Pooling/config.json"])
+def test_a_pipe_in_a_model_folder_is_refused_and_nobody_waits_for_it(folder, name):
+    (folder / "1_Pooling").mkdir()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=rf"{name}: is a named pipe; it must be a file"):
         read_model(folder)

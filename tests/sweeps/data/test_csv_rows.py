@@ -127,3 +127,10 @@ def test_whatever_python_writes_is_read_again(tmp_path_factory, pairs):
     rows = [row for _, row in read(path, out.getvalue())]
     kept = [pair for pair in pairs if any(pair)]
     assert rows == [dict(zip(("query", "positive"), pair, strict=True)) for pair in kept]
+
+
+def test_a_line_that_does_not_end_is_refused_before_it_fills_the_memory(path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_LINE", 1000)
+    assert len(read(path, HEAD + "q," + "p" * 900 + "\n")) == 1
+    with pytest.raises(ValueError, match=r"a\.csv:3: has 1,000 characters or more in one line"):
+        read(path, HEAD + "q,p\nq," + "p" * 1000 + "\n")

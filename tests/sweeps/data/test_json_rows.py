@@ -75,3 +75,25 @@ def test_what_is_no_object_is_a_bad_row(tmp_path):
 def test_a_broken_first_line_costs_that_line_alone(tmp_path):
     (tmp_path / "a.jsonl").write_text('{broken\n{"query": "a"}\n')
     assert [row for _, row in json_rows(tmp_path / "a.jsonl", Meter())][1] == {"query": "a"}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_line_or_value_that_does_not_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(module, "MOST_LINE", 1000)
+    monkeypatch.setattr(module, "CHUNK", 100)
+    rows = [{"query": "q" * 900}, {"query": "q" * 5000}]
+    text = json.dumps(rows) if name == "a.json" else "\n".join(map(json.dumps, rows))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name}:2: has more than 1,000 (bytes in one line|characters in one value)"):
+        list(json_rows(tmp_path / name, Meter()))
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000 + "]" * 100_000, "9" * 5000], ids=["deep", "digits"])
+def test_what_no_program_writes_is_a_bad_row_or_ends_an_array_with_its_place(tmp_path, value):
+    lines, array = tmp_path / "a.jsonl", tmp_path / "b.json"
+    lines.write_text(f'{{"query": {value}}}\n{{"query": "q"}}\n')
+    (_, bad), (_, good) = json_rows(lines, Meter())
+    assert re.search("too deep|thousands of digits", bad) and good == {"query": "q"}
+    array.write_text(f'[{{"query": "q"}}, {{"query": {value}}}]')
+    with pytest.raises(ValueError, match=r"b\.json:2: .*what follows cannot be read"):
+        list(json_rows(array, Meter()))

@@ -171,7 +171,7 @@ DEEP = "[" * 40 + "]" * 40
 NAMED = [
     ({"models": ["$(touch owned)"]}, "models[0]: model is '$(touch owned)': neither a folder nor one of"),
     ({"models": ["../no/such"]}, "models[0]: model is '../no/such'"),
-    ({"models": ["/dev/zero"]}, "models[0]: /dev/zero: neither a folder nor a file"),
+    ({"models": ["/dev/zero"]}, "models[0]: /dev/zero: is a device; it must be a file"),
     ({"budgets": [10**400]}, "budgets[0] is 1000"),
     ({"budgets": [2**63]}, "budgets[0] is 9223372036854775808; whole numbers go up to 2^63 - 1"),
     ({"budgets": [float("inf")]}, "budgets[0] is inf; it must be finite"),

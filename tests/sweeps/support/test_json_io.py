@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.support.json_io import DEEPEST, read_json, read_lines, too_deep
+from sweeps.support.json_io import DEEPEST, read_end, read_json, read_lines, too_deep
 from sweeps.support.toml_io import read_toml
 
 
@@ -63,3 +63,15 @@ def test_depth_is_counted_where_it_lies():
         content = [0, {"a": content}] if depth % 2 else [content]
         assert too_deep(json.loads(json.dumps(content)), 3 * depth // 2 + 1) is False
     assert too_deep(content)
+
+
+def test_of_a_long_log_the_end_is_read_and_of_none_nothing(tmp_path):
+    path = tmp_path / "log.txt"
+    assert read_end(path) == ""
+    path.write_bytes(b"a" * 100 + b"\xff\nlast\n")
+    assert read_end(path, 8) == "a\ufffd\nlast\n"
+    os.truncate(path, 1_500_000_000)
+    assert len(read_end(path, 8)) == 8
+    path.unlink()
+    os.mkfifo(path)
+    assert "is a named pipe" in refusal(read_end, path)
