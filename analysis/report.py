@@ -62,14 +62,16 @@ def _ends(law: ScoreLaw) -> list[tuple[float, float]]:
 
 
 def document(book: LawBook) -> dict[str, Any]:
-    """What `fit --json` prints: laws.json without the draws; the only law's numbers also at the top."""
+    """What `fit --json` prints: laws.json without the draws; the only law's numbers also at the top, its coefficients
+    as those of the family with the largest weight."""
     content = book.to_json()
     for law in content["laws"]:
         del law["draws"]
     if len(book.laws) == 1:
         only = content["laws"][0]
-        shown = ("family", "objective", "delta", "coefficients", "intervals", "intervals_95", "backtest")
-        content.update({key: only[key] for key in shown})
+        content.update({key: only[key] for key in ("family", "weights", "objective", "delta", "drift", "backtest")})
+        for key in ("coefficients", "intervals", "intervals_95"):
+            content[key] = only[key][only["family"]]
     return content
 
 
@@ -226,13 +228,19 @@ def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
 
 def _coefficients(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> str:
     """weighing: label -> runs that weighed the draws of published facts."""
-    names = list(laws[0].law.coefficients)
-    rows = [["method", "runs", "noise", *names]]
+    weights = laws[0].weights
+    return "\n".join(_part(laws, weighing, family, len(weights) > 1) for family in weights)
+
+
+def _part(laws: Sequence[MethodLaw], weighing: Mapping[str, int], family: str, weighted: bool) -> str:
+    """The coefficients of one family."""
+    names = list(laws[0].parts[family].coefficients)
+    rows = [[f"{family} {laws[0].weights[family]:.2f}" if weighted else "method", "runs", "noise", *names]]
     for law in laws:
-        values = [_value(law.law.coefficients[n]) for n in names]
-        ends = [f"{_value(law.intervals[n][0])} to {_value(law.intervals[n][1])}" for n in names]
-        rows.append([law.label, str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %", *values])
-        rows.append(["  90 % interval", "", "", *ends])
+        own, ends = law.parts[family].coefficients, law.intervals[family]
+        runs, noise = str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %"
+        rows.append([law.label, runs, noise, *(_value(own[name]) for name in names)])
+        rows.append(["  90 % interval", "", "", *(" to ".join(map(_value, ends[name])) for name in names)])
     return _aligned(rows)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from planner.answer import Calibration, Plan
 from planner.candidates import Candidate, by_regret, feasible
-from planner.discrepancy import DRIFT, FACTOR_SPREAD, METHOD_SPREAD
+from planner.discrepancy import FACTOR_SPREAD, METHOD_SPREAD, drift_sd
 from planner.frontier import Odds
 from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
@@ -292,7 +292,8 @@ class _Beliefs:
         if key not in self.known:
             decades = math.log10(self.budget / point.flops)
             law = self._draws(point.candidate, point.candidate.tokens(point.flops))
-            misses = self.drift.setdefault(key[:2], [self.chance.gauss(0, DRIFT) for _ in law])
+            sd = drift_sd(point.candidate.law)
+            misses = self.drift.setdefault(key[:2], [self.chance.gauss(0, sd) for _ in law])
             self.known[key] = [loss - miss * decades for loss, miss in zip(law, misses, strict=True)]
         return self.known[key]
 

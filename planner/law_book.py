@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from planner.laws import LAWS, Law
+from planner.laws import LAWS, ROUNDING, Law, Weighted, family_of, mean_law
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, make_method
@@ -32,7 +32,8 @@ from sweeps.support.checksum import NAME, refuse_changed
 from sweeps.support.json_io import json_of, read_bytes
 from sweeps.trial import Training
 
-FORMAT = 1
+FORMAT = 2  # that is written; docs/laws-json.md
+READABLE = (1, 2)  # 1: a law is of one family, whose name stands nowhere but under "family"
 NORMAL = 1.645  # 90 % of a normal lie within so many sd
 
 
@@ -60,6 +61,9 @@ class MeasuredRange:
     """D: training tokens, repeats counted."""
 
 
+Intervals = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
 @dataclass(frozen=True)
 class MethodLaw:
     """The law of one tuning method, and how it was fitted."""
@@ -67,13 +71,14 @@ class MethodLaw:
     settings: Mapping[str, Any]
     """The method's name under "name", and its options."""
     family: str
-    """Name of the law's family in LAWS."""
+    """Name of the law's family in LAWS; of a mean, that of the family with the largest weight."""
     law: Law
-    """The law with the fitted coefficients."""
-    intervals: Mapping[str, tuple[float, float]]
-    """Coefficient -> its 90 % interval."""
+    """The law with the fitted coefficients: of one family, or the mean of several."""
+    intervals: Intervals
+    """Family -> coefficient -> its 90 % interval."""
     draws: tuple[Law, ...]
-    """The law refitted to bootstrap resamples; draw i of every method comes from the same resample."""
+    """The law refitted to bootstrap resamples, each draw of one family, as often as its weight says. Draw i of every
+    method comes from the same resample and is of the same family."""
     noise: float
     """Standard deviation of the log loss of one run around the law."""
     rows: int
@@ -84,8 +89,8 @@ class MethodLaw:
     """Sum of the Huber losses of the log residuals."""
     delta: float | None = None
     """Log residual at which the Huber loss turns linear."""
-    intervals_95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Coefficient -> its 95 % interval, as published fits often state them."""
+    intervals_95: Intervals = field(default_factory=dict)
+    """Family -> coefficient -> its 95 % interval, as published fits often state them."""
     backtest: Mapping[str, Any] = field(default_factory=dict)
     """How the family was chosen: errors on larger runs that the fit had not seen; empty where none was predicted."""
     learning_rates: Mapping[str, float] = field(default_factory=dict)
@@ -98,6 +103,23 @@ class MethodLaw:
     """Objective and coefficients under the L1 and the L2 loss, and in the families that were not chosen."""
     isoflop: Mapping[str, Any] = field(default_factory=dict)
     """Compute-optimal exponents by parabolas at equal budgets, which know no law, beside the law's own."""
+    drift: float | None = None
+    """Model error: sd of the log loss for every decade beyond the measured range, learnt from runs that a fit had not
+    seen; None where it was not learnt, and the planner assumes one."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Family -> its weight in the law, the largest first."""
+        if isinstance(self.law, Weighted):
+            return {family_of(part): weight for part, weight in zip(self.law.parts, self.law.weights, strict=True)}
+        return {self.family: 1.0}
+
+    @property
+    def parts(self) -> dict[str, Law]:
+        """Family -> its law, that with the largest weight first."""
+        if isinstance(self.law, Weighted):
+            return {family_of(part): part for part in self.law.parts}
+        return {self.family: self.law}
 
     @property
     def method(self) -> Method:
@@ -131,15 +153,16 @@ class MethodLaw:
         return math.exp(centre - below), math.exp(centre + above)
 
     def to_json(self) -> dict[str, Any]:
-        names = list(self.law.coefficients)
         return {
             "method": dict(self.settings),
             "family": self.family,
-            "coefficients": self.law.coefficients,
-            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
-            "intervals_95": {name: list(ends) for name, ends in self.intervals_95.items()},
-            "draws": {name: [getattr(draw, name) for draw in self.draws] for name in names},
+            "weights": self.weights,
+            "coefficients": {family: part.coefficients for family, part in self.parts.items()},
+            "intervals": _intervals_json(self.intervals),
+            "intervals_95": _intervals_json(self.intervals_95),
+            "draws": dict(zip(("families", "coefficients"), columns_of(self.draws), strict=True)),
             "noise": self.noise,
+            "drift": self.drift,
             "rows": self.rows,
             "objective": self.objective,
             "delta": self.delta,
@@ -151,6 +174,21 @@ class MethodLaw:
             "isoflop": dict(self.isoflop),
             "range": asdict(self.measured),
         }
+
+
+def _intervals_json(intervals: Intervals) -> dict[str, Any]:
+    return {family: {name: list(ends) for name, ends in own.items()} for family, own in intervals.items()}
+
+
+def columns_of(draws: Sequence[Law]) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
+    """The family of every draw; and family -> coefficient -> its values, in the order of the draws of that family."""
+    families = [family_of(draw) for draw in draws]
+    columns: dict[str, dict[str, list[float]]] = {}
+    for family, draw in zip(families, draws, strict=True):
+        own = columns.setdefault(family, {name: [] for name in draw.coefficients})
+        for name, value in draw.coefficients.items():
+            own[name].append(value)
+    return families, columns
 
 
 @dataclass(frozen=True)
@@ -228,6 +266,7 @@ LIMITS = {
     "rows": (0, 1e9),
     "objective": (0.0, 1e12),
     "delta": (0.0, 1e6),
+    "drift": (0.0, 10.0),  # of a log
     "learning_rates": RATE,
 }
 MEAN_PAIR = {"tokens": (1e-3, 1e9), "squares": (1e-3, 1e18)}
@@ -240,10 +279,11 @@ def read_laws(path: Path) -> LawBook:
     content = json_of(text, path)
     if not isinstance(content, dict) or "laws" not in content:
         raise ValueError(f"{path}: no laws inside; expected the laws.json that `fit` writes")
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{path}: format is {brief(content.get('format'))}; known: {FORMAT}")
+    version = content.get("format")
+    if type(version) is not int or version not in READABLE:
+        raise ValueError(f"{path}: format is {brief(version)}; known: {' and '.join(map(str, READABLE))}")
     try:
-        book = _book(content)  # which says best what is wrong
+        book = _book(content, version)  # which says best what is wrong
         refuse_changed(text, content.get(NAME))
         return book
     except KeyError as error:
@@ -252,7 +292,7 @@ def read_laws(path: Path) -> LawBook:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _book(content: Mapping[str, Any]) -> LawBook:
+def _book(content: Mapping[str, Any], version: int) -> LawBook:
     laws = tables(content["laws"], 0, "laws must be a list of objects")
     if not laws:
         raise ValueError("holds no law; every method was refused, see its warnings")
@@ -260,7 +300,7 @@ def _book(content: Mapping[str, Any]) -> LawBook:
     excluded = tables(content["excluded"], 0, "excluded must be a list of objects")
     caveats = tables(content["warnings"], 0, "warnings must be a list of objects")
     _check_source(content["source"])
-    read = tuple(_method_law(law, f"laws[{i}]") for i, law in enumerate(laws))
+    read = tuple(_method_law(law, f"laws[{i}]", version) for i, law in enumerate(laws))
     labels = [law.label for law in read]
     distinct("laws", labels, labels)
     return LawBook(
@@ -309,25 +349,72 @@ def _string(content: Mapping[str, Any], name: str) -> str:
     return str(content[name])
 
 
-def _method_law(content: Mapping[str, Any], where: str) -> MethodLaw:
-    family, columns, settings = content["family"], content["draws"], content["method"]
+def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodLaw:
+    family, settings = content["family"], content["method"]
     choice(f"{where}.family", family, list(LAWS))
-    require(f"{where}.method", settings, isinstance(settings, dict) and isinstance(settings.get("name"), str), "named")
-    law = _law(family, content["coefficients"], f"{where}.coefficients")
-    intervals = {name: _intervals(content.get(name, {}), f"{where}.{name}") for name in ("intervals", "intervals_95")}
-    known = {item.name for item in fields(MethodLaw)}
-    given = {name: value for name, value in content.items() if name in known - {"intervals", "intervals_95", "draws"}}
-    made = {"settings": settings, "law": law, "draws": (), "measured": None, **intervals}
+    named = isinstance(settings, dict) and isinstance(settings.get("name"), str) and settings["name"] != ""
+    require(f"{where}.method", settings, named, "named")
+    content = content if version > 1 else _of_one_family(content)
+    weights = _weights(content["weights"], family, f"{where}.weights")
+    laws = {
+        name: _law(name, own, f"{where}.coefficients.{name}")
+        for name, own in _by_family(content["coefficients"], weights, f"{where}.coefficients").items()
+    }
+    made = {
+        "settings": settings,
+        "law": mean_law(laws, weights),
+        "draws": _draws(content["draws"], weights, f"{where}.draws"),
+        "measured": _measured(content["range"], f"{where}.range"),
+        "intervals": _intervals(content.get("intervals", {}), weights, f"{where}.intervals"),
+        "intervals_95": _intervals(content.get("intervals_95", {}), weights, f"{where}.intervals_95"),
+        "shared": strings(f"{where}.shared", content.get("shared", ())),
+    }
+    known = {item.name for item in fields(MethodLaw)} - set(made)
+    given = {name: value for name, value in content.items() if name in known}
     check_fields(MethodLaw, {**given, **made}, where, LIMITS)
-    return MethodLaw(
-        **{
-            **given,
-            **made,
-            "draws": _draws(family, columns, f"{where}.draws"),
-            "measured": _measured(content["range"], f"{where}.range"),
-            "shared": tuple(given.get("shared", ())),
-        }
+    return MethodLaw(**given, **made)
+
+
+def _of_one_family(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A law of format 1, as format 2 says it."""
+    family, columns = content["family"], content["draws"]
+    require(
+        "draws", columns, isinstance(columns, dict) and all(isinstance(x, list) for x in columns.values()), "columns"
     )
+    return {
+        **content,
+        "weights": {family: 1.0},
+        **{name: {family: content[name]} for name in ("coefficients", "intervals", "intervals_95") if name in content},
+        "draws": {
+            "families": [family] * max(map(len, columns.values()), default=0),
+            "coefficients": {family: columns} if any(columns.values()) else {},
+        },
+    }
+
+
+def _weights(content: Any, family: str, where: str) -> dict[str, float]:
+    """Family -> weight, the largest first."""
+    require(where, content, isinstance(content, dict) and content != {}, "an object of numbers, not empty")
+    for name, weight in content.items():
+        choice(f"{where}, a name in which", name, list(LAWS))
+        require(f"{where}.{name}", weight, is_number(weight) and weight > 0, "a number above 0")
+        if len(content) > 1 and LAWS[name].inputs != Law.inputs:
+            raise ValueError(f"{where} name {name}, a law in {', '.join(LAWS[name].inputs)}, which stands alone")
+    total = math.fsum(content.values())
+    require(f"{where}, the sum of which", total, abs(total - 1) <= ROUNDING, "1")
+    order = sorted(content, key=lambda name: (-content[name], name != family))
+    require(f"{where}, the largest of which", order[0], order[0] == family, f"of the law's `family`, {family}")
+    return {name: content[name] for name in order}
+
+
+def _by_family(content: Any, weights: Mapping[str, float], where: str, every: bool = True) -> dict[str, Any]:
+    """What a law says of each of its families, or of some of them."""
+    require(where, content, isinstance(content, dict), "an object with a part for each family")
+    for name in content:
+        choice(f"{where}, a name in which", name, list(weights))
+    if missing := [name for name in weights if every and name not in content]:
+        raise ValueError(f"{where} has no {' and no '.join(missing)}")
+    return content
 
 
 SCORES = {
@@ -350,24 +437,41 @@ def _score_law(content: Any, where: str) -> ScoreLaw:
     return ScoreLaw(**{**content, **pairs, "covariance": tuple(map(tuple, rows))})
 
 
-def _draws(family: str, columns: Any, where: str) -> tuple[Law, ...]:
-    """The law of every draw. columns: coefficient -> its values, as many for each."""
+def _draws(content: Any, weights: Mapping[str, float], where: str) -> tuple[Law, ...]:
+    """The law of every draw, from the family of each, and of each family the columns of its coefficients."""
+    require(where, content, isinstance(content, dict), "an object of families and coefficients")
+    families, parts = content["families"], content["coefficients"]
+    require(f"{where}.families", families, isinstance(families, list), "a list of names")
+    for i, family in enumerate(families):
+        if not isinstance(family, str) or family not in weights:
+            choice(f"{where}.families[{i}]", family, list(weights))
+    drawn = {name: families.count(name) for name in weights if name in families}
+    columns = _by_family(parts, drawn, f"{where}.coefficients")
+    laws = {name: iter(_columns(name, columns[name], drawn[name], f"{where}.coefficients.{name}")) for name in drawn}
+    return tuple(next(laws[family]) for family in families)
+
+
+def _columns(family: str, columns: Any, count: int, where: str) -> list[Law]:
+    """The draws of one family. columns: coefficient -> its value in each."""
     require(where, columns, isinstance(columns, dict) and all(isinstance(x, list) for x in columns.values()), "columns")
-    if not any(columns.values()):
-        return ()
     _known_coefficients(family, columns, where)
-    lengths = {len(column) for column in columns.values()}
-    require(f"{where}, the lengths of whose columns", sorted(lengths), len(lengths) == 1, "one and the same")
     for name, column in columns.items():
+        lengths = f"{count} numbers, one for every draw of the family"
+        require(f"{where}.{name}, the length of which", len(column), len(column) == count, lengths)
         all_numbers(f"{where}.{name}", column)
         within(f"{where}.{name}", column, coefficient_limits(family, name))
     names = list(columns)
-    return tuple(LAWS[family](**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True))
+    return [LAWS[family](**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
-def _intervals(content: Any, where: str) -> dict[str, tuple[float, float]]:
-    require(where, content, isinstance(content, dict), "an object")
-    return {name: _pair(ends, f"{where}.{name}", (-LARGEST, LARGEST)) for name, ends in content.items()}
+def _intervals(content: Any, weights: Mapping[str, float], where: str) -> dict[str, dict[str, tuple[float, float]]]:
+    read = {}
+    for family, own in _by_family(content, weights, where, every=False).items():
+        require(f"{where}.{family}", own, isinstance(own, dict), "an object")
+        read[family] = {
+            name: _pair(ends, f"{where}.{family}.{name}", (-LARGEST, LARGEST)) for name, ends in own.items()
+        }
+    return read
 
 
 def _pair(ends: Any, where: str, limits: tuple[float, float]) -> tuple[float, float]:

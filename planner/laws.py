@@ -3,7 +3,8 @@
 Losses are held-out nats per pair; N: parameters outside the embedding tables; D: real training tokens. Formulas use
 operators only, so that they take floats and numpy arrays alike.
 
-A family is a class and its line in LAWS: the fit derives the form that it solves from `loss` and `factors`.
+A family is a class and its line in LAWS: the fit derives the form that it solves from `loss` and `factors`. `Weighted`
+is no family but a mean of laws of several.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
+
+ROUNDING = 1e-6  # by which weights may miss a sum of 1
 
 
 class Law(ABC):
@@ -184,6 +187,58 @@ class Repeated(Law):
 
     def loss(self, N: Any, D: Any, U: Any = math.inf) -> Any:
         return self.E + self.A / N**self.alpha + self.B / worth(D, U, self.repeats) ** self.beta
+
+
+@dataclass(frozen=True)
+class Weighted(Law):
+    """The mean of laws of several families: no run says which of them is true, so none of them decides alone."""
+
+    factors: ClassVar[tuple[str, ...]] = ()
+    parts: tuple[Law, ...]
+    """Laws of different families, each a function of N and D alone."""
+    weights: tuple[float, ...]
+    """What each counts: above 0, the largest first, 1 together."""
+
+    def __post_init__(self) -> None:
+        names = [family_of(part) for part in self.parts]
+        if len(names) != len(self.weights) or len(set(names)) != len(names):
+            raise ValueError(f"weights {self.weights} of {', '.join(names)}: one weight a family, each family once")
+        if min(self.weights, default=0) <= 0 or abs(sum(self.weights) - 1) > ROUNDING:
+            raise ValueError(f"weights are {self.weights}; they must be above 0, and 1 together")
+        if list(self.weights) != sorted(self.weights, reverse=True):
+            raise ValueError(f"weights are {self.weights}; they must be the largest first")
+        for name, part in zip(names, self.parts, strict=True):
+            if part.inputs != self.inputs:
+                raise ValueError(f"{name} takes {', '.join(part.inputs)}; a mean takes laws in N and D alone")
+
+    def loss(self, N: Any, D: Any) -> Any:
+        total = 0.0  # not sum(): it rounds otherwise than the page's
+        for part, weight in zip(self.parts, self.weights, strict=True):
+            total = total + weight * part.loss(N, D)
+        return total
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Those of all parts, each under "family.name"."""
+        every = [(family_of(part), part.coefficients) for part in self.parts]
+        return {f"{family}.{name}": value for family, own in every for name, value in own.items()}
+
+
+def mean_law(laws: Mapping[str, Law], weights: Mapping[str, float]) -> Law:
+    """The mean of laws by family, those of weight 0 left out; the law itself where one family has all the weight."""
+    order = sorted((name for name in laws if weights[name] > 0), key=lambda name: -weights[name])
+    if len(order) == 1:
+        return laws[order[0]]
+    return Weighted(tuple(laws[name] for name in order), tuple(weights[name] for name in order))
+
+
+def family_of(law: Law) -> str:
+    """Name of a law's family in LAWS; of a mean, that of the family with the largest weight."""
+    first = law.parts[0] if isinstance(law, Weighted) else law
+    for name, kind in LAWS.items():
+        if isinstance(first, kind):
+            return name
+    raise ValueError(f"{law} is of no family in LAWS")
 
 
 def scaled(law: Law, factors: Mapping[str, float]) -> Law:

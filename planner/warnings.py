@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.answer import SURE, Recipe
 from planner.candidates import Candidate
-from planner.discrepancy import DRIFT, FACTOR_SPREAD, FARTHEST, LEVEL_SPREAD
+from planner.discrepancy import FACTOR_SPREAD, FARTHEST, LEVEL_SPREAD, drift_sd
 from planner.extrapolation import times
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.learning_rates import learning_rate
@@ -35,7 +35,7 @@ def warnings(
     """
     recipe, candidate = recipes[0], fits[0]
     return (
-        *_distance(book, recipe, conditions, candidate.pair.tokens),
+        *_distance(book, candidate, recipe, conditions),
         *_rate(recipe, candidate),
         *_choice(book, recipe, fits),
         *_borrows(candidate),
@@ -46,7 +46,7 @@ def warnings(
     )
 
 
-def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any], tokens: float) -> list[Caveat]:
+def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: Mapping[str, Any]) -> list[Caveat]:
     far, data, caveats = recipe.extrapolation, recipe.trial.training.data, []
     if far.decades > FARTHEST:
         text = (
@@ -54,8 +54,9 @@ def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any], toke
         )
         caveats.append(Caveat("too-far", text))
     elif not far.within_range:
-        text = f"{far}: interval, probability and regret allow the law's form {DRIFT:.0%} of the loss a decade, assumed"
-        caveats.append(Caveat("extrapolated", text))
+        law, here = candidate.law, "assumed" if candidate.law.drift is None else "learnt from its runs"
+        text = f"{far}: interval, probability and regret allow the law's form {drift_sd(law):.1%} of the loss a decade"
+        caveats.append(Caveat("extrapolated", f"{text}, {here}"))
     if suites := [name for name in far.unseen if name != data]:
         text = f"{suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors"
         caveats.append(Caveat("other-suite", f"{text} are taken to differ by {FACTOR_SPREAD:.0%}, an assumption"))
@@ -71,7 +72,7 @@ def _distance(book: LawBook, recipe: Recipe, conditions: Mapping[str, Any], toke
     ]
     if differ:
         text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe)}"
-        text += _as_short(book, recipe, tokens)
+        text += _as_short(book, recipe, candidate.pair.tokens)
         caveats.append(Caveat("other-conditions", text))
     return caveats
 
@@ -185,6 +186,13 @@ def _time(recipe: Recipe) -> list[Caveat]:
     return [Caveat("short-steps", text)]
 
 
+def _form(law: MethodLaw) -> str:
+    """Of which family a law is, or of which families with their weights."""
+    if len(law.weights) == 1:
+        return f"{law.family} law"
+    return f"law ({', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])})"
+
+
 def provenance(
     book: LawBook, recipe: Recipe, candidate: Candidate, machine: Machine | None, count: str
 ) -> dict[str, str]:
@@ -197,7 +205,7 @@ def provenance(
     distance = here if recipe.extrapolation.within_range else str(recipe.extrapolation)
     drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {
-        "loss": f"{law.family} law of {law.label}, {what}; {distance}",
+        "loss": f"{_form(law)} of {law.label}, {what}; {distance}",
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
         "batch_size, temperature": f"as {under}, unless asked for",

@@ -72,13 +72,14 @@ def diagnostics(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
         caveats.append(Caveat(code, f"{law.label}: {text}", law.label))
 
     lowest = float(estimate.problem.rows.loss.min())
-    if "E" in law.intervals and law.intervals["E"][0] < 0.05 * lowest:
-        low, high = law.intervals["E"]
+    intervals = law.intervals[law.family]
+    if "E" in intervals and intervals["E"][0] < 0.05 * lowest:
+        low, high = intervals["E"]
         zero = "includes 0" if low <= 0 else "almost includes 0"
         text = f"the irreducible loss E is not identifiable (90 % interval {low:.3g} to {high:.3g}, which {zero})"
         warn("E_unidentified", text)
     for name in ("alpha", "beta"):
-        low, high = law.intervals.get(name, (0.0, 0.0))
+        low, high = intervals.get(name, (0.0, 0.0))
         if high > 3 * max(low, 0.01):
             warn("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
     if law.measured.params[0] == law.measured.params[1]:

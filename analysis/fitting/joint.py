@@ -138,7 +138,7 @@ def _one_size(law: MethodLaw) -> MethodLaw:
         return law
     whole, *draws = (_without_size(draw, law.measured.params[0]) for draw in (law.law, *law.draws))
     columns = {name: np.array([getattr(draw, name) for draw in draws]) for name in whole.coefficients}
-    ends, wide = intervals(columns, 0.90), intervals(columns, 0.95)
+    ends, wide = ({law.family: intervals(columns, share)} for share in (0.90, 0.95))
     return replace(law, law=whole, draws=tuple(draws), intervals=ends, intervals_95=wide)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from planner.budget import BatchMemory
 from planner.candidates import Candidate, Limits, kin_of, tunings, unseen_of
-from planner.law_book import LawBook, MethodLaw
+from planner.law_book import LawBook, MethodLaw, columns_of
 from planner.learning_rates import learning_rate
 from planner.menu import EVERY, own_menu
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
@@ -86,12 +86,19 @@ def _model(model: ModelSpec, place: int, book: LawBook) -> dict[str, Any]:
 
 def _law(law: MethodLaw) -> dict[str, Any]:
     """The fields of a MethodLaw that the planner reads."""
+    families, columns = columns_of(law.draws)
+    known = list(columns)
     return {
         "settings": dict(law.settings),
         "family": law.family,
-        "coefficients": law.law.coefficients,
-        "draws": {name: packed(getattr(draw, name) for draw in law.draws) for name in law.law.coefficients},
+        "weights": list(law.weights.values()),
+        "parts": {family: part.coefficients for family, part in law.parts.items()},
+        "draws": {
+            "families": [known.index(family) for family in families],  # places among the columns
+            "columns": {family: {name: packed(own[name]) for name in own} for family, own in columns.items()},
+        },
         "noise": law.noise,
+        "drift": law.drift,
         "rows": law.rows,
         "measured": asdict(law.measured),
         "shared": list(law.shared),

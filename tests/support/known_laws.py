@@ -5,7 +5,20 @@ import random
 from dataclasses import fields, replace
 
 from planner.law_book import LawBook, MeasuredRange, MethodLaw
-from planner.laws import LAWS, Chinchilla, Joined, Law, Multiplicative, Power, Rectified, Repeated, Tied, TrainableShare
+from planner.laws import (
+    LAWS,
+    Chinchilla,
+    Joined,
+    Law,
+    Multiplicative,
+    Power,
+    Rectified,
+    Repeated,
+    Tied,
+    TrainableShare,
+    Weighted,
+    family_of,
+)
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Full, LoRA
 from sweeps.models import NANO
@@ -43,15 +56,43 @@ RATES = {model.name: 5e-3 * (model.params / NANO[0].params) ** -0.25 for model i
 
 
 def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> MethodLaw:
-    """`law` with bootstrap draws whose coefficients scatter by `spread` around it."""
+    """`law` with bootstrap draws whose coefficients scatter by `spread` around it; of a mean, draws of its parts."""
     chance = random.Random(seed)
-    scattered = tuple(
-        type(law)(**{name: value * chance.lognormvariate(0, spread) for name, value in law.coefficients.items()})
-        for _ in range(draws)
-    )
-    ends = {name: (value * (1 - spread), value * (1 + spread)) for name, value in law.coefficients.items()}
-    scattering = MethodLaw(settings, "chinchilla", law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
+    parts, weights = (law.parts, law.weights) if isinstance(law, Weighted) else ((law,), (1.0,))
+    scattered = tuple(_scattered(part, chance, spread) for part in _taking_turns(parts, weights, draws))
+    ends = {
+        family_of(part): {name: (x * (1 - spread), x * (1 + spread)) for name, x in part.coefficients.items()}
+        for part in parts
+    }
+    scattering = MethodLaw(settings, family_of(law), law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
     return replace(scattering, **other)
+
+
+def _scattered(law, chance, spread):
+    return type(law)(**{name: value * chance.lognormvariate(0, spread) for name, value in law.coefficients.items()})
+
+
+def _taking_turns(parts, weights, count):
+    """So many laws, each as often as its weight says, and any first few nearly so."""
+    taken = [0] * len(parts)
+    for turn in range(1, count + 1):
+        place = max(range(len(parts)), key=lambda i: weights[i] * turn - taken[i])
+        taken[place] += 1
+        yield parts[place]
+
+
+def mean_of_three(law: Chinchilla) -> Weighted:
+    """A mean whose largest part is `law`, with two families that differ from it away from the middle of the runs."""
+    tied = Tied(law.E, law.A, law.B, (law.alpha + law.beta) / 2)
+    return Weighted((law, tied, Rectified(**law.coefficients, D_l=40.0)), (0.62, 0.25, 0.13))
+
+
+def weighted_book() -> LawBook:
+    """Laws of two methods, each the mean of three families."""
+    return law_book(
+        method_law(mean_of_three(FULL), {"name": "full"}, drift=0.02),
+        method_law(mean_of_three(LORA), {"name": "lora", "rank": 8, "alpha": 8.0}, seed=1, drift=0.02),
+    )
 
 
 def law_book(*laws: MethodLaw) -> LawBook:

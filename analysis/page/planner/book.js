@@ -1,7 +1,7 @@
 /* The laws and the machines of the page's data, as the planner knows them. */
 
 import {
-  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, ScoreLaw, Work, launch_seconds, step_seconds,
+  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, ScoreLaw, Weighted, Work, launch_seconds, step_seconds,
 } from './generated.js';
 import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
@@ -43,17 +43,24 @@ export function unpacked(text, kind = 'd') {
   return new ARRAYS[kind](bytes.buffer);
 }
 
-function readLaw({law: {draws, ...fields}, cells, smaller}, place) {
-  const family = LAWS[fields.family];
-  const columns = Object.entries(draws).map(([name, text]) => [name, unpacked(text)]);
-  const law = new MethodLaw({
-    ...fields,
-    law: new family(fields.coefficients),
-    draws: Array.from(
-      columns[0][1],
-      (_, i) => new family(Object.fromEntries(columns.map(([name, values]) => [name, values[i]]))),
-    ),
-  });
+/** The draws of one family, in their order. columns: coefficient -> its value in each. */
+function drawsOf([family, columns]) {
+  const names = Object.keys(columns);
+  const values = Object.values(columns).map((text) => unpacked(text));
+  const law = (_, i) => new LAWS[family](Object.fromEntries(names.map((name, k) => [name, values[k][i]])));
+  return Array.from(values[0], law);
+}
+
+/** The law of every draw. families: of each, its place among those of the columns. */
+function readDraws({families, columns}) {
+  const waiting = Object.entries(columns).map((one) => drawsOf(one).values());
+  return families.map((place) => waiting[place].next().value);
+}
+
+function readLaw({law: {parts: coefficients, weights, draws, ...fields}, cells, smaller}, place) {
+  const parts = Object.entries(coefficients).map(([family, own]) => new LAWS[family](own));
+  const whole = parts.length > 1 ? new Weighted({parts, weights}) : parts[0];
+  const law = new MethodLaw({...fields, law: whole, draws: readDraws(draws)});
   return Object.assign(law, {place, method: new Method(law.label, law.settings, cells, smaller)});
 }
 

@@ -153,6 +153,34 @@ export class MeasuredRange {
   }
 }
 
+/** The mean of laws of several families: no run says which of them is true, so none of them decides alone. */
+export class Weighted extends Law {
+  constructor({parts, weights}) {
+    super();
+    Object.assign(this, {parts, weights});
+  }
+  loss(N, D) {
+    let total;
+    total = 0;
+    for (const [part, weight] of zip(this.parts, this.weights)) {
+      total = total + weight * part.loss(N, D);
+    }
+    return total;
+  }
+}
+Weighted.prototype.factors = [];
+
+/** Name of a law's family in LAWS; of a mean, that of the family with the largest weight. */
+export function family_of(law) {
+  const first = (law instanceof Weighted) ? law.parts[0] : law;
+  for (const [name, kind] of items(LAWS)) {
+    if ((first instanceof kind)) {
+      return name;
+    }
+  }
+  throw new Error(`${law} is of no family in LAWS`);
+}
+
 export const NORMAL = 1.645;
 
 /** Linear quantile of a sorted list, as numpy.quantile gives it. */
@@ -165,8 +193,15 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, drift = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, drift});
+  }
+  /** Family -> its weight in the law, the largest first. */
+  get weights() {
+    if ((this.law instanceof Weighted)) {
+      return Object.fromEntries(zip(this.law.parts, this.law.weights).map(([part, weight]) => [family_of(part), weight]));
+    }
+    return {[this.family]: 1};
   }
   /** Name and settings, as Method.label prints them. */
   get label() {
@@ -420,10 +455,11 @@ export function carried(law, suite, data) {
   if (!truth(count) || !(truth(suite) || truth(data))) {
     return law;
   }
-  const spreads = Object.fromEntries(list(law.law.factors).map((name) => [name, _spread(law.label, name, suite, data, count)]));
+  const names = new Set(list(law.draws).flatMap((draw) => list(draw.factors)));
+  const spreads = Object.fromEntries(list(names).map((name) => [name, _spread(law.label, name, suite, data, count)]));
   const draws = [];
   for (const [place, draw] of enumerate(law.draws)) {
-    draws.push(scaled(draw, Object.fromEntries(items(spreads).map(([name, spread]) => [name, spread[place]]))));
+    draws.push(scaled(draw, Object.fromEntries(list(draw.factors).map((name) => [name, spreads[name][place]]))));
   }
   return replace(law, {draws: list(draws)});
 }
@@ -492,6 +528,11 @@ export class Extrapolation {
 
 export const DRIFT = 0.03;
 
+/** Sd of the log loss for every decade beyond the measured range: learnt by the fit, else assumed. */
+export function drift_sd(law) {
+  return law.drift == null ? DRIFT : law.drift;
+}
+
 /** By what the loss of each draw is multiplied for the decades beyond the measured compute, N and D. */
 export function drift(law, flops, params, tokens) {
   const [count, measured] = [len(law.draws), law.measured];
@@ -502,7 +543,8 @@ export function drift(law, flops, params, tokens) {
     return [];
   }
   const [common, by_size, by_data] = [normals('compute', count), normals(`size ${law.label}`, count), normals(`data ${law.label}`, count)];
-  return list(zip(common, by_size, by_data).map(([a, b, c]) => Math.exp(DRIFT * (compute * a + size * b + data * c))));
+  const sd = drift_sd(law);
+  return list(zip(common, by_size, by_data).map(([a, b, c]) => Math.exp(sd * (compute * a + size * b + data * c))));
 }
 
 /** One model with one tuning method: what it costs, and the loss that it would reach. */
@@ -905,6 +947,14 @@ export function searched_budgets(measured, budget) {
   return [Math.min(low, budget) / 10, Math.min(Math.max(high, budget) * 10, Math.max(high, LARGEST_BUDGET))];
 }
 
+/** Of which family a law is, or of which families with their weights. */
+export function _form(law) {
+  if (len(law.weights) === 1) {
+    return `${law.family} law`;
+  }
+  return `law (${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))})`;
+}
+
 export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here';
 
 /** Part of the answer -> where it comes from. */
@@ -918,7 +968,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `${law.family} law of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `${_form(law)} of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -953,15 +1003,16 @@ export function _as_short(book, recipe, tokens) {
   return `, and pairs are taken to have ${g(tokens, 3)} tokens, as theirs, until told otherwise`;
 }
 
-export function _distance(book, recipe, conditions, tokens) {
+export function _distance(book, candidate, recipe, conditions) {
   let text, suites;
   const [far, data, caveats] = [recipe.extrapolation, recipe.trial.training.data, []];
   if (far.decades > FARTHEST) {
     text = `more than ${grouped(10 ** FARTHEST, 0)}x beyond what was measured: no loss, no probability; the recipe is a guess`;
     caveats.push(new Caveat({code: 'too-far', text}));
   } else if (!truth(far.within_range)) {
-    text = `${far}: interval, probability and regret allow the law's form ${percent(DRIFT, 0)} of the loss a decade, assumed`;
-    caveats.push(new Caveat({code: 'extrapolated', text}));
+    const [law, here] = [candidate.law, candidate.law.drift == null ? 'assumed' : 'learnt from its runs'];
+    text = `${far}: interval, probability and regret allow the law's form ${percent(drift_sd(law), 1)} of the loss a decade`;
+    caveats.push(new Caveat({code: 'extrapolated', text: `${text}, ${here}`}));
   }
   if (truth(suites = list(far.unseen).filter((name) => name !== data))) {
     text = `${suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors`;
@@ -974,7 +1025,7 @@ export function _distance(book, recipe, conditions, tokens) {
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
     text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe)}`;
-    text += _as_short(book, recipe, tokens);
+    text += _as_short(book, recipe, candidate.pair.tokens);
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
   return caveats;
@@ -1109,7 +1160,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, recipe, conditions, candidate.pair.tokens)), ...list(_rate(recipe, candidate)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_rate(recipe, candidate)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 export const REACH = 6;
