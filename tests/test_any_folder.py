@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,9 @@ def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     shared = json.loads(run("fit", out, *beside, "--json", folder=folder))
     run("plan", "--budget", "2.8e9", "--laws", f"{out}/laws.json", "--out", f"{out}.toml", folder=folder)
     recipe = (folder / f"{out}.toml").read_text()
+    data = tomllib.loads(recipe)["training"]["data"]  # written for where the recipe lies
+    assert ((folder / out).parent / data).samefile((folder / file).parent / "pairs.jsonl")
+    recipe = recipe.replace(json.dumps(data), '"pairs.jsonl"').partition("\n")[2]
     run("embed", "train", f"{out}.toml", "--out", f"{out}-model", folder=folder)
     trained = json.loads((folder / f"{out}-model" / "observation.json").read_text())
     lines = (folder / out / "observations.jsonl").read_text().splitlines()
@@ -61,7 +65,7 @@ def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     ran = sorted((t["model"], t["budget"], t["steps"]) for t in (json.loads(line)["trial"] for line in lines))
     assert places == ran and status["done"] == len(seen) >= 6 and not status["failed"]
     coefficients = [law["coefficients"] for law in (*laws["laws"], *shared["laws"])]
-    return {"seen": seen, "laws": coefficients, "recipe": recipe.partition("\n")[2], "loss": trained["loss"]}
+    return {"seen": seen, "laws": coefficients, "recipe": recipe, "loss": trained["loss"]}
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Commands that write, killed and interrupted at any moment: every file is the old one or the new one, never half."""
+"""Commands that write, killed and interrupted at any moment: every file is the old one or the new one, never half.
+
+`INTERRUPTIONS=20 pytest tests/test_interruptions.py` interrupts as many times.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from planner.law_book import read_laws
 from runner.training.checkpoint import read_tensors
+from support.forked_commands import commands
 from sweeps.experiment.recipe_file import read_recipe, write_recipe
 from sweeps.methods import Full
 from sweeps.models import find_model
@@ -23,7 +25,7 @@ from sweeps.store.files import CHECKPOINT
 from sweeps.trial import Training, Trial
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMES = 20
+TIMES = int(os.environ.get("INTERRUPTIONS", "5"))  # of each command by each signal
 NANO = find_model("nano-7k").source
 
 
@@ -56,7 +58,12 @@ def _tensors(path: Path) -> bool:
 
 
 def fit(folder: Path) -> list[str]:
-    shutil.copytree(ROOT / "results" / "dense", folder / "dense", ignore=shutil.ignore_patterns("figures", "*.html"))
+    (folder / "dense").mkdir()
+    for name in ("data.json", "sweep.toml"):
+        shutil.copy(ROOT / "results" / "dense" / name, folder / "dense")
+    rows = (ROOT / "results" / "dense" / "observations.jsonl").read_text().splitlines(keepends=True)
+    kept = [row for row in rows if json.loads(row)["trial"]["method"]["name"] in ("full", "lora")]
+    (folder / "dense" / "observations.jsonl").write_text("".join(kept))
     arguments = ["dense", "--bootstraps", "20", "--out", "out/laws.json", "--figures", "out/figures"]
     return ["analysis.cli", *arguments, "--page", "out/page.html"]
 
@@ -79,29 +86,42 @@ def merge(folder: Path) -> list[str]:
     return ["runner.cli", "merge", NANO, "a", "b", "--method", "average", "--out", "out/model"]
 
 
+@pytest.fixture(scope="module", params=[fit, plan, train, merge], ids=lambda command: command.__name__)
+def started(request, tmp_path_factory):
+    """A command that has been run once, its arguments, and the folder `out` that it writes to."""
+    folder = tmp_path_factory.mktemp(request.param.__name__)
+    (folder / "out").mkdir()
+    module, *arguments = request.param(folder)
+    with commands(module, arguments, folder) as ready:
+        yield ready, arguments, folder / "out"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("command", [fit, plan, train, merge], ids=lambda command: command.__name__)
-def test_every_file_is_old_or_new(tmp_path, command, number):
-    arguments = command(tmp_path)
-    line = [sys.executable, "-m", *arguments]
-    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "stderr": subprocess.PIPE}
-    out, begun = tmp_path / "out", time.monotonic()
-    out.mkdir()
-    subprocess.run(line, check=True, stdout=subprocess.DEVNULL, **options)
+def test_every_file_is_old_or_new(started, number):
+    command, arguments, out = started
+
+    def ended(seconds: float | None) -> tuple[int, str]:
+        """Exit code and stderr of the command, which gets the signal after so many seconds; None: never."""
+        if "out/model" in arguments:
+            shutil.rmtree(out)  # it replaces nothing
+            out.mkdir()
+        process = command.start(*arguments)
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(process, number)
+        return command.end()
+
+    begun = time.monotonic()
+    assert ended(None)[0] == 0
     takes, chance = time.monotonic() - begun, random.Random(0)
     for _ in range(TIMES):
-        if command in (train, merge):
-            shutil.rmtree(out)  # they replace nothing
-            out.mkdir()
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, **options)
-        time.sleep(takes * chance.uniform(0.3, 1.05))  # most of the time before is imports
-        process.send_signal(number)
-        said = process.communicate(timeout=60)[1].decode()
+        code, said = ended(takes * chance.uniform(0.0, 1.05))
         # Python itself tells of what ends it before the command has begun.
         assert "Traceback" not in said or said.rstrip().endswith("KeyboardInterrupt"), said
+        assert code in (0, 130, -number), said
         torn = [path for path in out.rglob("*") if path.is_file() and not whole(path)]
         assert not torn
-    if command in (train, merge) and not (out / "model" / "config.json").exists():
-        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, **options)  # what was begun goes on
+    command.start(*arguments)  # what was begun goes on, what is there is replaced or refused
+    assert command.end()[0] == 0 or (out / "model" / "config.json").exists()
     assert all(whole(path) for path in out.rglob("*") if path.is_file())

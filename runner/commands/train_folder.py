@@ -25,10 +25,15 @@ def begin(out: Path, trial: Trial) -> None:
     must_be_free(out)
     if key not in (None, trial.key):
         raise ValueError(f"{out}: holds a training of another recipe, not ended yet; give another folder")
-    if key is None and out.exists() and not (out / CHECKPOINT).exists() and (not out.is_dir() or any(out.iterdir())):
+    if key is None and out.exists() and not (out / CHECKPOINT).exists() and _is_occupied(out):
         raise ValueError(f"{out}: is not empty and holds no training to go on with; give an empty or new folder")
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / MARKER, json.dumps({"key": trial.key}) + "\n")
+
+
+def _is_occupied(out: Path) -> bool:
+    """Whether there is more than a folder in which a training was killed at its very beginning."""
+    return not out.is_dir() or not all(atomic.is_begun(path.name, MARKER) for path in out.iterdir())
 
 
 def filling(out: Path) -> AbstractContextManager[Path]:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from sweeps.store.records import OBSERVATIONS, lenient
-from sweeps.support.atomic import publish_text, write_text
+from sweeps.support.atomic import is_begun, publish_text, write_text
 from sweeps.support.json_io import parse_json, read_lines
 
 MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
-_MARKER_BEGUN = re.compile(rf"\.{re.escape(MARKER)}\.[0-9a-f]{{16}}\.tmp")  # as `publish_text` names it
 WITHIN = ("trials", "trunks", "parts", "logs", "cancelled")  # folders that a sweep makes in its own
 
 
@@ -65,7 +63,7 @@ def refuse_foreign(directory: Path, sweep_file: Path | None = None) -> None:
 def _is_occupied(directory: Path) -> bool:
     """Whether there is anything but an empty folder, or one in which a sweep has begun, or died, at its marker."""
     try:
-        return not all(_MARKER_BEGUN.fullmatch(name) for name in os.listdir(directory))
+        return not all(is_begun(name, MARKER) for name in os.listdir(directory))
     except FileNotFoundError:
         return False
     except NotADirectoryError:

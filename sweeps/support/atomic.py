@@ -6,6 +6,7 @@ A reader sees the old content or the new one, never half of it, and a writer tha
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
@@ -122,6 +123,11 @@ def filling(folder: Path, last: Container[str]) -> Iterator[Path]:
 def _beside(path: Path) -> Path:
     """A hidden name next to `path` that no other writer has, on whatever machine."""
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+
+
+def is_begun(name: str, file: str) -> bool:
+    """Whether `name` is what a writer of `file` that was killed leaves beside it."""
+    return re.fullmatch(rf"\.{re.escape(file)}\.[0-9a-f]{{16}}\.tmp", name) is not None
 
 
 @contextmanager

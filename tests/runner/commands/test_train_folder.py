@@ -44,6 +44,15 @@ def test_the_training_of_another_recipe_is_refused(tmp_path):
         train_folder.begin(tmp_path / "model", Trial("nano-7k", Full(), Training(), lr=2e-3, steps=10))
 
 
+def test_one_that_was_killed_at_its_very_beginning_begins(tmp_path):
+    (tmp_path / f".{train_folder.MARKER}.0123456789abcdef.tmp").write_text('{"k')
+    train_folder.begin(tmp_path, TRIAL)
+    (tmp_path / train_folder.MARKER).unlink()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        train_folder.begin(tmp_path, TRIAL)
+
+
 @pytest.mark.parametrize("at", range(5))
 def test_one_that_is_ended_while_it_writes_its_model_goes_on(tmp_path, monkeypatch, at):
     """It has no config.json, which would make it a model, and still all that a training goes on from."""
