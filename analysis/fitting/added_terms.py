@@ -26,6 +26,8 @@ class Added:
 
     p: float
     """How often noise alone would explain as much."""
+    coefficients: Array
+    """Of each term; 0 where the law's slopes hold it already [terms]."""
     t: Array
     """Coefficient of each term over its standard error; 0 where the law's slopes hold it already [terms]."""
     explained: Array
@@ -70,9 +72,10 @@ def added(
     else:
         statistic = float((explained**2).sum()) / count / variance
     inverse = np.linalg.pinv(new[:, told].T @ new[:, told], rcond=INDEPENDENT**2)
-    t = np.zeros(terms.shape[1])
-    t[told] = inverse @ new[:, told].T @ left / np.sqrt(np.maximum(variance * np.diag(inverse), 1e-300))
-    return Added(float(stats.f.sf(statistic, count, sure)), t, explained, rest)
+    coefficients, t = np.zeros((2, terms.shape[1]))
+    coefficients[told] = inverse @ new[:, told].T @ left
+    t[told] = coefficients[told] / np.sqrt(np.maximum(variance * np.diag(inverse), 1e-300))
+    return Added(float(stats.f.sf(statistic, count, sure)), coefficients, t, explained, rest)
 
 
 def _basis(columns: Array) -> Array:

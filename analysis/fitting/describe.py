@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.diagnostics import diagnostics, huber_sensitivity, isoflop_difference, variants
+from analysis.fitting.doubts import doubts
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
-from analysis.fitting.lack_of_fit import lack_of_fit
-from analysis.fitting.outliers import far_off
 from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
@@ -47,8 +46,7 @@ def describe(
         law = _method_law(table, method, choice, solved, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
-        caveats += [*far_off(method, solved, place == i), *lack_of_fit(method, solved, place == i)]
-        caveats += [*diagnostics(law, solved), *isoflop_difference(law)]
+        caveats += [*doubts(table, method, solved, place == i), *diagnostics(law, solved), *isoflop_difference(law)]
     return laws, [*caveats, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, group.methods)]
 
 

@@ -33,6 +33,13 @@ class Columns:
     unique: str | None = None
     """Unique training tokens, for the family repeated."""
 
+    def unnamed(self, frame: pd.DataFrame) -> list[str]:
+        """Titles of the columns of a frame that none of these names."""
+        named = {
+            given if given in frame else given.rpartition("*")[0].strip() for given in vars(self).values() if given
+        }
+        return [str(title) for title in frame if title not in named]
+
 
 UNITS = {
     "k": 1e3,

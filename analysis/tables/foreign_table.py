@@ -46,17 +46,34 @@ def runs_table(
         raise ValueError("`c` needs `n`: tokens follow as C / 6N")
     if frame.empty:
         raise ValueError(f"{name}: has no rows")
-    rows, caveats = numbers_of(frame.rename(columns=lambda title: str(title).strip()), columns, name)
+    frame = frame.rename(columns=lambda title: str(title).strip())
+    rows, caveats = numbers_of(frame, columns, name)
+    _check_runs(rows, columns, name)
     rows, excluded, copies = _entering(rows, columns, drop_highest, best, name)
     filters = [f"without the {drop_highest} highest losses"] * bool(drop_highest) + ["best of each N and D"] * best
     return Table(
         name=Path(name).name,
         rows=rows.reset_index(drop=True),
+        others=frame.iloc[rows.index][columns.unnamed(frame)].reset_index(drop=True),
         settings={method: {"name": method} for method in rows["method"].unique()},
         excluded=tuple(excluded),
         filters=tuple(filters),
         caveats=(*caveats, *copies, *_suspicions(rows, frame, columns)),
     )
+
+
+def _check_runs(rows: pd.DataFrame, columns: Columns, name: str) -> None:
+    """Rows of one training run have one size: a column that tells experiments apart would make one run of each."""
+    if not columns.run:
+        return
+    first = rows.drop_duplicates(["method", "run"]).set_index(["method", "run"])
+    known = first.loc[list(zip(rows["method"], rows["run"], strict=True))]
+    for place in np.flatnonzero((rows["params"].to_numpy() != known["params"].to_numpy()) & rows["params"].notna()):
+        raise ValueError(
+            f"{name}: {known['name'].iloc[place]} and {rows['name'].iloc[place]} have the same {columns.run} "
+            f"({rows['run'].iloc[place]!r}, given as `run`) and differ in N, which no training run does; where the "
+            "column tells experiments apart, name it as `method`"
+        )
 
 
 def _entering(
@@ -97,11 +114,16 @@ RUN_TITLES = ("run", "run_id", "run_name", "run id", "run name", "experiment")
 ALIKE = 0.01  # sd of the log loss of rows with the same N and D, beyond which chance is a poor explanation
 
 
+def _one_size_each(rows: pd.DataFrame, labels: pd.Series) -> bool:
+    """Whether all rows with one label have one N, as the checkpoints of a run do."""
+    return bool((rows["params"].groupby(labels.astype(str).to_numpy()).nunique() <= 1).all())
+
+
 def _suspicions(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> list[Caveat]:
     """What the rows may be that nobody has said: checkpoints of one run, or runs that differ in something else."""
     suspicions = []
-    runs = next((str(title) for title in frame if str(title).strip().lower() in RUN_TITLES), None)
-    if runs and not columns.run and columns.n and frame[runs].duplicated().any():
+    runs = next((title for title in columns.unnamed(frame) if title.lower() in RUN_TITLES), None)
+    if runs and columns.n and frame[runs].duplicated().any() and _one_size_each(rows, frame.iloc[rows.index][runs]):
         text = (
             f"rows share values of {runs!r}: if they are checkpoints of one run, name that column as `run`; intervals"
         )

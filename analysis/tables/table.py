@@ -37,6 +37,8 @@ class Table:
     """Name and reason of each run that does not enter."""
     filters: tuple[str, ...] = ()
     """What was asked of runs that enter, in words, for the record."""
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What a table of runs from elsewhere holds besides, a line for each of `rows`; columns by their titles there."""
     caveats: tuple[Caveat, ...] = ()
     """Why laws of these runs may mislead."""
     training: Training | None = None
@@ -66,6 +68,10 @@ class Table:
         """Hash of what enters: method, N, D, loss and run of every row, in full precision."""
         lines = self.rows[["method", "run", *NUMBERS]].sort_values(["method", *NUMBERS]).to_csv(index=False)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def others_of(self, method: str) -> pd.DataFrame:
+        """The lines of `others` for the rows of a method."""
+        return self.others[(self.rows["method"] == method).to_numpy()] if len(self.others) else self.others
 
     def of(self, methods: Iterable[str]) -> Rows:
         """The rows of these methods, numbered in this order."""

@@ -1,0 +1,91 @@
+"""Whether methods may share their exponents: two tests that look for contradiction before any is shared.
+
+Shared exponents hide how methods differ without a word: fifteen protocols of exponents 0.50 to 0.86 once came out as
+0.66 to 0.69 each. Both tests are held to half of LEVEL.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.fitting.added_terms import added
+from analysis.fitting.isoflop import parabola
+from analysis.fitting.noise import noise_of
+from analysis.fitting.problem import Problem
+from analysis.fitting.shape import Shape
+from analysis.fitting.solver import solve
+from analysis.frontier import budget_levels
+from analysis.tables.rows import Array, Rows
+
+LEVEL = 0.01  # of methods that do share exponents and are told not to
+BOTTOMS = 3  # budgets with a parabola's bottom, for a slope with an error
+ERRORS_SHORT = 2.0  # errors of parabolas' slopes are too small by half on published sweeps
+
+
+def contradiction(rows: Rows, shape: Shape, delta: float) -> str:
+    """In words why the methods of these rows do not have the same exponents; "" where nothing speaks against it.
+
+    shape: the form of the family that would share them. delta: of the Huber loss, log loss.
+    """
+    if (p := own_exponents(rows, shape, delta)) < LEVEL / 2:
+        return f"methods with exponents of their own fit the runs better than chance allows (p = {p:.1g})"
+    if (p := own_bottoms(rows)) < LEVEL / 2:
+        return f"parabolas at equal budgets give the methods different compute-optimal exponents (p = {p:.1g})"
+    return ""
+
+
+def own_exponents(rows: Rows, shape: Shape, delta: float) -> float:
+    """How often methods that share exponents would differ as much, by an F test of own ones; 1 where rows are few."""
+    problem = Problem(shape, rows, int(rows.group.max()) + 1)
+    theta = solve(problem, np.ones((1, len(rows))), delta).theta
+    residuals = np.log(rows.loss) - problem.predict(theta)[0]
+    near = ~noise_of(residuals, problem.size).far
+    own, further = _slopes(problem, theta)
+    found = added(residuals[near], own[near], further[near], rows.run[near])
+    return found.p if found else 1.0
+
+
+def _slopes(problem: Problem, theta: Array) -> tuple[Array, Array]:
+    """Slopes of the log loss by all parameters [rows, size], and by what each further method's exponents would add."""
+    by_row = problem.slopes(theta)[1][0]
+    own = np.zeros((len(by_row), problem.size))
+    for mine, columns in problem.blocks:
+        own[np.ix_(_places(mine, len(by_row)), columns)] = by_row[mine]
+    curved = own[:, problem.factors :]
+    groups = [problem.rows.group == g for g in range(1, problem.groups)]
+    return own, np.concatenate([curved * group[:, None] for group in groups], axis=1)
+
+
+def _places(mine: NDArray[np.int64] | slice, count: int) -> NDArray[np.int64]:
+    return np.arange(count)[mine]
+
+
+def own_bottoms(rows: Rows) -> float:
+    """How often methods of one compute-optimal exponent would have parabolas as different; 1 where these are few."""
+    slopes = [slope for g in np.unique(rows.group) if (slope := _slope(rows.take(rows.group == g)))]
+    if len(slopes) < 2:
+        return 1.0
+    values, errors = np.array(slopes).T
+    weights = 1 / np.maximum(ERRORS_SHORT * errors, 1e-6) ** 2
+    apart = float((weights * (values - (weights * values).sum() / weights.sum()) ** 2).sum())
+    return float(stats.chi2.sf(apart, len(slopes) - 1))
+
+
+def _slope(rows: Rows) -> tuple[float, float] | None:
+    """d ln N / d ln C at the bottoms of a method's parabolas, and its standard error; None with too few of them."""
+    bottoms = []
+    for level in budget_levels(rows.flops):
+        some = rows.take((rows.flops >= level.low) & (rows.flops <= level.high))
+        size, _ = parabola(some.N, some.loss, some.flops)
+        if size is not None:
+            bottoms.append((np.log(level.middle), np.log(size)))
+    if len(bottoms) < BOTTOMS:
+        return None
+    x, y = np.array(bottoms).T - np.mean(bottoms, axis=0)[:, None]
+    slope = float((x * y).sum() / (x**2).sum())
+    left = float(((y - slope * x) ** 2).sum())
+    # With three bottoms the error itself has one degree of freedom: a t of it is brought to the scale of a normal.
+    free = len(bottoms) - 2
+    return slope, float(np.sqrt(left / free / (x**2).sum()) * stats.t.ppf(0.95, free) / stats.norm.ppf(0.95))
