@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, main_thread
 from types import FrameType
 from typing import NoReturn, TextIO
 
@@ -68,7 +68,10 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
 
 @contextmanager
 def _noted(interrupted: list[int]) -> Iterator[None]:
-    """Inside, Ctrl-C is noted before it does what it does; where it does something of its own, that alone."""
+    """Inside, Ctrl-C is noted before it does what it does; where it does something of its own, that alone.
+
+    Python drops what is raised while an object is cleared away, and tells of it: Ctrl-C comes again shortly after.
+    """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
         yield
         return
@@ -77,10 +80,22 @@ def _noted(interrupted: list[int]) -> Iterator[None]:
         interrupted.append(number)
         raise KeyboardInterrupt
 
+    tell, again = sys.unraisablehook, []
+
+    def dropped(told: sys.UnraisableHookArgs) -> None:
+        if not (interrupted and issubclass(told.exc_type, KeyboardInterrupt)):
+            return tell(told)
+        again.append(Timer(0.01, signal.pthread_kill, (main_thread().ident, signal.SIGINT)))
+        return again[-1].start()
+
     signal.signal(signal.SIGINT, note)
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = tell
+        for timer in again:
+            timer.cancel()
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -4,8 +4,10 @@ import ast
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -32,6 +34,19 @@ def test_an_error_is_one_line_and_exit_code_2(capsys):
 
     assert console.run("sweep", main) == 2
     assert capsys.readouterr().err == "sweep: error: of two lines\n"
+
+
+def test_ctrl_c_while_an_object_is_cleared_away_is_not_lost(capsys):
+    """Python drops what is raised there: the command went on to its end, after a traceback."""
+
+    def main():
+        thing = type("Thing", (), {"__del__": lambda _: signal.raise_signal(signal.SIGINT)})()
+        del thing
+        time.sleep(60)
+
+    before = sys.unraisablehook
+    assert console.run("fit", main) == 130
+    assert capsys.readouterr().err == "fit: stopped\n" and sys.unraisablehook is before
 
 
 def refusals(tree: ast.AST) -> list[str]:
