@@ -222,6 +222,8 @@ def _laws_json(laws: LawBook) -> dict[str, Any]:
         "rows_hash": laws.source.get("rows_hash"),
         "created_by": laws.created_by,
         "models": list(laws.models),
+        "weights": {law.label: law.weights for law in laws.laws},
+        "drift": {law.label: law.drift for law in laws.laws},
         "training": asdict(laws.training) if laws.training else None,
         "range": asdict(laws.measured),
     }

@@ -189,8 +189,8 @@ def _time(recipe: Recipe) -> list[Caveat]:
 def _form(law: MethodLaw) -> str:
     """Of which family a law is, or of which families with their weights."""
     if len(law.weights) == 1:
-        return f"{law.family} law"
-    return f"law ({', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])})"
+        return law.family
+    return f"{', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])}, the mean by these weights"
 
 
 def provenance(
@@ -205,7 +205,8 @@ def provenance(
     distance = here if recipe.extrapolation.within_range else str(recipe.extrapolation)
     drawn = "draws of laws that agree with the facts" if book.published else "paired bootstrap draws"
     origins = {
-        "loss": f"{_form(law)} of {law.label}, {what}; {distance}",
+        "loss": f"law of {law.label}, {what}; {distance}",
+        "law": _form(law),
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
         "batch_size, temperature": f"as {under}, unless asked for",

@@ -950,9 +950,9 @@ export function searched_budgets(measured, budget) {
 /** Of which family a law is, or of which families with their weights. */
 export function _form(law) {
   if (len(law.weights) === 1) {
-    return `${law.family} law`;
+    return law.family;
   }
-  return `law (${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))})`;
+  return `${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}, the mean by these weights`;
 }
 
 export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here';
@@ -968,7 +968,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `${_form(law)} of ${law.label}, ${what}; ${distance}`, choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }

@@ -17,7 +17,8 @@ import pytest
 from analysis.page import generate
 from analysis.page.javascript.definitions import class_text, function_text
 from analysis.page.javascript.expressions import Source
-from planner.laws import LAWS, worth
+from planner.laws import LAWS, family_of, worth
+from support.known_laws import FULL, mean_of_three
 from support.node import SCRIPTS, call
 
 
@@ -49,6 +50,18 @@ def test_every_law_family_gives_the_loss_that_python_gives(node):
     for family, losses in zip(LAWS, theirs, strict=True):
         wanted = [LAWS[family](**c).at(*inputs) for c, *inputs in given[family]]
         assert losses == pytest.approx(wanted, rel=1e-14), family
+
+
+def test_a_mean_of_laws_gives_the_loss_that_python_gives(node):
+    mean = mean_of_three(FULL)
+    rows = [row[1:3] for row in cases("tied")]
+    given = {"parts": [[family_of(part), part.coefficients] for part in mean.parts], "weights": mean.weights}
+    body = """(({parts, weights, rows}) => {
+        const mean = new all.Weighted({weights, parts: parts.map(([name, own]) => new all.LAWS[name](own))});
+        return rows.map(([N, D]) => mean.at(N, D, 0.5, 1e6));
+    })(given)"""
+    theirs = call(node, generate.FILE, body, {**given, "rows": rows})
+    assert theirs == pytest.approx([mean.loss(*row) for row in rows], rel=1e-14)
 
 
 def test_what_repeats_are_worth_is_what_python_says(node):

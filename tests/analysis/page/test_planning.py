@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from analysis.page import as_json
 from analysis.page.planning import planning
 from planner import Limits, Plan, plan, report
 from planner.law_book import read_laws
+from support.known_laws import mean_of_three, method_law, write_laws
 from support.node import SCRIPTS, call
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
@@ -58,9 +59,22 @@ PLANS = """(({planning, budgets, limits, asked}) => {
 })(given)"""
 
 
+@pytest.fixture(scope="module", params=["one family", "weighted"])
+def laws(request, tmp_path_factory) -> Path:
+    """The reference law book, and one whose laws are means of three families, draws and all."""
+    if request.param == "one family":
+        return LAWS
+    book = read_laws(LAWS)
+    means = [method_law(mean_of_three(law.law), law.settings) for law in book.laws]
+    weighted = [
+        replace(law, law=mean.law, draws=mean.draws, drift=0.02) for law, mean in zip(book.laws, means, strict=True)
+    ]
+    return write_laws(tmp_path_factory.mktemp("weighted") / "laws.json", replace(book, laws=tuple(weighted)))
+
+
 @pytest.fixture(scope="module")
-def page_data() -> dict:
-    return json.loads(as_json(planning(read_laws(LAWS))))
+def page_data(laws) -> dict:
+    return json.loads(as_json(planning(read_laws(laws))))
 
 
 def close(mine, theirs) -> None:
@@ -101,7 +115,7 @@ def content(answer: Plan) -> dict:
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_the_page_plans_as_the_planner_does(node, page_data, name, monkeypatch, tmp_path):
+def test_the_page_plans_as_the_planner_does(node, laws, page_data, name, monkeypatch, tmp_path):
     limits, asked, budgets = ASKED[name]
     script = tmp_path / "all.mjs"
     words = "candidate_row, crossovers, outlook_rows, recipe_rows, spent_lines, recipe_flags"
@@ -115,7 +129,7 @@ def test_the_page_plans_as_the_planner_does(node, page_data, name, monkeypatch, 
     answered = [mine for mine in answers if "error" not in mine]
     assert len(answered) >= 8
     for budget, mine in zip(budgets, answers, strict=True):
-        asks = partial(plan, budget, laws=LAWS, limits=Limits(**limits), top=1000, **asked)
+        asks = partial(plan, budget, laws=laws, limits=Limits(**limits), top=1000, **asked)
         if mine in answered:
             close(mine, content(asks()))
         else:
