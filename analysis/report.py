@@ -240,8 +240,13 @@ def _part(laws: Sequence[MethodLaw], weighing: Mapping[str, int], family: str, w
         own, ends = law.parts[family].coefficients, law.intervals[family]
         runs, noise = str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %"
         rows.append([law.label, runs, noise, *(_value(own[name]) for name in names)])
-        rows.append(["  90 % interval", "", "", *(" to ".join(map(_value, ends[name])) for name in names)])
+        rows.append(["  90 % interval", "", "", *(_interval(*ends[name]) for name in names)])
     return _aligned(rows)
+
+
+def _interval(low: float, high: float) -> str:
+    """Nothing is known to be 0 exactly: such a coefficient lies at the end of the search, as a warning says."""
+    return "not told" if low == high == 0 else f"{_value(low)} to {_value(high)}"
 
 
 def _variants(law: MethodLaw) -> str:

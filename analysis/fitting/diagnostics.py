@@ -73,7 +73,7 @@ def diagnostics(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
 
     lowest = float(estimate.problem.rows.loss.min())
     intervals = law.intervals[law.family]
-    if "E" in intervals and intervals["E"][0] < 0.05 * lowest:
+    if "E" in intervals and intervals["E"][0] < 0.05 * lowest and intervals["E"][1] > 0:
         low, high = intervals["E"]
         zero = "includes 0" if low <= 0 else "almost includes 0"
         text = f"the irreducible loss E is not identifiable (90 % interval {low:.3g} to {high:.3g}, which {zero})"

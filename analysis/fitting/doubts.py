@@ -1,4 +1,4 @@
-"""What of a method's runs and law is to be doubted, by tests of its residuals."""
+"""What of a method's runs and law is to be doubted, by tests of its residuals and of its coefficients."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.experiments import experiments
 from analysis.fitting.lack_of_fit import lack_of_fit
+from analysis.fitting.limits import at_limits
 from analysis.fitting.outliers import far_off
 from analysis.tables.table import Table
 from planner.law_book import Caveat
@@ -15,8 +16,10 @@ from planner.law_book import Caveat
 
 def doubts(table: Table, method: str, solved: Estimate, mine: NDArray[np.bool_]) -> list[Caveat]:
     """The caveats of a method; mine [rows]: which rows of the solved problem are its runs."""
+    number = int(solved.problem.rows.group[mine][0])
     return [
         *far_off(method, solved, mine),
         *lack_of_fit(method, solved, mine),
+        *at_limits(method, number, solved),
         *experiments(method, solved, mine, table.others_of(method)),
     ]

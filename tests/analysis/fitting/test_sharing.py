@@ -1,0 +1,50 @@
+"""Exponents are shared only where the runs of the methods do not contradict it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.fitting.forms import SHAPES
+from analysis.fitting.sharing import contradiction, own_bottoms, own_exponents
+from analysis.tables.rows import Rows
+from planner.laws import Chinchilla
+from support.known_runs import TRUTH, grid, rows_of
+
+SIMILAR = [replace(TRUTH, A=TRUTH.A * k, B=TRUTH.B / k) for k in (1.0, 1.2, 0.9)]
+# Compute-optimal exponents of N from 0.50 to 0.86, as those of published protocols.
+PROTOCOLS = [Chinchilla(E=0.3, A=30.0, alpha=0.7 * (1 - a), B=200.0, beta=0.7 * a) for a in np.linspace(0.50, 0.86, 15)]
+
+
+def methods(laws, noise: float, seed: int = 0) -> Rows:
+    """The runs of one method a law, each in a grid of 6 sizes and 5 budgets."""
+    parts = [rows_of(grid(law, 6, 5, noise, 1000 * seed + g)) for g, law in enumerate(laws)]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__dataclass_fields__}
+    count = sum(map(len, parts))
+    return Rows(**{**columns, "run": np.arange(count), "group": np.repeat(np.arange(len(parts)), count // len(parts))})
+
+
+@pytest.mark.slow
+def test_at_most_two_of_a_hundred_sweeps_that_share_exponents_are_told_not_to():
+    rows = [methods(SIMILAR, 0.02, seed) for seed in range(200)]
+    p = np.array([(own_exponents(some, SHAPES["chinchilla"], 0.027), own_bottoms(some)) for some in rows])
+    assert ((p < 0.005).mean(axis=0) <= 0.01).all()
+    assert (p.min(axis=1) < 0.005).mean() <= 0.02
+
+
+@pytest.mark.parametrize("delta", [1e-3, 0.027])
+def test_exponents_that_are_alike_are_not_contradicted(delta):
+    assert sum(contradiction(methods(SIMILAR, 0.02, seed), SHAPES["chinchilla"], delta) != "" for seed in range(8)) <= 1
+
+
+@pytest.mark.parametrize("family", ["chinchilla", "tied"])
+@pytest.mark.parametrize("noise", [0.003, 0.01, 0.02])
+def test_fifteen_protocols_with_exponents_of_their_own_are_told(noise, family):
+    assert "exponents of their own" in contradiction(methods(PROTOCOLS, noise), SHAPES[family], 1e-3)
+
+
+def test_parabolas_tell_protocols_apart_without_any_law():
+    assert own_bottoms(methods([PROTOCOLS[0], PROTOCOLS[-1]], 0.0005)) < 0.01
+    assert own_bottoms(methods(SIMILAR[:1], 0.01)) == 1.0
