@@ -59,8 +59,10 @@ def exact_flops(
     trained = method.backward_layers(model)
     forward = forward_flops(model, work, model.layers - trained) * frozen_share
     forward += forward_flops(model, work, trained) * (1 + second_forward)
-    forward += 2 * method.adapter_weights_per_token(model) * work.tokens * (1 + second_forward)
+    added, table = method.adapter_weights_per_token(model), method.table_weights_per_token(model)
+    forward += 2 * (added + table) * work.tokens * (1 + second_forward)
     backward = 2 * (method.activation_grad_weights(model) + method.weight_grad_weights(model)) * work.tokens
+    backward += 2 * 2 * table * work.tokens  # to either matrix of the table's adapter
     attention = attention_flops(model, trained, work.sum_sq_lengths) - attention_flops(model, 0, work.sum_sq_lengths)
     similarity = 3 * 2 * work.pairs * work.batch_size * model.width  # logits, and a gradient to either side
     return forward + backward + attention + similarity + 2 * method.per_step(model) * work.pairs / work.batch_size

@@ -56,8 +56,8 @@ def training_memory(model: ModelSpec, method: Method, mixed: bool = False, recom
     An estimate of what torch allocates, without its context and what is lost between allocations.
     """
     family, trained_blocks = model.family.elementwise, method.backward_layers(model)
-    table = model.embedding_params
-    trained = method.trainable(model) + (table if method.trains_token_table else 0)
+    table = model.embedding_params + method.table_adapter(model)
+    trained = method.trainable(model) + method.table_trainable(model)
     adapters, together = method.adapters(model), micro_tokens(model, "cuda" if mixed else "cpu")
     backbone = model.params * (QUANTIZED_BYTES if method.bits else 4)
     kept = sum(size * units for size, units in zip(family.kept, model.units, strict=True)) * (1 if mixed else 2)
@@ -66,7 +66,7 @@ def training_memory(model: ModelSpec, method: Method, mixed: bool = False, recom
     return Memory(
         state=backbone + 4 * (adapters + table) + 12 * trained,
         folded=4 * model.layers * model.block_weights if method.foldable else 0,
-        gathered=4 * max(table * (2 if method.trains_token_table else 1), 2 * _block(model, method)),
+        gathered=4 * max(table + method.table_trainable(model), 2 * _block(model, method)),
         working=casts + kept * together if recompute else casts * trained_blocks,
         token=token,
     )

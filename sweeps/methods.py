@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,12 +14,16 @@ from sweeps.support.checks import from_table
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+TRAIN, ADAPTER, FREEZE = TOKEN_TABLES = ("train", "adapter", "freeze")
+LATER = ("only", "token_table")  # settings that came after the first trials: at their defaults no key holds them
 
+
+@dataclass(frozen=True)
 class Method(ABC):
-    """One way of tuning. Counts leave the embedding tables out, as N does.
+    """One way of tuning. Counts leave the embedding tables out, as N does, but for those that begin with `table`.
 
-    `trainable` and `backprop` give the paper's count (Ziarko et al. 2024, section 3.5); the other three say which
-    matrix products a step really does, for the exact count. Class attributes are what others need to know of a method:
+    `trainable` and `backprop` give the paper's count (Ziarko et al. 2024, section 3.5); the others say which matrix
+    products a step really does, for the exact count. Class attributes are what others need to know of a method:
     nothing outside this file asks for its name.
     """
 
@@ -29,12 +33,53 @@ class Method(ABC):
     """Settings that the tests try; the first is the one where one is enough."""
     bits: ClassVar[int] = 0
     """Bits of a backbone weight in memory; 0: as the trainer keeps it."""
-    trains_token_table: ClassVar[bool] = False
-    """Whether the token table gets a gradient too, which no count of parameters tells."""
     has_adapter: ClassVar[bool] = False
     """Whether what it adds to the model can be written alone, and is merged into the weights otherwise."""
     foldable: ClassVar[bool] = False
     """Whether its adapters are to run folded into the weights (runner/model/folded_lora.py), as its counts say then."""
+    adapts_token_table: ClassVar[bool] = False
+    """Whether it may give the token table an adapter."""
+    token_table: str = field(default=FREEZE, kw_only=True)
+    """What becomes of the token table, whatever the method does with the blocks: train (with the table of positions,
+    where there is one), adapter (of the rank of the others; of lora and qlora) or freeze."""
+
+    def __post_init__(self) -> None:
+        if self.token_table not in self.token_tables():
+            raise ValueError(
+                f"{self.name}: token_table is {self.token_table!r}; known: {', '.join(self.token_tables())}"
+            )
+
+    @classmethod
+    def token_tables(cls) -> tuple[str, ...]:
+        """Returns what `token_table` may be."""
+        return tuple(each for each in TOKEN_TABLES if each != ADAPTER or cls.adapts_token_table)
+
+    @property
+    def trains_token_table(self) -> bool:
+        """Whether the table's own weights get a gradient."""
+        return self.token_table == TRAIN
+
+    @property
+    def reaches_token_table(self) -> bool:
+        """Whether the backward pass goes on below the blocks: to the table, or to its adapter."""
+        return self.token_table != FREEZE
+
+    @property
+    def table_rank(self) -> int:
+        """Rank of the token table's adapter; 0: it has none."""
+        return 0
+
+    def table_adapter(self, model: ModelSpec) -> int:
+        """Returns the number of entries of the token table's adapter: one of its matrices has a row for each token."""
+        return self.table_rank * (model.vocab + model.width)
+
+    def table_trainable(self, model: ModelSpec) -> int:
+        """Returns the number of entries of the tables, or of the adapter of the token table, that get a gradient."""
+        return model.embedding_params if self.trains_token_table else self.table_adapter(model)
+
+    def table_weights_per_token(self, model: ModelSpec) -> int:
+        """Returns the number of matrix entries that a token passes in the token table's adapter."""
+        return self.table_rank * model.width
 
     @abstractmethod
     def trainable(self, model: ModelSpec) -> int:
@@ -56,13 +101,23 @@ class Method(ABC):
         """Returns the number of multiplications that are done once a step, whatever its tokens."""
         return 0
 
+    def frozen_blocks(self, model: ModelSpec) -> int:
+        """Returns the number of first blocks in which nothing is trained."""
+        return 0
+
+    def stops(self, model: ModelSpec) -> int:
+        """Returns the number of matrix entries of the first trained block that have nothing trained below them, the
+        tables aside."""
+        return 0
+
     def backward_layers(self, model: ModelSpec) -> int:
         """Returns the number of blocks that the backward pass enters."""
-        return model.layers
+        return model.layers - (0 if self.reaches_token_table else self.frozen_blocks(model))
 
     def activation_grad_weights(self, model: ModelSpec) -> int:
         """Returns the number of matrix entries whose products pass a gradient on to their input."""
-        return self.backward_layers(model) * model.block_weights
+        stops = 0 if self.reaches_token_table else self.stops(model)
+        return self.backward_layers(model) * model.block_weights - stops
 
     @abstractmethod
     def weight_grad_weights(self, model: ModelSpec) -> int:
@@ -77,13 +132,23 @@ class Method(ABC):
         return None
 
     @abstractmethod
+    def tune(self, backbone: PreTrainedModel) -> Any:
+        """Returns the backbone with `requires_grad` as this method says for all but the tables, and what it adds."""
+
     def apply(self, backbone: PreTrainedModel) -> Any:
         """Returns the backbone, ready to train: same forward, `requires_grad` as this method says."""
+        tables = _tables(backbone)
+        tuned = self.tune(backbone)
+        for table in tables:
+            table.weight.requires_grad_(self.trains_token_table)
+        return tuned
 
     @property
     def options(self) -> dict[str, Any]:
-        """The method's settings by name. Settings that came later stand there only where they say something."""
-        return {key: value for key, value in asdict(self).items() if value != ""}  # type: ignore[call-overload]
+        """The method's settings by name, those that came later behind the others and only where they say something."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain = {item.name for item in fields(self) if item.name in LATER and given[item.name] == item.default}
+        return {key: given[key] for key in sorted(given, key=LATER.__contains__) if key not in plain}
 
     @cached_property
     def label(self) -> str:
@@ -94,11 +159,11 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Full(Method):
-    """Every parameter is trained, the token table included."""
+    """Every parameter is trained, the token table included unless `token_table` says otherwise."""
 
     name: ClassVar[str] = "full"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
-    trains_token_table: ClassVar[bool] = True
+    token_table: str = field(default=TRAIN, kw_only=True)
 
     def trainable(self, model: ModelSpec) -> int:
         return model.params
@@ -106,10 +171,14 @@ class Full(Method):
     def backprop(self, model: ModelSpec) -> int:
         return model.params
 
+    def stops(self, model: ModelSpec) -> int:
+        # A norm below the first maps is trained, and needs their input's gradient.
+        return 0 if model.family.pre_norm else sum(x.weights for x in model.first_linears)
+
     def weight_grad_weights(self, model: ModelSpec) -> int:
         return model.layers * model.block_weights
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
+    def tune(self, backbone: PreTrainedModel) -> Any:
         return backbone.requires_grad_(True)
 
 
@@ -126,6 +195,7 @@ class LoRA(Method):
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"rank": 4}, {"rank": 512})
     has_adapter: ClassVar[bool] = True
     foldable: ClassVar[bool] = True
+    adapts_token_table: ClassVar[bool] = True
     rank: int = 32
     """Rank r of the adapters, at least 1."""
     alpha: float = 8.0
@@ -135,6 +205,7 @@ class LoRA(Method):
     among them ("q_proj,v_proj"). "": every map."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank < 1 or self.alpha <= 0:
             raise ValueError(f"lora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
         if self.only and not set(QKV) & set(self.only.split(",")):
@@ -149,6 +220,10 @@ class LoRA(Method):
         """Returns the maps of a block that get an adapter."""
         return [linear for linear in model.linears if not self.only or linear.name in self.only.split(",")]
 
+    @property
+    def table_rank(self) -> int:
+        return self.rank if self.token_table == ADAPTER else 0
+
     def trainable(self, model: ModelSpec) -> int:
         return _adapter_entries(model, self.rank, self.adapted(model))
 
@@ -162,19 +237,18 @@ class LoRA(Method):
         folded = sum(linear.weights for linear in self.adapted(model))  # W + sBA
         return self.rank * model.layers * folded
 
-    def activation_grad_weights(self, model: ModelSpec) -> int:
-        # Nothing below the first block's reading maps is trained, so no gradient is passed on there.
-        return model.layers * model.block_weights - sum(x.weights for x in model.first_linears)
+    def stops(self, model: ModelSpec) -> int:
+        return sum(x.weights for x in model.first_linears)  # the first block's norm is not trained
 
     def weight_grad_weights(self, model: ModelSpec) -> int:
         # To A and B; and first the token's own part of either, x A' and the gradient through B.
         return 2 * self.trainable(model)
 
     def quantized(self) -> Method | None:
-        return None if self.only else QLoRA(self.rank, self.alpha)
+        return None if self.only else QLoRA(self.rank, self.alpha, token_table=self.token_table)
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
-        return _adapted(backbone, self.rank, self.alpha, self.only)
+    def tune(self, backbone: PreTrainedModel) -> Any:
+        return _adapted(backbone, self, self.only)
 
 
 @dataclass(frozen=True)
@@ -194,6 +268,7 @@ class DoRA(Method):
     """The adapter's product is scaled by alpha / sqrt(rank); positive."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank < 1 or self.alpha <= 0:
             raise ValueError(f"dora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
 
@@ -214,14 +289,14 @@ class DoRA(Method):
     def per_step(self, model: ModelSpec) -> int:
         return self.directions.per_step(model)
 
-    def activation_grad_weights(self, model: ModelSpec) -> int:
-        return self.directions.activation_grad_weights(model)
+    def stops(self, model: ModelSpec) -> int:
+        return self.directions.stops(model)
 
     def weight_grad_weights(self, model: ModelSpec) -> int:
         return self.directions.weight_grad_weights(model)
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
-        return _adapted(backbone, self.rank, self.alpha, use_dora=True)
+    def tune(self, backbone: PreTrainedModel) -> Any:
+        return _adapted(backbone, self, use_dora=True)
 
 
 @dataclass(frozen=True)
@@ -235,14 +310,20 @@ class QLoRA(Method):
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"rank": 4},)
     bits: ClassVar[int] = 4
     has_adapter: ClassVar[bool] = True
+    adapts_token_table: ClassVar[bool] = True
     rank: int = 32
     """Rank r of the adapters, at least 1."""
     alpha: float = 8.0
     """The adapter's product is scaled by alpha / sqrt(rank); positive."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank < 1 or self.alpha <= 0:
             raise ValueError(f"qlora: rank is {self.rank} and alpha {self.alpha}; both must be positive")
+
+    @property
+    def table_rank(self) -> int:
+        return self.rank if self.token_table == ADAPTER else 0
 
     def trainable(self, model: ModelSpec) -> int:
         return _adapter_entries(model, self.rank, model.linears)
@@ -256,9 +337,11 @@ class QLoRA(Method):
     def adapter_weights_per_token(self, model: ModelSpec) -> int:
         return self.trainable(model)
 
+    def stops(self, model: ModelSpec) -> int:
+        return sum(x.weights + self.rank * x.inputs for x in model.first_linears)
+
     def activation_grad_weights(self, model: ModelSpec) -> int:
-        stops = sum(x.weights + self.rank * x.inputs for x in model.first_linears)
-        return model.layers * model.block_weights + self.trainable(model) - stops
+        return super().activation_grad_weights(model) + self.trainable(model)
 
     def weight_grad_weights(self, model: ModelSpec) -> int:
         return self.trainable(model)
@@ -269,8 +352,8 @@ class QLoRA(Method):
         odd = sorted({x.inputs for x in model.linears if x.inputs % QUANTIZED_TOGETHER})
         return f"{model.name} has maps of {odd[0]} inputs, not a multiple of {QUANTIZED_TOGETHER}" if odd else ""
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
-        return _adapted(backbone, self.rank, self.alpha)
+    def tune(self, backbone: PreTrainedModel) -> Any:
+        return _adapted(backbone, self)
 
 
 # Maps that attention reads its input through, in any architecture.
@@ -282,21 +365,32 @@ def _adapter_entries(model: ModelSpec, rank: int, adapted: Iterable[Linear]) -> 
     return model.layers * rank * sum(x.inputs + x.outputs for x in adapted)
 
 
-def _adapted(backbone: PreTrainedModel, rank: int, alpha: float, only: str = "", use_dora: bool = False) -> Any:
-    """Returns the backbone, frozen, with peft's adapters on every linear map of every block, or on some."""
+def _adapted(backbone: PreTrainedModel, method: LoRA | DoRA | QLoRA, only: str = "", use_dora: bool = False) -> Any:
+    """Returns the backbone, frozen, with peft's adapters on every linear map of every block, or on some, and on the
+    token table where the method says so."""
     import peft  # only here: the planner reads this module and must start without torch
 
     spec = from_config(backbone.config.to_dict(), "backbone")
     targets = only.split(",") if only else sorted({linear.name for linear in spec.linears})
+    if method.token_table == ADAPTER:
+        table = backbone.get_input_embeddings()
+        targets += [name for name, module in backbone.named_modules() if module is table]
     config = peft.LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
+        r=method.rank,
+        lora_alpha=method.alpha,
         use_rslora=True,
         target_modules=targets,
         use_dora=use_dora,
         fan_in_fan_out=spec.family.transposed,
     )
     return peft.get_peft_model(backbone, config)
+
+
+def _tables(backbone: PreTrainedModel) -> list[Any]:
+    """Returns the tables of tokens and positions."""
+    from torch import nn
+
+    return [module for module in backbone.modules() if isinstance(module, nn.Embedding)]
 
 
 def blocks_of(backbone: Any) -> Any:
@@ -306,7 +400,10 @@ def blocks_of(backbone: Any) -> Any:
 
 @dataclass(frozen=True)
 class FreezeBlocks(Method):
-    """The first `share` of the blocks and all before them stay frozen; the rest and the final norm are trained."""
+    """The first `share` of the blocks and all before them stay frozen; the rest and the final norm are trained.
+
+    With the token table trained the backward pass goes through the frozen blocks too, which are then not kept apart.
+    """
 
     name: ClassVar[str] = "freeze"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"share": 0.34}, {"share": 0.67})
@@ -314,6 +411,7 @@ class FreezeBlocks(Method):
     """Share of the blocks that stay frozen, between 0 and 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share < 1:
             raise ValueError(f"freeze: share is {self.share}; it must lie between 0 and 1")
 
@@ -324,24 +422,27 @@ class FreezeBlocks(Method):
     def refusal(self, model: ModelSpec) -> str:
         return "" if model.layers > 1 else f"{model.name} has one block only, none can be frozen beside a trained one"
 
-    def backward_layers(self, model: ModelSpec) -> int:
-        return model.layers - self.frozen(model.layers)
+    def frozen_blocks(self, model: ModelSpec) -> int:
+        return self.frozen(model.layers)
 
-    def activation_grad_weights(self, model: ModelSpec) -> int:
+    def stops(self, model: ModelSpec) -> int:
         # A trained norm below the first trained maps needs their input's gradient; without one nothing does.
-        stops = 0 if model.family.pre_norm else sum(x.weights for x in model.first_linears)
-        return super().activation_grad_weights(model) - stops
+        return 0 if model.family.pre_norm else sum(x.weights for x in model.first_linears)
+
+    def trained_blocks(self, model: ModelSpec) -> int:
+        """Returns the number of blocks that are trained."""
+        return model.layers - self.frozen_blocks(model)
 
     def trainable(self, model: ModelSpec) -> int:
-        return self.backward_layers(model) * model.block_params + model.final_norm_params
+        return self.trained_blocks(model) * model.block_params + model.final_norm_params
 
     def backprop(self, model: ModelSpec) -> int:
-        return self.trainable(model)
+        return model.params if self.reaches_token_table else self.trainable(model)
 
     def weight_grad_weights(self, model: ModelSpec) -> int:
-        return self.backward_layers(model) * model.block_weights
+        return self.trained_blocks(model) * model.block_weights
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
+    def tune(self, backbone: PreTrainedModel) -> Any:
         backbone.requires_grad_(False)
         final_norm = getattr(backbone, ARCHITECTURES[backbone.config.model_type].final_norm)
         for part in (*blocks_of(backbone)[self.frozen(backbone.config.num_hidden_layers) :], final_norm):
@@ -362,10 +463,9 @@ class BiasOnly(Method):
     def backprop(self, model: ModelSpec) -> int:
         return model.params
 
-    def activation_grad_weights(self, model: ModelSpec) -> int:
+    def stops(self, model: ModelSpec) -> int:
         # The first block's norm has the lowest trained bias; without one, its reading maps pass nothing on.
-        stops = 0 if model.family.norm_bias else sum(x.weights for x in model.first_linears)
-        return super().activation_grad_weights(model) - stops
+        return 0 if model.family.norm_bias else sum(x.weights for x in model.first_linears)
 
     def weight_grad_weights(self, model: ModelSpec) -> int:
         return 0
@@ -373,7 +473,7 @@ class BiasOnly(Method):
     def refusal(self, model: ModelSpec) -> str:
         return "" if model.biases else f"{model.name} ({model.architecture}) has no bias vectors"
 
-    def apply(self, backbone: PreTrainedModel) -> Any:
+    def tune(self, backbone: PreTrainedModel) -> Any:
         for name, parameter in backbone.named_parameters():
             parameter.requires_grad_(name.endswith(".bias"))
         return backbone

@@ -68,6 +68,10 @@ def must_have_adapter(trial: Trial) -> None:
     training = trial.training
     if trial.method.name not in with_adapter():
         raise ValueError(f"method {trial.method.name} has no adapter to write; only {', '.join(with_adapter())} do")
+    if trial.method.trains_token_table:
+        raise ValueError(
+            f"method {trial.method.label} trains the whole token table, which no adapter holds: export the merged model"
+        )
     if training.merge:
         raise ValueError(f"training.merge is {training.merge!r}, which gives a whole model, not an adapter")
     if training.bidirectional and not find_model(trial.model).two_way:
@@ -84,11 +88,11 @@ def _save_weights(backbone: Any, padding: int, folder: Path, adapter: bool) -> N
             base = config.base_model_name_or_path
             if base and Path(base).is_dir():  # as seen from the folder of this training: not where it is loaded
                 config.base_model_name_or_path = str(Path(base).resolve())
+        backbone.save_pretrained(folder, save_embedding_layers=False)  # the base has them
+        _name_magnitudes(folder / "adapter_model.safetensors")
     else:
         backbone.config.pad_token_id = padding
-    backbone.save_pretrained(folder)
-    if adapter:
-        _name_magnitudes(folder / "adapter_model.safetensors")
+        backbone.save_pretrained(folder)
 
 
 def _write_settings(training: Training, config: Any, adapter: bool, folder: Path) -> None:

@@ -19,7 +19,9 @@ from sweeps.support.json_io import refuse_special
 PREFIXES = ("gpt_neox.", "model.", "language_model.", "transformer.")  # of a backbone inside a language model
 ADAPTED = "base_model.model."  # stands before the names of an adapter
 MAGNITUDE = "lora_magnitude_vector"
-PARTS = ("lora_A", "lora_B", MAGNITUDE)  # what an adapter may hold of a map
+OF_TABLE = "lora_embedding_"  # begins the parts of a token table's adapter
+BASE = "base_layer"  # a table as it was before, which peft may write beside its adapter
+PARTS = ("lora_A", "lora_B", MAGNITUDE, BASE)  # what an adapter may hold of a map or of the token table
 HEADS = ("lm_head.", "embed_out.")  # what a language model has besides
 
 
@@ -128,9 +130,13 @@ def _adapted(folder: Path, base: Weights) -> Weights:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: is damaged: {error}") from None
     parts: dict[str, dict[str, str]] = {}
+    tables = set()
     for name in stored:
         module, _, part = name.removeprefix(ADAPTED).removesuffix(".weight").rpartition(".")
         plain = _plain(module) + ".weight"
+        if part.startswith(OF_TABLE):
+            tables.add(plain)
+            part = part.replace(OF_TABLE, "lora_")
         if part not in PARTS:
             raise ValueError(f"{path}: holds {name}, which is none of {', '.join(PARTS)}; it cannot be merged")
         if plain not in base.shapes:
@@ -142,16 +148,17 @@ def _adapted(folder: Path, base: Weights) -> Weights:
         )
 
     def read(name: str) -> Tensor:
-        weight = base.read(name)
         if name not in parts:
-            return weight
+            return base.read(name)
         with safe_open(path, framework="pt") as file:
             given = {part: file.get_tensor(each).to(torch.float64) for part, each in parts[name].items()}
         change = scale * (given["lora_B"] @ given["lora_A"])
-        summed = weight.to(torch.float64) + (change.T if transposed else change)
+        flipped = transposed or name in tables  # the weight has a row for each input
+        weight = given[BASE] if BASE in given else base.get(name)
+        summed = weight + (change.T if flipped else change)
         if MAGNITUDE not in given:
             return summed
-        rows = 0 if transposed else 1  # of one output lie along this dimension
+        rows = 0 if flipped else 1  # of one output lie along this dimension
         return summed * (given[MAGNITUDE] / summed.norm(dim=rows)).unsqueeze(rows)
 
     return Weights(folder, base.shapes, read, base.config)

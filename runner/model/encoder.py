@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from runner.model import fused_block, varlen
+from runner.model.adapted_table import AdaptedTable, adapt_table
 from runner.model.folded_lora import fold
 from runner.model.pretrained import load_backbone
 from runner.model.varlen import Layout
@@ -151,6 +152,11 @@ class Encoder(nn.Module):
         return self.backbone.get_input_embeddings()
 
     @property
+    def trains_table(self) -> bool:
+        """Whether anything of the token table gets a gradient."""
+        return any(parameter.requires_grad for parameter in self.table.parameters())
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
@@ -222,8 +228,10 @@ def _must_reach_all(backbone: nn.Module) -> None:
     """Raises ValueError naming a trained parameter that the encoder would not run: all it runs is the decoder."""
     inner = decoder(backbone)
     table = inner.get_input_embeddings()
-    if not isinstance(table, nn.Embedding):
-        raise ValueError(f"the token table is wrapped in {type(table).__name__}; only its own weight is trained")
+    if not isinstance(table, nn.Embedding | AdaptedTable):
+        raise ValueError(
+            f"the token table is wrapped in {type(table).__name__}; only its own weight or a plain adapter is trained"
+        )
     inside = {id(parameter) for parameter in inner.parameters()}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad and id(parameter) not in inside:
@@ -288,6 +296,7 @@ def make_encoder(
     backbone = method.apply(load_backbone(model, method.bits, str(home))).to(home)
     if method.foldable:
         fold(backbone)
+    adapt_table(backbone)
     if bidirectional and not model.two_way:
         decoder(backbone).config.is_causal = False  # transformers then makes a mask of what is padding, and no other
     bidirectional = bidirectional or model.two_way
@@ -298,7 +307,7 @@ def make_encoder(
 
 
 def count_trainable(encoder: Encoder) -> int:
-    """T: parameters with a gradient, embedding tables aside."""
-    modules = encoder.backbone.modules()
-    tables = {id(p) for module in modules if isinstance(module, nn.Embedding) for p in module.parameters()}
-    return sum(p.numel() for p in encoder.backbone.parameters() if p.requires_grad and id(p) not in tables)
+    """T: parameters with a gradient, embedding tables and the adapter of one aside."""
+    tables = [module for module in encoder.backbone.modules() if isinstance(module, nn.Embedding | AdaptedTable)]
+    apart = {id(parameter) for table in tables for parameter in table.parameters()}
+    return sum(p.numel() for p in encoder.backbone.parameters() if p.requires_grad and id(p) not in apart)

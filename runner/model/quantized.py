@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import torch
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Embedding, LoraLayer
 from torch import nn
 from transformers import BitsAndBytesConfig
 
@@ -28,7 +28,11 @@ def merge_unpacked(adapted: nn.Module, backbone: nn.Module) -> nn.Module:
 
     plain = dict(backbone.named_modules())
     for name, module in adapted.get_base_model().named_modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, nn.Embedding) and name in plain:  # it is not packed, and may have been trained
+            plain[name].weight.copy_(module.weight)
+        elif isinstance(module, Embedding):
+            plain[name].weight.copy_(module.weight + module.get_delta_weight("default"))
+        elif isinstance(module, LoraLayer):
             if module.lora_variant:
                 raise ValueError(f"{name}: only LoRA itself is merged out of 4 bits, not {module.lora_variant}")
             packed = module.get_base_layer().weight

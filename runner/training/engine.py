@@ -182,7 +182,7 @@ def _kept(encoder: Encoder, texts: Sequence[np.ndarray]) -> tuple[int, int]:
     with torch.no_grad():
         states = encoder.forward_frozen(ids, where)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        vectors = encoder.forward_trained(states.requires_grad_(bool(encoder.table.weight.requires_grad)), where)
+        vectors = encoder.forward_trained(states.requires_grad_(encoder.trains_table), where)
     del vectors
     return sum(kept.values()), ids.numel()
 

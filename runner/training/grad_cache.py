@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from runner.data.pairs import Pairs
+from runner.model.adapted_table import gradients_only
 from runner.model.encoder import Encoder
 from runner.model.varlen import Layout, pack, send
 from runner.training.distributed import ALONE, Ranks
@@ -218,7 +219,7 @@ class TableGradient:
 
     def __init__(self, encoder: Encoder, waiting: float = WAITING) -> None:
         self.table, self.waiting = encoder.table, waiting
-        self.trained = bool(self.table.weight.requires_grad)
+        self.trained = encoder.trains_table
         self._ids: list[Tensor] = []
         self._gradients: list[Tensor] = []
 
@@ -233,7 +234,8 @@ class TableGradient:
 
     def flush(self) -> None:
         if self._ids:
-            self.table(torch.cat(self._ids)).backward(torch.cat(self._gradients))
+            with gradients_only(self.table):
+                self.table(torch.cat(self._ids)).backward(torch.cat(self._gradients))
         self._ids, self._gradients = [], []
 
 

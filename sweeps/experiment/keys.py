@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import cache
 from textwrap import dedent
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.data.columns import ROLES
 from sweeps.experiment.sweep import Compare, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
-from sweeps.methods import METHODS
+from sweeps.methods import METHODS, TOKEN_TABLES
 from sweeps.models import SUITES
 from sweeps.support.checks import brief
 from sweeps.trial import AT_LEAST, CHOICES, JOINT, MERGES, Training
@@ -73,6 +73,7 @@ KINDS = {
     "tuple[str, ...]": "list of texts",
     "tuple[tuple[float, ...], ...]": "list of lists of numbers",
 }
+SETTING_CHOICES = {"token_table": TOKEN_TABLES}  # settings of methods that have few values
 CHANGES = {  # what a key at the top of the file changes
     **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat"), "which trials there are"),
     **dict.fromkeys(("training", "compare", "data", "tasks"), "every trial"),
@@ -196,10 +197,12 @@ def meaning(record: type, name: str) -> str:
 def _sentences(record: type) -> Mapping[str, str]:
     (kind,) = ast.parse(dedent(inspect.getsource(record))).body
     assert isinstance(kind, ast.ClassDef)
-    found = {}
+    found: dict[str, str] = {}
+    for base in filter(is_dataclass, record.__bases__):  # a field that is only given another default says it there
+        found |= _sentences(base)
     for statement, below in zip(kind.body, kind.body[1:], strict=False):
         told = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        if told and isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             # An empty tuple and None are how a record holds what a file leaves out.
             text = " ".join(str(told).split()).replace("(): ", "Left out: ").replace("None: ", "Left out: ")
             found[statement.target.id] = text.replace("; Left", ". Left")
@@ -222,17 +225,33 @@ def _setting(item: Field[Any]) -> Key:
 
 
 def _method_settings() -> Sequence[Key]:
-    """Settings of the methods, each once, with the methods that have it."""
+    """Settings of the methods, each once, with the methods that have it; those that all have come last."""
     found: dict[str, Key] = {}
-    of: dict[str, list[str]] = {}
+    of: dict[str, dict[str, str]] = {}
     for name, kind in METHODS.items():
-        for item in fields(kind):  # type: ignore[arg-type]
-            found.setdefault(item.name, _key(kind, item, (), None))
-            of.setdefault(item.name, []).append(name)
+        for item in fields(kind):
+            key = _key(kind, item, SETTING_CHOICES.get(item.name, ()), None)
+            found.setdefault(item.name, key)
+            of.setdefault(item.name, {})[name] = key.default
+    common = [name for name in found if len(of[name]) == len(METHODS)]
     return [
-        Key(name, key.kind, key.default, f"Of {', '.join(of[name])}. {key.meaning}", spans=True)
-        for name, key in found.items()
+        replace(
+            found[name],
+            default=_by_method(of[name]),
+            meaning=f"Of {'all' if name in common else ', '.join(of[name])}. {found[name].meaning}",
+            spans=True,
+        )
+        for name in sorted(found, key=common.__contains__)
     ]
+
+
+def _by_method(defaults: Mapping[str, str]) -> str:
+    """The default of a setting: one value, or in words which methods have which."""
+    values = dict.fromkeys(defaults.values())
+    if len(values) == 1:
+        return next(iter(values))
+    names = {value: [name for name, default in defaults.items() if default == value] for value in values}
+    return "; ".join(f"`{value}` of {', '.join(names[value])}" for value in values)
 
 
 def _keys(record: type, least: Mapping[str, float] | None = None) -> tuple[Key, ...]:

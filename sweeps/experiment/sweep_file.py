@@ -236,7 +236,7 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
     if "name" not in table:
         raise ValueError(f"{where} has no name; known: {', '.join(METHODS)}")
     name = choice(f"{where}.name", table["name"], list(METHODS))
-    settings = {item.name: str(item.type) for item in fields(METHODS[name])}  # type: ignore[arg-type]
+    settings = {item.name: str(item.type) for item in fields(METHODS[name])}
     known_keys(where, table, ["name", "models", "lr", "lr_search", *settings])
     chosen_models = _members(f"{where}.models", table["models"], models) if "models" in table else ()
     spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}

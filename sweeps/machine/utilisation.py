@@ -68,7 +68,7 @@ def step_work(model: ModelSpec, method: Method, pair: Work, second_forward: floa
     weights, trainable = model.block_weights, method.trainable(model)
     read = QUANTIZED_BYTES + 12 if method.bits else 8.0  # unpacked or not, cast to 16 bits and read
     adapted = len(model.linears) * trained * ADAPTER_KERNELS if method.has_adapter else 0
-    tables = model.embedding_params if method.trains_token_table else 0
+    tables = method.table_trainable(model)
     return StepWork(
         products=exact_flops(model, method, pair, second_forward) - attention,
         attention=attention_flops(model, trained, tiles, second_forward),
@@ -77,7 +77,7 @@ def step_work(model: ModelSpec, method: Method, pair: Work, second_forward: floa
         step_moved=40 * (trainable + tables) + (8 * model.layers * weights if method.foldable else 0),
         gradients=4 * (trainable + tables),
         gathered=4 * ((2 + second_forward) * (model.params + method.adapters(model)) + trainable)
-        + 4 * (1 + second_forward) * model.embedding_params,
+        + 4 * (1 + second_forward) * (model.embedding_params + method.table_adapter(model)),
         kernels=model.family.elementwise.kernels * passes + adapted + STEP_KERNELS,
         shard_kernels=SHARD_KERNELS * model.layers,
     )

@@ -8,14 +8,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from sweeps.methods import METHODS, Method
 from sweeps.models import NANO_FOLDER, SUITES, ModelSpec
 
-# Of every method the settings that it names itself.
-METHOD_EXAMPLES = [kind(**settings) for kind in METHODS.values() for settings in kind.examples]
+# Of every method the settings that it names itself, and of the first of them whatever else the token table may be.
+OWN_EXAMPLES = [kind(**settings) for kind in METHODS.values() for settings in kind.examples]
+TABLE_EXAMPLES = [
+    kind(**kind.examples[0], token_table=table)
+    for kind in METHODS.values()
+    for table in kind.token_tables()
+    if table != kind().token_table
+]
+METHOD_EXAMPLES = OWN_EXAMPLES + TABLE_EXAMPLES
 # Of architectures that no suite has.
 OTHERS = [
     ModelSpec("mistral-7b", "mistral", 32, 4096, 32, 8, 128, 14336, 32000, 32768),
@@ -79,10 +87,12 @@ def build(model: ModelSpec, device: str = "meta") -> PreTrainedModel:
 
 
 def outside_embeddings(backbone: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
-    """Its parameters by name, the tables of tokens and positions left out as in N and T."""
-    tables = [module.weight for module in backbone.modules() if isinstance(module, torch.nn.Embedding)]
-    inside = backbone.named_parameters()
-    return [(name, parameter) for name, parameter in inside if not any(parameter is table for table in tables)]
+    """Its parameters by name, the tables of tokens and positions and their adapters left out as in N and T."""
+    tables = [
+        module for module in backbone.modules() if isinstance(module, torch.nn.Embedding | peft.tuners.lora.Embedding)
+    ]
+    apart = {id(parameter) for table in tables for parameter in table.parameters()}
+    return [(name, parameter) for name, parameter in backbone.named_parameters() if id(parameter) not in apart]
 
 
 def count(parameters: list[tuple[str, torch.nn.Parameter]], trainable: bool = False) -> int:

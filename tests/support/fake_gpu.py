@@ -25,6 +25,7 @@ from torch import nn  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
 from runner.model import varlen as varlen_module  # noqa: E402
+from runner.model.adapted_table import adapt_table  # noqa: E402
 from runner.model.encoder import Encoder, decoder  # noqa: E402
 from runner.model.folded_lora import fold  # noqa: E402
 from runner.model.varlen import send, varlen  # noqa: E402
@@ -73,6 +74,7 @@ def step(architecture: str, method: Method, way: dict, options: Options) -> dict
     backbone = method.apply(tiny(architecture))
     if method.foldable:
         fold(backbone)
+    adapt_table(backbone)
     if way.get("bidirectional"):
         decoder(backbone).config.is_causal = False
     sizes = np.random.default_rng(0).integers(1, 70, size=2 * PAIRS)
@@ -106,6 +108,7 @@ def main() -> None:
     varlen_module.varlen = kernel
     cases = [(name, Full(), "packed", Options()) for name in ARCHITECTURES]
     cases += [("gpt_neox", method, "packed", Options()) for method in examples_for(find_model("nano-25k"))]
+    cases += [("gemma3_text", LoRA(rank=4, token_table="adapter"), "packed", Options())]
     cases += [("gpt_neox", LoRA(rank=4), way, Options()) for way in list(WAYS)[1:]]
     cases += [("gpt_neox", Full(), "packed", Options(recompute=True))]
     for architecture, method, way, options in cases:

@@ -32,7 +32,7 @@ from sweeps.trial import Observation, Training, Trial
 
 NANO = find_model("nano-25k")
 CPU = torch.device("cpu")
-METHODS = examples_for(NANO)
+METHODS = {method.name: method for method in examples_for(NANO)} | {"lora+table": LoRA(4, token_table="adapter")}
 NEGATIVES = {"in-batch": 0, "hard": 5}
 # All graphs kept, none, and those of some micro-batches.
 BUDGETS = {
@@ -40,9 +40,7 @@ BUDGETS = {
     "cached": MemoryBudget(96, 0, 0),
     "partly": MemoryBudget(96, 150, 75),
 }
-SETTINGS = [
-    (method, pooling, negatives) for method in METHODS for pooling in ("mean", "last") for negatives in NEGATIVES
-]
+SETTINGS = [(name, pooling, negatives) for name in METHODS for pooling in ("mean", "last") for negatives in NEGATIVES]
 STEPS = 6
 
 
@@ -87,13 +85,13 @@ def gradient_errors(ranks: Ranks) -> dict:
     for index, (method, pooling, negatives) in enumerate(SETTINGS):
         for kind in (torch.float64, torch.float32):
             chosen = list(BUDGETS)[index % len(BUDGETS)]
-            setting = (method, pooling, negatives, BUDGETS[chosen], kind)
+            setting = (METHODS[method], pooling, negatives, BUDGETS[chosen], kind)
             one = gradients(*setting, ALONE)
             size = torch.cat([value.flatten() for value in one[1].values()]).norm()
             for name, together in (("data", ranks), ("sharded", replace(ranks, sharded=True))):
                 two = gradients(*setting, together)
                 apart = {key: (two[1][key] - value).norm() for key, value in one[1].items()}
-                errors[" ".join((method.name, pooling, negatives, str(kind)[6:], name))] = {
+                errors[" ".join((method, pooling, negatives, str(kind)[6:], name))] = {
                     "parameters": [sorted(one[1]) == sorted(two[1]), len(one[1])],
                     "loss": abs(two[0] - one[0]) / one[0],
                     "worst": max((apart[key] / max(one[1][key].norm(), 1e-6 * size)).item() for key in apart),
@@ -147,12 +145,12 @@ def trainings(ranks: Ranks, trial: Trial) -> dict:
     found = {}
     for method in METHODS:
         for name, these in (("alone", ALONE), ("data", ranks), ("sharded", replace(ranks, sharded=True))):
-            observation, encoder = train_encoder(short(trial, method), on="cpu", ranks=these)
-            found[f"{method.name} {name}"] = seen(observation)
+            observation, encoder = train_encoder(short(trial, METHODS[method]), on="cpu", ranks=these)
+            found[f"{method} {name}"] = seen(observation)
             if these.rank == 0 or not these.sharded:
                 prints = torch.tensor([float(p.detach().double().norm()) for p in encoder.parameters()])
-                found[f"{method.name} {name}"]["weights"] = prints.tolist()
-                found[f"{method.name} {name}"]["bits"] = bits_alike(ranks, encoder) if name == "data" else True
+                found[f"{method} {name}"]["weights"] = prints.tolist()
+                found[f"{method} {name}"]["bits"] = bits_alike(ranks, encoder) if name == "data" else True
     return found
 
 

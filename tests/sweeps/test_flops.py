@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.flop_counter import FlopCounterMode
 
+from runner.model.adapted_table import adapt_table
 from runner.model.folded_lora import fold
 from support.backbones import METHOD_EXAMPLES, OTHERS, build, shallow
 from sweeps.flops import (
@@ -46,6 +47,7 @@ def tuned(method, backbone):
     made = method.apply(backbone)
     if method.foldable:
         fold(made)
+    adapt_table(made)
     return made
 
 
@@ -83,7 +85,11 @@ def test_adapters_on_some_maps_are_counted(only):
     assert exact_flops(model, method, WORK) == pytest.approx(counted(backbone), rel=0.01)
 
 
-@pytest.mark.parametrize("method", [Full(), LoRA(rank=8), FreezeBlocks(share=0.5)], ids=lambda method: method.label)
+@pytest.mark.parametrize(
+    "method",
+    [Full(), LoRA(rank=8), LoRA(rank=8, token_table="adapter"), FreezeBlocks(share=0.5)],
+    ids=lambda method: method.label,
+)
 def test_a_second_forward_pass_is_counted(method):
     model = find_model("nano-340k")
     truth = counted(tuned(method, build(model)), second_forward=True)

@@ -114,6 +114,18 @@ def test_memory_holds_weights_gradients_and_moments():
         assert memory.peak(1024) > memory.fixed()
 
 
+def test_a_frozen_token_table_has_no_gradient_and_no_moments():
+    model = find_model("pythia-14m")
+    table, adapter = model.embedding_params, 32 * (model.vocab + model.width)
+    states = {
+        method.label: training_memory(model, method).state
+        for method in (Full(), Full(token_table="freeze"), LoRA(32), LoRA(32, token_table="adapter"))
+    }
+    full, frozen, lora, adapted = states.values()
+    assert full - frozen == 12 * table
+    assert adapted - lora == 16 * adapter
+
+
 def test_adapters_are_folded_beside_the_weights_unless_the_model_is_shared_out():
     model = find_model("qwen3-4b")
     memory = training_memory(model, LoRA(32), mixed=True)

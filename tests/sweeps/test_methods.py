@@ -6,7 +6,17 @@ import math
 import pytest
 import torch
 
-from support.backbones import EVERY_MODEL, METHOD_EXAMPLES, build, count, outside_embeddings, shallow
+from support.backbones import (
+    EVERY_MODEL,
+    METHOD_EXAMPLES,
+    OF_ARCHITECTURE,
+    OWN_EXAMPLES,
+    TABLE_EXAMPLES,
+    build,
+    count,
+    outside_embeddings,
+    shallow,
+)
 from sweeps.methods import METHODS, BiasOnly, FreezeBlocks, Full, LoRA, make_method
 from sweeps.models import ModelSpec, find_model
 
@@ -42,16 +52,39 @@ def test_counted_trainable_is_what_torch_counts(model):
     backbone = build(small)
     has_biases = any(name.endswith(".bias") for name, _ in backbone.named_parameters())
     assert bool(BiasOnly().refusal(small)) == (not has_biases)
-    for method in METHOD_EXAMPLES:
+    # What becomes of the table is the same in all sizes of an architecture.
+    tried = METHOD_EXAMPLES if model in OF_ARCHITECTURE.values() else OWN_EXAMPLES
+    for method in tried:
         if not method.refusal(small):
             tuned = method.apply(copy.deepcopy(backbone))
             assert count(outside_embeddings(tuned), trainable=True) == method.trainable(small), method.label
+            every = count(list(tuned.named_parameters()), trainable=True)
+            assert every == method.trainable(small) + method.table_trainable(small), method.label
 
 
 @pytest.mark.parametrize("method", METHOD_EXAMPLES, ids=lambda method: method.label)
 def test_the_token_table_is_trained_by_those_who_say_so(method):
-    assert method.apply(build(TINY)).get_input_embeddings().weight.requires_grad == method.trains_token_table
-    assert Full.trains_token_table and not LoRA.trains_token_table
+    table = method.apply(build(TINY)).get_input_embeddings()
+    assert table.weight.requires_grad == method.trains_token_table
+    trained = sum(parameter.numel() for parameter in table.parameters() if parameter.requires_grad)
+    assert trained == method.table_trainable(TINY)
+    assert hasattr(table, "lora_embedding_A") == (method.token_table == "adapter")
+
+
+def test_what_becomes_of_the_token_table_is_named_and_keys_without_it_stay():
+    assert Full() == Full(token_table="train") and Full().options == {} and Full().label == "full"
+    assert LoRA(8, token_table="freeze").options == {"rank": 8, "alpha": 8.0}
+    assert Full(token_table="freeze").label == "full token_table freeze"
+    assert LoRA(8, token_table="adapter").label == "lora rank 8 alpha 8 token_table adapter"
+    assert {method.label for method in TABLE_EXAMPLES} >= {"full token_table freeze", "bias token_table train"}
+
+
+def test_without_the_table_full_tuning_trains_what_it_trained():
+    model = find_model("nano-100k")
+    one, other = Full(), Full(token_table="freeze")
+    assert one.trainable(model) == other.trainable(model) == model.params
+    assert (one.table_trainable(model), other.table_trainable(model)) == (4096 * 64, 0)
+    assert LoRA(32, token_table="adapter").table_trainable(model) == 32 * (4096 + 64)
 
 
 @pytest.mark.parametrize("method", METHOD_EXAMPLES, ids=lambda method: method.label)
@@ -117,9 +150,12 @@ def test_a_method_is_made_again_from_its_name_and_options(method):
     [
         ("adapter", {}, ["adapter", "full", "lora"]),
         ("lora", {"ranks": 8}, ["ranks", "rank", "alpha"]),
-        ("full", {"rank": 8}, ["rank", "none"]),
+        ("full", {"rank": 8}, ["rank", "token_table"]),
         ("lora", {"rank": 0}, ["rank", "0"]),
         ("freeze", {"share": 1.0}, ["share", "1.0"]),
+        ("full", {"token_table": "adapter"}, ["full", "token_table", "'adapter'", "train, freeze"]),
+        ("dora", {"token_table": "adapter"}, ["dora", "token_table", "'adapter'", "train, freeze"]),
+        ("lora", {"token_table": "frozen"}, ["token_table", "'frozen'", "train, adapter, freeze"]),
     ],
 )
 def test_a_wrong_method_names_the_choices(name, options, words):

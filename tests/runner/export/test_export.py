@@ -101,7 +101,9 @@ def test_prompts_and_two_way_attention_are_part_of_the_model(training, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "method", [method for method in examples_for(NANO) if method.has_adapter], ids=lambda method: method.name
+    "method",
+    [*(method for method in examples_for(NANO) if method.has_adapter), LoRA(4, token_table="adapter")],
+    ids=lambda method: method.label,
 )
 def test_an_adapter_alone_gives_the_same_vectors(training, method, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -123,6 +125,14 @@ def test_a_method_without_an_adapter_has_none_to_write(training, tmp_path):
     with pytest.raises(ValueError, match="full has no adapter"):
         export(encoder, observation, tmp_path, adapter=True)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_trained_token_table_is_in_no_adapter(training, tmp_path):
+    method = LoRA(4, token_table="train")
+    observation, encoder = train_encoder(Trial("nano-25k", method, training, lr=1e-2, steps=2))
+    with pytest.raises(ValueError, match="trains the whole token table, which no adapter holds: export the merged"):
+        export(encoder, observation, tmp_path, adapter=True)
+    export(encoder, observation, tmp_path / "merged")
 
 
 def test_an_adapter_cannot_say_that_attention_looks_both_ways(training, tmp_path):

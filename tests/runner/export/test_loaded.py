@@ -81,6 +81,9 @@ def test_every_architecture_is_written_as_it_was_trained(training, tmp_path, arc
     must_be_the_trained_one(base, Full(), replace(training, bidirectional=True), tmp_path / "whole", False)
     must_be_the_trained_one(base, LoRA(4), training, tmp_path / "merged", False)
     must_be_the_trained_one(base, LoRA(4), training, tmp_path / "adapter", True)
+    table = LoRA(4, token_table="adapter")
+    must_be_the_trained_one(base, table, training, tmp_path / "table-merged", False)
+    must_be_the_trained_one(base, table, training, tmp_path / "table-adapter", True)
 
 
 def test_a_model_that_looks_both_ways_by_itself_is_written_so(training, tmp_path):

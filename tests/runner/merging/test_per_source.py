@@ -152,8 +152,9 @@ def test_a_merge_of_models_that_are_the_same_is_that_model(mixture, tmp_path, me
         assert torch.equal(one, other)
 
 
-def test_adapters_are_merged_as_what_they_make_of_the_model(mixture):
-    trial = merged(mixture, "average", steps=12, method=LoRA(2))
+@pytest.mark.parametrize("table", LoRA.token_tables())
+def test_adapters_are_merged_as_what_they_make_of_the_model(mixture, table):
+    trial = merged(mixture, "average", steps=12, method=LoRA(2, token_table=table))
     seen, encoder = train_encoder(trial)
     whole = train(replace(trial, training=replace(trial.training, merge="")))
     assert seen.status == "done" and seen.trainable == whole.trainable

@@ -73,7 +73,7 @@ def test_slerp_folds_real_vectors_as_written():
     torch.testing.assert_close(slerp(weights, vectors @ vectors.T) @ vectors, folded)
 
 
-@pytest.mark.parametrize("method", [LoRA(4), DoRA(4)], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [LoRA(4), DoRA(4), LoRA(4, token_table="adapter")], ids=lambda method: method.label)
 def test_an_adapter_is_merged_as_what_it_makes_of_the_base(training, tmp_path, method):
     kinds = {"adapter": True, "merged": False}
     folders = {
@@ -93,8 +93,8 @@ def test_what_sentence_transformers_saved_again_is_merged(training, tmp_path, mo
     sentence_transformers = pytest.importorskip("sentence_transformers")
     monkeypatch.setattr("transformers.integrations.peft.check_peft_version", lambda **_: None)
     one = tuned(training, tmp_path / "one", seed=1)
-    for method in (None, LoRA(4), DoRA(4)):
-        name = method.name if method else "whole"
+    for method in (None, LoRA(4), DoRA(4), LoRA(4, token_table="adapter")):
+        name = method.label if method else "whole"
         folder = tuned(training, tmp_path / name, method, adapter=method is not None)
         loaded = sentence_transformers.SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
         loaded.save_pretrained(str(tmp_path / f"{name}-again"))

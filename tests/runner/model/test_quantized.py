@@ -36,12 +36,13 @@ def test_a_large_backbone_takes_less_memory():
     assert training_memory(model, QLoRA(8)).fixed() < 0.35 * training_memory(model, LoRA(8)).fixed()
 
 
-def test_it_trains_and_the_export_gives_the_trained_vectors(training, tmp_path):
+@pytest.mark.parametrize("table", QLoRA.token_tables())
+def test_it_trains_and_the_export_gives_the_trained_vectors(training, tmp_path, table):
     pytest.importorskip("bitsandbytes", reason="needs the extra `quantized`")
     from sentence_transformers import SentenceTransformer
 
     conditions = replace(training, data_hash=prepare(training, MODEL.source).data_hash)
-    trial = Trial(MODEL.name, QLoRA(4), conditions, lr=1e-2, steps=25)
+    trial = Trial(MODEL.name, QLoRA(4, token_table=table), conditions, lr=1e-2, steps=25)
     observation, encoder = train_encoder(trial)
     assert observation.status == "done" and observation.loss < observation.start_loss - 0.2
     assert count_trainable(encoder) == QLoRA(4).trainable(MODEL)

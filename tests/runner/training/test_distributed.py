@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 NANO = find_model("nano-25k")
-METHODS = [method.name for method in examples_for(NANO)]
+METHODS = [*(method.name for method in examples_for(NANO)), "lora+table"]
 
 
 def free_port() -> int:

@@ -29,7 +29,7 @@ from sweeps.trial import Trial
 
 NANO = find_model("nano-25k")
 CPU = torch.device("cpu")
-METHODS = examples_for(NANO)
+METHODS = [*examples_for(NANO), LoRA(4, token_table="adapter")]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def losses(made, pairs, steps=4):
     return found
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.label)
 @pytest.mark.parametrize(
     "options", [Options(micro_tokens=200), Options(recompute=True)], ids=["small micro-batches", "recompute"]
 )
@@ -110,7 +110,7 @@ def test_recomputed_blocks_are_counted(conditions, prepared):
 
 
 @pytest.mark.parametrize("options", [DEFAULTS, Options(micro_tokens=200)], ids=["whole", "small micro-batches"])
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.label)
 def test_every_trained_parameter_gets_a_gradient_in_a_step(method, options, conditions, prepared):
     made, sizes = engine(method, conditions, options), {}
     made.encoder.load_state_dict({name: value + 0.01 for name, value in made.encoder.state_dict().items()})

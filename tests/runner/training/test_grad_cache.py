@@ -152,7 +152,7 @@ def test_micro_batches_hold_each_text_once_and_respect_the_size(lengths, tokens,
 
 
 @pytest.mark.parametrize("pooling", POOLING)
-@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [*examples_for(NANO), LoRA(4, token_table="adapter")], ids=lambda m: m.label)
 @pytest.mark.parametrize("kept", [0, 150, 10**9], ids=["cached", "partly", "kept"])
 def test_the_gradient_does_not_depend_on_the_micro_batches(method, pooling, kept):
     random = np.random.default_rng(0)

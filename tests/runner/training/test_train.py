@@ -37,7 +37,11 @@ def conditions(training):
     return replace(training, data_hash=prepared.data_hash)
 
 
-@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda m: m.name)
+# Of each method the first example, and what may lie below the blocks: an adapted or a trained token table.
+TRIED = [*examples_for(NANO), LoRA(4, token_table="adapter"), FreezeBlocks(0.5, token_table="train")]
+
+
+@pytest.mark.parametrize("method", TRIED, ids=lambda m: m.label)
 def test_training_lowers_the_held_out_loss_and_counts_what_it_spent(method, conditions):
     trial = Trial("nano-25k", method, conditions, lr=1e-2, steps=25)
     observation = train(trial)
@@ -60,7 +64,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(conditions)
     assert train(replace(trial, seed=1)).loss != first.loss
 
 
-@pytest.mark.parametrize("method", examples_for(NANO), ids=lambda m: m.name)
+@pytest.mark.parametrize("method", TRIED, ids=lambda m: m.label)
 def test_an_interrupted_training_ends_with_the_same_bits(method, conditions, tmp_path, monkeypatch):
     trial = Trial("nano-25k", method, conditions, lr=1e-2, steps=12)
     whole = train(trial)
@@ -133,7 +137,7 @@ def test_a_diverged_trial_is_an_observation_with_its_reason(conditions):
 
 def test_every_method_starts_from_the_same_loss(conditions):
     starts = []
-    for method in examples_for(NANO):
+    for method in TRIED:
         outcome._start_losses.clear()
         starts.append(train(Trial("nano-25k", method, conditions, lr=1e-3, steps=1)).start_loss)
     assert max(starts) == pytest.approx(min(starts), rel=1e-6)  # by two ways to run a block
