@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from sweeps.machine.measured import cache_folder
@@ -57,7 +58,8 @@ def _kept_hash(file: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = _file_hash(file)
-    write_text(kept, json.dumps({"file": same, "hash": found}) + "\n", durable=False)
+    with suppress(OSError):  # a cache that may not be written to costs the same reading again, no more
+        write_text(kept, json.dumps({"file": same, "hash": found}) + "\n", durable=False)
     return found
 
 
