@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,9 @@ def fit_laws(
     seed: int = 0,
     drop_highest: int = 0,
     best: bool = False,
+    where: str | Sequence[str] = (),
+    holdout: str = "",
+    fix: Mapping[str, float] | None = None,
     min_steps: int = MIN_STEPS,
     max_epochs: float = MAX_EPOCHS,
     reference: Path | str | None = None,
@@ -51,8 +56,10 @@ def fit_laws(
 ) -> LawBook:
     """Laws of the runs in a results folder, a table file or a data frame: what the command `fit` does.
 
-    columns, for tables and frames: loss, n, d or c, method, run, share, unique, as the flags of `fit` of these names;
-    drop_highest: so many highest losses stay out; best: of rows with one N and D only the lowest loss enters.
+    columns, for tables and frames: loss, n, d, c, method, run, share, unique, weights, as the flags of `fit` of these
+    names; where: conditions on rows that enter, such as "D/N > 5"; holdout: one on rows that stay out, which
+    analysis.fitting.holdout scores; best: of rows with one N and D only the lowest loss enters; drop_highest: so many
+    highest losses stay out. fix: coefficients that are held, with their values.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
     bundled one; its exponents are shared, E, A and B are the runs' own. A folder of a paper's facts, or "ziarko2024":
@@ -70,17 +77,18 @@ def fit_laws(
     from analysis.fitting.estimate import Settings  # numpy and pandas: `import analysis` need not wait for them
     from analysis.fitting.fit import fit_table
     from analysis.tables.columns import Columns
+    from analysis.tables.filters import Filters
     from analysis.tables.foreign_table import read_runs, runs_table
     from analysis.tables.sweep_table import read_sweep
 
     if exponents not in EXPONENTS:
         raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
-    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents])
+    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {})
+    filters = Filters((where,) if isinstance(where, str) else tuple(where), holdout, best, drop_highest)
     if folder:
-        if columns or drop_highest or best:
-            given = ", ".join(columns) or ("drop_highest" if drop_highest else "best")
-            raise ValueError(f"{given}: only for tables of runs; {runs} is a folder")
+        if given := [*columns, *(name for name, value in asdict(filters).items() if value)]:
+            raise ValueError(f"{', '.join(given)}: only for tables of runs; {runs} is a folder")
         table = read_sweep(Path(runs), min_steps, max_epochs, condition=condition)
         if reference is None:
             return fit_table(table, settings)
@@ -97,5 +105,5 @@ def fit_laws(
         wrong = f"unknown column {unknown[0]!r}" if unknown else "loss must name the column of final losses"
         raise ValueError(f"{wrong}; columns are named by {', '.join(Columns.__dataclass_fields__)}")
     if isinstance(runs, (str, Path)):
-        return fit_table(read_runs(Path(runs), Columns(**columns), drop_highest, best), settings)
-    return fit_table(runs_table(runs, Columns(**columns), drop_highest, best=best), settings)
+        return fit_table(read_runs(Path(runs), Columns(**columns), filters), settings)
+    return fit_table(runs_table(runs, Columns(**columns), filters), settings)

@@ -13,10 +13,10 @@ import pandas as pd
 
 from analysis.tables.rows import Array
 from planner.candidates import Limits, candidates
-from planner.discrepancy import drift
 from planner.frontier import Contender
 from planner.law_book import LawBook, MethodLaw
 from planner.menu import own_menu
+from planner.sizes import Size
 
 LEVELS = 6  # budgets looked at where runs do not come in budgets
 SIZE_MARGIN = 10.0  # factor beyond the tried sizes in which the best one is looked for
@@ -99,42 +99,6 @@ def _losses(law: MethodLaw, sizes: Array, budgets: Array, spending: Spending) ->
     return Band(*(np.where(enough, values, np.inf) for values in (band.middle, band.low, band.high, band.draws)))
 
 
-@dataclass(frozen=True)
-class TriedSize:
-    """One size with one method, of runs that tell no more than N, D and C: a Contender as planner.frontier asks it."""
-
-    law: MethodLaw
-    """The law of the method."""
-    params: float
-    """N: parameters outside the embedding tables."""
-    flops_per_token: float
-    """Mean training FLOPs per token of the runs of this size."""
-    share: float
-    """S: trained share of the parameters, 0 to 1."""
-    unique: float
-    """U: unique tokens of the data."""
-
-    def refusal(self, budget: float) -> str:
-        """Laws say little of models that got fewer tokens than any run; a run's steps are whole ones."""
-        return "fewer tokens than any run" if self.tokens(budget) < 0.99 * self.law.measured.tokens[0] else ""
-
-    def tokens(self, budget: float) -> float:
-        return budget / self.flops_per_token
-
-    def inputs(self, tokens: float) -> tuple[float, float, float, float]:
-        return self.params, tokens, self.share, self.unique
-
-    def arguments(self, tokens: float) -> tuple[float, ...]:
-        given = dict(zip("NDSU", self.inputs(tokens), strict=True))
-        return tuple(given[name] for name in self.law.law.inputs)
-
-    def loss(self, tokens: float) -> float:
-        return self.law.law.loss(*self.arguments(tokens))
-
-    def drift(self, tokens: float) -> tuple[float, ...]:
-        return drift(self.law, tokens * self.flops_per_token, self.params, tokens)
-
-
 def contenders(book: LawBook, rows: pd.DataFrame) -> Sequence[Contender]:
     """What competes in the figures of a law book: what `plan` chooses among by itself.
 
@@ -146,14 +110,15 @@ def contenders(book: LawBook, rows: pd.DataFrame) -> Sequence[Contender]:
     return [size for law in book.laws for size in _tried_sizes(law, rows[rows["method"] == law.label])]
 
 
-def _tried_sizes(law: MethodLaw, runs: pd.DataFrame) -> list[TriedSize]:
+def _tried_sizes(law: MethodLaw, runs: pd.DataFrame) -> list[Size]:
     """A method's sizes, or MOST_SIZES over their range where there are more."""
     spending, sizes = Spending.of(runs), np.unique(runs["params"].to_numpy(float))
     if len(sizes) > MOST_SIZES:
         sizes = np.geomspace(sizes[0], sizes[-1], MOST_SIZES)
     costs, shares = 1 / spending.tokens(1.0, sizes), spending.share(sizes)
     columns = zip(sizes.tolist(), costs.tolist(), shares.tolist(), strict=True)
-    return [TriedSize(law, size, cost, share, spending.unique) for size, cost, share in columns]
+    least = law.measured.tokens[0]
+    return [Size(law, size, cost, share, spending.unique, least_tokens=least) for size, cost, share in columns]
 
 
 def optimum(law: MethodLaw, runs: pd.DataFrame, budgets: Array) -> tuple[Band, Band]:

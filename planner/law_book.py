@@ -257,7 +257,7 @@ class LawBook:
 MOST_BYTES = 50_000_000  # of a law book
 RATE = (1e-12, 100.0)  # plausible peak learning rates of AdamW
 # Draws of a few runs go far: what is refused is what no fit can leave.
-EXPONENT = (1e-9, 50.0)
+EXPONENT = (0.0, 50.0)  # 0 beside a factor of 0: a law that lacks N or D
 FACTOR = (0.0, 1e100)
 OTHER = (1e-30, 1e60)
 # Fields of a law and of a book -> lowest and highest value.

@@ -241,6 +241,11 @@ def family_of(law: Law) -> str:
     raise ValueError(f"{law} is of no family in LAWS")
 
 
+def coefficients_of(kind: type[Law]) -> tuple[str, ...]:
+    """Names of the coefficients of a family, in the order of its formula."""
+    return tuple(item.name for item in fields(kind))  # type: ignore[arg-type]
+
+
 def scaled(law: Law, factors: Mapping[str, float]) -> Law:
     """The law with some of its coefficients multiplied."""
     return type(law)(**{name: value * factors.get(name, 1.0) for name, value in law.coefficients.items()})

@@ -9,19 +9,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
-from sweeps.support.processes import require_memory
 from sweeps.support.progress import waiting
 
-LEAST_MEMORY = 1e9  # bytes of addresses that loading them takes, without any model
 LOUD = ("sentence_transformers", "datasets", "mteb", "huggingface_hub", "torch", "filelock")  # loggers
 
 
 def quiet_libraries(told: bool = True) -> None:
     """Load the heavy libraries, and silence their bars and notices, which would drown our own.
 
-    told: whether it is said on stderr that this takes a while. Raises ValueError where they cannot be loaded.
+    told: whether it is said on stderr that this takes a while.
     """
-    require_memory(LEAST_MEMORY, "PyTorch and transformers")
     warnings.simplefilter("ignore")  # ours are lines of their own
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")

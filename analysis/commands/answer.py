@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.commands.files import write_book, write_page
 from analysis.commands.options import FLAGS
+from analysis.commands.questions import Answers, answers
 from sweeps.support import console
 
 if TYPE_CHECKING:
@@ -30,21 +31,25 @@ def give(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, o
         left_out = drawn.left_out
     if args.page:
         written.append(write_page(args, book, out))
-    _print(args, table, book, how)
+    with console.named_as_flags(FLAGS):
+        asked = answers(args, table, book)
+    _print(args, table, book, how, asked)
     if not args.json:
         print("\n".join(["", *(f"wrote {path}" for path in written), *left_out]).rstrip())
 
 
-def _print(args: argparse.Namespace, table: Table, book: LawBook, how: Settings) -> None:
-    """The laws, and with --backtest what laws of smaller budgets would have chosen, as text or as JSON."""
+def _print(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, asked: Answers) -> None:
+    """The laws, what was asked of them, and what laws of smaller budgets would have chosen, as text or as JSON."""
     from analysis import report
     from analysis.fitting.retrospective import retrospective
 
     tested = retrospective(table, how) if args.backtest else None
     if args.json:
-        more = {} if tested is None else {"decisions": [decision.to_json() for decision in tested]}
+        more = asked.to_json() | ({} if tested is None else {"decisions": [each.to_json() for each in tested]})
         print(json.dumps({**report.document(book), **more}, indent=1))
         return
     print(console.flagged(report.text(book), FLAGS))
+    if said := str(asked):
+        print("\n" + said)
     if tested is not None:
         print("\n" + report.retrospective(tested))

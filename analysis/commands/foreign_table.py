@@ -38,6 +38,7 @@ def fit_runs(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace) -> Table:
     from analysis.tables.columns import Columns
+    from analysis.tables.filters import Filters
     from analysis.tables.foreign_table import read_runs
 
     for name, why in OF_FOLDERS.items():
@@ -45,6 +46,5 @@ def _read(args: argparse.Namespace) -> Table:
             raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
     if not args.loss:
         raise ValueError(f"{args.path}: --loss must name the column of final losses")
-    return read_runs(
-        args.path, Columns(**{name: getattr(args, name) for name in COLUMNS}), args.drop_highest, args.best
-    )
+    filters = Filters(tuple(args.where), args.holdout, args.best, args.drop_highest)
+    return read_runs(args.path, Columns(**{name: getattr(args, name) for name in COLUMNS}), filters)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +24,17 @@ EXAMPLES = """\
   fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
   fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
   fit results/mine --with ziarko2024            laws that agree with that paper's facts and predict your runs
-  fit runs.csv --n params --d tokens --loss val_loss
+  fit runs.csv --n params --d tokens --loss val_loss --predict N=7e9,D=2e12 --optimum 1e22 --holdout 'C > 1e21'
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
+  fit runs.csv --n 'size*1e9' --d tokens --loss loss --where 'D/N > 5' --fix alpha=0.35 --out table-laws.json
 """
-COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique")
+COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique", "weights")
 FACTS = "facts.toml"  # in a folder of what a paper printed
 BOOTSTRAPS = 1000
 # What library errors call a parameter, and the flag that gives it.
 FLAGS = {
     **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
+    **{name: f"--{name}" for name in ("best", "where", "holdout", "fix", "predict", "optimum")},
     "drop_highest": "--drop-highest",
     "condition": "--condition",
     "reference": "--with",
@@ -61,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         help="resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
     )
+    made.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold a coefficient, such as alpha=0.35; the others are fitted; repeatable",
+    )
     made.add_argument("--seed", type=int, default=0, help="of the resamples")
     made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
@@ -70,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print the laws as JSON")
     _add_those_of_folders(made)
     _add_those_of_tables(made)
+    _add_questions(made)
     return made
 
 
@@ -110,15 +122,45 @@ def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
         "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
     )
     theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B are in the same")
-    theirs.add_argument("--n", metavar="COLUMN", help="parameters; without it the law is one in tokens alone")
+    theirs.add_argument("--n", metavar="COLUMN", help="parameters; one of --n, --d and --c alone: a law in it alone")
     theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
-    theirs.add_argument("--c", metavar="COLUMN", help="training FLOPs, then D = C / 6N")
+    theirs.add_argument(
+        "--c", metavar="COLUMN", help="training FLOPs: beside --d what the runs cost, without it D = C / 6N"
+    )
     theirs.add_argument("--method", metavar="COLUMN", help="each value gets a law of its own")
     theirs.add_argument("--run", metavar="COLUMN", help="rows of one training run, resampled together")
     theirs.add_argument("--share", metavar="COLUMN", help="trained share of the parameters (family trainable)")
     theirs.add_argument("--unique", metavar="COLUMN", help="unique training tokens (family repeated)")
+    theirs.add_argument("--weights", metavar="COLUMN", help="how many times a row counts")
+    theirs.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="rows that enter, of N, D, C, loss and the table's columns, such as 'D/N > 5'; repeatable",
+    )
     theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
     theirs.add_argument("--best", action="store_true", help="of rows with one N and D only the lowest loss enters")
+
+
+def _add_questions(made: argparse.ArgumentParser) -> None:
+    asked = made.add_argument_group("questions to the laws of a table of runs")
+    asked.add_argument(
+        "--predict",
+        action="append",
+        default=[],
+        metavar="N=7e9,D=2e12",
+        help="the loss there; two of N, D and C, and S or U where the law takes them; repeatable",
+    )
+    asked.add_argument(
+        "--optimum", action="append", default=[], metavar="FLOP", help="the best N and D for a budget; repeatable"
+    )
+    asked.add_argument(
+        "--holdout",
+        default="",
+        metavar="CONDITION",
+        help="rows that stay out of the fit and are predicted by it, such as 'C > 1e21'",
+    )
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -126,7 +168,25 @@ def settings(args: argparse.Namespace) -> Settings:
     from analysis.fitting.estimate import Settings  # numpy takes its time; `fit --help` need not wait for it
 
     resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
-    return Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents])
+    return Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents], _held(args.fix))
+
+
+def _held(given: Sequence[str]) -> dict[str, float]:
+    """The coefficients that `--fix` holds, with their values."""
+    held: dict[str, float] = {}
+    for text in given:
+        for part in text.split(","):
+            name, equals, value = (side.strip() for side in part.partition("="))
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+            if not equals or not math.isfinite(number):
+                raise ValueError(f"--fix is {text!r}; it must be coefficients with numbers, such as alpha=0.35")
+            if name in held:
+                raise ValueError(f"--fix gives {name} twice: {held[name]:g} and {number:g}")
+            held[name] = number
+    return held
 
 
 def check_paths(args: argparse.Namespace) -> None:

@@ -25,6 +25,8 @@ def fit_folder(args: argparse.Namespace) -> int:
     """Fit the sweep, one condition or each of several; print, draw and write as asked."""
     if args.backtest and args.reference:
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
+    if args.fix and args.reference:
+        raise ValueError("--fix: with --with the exponents are those of the other runs; give one of the two")
     how = settings(args)
     if not args.condition and (names := names_of_conditions(args.path)):
         return fit_conditions(args, how, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,51 +19,59 @@ Values = Sequence[Value]
 
 
 class DerivedShape(Shape):
-    """The form of any family, from Law.loss and Law.factors: term k is the loss with factor k at 1 and the others at 0.
+    """The form of any family, from Law.loss and Law.factors: a term is the loss with its factor at 1, the others at 0.
 
     Slopes by complex steps, exact to rounding (Squire and Trapp 1998). Coefficients in Law.ranges are solved for as
     logarithms. A fit with 1,000 resamples takes two to four times as long as with a form that was made by hand.
     """
 
-    def __init__(self, law: type[Law]) -> None:
-        self.law = law
+    def __init__(self, law: type[Law], held: Mapping[str, float] | None = None) -> None:
+        """held: coefficients that are not fitted, with their values; a factor of 0 takes its term away."""
+        self.law, self.held = law, dict(held or {})
         self.names = tuple(item.name for item in fields(law))  # type: ignore[arg-type]
-        self.linear = law.factors
-        self.curved = tuple(name for name in self.names if name not in law.factors)
+        self.linear = tuple(name for name in law.factors if name not in self.held)
+        self.curved = tuple(name for name in self.names if name not in (*law.factors, *self.held))
         self.logs = [name in law.ranges for name in self.curved]
         self.usual = [np.array(0.4) for _ in self.curved]  # of what a term does not depend on
         sample = (np.array([1e6, 1e7]), np.array([1e8, 1e9]), np.array([0.3, 0.6]), np.array([1e7, 3e7]))
-        self.depends = [
-            [j for j in range(len(self.curved)) if self._log_term(k, _stepped(self.usual, j), sample).imag.any()]
-            for k in range(len(self.linear))
-        ]
+        self.depends = {
+            name: [
+                j for j in range(len(self.curved)) if self._log_term(name, _stepped(self.usual, j), sample).imag.any()
+            ]
+            for name in law.factors
+        }
 
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
-        return [self._term(k, v, rows) for k in range(len(self.linear))]
+        return [self._term(name, v, rows, centred=True) for name in self.linear]
 
-    def _term(self, k: int, v: list[Array], rows: Rows) -> Term:
-        own = [x if j in self.depends[k] else self.usual[j] for j, x in enumerate(v)]
-        inputs = (rows.N, rows.D, rows.S, rows.U)
-        phi = self._log_term(k, own, inputs) - self._middle(k, own, rows)
+    def known(self, v: list[Array], rows: Rows) -> list[Term]:
+        factors = {name: self.held[name] for name in self.law.factors if self.held.get(name)}
+        terms = {name: self._term(name, v, rows, centred=False) for name in factors}
+        return [(phi + np.log(factors[name]), slopes) for name, (phi, slopes) in terms.items()]
+
+    def _term(self, name: str, v: list[Array], rows: Rows, centred: bool) -> Term:
+        own = [x if j in self.depends[name] else self.usual[j] for j, x in enumerate(v)]
+
+        def height(values: Values) -> Value:
+            middle = self._middle(name, values, rows) if centred else 0.0
+            return np.asarray(self._log_term(name, values, (rows.N, rows.D, rows.S, rows.U)) - middle)
+
+        phi = height(own)
         there = np.isfinite(phi)
-        slopes = {}
-        for j in self.depends[k]:
-            stepped = _stepped(own, j)
-            slope = (self._log_term(k, stepped, inputs) - self._middle(k, stepped, rows)).imag / STEP
-            slopes[j] = np.where(there, slope, 0.0)
+        slopes = {j: np.where(there, height(_stepped(own, j)).imag / STEP, 0.0) for j in self.depends[name]}
         return np.where(there, phi, NEVER), slopes
 
-    def _log_term(self, k: int, v: Values, inputs: tuple[Array | float, ...]) -> Value:
-        """ln of term k without its factor, at N, D, S and U; -inf where it is absent."""
-        values = dict(zip(self.curved, self._values(v), strict=True))
-        factors = {name: float(name == self.linear[k]) for name in self.linear}
+    def _log_term(self, name: str, v: Values, inputs: tuple[Array | float, ...]) -> Value:
+        """ln of the term of a factor, without it, at N, D, S and U; -inf where it is absent."""
+        values = {**self.held, **dict(zip(self.curved, self._values(v), strict=True))}
+        factors = {factor: float(factor == name) for factor in self.law.factors}
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(np.asarray(self.law(**factors, **values).at(*inputs)))
+            return np.log(np.asarray(self.law(**{**values, **factors}).at(*inputs)))
 
-    def _middle(self, k: int, v: Values, rows: Rows) -> Value:
-        """ln of term k where ln N and ln D are at their means: what centring takes off it."""
+    def _middle(self, name: str, v: Values, rows: Rows) -> Value:
+        """ln of that term where ln N and ln D are at their means: what centring takes off it."""
         means = (np.exp(rows.centre[0]), np.exp(rows.centre[1]), float(rows.S.mean()), np.inf)
-        middle = self._log_term(k, v, means)
+        middle = self._log_term(name, v, means)
         return np.where(np.isfinite(middle), middle, 0.0)
 
     def _values(self, v: Values) -> list[Value]:
@@ -82,9 +90,10 @@ class DerivedShape(Shape):
         return [ranges.get(name, EXPONENT_RANGE) for name in self.curved]
 
     def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
-        values = dict(zip(self.curved, self._values(v), strict=True))
+        values = {name: np.full_like(c[0], value) for name, value in self.held.items()}
+        values |= dict(zip(self.curved, self._values(v), strict=True))
         for k, name in enumerate(self.linear):
-            values[name] = c[k] * np.exp(-self._middle(k, v, rows))
+            values[name] = c[k] * np.exp(-self._middle(name, v, rows))
         return {name: values[name] for name in self.names}
 
 

@@ -66,12 +66,12 @@ def _method_law(
         noise=max(solved.noise, repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])),
         rows=int(mine.sum()),
         measured=measured_range(solved.problem.rows.take(mine)),
-        objective=float(huber(solved.residuals[mine], solved.delta).sum()),
+        objective=float((huber(solved.residuals, solved.delta) * solved.problem.rows.times)[mine].sum()),
         delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
         shared=choice.shape.curved if choice.shared else (),
     )
-    several = law.measured.params[0] < law.measured.params[1]
+    several = table.variables == ("N", "D") and law.measured.params[0] < law.measured.params[1]
     return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
 
 

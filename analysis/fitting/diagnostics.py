@@ -36,7 +36,7 @@ def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
     residuals = np.log(problem.rows.loss) - problem.predict(theta)[0]
     return [
         {
-            "objective": float(huber(residuals[problem.rows.group == g], delta).sum()),
+            "objective": float((huber(residuals, delta) * problem.rows.times)[problem.rows.group == g].sum()),
             "coefficients": {name: float(values[0]) for name, values in coefficients.items()},
         }
         for g, coefficients in enumerate(problem.coefficients(theta))

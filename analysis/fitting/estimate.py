@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from analysis.fitting.noise import Noise, noise_of
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import polish, solve
 from analysis.tables.rows import Array
-from planner.laws import LAWS
+from planner.laws import LAWS, coefficients_of
 
 FEW_RUNS = 20  # below it resamples of runs too often hold too few sizes; see `_resample`
 HUBER_NORMAL = 1.345  # delta in noise units that keeps 95 % efficiency under normal noise (Huber 1981)
@@ -31,14 +32,28 @@ class Settings:
     """Seed of the resamples."""
     shared: bool | None = None
     """Whether methods share exponents; None lets the backtest decide."""
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    """Coefficients that are held and not fitted, with their values: exponents positive, factors 0 or more."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):
             raise ValueError(f"family is {self.family!r}; known: auto, {', '.join(LAWS)}")
         if self.delta is not None and not 0 < self.delta < np.inf:
             raise ValueError(f"delta is {self.delta}; it must be positive and finite")
+        self._check_fixed()
         if self.bootstraps < 20:
             raise ValueError(f"bootstraps is {self.bootstraps}; a 90 % interval needs at least 20")
+
+    def _check_fixed(self) -> None:
+        kinds = LAWS if self.family == "auto" else {self.family: LAWS[self.family]}
+        known = {name: coefficients_of(kind) for name, kind in kinds.items()}
+        for name, value in self.fixed.items():
+            if not any(name in names for names in known.values()):
+                listed = "; ".join(f"{family}: {', '.join(names)}" for family, names in known.items())
+                raise ValueError(f"`fix` has {name!r}; coefficients of {listed}")
+            factor = any(name in kind.factors for kind in kinds.values())
+            if not (value >= 0 if factor else value > 0) or not value < np.inf:
+                raise ValueError(f"`fix` has {name}={value:g}; it must be {'0 or more' if factor else 'positive'}")
 
     @property
     def first_delta(self) -> float:

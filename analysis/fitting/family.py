@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, testable
 from analysis.fitting.estimate import Settings
-from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
+from analysis.fitting.forms import shapes_of
 from analysis.fitting.shape import Shape
 from analysis.tables.rows import Rows
 from planner.law_book import Caveat
@@ -53,7 +53,7 @@ class ChosenFamily:
 def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> ChosenFamily:
     """The family of the laws of these methods. Raises ValueError where none can be fitted."""
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
-    shapes = ONE_SIZE_SHAPES if one_size else SHAPES
+    shapes = shapes_of(rows, settings.fixed)
     names = _names(rows, settings.family, shapes)
     sharing = [settings.shared] if settings.shared is not None else [False, True]
     alone = len(methods) == 1 or one_size or takes(settings.family, "S")
@@ -85,9 +85,11 @@ def _names(rows: Rows, family: str, shapes: dict[str, Shape]) -> list[str]:
             f"family {family} needs runs that repeat their data: fewer than {REPEATING} see more than {EPOCHS} epochs"
         )
     if family == "auto":
-        return [name for name in (*AUTO, *(["repeated"] if repeats else [])) if name in shapes]
+        names = [name for name in (*AUTO, *(["repeated"] if repeats else [])) if name in shapes]
+        return names or list(shapes)
     if family not in shapes:
-        raise ValueError(f"family {family} needs several model sizes; with one size: {', '.join(shapes)}")
+        lacking = "several model sizes; with one size" if len(np.unique(rows.D)) > 1 else "token counts; without them"
+        raise ValueError(f"family {family} needs {lacking}: {', '.join(shapes)}")
     return [family]
 
 

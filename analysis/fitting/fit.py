@@ -14,14 +14,16 @@ from analysis.fitting.describe import MethodGroup, describe, measured_range
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
+from analysis.fitting.queries import token_cost
 from analysis.fitting.scores import score_laws
+from analysis.tables.rows import Rows
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.admission import why_no_law
 
 # Of fits to other people's runs in N and D, as published ones are (Hoffmann et al. 2022), so that objectives compare.
-# Curves in D alone are mostly short, and published fits of them least squares (Lin et al. 2024): there delta follows
-# the noise.
+# Curves in one of the two are mostly short, and published fits of them least squares (Lin et al. 2024): there delta
+# follows the noise.
 PUBLISHED_DELTA = 1e-3
 
 
@@ -58,22 +60,39 @@ def law_book(
             "rows_hash": table.hash,
             "measure": table.measure,
             "filters": list(table.filters),
+            **({"columns": dict(table.columns)} if table.columns else {}),
+            **({"variables": list(table.variables)} if len(table.variables) == 1 else {}),
+            **_cost(table),
             "unique_tokens": _unique_tokens(table),
             **asdict(settings),
             "delta": deltas.pop() if len(deltas) == 1 else settings.delta,  # else every law names its own
             **source,
         },
         excluded=table.excluded,
-        warnings=(*table.caveats, *caveats, *unscored),
+        warnings=(*table.caveats, *(caveat for caveat in caveats if _of_interest(caveat, table)), *unscored),
         created_by=created_by(),
         scores=scores,
     )
 
 
+def _cost(table: Table) -> dict[str, Any]:
+    """What a token cost in runs from elsewhere; ours tell it by their models."""
+    if not table.columns or len(table.variables) == 1:
+        return {}
+    cost = token_cost(table.of(list(table.settings)))
+    return {"cost": {"params": list(cost.params), "rates": list(cost.rates)}}
+
+
+def _of_interest(caveat: Caveat, table: Table) -> bool:
+    """Whether a caveat says something new: that a law in one variable says nothing of the other was asked for."""
+    return len(table.variables) > 1 or caveat.code not in ("one_size", "one_ratio")
+
+
 def _with_delta(settings: Settings, table: Table, methods: Sequence[str]) -> Settings:
     """The settings with the published delta where fits of such runs are published; see PUBLISHED_DELTA."""
-    ours, one_size = table.training is not None, len(np.unique(table.of(methods[:1]).N)) == 1
-    return settings if settings.delta is not None or ours or one_size else replace(settings, delta=PUBLISHED_DELTA)
+    ours, rows = table.training is not None, table.of(methods[:1])
+    alone = min(len(np.unique(rows.N)), len(np.unique(rows.D))) == 1
+    return settings if settings.delta is not None or ours or alone else replace(settings, delta=PUBLISHED_DELTA)
 
 
 def _unique_tokens(table: Table) -> float | None:
@@ -87,11 +106,19 @@ def fittable(table: Table) -> tuple[list[str], list[Caveat]]:
     fitted, refused = [], []
     for method in table.settings:
         rows = table.of([method])
-        if why := why_no_law(zip(rows.N, rows.D, strict=True)):
+        if why := _why_no_law(table, rows):
             refused.append(Caveat("too_few", f"{method}: {why}", method))
         else:
             fitted.append(method)
     return fitted, refused
+
+
+def _why_no_law(table: Table, rows: Rows) -> str:
+    """Why runs are too few for a law in what their table holds; "" when they are enough."""
+    if table.variables == ("N",):
+        why = why_no_law(zip(rows.D, rows.N, strict=True))
+        return why.replace("token counts", "sizes")
+    return why_no_law(zip(rows.N, rows.D, strict=True))
 
 
 def _alike(table: Table, methods: Sequence[str]) -> list[list[str]]:

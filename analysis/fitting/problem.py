@@ -57,23 +57,27 @@ class Problem:
         Own parameters: those that `blocks` names for the row's method.
         """
         heights, total, terms = self._heights(theta)
-        kinds = len(heights)
+        kinds = len(self.shape.linear)
         jacobian = np.zeros((*total.shape, kinds + len(self.shape.curved)))
         for k, (height, (_, derivatives)) in enumerate(zip(heights, terms, strict=True)):
             share = height / total
-            jacobian[:, :, k] = share
+            if k < kinds:
+                jacobian[:, :, k] = share
             for j, slope in derivatives.items():
                 jacobian[:, :, kinds + j] += share * slope
         return np.log(total), jacobian
 
     def _heights(self, theta: Array) -> tuple[list[Array], Array, list[Term]]:
-        """Each term of the loss [R, rows] at theta [R, size], their sum, and the terms themselves."""
+        """Each term of the loss [R, rows] at theta [R, size], their sum, and the terms; those without a factor last."""
         kinds = len(self.shape.linear)
         logs = theta[:, : self.factors].reshape(len(theta), kinds, self.groups)
         curved = [theta[:, self.factors + j, None] for j in range(len(self.shape.curved))]
         terms = self.shape.terms(curved, self.rows)
         heights = [np.exp(np.clip(logs[:, k, self.rows.group] + phi, -700, 700)) for k, (phi, _) in enumerate(terms)]
-        return heights, functools.reduce(np.add, heights), terms
+        if known := self.shape.known(curved, self.rows):
+            there = [np.exp(np.clip(phi, -700, 700)) for phi, _ in known]
+            heights += [np.broadcast_to(height, heights[0].shape) for height in there]
+        return heights, functools.reduce(np.add, heights), [*terms, *known]
 
     def limits(self) -> tuple[Array, Array]:
         """Lowest and highest value of each parameter. A factor never falls below e-16 of the smallest loss."""

@@ -31,6 +31,10 @@ class Shape(ABC):
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
         """The terms at curved parameters v, each [..., 1]."""
 
+    def known(self, v: list[Array], rows: Rows) -> list[Term]:
+        """Terms without a factor to fit; none but where coefficients are held."""
+        return []
+
     @abstractmethod
     def grid(self, rows: Rows) -> list[Array]:
         """Start values of each curved parameter."""

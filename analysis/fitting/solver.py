@@ -71,7 +71,11 @@ def _starts(problem: Problem, weights: Array, delta: float, scale: Array) -> Arr
     mesh = [axis.reshape([-1 if i == j else 1 for j in range(len(axes))] + [1]) for i, axis in enumerate(axes)]
     features = [np.exp(np.asarray(phi)) / scale for phi, _ in problem.shape.terms(mesh, problem.rows)]
     target = problem.rows.loss / scale
-    grid = np.stack([np.broadcast_to(axis[..., 0], [len(a) for a in axes]).ravel() for axis in mesh], axis=-1)
+    for phi, _ in problem.shape.known(mesh, problem.rows):
+        target = target - np.exp(np.asarray(phi)) / scale
+    columns = [np.broadcast_to(axis[..., 0], [len(a) for a in axes]).ravel() for axis in mesh]
+    grid = np.stack(columns, axis=-1) if columns else np.zeros((1, 0))
+    weights = weights * problem.rows.times
     factors: list[Array] = []
     misfit = np.zeros((len(weights), len(grid)))
     for g in range(problem.groups):
@@ -83,7 +87,10 @@ def _starts(problem: Problem, weights: Array, delta: float, scale: Array) -> Arr
 
 
 def _linear(features: list[Array], target: Array, weights: Array, lengths: list[int]) -> tuple[Array, Array]:
-    """Positive factors [R, points, terms] of the least squares target = sum_k c_k f_k, and its misfit [R, points]."""
+    """Positive factors [R, points, terms] of the least squares target = sum_k c_k f_k, and its misfit [R, points].
+
+    target: [rows], or [..., rows] where it differs from point to point. Misfits are less a constant.
+    """
     kinds, resamples, points = len(features), len(weights), math.prod(lengths)
 
     def total(product: Array) -> Array:
@@ -104,6 +111,8 @@ def _linear(features: list[Array], target: Array, weights: Array, lengths: list[
             others = np.einsum("rgm,rgm->rg", gram[..., k, :], factors) - gram[..., k, k] * factors[..., k]
             factors[..., k] = np.maximum((right[..., k] - others) / gram[..., k, k], 1e-4)
     fitted = np.einsum("rgk,rgkm,rgm->rg", factors, gram, factors) - 2 * np.einsum("rgk,rgk->rg", factors, right)
+    if target.ndim > 1:
+        fitted = fitted + total(target**2)
     return factors / scale, fitted
 
 
@@ -130,6 +139,7 @@ def polish(
     far away), later ones by the true curvature, which is 0 there and ends an L1-like fit in a few steps instead of
     hundreds. The tolerance is relative to the objective: absolute ones have stopped published fits early.
     """
+    weights = weights * problem.rows.times
     parts = []
     for first in range(0, len(theta), CHUNK):
         some = slice(first, first + CHUNK)

@@ -19,11 +19,11 @@ class Columns:
     loss: str
     """Final loss, in any unit, positive."""
     n: str | None = None
-    """Parameters; without it the law is one in tokens alone."""
+    """Parameters; without it the law is one in tokens or FLOPs alone."""
     d: str | None = None
     """Training tokens."""
     c: str | None = None
-    """Training FLOPs instead of tokens: then D = C / 6N."""
+    """Training FLOPs. Beside `d` they are what a run cost; without `d`, D = C / 6N; alone, the law is one in them."""
     method: str | None = None
     """Whatever gets a law of its own for each value."""
     run: str | None = None
@@ -32,6 +32,15 @@ class Columns:
     """Trained share of the parameters, 0 to 1, for the family trainable."""
     unique: str | None = None
     """Unique training tokens, for the family repeated."""
+    weights: str | None = None
+    """How many times a row counts, such as the runs that its loss is the mean of; by default once."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What the laws are in: N and D, or the one of N, D and C that the table has; () where it has none."""
+        if self.n and (self.d or self.c):
+            return ("N", "D")
+        return tuple(letter for letter, title in (("N", self.n), ("D", self.d), ("C", self.c)) if title)[:1]
 
     def unnamed(self, frame: pd.DataFrame) -> list[str]:
         """Titles of the columns of a frame that none of these names."""
@@ -55,7 +64,7 @@ UNITS = {
 TITLE_UNIT = re.compile(r"[(\[](?:in )?(k|thousand|m|million|b|billion|g|t|trillion)s?[)\]]", re.IGNORECASE)
 NUMBER = re.compile(r"\s*([0-9][0-9,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*")
 # What a column that nobody named holds: one size, everything trained, nothing repeated.
-NOT_THERE = {"n": 1.0, "share": 1.0, "unique": np.inf}
+NOT_THERE = {"n": 1.0, "d": 1.0, "c": np.nan, "share": 1.0, "unique": np.inf, "weights": 1.0}
 
 
 def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str, float, str]:
@@ -76,6 +85,11 @@ def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str,
     raise ValueError(f"{name}: has no column {title!r} (`{column}`); it has: {known}")
 
 
+def states_unit(frame: pd.DataFrame, title: str | None) -> bool:
+    """Whether a column's name, or a factor behind it, says in which unit it counts."""
+    return title is not None and (title not in frame.columns or TITLE_UNIT.search(title) is not None)
+
+
 def _number(text: object) -> float:
     """70M, 1.4B, 1,000,000 or 3e9 as a number; NaN where it is none."""
     number = NUMBER.fullmatch(str(text))
@@ -87,12 +101,14 @@ def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.Dat
     for column in ("method", "run"):
         if getattr(columns, column) is not None:
             _find(frame, column, getattr(columns, column), name)
-    read = ("n", "loss", "c" if columns.c else "d", "share", "unique")
-    (params, loss, spent, share, unique), remarks = zip(
+    read = ("n", "d", "c", "loss", "share", "unique", "weights")
+    (params, tokens, flops, loss, share, unique, weight), remarks = zip(
         *(_column(frame, columns, column, name) for column in read), strict=True
     )
-    tokens = spent / (6 * params) if columns.c else spent
-    _check_units(params, tokens, columns, name)
+    if columns.c and not columns.d:
+        tokens = flops / (6 * params) if columns.n else flops
+    if not columns.c:
+        flops = 6 * params * tokens
     labels = [f"row {place + 1}" for place in range(len(frame))]
     run = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
     numbers = {
@@ -102,10 +118,11 @@ def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.Dat
         "run_given": run.to_numpy(),
         "params": params,
         "tokens": tokens,
-        "flops": spent if columns.c else 6 * params * tokens,
+        "flops": flops,
         "loss": loss,
         "share": np.minimum(share, 1.0),
         "unique": unique,
+        "weight": weight,
     }
     return pd.DataFrame(numbers), [Caveat("units", remark) for remark in dict.fromkeys(remarks) if remark]
 
@@ -130,18 +147,3 @@ def _column(frame: pd.DataFrame, columns: Columns, column: str, name: str) -> tu
         wanted = "0 or more" if column == "d" else "positive"
         raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
     return values, remark
-
-
-def _check_units(params: Array, tokens: Array, columns: Columns, name: str) -> None:
-    """Less than one parameter or token is a number in another unit."""
-    for place in np.flatnonzero((params < 1) & (columns.n is not None)):
-        raise ValueError(
-            f"{name}: row {place + 1}: {columns.n} is {params[place]:g} parameters; where it counts in another unit, "
-            f"say so: `n`='{columns.n}*1e9'"
-        )
-    for place in np.flatnonzero((tokens < 1) & (tokens > 0)):
-        what = f"C / 6N, with {columns.c} as C," if columns.c else columns.d
-        raise ValueError(
-            f"{name}: row {place + 1}: {what} is {tokens[place]:g} tokens; where a column counts in another unit, "
-            f"say so: `{'c' if columns.c else 'd'}`='{columns.c or columns.d}*1e9'"
-        )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.tables.columns import Columns, numbers_of
+from analysis.tables.filters import Filters, sift
 from analysis.tables.table import CELL, Table
+from analysis.tables.units import check_scale, check_units
 from planner.law_book import Caveat
 from sweeps.data.csv_rows import DELIMITERS, delimiter
 from sweeps.data.files import ending
 from sweeps.data.formats import READERS, known_endings, read_rows
 
 
-def read_runs(path: Path, columns: Columns, drop_highest: int = 0, best: bool = False) -> Table:
+def read_runs(path: Path, columns: Columns, filters: Filters = Filters()) -> Table:
     """The table of a CSV, JSON or Parquet file. Raises ValueError naming file, column or row."""
-    return runs_table(_read_frame(path), columns, drop_highest, str(path), best)
+    return runs_table(_read_frame(path), columns, filters, str(path))
 
 
 def _read_frame(path: Path) -> pd.DataFrame:
@@ -33,32 +36,34 @@ def _read_frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(cells, decimal="," if delimiter(path) == ";" else ".")
 
 
-def runs_table(
-    frame: pd.DataFrame, columns: Columns, drop_highest: int = 0, name: str = "table", best: bool = False
-) -> Table:
-    """The table of a data frame of runs; rows are called by their place in it, the first being row 1.
-
-    best: of rows with the same method, run, N and D keep only the lowest loss, as where learning rates were tried.
-    """
-    if (columns.d is None) == (columns.c is None):
-        raise ValueError("name either the column of tokens (`d`) or the column of training FLOPs (`c`), not both")
-    if columns.c and not columns.n:
-        raise ValueError("`c` needs `n`: tokens follow as C / 6N")
+def runs_table(frame: pd.DataFrame, columns: Columns, filters: Filters = Filters(), name: str = "table") -> Table:
+    """The table of a data frame of runs; rows are called by their place in it, the first being row 1."""
+    if not columns.variables:
+        raise ValueError(
+            f"{name}: neither tokens (`d`) nor training FLOPs (`c`) nor parameters (`n`) are named: name the columns "
+            "of parameters and of tokens or FLOPs, or one of the three for a law in it alone"
+        )
     if frame.empty:
         raise ValueError(f"{name}: has no rows")
-    frame = frame.rename(columns=lambda title: str(title).strip())
+    frame = frame.rename(columns=lambda title: str(title).strip()).reset_index(drop=True)
     rows, caveats = numbers_of(frame, columns, name)
     _check_runs(rows, columns, name)
-    rows, excluded, copies = _entering(rows, columns, drop_highest, best, name)
-    filters = [f"without the {drop_highest} highest losses"] * bool(drop_highest) + ["best of each N and D"] * best
+    check_units(rows, columns, name)
+    caveats += check_scale(frame, rows, columns, name)
+    sieve = sift(rows, frame, columns, filters, name)
+    rows = sieve.rows.reset_index(drop=True)
+    _check_alone(rows, columns, name)
     return Table(
         name=Path(name).name,
-        rows=rows.reset_index(drop=True),
-        others=frame.iloc[rows.index][columns.unnamed(frame)].reset_index(drop=True),
+        rows=rows,
+        others=frame.iloc[sieve.rows.index][columns.unnamed(frame)].reset_index(drop=True),
         settings={method: {"name": method} for method in rows["method"].unique()},
-        excluded=tuple(excluded),
-        filters=tuple(filters),
-        caveats=(*caveats, *copies, *_suspicions(rows, frame, columns)),
+        excluded=tuple(sieve.excluded),
+        filters=filters.words,
+        caveats=(*caveats, *sieve.caveats, *_suspicions(rows, frame, columns)),
+        columns={field: title for field, title in asdict(columns).items() if title},
+        variables=columns.variables,
+        held_out=sieve.held_out,
     )
 
 
@@ -76,41 +81,18 @@ def _check_runs(rows: pd.DataFrame, columns: Columns, name: str) -> None:
         )
 
 
-def _entering(
-    rows: pd.DataFrame, columns: Columns, drop_highest: int, best: bool, name: str
-) -> tuple[pd.DataFrame, list[tuple[str, str]], list[Caveat]]:
-    """The rows that enter a fit, name and reason of each other one, and what to say of copies."""
-    excluded: list[tuple[str, str]] = []
-    caveats: list[Caveat] = []
-    for column, title in (("params", columns.n), ("tokens", columns.d or columns.c), ("unique", columns.unique)):
-        rows = _leave_out(rows, rows[column].isna(), f"its {title} is missing", excluded)
-    rows = _leave_out(rows, ~np.isfinite(rows["loss"]), "its loss is missing or not finite", excluded)
-    rows = _leave_out(rows, rows["tokens"] == 0, "it saw no tokens; the laws are about training", excluded)
-    copies = rows.duplicated([*CELL, "run_given", "loss"])
-    if copies.any():
-        names = ", ".join(rows.loc[copies, "name"][:5]) + (" ..." if copies.sum() > 5 else "")
-        text = f"{copies.sum()} rows repeat an earlier one to the last digit and are left out: {names}"
-        caveats.append(Caveat("duplicates", text))
-        rows = _leave_out(rows, copies, "it repeats an earlier row", excluded)
-    if best:
-        lowest = rows.sort_values("loss", kind="stable").drop_duplicates([*CELL, "run_given"]).index
-        rows = _leave_out(rows, ~rows.index.isin(lowest), "another run of its N and D did better", excluded)
-    if drop_highest:
-        if not 0 < drop_highest < len(rows):
-            raise ValueError(f"{name}: `drop_highest` is {drop_highest}; there are {len(rows)} rows")
-        high = rows["loss"].rank(method="first") > len(rows) - drop_highest
-        rows = _leave_out(rows, high, f"one of the {drop_highest} highest losses, dropped as asked", excluded)
-    if rows.empty:
-        raise ValueError(f"{name}: no row can enter a fit")
-    return rows, excluded, caveats
-
-
-def _leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, excluded: list[tuple[str, str]]) -> pd.DataFrame:
-    excluded += [(name, reason) for name in rows.loc[which, "name"]]
-    return rows[~which]
+def _check_alone(rows: pd.DataFrame, columns: Columns, name: str) -> None:
+    """Raises ValueError for a law in N alone where runs of one size differ too much to be alike in all else."""
+    spread = float(np.sqrt((_from_mean(rows) ** 2).mean()))
+    if columns.variables == ("N",) and spread > ALONE:
+        raise ValueError(
+            f"{name}: neither tokens (`d`) nor training FLOPs (`c`) are named, and losses at one {columns.n} differ by "
+            f"{100 * spread:.2g} %: a law in parameters alone is of runs that are alike in all else"
+        )
 
 
 RUN_TITLES = ("run", "run_id", "run_name", "run id", "run name", "experiment")
+ALONE = 0.05  # the same, of runs of one size in a law in N alone
 ALIKE = 0.01  # sd of the log loss of rows with the same N and D, beyond which chance is a poor explanation
 
 
@@ -128,11 +110,16 @@ def _suspicions(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> li
             f"rows share values of {runs!r}: if they are checkpoints of one run, name that column as `run`; intervals"
         )
         suspicions.append(Caveat("runs", f"{text} are too narrow without"))
-    logs = np.log(rows["loss"])
-    apart = (logs - logs.groupby([rows[name] for name in CELL]).transform("mean")).pow(2)
+    apart = _from_mean(rows).pow(2)
     repeated = rows.duplicated(CELL, keep=False)
     free = repeated.sum() - (~rows[repeated].duplicated(CELL)).sum()
     if free and (spread := float(np.sqrt(apart[repeated].sum() / free))) > ALIKE:
         text = f"{repeated.sum()} rows share N and D with another and differ by {100 * spread:.2g} %: if in a setting "
         suspicions.append(Caveat("repeats", f"{text}such as the learning rate, `best` keeps the lowest loss of each"))
     return suspicions
+
+
+def _from_mean(rows: pd.DataFrame) -> pd.Series:
+    """Log losses less the mean of the rows that are repeats of one another."""
+    logs = np.log(rows["loss"])
+    return logs - logs.groupby([rows[name] for name in CELL]).transform("mean")

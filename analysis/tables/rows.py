@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,17 @@ class Rows:
     """Number of the method, from 0; each has factors of its own."""
     name: NDArray[np.str_]
     """What messages call the row."""
+    times: Array | float = 1.0
+    """How many times each row counts."""
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def take(self, which: NDArray[np.bool_]) -> Rows:
         """The rows at which the mask `which` [rows] is true."""
-        return Rows(*(getattr(self, field)[which] for field in self.__dataclass_fields__))
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        taken: dict[str, Any] = {name: x if isinstance(x, float) else x[which] for name, x in values.items()}
+        return Rows(**taken)
 
     @cached_property
     def centre(self) -> tuple[float, float]:

@@ -55,6 +55,12 @@ class Table:
     """All of the folder, whatever became of them."""
     projection: Projection | None = None
     """An embedding space in two dimensions, where the folder has one."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of runs from elsewhere: which column of the table holds what."""
+    variables: tuple[str, ...] = ("N", "D")
+    """What the laws are in: N and D, or one of N, D and C alone. Where it is C, `tokens` holds that."""
+    held_out: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Rows that the fit is to predict; columns as in `rows`."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -65,8 +71,9 @@ class Table:
 
     @property
     def hash(self) -> str:
-        """Hash of what enters: method, N, D, loss and run of every row, in full precision."""
-        lines = self.rows[["method", "run", *NUMBERS]].sort_values(["method", *NUMBERS]).to_csv(index=False)
+        """Hash of what enters: method, N, D, loss, run and weight of every row, in full precision."""
+        counted = ["weight"] if "weights" in self.columns else []
+        lines = self.rows[["method", "run", *NUMBERS, *counted]].sort_values(["method", *NUMBERS]).to_csv(index=False)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
     def others_of(self, method: str) -> pd.DataFrame:
@@ -87,4 +94,5 @@ class Table:
             run=pd.factorize(some["method"] + "\0" + some["run"].astype(str))[0],
             group=some["method"].map(order).to_numpy(int),
             name=some["name"].to_numpy(str),
+            times=some["weight"].to_numpy(float) if "weights" in self.columns else 1.0,
         )

@@ -32,15 +32,11 @@ def recalled(path: Path, read: Callable[[Path], Kept]) -> Kept | None:
 
 
 def keep_json(path: Path, content: Any) -> None:
-    """Write what `kept_json` reads, with its checksum. Where it cannot be written that is said, and nothing is kept."""
+    """Write what `kept_json` reads, with its checksum."""
     text = json.dumps(content)
     if path.is_dir():
         discard(path)
-    try:
-        write_text(path, json.dumps({"checksum": zlib.crc32(text.encode()), "kept": content}))
-    except OSError as error:
-        told = f"{sentence(error)}: not kept for the next time; RECIPE_PLANNER_CACHE may name another folder"
-        print(told, file=sys.stderr)
+    write_text(path, json.dumps({"checksum": zlib.crc32(text.encode()), "kept": content}))
 
 
 def kept_json(path: Path) -> Any:

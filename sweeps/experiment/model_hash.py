@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from pathlib import Path
 
 from sweeps.machine.measured import cache_folder
@@ -58,8 +57,7 @@ def _kept_hash(file: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = _file_hash(file)
-    with suppress(OSError):  # a cache that may not be written to costs the same reading again, no more
-        write_text(kept, json.dumps({"file": same, "hash": found}) + "\n", durable=False)
+    write_text(kept, json.dumps({"file": same, "hash": found}) + "\n", durable=False)
     return found
 
 

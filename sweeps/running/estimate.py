@@ -104,17 +104,16 @@ def speed(observations: Iterable[Observation], cores: int) -> Speed:
 
 def made_here(directory: Path) -> Iterator[Observation]:
     """Observations of this sweep and of those beside it that were trained on this machine."""
-    for folder in (directory, *siblings(directory)):
-        yield from _of_this_machine(folder)
+    for store in map(open_folder, (directory, *siblings(directory))):
+        yield from _of_this_machine(store)
 
 
-def _of_this_machine(folder: Path) -> Iterator[Observation]:
+def _of_this_machine(store: Store) -> Iterator[Observation]:
     try:
-        store = open_folder(folder)
         for observation in islice(store.results(), SAMPLE):
             if _trained_here(store, observation.key):
                 yield observation
-    except (ValueError, OSError):  # a trial elsewhere that is damaged or not ours to read is no reason not to estimate
+    except ValueError:  # a damaged trial elsewhere is no reason not to estimate
         return
 
 
@@ -155,7 +154,7 @@ class Pace:
     @cached_property
     def _beside(self) -> list[Observation]:
         """What was trained here in the sweeps beside this one."""
-        return [each for folder in siblings(self.store.directory) for each in _of_this_machine(folder)]
+        return [each for folder in siblings(self.store.directory) for each in _of_this_machine(open_folder(folder))]
 
 
 def makespan(seconds: Sequence[float], workers: int, alone: Sequence[float] = ()) -> float:

@@ -24,7 +24,7 @@ def publish_text(path: Path, text: str, durable: bool = True) -> None:
 
     Raises OSError when `path` exists or cannot be made. durable: see `replacing`.
     """
-    with _removed(_beside(path)) as temporary, _called(path, temporary):
+    with _removed(_beside(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
         if durable:
             to_disk(temporary)
@@ -70,8 +70,12 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     the disk before `path` refers to it, so that a power cut cannot leave the name without its content.
     """
     with _removed(_beside(path)) as temporary:
-        with _called(path, temporary):
+        try:
             yield temporary
+        except OSError as error:
+            if error.filename == os.fspath(temporary):
+                error.filename = os.fspath(path)  # the name that the caller knows
+            raise
         if durable:
             to_disk(temporary)
         os.replace(temporary, path)
@@ -114,17 +118,6 @@ def filling(folder: Path, last: Container[str]) -> Iterator[Path]:
         for file in sorted(files, key=lambda file: str(file) in last):
             (folder / file).parent.mkdir(exist_ok=True)
             os.replace(temporary / file, folder / file)
-
-
-@contextmanager
-def _called(path: Path, temporary: Path) -> Iterator[None]:
-    """Inside, an error of the file system names `path`, which the caller knows."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename in (None, os.fspath(temporary)):  # none where a write fails: a full disk, a limit
-            error.filename = os.fspath(path)
-        raise
 
 
 def _beside(path: Path) -> Path:

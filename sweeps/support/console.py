@@ -155,6 +155,6 @@ def flagged(text: str, flags: Mapping[str, str]) -> str:
 
 def sentence(error: Exception) -> str:
     """What went wrong, in one line; of an error of the operating system the file and the reason."""
-    if isinstance(error, OSError) and error.strerror is not None:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

@@ -32,16 +32,6 @@ def own_code() -> dict[str, str]:
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), before]))}
 
 
-def require_memory(least: float, what: str) -> None:
-    """Raise ValueError where this process may not have `least` bytes (ulimit -v), which `what` needs to load: it would
-    end without a word of ours."""
-    import resource
-
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if most != resource.RLIM_INFINITY and most < least:
-        raise ValueError(f"this process may have {most / 1e6:,.0f} MB (ulimit -v); {what} need {least / 1e6:,.0f} MB")
-
-
 def die_with_parent(number: int) -> None:
     """Have this process get a signal when the one that started it is gone; only Linux can."""
     if sys.platform == "linux":

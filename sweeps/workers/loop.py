@@ -107,9 +107,8 @@ class IdleTimer:
             return _leave(f"the time is up{', starting anew' if again else ''}", TIME_IS_UP)
         if time.monotonic() - self.since > self.options.patience:
             where = f" in class {eligibility.resource_class}" if eligibility.resource_class else ""
-            if self.complaint:
-                return _leave(f"{self.complaint}; that was so for {self.options.patience:g} s", 0)
-            return _leave(f"nothing to do{where} for {self.options.patience:g} s", 0)
+            why = f", because {self.complaint}" if self.complaint else ""
+            return _leave(f"nothing to do{where} for {self.options.patience:g} s{why}", 0)
         if self.options.job and time.monotonic() - self.looked > LOOK:
             self.looked = time.monotonic()
             self.options.job.reap(store)

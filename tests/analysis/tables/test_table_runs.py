@@ -11,6 +11,7 @@ import pytest
 from analysis import fit_laws
 from analysis.fitting.describe import repeat_noise
 from analysis.tables.columns import Columns
+from analysis.tables.filters import Filters
 from analysis.tables.foreign_table import read_runs, runs_table
 from planner.laws import Chinchilla, Repeated
 
@@ -28,9 +29,13 @@ def test_tokens_follow_from_flops():
     ("frame", "columns", "words"),
     [
         (FRAME, Columns(loss="los", n="n", d="d"), "no column 'los' (`loss`); it has: n, d, loss, tag"),
-        (FRAME, Columns(loss="loss", n="n"), "column of tokens (`d`)"),
-        (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "not both"),
-        (FRAME, Columns(loss="loss", c="d"), "`c` needs `n`"),
+        (FRAME, Columns(loss="loss"), "neither tokens (`d`) nor training FLOPs (`c`) nor parameters (`n`) are named"),
+        (
+            pd.concat([FRAME, FRAME.assign(d=1e11, loss=1.5)]),
+            Columns(loss="loss", n="n"),
+            "neither tokens (`d`) nor training FLOPs (`c`) are named, and losses at one n differ by",
+        ),
+        (FRAME, Columns(loss="loss", n="n", d="d", c="d"), "d is 1.67e-08 times 6 x n x d in the median"),
         (FRAME, Columns(loss="tag", n="n", d="d"), "row 1: tag is 'a', not a number"),
         (FRAME.assign(loss=[3.0, -0.5, 2.0]), COLUMNS, "row 2: loss is -0.5; it must be positive"),
         (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
@@ -69,10 +74,10 @@ def test_equal_losses_of_different_runs_are_no_copies():
 
 
 def test_highest_losses_are_dropped_only_when_asked():
-    table = runs_table(FRAME, COLUMNS, drop_highest=1)
+    table = runs_table(FRAME, COLUMNS, Filters(drop_highest=1))
     assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
     with pytest.raises(ValueError, match="`drop_highest` is 3; there are 3 rows"):
-        runs_table(FRAME, COLUMNS, drop_highest=3)
+        runs_table(FRAME, COLUMNS, Filters(drop_highest=3))
 
 
 def test_every_kind_of_file_gives_the_same_table(tmp_path):
@@ -191,6 +196,6 @@ def test_runs_that_differ_in_unique_tokens_are_no_repeats_of_one_another():
         [(n, d, u) for n in (1e7, 1e8) for d in (1e9, 4e9) for u in (1e8, 1e9, 9e9)], columns=list("NDU")
     )
     runs["loss"] = Repeated(E=1.8, A=400, alpha=0.34, B=2000, beta=0.36, repeats=8).loss(runs.N, runs.D, runs.U)
-    table = runs_table(runs, Columns(n="N", d="D", loss="loss", unique="U"), best=True)
+    table = runs_table(runs, Columns(n="N", d="D", loss="loss", unique="U"), Filters(best=True))
     assert len(table.rows) == len(runs) and not table.caveats
     assert repeat_noise(table, ["all"]) == 0

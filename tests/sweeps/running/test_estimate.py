@@ -61,16 +61,3 @@ def test_run_and_status_say_the_same(tmp_path, done):
     told = Pace(store)
     told.take(store.results())
     assert (f"in {done} trials" in told.speed(1).source) == (done > 0)
-
-
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ValueError("damaged")])
-def test_a_sweep_beside_that_cannot_be_read_stops_no_estimate(tmp_path, monkeypatch, error):
-    stores = [FolderStore(tmp_path / name) for name in ("mine", "theirs")]
-    for store in stores:
-        fill(store, seeds=1)
-
-    def denied(self):
-        raise error
-
-    monkeypatch.setattr(FolderStore, "results", denied)
-    assert "a guess" in Pace(stores[0]).speed(1).source

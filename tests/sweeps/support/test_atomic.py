@@ -9,7 +9,6 @@ import pytest
 
 from sweeps.support import atomic
 from sweeps.support.atomic import new_folder, publish_text, replacing, write_text
-from sweeps.support.console import sentence
 
 ROOT = Path(__file__).resolve().parents[3]
 # What renames and links outside atomic.py, and why it may.
@@ -135,15 +134,3 @@ def test_no_other_module_renames():
 )
 def test_a_rename_would_be_seen(line, found):
     assert renames(ast.parse(line)) == found
-
-
-@pytest.mark.parametrize("write", [write_text, publish_text])
-def test_an_error_names_the_file_that_was_to_be_written_not_the_one_beside_it(tmp_path, monkeypatch, write):
-    def full(self, *_, **__):
-        raise OSError(28, "No space left on device")  # as a write says it, without a name
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left") as caught:
-        write(tmp_path / "a.txt", "text")
-    assert sentence(caught.value) == f"{tmp_path / 'a.txt'}: No space left on device"
-    assert os.listdir(tmp_path) == []

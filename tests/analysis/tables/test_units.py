@@ -1,0 +1,59 @@
+"""Numbers that cannot be in the unit that they are read in are asked about, and measured FLOPs are used as they are."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import runs_table
+
+N, D = np.array([7e7, 4e8, 1.4e9]), np.array([3e9, 1e10, 8e10])
+FRAME = pd.DataFrame({"params": N, "tokens": D, "flops": 6 * N * D, "loss": [3.0, 2.5, 2.0]})
+
+
+def table(frame: pd.DataFrame, **columns: str):
+    return runs_table(frame, Columns(loss="loss", **columns), name="runs.csv")
+
+
+def test_numbers_too_small_for_any_training_are_asked_about():
+    small = FRAME.assign(params=N / 1e6, tokens=D / 1e9)
+    words = (
+        "runs.csv: params, as parameters, is 400 and tokens, as tokens, is 10 and 6ND, as FLOP, is 2.4e+04 in the "
+        "median, less than anybody trains with; say in which units they count: `n`='params*1e6' `d`='tokens*1e9' would "
+        "make 'flops' what 6ND is (or `n`='params*1' where they are right)"
+    )
+    with pytest.raises(ValueError, match=re.escape(words)):
+        table(small, n="params", d="tokens")
+    with pytest.raises(ValueError, match="say in which units they count"):
+        table(FRAME.assign(tokens=D / 1e9).drop(columns="flops"), n="params", d="tokens")
+    with pytest.raises(ValueError, match="say in which units they count"):
+        table(FRAME.assign(params=N / 1e6), n="params", d="tokens")
+
+
+@pytest.mark.parametrize(
+    ("n", "d"), [("params*1e6", "tokens*1e9"), ("params*1", "tokens"), ("params (M)", "tokens*1e9")]
+)
+def test_a_unit_that_was_said_is_taken(n, d):
+    small = FRAME.assign(**{"params": N / 1e6, "params (M)": N / 1e6, "tokens": D / 1e9})
+    assert len(table(small, n=n, d=d).rows) == 3
+
+
+def test_measured_flops_beside_tokens_are_what_runs_cost():
+    more = FRAME.assign(flops=FRAME.flops * [1.4, 1.2, 1.1])
+    read = table(more, n="params", d="tokens", c="flops")
+    assert read.rows["flops"].tolist() == pytest.approx(more.flops.tolist())
+    assert read.rows["tokens"].tolist() == pytest.approx(D.tolist())
+    (caveat,) = read.caveats
+    assert caveat.code == "flops"
+    assert caveat.text.startswith("flops is 1.2 times 6ND in the median (1.11 to 1.38 in nine of ten rows)")
+    assert table(FRAME, n="params", d="tokens", c="flops").caveats == ()
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1 / 50, 50, 1e15])
+def test_flops_that_are_wildly_off_are_refused(factor):
+    with pytest.raises(ValueError, match=re.escape("times 6 x params x tokens in the median: one of the three counts")):
+        table(FRAME.assign(flops=FRAME.flops * factor), n="params", d="tokens", c="flops")
