@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     from planner.candidates import Limits as Limits
     from planner.design import calibrate as calibrate
     from planner.recipe import plan as plan
+    from planner.size_plan import SizePlan as SizePlan
+    from planner.size_plan import plan_sizes as plan_sizes
 
 HOMES = {
     "plan": "recipe",
+    "plan_sizes": "size_plan",
     "calibrate": "design",
     "Calibration": "answer",
     "Plan": "answer",
     "Recipe": "answer",
+    "SizePlan": "size_plan",
     "Limits": "candidates",
 }
 

@@ -12,6 +12,7 @@ from sweeps.support import console
 if TYPE_CHECKING:  # the planner itself is imported when it is used: `plan --help` starts at once
     from planner.answer import Calibration, Plan
     from planner.candidates import Limits
+    from planner.law_book import LawBook
 
 EXAMPLES = """\
   plan --budget 1e19                                    the nearest of the bundled law books answers
@@ -20,15 +21,20 @@ EXAMPLES = """\
   plan --budget 24h --hardware h100 --data pairs.jsonl  a day of one chip, with these pairs: they are counted
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
+  plan --budget 1e22 --laws table-laws.json --suite pythia   laws of somebody's table of runs: size and tokens alone
   plan --budget 1e15 --curve 1e13..1e17                 the frontier as a table
   plan --budget 1e18 --suite pythia --calibrate 2% --sweep-out calibrate.toml && sweep run calibrate.toml
 """
 
 
+FLAGS = {"models": "--model", "share": "--calibrate", "max_pairs": "--pairs"}  # of what is not named as its flag is
+# What laws of a table of runs can be asked: they say size and tokens alone.
+SIZES_ALONE = ("budget", "laws", "suite", "model", "methods", "max_params", "top", "json")
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    flags = console.flags_of(arguments) | {"models": "--model", "share": "--calibrate", "max_pairs": "--pairs"}
-    return console.run("plan", lambda: _plan(arguments), flags)
+    return console.run("plan", lambda: _plan(arguments), console.flags_of(arguments) | FLAGS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,14 +94,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from planner import quantities, report
+    from planner.evidence import is_table, read_books
     from planner.recipe import plan
 
+    books = read_books(arguments.laws) if arguments.laws else None
+    if books and len(books) == 1 and is_table(books[0]):
+        _plan_sizes(arguments, books[0])
+        return
     if arguments.sweep_out and arguments.calibrate is None:
         raise ValueError("--sweep-out is the file of --calibrate; give that too")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
     answer = plan(
         arguments.budget,
-        laws=arguments.laws,
+        laws=books,
         suite=arguments.suite,
         models=arguments.model,
         methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods is not None else (),
@@ -120,6 +131,38 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(report.text(answer, sweep, None if sweep else _advised(answer)))
         if arguments.explain:
             print("\n" + report.explanation(answer))
+
+
+def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
+    """The size and the tokens for the budget, by laws that know nothing else."""
+    from planner import size_report
+    from planner.quantities import count
+    from planner.size_plan import plan_sizes
+
+    plain = vars(_parser().parse_args(["--budget", arguments.budget]))
+    flags = console.flags_of(arguments) | FLAGS
+    for name, value in vars(arguments).items():
+        if value != plain[name] and name not in SIZES_ALONE:
+            known = ", ".join(flags[name] for name in SIZES_ALONE)
+            raise ValueError(
+                f"{flags[name]}: the laws of {book.name} are of a table of runs and say size and tokens alone; with "
+                f"them go {known}"
+            )
+    most = (
+        {}
+        if arguments.max_params is None
+        else {"max_params": count("--max-params", arguments.max_params, "parameters")}
+    )
+    answer = plan_sizes(
+        arguments.budget,
+        book,
+        suite=arguments.suite or (),
+        models=arguments.model,
+        methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods is not None else (),
+        top=_whole("--top", arguments.top),
+        **most,
+    )
+    print(json.dumps(answer.to_json(), indent=2, allow_nan=False) if arguments.json else size_report.text(answer))
 
 
 def _calibrate(answer: Plan, share: float, out: Path | None) -> Calibration:

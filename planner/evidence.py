@@ -74,14 +74,27 @@ def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | Non
     """
     if laws is None:
         return [read_laws(path) for path in shipped().values()]
-    named = [laws] if isinstance(laws, (LawBook, Path, str)) else laws
-    books = [book if isinstance(book, LawBook) else read_laws(_path(book)) for book in named]
+    books = read_books([laws] if isinstance(laws, (LawBook, Path, str)) else laws)
     for book in books:
-        if book.training is None or book.pair is None:
+        if is_table(book):
             raise ValueError(
-                f"{book.name}: fitted to runs from elsewhere, without training conditions; a recipe needs those"
+                f"{book.name}: fitted to runs from elsewhere, without training conditions; a recipe needs those. "
+                "Alone, such laws say size and tokens"
             )
     return books
+
+
+def read_books(laws: Sequence[LawBook | Path | str]) -> list[LawBook]:
+    """The law books of these names, folders or files, of whatever runs.
+
+    Raises ValueError or FileNotFoundError naming what cannot be read.
+    """
+    return [book if isinstance(book, LawBook) else read_laws(_path(book)) for book in laws]
+
+
+def is_table(book: LawBook) -> bool:
+    """Whether a law book is of somebody's table of runs: without the conditions that a recipe needs."""
+    return book.training is None or book.pair is None
 
 
 def _path(name: Path | str) -> Path:

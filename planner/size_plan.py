@@ -1,0 +1,242 @@
+"""`plan` on laws of somebody's table of runs: how large a model on how many tokens, and no more of a recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.answer import FORMAT
+from planner.budget import Budget, read_budget
+from planner.discrepancy import FARTHEST
+from planner.evidence import decades_of_compute, read_books
+from planner.frontier import Odds, method_odds, odds, ranked
+from planner.law_book import Caveat, LawBook, MethodLaw
+from planner.menu import check_suites, menu
+from planner.sizes import Ends, Optimum, Point, Size, TokenCost, cost_of, optimum, point
+from sweeps.models import ModelSpec
+
+STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
+# What such laws cannot know, and why.
+UNKNOWN = {
+    "learning_rate": "the laws hold none; search one at the size that is chosen",
+    "batch_size": "the laws hold none",
+    "time": "runs of a table tell no machine's time",
+    "memory": "a size is no model: nobody knows its layers",
+    "recipe": "`embed train` needs training conditions, which a table of runs does not hold",
+}
+
+
+@dataclass(frozen=True)
+class SizeAnswer:
+    """A size, what it is trained on and what is expected of it."""
+
+    model: str
+    """Name of the model, of a suite; empty for a size of a continuum."""
+    point: Point
+    """Size, tokens and loss."""
+    params_interval: Ends
+    """90 % interval of the best size; of a model, its size twice."""
+    tokens_interval: Ends
+    """The same of the tokens."""
+    best: float | None
+    """Probability, 0 to 1, that it, or on a continuum its method, is the best; None without draws or too far away."""
+    share: float | None
+    """Expected share of the loss given away against the best of the suite; None as `best`, and on a continuum."""
+
+    @property
+    def far(self) -> bool:
+        """Whether it lies so far from what was measured that no loss is told."""
+        return self.point.extrapolation.decades > FARTHEST
+
+    def to_json(self) -> dict[str, Any]:
+        content = self.point.to_json() | ({"loss": None, "interval": None, "law_interval": None} if self.far else {})
+        ends = {name: list(getattr(self, name)) for name in ("params_interval", "tokens_interval")}
+        chances = {"best_probability": self.best, "expected_regret_share": self.share}
+        return {"model": self.model or None, **content, **ends, **chances}
+
+
+@dataclass(frozen=True)
+class SizePlan:
+    """The answer to a budget."""
+
+    budget: Budget
+    """FLOPs to spend."""
+    answers: tuple[SizeAnswer, ...]
+    """The best first: one a method, or of a suite the models."""
+    laws: LawBook
+    """The laws that the answer rests on."""
+    cost: TokenCost
+    """What a token costs."""
+    suites: tuple[str, ...]
+    """What was chosen from; empty for a continuum of sizes."""
+    refused: tuple[Mapping[str, str], ...]
+    """Models, methods, and why they cannot be chosen."""
+    warnings: tuple[Caveat, ...]
+    """What a reader of the answer must know."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `plan --json` prints; what is not known is null."""
+        return {
+            "format": FORMAT,
+            "kind": "size",
+            "budget": asdict(self.budget),
+            "recipe": None,
+            "answer": self.answers[0].to_json(),
+            "candidates": [each.to_json() for each in self.answers],
+            "cost": asdict(self.cost),
+            "suites": list(self.suites),
+            "refused": [dict(each) for each in self.refused],
+            "unknown": dict(UNKNOWN),
+            "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
+            "laws": {
+                "source": self.laws.source.get("name"),
+                "rows_hash": self.laws.source.get("rows_hash"),
+                "filters": list(self.laws.source.get("filters", [])),
+                "created_by": self.laws.created_by,
+                "range": asdict(self.laws.measured),
+            },
+        }
+
+
+def plan_sizes(
+    budget: float | str,
+    laws: LawBook | Path | str,
+    *,
+    suite: str | Sequence[str] = (),
+    models: Sequence[str | ModelSpec] = (),
+    methods: Sequence[str] = (),
+    max_params: float = math.inf,
+    top: int = 5,
+) -> SizePlan:
+    """The size and the tokens of the lowest loss for a budget in FLOPs, by the laws of a table of runs.
+
+    suite, models: to choose from, by their N; without both, any size. methods: labels; all by default. max_params:
+    largest N. Raises ValueError with one sentence for input that cannot be answered.
+    """
+    (book,) = read_books([laws])
+    spent = _budget(budget, book)
+    suites = (suite,) if isinstance(suite, str) else tuple(suite)
+    check_suites(suites)
+    of = _laws(book, methods)
+    cost = cost_of(book)
+    if suites or models:
+        answers, refused = _of_models(of, menu(book, suites, models), spent.flops, cost, max_params)
+    else:
+        answers, refused = _of_a_continuum(of, spent.flops, cost, max_params)
+    if not answers:
+        why = "; ".join(dict.fromkeys(f"{each['model'] or each['method']}: {each['reason']}" for each in refused))
+        raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {why}")
+    return SizePlan(spent, tuple(answers[:top]), book, cost, suites, tuple(refused), _warnings(book, answers[0]))
+
+
+def _budget(budget: float | str, book: LawBook) -> Budget:
+    text = budget if isinstance(budget, str) else repr(budget)
+    if text[:1] == "$" or text[-1:] in tuple("sdhn"):
+        raise ValueError(
+            f"`budget` is {text!r}: the laws of {book.name} are of a table of runs, which knows no machine; give FLOP"
+        )
+    return read_budget(text)
+
+
+def _laws(book: LawBook, methods: Sequence[str]) -> list[MethodLaw]:
+    """The laws that are asked. Raises ValueError where they cannot choose a size."""
+    if alone := book.source.get("variables"):
+        raise ValueError(f"{book.name}: laws in {alone[0]} alone choose no size; fit N and D, or N and C")
+    labels = [law.label for law in book.laws]
+    for name in methods:
+        if name not in labels:
+            raise ValueError(f"`methods` has {name!r}; the laws of {book.name} know only {', '.join(labels)}")
+    of = [law for law in book.laws if not methods or law.label in methods]
+    for law in of:
+        if "S" in law.law.inputs:
+            raise ValueError(
+                f"{book.name}: the law {law.family} takes S, the trained share, which no table tells of a size"
+            )
+    several = [law for law in of if law.measured.params[0] < law.measured.params[1]]
+    if not several:
+        raise ValueError(f"{book.name}: runs of one size; their laws choose no other")
+    return several
+
+
+def _of_a_continuum(
+    laws: Sequence[MethodLaw], budget: float, cost: TokenCost, max_params: float
+) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
+    """The best size of each method, the lowest loss first; methods without one are refused."""
+    found = {law.label: optimum(law, budget, cost) for law in laws}
+    refused = [{"model": "", "method": label, "reason": each.reason} for label, each in found.items() if not each.best]
+    known = [(law, found[law.label]) for law in laws if found[law.label].best]
+    ladder = [
+        Size(law, size, cost.rate(size) * size)
+        for law, each in known
+        for size in _ladder(_limited(law, each, budget, cost, max_params)[0].params)
+        if size <= max_params
+    ]
+    chances = method_odds(ladder, budget) if len(known) > 1 else {}
+    answers = []
+    for law, each in known:
+        best, params, tokens = _limited(law, each, budget, cost, max_params)
+        chance = None if best.extrapolation.decades > FARTHEST else chances.get(law.label, 0.0) if chances else None
+        answers.append(SizeAnswer("", best, params, tokens, chance, None))
+    return sorted(answers, key=lambda answer: answer.point.loss), refused
+
+
+def _limited(
+    law: MethodLaw, found: Optimum, budget: float, cost: TokenCost, max_params: float
+) -> tuple[Point, Ends, Ends]:
+    """The best size with its intervals, or the largest allowed one where that is smaller."""
+    assert found.best and found.best.params
+    if found.best.params <= max_params:
+        return found.best, found.params_interval, found.tokens_interval
+    tokens = cost.tokens(budget, max_params)
+    largest = point(law, max_params, tokens, budget, ("N", "D"), 1.0, math.inf)
+    return largest, (max_params, max_params), (tokens, tokens)
+
+
+def _ladder(middle: float | None) -> list[float]:
+    """Sizes about one, the size itself among them."""
+    assert middle
+    return [middle * 10 ** (STEP * step) for step in range(-STEPS, STEPS + 1)]
+
+
+def _of_models(
+    laws: Sequence[MethodLaw], models: Sequence[ModelSpec], budget: float, cost: TokenCost, max_params: float
+) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
+    """Models with methods, those first that give away the least, and those that cannot be chosen."""
+    fits, refused = [], []
+    for law in laws:
+        for model in models:
+            size = float(model.params)
+            each = Size(law, size, cost.rate(size) * size, name=model.name, least_tokens=law.measured.tokens[0])
+            reason = f"N is over the limit of {max_params:.3g}" if size > max_params else each.refusal(budget)
+            if reason:
+                refused.append({"model": model.name, "method": law.label, "reason": reason})
+            else:
+                fits.append(each)
+    fits = ranked(fits, budget)
+    chances = odds(fits, budget) if fits else None
+    answers = [_of_model(each, budget, chances[place] if chances else None) for place, each in enumerate(fits)]
+    return sorted(answers, key=lambda answer: -1.0 if answer.share is None else answer.share), refused
+
+
+def _of_model(size: Size, budget: float, chance: Odds | None) -> SizeAnswer:
+    tokens = size.tokens(budget)
+    said = point(size.law, size.params, tokens, budget, ("N", "D"), size.share, size.unique)
+    if chance is None or said.extrapolation.decades > FARTHEST:
+        return SizeAnswer(size.name, said, (size.params,) * 2, (tokens,) * 2, None, None)
+    return SizeAnswer(size.name, said, (size.params,) * 2, (tokens,) * 2, chance.best, chance.share)
+
+
+def _warnings(book: LawBook, answer: SizeAnswer) -> tuple[Caveat, ...]:
+    """What to mind of the answer, then what the fit warned of."""
+    told = []
+    if answer.far:
+        text = f"more than {10**FARTHEST:,.0f}x beyond what was measured: no loss and no probability is told"
+        told.append(Caveat("too-far", text))
+    elif decades_of_compute(book, answer.point.flops or 0.0):
+        told.append(Caveat("extrapolated", f"{answer.point.extrapolation}; the intervals allow for it"))
+    if answer.model:
+        told.append(Caveat("size-alone", "models are told apart by N alone, taken as the table's N"))
+    return (*told, *book.warnings)

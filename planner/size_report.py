@@ -1,0 +1,111 @@
+"""A plan of sizes and tokens as text for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from planner.law_book import LawBook
+from planner.quantities import short
+from planner.size_plan import UNKNOWN, SizeAnswer, SizePlan
+from planner.sizes import Ends
+from sweeps.support.text import table
+
+WIDTH, LABEL = 100, 10
+WARNINGS = 4  # of the fit, on the screen; --json lists all
+REFUSALS = 3
+
+
+def text(plan: SizePlan) -> str:
+    """The answer, how sure it is, what it rests on, and what it cannot know."""
+    answer = plan.answers[0]
+    size, tokens = short(answer.point.params or 0.0), short(answer.point.tokens or 0.0)
+    lines = {
+        "budget": f"{plan.budget.flops:.4g} FLOP, {plan.cost}",
+        "size": f"{answer.model + ', ' if answer.model else ''}N = {size}{_ends(answer.params_interval)}",
+        "tokens": f"D = {tokens}{_ends(answer.tokens_interval)}",
+        **({"method": answer.point.method} if len(plan.laws.laws) > 1 else {}),
+        "loss": _loss(answer),
+        **({"sure": _sure(answer)} if answer.best is not None and len(plan.answers) > 1 else {}),
+        "evidence": _evidence(plan.laws, answer),
+        "unknown": f"{', '.join(name.replace('_', ' ') for name in UNKNOWN)}: the laws are of a table of runs, which "
+        "tells none of them",
+    }
+    parts = [_lined(lines), _candidates(plan), _refused(plan), _warnings(plan)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _loss(answer: SizeAnswer) -> str:
+    if answer.far:
+        return "too far from what was measured for a loss"
+    low, high = answer.point.interval
+    return f"{answer.point.loss:.4g}; 90 % of runs between {low:.4g} and {high:.4g}"
+
+
+def _sure(answer: SizeAnswer) -> str:
+    what = "model" if answer.model else "method"
+    given = "" if answer.share is None else f"; it gives away {100 * answer.share:.2g} % of the loss on average"
+    return f"the best {what} with probability {answer.best:.2f}{given}"
+
+
+def _evidence(book: LawBook, answer: SizeAnswer) -> str:
+    runs = f"{book.name}: {book.source.get('observations', 'some')} runs"
+    filters = "; ".join(map(str, book.source.get("filters", [])))
+    return f"{runs}{f' ({filters})' if filters else ''}; the answer lies {_where(answer)}"
+
+
+def _where(answer: SizeAnswer) -> str:
+    return str(answer.point.extrapolation)
+
+
+def _candidates(plan: SizePlan) -> str:
+    if len(plan.answers) < 2:
+        return ""
+    rows = [
+        (
+            each.model or "-",
+            each.point.method,
+            short(each.point.params or 0.0),
+            short(each.point.tokens or 0.0),
+            "" if each.far else f"{each.point.loss:.4g}",
+            "" if each.far else f"{each.point.interval[0]:.4g} to {each.point.interval[1]:.4g}",
+            "" if each.best is None else f"{each.best:.2f}",
+            "" if each.share is None else f"{100 * each.share:.2g} %",
+        )
+        for each in plan.answers
+    ]
+    return "\n".join(table([("model", "method", "N", "D", "loss", "90 % of runs", "best", "given away"), *rows]))
+
+
+def _refused(plan: SizePlan) -> str:
+    lines = [f"{each['model'] or 'any size'} with {each['method']}: {each['reason']}" for each in plan.refused]
+    more = [f"and {len(lines) - REFUSALS} more; --json lists them"] if len(lines) > REFUSALS else []
+    return "\n".join(["not possible", *(f"  {line}" for line in [*lines[:REFUSALS], *more])]) if lines else ""
+
+
+def _warnings(plan: SizePlan) -> str:
+    lines = [warning.text for warning in plan.warnings[:WARNINGS]]
+    more = len(plan.warnings) - WARNINGS
+    return _lined(
+        {"mind": "\n".join(lines + ([f"and {more} more; --json lists them"] if more > 0 else []))} if lines else {}
+    )
+
+
+def _ends(ends: Ends) -> str:
+    low, high = ends
+    if low is not None and low == high:
+        return ""
+    known = (f"above {short(low)}" if low else "") if high is None else f"below {short(high)}"
+    return f" (90 %: {short(low)} to {short(high)})" if low and high else f" (90 %: {known or 'anywhere'})"
+
+
+def _lined(rows: dict[str, str]) -> str:
+    """Names and what belongs to them; long lines are wrapped under their start."""
+    indent, lines = " " * LABEL, []
+    for name, value in rows.items():
+        heads: Sequence[str] = [f"{name:<{LABEL}}", *[indent] * value.count("\n")]
+        for head, paragraph in zip(heads, value.split("\n"), strict=True):
+            lines += textwrap.wrap(
+                paragraph, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+            )
+    return "\n".join(lines)
