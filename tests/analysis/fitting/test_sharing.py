@@ -18,9 +18,16 @@ SIMILAR = [replace(TRUTH, A=TRUTH.A * k, B=TRUTH.B / k) for k in (1.0, 1.2, 0.9)
 PROTOCOLS = [Chinchilla(E=0.3, A=30.0, alpha=0.7 * (1 - a), B=200.0, beta=0.7 * a) for a in np.linspace(0.50, 0.86, 15)]
 
 
-def methods(laws, noise: float, seed: int = 0) -> Rows:
-    """The runs of one method a law, each in a grid of 6 sizes and 5 budgets."""
-    parts = [rows_of(grid(law, 6, 5, noise, 1000 * seed + g)) for g, law in enumerate(laws)]
+def centred(share: float) -> Chinchilla:
+    """A law whose best size grows as C**share, through the middle of a grid of 10 sizes and 6 budgets."""
+    alpha, beta, size, budget = 0.6 * (1 - share), 0.6 * share, 25e3 * 2.1**4.5, 1e12 * 4**2.5
+    A = 0.3 * size**alpha
+    return Chinchilla(E=0.5, A=A, alpha=alpha, B=0.3 * alpha / beta * (budget / 6 / size) ** beta, beta=beta)
+
+
+def methods(laws, noise: float, seed: int = 0, sizes: int = 6, budgets: int = 5) -> Rows:
+    """The runs of one method a law, each in a grid of its own."""
+    parts = [rows_of(grid(law, sizes, budgets, noise, 1000 * seed + g)) for g, law in enumerate(laws)]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Rows.__dataclass_fields__}
     count = sum(map(len, parts))
     return Rows(**{**columns, "run": np.arange(count), "group": np.repeat(np.arange(len(parts)), count // len(parts))})
@@ -46,5 +53,6 @@ def test_fifteen_protocols_with_exponents_of_their_own_are_told(noise, family):
 
 
 def test_parabolas_tell_protocols_apart_without_any_law():
-    assert own_bottoms(methods([PROTOCOLS[0], PROTOCOLS[-1]], 0.0005)) < 0.01
+    assert own_bottoms(methods([centred(0.4), centred(0.6)], 0.002, sizes=10, budgets=6)) < 0.005
+    assert own_bottoms(methods([centred(0.5), centred(0.5)], 0.002, sizes=10, budgets=6)) > 0.05
     assert own_bottoms(methods(SIMILAR[:1], 0.01)) == 1.0
