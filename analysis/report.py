@@ -240,7 +240,8 @@ def _part(laws: Sequence[MethodLaw], weighing: Mapping[str, int], family: str, w
         own, ends = law.parts[family].coefficients, law.intervals[family]
         runs, noise = str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %"
         rows.append([law.label, runs, noise, *(_value(own[name]) for name in names)])
-        rows.append(["  90 % interval", "", "", *(_interval(*ends[name]) for name in names)])
+        mad = f"MAD {100 * law.scatter['mad']:.1f} %" if "mad" in law.scatter else ""
+        rows.append(["  90 % interval", "", mad, *(_interval(*ends[name]) for name in names)])
     return _aligned(rows)
 
 

@@ -103,6 +103,10 @@ class MethodLaw:
     """Objective and coefficients under the L1 and the L2 loss, and in the families that were not chosen."""
     isoflop: Mapping[str, Any] = field(default_factory=dict)
     """Compute-optimal exponents by parabolas at equal budgets, which know no law, beside the law's own."""
+    noise_slope: float = 0.0
+    """By which power of the tokens the noise falls, where repeats of runs tell: see `noise_at`."""
+    scatter: Mapping[str, float] = field(default_factory=dict)
+    """The noise otherwise: "rms" of all runs, "mad" by the median residual; empty for laws from published facts."""
     drift: float | None = None
     """Model error: sd of the log loss for every decade beyond the measured range, learnt from runs that a fit had not
     seen; None where it was not learnt, and the planner assumes one."""
@@ -134,6 +138,15 @@ class MethodLaw:
         shown = (f"{key} {value if isinstance(value, str) else f'{value:g}'}" for key, value in options.items())
         return " ".join([str(self.settings["name"]), *shown])
 
+    def noise_at(self, tokens: float) -> float:
+        """Sd of the log loss of one run of so many tokens.
+
+        `noise` is that in the geometric middle of the measured tokens; beyond these it stays as it is at their end.
+        """
+        low, high = self.measured.tokens
+        within = min(max(tokens, low), high) / math.sqrt(low * high)
+        return self.noise * within**-self.noise_slope if self.noise_slope else self.noise
+
     def interval(
         self, N: float, D: float, S: float = 1.0, U: float = math.inf, run: bool = True, drift: Sequence[float] = ()
     ) -> tuple[float, float]:
@@ -147,7 +160,7 @@ class MethodLaw:
         if drift:
             losses = [loss * factor for loss, factor in zip(losses, drift, strict=True)]
         drawn = sorted(math.log(loss) for loss in losses) or [centre]
-        noise = NORMAL * self.noise if run else 0.0
+        noise = NORMAL * self.noise_at(D) if run else 0.0
         below = math.hypot(max(centre - quantile(drawn, 0.05), 0.0), noise)
         above = math.hypot(max(quantile(drawn, 0.95) - centre, 0.0), noise)
         return math.exp(centre - below), math.exp(centre + above)
@@ -162,6 +175,8 @@ class MethodLaw:
             "intervals_95": _intervals_json(self.intervals_95),
             "draws": dict(zip(("families", "coefficients"), columns_of(self.draws), strict=True)),
             "noise": self.noise,
+            "noise_slope": self.noise_slope,
+            "scatter": dict(self.scatter),
             "drift": self.drift,
             "rows": self.rows,
             "objective": self.objective,
@@ -263,6 +278,8 @@ OTHER = (1e-30, 1e60)
 # Fields of a law and of a book -> lowest and highest value.
 LIMITS = {
     "noise": (0.0, 10.0),  # of a log
+    "noise_slope": (-5.0, 5.0),
+    "scatter": (0.0, 1e3),  # of a log
     "rows": (0, 1e9),
     "objective": (0.0, 1e12),
     "delta": (0.0, 1e6),

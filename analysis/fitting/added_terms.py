@@ -36,14 +36,9 @@ class Added:
     """What is then left of the residuals [rows]."""
 
 
-def usable(solved: Estimate, mine: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Places of a method's rows, but for those too far off to be noise; mine [rows]: which are its own."""
-    return np.flatnonzero(mine & ~solved.scatter.far)
-
-
-def slopes(solved: Estimate, places: NDArray[np.int64]) -> Array:
-    """By how much the log loss of these rows moves with each of their method's own coefficients [places, own]."""
-    return solved.problem.slopes(solved.theta)[1][0, places]
+def slopes(solved: Estimate, which: NDArray[np.bool_]) -> Array:
+    """By how much the log loss of some rows moves with each of their method's own coefficients [some, own]."""
+    return solved.problem.slopes(solved.theta)[1][0, which]
 
 
 def added(

@@ -14,6 +14,7 @@ from analysis.fitting.doubts import doubts
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
+from analysis.fitting.run_noise import run_noise
 from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
@@ -56,6 +57,8 @@ def _method_law(
     """The law of one method; mine [rows]: which rows of the problem are its runs."""
     coefficients = solved.problem.coefficients(solved.theta)[number]
     draws = solved.problem.coefficients(solved.draws)[number]
+    repeated = repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])
+    noise = run_noise(solved, mine, repeated)
     law = MethodLaw(
         settings=table.settings[method],
         family=choice.family,
@@ -63,7 +66,9 @@ def _method_law(
         intervals={choice.family: intervals(draws, 0.90)},
         intervals_95={choice.family: intervals(draws, 0.95)},
         draws=tuple(_law(choice.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
-        noise=max(solved.noise, repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])),
+        noise=noise.sd,
+        noise_slope=noise.slope,
+        scatter=noise.scatter,
         rows=int(mine.sum()),
         measured=measured_range(solved.problem.rows.take(mine)),
         objective=float((huber(solved.residuals, solved.delta) * solved.problem.rows.times)[mine].sum()),

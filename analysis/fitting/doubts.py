@@ -10,6 +10,7 @@ from analysis.fitting.experiments import experiments
 from analysis.fitting.lack_of_fit import lack_of_fit
 from analysis.fitting.limits import at_limits
 from analysis.fitting.outliers import far_off
+from analysis.fitting.run_noise import noise_in_tokens
 from analysis.tables.table import Table
 from planner.law_book import Caveat
 
@@ -20,6 +21,7 @@ def doubts(table: Table, method: str, solved: Estimate, mine: NDArray[np.bool_])
     return [
         *far_off(method, solved, mine),
         *lack_of_fit(method, solved, mine),
+        *noise_in_tokens(method, solved, mine),
         *at_limits(method, number, solved),
         *experiments(method, solved, mine, table.others_of(method)),
     ]

@@ -60,13 +60,13 @@ def _side(shift: float) -> str:
 
 def _suspect(solved: Estimate, mine: NDArray[np.bool_], others: pd.DataFrame) -> Suspect | None:
     """The column by which rows differ most surely, where that is no chance."""
-    places, rows = np.flatnonzero(mine), solved.problem.rows.take(mine)
+    rows = solved.problem.rows.take(mine)
     texts = {str(title): others.iloc[:, i].astype(str).to_numpy() for i, title in enumerate(others)}
     columns = {title: values for title, values in texts.items() if _tells(values) and not _follows(values, rows)}
     if not columns:
         return None
-    own = np.concatenate([slopes(solved, places), quadratic(rows)], axis=1)
-    far, residuals = solved.scatter.far[places], solved.residuals[places]
+    own = np.concatenate([slopes(solved, mine), quadratic(rows)], axis=1)
+    far, residuals = solved.scatter.far[mine], solved.residuals[mine]
     tested = [_compared(title, values, residuals, far, own, rows) for title, values in columns.items()]
     found = min((suspect for suspect in tested if suspect), key=lambda suspect: suspect.p, default=None)
     if found is None or found.p * len(columns) >= LEVEL:

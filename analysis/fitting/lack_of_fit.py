@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.added_terms import Added, added, slopes, usable
+from analysis.fitting.added_terms import Added, added, slopes
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.noise import repeats_of
 from analysis.tables.rows import Array, Rows
@@ -27,11 +27,11 @@ TERMS = ("ln N", "ln D", "(ln N)^2", "ln N x ln D", "(ln D)^2")
 
 def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], seed: int = 0) -> list[Caveat]:
     """Caveats on trends in the residuals of a method; mine [rows]: which rows are its runs."""
-    places = usable(solved, mine)
-    rows, residuals = solved.problem.rows.take(_mask(places, len(mine))), solved.residuals[places]
+    near = mine & ~solved.scatter.far
+    rows, residuals = solved.problem.rows.take(near), solved.residuals[near]
     if len(rows) <= solved.problem.shape.size:
         return []
-    own, noise = slopes(solved, places), _repeat_variance(rows, residuals)
+    own, noise = slopes(solved, near), _repeat_variance(rows, residuals)
     found = added(residuals, own, quadratic(rows), rows.run, noise)
     if found and found.p < LEVEL / TESTS and _rms(found.explained) > LEAST_SHIFT:
         return [Caveat("lack_of_fit", _trend(label, rows, residuals, found), label)]
@@ -39,12 +39,6 @@ def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], seed: int
     if text := _beyond_repeats(rows, residuals, own, noise) or _neighbours(rows, rest, seed):
         return [Caveat("lack_of_fit", f"{label}: {text}", label)]
     return []
-
-
-def _mask(places: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    mask = np.zeros(count, dtype=bool)
-    mask[places] = True
-    return mask
 
 
 def _rms(values: Array) -> float:

@@ -60,7 +60,7 @@ ROOTS = {
 MEMBERS = {
     "Law": ("at", "knows_repetition", "inputs"),
     "LawBook": ("measure", "name", "published"),
-    "MethodLaw": ("label", "interval", "weights"),
+    "MethodLaw": ("label", "interval", "noise_at", "weights"),
     "Recipe": ("pairs", "sure", "train_command"),
     "Plan": ("recipe", "scores", "crossovers"),
     "Consulted": ("best",),

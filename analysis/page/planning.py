@@ -98,6 +98,7 @@ def _law(law: MethodLaw) -> dict[str, Any]:
             "columns": {family: {name: packed(own[name]) for name in own} for family, own in columns.items()},
         },
         "noise": law.noise,
+        "noise_slope": law.noise_slope,
         "drift": law.drift,
         "rows": law.rows,
         "measured": asdict(law.measured),

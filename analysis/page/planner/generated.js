@@ -193,8 +193,8 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, drift = null}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, drift});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, noise_slope = 0, scatter = {}, drift = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, noise_slope, scatter, drift});
   }
   /** Family -> its weight in the law, the largest first. */
   get weights() {
@@ -209,6 +209,12 @@ export class MethodLaw {
     const shown = items(options).map(([key, value]) => `${key} ${(typeof value === 'string') ? value : `${g(value, 6)}`}`);
     return join(' ', [String(this.settings['name']), ...list(shown)]);
   }
+  /** Sd of the log loss of one run of so many tokens. */
+  noise_at(tokens) {
+    const [low, high] = this.measured.tokens;
+    const within = Math.min(Math.max(tokens, low), high) / Math.sqrt(low * high);
+    return truth(this.noise_slope) ? this.noise * within ** (-this.noise_slope) : this.noise;
+  }
   /** 90 % interval of the loss of one run (`run`), or of the law itself, nats per pair. */
   interval(N, D, S = 1, U = Infinity, run = true, drift = []) {
     let losses;
@@ -218,7 +224,7 @@ export class MethodLaw {
       losses = zip(losses, drift).map(([loss, factor]) => loss * factor);
     }
     const drawn = either(sorted(list(losses).map((loss) => Math.log(loss))), () => [centre]);
-    const noise = truth(run) ? NORMAL * this.noise : 0;
+    const noise = truth(run) ? NORMAL * this.noise_at(D) : 0;
     const below = Math.hypot(Math.max(centre - quantile(drawn, 0.05), 0), noise);
     const above = Math.hypot(Math.max(quantile(drawn, 0.95) - centre, 0), noise);
     return [Math.exp(centre - below), Math.exp(centre + above)];

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from analysis.fitting.added_terms import added, slopes
-from support.clean_sweeps import DELTAS, SWEEPS, clean
+from support.clean_sweeps import DELTAS, SWEEPS, clean, everyone
 from support.known_runs import TRUTH, grid
 
 
 def p_values(sweeps, terms=lambda rows: np.stack([rows.n**2, rows.n * rows.d, rows.d**2], axis=1)):
     for sweep in sweeps:
-        rows, every = sweep.problem.rows, np.arange(len(sweep.problem.rows))
-        yield added(sweep.residuals, slopes(sweep, every), terms(rows), rows.run).p
+        rows = sweep.problem.rows
+        yield added(sweep.residuals, slopes(sweep, everyone(sweep)), terms(rows), rows.run).p
 
 
 @pytest.mark.parametrize("delta", DELTAS)
@@ -26,8 +26,7 @@ def test_the_level_is_kept(delta):
 
 def test_terms_that_the_law_has_already_are_none():
     sweep = clean(None)[0]
-    every = np.arange(len(sweep.problem.rows))
-    own = slopes(sweep, every)
+    own = slopes(sweep, everyone(sweep))
     assert added(sweep.residuals, own, own[:, :2], sweep.problem.rows.run) is None
 
 
@@ -49,7 +48,7 @@ def test_an_added_term_is_found_with_its_sign():
     sweep = clean(None)[1]
     rows = sweep.problem.rows
     term = (rows.n * rows.d)[:, None]
-    own = slopes(sweep, np.arange(len(rows)))
+    own = slopes(sweep, everyone(sweep))
     for sign in (-1, 1):
         found = added(sweep.residuals + sign * 0.02 * term[:, 0], own, term, rows.run)
         assert found.p < 1e-3 and sign * found.t[0] > 4

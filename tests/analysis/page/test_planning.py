@@ -67,7 +67,8 @@ def laws(request, tmp_path_factory) -> Path:
     book = read_laws(LAWS)
     means = [method_law(mean_of_three(law.law), law.settings) for law in book.laws]
     weighted = [
-        replace(law, law=mean.law, draws=mean.draws, drift=0.02) for law, mean in zip(book.laws, means, strict=True)
+        replace(law, law=mean.law, draws=mean.draws, drift=0.02, noise_slope=0.1)
+        for law, mean in zip(book.laws, means, strict=True)
     ]
     return write_laws(tmp_path_factory.mktemp("weighted") / "laws.json", replace(book, laws=tuple(weighted)))
 
