@@ -73,7 +73,8 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
         steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
         cell = Cell(model, entry, training, budget, sweep.seeds[0], steps, "", condition_name(training, sweep.varied))
         cell = replace(cell, reason=_impossible(cell, sweep, data))
-        grid_cells += [replace(cell, seed=seed) for seed in sweep.seeds_at(model.name, budget, entry.method.name)]
+        seeds = sweep.seeds_at(model.name, budget, entry.method.name, training.batch_size)
+        grid_cells += [replace(cell, seed=seed) for seed in seeds]
     smallest = min((cell for cell in grid_cells if not cell.reason), key=lambda cell: cell.steps, default=None)
     if smallest and smallest.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
         raise ValueError(

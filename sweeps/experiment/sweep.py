@@ -53,9 +53,11 @@ class Repeat:
     """Budgets in FLOPs; (): all."""
     methods: tuple[str, ...] = ()
     """Names of the methods; (): all."""
+    batch_size: tuple[int, ...] = ()
+    """Batch sizes in pairs, where a list of them spans the grid; (): all."""
 
-    def admits(self, model: str, budget: float, method: str) -> bool:
-        asked = ((self.models, model), (self.budgets, budget), (self.methods, method))
+    def admits(self, model: str, budget: float, method: str, batch_size: int) -> bool:
+        asked = ((self.models, model), (self.budgets, budget), (self.methods, method), (self.batch_size, batch_size))
         return all(not chosen or value in chosen for chosen, value in asked)
 
 
@@ -137,7 +139,8 @@ class Sweep:
     def model(self, name: str) -> ModelSpec:
         return next(model for model in self.models if model.name == name)
 
-    def seeds_at(self, model: str, budget: float, method: str) -> tuple[int, ...]:
+    def seeds_at(self, model: str, budget: float, method: str, batch_size: int) -> tuple[int, ...]:
         """Seeds of one place of the grid, those of its repeats behind the sweep's own, each once."""
-        more = [seed for repeat in self.repeat if repeat.admits(model, budget, method) for seed in repeat.seeds]
+        place = (model, budget, method, batch_size)
+        more = [seed for repeat in self.repeat if repeat.admits(*place) for seed in repeat.seeds]
         return tuple(dict.fromkeys((*self.seeds, *more)))

@@ -162,8 +162,8 @@ def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: S
     seconds, alone = [], []
     for cost in coming:
         item = under_way.get(cost.trial.key)
-        alone.append(_left(speed.seconds(cost.trial.model, cost.flops), item))
-        own = _left(speed.seconds(cost.trial.model, cost.spent), item)
+        alone.append(_left(speed.seconds(cost.trial, cost.flops), item))
+        own = _left(speed.seconds(cost.trial, cost.spent), item)
         seconds.append(alone[-1] if item and item.step else own)  # steps count from the trunk's first
     return Snapshot(
         directory=store.directory,

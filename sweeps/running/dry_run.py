@@ -53,7 +53,7 @@ def throughput_here(measured: Speed, workers: int, price: float | None) -> Throu
     unit = "GPU" if gpus() else "core"
 
     def seconds(trial: Trial, flops: float) -> float:
-        return measured.seconds(trial.model, flops)
+        return measured.seconds(trial, flops)
 
     return Throughput(seconds, workers, chips / workers, unit, price, measured.typical, measured.source)
 
@@ -167,7 +167,9 @@ def _plan(
             | ({"class": size} if size else {})
         )
     order = {name: index for index, name in enumerate(model.name for model in sweep.models)}
-    rows.sort(key=lambda row: (order[row["model"]], row["method"], row["condition"], row["budget"], row["seed"]))
+    conditions = [condition_name(training, sweep.varied) for training in sweep.conditions(data)]
+    order |= {name: index for index, name in enumerate(conditions)}
+    rows.sort(key=lambda row: (order[row["model"]], row["method"], order[row["condition"]], row["budget"], row["seed"]))
     own = [throughput.seconds(cost.trial, cost.spent) for cost in coming]
     hours = sum(own) * throughput.chips / 3600
     listed = [search.cell for search in state.searches if search.open and search.cell.entry.rate_range is None]

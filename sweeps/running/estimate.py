@@ -74,6 +74,8 @@ class Speed:
 
     by_model: dict[str, float]
     """FLOP/s in training by model name, medians."""
+    by_batch: dict[tuple[str, int], float]
+    """FLOP/s by model name and batch size, likewise: what a step takes whatever its pairs weighs more in small ones."""
     typical: float
     """FLOP/s of a model that was not measured."""
     rest: float
@@ -81,25 +83,31 @@ class Speed:
     source: str
     """Where this comes from, as a sentence."""
 
-    def seconds(self, model: str, flops: float) -> float:
-        return self.rest + flops / self.by_model.get(model, self.typical)
+    def seconds(self, trial: Trial, flops: float) -> float:
+        """Seconds that so many FLOPs of a trial take a worker."""
+        model = self.by_model.get(trial.model, self.typical)
+        return self.rest + flops / self.by_batch.get((trial.model, trial.training.batch_size), model)
 
 
 def speed(observations: Iterable[Observation], cores: int) -> Speed:
     """The speed seen in observations made on this machine; `cores` of each worker, for the guess."""
     speeds: dict[str, list[float]] = {}
+    of_batches: dict[tuple[str, int], list[float]] = {}
     rests = []
     for observation in observations:
         if observation.flops > 0 and observation.seconds > 0:
-            speeds.setdefault(observation.trial.model, []).append(observation.flops / observation.seconds)
+            trial, reached = observation.trial, observation.flops / observation.seconds
+            speeds.setdefault(trial.model, []).append(reached)
+            of_batches.setdefault((trial.model, trial.training.batch_size), []).append(reached)
             rests.append(max(0.0, observation.total_seconds - observation.seconds))
     if not speeds:
         guess = f"a guess of {GUESS:.0e} FLOP/s a core and {GUESSED_REST:g} s a trial; nothing was measured here yet"
-        return Speed({}, GUESS * cores, GUESSED_REST, guess)
+        return Speed({}, {}, GUESS * cores, GUESSED_REST, guess)
     by_model = {model: median(values) for model, values in speeds.items()}
+    by_batch = {place: median(values) for place, values in of_batches.items()}
     typical, rest = median(by_model.values()), median(rests)
     source = f"{typical:.2g} FLOP/s a worker and {rest:.1f} s a trial, measured here in {len(rests)} trials"
-    return Speed(by_model, typical, rest, source)
+    return Speed(by_model, by_batch, typical, rest, source)
 
 
 def made_here(directory: Path) -> Iterator[Observation]:

@@ -63,7 +63,7 @@ def requirements(
     taken = {}
     allowed = [*classes[:-1], replace(classes[-1], longest=0.0)] if patient else classes
     for cost in costs:
-        seconds = measured_speed.seconds(cost.trial.model, cost.flops)
+        seconds = measured_speed.seconds(cost.trial, cost.flops)
         where = smallest(cost.trial, sweep.model(cost.trial.model), seconds, allowed)
         taken[cost.trial.key] = Requirement(where.name, seconds / where.ranks)
     return Requirements(tuple(where.name for where in classes), taken)

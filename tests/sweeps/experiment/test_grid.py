@@ -89,6 +89,24 @@ def test_trials_share_a_trunk_when_they_differ_in_nothing_but_their_steps(write)
     assert {trial.trunk for trial in alone} == {""} and len({trial.run for trial in alone}) == len(alone)
 
 
+def test_batch_sizes_and_token_tables_span_the_grid(write):
+    text = 'models = ["nano-25k"]\nbudgets = [1e11, 2e11]\n[training]\nbatch_size = [8, 24, 64]\n'
+    text += '[[methods]]\nname = "full"\ntoken_table = ["train", "freeze"]\nlr = 1e-3\n'
+    text += "[[repeat]]\nseeds = [1]\nbatch_size = [8, 64]\nbudgets = [2e11]\n"
+    grid = cells(read_sweep(write(text)), DATA)
+    assert len(grid) == 2 * 3 * 2 + 2 * 2
+    for batch_size in (8, 24, 64):
+        seen = [cell for cell in grid if cell.training.batch_size == batch_size]
+        assert {cell.condition for cell in seen} == {f"batch_size {batch_size}"}
+        assert sum(cell.seed for cell in seen) == (0 if batch_size == 24 else 2)
+        assert {cell.entry.method.label for cell in seen} == {"full", "full token_table freeze"}
+    ways = [
+        cell for cell in grid if cell.budget == 2e11 and cell.seed == 0 and cell.entry.method.token_table == "train"
+    ]
+    pairs = [cell.pairs for cell in ways]
+    assert pairs == pytest.approx([pairs[0]] * 3, rel=0.02)  # a budget buys as many, in fewer steps
+
+
 def test_a_warm_up_longer_than_the_smallest_trial_is_refused(write):
     text = 'models = ["nano-25k"]\nbudgets = [5e10, 1e11]\nmin_steps = 1\n' + FULL + "[training]\nwarmup_steps = {}\n"
     smallest = cells(read_sweep(write(text.format(0))), DATA)[0]
@@ -291,6 +309,7 @@ def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(wr
         ('seeds = [1]\nmodels = ["nano-340k"]', "repeat[0].models[0] is 'nano-340k'; known: nano-25k, nano-100k"),
         ("seeds = [1]\nbudgets = [3e11]", "repeat[0].budgets[0] is 3e+11; known: 1e+11, 2e+11"),
         ('seeds = [1]\nmethods = ["lora"]', "repeat[0].methods[0] is 'lora'; known: full, bias"),
+        ("seeds = [1]\nbatch_size = [32]", "repeat[0].batch_size[0] is 32; known: 64"),
         ("seeds = [1]\nmodel = 3", "repeat[0] has no key 'model'"),
     ],
 )

@@ -14,7 +14,7 @@ from sweeps.experiment.sweep_file import read_sweep
 from sweeps.methods import Full
 from sweeps.running.conductor import Conductor
 from sweeps.running.display import Screen
-from sweeps.running.estimate import Pace
+from sweeps.running.estimate import Pace, speed
 from sweeps.store.attempts import host_and_boot
 from sweeps.store.folder import FolderStore
 from sweeps.trial import Observation, Training, Trial
@@ -37,6 +37,16 @@ def test_trials_of_this_machine_tell_the_speed_once_they_are_as_many_as_workers(
     known.take([replace(SEEN[0], seconds=9.0)])  # what is known counts once
     assert known.speed(2).typical == pytest.approx(1e10) and "in 2 trials" in known.speed(2).source
     assert known.speed(2).rest == pytest.approx(2.0)
+
+
+def test_small_batches_have_a_speed_of_their_own():
+    small = [replace(trial, training=Training(batch_size=8)) for trial in TRIALS]
+    slow = [replace(seen, trial=trial, seconds=4.0) for seen, trial in zip(SEEN, small, strict=True)]
+    known = speed([*SEEN, *slow], 1)
+    assert known.seconds(TRIALS[0], 1e12) == pytest.approx(known.rest + 100)
+    assert known.seconds(small[0], 1e12) == pytest.approx(known.rest + 400)
+    unseen = replace(TRIALS[0], training=Training(batch_size=16))
+    assert known.seconds(TRIALS[0], 1e12) < known.seconds(unseen, 1e12) < known.seconds(small[0], 1e12)
 
 
 def test_a_folder_of_observations_alone_tells_of_no_machine(tmp_path):

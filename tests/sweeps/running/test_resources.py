@@ -30,7 +30,7 @@ from sweeps.workers.slurm import job_script
 from sweeps.workers.slurm_queue import Job, reap, sweep_name
 
 ROOT = Path(__file__).parents[3]
-PACE = Speed({}, 1e12, 10.0, "made up")
+PACE = Speed({}, {}, 1e12, 10.0, "made up")
 CLASSES = (
     ResourceClass("small", memory=8, gpus=1, slots=4),
     ResourceClass("large", memory=20, gpus=1, longest=1),
