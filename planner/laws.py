@@ -133,7 +133,7 @@ class Joined(Law):
     """
 
     factors: ClassVar[tuple[str, ...]] = ("E", "A")
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"k": (0.2, 5.0), "r": (1e-15, 1e15)}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"k": (0.3, 2.0), "r": (1e-15, 1e15)}
     E: float
     A: float
     alpha: float

@@ -87,7 +87,7 @@ FAR = LinearSegmentedColormap.from_list("far", plt.get_cmap("plasma_r")(np.linsp
 
 
 def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
-    """Forecasts of the chosen family, method by method, along C and along N."""
+    """Forecasts of the families of the law, method by method, along C and along N."""
     methods = {method.label: method for method in shown(table, book) if method.law}
     by_axis: dict[str, list[Misses]] = {axis: [] for axis in AXES}
     for labels in _alike(book):
@@ -96,8 +96,8 @@ def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
         shapes = SHAPES if len(np.unique(rows.N)) > 1 and first.family in SHAPES else ONE_SIZE_SHAPES
         tried = [name.partition(",")[0] for name in first.backtest["tried"]]
         needed = max(shapes[name].size for name in tried if name in shapes) + 1
-        choice = FamilyChoice(first.family, shapes[first.family], bool(first.shared))
-        predictions = forecasts(choice, rows, needed, first.delta or Settings().first_delta)
+        weights = {FamilyChoice(name, shapes[name], bool(first.shared)): x for name, x in first.weights.items()}
+        predictions = forecasts(weights, rows, needed, first.delta or Settings().first_delta)
         for axis in AXES:
             for place, label in enumerate(labels):
                 mine = np.array(predictions.along, dtype=str) == axis

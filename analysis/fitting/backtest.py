@@ -1,34 +1,24 @@
-"""Which family to trust: how well each, fitted to smaller runs, predicts larger ones that it has not seen.
+"""How well a family, fitted to smaller runs, predicts larger ones that it has not seen.
 
-Of the families that the backtest cannot tell from the best one (one standard error), the one with the most coefficients
-is taken, not the one with the fewest: each window fits fewer runs than the final fit will, which favours small forms,
-and a spare coefficient costs little where a missing one misleads. For the same reason special cases of another family
-(tied, power) must beat it beyond doubt. Exponents are shared across methods where that is within one standard error.
-
-Over 210 simulated sweeps (truths of these families, and such as none of them holds; noise 0.8 to 3 %) the chosen cell
-at 10 times the largest budget gave away 0.7 % against 1.6 % with the fewest coefficients, 84 % of the 90 % intervals
-held the truth against 77 %, and the loss was as far off (3.2 %); the plain law alone gave away 1.0 % and was off by
-4.6 % (python tests/benchmarks/bench_recovery.py).
+Windows expand in C and in N. What families are weighed by is in stacking.py, what intervals learn in model_error.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.fitting.problem import Problem
 from analysis.fitting.shape import Shape
-from analysis.fitting.solver import MAX_STEPS, TOLERANCE, huber, solve
+from analysis.fitting.solver import MAX_STEPS, TOLERANCE, solve
 from analysis.tables.rows import Array, Rows
 
 MAX_WINDOWS = 4  # an axis
 FEWEST_SIZES = 3
-SPECIAL = {"tied": "chinchilla", "power": "multiplicative"}  # the plain law with one exponent, the other without E
-BEYOND_DOUBT = 3  # standard errors by which a special case must be better than the law it is a case of
-VANISHED = 1e-3  # share of the misfit; a coefficient that removes less is not there, noise gives it more
 Precision = tuple[float, int]  # tolerance of the solver, and its most steps
 ROUGH: Precision = (1e-6, 60)  # errors of percents are compared, not coefficients
 EXACT: Precision = (TOLERANCE, MAX_STEPS)
@@ -36,7 +26,7 @@ EXACT: Precision = (TOLERANCE, MAX_STEPS)
 
 @dataclass(frozen=True)
 class FamilyChoice:
-    """A law family and whether the methods share its exponents: what the backtest chooses among."""
+    """A law family and whether the methods share its exponents: what the backtest compares."""
 
     family: str
     """Name of the family in planner.laws.LAWS."""
@@ -49,34 +39,60 @@ class FamilyChoice:
     def label(self) -> str:
         return self.family + (", shared exponents" if self.shared else "")
 
+    def size(self, groups: int) -> int:
+        """Coefficients that so many methods have together."""
+        own, common = len(self.shape.linear) * groups, len(self.shape.curved)
+        return own + common * (1 if self.shared else groups)
+
 
 @dataclass(frozen=True)
 class Backtest:
-    """How far each choice was off on the same unseen larger runs."""
+    """What each choice predicted of the same unseen larger runs."""
 
-    errors: Mapping[str, Array]
-    """By label of the choice: absolute log errors [runs]."""
+    measured: Array
+    """ln loss of every row [rows]."""
+    predicted: Mapping[str, Array]
+    """By label of the choice: ln loss that fits to each window's smaller runs predict [windows, rows]."""
+    fitted: Mapping[str, Array]
+    """By label: ln loss that the fit to all rows has [rows]."""
+    tested: NDArray[np.bool_]
+    """Which rows the window has not seen and predicts [windows, rows]."""
+    away: Array
+    """Decades by which they lie beyond what it has seen, in C, N and D together [windows, rows]."""
     clusters: tuple[NDArray[np.int64], NDArray[np.int64]]
-    """Which of the runs share a size, and which a budget [runs].
+    """Which of the rows that some window predicts share a size, and which a budget.
 
     One fit predicts those, so they miss together, and standard errors are clustered by both (Cameron, Gelbach and
     Miller 2011).
     """
 
+    @cached_property
+    def errors(self) -> dict[str, Array]:
+        """By label: absolute log errors of the rows that some window predicts, averaged over those windows."""
+        return {label: self.error_of(predicted) for label, predicted in self.predicted.items()}
+
+    def error_of(self, predicted: Array) -> Array:
+        """The same of other predictions of the windows [windows, rows]."""
+        often = self.tested.sum(axis=0)
+        misses = (np.abs(self.measured - predicted) * self.tested).sum(axis=0)
+        return np.asarray(misses[often > 0] / often[often > 0])
+
+    def mean(self, weights: Mapping[str, float]) -> Array:
+        """ln loss that the mean of choices predicts, by label -> weight [windows, rows]."""
+        losses = sum(weight * np.exp(self.predicted[label]) for label, weight in weights.items())
+        return np.log(np.asarray(losses))
+
     @property
-    def predicted(self) -> int:
+    def rows(self) -> int:
         """How many runs were predicted."""
-        return len(next(iter(self.errors.values())))
+        return int(self.tested.any(axis=0).sum())
 
     def error(self, label: str) -> tuple[float, float]:
         """Mean error and its standard error."""
-        return self._mean(self.errors[label])
+        return self.summary(self.errors[label])
 
-    def behind(self, label: str, other: str) -> tuple[float, float]:
-        """By how much the mean error exceeds that of `other`, and the standard error of that."""
-        return self._mean(self.errors[label] - self.errors[other])
-
-    def _mean(self, values: Array) -> tuple[float, float]:
+    def summary(self, values: Array) -> tuple[float, float]:
+        """Mean of values of the predicted runs, and its standard error."""
         gaps, (first, second) = values - values.mean(), self.clusters
         both = np.unique(np.stack([first, second]), axis=1, return_inverse=True)[1].ravel()
         by_size, by_budget, by_both = (_clustered(gaps, members) for members in (first, second, both))
@@ -134,13 +150,15 @@ class Forecasts:
     """How many times it lies beyond the largest fitted run of its method on that axis, above 1."""
 
 
-def forecasts(choice: FamilyChoice, rows: Rows, needed: int, delta: float) -> Forecasts:
-    """What the windows of `needed` rows a method predict; without entries where there is none."""
+def forecasts(weights: Mapping[FamilyChoice, float], rows: Rows, needed: int, delta: float) -> Forecasts:
+    """What the windows of `needed` rows a method predict by the mean of families; no entries where there is none."""
     along: list[str] = []
     columns: list[list[float]] = []
     for axis, values in (("C", rows.flops), ("N", rows.N)):
         train, test = _windows(rows, values, needed)
-        predicted = np.exp(_predicted(choice, rows, train, delta, ROUGH)) if len(train) else train
+        predicted = np.zeros_like(train)
+        for choice, weight in weights.items() if len(train) else ():
+            predicted += weight * np.exp(fitted_to(choice, rows, train, delta, ROUGH))
         for window, place in zip(*np.nonzero(test), strict=True):
             fitted = (train[window] > 0) & (rows.group == rows.group[place])
             along.append(axis)
@@ -171,10 +189,26 @@ def score(choices: Sequence[FamilyChoice], rows: Rows, delta: float) -> Backtest
     train, test = windows(rows, max(choice.shape.size for choice in choices) + 1)
     if not len(train):
         return None
-    errors = {choice.label: _errors(choice, rows, train, test, delta) for choice in choices}
+    weights = np.concatenate([train, np.ones((1, len(rows)))])
+    predicted = {choice.label: fitted_to(choice, rows, weights, delta, ROUGH) for choice in choices}
     tested = rows.take(np.asarray(test.any(axis=0)))
     sizes, budgets = (np.searchsorted(_levels(values), values) for values in (tested.N, tested.flops))
-    return Backtest(errors, (sizes, budgets))
+    away = np.stack([_away(rows, below > 0) for below in train])
+    unseen = {label: values[:-1] for label, values in predicted.items()}
+    seen = {label: values[-1] for label, values in predicted.items()}
+    return Backtest(np.log(rows.loss), unseen, seen, test > 0, away, (sizes, budgets))
+
+
+def _away(rows: Rows, seen: NDArray[np.bool_]) -> Array:
+    """Decades [rows] by which rows lie beyond the seen ones of their method, a sum of squares over C, N and D."""
+    squares = np.zeros(len(rows))
+    for g in np.unique(rows.group[seen]):
+        mine = rows.group == g
+        for values in (rows.flops, rows.N, rows.D):
+            logs = np.log10(values[mine])
+            low, high = logs[seen[mine]].min(), logs[seen[mine]].max()
+            squares[mine] += np.maximum(np.maximum(logs - high, low - logs), 0) ** 2
+    return np.sqrt(squares)
 
 
 def testable(choices: Sequence[FamilyChoice], rows: Rows) -> list[FamilyChoice]:
@@ -184,14 +218,7 @@ def testable(choices: Sequence[FamilyChoice], rows: Rows) -> list[FamilyChoice]:
     return [choice for choice in choices if choice.shape.size <= largest]
 
 
-def _errors(choice: FamilyChoice, rows: Rows, train: Array, test: Array, delta: float) -> Array:
-    """Absolute log error of each row that some window predicts, averaged over those windows."""
-    misses = np.abs(np.log(rows.loss) - _predicted(choice, rows, train, delta, ROUGH)) * test
-    often = test.sum(axis=0)
-    return misses.sum(axis=0)[often > 0] / often[often > 0]
-
-
-def _predicted(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, precision: Precision = EXACT) -> Array:
+def fitted_to(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, precision: Precision = EXACT) -> Array:
     """ln predicted loss [fits, rows] of one fit for each row of weights [fits, rows]."""
     groups = int(rows.group.max()) + 1
     if choice.shared:
@@ -204,30 +231,3 @@ def _predicted(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, p
         problem = Problem(choice.shape, replace(alone, group=np.zeros(len(alone), dtype=int)))
         predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, *precision).theta)
     return predicted
-
-
-def choose(choices: Sequence[FamilyChoice], backtest: Backtest, rows: Rows, delta: float) -> FamilyChoice:
-    """The choice to use; see the top of this file.
-
-    Where one with fewer coefficients fits all runs as well as the one taken, it is the same law, and is named instead.
-    """
-    families = {c.family for c in choices}
-    special = [c for c in choices if SPECIAL.get(c.family) in families]
-    general = [c for c in choices if c not in special]
-    best = min(general, key=lambda c: backtest.error(c.label))
-    near = [c for c in general if _within(backtest.behind(c.label, best.label))]
-    taken = min(near, key=lambda c: (-c.shape.size, not c.shared, backtest.error(c.label)))
-    misfits = {c: _misfit(c, rows, delta) for c in near if c.shared == taken.shared}
-    same = [c for c, misfit in misfits.items() if misfit <= (1 + VANISHED) * misfits[taken]]
-    taken = min(same, key=lambda c: (c.shape.size, misfits[c]))
-    better = [c for c in special if not _within(backtest.behind(taken.label, c.label), BEYOND_DOUBT)]
-    return min(better, key=lambda c: backtest.error(c.label), default=taken)
-
-
-def _within(behind: tuple[float, float], times: float = 1.0) -> bool:
-    return behind[0] <= times * behind[1]
-
-
-def _misfit(choice: FamilyChoice, rows: Rows, delta: float) -> float:
-    predicted = _predicted(choice, rows, np.ones((1, len(rows))), delta)
-    return float(huber(np.log(rows.loss) - predicted, delta).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
 from planner.law_book import Caveat, MeasuredRange, MethodLaw
-from planner.laws import LAWS, Law
+from planner.laws import LAWS, Law, mean_law
 
 KEPT_DRAWS = 200  # of the resamples, in a law file
 
@@ -35,16 +35,25 @@ class MethodGroup:
 
 
 def describe(
-    table: Table, group: MethodGroup, choice: FamilyChoice, tested: Sequence[FamilyChoice], solved: Estimate
+    table: Table,
+    group: MethodGroup,
+    weights: Mapping[FamilyChoice, float],
+    tested: Sequence[FamilyChoice],
+    parts: Mapping[FamilyChoice, Estimate],
 ) -> tuple[list[MethodLaw], list[Caveat]]:
-    """The laws of a solved group, one a method, and what of them is not to be relied on."""
-    place = table.of(group.methods).group
-    other = variants(solved, choice, tested)
+    """The laws of a solved group, one a method, and what of them is not to be relied on.
+
+    parts: the problem as solved in each family of `weights`, whose first is the largest; its coefficients are what the
+    caveats are about.
+    """
+    choice = next(iter(weights))
+    solved, place = parts[choice], table.of(group.methods).group
+    other = variants(solved, choice, [family for family in tested if family not in parts])
     labels = {g: method for method, g in zip(group.methods, group.numbers, strict=True)}
     caveats = huber_sensitivity(choice.family, solved.problem.rows, other, labels)
     laws = []
     for i, (method, g) in enumerate(zip(group.methods, group.numbers, strict=True)):
-        law = _method_law(table, method, choice, solved, place == i, g)
+        law = _method_law(table, method, weights, parts, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
         caveats += [*doubts(table, method, solved, place == i), *diagnostics(law, solved), *isoflop_difference(law)]
@@ -52,20 +61,31 @@ def describe(
 
 
 def _method_law(
-    table: Table, method: str, choice: FamilyChoice, solved: Estimate, mine: NDArray[np.bool_], number: int
+    table: Table,
+    method: str,
+    weights: Mapping[FamilyChoice, float],
+    parts: Mapping[FamilyChoice, Estimate],
+    mine: NDArray[np.bool_],
+    number: int,
 ) -> MethodLaw:
     """The law of one method; mine [rows]: which rows of the problem are its runs."""
-    coefficients = solved.problem.coefficients(solved.theta)[number]
-    draws = solved.problem.coefficients(solved.draws)[number]
+    choice = next(iter(weights))
+    solved = parts[choice]
+    shares = {family.family: weight for family, weight in weights.items()}
+    laws = {
+        family.family: _laws(family.family, part.problem.coefficients(part.theta)[number], 1)[0]
+        for family, part in parts.items()
+    }
+    draws = {family.family: part.problem.coefficients(part.draws)[number] for family, part in parts.items()}
     repeated = repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])
     noise = run_noise(solved, mine, repeated)
     law = MethodLaw(
         settings=table.settings[method],
         family=choice.family,
-        law=_law(choice.family, coefficients, 0),
-        intervals={choice.family: intervals(draws, 0.90)},
-        intervals_95={choice.family: intervals(draws, 0.95)},
-        draws=tuple(_law(choice.family, draws, i) for i in range(min(KEPT_DRAWS, len(solved.draws)))),
+        law=mean_law(laws, shares),
+        intervals={family: intervals(columns, 0.90) for family, columns in draws.items()},
+        intervals_95={family: intervals(columns, 0.95) for family, columns in draws.items()},
+        draws=_kept(draws, shares),
         noise=noise.sd,
         noise_slope=noise.slope,
         scatter=noise.scatter,
@@ -80,14 +100,38 @@ def _method_law(
     return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
 
 
+def _kept(draws: Mapping[str, dict[str, Array]], weights: Mapping[str, float]) -> tuple[Law, ...]:
+    """The first KEPT_DRAWS, families in turn as their weights say, or as many as every family has enough for."""
+    left = {family: _laws(family, columns, KEPT_DRAWS) for family, columns in draws.items()}
+    kept: list[Law] = []
+    for place in turns_of(list(weights.values()), KEPT_DRAWS):
+        own = left[list(weights)[place]]
+        if not own:
+            break
+        kept.append(own.pop(0))
+    return tuple(kept)
+
+
+def turns_of(weights: Sequence[float], count: int) -> list[int]:
+    """Places of the weights, each as often as it says, and any first few of them nearly so."""
+    taken, turns = [0] * len(weights), []
+    for turn in range(1, count + 1):
+        place = max(range(len(weights)), key=lambda i: weights[i] * turn - taken[i])
+        taken[place] += 1
+        turns.append(place)
+    return turns
+
+
 def intervals(draws: dict[str, Array], share: float) -> dict[str, tuple[float, float]]:
     """The middle `share` of the draws of each coefficient."""
     ends = {name: np.quantile(values, [(1 - share) / 2, (1 + share) / 2]) for name, values in draws.items()}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
-def _law(family: str, coefficients: dict[str, Array], which: int) -> Law:
-    return LAWS[family](**{name: float(values[which]) for name, values in coefficients.items()})
+def _laws(family: str, coefficients: dict[str, Array], most: int) -> list[Law]:
+    """The first laws of columns of coefficients, at most so many."""
+    rows = zip(*(values[:most].tolist() for values in coefficients.values()), strict=True)
+    return [LAWS[family](**dict(zip(coefficients, row, strict=True))) for row in rows]
 
 
 def repeat_noise(table: Table, methods: Sequence[str], without: Iterable[str] = ()) -> float:

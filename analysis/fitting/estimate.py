@@ -23,7 +23,7 @@ class Settings:
     """How to fit."""
 
     family: str = "auto"
-    """A name of planner.laws.LAWS, or auto: the backtest chooses."""
+    """A name of planner.laws.LAWS, or auto: the mean of several, weighed by how they fit and predict."""
     delta: float | None = None
     """Where the Huber loss turns linear, in log loss, positive; None for 1.345 sd of the noise."""
     bootstraps: int = 1000
@@ -89,8 +89,11 @@ class Estimate:
         return np.log(self.problem.rows.loss) - self.problem.predict(self.theta)[0]
 
 
-def fit_problem(problem: Problem, settings: Settings) -> Estimate:
-    """Solve, measure the noise, solve again with a delta in its units, and bootstrap."""
+def fit_problem(problem: Problem, settings: Settings, resamples: int | None = None) -> Estimate:
+    """Solve, measure the noise, solve again with a delta in its units, and bootstrap.
+
+    resamples: how many, where not as many as the settings say.
+    """
     all_rows = np.ones((1, len(problem.rows)))
     delta = settings.first_delta
     solution = solve(problem, all_rows, delta)
@@ -100,8 +103,9 @@ def fit_problem(problem: Problem, settings: Settings) -> Estimate:
         solution = solve(problem, all_rows, delta)
     residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
     scatter = noise_of(residuals, problem.size)
-    target, weights = _resample(problem, solution.theta, scatter.sd, settings)
-    begin = np.repeat(solution.theta, settings.bootstraps, axis=0)
+    count = settings.bootstraps if resamples is None else resamples
+    target, weights = _resample(problem, solution.theta, scatter.sd, settings.seed, count)
+    begin = np.repeat(solution.theta, count, axis=0)
     draws = polish(problem, target, weights, begin, delta, tolerance=1e-7).theta
     return Estimate(problem, solution.theta, draws, delta, scatter, bool(solution.settled[0]))
 
@@ -112,7 +116,7 @@ def _typical(residuals: Array, problem: Problem) -> float:
     return float(1.4826 * np.median(np.abs(residuals)) * np.sqrt(len(residuals) / free))
 
 
-def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) -> tuple[Array, Array]:
+def _resample(problem: Problem, theta: Array, noise: float, seed: int, count: int) -> tuple[Array, Array]:
     """ln losses and weights of the bootstrap resamples.
 
     Whole runs are drawn with replacement within each method, fewer by its coefficients: residuals of a fit are smaller
@@ -120,17 +124,17 @@ def _resample(problem: Problem, theta: Array, noise: float, settings: Settings) 
     identify an exponent; then every row stays and gets fresh noise, its sd drawn from what the residuals leave open
     (chi squared). tests/analysis/fitting/test_fit.py simulates the coverage of both.
     """
-    rows, generator = problem.rows, np.random.default_rng(settings.seed)
-    shape = (settings.bootstraps, len(rows))
+    rows, generator = problem.rows, np.random.default_rng(seed)
+    shape = (count, len(rows))
     runs = int(rows.run.max()) + 1
     per_method = [np.unique(rows.run[rows.group == g]) for g in range(problem.groups)]
     if min(len(own) for own in per_method) < FEW_RUNS:
         free = max(runs - problem.size, 1)
-        scale = noise * np.sqrt(free / generator.chisquare(free, (settings.bootstraps, 1)))
-        fresh = generator.normal(size=(settings.bootstraps, runs))[:, rows.run]
+        scale = noise * np.sqrt(free / generator.chisquare(free, (count, 1)))
+        fresh = generator.normal(size=(count, runs))[:, rows.run]
         return problem.predict(theta) + scale * fresh, np.ones(shape)
-    counts = np.zeros((settings.bootstraps, runs))
+    counts = np.zeros((count, runs))
     for own in per_method:
         free = len(own) - problem.size // problem.groups
-        counts[:, own] = generator.multinomial(free, np.full(len(own), 1 / len(own)), size=settings.bootstraps)
+        counts[:, own] = generator.multinomial(free, np.full(len(own), 1 / len(own)), size=count)
     return np.log(rows.loss)[None], counts[:, rows.run]

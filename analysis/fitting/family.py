@@ -1,57 +1,102 @@
-"""Which family the laws of some methods are of, and whether they share exponents."""
+"""Which families the laws of some methods are of, with what weights, and whether they share exponents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from analysis.fitting.backtest import Backtest, FamilyChoice, choose, score, testable
+from analysis.fitting.backtest import Backtest, FamilyChoice, score, testable
 from analysis.fitting.estimate import Settings
 from analysis.fitting.forms import shapes_of
+from analysis.fitting.model_error import USUAL, coverage, drift_of, learnt
 from analysis.fitting.shape import Shape
-from analysis.tables.rows import Rows
+from analysis.fitting.stacking import shares_exponents, weigh
+from analysis.tables.rows import Array, Rows
 from planner.law_book import Caveat
 from planner.laws import LAWS
 
-# Tried by themselves; repeated joins them where runs repeat their data, trainable is for those who ask for it.
-AUTO = ("power", "multiplicative", "tied", "chinchilla", "rectified")
+# Weighed by themselves. Where runs repeat their data, repeated stands beside their mean; power is for those who ask for
+# it and for sweeps too small for any of these; trainable is for those who ask for it.
+AUTO = ("multiplicative", "tied", "chinchilla", "rectified", "joined")
+SMALLEST = "power"
 EPOCHS = 1.5  # beyond which a run repeats its data
 REPEATING = 3  # runs that must, for a family that tells what repeats are worth
+NORMAL_MAD = 1.4826  # sd of a normal over the median of its absolute values
 
 
 @dataclass(frozen=True)
 class ChosenFamily:
-    """The family to use, and how it was chosen."""
+    """The families of a law with their weights, and how these were found."""
 
-    choice: FamilyChoice
-    """What to use."""
+    weights: Mapping[FamilyChoice, float]
+    """What each counts, largest first, 1 together; one of 1 where a family was asked for or the runs are too few."""
     tested: list[FamilyChoice]
-    """What the backtest compared, the choice among them."""
+    """What the backtest compared."""
     backtest: Backtest | None
     """How they did; None where the runs are too few to leave any out."""
     caveats: list[Caveat]
-    """What to say of the choice."""
+    """What to say of them."""
+
+    @property
+    def choice(self) -> FamilyChoice:
+        """The one with the largest weight."""
+        return next(iter(self.weights))
+
+    @cached_property
+    def predicted(self) -> Array:
+        """ln loss that the windows of the backtest predict by the mean [windows, rows]."""
+        assert self.backtest
+        return self.backtest.mean({choice.label: weight for choice, weight in self.weights.items()})
+
+    @cached_property
+    def _noise(self) -> float:
+        """Sd of the log loss of a run about the mean, by the median residual."""
+        assert self.backtest
+        fitted = [weight * np.exp(self.backtest.fitted[choice.label]) for choice, weight in self.weights.items()]
+        return NORMAL_MAD * float(np.median(np.abs(self.backtest.measured - np.log(np.sum(fitted, axis=0)))))
+
+    @cached_property
+    def drift(self) -> float | None:
+        """Model error: sd of the log loss a decade beyond the runs; None without a backtest."""
+        return drift_of(learnt(self.backtest, self.predicted, self._noise)) if self.backtest else None
 
     def record(self) -> dict[str, Any]:
         """The backtest for the law file; empty without one."""
         if not self.backtest:
             return {}
-        scores = {label: self.backtest.error(label) for label in self.backtest.errors}
-        error, se = scores[self.choice.label]
+        error, se = self.backtest.summary(self.backtest.error_of(self.predicted))
         return {
             "error": error,
             "se": se,
-            "predicted": self.backtest.predicted,
+            "predicted": self.backtest.rows,
+            "coverage": self._coverage(self.predicted),
             "chosen": self.choice.label,
-            "tried": {label: {"error": error, "se": se} for label, (error, se) in scores.items()},
+            "tried": {choice.label: self._tried(choice) for choice in self.tested},
         }
+
+    def _tried(self, choice: FamilyChoice) -> dict[str, float]:
+        assert self.backtest
+        error, se = self.backtest.error(choice.label)
+        weight = self.weights.get(choice, 0.0)
+        return {
+            "error": error,
+            "se": se,
+            "weight": weight,
+            "coverage": self._coverage(self.backtest.predicted[choice.label]),
+        }
+
+    def _coverage(self, predicted: Array) -> float:
+        assert self.backtest
+        missed = learnt(self.backtest, self.predicted, self._noise) or USUAL
+        return coverage(self.backtest, predicted, self._noise, missed)
 
 
 def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> ChosenFamily:
-    """The family of the laws of these methods. Raises ValueError where none can be fitted."""
+    """The families of the laws of these methods, weighed. Raises ValueError where none can be fitted."""
     one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = shapes_of(rows, settings.fixed)
     names = _names(rows, settings.family, shapes)
@@ -61,6 +106,8 @@ def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> Cho
     fewest = int(np.bincount(rows.group).min())
     every = [FamilyChoice(name, shapes[name], shared) for name in names for shared in sharing]
     possible = [choice for choice in every if fewest > choice.shape.size]
+    if not possible and settings.family == "auto" and SMALLEST in shapes and fewest > shapes[SMALLEST].size:
+        possible = [FamilyChoice(SMALLEST, shapes[SMALLEST])]
     if not possible:
         smallest = methods[int(np.bincount(rows.group).argmin())]
         raise ValueError(f"{smallest} has {fewest} runs; family {names[0]} needs at least {every[0].shape.size + 1}")
@@ -68,13 +115,29 @@ def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> Cho
     if not tested:
         usual = [choice for choice in possible if choice.family in ("tied", settings.family)] or possible
         text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
-        return ChosenFamily(usual[0], usual[:1], None, [Caveat("no_backtest", text)])
+        return ChosenFamily({usual[0]: 1.0}, usual[:1], None, [Caveat("no_backtest", text)])
     backtest = score(tested, rows, settings.first_delta)
     assert backtest  # `testable` has found windows
     left = [name for name in names if name not in {choice.family for choice in tested}]
     text = f"too few runs to test the families {', '.join(left)} on unseen ones; they were not tried"
-    chosen = choose(tested, backtest, rows, settings.first_delta)
-    return ChosenFamily(chosen, tested, backtest, [Caveat("few_runs", text)] if left else [])
+    weights = _weights(tested, backtest, len(methods))
+    return ChosenFamily(weights, tested, backtest, [Caveat("few_runs", text)] if left else [])
+
+
+def _weights(tested: Sequence[FamilyChoice], backtest: Backtest, groups: int) -> dict[FamilyChoice, float]:
+    """All of one sharing. A family that takes more than N and D stands alone, with more weight than all others."""
+    kinds = [weigh(kind, backtest, groups) for kind in _by_sharing(tested)]
+    weights = kinds[-1] if len(kinds) == 1 or shares_exponents(kinds[0], kinds[1], backtest) else kinds[0]
+    alone = [choice for choice in weights if len(LAWS[choice.family].inputs) > 2]
+    if alone and weights[alone[0]] > 0.5:
+        return {alone[0]: 1.0}
+    rest = [choice for choice in weights if choice not in alone]
+    return weigh(rest, backtest, groups)
+
+
+def _by_sharing(tested: Sequence[FamilyChoice]) -> list[list[FamilyChoice]]:
+    kinds = [[choice for choice in tested if choice.shared == shared] for shared in (False, True)]
+    return [kind for kind in kinds if kind]
 
 
 def _names(rows: Rows, family: str, shapes: dict[str, Shape]) -> list[str]:

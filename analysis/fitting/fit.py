@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fitting.backtest import FamilyChoice
-from analysis.fitting.describe import MethodGroup, describe, measured_range
+from analysis.fitting.describe import MethodGroup, describe, measured_range, turns_of
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
@@ -25,6 +25,7 @@ from sweeps.admission import why_no_law
 # Curves in one of the two are mostly short, and published fits of them least squares (Lin et al. 2024): there delta
 # follows the noise.
 PUBLISHED_DELTA = 1e-3
+FEWEST_DRAWS = 20  # of a family, for the intervals of its coefficients
 
 
 def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
@@ -89,10 +90,14 @@ def _of_interest(caveat: Caveat, table: Table) -> bool:
 
 
 def _with_delta(settings: Settings, table: Table, methods: Sequence[str]) -> Settings:
-    """The settings with the published delta where fits of such runs are published; see PUBLISHED_DELTA."""
-    ours, rows = table.training is not None, table.of(methods[:1])
+    """The settings with the published delta where fits of such runs are published; see PUBLISHED_DELTA.
+
+    Means of families have no published objective: delta follows the noise, for nearly absolute errors waste a third.
+    """
+    known = settings.delta is not None or settings.family == "auto" or table.training is not None
+    rows = table.of(methods[:1])
     alone = min(len(np.unique(rows.N)), len(np.unique(rows.D))) == 1
-    return settings if settings.delta is not None or ours or alone else replace(settings, delta=PUBLISHED_DELTA)
+    return settings if known or alone else replace(settings, delta=PUBLISHED_DELTA)
 
 
 def _unique_tokens(table: Table) -> float | None:
@@ -137,7 +142,7 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
     laws: list[MethodLaw] = []
     for group in _groups(table, methods, chosen.choice):
         new_laws, more = fit_group(table, group, chosen, settings)
-        laws += [replace(law, backtest=chosen.record()) for law in new_laws]
+        laws += [replace(law, backtest=chosen.record(), drift=chosen.drift) for law in new_laws]
         caveats += more
     return laws, caveats
 
@@ -145,11 +150,19 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
 def fit_group(
     table: Table, group: MethodGroup, chosen: ChosenFamily, settings: Settings
 ) -> tuple[list[MethodLaw], list[Caveat]]:
-    """The laws of a group of methods in the chosen family, one a method, and their caveats."""
+    """The laws of a group of methods, one a method, and their caveats. The resamples are shared out by weight."""
     rows = table.of(group.methods)  # numbered by method
     rows = replace(rows, group=np.array(group.numbers)[rows.group])
-    problem = Problem(chosen.choice.shape, rows, max(group.numbers) + 1)
-    return describe(table, group, chosen.choice, chosen.tested, fit_problem(problem, settings))
+    turns = turns_of(list(chosen.weights.values()), settings.bootstraps)
+    parts = {
+        choice: fit_problem(
+            Problem(choice.shape, rows, max(group.numbers) + 1),
+            replace(settings, seed=settings.seed + place),  # else families would share the first resamples
+            max(turns.count(place), FEWEST_DRAWS),
+        )
+        for place, choice in enumerate(chosen.weights)
+    }
+    return describe(table, group, chosen.weights, chosen.tested, parts)
 
 
 def _groups(table: Table, methods: list[str], choice: FamilyChoice) -> list[MethodGroup]:

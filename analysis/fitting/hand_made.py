@@ -119,7 +119,7 @@ class JoinedShape(Shape):
 
     def grid(self, rows: Rows) -> list[Array]:
         exponents = np.geomspace(0.05, 1.2, 9)
-        return [exponents, exponents, np.array([0.3, 0.5, 1.0, 2.0, 4.0]), np.linspace(-3, 3, 5)]
+        return [exponents, exponents, np.array([0.3, 0.5, 0.7, 1.0, 1.6]), np.linspace(-3, 3, 5)]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         return [EXPONENT_RANGE, EXPONENT_RANGE, LAWS["joined"].ranges["k"], (-12.0, 12.0)]

@@ -76,7 +76,7 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
     group = MethodGroup(methods, tuple(range(len(methods))))
     rows = both.of(group.methods)
     solved = fit_problem(Problem(choice.shape, rows, len(group.methods)), settings)
-    laws, caveats = describe(both, group, choice, [choice], solved)
+    laws, caveats = describe(both, group, {choice: 1.0}, [choice], {choice: solved})
     p = chance_of_difference(solved, rows.group < len(mine), settings.seed)
     caveats = [caveat for caveat in caveats if caveat.method not in group.methods[len(mine) :]]
     caveats = [*refused, *_other_exponents(p, table, reference), *caveats]

@@ -67,7 +67,7 @@ def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():
         Columns(loss="loss", n="n", d="d"),
     )
     rows = table.of(list(table.settings))
-    predictions = forecasts(FamilyChoice("chinchilla", SHAPES["chinchilla"]), rows, 6, 1e-3)
+    predictions = forecasts({FamilyChoice("chinchilla", SHAPES["chinchilla"]): 1.0}, rows, 6, 1e-3)
     assert set(predictions.along) == {"C", "N"}
     assert (predictions.factor > 1).all()
     assert predictions.predicted == pytest.approx(rows.loss[predictions.place], rel=2e-3)
