@@ -53,11 +53,11 @@ class Repeat:
     """Budgets in FLOPs; (): all."""
     methods: tuple[str, ...] = ()
     """Names of the methods; (): all."""
-    batch_size: tuple[int, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
     """Batch sizes in pairs, where a list of them spans the grid; (): all."""
 
     def admits(self, model: str, budget: float, method: str, batch_size: int) -> bool:
-        asked = ((self.models, model), (self.budgets, budget), (self.methods, method), (self.batch_size, batch_size))
+        asked = ((self.models, model), (self.budgets, budget), (self.methods, method), (self.batch_sizes, batch_size))
         return all(not chosen or value in chosen for chosen, value in asked)
 
 

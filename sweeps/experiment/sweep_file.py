@@ -199,7 +199,7 @@ def _repeats(repeats: Any, sweep: Sweep) -> tuple[Repeat, ...]:
         "models": [model.name for model in sweep.models],
         "budgets": list(sweep.budgets),
         "methods": list(dict.fromkeys(methods)),
-        "batch_size": list(dict.fromkeys(training.batch_size for training in sweep.conditions())),
+        "batch_sizes": list(dict.fromkeys(training.batch_size for training in sweep.conditions())),
     }
     checked = []
     for i, table in enumerate(repeats):

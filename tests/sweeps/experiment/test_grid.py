@@ -92,7 +92,7 @@ def test_trials_share_a_trunk_when_they_differ_in_nothing_but_their_steps(write)
 def test_batch_sizes_and_token_tables_span_the_grid(write):
     text = 'models = ["nano-25k"]\nbudgets = [1e11, 2e11]\n[training]\nbatch_size = [8, 24, 64]\n'
     text += '[[methods]]\nname = "full"\ntoken_table = ["train", "freeze"]\nlr = 1e-3\n'
-    text += "[[repeat]]\nseeds = [1]\nbatch_size = [8, 64]\nbudgets = [2e11]\n"
+    text += "[[repeat]]\nseeds = [1]\nbatch_sizes = [8, 64]\nbudgets = [2e11]\n"
     grid = cells(read_sweep(write(text)), DATA)
     assert len(grid) == 2 * 3 * 2 + 2 * 2
     for batch_size in (8, 24, 64):
@@ -309,7 +309,7 @@ def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(wr
         ('seeds = [1]\nmodels = ["nano-340k"]', "repeat[0].models[0] is 'nano-340k'; known: nano-25k, nano-100k"),
         ("seeds = [1]\nbudgets = [3e11]", "repeat[0].budgets[0] is 3e+11; known: 1e+11, 2e+11"),
         ('seeds = [1]\nmethods = ["lora"]', "repeat[0].methods[0] is 'lora'; known: full, bias"),
-        ("seeds = [1]\nbatch_size = [32]", "repeat[0].batch_size[0] is 32; known: 64"),
+        ("seeds = [1]\nbatch_sizes = [32]", "repeat[0].batch_sizes[0] is 32; known: 64"),
         ("seeds = [1]\nmodel = 3", "repeat[0] has no key 'model'"),
     ],
 )
