@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from planner.budget import Budget
@@ -17,6 +18,7 @@ from planner.law_book import Caveat, LawBook
 from planner.published import Fact
 from planner.scores import ExpectedScore, expected_scores
 from sweeps.machine.utilisation import NODE
+from sweeps.support.paths import named_in
 from sweeps.trial import Trial
 
 FORMAT = 2  # of the JSON document; docs/plan-json.md
@@ -183,6 +185,12 @@ class Plan:
         if recipe.loss is None or recipe.low is None or recipe.high is None:
             return ()
         return expected_scores(self.laws.scores, recipe.loss, recipe.low, recipe.high, recipe.params)
+
+    def named_in(self, file: Path, name: str) -> str:
+        """How a recipe or a sweep file at `file` names these data or this model, which may lie in files."""
+        known = self.laws.training
+        own = name in self.laws.models or (known is not None and name == known.data)
+        return named_in(file, name, self.laws.folder if own else None)
 
     @cached_property
     def crossovers(self) -> tuple[Crossover, ...]:

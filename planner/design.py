@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import mul
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.quantities import short
 from sweeps.admission import MAX_EPOCHS, SHARING_RUNS, why_no_shared_law
-from sweeps.support.paths import named_in
 from sweeps.support.toml_io import comments, lines
 
 ADVISED = (0.01, 0.05, 0.2)  # shares of the budget for a sweep that nobody asked for; the first that buys one
@@ -369,9 +368,10 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
         remarks += ["Set `data` to the pairs that you have; those of the laws are not they."]
     limits = grid.candidates[0].limits
     training = {name: value for name, value in asdict(plan.recipe.trial.training).items() if name != "data_hash"}
-    training["data"] = named_in(file, plan.recipe.trial.training.data)
+    named = partial(plan.named_in, file)
+    training["data"] = named(plan.recipe.trial.training.data)
     head = {
-        "models": [named_in(file, candidate.model.name) for candidate in grid.first_of_models()],
+        "models": [named(candidate.model.name) for candidate in grid.first_of_models()],
         "budgets": grid.budgets,
         "seeds": [0],
         "flops": grid.candidates[0].count,
@@ -381,14 +381,14 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
     parts = ["\n".join([*comments(tuple(remarks)), *lines(head)]), "\n".join(["[training]", *lines(training)])]
     for label in dict.fromkeys(candidate.method.label for candidate in grid.candidates):
         same = [candidate for candidate in grid.candidates if candidate.method.label == label]
-        table = {"name": same[0].method.name, **same[0].method.options, **_rates(same, label in grid.searched, file)}
+        table = {"name": same[0].method.name, **same[0].method.options, **_rates(same, label in grid.searched, named)}
         parts.append("\n".join(["[[methods]]", *lines(table)]))
     return "\n\n".join(parts) + "\n"
 
 
-def _rates(candidates: Sequence[Candidate], search: bool, file: Path) -> dict[str, object]:
+def _rates(candidates: Sequence[Candidate], search: bool, named: Callable[[str], str]) -> dict[str, object]:
     """Measured rates by model, or rates around those that the plan would take, to be searched."""
-    rates = {named_in(file, candidate.model.name): learning_rate(candidate)[0] for candidate in candidates}
+    rates = {named(candidate.model.name): learning_rate(candidate)[0] for candidate in candidates}
     if not search:
         return {"lr": rates}
     middle = math.exp(sum(math.log(rate) for rate in rates.values()) / len(rates))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sweeps.support.checks import (
 )
 from sweeps.support.checksum import NAME, refuse_changed
 from sweeps.support.json_io import json_of, read_bytes
+from sweeps.support.paths import folder_of
 from sweeps.trial import Training
 
 FORMAT = 2  # that is written; docs/laws-json.md
@@ -231,6 +232,8 @@ class LawBook:
     """Program and version that fitted the laws."""
     scores: tuple[ScoreLaw, ...] = ()
     """How the score of each task of the sweep follows the loss; empty where no task was scored."""
+    folder: Path | None = None
+    """The folder that relative paths of its data and models are written for; None: the current one."""
 
     @property
     def name(self) -> str:
@@ -302,7 +305,8 @@ def read_laws(path: Path) -> LawBook:
     try:
         book = _book(content, version)  # which says best what is wrong
         refuse_changed(text, content.get(NAME))
-        return book
+        beside = path.parent / "sweep.toml"
+        return replace(book, folder=folder_of(beside)) if beside.is_file() else book
     except KeyError as error:
         raise ValueError(f"{path}: has no {error.args[0]!r}") from None
     except (TypeError, AttributeError, ValueError, OverflowError) as error:

@@ -14,7 +14,6 @@ from planner.frontier import Crossover
 from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import memory_text, short, time_text
-from sweeps.support.paths import named_in
 from sweeps.support.text import table
 
 REFUSALS = 8  # lines of models with methods that cannot be chosen; --json lists all
@@ -56,8 +55,8 @@ def write(plan: Plan, path: Path) -> None:
     scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
     predicted = {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
     trial = plan.recipe.trial
-    training = replace(trial.training, data=named_in(path, trial.training.data))
-    write_recipe(path, replace(trial, model=named_in(path, trial.model), training=training), predicted, remarks)
+    training = replace(trial.training, data=plan.named_in(path, trial.training.data))
+    write_recipe(path, replace(trial, model=plan.named_in(path, trial.model), training=training), predicted, remarks)
 
 
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:

@@ -35,7 +35,7 @@ LAYERS = {
     "runner.model": ("sweeps",),
     "runner.training": ("sweeps.workers",),
     "runner.export": ("sweeps.experiment",),
-    "runner.evaluation": ("sweeps.experiment",),
+    "runner.evaluation": ("sweeps.store",),
     "runner.pretraining": ("sweeps.data",),
     "runner.merging": ("sweeps.workers",),
     "runner.trainer": ("sweeps",),

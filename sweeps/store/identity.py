@@ -14,8 +14,8 @@ from pathlib import Path
 from sweeps.store.records import OBSERVATIONS, lenient
 from sweeps.support.atomic import is_begun, publish_text, write_text
 from sweeps.support.json_io import parse_json, read_lines
+from sweeps.support.paths import MARKER
 
-MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
 WITHIN = ("trials", "trunks", "parts", "logs", "cancelled")  # folders that a sweep makes in its own
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sweeps.support.json_io import read_json
+
+MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
 FOLDER = "RECIPE_PLANNER_FOLDER"  # the folder that relative paths are looked for in first; children inherit it
 
 
@@ -24,10 +27,15 @@ def relative_to(file: Path) -> Iterator[None]:
 
 
 def folder_of(file: Path) -> Path:
-    """The folder that the relative paths in a file are written for."""
+    """The folder that relative paths in a file are written for: of the copy in a sweep's folder, that of the file."""
     folder = file.resolve().parent
-    copied = file.name == "sweep.toml" and (folder / "observations.jsonl").exists()
-    return folder.parents[1] if copied and folder.parent.name == "results" else folder  # results/NAME/sweep.toml
+    if file.name != "sweep.toml" or not (folder / "observations.jsonl").exists():
+        return folder
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        begun = Path(read_json(folder / MARKER)["file"])
+        if begun.is_absolute() and begun.parent.is_dir():
+            return begun.parent
+    return folder.parents[1] if folder.parent.name == "results" else folder  # results/NAME/sweep.toml
 
 
 def located(name: str) -> Path:
@@ -36,14 +44,16 @@ def located(name: str) -> Path:
     return beside if os.path.exists(beside) else Path(name)  # Path.exists raises where a name is too long
 
 
-def named_in(file: Path, name: str) -> str:
+def named_in(file: Path, name: str, written_for: Path | None = None) -> str:
     """How a sweep file or recipe at `file` names a file or folder that lies at the relative path `name` from here.
 
-    Names of anything else are kept. What follows a path, columns after "?" or a part after "#", is kept too.
+    written_for: the folder that the path is looked for in first. Names of anything else are kept. What follows a path,
+    columns after "?" or a part after "#", is kept too.
     """
-    place = next(
-        (end for end in (len(name), name.find("?"), name.rfind("#")) if end > 0 and os.path.exists(name[:end])), 0
-    )
-    if not place or Path(name).is_absolute():
+    if Path(name).is_absolute():
         return name
-    return os.path.relpath(name[:place], folder_of(file)) + name[place:]
+    for folder in (written_for, Path()):
+        for end in (len(name), name.find("?"), name.rfind("#")):
+            if folder is not None and end > 0 and os.path.exists(folder / name[:end]):
+                return os.path.relpath(folder / name[:end], folder_of(file)) + name[end:]
+    return name

@@ -166,7 +166,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "plan-json.md"
 
 
 # Tables whose keys are data.
-FREE = ("provenance", "training", "method", "method_probabilities", "model_probabilities")
+FREE = ("provenance", "training", "method", "method_probabilities", "model_probabilities", "weights", "drift")
 
 
 def names(value):

@@ -129,8 +129,8 @@ export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multipl
 
 /** All laws of one sweep and what they hold under. */
 export class LawBook {
-  constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = '', scores = []}) {
-    Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by, scores});
+  constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = '', scores = [], folder = null}) {
+    Object.assign(this, {laws, measured, models, training, pair, source, excluded, warnings, created_by, scores, folder});
   }
   /** What the book is called: the folder of its sweep, or of its facts. */
   get name() {

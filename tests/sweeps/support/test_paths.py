@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
-from sweeps.support.paths import FOLDER, located, named_in, relative_to
+from sweeps.support.paths import FOLDER, MARKER, folder_of, located, named_in, relative_to
 
 
 @pytest.fixture
@@ -40,6 +41,20 @@ def test_the_copy_of_a_sweep_file_stands_for_the_file(elsewhere):
         assert located("pairs.jsonl") == elsewhere.parent / "project" / "pairs.jsonl"
 
 
+def test_the_copy_in_any_folder_stands_for_the_file_that_was_run(elsewhere):
+    project = elsewhere.parent / "project"
+    (project / "pairs.jsonl").touch()
+    (elsewhere / "out").mkdir()
+    (elsewhere / "out" / "observations.jsonl").touch()
+    copy = elsewhere / "out" / "sweep.toml"
+    assert folder_of(copy) == elsewhere / "out"
+    (elsewhere / "out" / MARKER).write_text(json.dumps({"sweep": "1", "file": str(project / "mine.toml")}))
+    assert folder_of(copy) == project
+    for other in ("", "mine.toml", str(elsewhere / "gone" / "mine.toml"), 3, None):
+        (elsewhere / "out" / MARKER).write_text(json.dumps({"sweep": "1", "file": other}))
+        assert folder_of(copy) == elsewhere / "out"
+
+
 def test_what_was_set_before_is_set_again(elsewhere, monkeypatch):
     monkeypatch.setenv(FOLDER, "/as/it/was")
     with pytest.raises(KeyError), relative_to(elsewhere / "sweep.toml"):
@@ -66,3 +81,13 @@ def test_what_is_no_path_keeps_its_name(elsewhere, name):
 def test_an_absolute_path_is_kept(elsewhere):
     (elsewhere / "pairs.jsonl").touch()
     assert named_in(elsewhere.parent / "recipe.toml", f"{elsewhere}/pairs.jsonl") == f"{elsewhere}/pairs.jsonl"
+
+
+def test_a_name_that_was_written_for_another_folder_is_looked_for_there_first(elsewhere):
+    project = elsewhere.parent / "project"
+    for path in (project / "pairs.jsonl", elsewhere / "pairs.jsonl", elsewhere / "mine.jsonl"):
+        path.touch()
+    assert named_in(elsewhere / "recipe.toml", "pairs.jsonl", project) == "../project/pairs.jsonl"
+    assert named_in(project / "recipe.toml", "pairs.jsonl", project) == "pairs.jsonl"
+    assert named_in(project / "recipe.toml", "mine.jsonl", project) == "../elsewhere/mine.jsonl"
+    assert named_in(project / "recipe.toml", "python-env", project) == "python-env"
