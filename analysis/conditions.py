@@ -15,7 +15,7 @@ from sweeps.conditions import differing
 from sweeps.support.text import table
 from sweeps.trial import Training
 
-OTHER_LOSSES = ("temperature",)  # settings under which the held-out loss is another quantity
+OTHER_LOSSES = ("temperature",)  # settings of the held-out loss, where that has none of its own
 PLACE = ["method", "model", "budget", "seed"]
 
 
@@ -102,9 +102,10 @@ class SideBySide:
         return differing([fit.training for fit in self.fits])
 
     @property
-    def same_loss(self) -> bool:
-        """Whether the losses of all conditions are one quantity."""
-        return not set(self.settings) & set(OTHER_LOSSES)
+    def other_losses(self) -> tuple[str, ...]:
+        """Settings in which the conditions differ, and their losses with them in what they measure."""
+        measured_alike = all(fit.training.loss_temperature for fit in self.fits)
+        return () if measured_alike else tuple(name for name in OTHER_LOSSES if name in self.settings)
 
     def bests(self) -> list[Best]:
         """The best run of each condition and method."""
@@ -114,13 +115,14 @@ class SideBySide:
         """The condition with laws and the lowest loss at the largest budget, or the highest accuracy."""
         known = {fit.name: fit for fit in self.fits if fit.book}
         bests = [best for best in self.bests() if best.condition in known]
-        order = (lambda best: best.loss) if self.same_loss else (lambda best: -best.accuracy)
+        order = (lambda best: -best.accuracy) if self.other_losses else (lambda best: best.loss)
         return known[min(bests, key=order).condition] if bests else next(iter(known.values()), None)
 
     def effects(self) -> list[Effect]:
         """Every value of every setting against its first one."""
         rows = pd.concat([_placed(fit, self.settings) for fit in self.fits if fit.runs], ignore_index=True)
-        return [effect for name in self.settings for effect in _effects(rows, name, self.settings)]
+        settings, other = self.settings, self.other_losses
+        return [effect for name in settings for effect in _effects(rows, name, settings, name not in other)]
 
 
 def side_by_side(name: str, fits: Sequence[Fitted]) -> SideBySide:
@@ -155,7 +157,7 @@ def _hashable(value: Any) -> Any:
     return str(value) if isinstance(value, tuple) else value
 
 
-def _effects(rows: pd.DataFrame, name: str, settings: Sequence[str]) -> Iterator[Effect]:
+def _effects(rows: pd.DataFrame, name: str, settings: Sequence[str], same_loss: bool) -> Iterator[Effect]:
     others = [*PLACE, *(f"{other}=" for other in settings if other != name)]
     first, *rest = rows[f"{name}="].drop_duplicates()
     base = rows[rows[f"{name}="] == first]
@@ -163,7 +165,7 @@ def _effects(rows: pd.DataFrame, name: str, settings: Sequence[str]) -> Iterator
         both = base.merge(rows[rows[f"{name}="] == value], on=others, suffixes=("_0", "_1"))
         changed = (both["loss_1"] / both["loss_0"]).map(math.log)
         gained = both["accuracy_1"] - both["accuracy_0"]
-        alike = name not in OTHER_LOSSES and not both.empty
+        alike = same_loss and not both.empty
         loss, error = (float(changed.mean()), _error(changed)) if alike else (None, None)
         yield Effect(name, value, first, len(both), loss, error, float(gained.mean()), _error(gained))
 
@@ -182,8 +184,8 @@ def text(compared: SideBySide) -> str:
     if compared.budget:
         head = f"the best run of each condition at {compared.budget:.3g} FLOPs, the largest budget that all reached"
         parts.append("\n".join([head, *_best_table(compared)]))
-    if not compared.same_loss:
-        varied = " and ".join(name for name in OTHER_LOSSES if name in compared.settings)
+    if compared.other_losses:
+        varied = " and ".join(compared.other_losses)
         parts.append(f"warning   the loss of another {varied} is another quantity: compare conditions by accuracy")
     without = [f"warning   {fit.name}: no law: {fit.why}" for fit in compared.fits if not fit.book]
     return "\n\n".join([*parts, *(["\n".join(without)] if without else [])])
@@ -193,7 +195,9 @@ def _effect_table(compared: SideBySide) -> list[str]:
     rows = [["setting", "value", "instead of", "pairs", "loss", "accuracy"]]
     for effect in compared.effects():
         loss = (
-            "another quantity" if effect.setting in OTHER_LOSSES else _change(effect.loss, effect.loss_error, 100, " %")
+            "another quantity"
+            if effect.setting in compared.other_losses
+            else _change(effect.loss, effect.loss_error, 100, " %")
         )
         gain = _change(effect.accuracy, effect.accuracy_error, 1, "") if effect.pairs else "no pairs"
         shown = [f"{value!r}" if isinstance(value, str) else f"{value}" for value in (effect.value, effect.instead_of)]

@@ -51,6 +51,7 @@ ADDED = {
     "symmetric": True,
     "margin": None,
     "learn_temperature": False,
+    "loss_temperature": None,
     "dims": (),
     "query_prompt": "",
     "document_prompt": "",
@@ -114,6 +115,9 @@ class Training:
     taken for a false negative and left out. None: none is."""
     learn_temperature: bool = False
     """Whether the temperature is trained, starting from `temperature`; the held-out loss keeps `temperature`."""
+    loss_temperature: float | None = None
+    """The held-out loss is measured at this temperature, positive, so that trials of several temperatures compare.
+    None: at `temperature`."""
     dims: tuple[int, ...] = ()
     """The loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022); rising. ():
     all dimensions alone."""
@@ -155,6 +159,11 @@ class Training:
         ratio = ":".join(f"{weight:g}" for _, weight in self.sources)
         return f"{self.merge or JOINT} {ratio}" if len(self.sources) > 1 else ""
 
+    @property
+    def held_out_temperature(self) -> float:
+        """Temperature of the held-out loss."""
+        return self.loss_temperature or self.temperature
+
     @cached_property
     def hashed(self) -> dict[str, Any]:
         """What a trial's key is made of."""
@@ -175,6 +184,8 @@ class Training:
         for name, known in CHOICES.items():
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         self._require("batch_size", self.batch_size >= 2, "at least 2, to have a negative")
+        held_out = self.loss_temperature
+        self._require("loss_temperature", held_out is None or held_out > 0, "positive")
         self._require("margin", self.margin is None or 0 <= self.margin <= 2, "between 0 and 2, a cosine")
         self._require("dims", all(dim >= 1 for dim in self.dims), "numbers of dimensions, at least 1")
         self._require("dims", list(self.dims) == sorted(set(self.dims)), "in rising order, each once")

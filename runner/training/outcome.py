@@ -68,7 +68,7 @@ def held_out_loss(run: Run, pools: Sequence[np.ndarray]) -> tuple[float, float]:
     """Returns the loss (nats per pair) and accuracy@1 in these pools of pair indices."""
     engine = run.engine
     engine.encoder.eval()
-    temperature, tokens = run.trial.training.temperature, 4 * engine.micro_tokens
+    temperature, tokens = run.trial.training.held_out_temperature, 4 * engine.micro_tokens
     loss, accuracy = held_out(engine.encoder, run.pairs, pools, temperature, tokens, engine.ranks)
     engine.encoder.train()
     return loss, accuracy

@@ -24,7 +24,7 @@ ONE_OF_A_SWEEP = "the losses of a sweep are measured in the same pools at the sa
 ONE_VALUE = {  # settings of training that span no conditions, and why
     "data": "give one source, several as [[data]] tables, or a sweep file for each",
     "merge": "ways to merge are compared in [compare]",
-    **dict.fromkeys(("pool_size", "pools", "score", "evaluate_every", "tasks"), ONE_OF_A_SWEEP),
+    **dict.fromkeys(("pool_size", "pools", "loss_temperature", "score", "evaluate_every", "tasks"), ONE_OF_A_SWEEP),
 }
 
 

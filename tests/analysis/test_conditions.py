@@ -25,7 +25,7 @@ TIMES = {0: 1.0, 1: 0.9}  # the loss with so many hard negatives
 QUICK = ["--bootstraps", "30", "--family", "chinchilla"]
 
 
-def swept(folder: Path, temperatures=(0.05,), few: bool = False) -> Path:
+def swept(folder: Path, temperatures=(0.05,), few: bool = False, loss_temperature: float | None = None) -> Path:
     """A results folder of hard negatives off and on, and prompts that change nothing."""
     rows = []
     chance = np.random.default_rng(0)
@@ -33,6 +33,7 @@ def swept(folder: Path, temperatures=(0.05,), few: bool = False) -> Path:
         for prompt in ("", "query: "):
             for temperature in temperatures:
                 training = Training(hard_negatives=hard, query_prompt=prompt, temperature=temperature)
+                training = replace(training, loss_temperature=loss_temperature)
                 models = NANO[1:2] if few and hard else NANO[1:5]
                 for model in models:
                     for budget in BUDGETS[:2] if few and hard else BUDGETS:
@@ -83,6 +84,15 @@ def test_losses_at_other_temperatures_are_not_compared(tmp_path, capsys):
     assert main([str(folder), *QUICK]) == 0
     out = capsys.readouterr().out
     assert "the loss of another temperature is another quantity" in out and "another quantity" in out
+
+
+def test_losses_that_are_measured_at_one_temperature_are_compared(tmp_path, capsys):
+    folder = swept(tmp_path / "mine", temperatures=(0.05, 0.1), loss_temperature=0.05)
+    assert main([str(folder), *QUICK, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    effects = {row["setting"]: row for row in said["effects"]}
+    assert effects["temperature"]["loss"] == pytest.approx(math.log(2), rel=0.05)
+    assert "temperature 0.05" in said["best"]
 
 
 def test_a_condition_without_a_law_is_said_and_the_others_are_fitted(tmp_path, capsys):

@@ -57,6 +57,18 @@ def test_training_lowers_the_held_out_loss_and_counts_what_it_spent(method, cond
     assert Observation.from_json(json.loads(json.dumps(observation.to_json()))) == observation
 
 
+def test_the_held_out_loss_may_have_a_temperature_of_its_own(conditions):
+    trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=4)
+    alike = replace(trial, training=replace(conditions, loss_temperature=conditions.temperature))
+    wider = replace(trial, training=replace(conditions, loss_temperature=10 * conditions.temperature))
+    seen, same, other = train(trial), train(alike), train(wider)
+    assert len({trial.key, alike.key, wider.key}) == 3
+    assert seen.curve == same.curve == other.curve and seen.accuracy == same.accuracy == other.accuracy
+    assert (same.loss, same.start_loss) == (seen.loss, seen.start_loss)
+    # A flat softmax has the loss of chance.
+    assert other.start_loss == pytest.approx(math.log(conditions.pool_size), rel=0.05) != seen.start_loss
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(conditions):
     trial = Trial("nano-25k", LoRA(4), conditions, lr=1e-2, steps=6)
     first, second = train(trial), train(trial)

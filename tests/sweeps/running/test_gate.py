@@ -165,7 +165,7 @@ def test_every_example_ends_in_what_it_is_for(name):
     assert prospect(read_sweep(project / "examples" / f"{name}.toml"), data) == Prospect()
 
 
-@pytest.mark.parametrize("name", ["batch", "batch-held-back", "bracket"])
+@pytest.mark.parametrize("name", ["batch", "batch-held-back", "bracket", "temperature"])
 def test_every_example_can_be_run(name):
     project = Path(__file__).parents[3]
     data = Data.from_json(json.loads((project / "results/reference/data.json").read_text()), "data.json")
