@@ -6,7 +6,7 @@ import argparse
 
 from analysis.commands.comparison import compares, show_comparison
 from analysis.commands.foreign_table import fit_runs
-from analysis.commands.options import FACTS, check_paths, parser
+from analysis.commands.options import FACTS, FLAGS, check_paths, parser
 from analysis.commands.published_facts import fit_facts_folder
 from analysis.commands.results_folder import fit_folder
 from sweeps.support import console
@@ -16,7 +16,7 @@ from sweeps.support.progress import waiting
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     with waiting("fit", in_logs=True):
-        return console.run("fit", lambda: _fit(args))
+        return console.run("fit", lambda: _fit(args), FLAGS)
 
 
 def _fit(args: argparse.Namespace) -> int:

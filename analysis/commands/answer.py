@@ -31,8 +31,7 @@ def give(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, o
         left_out = drawn.left_out
     if args.page:
         written.append(write_page(args, book, out))
-    with console.named_as_flags(FLAGS):
-        asked = answers(args, table, book)
+    asked = answers(args, table, book)
     _print(args, table, book, how, asked)
     if not args.json:
         print("\n".join(["", *(f"wrote {path}" for path in written), *left_out]).rstrip())

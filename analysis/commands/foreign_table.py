@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from analysis.commands.answer import give
 from analysis.commands.options import COLUMNS, FLAGS, settings
-from sweeps.support import console
 from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
@@ -28,10 +27,9 @@ def fit_runs(args: argparse.Namespace) -> int:
     from analysis.fitting.fit import fit_table
 
     how = settings(args)
-    with console.named_as_flags(FLAGS):
-        table = _read(args)
-        with waiting(f"fitting {len(table.rows)} runs"):
-            book = fit_table(table, how)
+    table = _read(args)
+    with waiting(f"fitting {len(table.rows)} runs"):
+        book = fit_table(table, how)
     give(args, table, book, how, args.out)
     return 0
 
@@ -39,12 +37,12 @@ def fit_runs(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> Table:
     from analysis.tables.columns import Columns
     from analysis.tables.filters import Filters
-    from analysis.tables.foreign_table import read_runs
+    from analysis.tables.foreign_table import read_runs, titles_of
 
     for name, why in OF_FOLDERS.items():
         if getattr(args, name) not in (None, "", False):
             raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
     if not args.loss:
-        raise ValueError(f"{args.path}: --loss must name the column of final losses")
+        raise ValueError(f"{args.path}: --loss must name the column of final losses; it has: {titles_of(args.path)}")
     filters = Filters(tuple(args.where), args.holdout, args.best, args.drop_highest)
     return read_runs(args.path, Columns(**{name: getattr(args, name) for name in COLUMNS}), filters)

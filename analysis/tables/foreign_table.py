@@ -36,20 +36,29 @@ def _read_frame(path: Path) -> pd.DataFrame:
     return pd.read_csv(cells, decimal="," if delimiter(path) == ";" else ".")
 
 
+def _titles(frame: pd.DataFrame) -> str:
+    return ", ".join(str(title).strip() for title in frame.columns)
+
+
+def titles_of(path: Path) -> str:
+    """The titles of the columns of a file, with commas between."""
+    return _titles(_read_frame(path))
+
+
 def runs_table(frame: pd.DataFrame, columns: Columns, filters: Filters = Filters(), name: str = "table") -> Table:
     """The table of a data frame of runs; rows are called by their place in it, the first being row 1."""
     if not columns.variables:
         raise ValueError(
             f"{name}: neither tokens (`d`) nor training FLOPs (`c`) nor parameters (`n`) are named: name the columns "
-            "of parameters and of tokens or FLOPs, or one of the three for a law in it alone"
+            f"of parameters and of tokens or FLOPs, or one of the three for a law in it alone; it has: {_titles(frame)}"
         )
     if frame.empty:
         raise ValueError(f"{name}: has no rows")
     frame = frame.rename(columns=lambda title: str(title).strip()).reset_index(drop=True)
     rows, caveats = numbers_of(frame, columns, name)
     _check_runs(rows, columns, name)
-    check_units(rows, columns, name)
     caveats += check_scale(frame, rows, columns, name)
+    check_units(rows, columns, name)
     sieve = sift(rows, frame, columns, filters, name)
     rows = sieve.rows.reset_index(drop=True)
     _check_alone(rows, columns, name)

@@ -47,12 +47,11 @@ def check_scale(frame: pd.DataFrame, rows: pd.DataFrame, columns: Columns, name:
     if columns.variables != ("N", "D"):
         return []
     by_rule = 6 * params * tokens
-    if columns.d and not (states_unit(frame, columns.n) or states_unit(frame, columns.d)):
-        small = {
-            f"{columns.n}, as parameters, is {_median(params):.3g}": _median(params) < LEAST_PARAMS,
-            f"{columns.d}, as tokens, is {_median(tokens):.3g}": _median(tokens) < LEAST_TOKENS,
-            f"6ND, as FLOP, is {_median(by_rule):.3g}": _median(by_rule) < LEAST_FLOPS,
-        }
+    if not (states_unit(frame, columns.n) or states_unit(frame, columns.d)):
+        small = {f"{columns.n}, as parameters, is {_median(params):.3g}": _median(params) < LEAST_PARAMS}
+        if columns.d:
+            small[f"{columns.d}, as tokens, is {_median(tokens):.3g}"] = _median(tokens) < LEAST_TOKENS
+            small[f"6ND, as FLOP, is {_median(by_rule):.3g}"] = _median(by_rule) < LEAST_FLOPS
         if odd := [text for text, less in small.items() if less]:
             raise ValueError(
                 f"{name}: {' and '.join(odd)} in the median, less than anybody trains with; say in which units they "
@@ -80,7 +79,8 @@ def _beside_the_rule(ratio: Array, columns: Columns, name: str) -> list[Caveat]:
 
 def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Array) -> str:
     """How the units might be said: those that make a further column of the table C = 6ND, or an example."""
-    units = (1e6, 1e9)
+    if not columns.d:
+        return f"`n`='{columns.n}*1e6'"
     for title in frame.columns.difference([columns.n, columns.d, columns.loss]):
         if not pd.api.types.is_numeric_dtype(frame[title]) or pd.api.types.is_bool_dtype(frame[title]):
             continue
@@ -97,7 +97,7 @@ def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Arra
         if len(fitting) == 1:
             (n, d) = fitting[0]
             return f"`n`='{columns.n}*{_unit(n)}' `d`='{columns.d}*{_unit(d)}' would make {title!r} what 6ND is"
-    return f"`n`='{columns.n}*{_unit(units[0])}' `d`='{columns.d}*{_unit(units[1])}'"
+    return f"`n`='{columns.n}*1e6' `d`='{columns.d}*1e9'"
 
 
 def _plausible(params: float, tokens: float) -> bool:

@@ -41,7 +41,11 @@ def test_tokens_follow_from_flops():
         (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
         (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
         (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
-        (FRAME.assign(n=[0.07, 0.4, 1.4]), COLUMNS, "row 1: n is 0.07 parameters; where it counts in another unit"),
+        (
+            FRAME.assign(n=[0.07, 0.4, 1.4]),
+            COLUMNS,
+            "n, as parameters, is 0.4 in the median, less than anybody trains with",
+        ),
         (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: `c`='c*1e9'"),
         (FRAME[:0], COLUMNS, "has no rows"),
         (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),

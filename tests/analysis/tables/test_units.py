@@ -32,6 +32,8 @@ def test_numbers_too_small_for_any_training_are_asked_about():
         table(FRAME.assign(tokens=D / 1e9).drop(columns="flops"), n="params", d="tokens")
     with pytest.raises(ValueError, match="say in which units they count"):
         table(FRAME.assign(params=N / 1e6), n="params", d="tokens")
+    with pytest.raises(ValueError, match=re.escape("say in which units they count: `n`='params*1e6' (or")):
+        table(FRAME.assign(params=N / 1e6), n="params", c="flops")
 
 
 @pytest.mark.parametrize(
