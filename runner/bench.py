@@ -33,7 +33,7 @@ from runner.training.measure import peak_memory, reset_peak_memory
 from sweeps.data.readers import open_source, survey
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.measured import MachineProfile, Reached, this_host
-from sweeps.methods import Method
+from sweeps.methods import Method, label_of
 from sweeps.models import NANO, ModelSpec
 from sweeps.support.progress import Progress
 from sweeps.trial import Training, Trial
@@ -374,9 +374,8 @@ def report(profile: MachineProfile, skipped: Sequence[str]) -> str:
         f"{'of peak':>9}{'of its products':>17}{'overhead':>10}{'memory':>10}",
     ]
     for row in profile.rows:
-        options = " ".join(f"{name} {value:g}" for name, value in row.method.items() if name != "name")
         lines.append(
-            f"{row.model + '*' * row.random:<14}{row.method['name'] + ' ' + options:<22}{row.pairs:>10,.0f}"
+            f"{row.model + '*' * row.random:<14}{label_of(row.method):<22}{row.pairs:>10,.0f}"
             f"{row.tokens:>11,.0f}{row.flops / 1e9:>10,.1f}{row.mfu:>9.0%}{row.products:>17.0%}{row.overhead:>10.1%}"
             f"{row.peak_bytes / 1e6:>7,.0f} MB"
         )

@@ -153,8 +153,7 @@ class Method(ABC):
     @cached_property
     def label(self) -> str:
         """Name and settings, as tables and figures print them."""
-        shown = {key: value if isinstance(value, str) else f"{value:g}" for key, value in self.options.items()}
-        return " ".join([self.name, *(f"{key} {value}" for key, value in shown.items())])
+        return label_of({"name": self.name, **self.options})
 
 
 @dataclass(frozen=True)
@@ -487,6 +486,12 @@ METHODS: dict[str, type[Method]] = {
     "freeze": FreezeBlocks,
     "bias": BiasOnly,
 }
+
+
+def label_of(settings: Mapping[str, Any]) -> str:
+    """Returns the name of a method, under "name", and its settings, as tables and figures print them."""
+    shown = {key: value if isinstance(value, str) else f"{value:g}" for key, value in settings.items()}
+    return " ".join([shown.pop("name"), *(f"{key} {value}" for key, value in shown.items())])
 
 
 def with_adapter() -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sweeps.flops import Work, exact_flops
 from sweeps.machine.chips import CHIPS, Chip
 from sweeps.machine.utilisation import ESTIMATED, NOMINAL, launch_seconds, step_seconds, step_work
-from sweeps.methods import Method
+from sweeps.methods import Method, label_of
 from sweeps.models import ModelSpec
 from sweeps.support.console import positive
 
@@ -87,7 +87,7 @@ class Machine:
             return f"{peak}, {ESTIMATED if self.mfu is None else f'{self.mfu:.0%} of it reached'}"
         rows = alike(self.profile, method)
         names = ", ".join(dict.fromkeys(row.model for row in rows))
-        methods = ", ".join(dict.fromkeys(_label(row) for row in rows))
+        methods = ", ".join(dict.fromkeys(label_of(row.method) for row in rows))
         inside = min(row.params for row in rows) <= model.params <= max(row.params for row in rows)
         how = "between the nearest in N" if inside else "that of the nearest in N"
         measured = f"measured by `embed bench` on {self.profile.created[:10]} with {methods} on {names}"
@@ -116,10 +116,6 @@ def alike(profile: MachineProfile, method: Method) -> Sequence[Reached]:
     settings = {"name": method.name, **method.options}
     same = [row for row in profile.rows if row.method == settings]
     return same or [row for row in profile.rows if row.method["name"] == method.name] or profile.rows
-
-
-def _label(row: Reached) -> str:
-    return " ".join([str(row.method["name"]), *(f"{k} {v:g}" for k, v in row.method.items() if k != "name")])
 
 
 def _between(rows: Sequence[Reached], params: int) -> float:

@@ -47,6 +47,12 @@ def test_a_day_of_eight_chips():
     )
 
 
+def test_settings_that_are_words_are_named_too(profile):
+    worded = reached(NANO[0], Full(token_table="freeze"), 1e9)
+    write_machine_profile(replace(profile, rows=(worded,)), profile_path())
+    assert "with full token_table freeze on nano-7k" in read_machine("this").origin(NANO[0], Full())
+
+
 def test_money_buys_hours_at_the_price_of_every_chip():
     machine = read_machine("8xh100", price="2.5")
     budget = read_budget("$500", machine)
