@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.fitting.decisions import BELOW, RULES, standings
 from analysis.fitting.published.narrowing import Narrowed
-from analysis.fitting.retrospective import BELOW, Decision
+from analysis.fitting.retrospective import Decision, size_choices
 from planner.law_book import LawBook, MethodLaw
 from planner.scores import ScoreLaw
 from sweeps.support.text import table
@@ -117,7 +118,21 @@ def retrospective(tested: Sequence[Decision]) -> str:
     if predicted:
         share = f"{100 * inside / predicted:.0f} %"
         lines.append(f"  all       {inside} of {predicted} runs in their 90 % interval ({share})")
-    return "\n".join(lines)
+    return "\n".join(lines) + _rules(standings(size_choices(tested)))
+
+
+def _rules(found: Mapping[str, Any]) -> str:
+    """What each rule for the size of a model gave away; "" where no decision has all rules."""
+    if not found["rules"]:
+        return ""
+    rows = [["size chosen by", "decisions", "given away", "worst", "against the law"]]
+    for rule, record in found["rules"].items():
+        rival = found["against_law"].get(rule)
+        beside = f"{-100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}" if rival else ""
+        least = "   <- least" if rule == found["least"] and len(found["rules"]) > 1 else ""
+        given = f"{100 * record['mean']:.2f} ± {100 * record['error']:.2f} %"
+        rows.append([RULES[rule], f"{record['decisions']}", given, f"{100 * record['worst']:.2f} %", beside + least])
+    return "\n\n" + _aligned(rows)
 
 
 def _decision(decision: Decision) -> str:
@@ -206,19 +221,29 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _isoflop(laws: Sequence[MethodLaw]) -> str:
-    """Parabolas at equal budgets beside the law: exponents of the compute-optimal N and D, or why there are none."""
-    rows = [["parabolas at equal budgets, a check", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
+    """isoFLOP minima beside the law: exponents of the compute-optimal N and D, why some budgets have none."""
+    rows = [["isoFLOP minima, which use no law", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
     for law in laws:
         bottoms = law.isoflop.get("bottoms", [])
         known = f"{sum(b['params'] is not None for b in bottoms)} of {len(bottoms)}"
         reasons = Counter(b["reason"] for b in bottoms if b["reason"])
         by_runs, by_law = law.isoflop.get("exponents"), law.isoflop.get("law_exponents")
+        why = reasons.most_common(1)[0][0] if reasons else ""
         if by_runs and by_law:
-            shown = [_exponent(by_runs, "N"), _exponent(by_runs, "D"), f"{by_law['N']:.2f}", f"{by_law['D']:.2f}", ""]
-            rows.append([f"  {law.label}", known, *shown])
+            shown = [_exponent(by_runs, "N"), _exponent(by_runs, "D"), f"{by_law['N']:.2f}", f"{by_law['D']:.2f}"]
+            rows.append([f"  {law.label}", known, *shown, why])
         elif reasons:
-            rows.append([f"  {law.label}", known, "", "", "", "", reasons.most_common(1)[0][0]])
-    return _aligned(rows) if len(rows) > 1 else ""
+            rows.append([f"  {law.label}", known, "", "", "", "", why])
+    told = next((law.isoflop["verdict"] for law in laws if law.isoflop.get("verdict")), None)
+    return "\n".join([_aligned(rows) if len(rows) > 1 else "", *([_verdict(told)] if told else [])]).strip("\n")
+
+
+def _verdict(told: Mapping[str, Any]) -> str:
+    law, rival = (100 * told["given_away"][rule] for rule in ("law", "isoflop"))
+    return (
+        f"  in {told['decisions']} decisions at unseen larger budgets {RULES['law']} gave away {law:.2f} % of the loss"
+        f", {RULES['isoflop']} {rival:.2f} % (difference {-100 * told['gap']:+.2f} ± {100 * told['error']:.2f})"
+    )
 
 
 def _exponent(exponents: Mapping[str, float | None], name: str) -> str:

@@ -17,6 +17,7 @@ from planner.frontier import Crossover, crossovers, searched_budgets
 from planner.law_book import Caveat, LawBook
 from planner.published import Fact
 from planner.scores import ExpectedScore, expected_scores
+from planner.size_rules import SizeRule
 from sweeps.machine.utilisation import NODE
 from sweeps.support.paths import named_in
 from sweeps.trial import Trial
@@ -153,6 +154,8 @@ class Plan:
     """Which law book answers, how far it lies, and what the others would have said."""
     refused: tuple[Refusal, ...]
     """Models with methods that cannot be chosen, with the reasons."""
+    size: SizeRule | None
+    """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
     warnings: tuple[Caveat, ...]
     """What a reader of the answer must know."""
     provenance: Mapping[str, str]
@@ -213,6 +216,7 @@ class Plan:
                 {**asdict(crossover), "extrapolation": extrapolation_factor(crossover.flops, measured)}
                 for crossover in self.crossovers
             ],
+            "size_rule": {**asdict(self.size), "chooses": self.size.chooses} if self.size else None,
             "refused": [asdict(refusal) for refusal in self.refused],
             "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
             "provenance": dict(self.provenance),

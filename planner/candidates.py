@@ -222,14 +222,14 @@ class Candidate:
 
     def extrapolation(self, tokens: float) -> Extrapolation:
         """How far training on so many tokens, as the law counts them, lies beyond what the law was measured on."""
-        return Extrapolation.of(self._compute(tokens), self.params, tokens, self.law, self.unseen)
+        return Extrapolation.of(self.exact_spent(tokens), self.params, tokens, self.law, self.unseen)
 
     def drift(self, tokens: float) -> tuple[float, ...]:
         """By what the loss of each draw is multiplied for the distance from the law's range; empty within it."""
-        return drift(self.law, self._compute(tokens), self.params, tokens)
+        return drift(self.law, self.exact_spent(tokens), self.params, tokens)
 
-    def _compute(self, tokens: float) -> float:
-        """Exact FLOPs of so many tokens, as the law counts them."""
+    def exact_spent(self, tokens: float) -> float:
+        """Training FLOPs by the exact count of so many tokens, as the law counts them."""
         return tokens / self.law_step_tokens * self.pair.batch_size * self.exact_pair_flops
 
 

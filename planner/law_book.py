@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from planner.isoflop import check_isoflop
 from planner.laws import LAWS, ROUNDING, Law, Weighted, family_of, mean_law
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
@@ -103,7 +104,8 @@ class MethodLaw:
     variants: Mapping[str, Any] = field(default_factory=dict)
     """Objective and coefficients under the L1 and the L2 loss, and in the families that were not chosen."""
     isoflop: Mapping[str, Any] = field(default_factory=dict)
-    """Compute-optimal exponents by parabolas at equal budgets, which know no law, beside the law's own."""
+    """isoFLOP minima, which know no law, beside the law's: "bottoms" at each budget, "exponents", the "line" N*(C)
+    through them with its draws, "decisions" of both rules at unseen budgets and the "verdict" on these."""
     noise_slope: float = 0.0
     """By which power of the tokens the noise falls, where repeats of runs tell: see `noise_at`."""
     scatter: Mapping[str, float] = field(default_factory=dict)
@@ -381,6 +383,7 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
         name: _law(name, own, f"{where}.coefficients.{name}")
         for name, own in _by_family(content["coefficients"], weights, f"{where}.coefficients").items()
     }
+    check_isoflop(content.get("isoflop", {}), f"{where}.isoflop")
     made = {
         "settings": settings,
         "law": mean_law(laws, weights),

@@ -19,6 +19,7 @@ from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.menu import check_suites, menu
 from planner.quantities import short
+from planner.size_rules import SizeRule, led_by, size_caveat, size_rule
 from planner.training_data import TrainingData, training_data
 from planner.warnings import AS_ASKED, provenance, warnings
 from sweeps.flops import FLOPS
@@ -86,7 +87,10 @@ class Consulted:
     refused: tuple[Refusal, ...]
     """Those that they do not, and those that the budget cannot train."""
     ranked: tuple[tuple[Candidate, Odds | None], ...]
-    """The candidates that the budget can train with their odds, those first that give away the least."""
+    """The candidates that the budget can train with their odds, those first that give away the least; before them that
+    of isoFLOP minima where these choose the size."""
+    size: SizeRule | None
+    """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
     budget: Budget
     """What is spent: the FLOPs that the first candidate makes of the budget."""
     data: TrainingData
@@ -240,9 +244,11 @@ def consult(book: LawBook, question: Question) -> Consulted:
     if not fits:
         kind = TooFewPairs if at_speed and all(candidate.lacks_pairs for candidate in at_speed) else ValueError
         raise kind(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
-    ranked = by_regret(fits, question.budget.flops)
+    by_law = by_regret(fits, question.budget.flops)
+    size = size_rule(by_law, question.budget.flops)
+    ranked = led_by(size, by_law)
     spent = replace(question.budget, flops=ranked[0][0].relative_speed * question.budget.flops)
-    return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), spent, data)
+    return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), size, spent, data)
 
 
 def _check_methods(methods: Sequence[str], book: LawBook) -> None:
@@ -276,7 +282,11 @@ def _plan(
         model_chances=_chances(ranked, lambda candidate: candidate.model.name) if known else {},
         evidence=Evidence(book.name, kind, recipes[0].extrapolation, tuple(others)),
         refused=consulted.refused,
-        warnings=warnings(book, recipes, fits, consulted.budget.flops, question.conditions),
+        size=consulted.size,
+        warnings=(
+            *warnings(book, recipes, fits, consulted.budget.flops, question.conditions),
+            *size_caveat(consulted.size),
+        ),
         provenance=_provenance(consulted, recipes[0], question),
         facts=facts_of(book, recipes[0], best),
         curve=_curve(consulted.considered, curve, training, machine, question.lr),
@@ -417,6 +427,7 @@ def _curve(
     for budget in budget_grid(*ends, per_decade=4) if ends else []:
         fits, _ = feasible(considered, budget)
         if fits:
-            best, chance = by_regret(fits, budget)[0]
+            by_law = by_regret(fits, budget)
+            best, chance = led_by(size_rule(by_law, budget), by_law)[0]
             rows.append((budget, recipe_of(best, budget, training, machine, chance, lr)))
     return tuple(rows)

@@ -171,6 +171,8 @@ def _evidence(plan: Plan) -> dict[str, str]:
         kind = f"published ({paper}) and the runs of {book.weighed_by}"
     unseen = "".join(f", {name} not seen" for name in evidence.extrapolation.unseen)
     lines = f"{kind}: {evidence.extrapolation}{unseen}"
+    if plan.size and plan.size.chooses:
+        lines += f"\n{plan.size}"
     differs = [other for other in evidence.others if other.differs and other.distance is not None]
     if differs:
         other = differs[0]
@@ -180,7 +182,8 @@ def _evidence(plan: Plan) -> dict[str, str]:
 
 def _notes(plan: Plan) -> dict[str, str]:
     """The warnings that change what a reader does and stand in no other line."""
-    notes = [warning.text for warning in plan.warnings if warning.code in SHOWN]
+    size = ("size-rule",) if plan.size and not plan.size.chooses else ()  # else the evidence says it
+    notes = [warning.text for warning in plan.warnings if warning.code in (*SHOWN, *size)]
     return {"note": "\n".join(notes[:2])} if notes else {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from planner.evidence import decades_of_compute, read_books
 from planner.frontier import Odds, method_odds, odds, ranked
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
+from planner.quantities import short
+from planner.size_rules import SizeRule, heard, size_caveat
 from planner.sizes import Ends, Optimum, Point, Size, TokenCost, cost_of, optimum, point
 from sweeps.models import ModelSpec
 
@@ -74,6 +76,8 @@ class SizePlan:
     """What was chosen from; empty for a continuum of sizes."""
     refused: tuple[Mapping[str, str], ...]
     """Models, methods, and why they cannot be chosen."""
+    size: SizeRule | None
+    """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
     warnings: tuple[Caveat, ...]
     """What a reader of the answer must know."""
 
@@ -88,6 +92,7 @@ class SizePlan:
             "candidates": [each.to_json() for each in self.answers],
             "cost": asdict(self.cost),
             "suites": list(self.suites),
+            "size_rule": {**asdict(self.size), "chooses": self.size.chooses} if self.size else None,
             "refused": [dict(each) for each in self.refused],
             "unknown": dict(UNKNOWN),
             "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
@@ -129,7 +134,52 @@ def plan_sizes(
     if not answers:
         why = "; ".join(dict.fromkeys(f"{each['model'] or each['method']}: {each['reason']}" for each in refused))
         raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {why}")
-    return SizePlan(spent, tuple(answers[:top]), book, cost, suites, tuple(refused), _warnings(book, answers[0]))
+    rule = _size_rule(of, answers, spent.flops, max_params)
+    answers = _led_by(rule, answers, of, spent.flops, cost)
+    told = (*size_caveat(rule), *_warnings(book, answers[0]))
+    return SizePlan(spent, tuple(answers[:top]), book, cost, suites, tuple(refused), rule, told)
+
+
+def _law_of(laws: Sequence[MethodLaw], answer: SizeAnswer) -> MethodLaw:
+    """The law that an answer is of."""
+    return next(law for law in laws if law.label == answer.point.method)
+
+
+def _size_rule(
+    laws: Sequence[MethodLaw], answers: Sequence[SizeAnswer], budget: float, max_params: float
+) -> SizeRule | None:
+    """What isoFLOP minima say of the size of the first answer."""
+    first = answers[0]
+    rule = heard(_law_of(laws, first), budget)
+    assert first.point.params
+    if rule is None:
+        return None
+    if rule.params > max_params and not rule.doubt:
+        rule = replace(rule, doubt=f"N is over the limit of {max_params:.3g}")
+    if not first.model:
+        return replace(rule, law_model=f"N {short(first.point.params)}")
+    nearest = min(_of_method(answers), key=lambda each: abs(math.log((each.point.params or 1.0) / rule.params)))
+    return replace(rule, model=nearest.model, law_model=first.model)
+
+
+def _of_method(answers: Sequence[SizeAnswer]) -> list[SizeAnswer]:
+    """The answers with the method of the first one."""
+    return [each for each in answers if each.point.method == answers[0].point.method]
+
+
+def _led_by(
+    rule: SizeRule | None, answers: list[SizeAnswer], laws: Sequence[MethodLaw], budget: float, cost: TokenCost
+) -> list[SizeAnswer]:
+    """The answers, the first one of the rule's size where it chooses."""
+    if rule is None or rule.doubt:
+        return answers
+    first = answers[0]
+    if first.model:
+        chosen = next(each for each in _of_method(answers) if each.model == rule.model)
+        return [chosen, *[each for each in answers if each is not chosen]]
+    size = point(_law_of(laws, first), rule.params, cost.tokens(budget, rule.params), budget, ("N", "D"), 1.0, math.inf)
+    tokens = (cost.tokens(budget, rule.high), cost.tokens(budget, rule.low))
+    return [replace(first, point=size, params_interval=(rule.low, rule.high), tokens_interval=tokens), *answers[1:]]
 
 
 def _budget(budget: float | str, book: LawBook) -> Budget:

@@ -18,7 +18,7 @@ REFUSALS = 3
 
 def text(plan: SizePlan) -> str:
     """The answer, how sure it is, what it rests on, and what it cannot know."""
-    answer = plan.answers[0]
+    answer, chosen = plan.answers[0], plan.size is not None and plan.size.chooses
     size, tokens = short(answer.point.params or 0.0), short(answer.point.tokens or 0.0)
     lines = {
         "budget": f"{plan.budget.flops:.4g} FLOP, {plan.cost}",
@@ -27,7 +27,7 @@ def text(plan: SizePlan) -> str:
         **({"method": answer.point.method} if len(plan.laws.laws) > 1 else {}),
         "loss": _loss(answer),
         **({"sure": _sure(answer)} if answer.best is not None and len(plan.answers) > 1 else {}),
-        "evidence": _evidence(plan.laws, answer),
+        "evidence": "\n".join([_evidence(plan.laws, answer), *([str(plan.size)] if chosen else [])]),
         "unknown": f"{', '.join(name.replace('_', ' ') for name in UNKNOWN)}: the laws are of a table of runs, which "
         "tells none of them",
     }
@@ -84,8 +84,10 @@ def _refused(plan: SizePlan) -> str:
 
 
 def _warnings(plan: SizePlan) -> str:
-    lines = [warning.text for warning in plan.warnings[:WARNINGS]]
-    more = len(plan.warnings) - WARNINGS
+    said = ("size-rule",) if plan.size and plan.size.chooses else ()  # by the evidence
+    shown = [warning.text for warning in plan.warnings if warning.code not in said]
+    lines = shown[:WARNINGS]
+    more = len(shown) - WARNINGS
     return _lined(
         {"mind": "\n".join(lines + ([f"and {more} more; --json lists them"] if more > 0 else []))} if lines else {}
     )

@@ -40,11 +40,17 @@ def give(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, o
 def _print(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, asked: Answers) -> None:
     """The laws, what was asked of them, and what laws of smaller budgets would have chosen, as text or as JSON."""
     from analysis import report
-    from analysis.fitting.retrospective import retrospective
+    from analysis.fitting.decisions import standings
+    from analysis.fitting.retrospective import retrospective, size_choices
 
     tested = retrospective(table, how) if args.backtest else None
     if args.json:
-        more = asked.to_json() | ({} if tested is None else {"decisions": [each.to_json() for each in tested]})
+        more = asked.to_json()
+        if tested is not None:
+            more |= {
+                "decisions": [each.to_json() for each in tested],
+                "size_rules": standings(size_choices(tested)),
+            }
         print(json.dumps({**report.document(book), **more}, indent=1))
         return
     print(console.flagged(report.text(book), FLAGS))

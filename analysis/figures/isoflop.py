@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,13 +18,13 @@ from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, 
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.law_book import LawBook
+from planner.law_book import LawBook, MethodLaw
 
 TITLE = "Loss against model size at equal training compute"
 
 
 def draw_isoflop(table: Table, book: LawBook) -> Figure:
-    """One panel a method: the runs, the law and its 90 % interval at each budget, and the law's best size."""
+    """One panel a method: runs, law and its 90 % interval at each budget, and the best size with and without a law."""
     if reason := why_empty(table):
         return say(TITLE, reason)
     if table.rows["params"].nunique() == 1:
@@ -32,6 +35,7 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
     levels = budget_levels(table.rows["flops"].to_numpy(float))
     shades = BUDGET_COLOURS(np.linspace(0.0, 0.85, len(levels)))
     labels: dict[Axes, list[Label]] = {}
+    bars: dict[Axes, list[tuple[Mapping[str, Any], ColorType]]] = {}
     heights = [table.rows["loss"].to_numpy(float)]
     for axes, method in zip(axes_of, methods, strict=True):
         labels[axes] = []
@@ -41,11 +45,14 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
                 axes.plot(some["params"], some["loss"], "o", color=shade, markersize=4, mec="white", mew=0.4, zorder=3)
                 x, y = _curve(axes, method, level, shade, heights) or _end(some)
                 labels[axes].append((x, y, flops(nominal(some)), shade))
+        if method.law:
+            bars[axes] = [(each, _shade(each, levels, shades)) for each in _minima(method.law)]
         axes.set_title(method.name)
         if method.law is None:
             axes.text(0.98, 0.98, "too few runs for a law", transform=axes.transAxes, ha="right", va="top", fontsize=8)
     for axes in axes_of:
         axes.set_ylim(*limits(*heights, room=1.04))
+        _draw_minima(axes, bars.get(axes, ()))
         log_axis(axes, "x", count, 5)
         log_axis(axes, "y", plain_number)
     figure.supxlabel("model size N (parameters outside the embedding tables)", fontsize=9)
@@ -53,9 +60,31 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
     note = "Points: runs, the lines named by their budget in FLOP. "
     if book.laws:
         note += "Lines and bands: the law, 90 %. White diamonds: its best size, if between tried ones. "
+        if any(_minima(law) for law in book.laws):
+            note += "Bars below: minima of the runs without a law, 90 %. "
     head(figure, TITLE, note + left_out(table))
     label_ends(figure, labels, 7.5)
     return figure
+
+
+def _minima(law: MethodLaw) -> list[Mapping[str, Any]]:
+    """The isoFLOP minima of a law that have an interval; those of law files of earlier versions have none."""
+    return [bottom for bottom in law.isoflop.get("bottoms", ()) if bottom.get("interval")]
+
+
+def _shade(bottom: Mapping[str, Any], levels: Sequence[Level], shades: Array) -> ColorType:
+    """The colour of the level that is nearest to a minimum's budget."""
+    return tuple(shades[np.argmin([abs(np.log(level.middle / bottom["budget"])) for level in levels])])
+
+
+def _draw_minima(axes: Axes, bars: Sequence[tuple[Mapping[str, Any], ColorType]]) -> None:
+    """Minima and their 90 % intervals as bars at the foot of a panel, the largest budget lowest."""
+    for place, (bottom, shade) in enumerate(reversed(bars)):
+        height = 0.03 + 0.025 * place
+        low, high = bottom["interval"]
+        foot = axes.get_xaxis_transform()
+        axes.plot([low, high], [height] * 2, color=shade, linewidth=1.4, transform=foot, zorder=3)
+        axes.plot(bottom["params"], height, "|", color=shade, markersize=6, mew=1.6, transform=foot, zorder=4)
 
 
 def nominal(runs: pd.DataFrame) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,6 +45,7 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
             for other in best:
                 axes.plot(budgets, other[axis].middle, color="#C8C8C8", linewidth=0.8)
             _draw(axes, method, budgets, best[place][axis], known)
+            axes.set_xlim(budgets[0] / 1.15, budgets[-1])
             _draw_measured(axes, method, law, axis == 1)
             axes.set_title(method.name if axis == 0 else "", pad=18)
             words = _words("ND"[axis], budgets, best[place][axis], known)
@@ -49,7 +53,6 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
     sizes = limits(table.rows["params"].to_numpy(float), *(pair[0].middle for pair in best), room=1.5)
     tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best), room=1.5)
     for place, axes in enumerate(axes_of):
-        axes.set_xlim(budgets[0] / 1.15, budgets[-1])
         axes.set_ylim(*(tokens if place % 2 else sizes))
         axes.set_ylabel("tokens D" if place % 2 else "size N (parameters)")
         log_axis(axes, "x", flops, 4)
@@ -57,8 +60,8 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
     note = (
         "Lines and bands: lowest loss by the law, 90 %; dashed beyond the budgets or sizes that were run; grey: the "
-        "other methods. Diamonds: bottoms of parabolas through the runs of one budget, which know no law. Circles: the "
-        "best size that was run. "
+        "other methods. Diamonds: isoFLOP minima, which know no law, 90 %; dotted: carried on. Circles: the best size "
+        "that was run. "
     )
     if not all(_reached(line) for line, _ in best):
         note += f"Out of reach: more than {SIZE_MARGIN:g} times beyond the tried sizes. "
@@ -82,7 +85,7 @@ def _draw(axes: Axes, method: Shown, budgets: Array, line: Band, known: NDArray[
 
 
 def _draw_measured(axes: Axes, method: Shown, law: MethodLaw, tokens: bool) -> None:
-    """The best size that was run at each budget, and the bottoms of parabolas; or the tokens that go with them."""
+    """The best size that was run at each budget, and the isoFLOP minima; or the tokens that go with them."""
     spending = Spending.of(method.runs)
     levels = [at_level(method.runs, level) for level in budget_levels(method.runs["flops"].to_numpy(float))]
     best = [some.loc[some["loss"].idxmin()] for some in levels if some["params"].nunique() > 1]
@@ -93,6 +96,28 @@ def _draw_measured(axes: Axes, method: Shown, law: MethodLaw, tokens: bool) -> N
         if len(x):
             values = spending.tokens(x, y) if tokens else y
             axes.plot(x, values, marker, color=face, markersize=4.5, linestyle="", mec=method.colour, zorder=4)
+    _draw_errors(axes, method, known, spending, tokens)
+    _draw_carried(axes, method, law, spending, tokens)
+
+
+def _draw_errors(
+    axes: Axes, method: Shown, known: Sequence[Mapping[str, Any]], spending: Spending, tokens: bool
+) -> None:
+    """The 90 % interval of each isoFLOP minimum."""
+    for bottom in known:
+        if bottom.get("interval"):  # law files of earlier versions have none
+            ends = np.array(bottom["interval"], float)
+            values = spending.tokens(bottom["budget"], ends) if tokens else ends
+            axes.plot([bottom["budget"]] * 2, values, color=method.colour, linewidth=1.0, zorder=3)
+
+
+def _draw_carried(axes: Axes, method: Shown, law: MethodLaw, spending: Spending, tokens: bool) -> None:
+    """The power law through the isoFLOP minima."""
+    if line := law.isoflop.get("line"):
+        budgets = np.geomspace(*axes.get_xlim(), 40)
+        sizes = np.exp(line["log_params"]) * (budgets / line["budget"]) ** line["exponent"]
+        values = spending.tokens(budgets, sizes) if tokens else sizes
+        axes.plot(budgets, values, color=method.colour, linewidth=1.0, linestyle=":")
 
 
 def _words(letter: str, budgets: Array, line: Band, known: NDArray[np.bool_]) -> str:

@@ -98,10 +98,10 @@ def _one_line(rows: Rows) -> bool:
 
 
 def isoflop_difference(law: MethodLaw) -> list[Caveat]:
-    """Where parabolas through equal budgets, which know no law, put the best size elsewhere."""
+    """Where isoFLOP minima, which know no law, put the best size elsewhere."""
     bottoms = [bottom for bottom in law.isoflop.get("bottoms", []) if bottom["params"] is not None]
     ratios = [bottom["params"] / bottom["law_params"] for bottom in bottoms]
     if not ratios or np.exp(abs(np.median(np.log(ratios)))) <= 2:
         return []
-    text = f"{law.label}: parabolas at equal budgets put the best size {np.median(ratios):.2g} times where the law does"
+    text = f"{law.label}: isoFLOP minima put the best size {np.median(ratios):.2g} times where the law does"
     return [Caveat("isoflop", text, law.label)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fitting.backtest import FamilyChoice
+from analysis.fitting.decisions import size_decisions, with_decisions
 from analysis.fitting.describe import MethodGroup, describe, measured_range, turns_of
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
@@ -144,7 +145,8 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
         new_laws, more = fit_group(table, group, chosen, settings)
         laws += [replace(law, backtest=chosen.record(), drift=chosen.drift) for law in new_laws]
         caveats += more
-    return laws, caveats
+    decided = size_decisions(table, methods, chosen.weights, settings.first_delta)
+    return with_decisions(laws, decided), caveats
 
 
 def fit_group(

@@ -1,18 +1,26 @@
-"""Would the laws have chosen well? Fitted to budgets up to a quarter of C, they choose at C, where all was measured."""
+"""Would the laws have chosen well? Fitted to budgets up to a quarter of C, they choose at C, where all was measured.
+
+Here everything is done anew from the smaller runs, the choice of the family too. A table of runs from elsewhere has the
+budgets that its runs come in (analysis/frontier.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.fitting.decisions import BELOW, ROUNDING, Measured, SizeDecision, decide
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
+from analysis.fitting.isoflop import line_of, slope_of
+from analysis.frontier import at_level, budget_levels
 from analysis.tables.table import Table
 from planner.law_book import MethodLaw
-
-BELOW = 4.0  # times that a budget lies above the largest one that its laws saw, or more
+from planner.quantities import short
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Decision:
     It names model, method, the measured losses of its seeds and their mean (nats), the predicted loss and the ends of
     the 90 % interval of one run; the last three are None for methods that had no law yet.
     """
+    sizes: tuple[SizeDecision, ...]
+    """For each method what the law, isoFLOP minima and 20 tokens a parameter chose among its sizes."""
     reason: str = ""
     """Why no law could be fitted; empty where one was."""
 
@@ -71,14 +81,46 @@ class Decision:
 
 
 def retrospective(table: Table, settings: Settings | None = None) -> list[Decision]:
-    """At every budget of a sweep that has others at most a quarter as large, smallest first."""
-    budgets = sorted(table.rows["budget"].unique())
-    return [_decision(table, budget, settings) for budget in budgets if budgets[0] <= budget / BELOW]
+    """At every budget of a table that has others at most a quarter as large, smallest first.
+
+    Raises ValueError for a table without N or D.
+    """
+    if table.variables != ("N", "D"):
+        raise ValueError(f"{table.name}: laws in {table.variables[0]} alone choose no size to look back on")
+    return [_decision(table, *case, settings) for case in _cases(table.rows) if len(case[2])]
 
 
-def _decision(table: Table, budget: float, settings: Settings | None) -> Decision:
-    rows = table.rows
-    below = rows[rows["budget"] <= budget / BELOW]
+def size_choices(tested: Sequence[Decision]) -> list[SizeDecision]:
+    """What each rule chose among the sizes of a method, over all budgets."""
+    return [size for decision in tested for size in decision.sizes]
+
+
+def _cases(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]:
+    """Every budget, FLOPs, the runs at it, and those of at most a quarter of it."""
+    if "budget" in rows:
+        budgets = sorted(rows["budget"].unique())
+        return [(float(b), rows[rows["budget"] == b], rows[rows["budget"] <= b / BELOW]) for b in budgets]
+    slopes = {method: slope_of(some) for method, some in rows.groupby("method")}
+    return [
+        (
+            level.middle,
+            _brought(at_level(rows, level), level.middle, slopes),
+            rows[rows["flops"] <= ROUNDING * level.middle / BELOW],
+        )
+        for level in budget_levels(rows["flops"].to_numpy(float))
+    ]
+
+
+def _brought(runs: pd.DataFrame, budget: float, slopes: Mapping[Any, float]) -> pd.DataFrame:
+    """Runs of about a budget as they would be at it; slopes: d ln L / d ln C of each method."""
+    spent = np.log(runs["flops"] / budget)
+    losses = runs["loss"] * np.exp(-runs["method"].map(slopes) * spent)
+    return runs.assign(flops=budget, tokens=runs["tokens"] * np.exp(-spent), loss=losses)
+
+
+def _decision(
+    table: Table, budget: float, runs: pd.DataFrame, below: pd.DataFrame, settings: Settings | None
+) -> Decision:
     methods = set(below["method"])
     smaller = replace(table, rows=below, settings={name: of for name, of in table.settings.items() if name in methods})
     try:
@@ -86,9 +128,22 @@ def _decision(table: Table, budget: float, settings: Settings | None) -> Decisio
     except ValueError as error:
         laws, reason = (), str(error)
     known = {law.label: law for law in laws}
-    cells = [_cell(group, known) for _, group in rows[rows["budget"] == budget].groupby(["model", "method"])]
+    size = "model" if "model" in runs else "params"
+    cells = [_cell(group, known) for _, group in runs.groupby([size, "method"])]
     cells.sort(key=lambda cell: cell["loss"])
-    return Decision(float(budget), float(below["budget"].max()), len(below), tuple(cells), reason)
+    sizes = [
+        _size_decision(some, below[below["method"] == method], known.get(str(method)))
+        for method, some in runs.groupby("method")
+        if method in methods and some["params"].nunique() > 1
+    ]
+    largest = float(below["budget" if "budget" in below else "flops"].max())
+    return Decision(budget, largest, len(below), tuple(cells), tuple(sizes), reason)
+
+
+def _size_decision(runs: pd.DataFrame, below: pd.DataFrame, law: MethodLaw | None) -> SizeDecision:
+    """What each rule chose among the sizes of one method at one budget."""
+    case = Measured.of(runs, below, float(runs["flops"].median()))
+    return decide(case, case.predicted(law.law) if law else None, line_of(below))
 
 
 def _cell(runs: pd.DataFrame, laws: dict[str, MethodLaw]) -> dict[str, Any]:
@@ -98,5 +153,6 @@ def _cell(runs: pd.DataFrame, laws: dict[str, MethodLaw]) -> dict[str, Any]:
     low, high = law.interval(params, tokens, share, unique) if law else (None, None)
     predicted = law.law.at(params, tokens, share, unique) if law else None
     measured = {"losses": runs["loss"].tolist(), "loss": float(runs["loss"].mean())}
-    cell = {"model": first["model"], "method": first["method"]}
+    model = first["model"] if "model" in runs else f"N {short(params)}"
+    cell = {"model": model, "method": first["method"]}
     return {**cell, **measured, "predicted": predicted, "low": low, "high": high}

@@ -7,11 +7,12 @@ Shared exponents hide how methods differ without a word: fifteen protocols of ex
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.fitting.added_terms import added
-from analysis.fitting.isoflop import parabola
+from analysis.fitting.isoflop import minima
 from analysis.fitting.noise import noise_of
 from analysis.fitting.problem import Problem
 from analysis.fitting.shape import Shape
@@ -20,8 +21,6 @@ from analysis.frontier import budget_levels
 from analysis.tables.rows import Array, Rows
 
 LEVEL = 0.01  # of methods that do share exponents and are told not to
-BOTTOMS = 3  # budgets with a parabola's bottom, for a slope with an error
-ERRORS_SHORT = 2.0  # errors of parabolas' slopes are too small by half on published sweeps
 
 
 def contradiction(rows: Rows, shape: Shape, delta: float) -> str:
@@ -32,7 +31,7 @@ def contradiction(rows: Rows, shape: Shape, delta: float) -> str:
     if (p := own_exponents(rows, shape, delta)) < LEVEL / 2:
         return f"methods with exponents of their own fit the runs better than chance allows (p = {p:.1g})"
     if (p := own_bottoms(rows)) < LEVEL / 2:
-        return f"parabolas at equal budgets give the methods different compute-optimal exponents (p = {p:.1g})"
+        return f"isoFLOP minima give the methods different compute-optimal exponents (p = {p:.1g})"
     return ""
 
 
@@ -63,29 +62,23 @@ def _places(mine: NDArray[np.int64] | slice, count: int) -> NDArray[np.int64]:
 
 
 def own_bottoms(rows: Rows) -> float:
-    """How often methods of one compute-optimal exponent would have parabolas as different; 1 where these are few."""
+    """How often methods of one compute-optimal exponent would have minima as different; 1 where these are few."""
     slopes = [slope for g in np.unique(rows.group) if (slope := _slope(rows.take(rows.group == g)))]
     if len(slopes) < 2:
         return 1.0
     values, errors = np.array(slopes).T
-    weights = 1 / np.maximum(ERRORS_SHORT * errors, 1e-6) ** 2
+    weights = 1 / np.maximum(errors, 1e-6) ** 2
     apart = float((weights * (values - (weights * values).sum() / weights.sum()) ** 2).sum())
     return float(stats.chi2.sf(apart, len(slopes) - 1))
 
 
 def _slope(rows: Rows) -> tuple[float, float] | None:
-    """d ln N / d ln C at the bottoms of a method's parabolas, and its standard error; None with too few of them."""
-    bottoms = []
-    for level in budget_levels(rows.flops):
-        some = rows.take((rows.flops >= level.low) & (rows.flops <= level.high))
-        size, _ = parabola(some.N, some.loss, some.flops)
-        if size is not None:
-            bottoms.append((np.log(level.middle), np.log(size)))
-    if len(bottoms) < BOTTOMS:
+    """d ln N / d ln C of a method's isoFLOP minima, and its bootstrap error; None with too few of them."""
+    runs = pd.DataFrame({"params": rows.N, "flops": rows.flops, "loss": rows.loss, "run": rows.run})
+    found = minima(runs, budget_levels(rows.flops))
+    if not found.line:
         return None
-    x, y = np.array(bottoms).T - np.mean(bottoms, axis=0)[:, None]
-    slope = float((x * y).sum() / (x**2).sum())
-    left = float(((y - slope * x) ** 2).sum())
-    # With three bottoms the error itself has one degree of freedom: a t of it is brought to the scale of a normal.
-    free = len(bottoms) - 2
-    return slope, float(np.sqrt(left / free / (x**2).sum()) * stats.t.ppf(0.95, free) / stats.norm.ppf(0.95))
+    # With three minima their scatter has one degree of freedom: a t of it is brought to the scale of a normal.
+    free = len(found.known) - 2
+    short = stats.t.ppf(0.95, free) / stats.norm.ppf(0.95)
+    return found.line.exponent, float(np.std(found.line.exponents) * short)

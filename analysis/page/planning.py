@@ -103,6 +103,7 @@ def _law(law: MethodLaw) -> dict[str, Any]:
         "rows": law.rows,
         "measured": asdict(law.measured),
         "shared": list(law.shared),
+        "isoflop": {name: law.isoflop.get(name) for name in ("line", "verdict")},
     }
 
 

@@ -678,14 +678,14 @@ export class Candidate {
   }
   /** How far training on so many tokens, as the law counts them, lies beyond what the law was measured on. */
   extrapolation(tokens) {
-    return Extrapolation.of(this._compute(tokens), this.params, tokens, this.law, this.unseen);
+    return Extrapolation.of(this.exact_spent(tokens), this.params, tokens, this.law, this.unseen);
   }
   /** By what the loss of each draw is multiplied for the distance from the law's range; empty within it. */
   drift(tokens) {
-    return drift(this.law, this._compute(tokens), this.params, tokens);
+    return drift(this.law, this.exact_spent(tokens), this.params, tokens);
   }
-  /** Exact FLOPs of so many tokens, as the law counts them. */
-  _compute(tokens) {
+  /** Training FLOPs by the exact count of so many tokens, as the law counts them. */
+  exact_spent(tokens) {
     return tokens / this.law_step_tokens * this.pair.batch_size * this.exact_pair_flops;
   }
 }
@@ -1187,8 +1187,8 @@ export function check_reach(books, flops) {
 
 /** What one law book says to a question. */
 export class Consulted {
-  constructor({book, considered, refused, ranked, budget, data}) {
-    Object.assign(this, {book, considered, refused, ranked, budget, data});
+  constructor({book, considered, refused, ranked, size, budget, data}) {
+    Object.assign(this, {book, considered, refused, ranked, size, budget, data});
   }
   /** The answer. */
   get best() {
@@ -1263,8 +1263,8 @@ export function expected_scores(laws, loss, low, high, params) {
 
 /** The answer to a budget, and what stands behind it. */
 export class Plan {
-  constructor({budget, candidates, method_chances, model_chances, evidence, refused, warnings, provenance, facts, curve, laws, considered}) {
-    Object.assign(this, {budget, candidates, method_chances, model_chances, evidence, refused, warnings, provenance, facts, curve, laws, considered});
+  constructor({budget, candidates, method_chances, model_chances, evidence, refused, size, warnings, provenance, facts, curve, laws, considered}) {
+    Object.assign(this, {budget, candidates, method_chances, model_chances, evidence, refused, size, warnings, provenance, facts, curve, laws, considered});
   }
   /** The answer. */
   get recipe() {
@@ -1305,6 +1305,12 @@ export class Evidence {
   }
 }
 
+/** What a reader must know where the two rules would take different sizes. */
+export function size_caveat(rule) {
+  const differ = both(rule != null, () => rule.model !== rule.law_model);
+  return truth(differ) ? [new Caveat({code: 'size-rule', text: String(rule)})] : [];
+}
+
 export function _provenance(consulted, recipe, question) {
   const told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops);
   return truth(consulted.data.how) ? {...told, data: consulted.data.how} : told;
@@ -1343,13 +1349,110 @@ export function facts_of(book, recipe, candidate) {
   return facts(spent, String(candidate.law.settings['name']), get(candidate.method.options, 'rank'));
 }
 
+/** Whether both are tuned by the same method. */
+export function _alike(one, other) {
+  return both(one.law.label === other.law.label, () => one.method.label === other.method.label);
+}
+
+/** The candidates, that of the first one's method and of the rule's model moved to the front where it chooses. */
+export function led_by(rule, ranked) {
+  if (rule == null || truth(rule.doubt) || rule.model === rule.law_model) {
+    return ranked;
+  }
+  const first = ranked[0][0];
+  const places = enumerate(ranked).filter(([i, pair]) => pair[0].model.name === rule.model && truth(_alike(pair[0], first))).map(([i, pair]) => i);
+  return [ranked[places[0]], ...enumerate(ranked).filter(([i, pair]) => i !== places[0]).map(([i, pair]) => pair)];
+}
+
+export const FEWEST = 6;
+
+/** Lower end, middle and upper end of N*, with its 90 % interval, at so many FLOPs. */
+export function _carried(line, flops) {
+  const away = Math.log(flops / line['budget']);
+  const pairs = zip(line['draws']['log_params'], line['draws']['exponent']);
+  const logs = sorted(list(pairs).map(([height, slope]) => height + slope * away));
+  const middle = line['log_params'] + line['exponent'] * away;
+  return [Math.exp(Math.min(quantile(logs, 0.05), middle)), Math.exp(middle), Math.exp(Math.max(quantile(logs, 0.95), middle))];
+}
+
+export const FOLLOWED = 2;
+
+export const BEYOND = 10;
+
+export const TRUST = 4;
+
+/** What isoFLOP minima carried on say of the size of the answer, where they chose better than the law. */
+export class SizeRule {
+  constructor({params, low, high, model, law_model, decisions, given_away, law_given_away, error, doubt}) {
+    Object.assign(this, {params, low, high, model, law_model, decisions, given_away, law_given_away, error, doubt});
+  }
+  /** Whether the answer's size is theirs. */
+  get chooses() {
+    return !truth(this.doubt);
+  }
+  /** What they gave away, in words. */
+  get record() {
+    return `in ${this.decisions} decisions at larger budgets isoFLOP minima carried on gave away ${g(100 * this.given_away, 2)} % of the loss, the law ${g(100 * this.law_given_away, 2)} %`;
+  }
+  toString() {
+    const size = `N ${short(this.params)} (90 %: ${short(this.low)} to ${short(this.high)})`;
+    if (truth(this.chooses)) {
+      const other = this.model === this.law_model ? 'as by the law' : `the law would take ${this.law_model}`;
+      return `size by isoFLOP minima, ${size}; ${other}; ${this.record}`;
+    }
+    const model = this.model === this.law_model ? 'the same model, ' : truth(this.model) ? `${this.model}, ` : '';
+    return `${this.record}; they would take ${model}${size}; the law chooses: ${this.doubt}`;
+  }
+}
+
+/** What a method's isoFLOP minima say of its size at so many training FLOPs by the exact count. */
+export function heard(law, flops) {
+  let doubt;
+  const [told, line] = [get(law.isoflop, 'verdict'), get(law.isoflop, 'line')];
+  if (!truth(told) || !truth(line) || told['decisions'] < FEWEST || told['gap'] <= told['error']) {
+    return null;
+  }
+  const [low, middle, high] = _carried(line, flops);
+  doubt = '';
+  if (told['gap'] <= FOLLOWED * told['error']) {
+    doubt = `the difference is less than ${g(FOLLOWED, 6)} standard errors`;
+  } else if (flops > BEYOND * line['largest']) {
+    doubt = `the budget lies ${g(flops / line['largest'], 2)} times beyond the largest minimum`;
+  } else if (high > TRUST * low) {
+    doubt = 'their interval holds too many sizes';
+  }
+  const shares = told['given_away'];
+  return new SizeRule({params: middle, low, high, model: '', law_model: '', decisions: told['decisions'], given_away: shares['isoflop'], law_given_away: shares['law'], error: told['error'], doubt});
+}
+
+/** What isoFLOP minima say of the size of the first candidate, at a budget in FLOPs of the machine's usual rate. */
+export function size_rule(ranked, budget) {
+  let doubt;
+  const first = ranked[0][0];
+  const tokens = first.tokens(budget);
+  const rule = heard(first.law, first.exact_spent(tokens));
+  if (rule == null) {
+    return null;
+  }
+  const [middle, alike] = [rule.params, list(ranked).filter(([each, ]) => truth(_alike(each, first))).map(([each, ]) => each)];
+  const nearest = min(alike, {key: (each) => Math.abs(Math.log(each.params / middle))});
+  doubt = rule.doubt;
+  if (!truth(doubt) && truth(first.unseen)) {
+    doubt = `${first.unseen[0]} was not measured`;
+  } else if (!truth(doubt) && tokens < first.affordable_steps(budget) * first.law_step_tokens) {
+    doubt = 'the pairs at hand, not the budget, end the training';
+  }
+  return replace(rule, {model: nearest.model.name, law_model: first.model.name, doubt: doubt});
+}
+
 /** The best recipe at budgets a quarter of a decade apart, without those that train no candidate. */
 export function _curve(considered, ends, training, machine, lr) {
   const rows = [];
   for (const budget of list(truth(ends) ? budget_grid(...list(ends), 4) : [])) {
     const [fits, ] = feasible(considered, budget);
     if (truth(fits)) {
-      const [best, chance] = by_regret(fits, budget)[0];
+      const by_law = by_regret(fits, budget);
+      const [best, chance] = led_by(size_rule(by_law, budget), by_law)[0];
       rows.push([budget, recipe_of(best, budget, training, machine, chance, lr)]);
     }
   }
@@ -1363,7 +1466,7 @@ export function _plan(consulted, others, question, top, curve) {
   const [best, fits] = [consulted.best, list(ranked).map(([candidate, ]) => candidate)];
   const known = recipes[0].best != null;
   const kind = truth(book.published) ? 'published' : 'measured';
-  return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, warnings: warnings(book, recipes, fits, consulted.budget.flops, question.conditions), provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, training, machine, question.lr), laws: book, considered: consulted.considered});
+  return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, size: consulted.size, warnings: [...list(warnings(book, recipes, fits, consulted.budget.flops, question.conditions)), ...list(size_caveat(consulted.size))], provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, training, machine, question.lr), laws: book, considered: consulted.considered});
 }
 
 /** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
@@ -1509,6 +1612,9 @@ export function _evidence(plan) {
   }
   const unseen = join('', list(evidence.extrapolation.unseen).map((name) => `, ${name} not seen`));
   lines = `${kind}: ${evidence.extrapolation}${unseen}`;
+  if (truth(plan.size) && truth(plan.size.chooses)) {
+    lines += `\n${plan.size}`;
+  }
   const differs = list(evidence.others).filter((other) => truth(other.differs) && other.distance != null);
   if (truth(differs)) {
     other = differs[0];
@@ -1521,7 +1627,8 @@ export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditio
 
 /** The warnings that change what a reader does and stand in no other line. */
 export function _notes(plan) {
-  const notes = list(plan.warnings).filter((warning) => has(SHOWN, warning.code)).map((warning) => warning.text);
+  const size = truth(plan.size) && !truth(plan.size.chooses) ? ['size-rule'] : [];
+  const notes = list(plan.warnings).filter((warning) => has([...list(SHOWN), ...list(size)], warning.code)).map((warning) => warning.text);
   return truth(notes) ? {note: join('\n', notes.slice(0, 2))} : {};
 }
 

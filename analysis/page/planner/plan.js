@@ -2,7 +2,7 @@
 
 import {
   Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates, feasible,
-  on_machine, read_budget, timed,
+  led_by, on_machine, read_budget, size_rule, timed,
 } from './generated.js';
 import {replace} from './python.js';
 
@@ -50,9 +50,11 @@ export function plan(book, question) {
   const [fits, tooSmall] = feasible(atSpeed, asked.flops);
   const refused = [...impossible, ...tooSmall];
   if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed, refused));
-  const ranked = by_regret(fits, asked.flops);
+  const byLaw = by_regret(fits, asked.flops);
+  const size = size_rule(byLaw, asked.flops);
+  const ranked = led_by(size, byLaw);
   const budget = replace(asked, {flops: ranked[0][0].relative_speed * asked.flops});
-  const consulted = new Consulted({book, considered, refused, ranked, budget, data: {how: ''}});
+  const consulted = new Consulted({book, considered, refused, ranked, size, budget, data: {how: ''}});
   const asks = {budget: asked, machine, flops: count, conditions: {}, lr: null, training: () => book.training};
   const recipeOf = (i) => recipe_of(ranked[i][0], asked.flops, book.training, machine, ranked[i][1]);
   return Object.assign(_plan(consulted, [], asks, USUAL, null), {asked, ranked, recipeOf});

@@ -10,7 +10,6 @@ from analysis import fit_laws
 from analysis.fitting.backtest import windows
 from analysis.fitting.estimate import Settings, fit_problem
 from analysis.fitting.forms import SHAPES
-from analysis.fitting.isoflop import parabola
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import huber, polish, solve
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, TrainableShare
@@ -228,29 +227,6 @@ def test_one_wild_run_hardly_moves_the_law():
         fit_laws(f, n="N", d="D", loss="loss", family="tied", bootstraps=50).laws[0].law for f in (frame, wild)
     )
     assert robust.loss(1e7, 1e10) == pytest.approx(calm.loss(1e7, 1e10), rel=0.01)
-
-
-def test_a_parabola_reports_a_bottom_only_inside_the_tried_sizes():
-    sizes = np.geomspace(1e5, 1e8, 7)
-    x = np.log(sizes / 3e6)
-    assert parabola(sizes, np.exp(0.02 * x**2))[0] == pytest.approx(3e6)
-    assert parabola(sizes, np.exp(-0.02 * x**2)) == (None, "the parabola opens downward")
-    assert parabola(sizes, np.exp(0.02 * (x + 9) ** 2)) == (None, "its bottom lies below the tried sizes")
-    assert parabola(sizes[:3], x[:3] ** 2 + 1)[0] is None
-
-
-def test_parabolas_find_the_exponents_of_the_law_that_made_the_runs():
-    budgets = np.geomspace(1e12, 1e15, 5)[:, None]
-    share = TRUTH.beta / (TRUTH.alpha + TRUTH.beta)  # N ~ C**share (Hoffmann et al. 2022, equation 4)
-    ratio = TRUTH.alpha * TRUTH.A / (TRUTH.beta * TRUTH.B)
-    best = ratio ** (1 / (TRUTH.alpha + TRUTH.beta)) * (budgets / 6) ** share
-    N = (best * np.geomspace(1 / 3, 3, 7)).ravel()
-    D = np.repeat(budgets, 7) / (6 * N)
-    runs = pd.DataFrame({"N": N, "D": D, "loss": TRUTH.loss(N, D)})
-    law = fit_laws(runs, n="N", d="D", loss="loss", family="chinchilla", bootstraps=20).laws[0]
-    for found in (law.isoflop["exponents"], law.isoflop["law_exponents"]):
-        assert found["N"] == pytest.approx(share, abs=0.01)
-        assert found["N"] + found["D"] == pytest.approx(1)  # C = 6 N D
 
 
 @pytest.mark.parametrize(

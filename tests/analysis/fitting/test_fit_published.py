@@ -34,7 +34,7 @@ def test_the_published_intervals_are_found(chinchilla):
         assert ours == pytest.approx((low, high), abs=0.15 * (high - low)), name
 
 
-def test_parabolas_agree_with_the_law_on_the_exponents(chinchilla):
+def test_isoflop_minima_agree_with_the_law_on_the_exponents(chinchilla):
     by_runs, by_law = chinchilla.laws[0].isoflop["exponents"], chinchilla.laws[0].isoflop["law_exponents"]
     assert abs(by_runs["N"] - by_law["N"]) < 3 * by_runs["N_se"] < 0.1
 

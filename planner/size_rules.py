@@ -1,0 +1,147 @@
+"""Which rule chooses a model's size: the law, or isoFLOP minima carried on, where those were shown to choose better.
+
+`fit` lets both choose at budgets that neither has seen and counts the loss that each gave away
+(analysis/fitting/decisions.py). MethodLaw.isoflop holds the "verdict" over all methods that are compared, and the
+"line" N*(C) through the method's minima, with its draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.candidates import Candidate
+from planner.frontier import Odds
+from planner.law_book import Caveat, MethodLaw, quantile
+from planner.quantities import short
+
+FEWEST = 6  # decisions in which one rule must have given away less, on average, to be called the better one
+FOLLOWED = 2.0  # standard errors by which isoFLOP minima must be better than the law to choose in its place
+BEYOND = 10.0  # times beyond the largest minimum that their line is followed: decisions were tested up to about there
+TRUST = 4.0  # ratio of the ends of its 90 % interval up to which N* says which size to take
+
+Ranked = Sequence[tuple[Candidate, Odds | None]]
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """What isoFLOP minima carried on say of the size of the answer, where they chose better than the law."""
+
+    params: float
+    """N* of the method at the budget: parameters outside the embedding tables."""
+    low: float
+    """Lower end of its 90 % interval."""
+    high: float
+    """Upper end of it."""
+    model: str
+    """The model nearest to N*, of those that the budget can train with the method; empty where any size can be had."""
+    law_model: str
+    """What the law would choose: a model, or a size in words."""
+    decisions: int
+    """Decisions at larger budgets in which both rules were tried."""
+    given_away: float
+    """Mean share of the loss that isoFLOP minima gave away in them."""
+    law_given_away: float
+    """Mean share that the law gave away."""
+    error: float
+    """Standard error of the difference."""
+    doubt: str
+    """Why the law chooses all the same; empty where the minima do."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the answer's size is theirs."""
+        return not self.doubt
+
+    @property
+    def record(self) -> str:
+        """What they gave away, in words."""
+        return (
+            f"in {self.decisions} decisions at larger budgets isoFLOP minima carried on gave away "
+            f"{100 * self.given_away:.2g} % of the loss, the law {100 * self.law_given_away:.2g} %"
+        )
+
+    def __str__(self) -> str:
+        size = f"N {short(self.params)} (90 %: {short(self.low)} to {short(self.high)})"
+        if self.chooses:
+            other = "as by the law" if self.model == self.law_model else f"the law would take {self.law_model}"
+            return f"size by isoFLOP minima, {size}; {other}; {self.record}"
+        model = "the same model, " if self.model == self.law_model else f"{self.model}, " if self.model else ""
+        return f"{self.record}; they would take {model}{size}; the law chooses: {self.doubt}"
+
+
+def heard(law: MethodLaw, flops: float) -> SizeRule | None:
+    """What a method's isoFLOP minima say of its size at so many training FLOPs by the exact count.
+
+    None where they did not give away less than the law beyond one standard error, or are too few to be carried on.
+    """
+    told, line = law.isoflop.get("verdict"), law.isoflop.get("line")
+    if not told or not line or told["decisions"] < FEWEST or told["gap"] <= told["error"]:
+        return None
+    low, middle, high = _carried(line, flops)
+    doubt = ""
+    if told["gap"] <= FOLLOWED * told["error"]:
+        doubt = f"the difference is less than {FOLLOWED:g} standard errors"
+    elif flops > BEYOND * line["largest"]:
+        doubt = f"the budget lies {flops / line['largest']:.2g} times beyond the largest minimum"
+    elif high > TRUST * low:
+        doubt = "their interval holds too many sizes"
+    shares = told["given_away"]
+    return SizeRule(
+        middle, low, high, "", "", told["decisions"], shares["isoflop"], shares["law"], told["error"], doubt
+    )
+
+
+def size_rule(ranked: Ranked, budget: float) -> SizeRule | None:
+    """What isoFLOP minima say of the size of the first candidate, at a budget in FLOPs of the machine's usual rate.
+
+    None as in `heard`.
+    """
+    first = ranked[0][0]
+    tokens = first.tokens(budget)
+    rule = heard(first.law, first.exact_spent(tokens))
+    if rule is None:
+        return None
+    middle, alike = rule.params, [each for each, _ in ranked if _alike(each, first)]
+    nearest = min(alike, key=lambda each: abs(math.log(each.params / middle)))
+    doubt = rule.doubt
+    if not doubt and first.unseen:
+        doubt = f"{first.unseen[0]} was not measured"
+    elif not doubt and tokens < first.affordable_steps(budget) * first.law_step_tokens:
+        doubt = "the pairs at hand, not the budget, end the training"
+    return replace(rule, model=nearest.model.name, law_model=first.model.name, doubt=doubt)
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    """Whether both are tuned by the same method."""
+    return one.law.label == other.law.label and one.method.label == other.method.label
+
+
+def _carried(line: Mapping[str, Any], flops: float) -> tuple[float, float, float]:
+    """Lower end, middle and upper end of N*, with its 90 % interval, at so many FLOPs."""
+    away = math.log(flops / line["budget"])
+    pairs = zip(line["draws"]["log_params"], line["draws"]["exponent"], strict=True)
+    logs = sorted([height + slope * away for height, slope in pairs])
+    middle = line["log_params"] + line["exponent"] * away
+    return (
+        math.exp(min(quantile(logs, 0.05), middle)),
+        math.exp(middle),
+        math.exp(max(quantile(logs, 0.95), middle)),
+    )
+
+
+def led_by(rule: SizeRule | None, ranked: Ranked) -> Ranked:
+    """The candidates, that of the first one's method and of the rule's model moved to the front where it chooses."""
+    if rule is None or rule.doubt or rule.model == rule.law_model:
+        return ranked
+    first = ranked[0][0]
+    places = [i for i, pair in enumerate(ranked) if pair[0].model.name == rule.model and _alike(pair[0], first)]
+    return [ranked[places[0]], *[pair for i, pair in enumerate(ranked) if i != places[0]]]
+
+
+def size_caveat(rule: SizeRule | None) -> tuple[Caveat, ...]:
+    """What a reader must know where the two rules would take different sizes."""
+    differ = rule is not None and rule.model != rule.law_model
+    return (Caveat("size-rule", str(rule)),) if differ else ()
