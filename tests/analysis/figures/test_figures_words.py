@@ -25,8 +25,14 @@ UNITS = {
 }
 
 
+QUICK = ("eight methods", "one row", "one size")  # the others take as long together as many tests
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("which", [*SWEEPS, *BROKEN])
+@pytest.mark.parametrize(
+    "which",
+    [which if which in QUICK else pytest.param(which, marks=pytest.mark.slow) for which in {**SWEEPS, **BROKEN}],
+)
 def test_words_never_collide_and_stay_inside(which, tmp_path):
     table, book = fitted(tmp_path, {**SWEEPS, **BROKEN}[which]())
     drawn = []

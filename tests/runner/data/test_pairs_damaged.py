@@ -32,6 +32,7 @@ def files(cache: Path) -> list[Path]:
     return sorted(path for path in cache.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_each_file_of_the_cache_damaged_in_each_way_gives_the_same_with_a_word(training, cache, capsys):
     known = prepare(training, SOURCE)
     undisturbed = content(known.pairs)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -104,10 +105,13 @@ def test_reading_only_the_start_of_a_long_text_gives_the_tokenizers_ids(tokenize
     assert coded(tokenise, texts) == whole(tokenizer, texts, context)
 
 
+nano_tokenizer = cache(load_tokenizer)
+
+
 @settings(max_examples=60, deadline=None)
 @given(words=st.lists(st.text(max_size=9) | st.sampled_from(["a", "of", "B", " ", "\n", "1", "é"]), max_size=60))
 def test_any_text_gives_the_tokenizers_ids(words):
-    tokenizer = load_tokenizer(NANO)
+    tokenizer = nano_tokenizer(NANO)
     text = " ".join(words).encode("utf-8", "replace").decode()
     assert coded(Tokenise(tokenizer_settings(tokenizer, Training(context=6))), [text]) == whole(tokenizer, [text], 6)
 
@@ -227,10 +231,10 @@ def finished(folder: Path) -> list[Path]:
     return sorted(folder.parent.glob(f".{folder.name}.*/[0-9]*.npz"))
 
 
-@pytest.fixture
-def killed(pairs_file, tmp_path):
-    """A folder whose preparation was killed in the middle, and what it had finished."""
-    folder = tmp_path / "tokens"
+@pytest.fixture(scope="module")
+def killed_once(pairs_file, tmp_path_factory) -> Path:
+    """A folder whose preparation was killed in the middle."""
+    folder = tmp_path_factory.mktemp("killed") / "tokens"
     process = start(pairs_file, folder, 0.2)
     wait_for(lambda: len(finished(folder)) > 3)
     workers = psutil.Process(process.pid).children()
@@ -242,7 +246,14 @@ def killed(pairs_file, tmp_path):
     process.communicate()
     assert len(workers) == 2 and not left
     assert not folder.exists()
-    return folder, finished(folder)
+    return folder
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path):
+    """Such a folder, and what had been finished."""
+    shutil.copytree(killed_once.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "tokens", finished(tmp_path / "tokens")
 
 
 @pytest.fixture(scope="module")
