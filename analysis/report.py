@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from analysis.fitting.decisions import BELOW, RULES, standings
 from analysis.fitting.published.narrowing import Narrowed
 from analysis.fitting.retrospective import Decision, size_choices
+from analysis.formula import numbers, symbols
 from planner.law_book import LawBook, MethodLaw
 from planner.scores import ScoreLaw
 from sweeps.support.text import table
@@ -63,16 +63,18 @@ def _ends(law: ScoreLaw) -> list[tuple[float, float]]:
 
 
 def document(book: LawBook) -> dict[str, Any]:
-    """What `fit --json` prints: laws.json without the draws; the only law's numbers also at the top, its coefficients
-    as those of the family with the largest weight."""
+    """What `fit --json` prints: laws.json with formulas in place of draws; the only law's numbers also at the top, its
+    coefficients as those of the family with the largest weight."""
     content = book.to_json()
-    for law in content["laws"]:
-        del law["draws"]
+    for law, printed in zip(book.laws, content["laws"], strict=True):
+        del printed["draws"]
+        printed["formula"] = {family: numbers(part) for family, part in law.parts.items()}
     if len(book.laws) == 1:
         only = content["laws"][0]
-        content.update({key: only[key] for key in ("family", "weights", "objective", "delta", "drift", "backtest")})
+        shown = ("family", "weights", "formula", "objective", "delta", "drift", "backtest")
+        content.update({key: only[key] for key in shown})
         for key in ("coefficients", "intervals", "intervals_95"):
-            content[key] = only[key][only["family"]]
+            content[key] = only[key].get(only["family"], {})
     return content
 
 
@@ -182,7 +184,7 @@ def _families(laws: Sequence[MethodLaw]) -> list[list[MethodLaw]]:
 
 
 def _family(law: MethodLaw, book: LawBook) -> str:
-    lines = [f"law       {law.family}{_sharing(law, book)}", f"          {_formula(law)}".rstrip()]
+    lines = [f"law       {_weights(law)}{_sharing(law, book)}", *_formulas(law, alone=len(book.laws) == 1)]
     if law.backtest:
         tried = sorted(law.backtest["tried"].items(), key=lambda item: item[1]["error"])
         lines.append(f"backtest  mean error on {law.backtest['predicted']} larger runs that the fit had not seen")
@@ -194,11 +196,20 @@ def _family(law: MethodLaw, book: LawBook) -> str:
     return "\n".join(line for line in lines if line.strip())
 
 
-def _formula(law: MethodLaw) -> str:
-    """The first sentence of the family's description, without what is said of it."""
-    sentence = " ".join((type(law.law).__doc__ or "").split())
-    formula = re.split(r": | \([A-Z][a-z]+ |\.(?: |$)", sentence)[0]
-    return formula if "=" in formula else ""
+def _weights(law: MethodLaw) -> str:
+    """The family of a law, or those that it is the mean of, that with the largest weight first."""
+    if len(law.weights) == 1:
+        return law.family
+    shares = [f"{family} {weight:.2f}" for family, weight in law.weights.items()]
+    return f"{', '.join(shares)}: the mean of what they predict, by these weights"
+
+
+def _formulas(law: MethodLaw, alone: bool) -> list[str]:
+    """A line for each family of the law; alone: with its coefficients, for no other method has others."""
+    formula = numbers if alone else symbols
+    width = max(map(len, law.parts)) if len(law.parts) > 1 else 0
+    written = [(family if width else "", formula(part)) for family, part in law.parts.items()]
+    return [f"          {family:<{width}}{'  ' if width else ''}{text}" for family, text in written if text]
 
 
 def _why_chosen(lowest: bool) -> str:
@@ -252,22 +263,42 @@ def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
 
 
 def _coefficients(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> str:
-    """weighing: label -> runs that weighed the draws of published facts."""
-    weights = laws[0].weights
-    return "\n".join(_part(laws, weighing, family, len(weights) > 1) for family in weights)
+    """What each law rests on, and its coefficients: of a mean those of the winner, of all families where it is alone.
+
+    weighing: label -> runs that weighed the draws of published facts.
+    """
+    facts = _facts(laws, weighing)
+    winner, *others = laws[0].weights
+    heads = {family: f"{family} {weight:.2f}" for family, weight in laws[0].weights.items()}
+    parts = [_part(laws, winner, heads[winner] if others else "method", facts)]
+    if len(laws) == 1:
+        parts += [_part(laws, family, heads[family], [[], []]) for family in others]
+    more = f"laws.json holds the coefficients of {_and(others)} too" if others and len(laws) > 1 else ""
+    return "\n".join(filter(None, [*map(_aligned, parts), more]))
 
 
-def _part(laws: Sequence[MethodLaw], weighing: Mapping[str, int], family: str, weighted: bool) -> str:
-    """The coefficients of one family."""
+def _facts(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> list[list[str]]:
+    """Runs, noise and what else is known, under their names; a row for each law."""
+    columns = {
+        "runs": [str(law.rows or weighing.get(law.label, 0)) for law in laws],
+        "noise": [f"{100 * law.noise:.1f} %" for law in laws],
+        "MAD": [f"{100 * law.scatter['mad']:.1f} %" if "mad" in law.scatter else "" for law in laws],
+        "a decade beyond": ["" if law.drift is None else f"{100 * law.drift:.1f} %" for law in laws],
+        "objective": ["" if law.delta is None else f"{law.objective:.4g}" for law in laws],
+    }
+    known = {name: column for name, column in columns.items() if any(column)}
+    return [list(known), *map(list, zip(*known.values(), strict=True))]
+
+
+def _part(laws: Sequence[MethodLaw], family: str, head: str, facts: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The coefficients of one family, behind the facts of each law."""
     names = list(laws[0].parts[family].coefficients)
-    rows = [[f"{family} {laws[0].weights[family]:.2f}" if weighted else "method", "runs", "noise", *names]]
-    for law in laws:
-        own, ends = law.parts[family].coefficients, law.intervals[family]
-        runs, noise = str(law.rows or weighing.get(law.label, 0)), f"{100 * law.noise:.1f} %"
-        rows.append([law.label, runs, noise, *(_value(own[name]) for name in names)])
-        mad = f"MAD {100 * law.scatter['mad']:.1f} %" if "mad" in law.scatter else ""
-        rows.append(["  90 % interval", "", mad, *(_interval(*ends[name]) for name in names)])
-    return _aligned(rows)
+    rows = [[head, *facts[0], *names]]
+    for law, own in zip(laws, facts[1:], strict=True):
+        values, ends = law.parts[family].coefficients, law.intervals[family]
+        rows.append([law.label, *own, *(_value(values[name]) for name in names)])
+        rows.append(["  90 % interval", *[""] * len(own), *(_interval(*ends[name]) for name in names)])
+    return rows
 
 
 def _interval(low: float, high: float) -> str:

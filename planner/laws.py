@@ -170,7 +170,7 @@ class TrainableShare(Law):
 
 @dataclass(frozen=True)
 class Repeated(Law):
-    """The plain law in D' tokens, what D tokens over U unique ones are worth (Muennighoff et al. 2023, section 3).
+    """L = E + A / N**alpha + B / D'**beta: D' is what D tokens over U unique ones are worth (Muennighoff et al. 2023).
 
     repeats: passes after the first that keep most of their value, R* there (15.4 for pretraining).
     """

@@ -49,6 +49,7 @@ LAYERS = {
     "analysis.comparison": ("sweeps",),
     "analysis.conditions": ("sweeps", "planner"),
     "analysis.page": ("sweeps.machine", "planner"),
+    "analysis.formula": ("planner",),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),
     "analysis.commands": ("sweeps", "planner"),

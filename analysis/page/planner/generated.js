@@ -112,7 +112,7 @@ export function worth(tokens, unique, repeats) {
   return fresh * (1 + repeats * (1 - Math.E ** (-rounds / repeats)));
 }
 
-/** The plain law in D' tokens, what D tokens over U unique ones are worth (Muennighoff et al. 2023, section 3). */
+/** L = E + A / N**alpha + B / D'**beta: D' is what D tokens over U unique ones are worth (Muennighoff et al. 2023). */
 export class Repeated extends Law {
   constructor({E, A, alpha, B, beta, repeats}) {
     super();
