@@ -185,15 +185,29 @@ def _families(laws: Sequence[MethodLaw]) -> list[list[MethodLaw]]:
 
 def _family(law: MethodLaw, book: LawBook) -> str:
     lines = [f"law       {_weights(law)}{_sharing(law, book)}", *_formulas(law, alone=len(book.laws) == 1)]
-    if law.backtest:
-        tried = sorted(law.backtest["tried"].items(), key=lambda item: item[1]["error"])
-        lines.append(f"backtest  mean error on {law.backtest['predicted']} larger runs that the fit had not seen")
-        lines += [
-            f"          {100 * s['error']:6.2f} % ± {100 * s['se']:.2f}  {label}"
-            + (_why_chosen(tried[0][0] == label) if label == law.backtest["chosen"] and len(tried) > 1 else "")
-            for label, s in tried
-        ]
-    return "\n".join(line for line in lines if line.strip())
+    return "\n".join([*lines, *_backtest(law)])
+
+
+def _backtest(law: MethodLaw) -> list[str]:
+    """How the law did on runs that windows of it had not seen, and each family by itself, the best first."""
+    if not law.backtest:
+        return []
+    found, mean = law.backtest, len(law.weights) > 1
+    held = f"; 90 % intervals held {100 * found['coverage']:.0f} %" if "coverage" in found else ""
+    lines = [f"backtest  mean error on {found['predicted']} larger runs that the fit had not seen{held}"]
+    tried = sorted(found["tried"].items(), key=lambda item: item[1]["error"])
+    if not mean:
+        taken = "   <- chosen" if len(tried) > 1 else ""
+        return [*lines, *(f"{_error(s)}  {label}{taken if label == found['chosen'] else ''}" for label, s in tried)]
+    lines.append(f"{_error(found)}  the mean   <- taken")
+    lines += [f"{_error(s)}  {label}, weight {s['weight']:.2f}" for label, s in tried if s["weight"]]
+    if others := [f"{100 * s['error']:.2f}" for _, s in tried if not s["weight"]]:
+        lines.append(f"          {len(others)} others, which have no weight: {others[0]} to {others[-1]} %")
+    return lines
+
+
+def _error(score: Mapping[str, float]) -> str:
+    return f"          {100 * score['error']:6.2f} % ± {100 * score['se']:.2f}"
 
 
 def _weights(law: MethodLaw) -> str:
@@ -212,15 +226,13 @@ def _formulas(law: MethodLaw, alone: bool) -> list[str]:
     return [f"          {family:<{width}}{'  ' if width else ''}{text}" for family, text in written if text]
 
 
-def _why_chosen(lowest: bool) -> str:
-    return "   <- chosen" + ("" if lowest else ": the most general of those that the backtest does not tell apart")
-
-
 def _sharing(law: MethodLaw, book: LawBook) -> str:
     """Which coefficients are shared with which runs, and which are the method's own."""
     if not law.shared:
         return ""
     other = book.source.get("with")
+    if len(law.weights) > 1:
+        return "; exponents shared by all methods"
     if not other:
         return f"; {_and(law.shared)} shared by all methods"
     runs = f"with {other['observations']} runs of {other['name']}"

@@ -94,7 +94,7 @@ class MethodLaw:
     intervals_95: Intervals = field(default_factory=dict)
     """Family -> coefficient -> its 95 % interval, as published fits often state them."""
     backtest: Mapping[str, Any] = field(default_factory=dict)
-    """How the family was chosen: errors on larger runs that the fit had not seen; empty where none was predicted."""
+    """Errors of the law and of every family on larger runs that a fit had not seen; empty where none was predicted."""
     learning_rates: Mapping[str, float] = field(default_factory=dict)
     """Model -> best peak learning rate of those tried."""
     rates_from: str = ""

@@ -60,7 +60,7 @@ def test_the_table_names_the_backtest_and_what_was_left_out(sweep, capsys):
     path.write_text(path.read_text() + json.dumps(record) + "\n")
     assert main([str(sweep), "--bootstraps", "50"]) == 0
     out = capsys.readouterr().out
-    assert "<- chosen" in out
+    assert "the mean   <- taken" in out
     assert "left out  1 x diverged: loss is nan" in out
     assert len(read_laws(sweep / "laws.json").excluded) == 1
 
