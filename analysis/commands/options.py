@@ -50,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="a results folder (observations.jsonl, or a paper's facts.toml), or a .csv, .json, .parquet",
     )
-    made.add_argument("--family", default="auto", help="a law family; auto: chosen by predicting unseen larger runs")
+    made.add_argument(
+        "--family",
+        default="auto",
+        help="a law family; auto: the mean of several, weighed by how they predict unseen larger runs",
+    )
     made.add_argument(
         "--exponents", choices=list(EXPONENTS), default="auto", help="of the methods: each its own, or shared"
     )

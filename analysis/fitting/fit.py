@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.decisions import size_decisions, with_decisions
 from analysis.fitting.describe import MethodGroup, describe, measured_range, turns_of
-from analysis.fitting.estimate import Settings, fit_problem
+from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
 from analysis.fitting.queries import token_cost
@@ -152,19 +152,26 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
 def fit_group(
     table: Table, group: MethodGroup, chosen: ChosenFamily, settings: Settings
 ) -> tuple[list[MethodLaw], list[Caveat]]:
-    """The laws of a group of methods, one a method, and their caveats. The resamples are shared out by weight."""
+    """The laws of a group of methods, one a method, and their caveats."""
+    parts = solve_group(table, group, chosen.weights, settings)
+    return describe(table, group, chosen.weights, chosen.tested, parts)
+
+
+def solve_group(
+    table: Table, group: MethodGroup, weights: Mapping[FamilyChoice, float], settings: Settings
+) -> dict[FamilyChoice, Estimate]:
+    """The problem of a group of methods, solved in each family. The resamples are shared out by weight."""
     rows = table.of(group.methods)  # numbered by method
     rows = replace(rows, group=np.array(group.numbers)[rows.group])
-    turns = turns_of(list(chosen.weights.values()), settings.bootstraps)
-    parts = {
+    turns = turns_of(list(weights.values()), settings.bootstraps)
+    return {
         choice: fit_problem(
             Problem(choice.shape, rows, max(group.numbers) + 1),
             replace(settings, seed=settings.seed + place),  # else families would share the first resamples
             max(turns.count(place), FEWEST_DRAWS),
         )
-        for place, choice in enumerate(chosen.weights)
+        for place, choice in enumerate(weights)
     }
-    return describe(table, group, chosen.weights, chosen.tested, parts)
 
 
 def _groups(table: Table, methods: list[str], choice: FamilyChoice) -> list[MethodGroup]:

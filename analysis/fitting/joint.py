@@ -2,7 +2,8 @@
 
 How losses fall with N and with D is taken to be alike in both sweeps; how high they are is not. Each method of each
 sweep gets its own factors (E, A, B), all rows together the curved coefficients, and one bootstrap carries the doubt
-about both into every interval. Whether the shared exponents describe the small sweep is tested, not taken for granted.
+about both into every interval. Families count as the larger sweep by itself weighs them, and model error is what its
+backtest tells. Whether the shared exponents describe the small sweep is tested, not taken for granted.
 """
 
 from __future__ import annotations
@@ -18,21 +19,20 @@ from numpy.typing import NDArray
 
 from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.describe import MethodGroup, describe, intervals
-from analysis.fitting.estimate import Estimate, Settings, fit_problem
+from analysis.fitting.estimate import Estimate, Settings
 from analysis.fitting.family import choose_family
-from analysis.fitting.fit import fittable, law_book
-from analysis.fitting.problem import Problem
+from analysis.fitting.fit import fittable, law_book, solve_group
 from analysis.fitting.published.book import DRAWS
 from analysis.fitting.published.facts_file import FILE, read_paper
 from analysis.fitting.published.with_runs import fit_with_facts
 from analysis.fitting.solver import polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
-from planner.law_book import Caveat, LawBook, MethodLaw
-from planner.laws import Law
+from planner.law_book import Caveat, LawBook, MethodLaw, columns_of
+from planner.laws import Law, family_of, mean_law
 from sweeps.admission import why_no_shared_law
 
-FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "repeated")
+FAMILIES = ("power", "multiplicative", "tied", "chinchilla", "rectified", "joined", "repeated")
 ADDITIVE = ("tied", "chinchilla", "rectified", "repeated")  # where the part in N is a term of its own
 SIMULATED = 400  # sweeps that share exponents, against which the real difference is held
 DOUBTFUL = 0.05  # share of those that differ as much
@@ -70,17 +70,16 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
     if table.hash == reference.hash:
         raise ValueError(f"{table.name} and {reference.name} hold the same runs; `reference` must be another sweep")
     mine, refused = _enough(table)
-    choice, theirs = _as_in(reference, mine, settings)
+    weights, theirs, drift = _as_in(reference, mine, settings)
     both = _together(table, reference)
     methods = (*mine, *(_label(reference, method) for method in theirs))
     group = MethodGroup(methods, tuple(range(len(methods))))
-    rows = both.of(group.methods)
-    solved = fit_problem(Problem(choice.shape, rows, len(group.methods)), settings)
-    laws, caveats = describe(both, group, {choice: 1.0}, [choice], {choice: solved})
-    p = chance_of_difference(solved, rows.group < len(mine), settings.seed)
+    parts = solve_group(both, group, weights, settings)
+    laws, caveats = describe(both, group, weights, list(parts), parts)
+    p = chance_of_difference(next(iter(parts.values())), both.of(methods).group < len(mine), settings.seed)
     caveats = [caveat for caveat in caveats if caveat.method not in group.methods[len(mine) :]]
     caveats = [*refused, *_other_exponents(p, table, reference), *caveats]
-    own = [_one_size(law) for law in laws[: len(mine)]]
+    own = [_one_size(replace(law, drift=drift)) for law in laws[: len(mine)]]
     return law_book(table, own, caveats, settings, **_record(reference, theirs, own[0], p))
 
 
@@ -98,8 +97,11 @@ def _enough(table: Table) -> tuple[list[str], list[Caveat]]:
     return fitted, refused
 
 
-def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[FamilyChoice, list[str]]:
-    """The family that the reference has by itself, and which of its methods lend their exponents.
+def _as_in(
+    reference: Table, mine: Sequence[str], settings: Settings
+) -> tuple[dict[FamilyChoice, float], list[str], float | None]:
+    """The families that the reference has by itself, to be shared, with their weights; which of its methods lend their
+    exponents; and its model error a decade.
 
     All of them where they share exponents among themselves; else those that `mine` holds too, by setting or by name.
     """
@@ -108,10 +110,11 @@ def _as_in(reference: Table, mine: Sequence[str], settings: Settings) -> tuple[F
     if not fitted:
         reasons = [caveat.text for caveat in refused] or ["every method has one model size only"]
         raise ValueError(f"{reference.name}: {'; '.join(reasons)}")
-    choice = choose_family(reference.of(fitted), fitted, settings).choice
+    chosen = choose_family(reference.of(fitted), fitted, settings)
+    weights = {replace(choice, shared=True): weight for choice, weight in chosen.weights.items()}
     names = {method.split()[0] for method in mine}
     alike = [m for m in fitted if m in mine] or [m for m in fitted if m.split()[0] in names]
-    return replace(choice, shared=True), fitted if choice.shared or not alike else alike
+    return weights, fitted if chosen.choice.shared or not alike else alike, chosen.drift
 
 
 def _label(reference: Table, method: str) -> str:
@@ -134,15 +137,23 @@ def _together(table: Table, reference: Table) -> Table:
 
 def _one_size(law: MethodLaw) -> MethodLaw:
     """With one size the law's part in N cannot be told from E, and goes into it."""
-    if law.measured.params[0] < law.measured.params[1] or law.family not in ADDITIVE:
+    N, most = law.measured.params
+    if most > N:
         return law
-    whole, *draws = (_without_size(draw, law.measured.params[0]) for draw in (law.law, *law.draws))
-    columns = {name: np.array([getattr(draw, name) for draw in draws]) for name in whole.coefficients}
-    ends, wide = ({law.family: intervals(columns, share)} for share in (0.90, 0.95))
-    return replace(law, law=whole, draws=tuple(draws), intervals=ends, intervals_95=wide)
+    whole = mean_law({family: _without_size(part, N) for family, part in law.parts.items()}, law.weights)
+    draws = tuple(_without_size(draw, N) for draw in law.draws)
+    by_family = {
+        family: {name: np.array(values) for name, values in own.items()} for family, own in columns_of(draws)[1].items()
+    }
+    ends, wide = ({family: intervals(own, share) for family, own in by_family.items()} for share in (0.90, 0.95))
+    return replace(
+        law, law=whole, draws=draws, intervals={**law.intervals, **ends}, intervals_95={**law.intervals_95, **wide}
+    )
 
 
 def _without_size(law: Law, N: float) -> Law:
+    if family_of(law) not in ADDITIVE:
+        return law
     c = law.coefficients
     return type(law)(**{**c, "E": c["E"] + c["A"] / N ** c["alpha"], "A": 0.0})
 
@@ -187,8 +198,8 @@ def _record(reference: Table, theirs: Sequence[str], law: MethodLaw, p: float) -
             "observations": int(reference.rows["method"].isin(theirs).sum()),
             "rows_hash": reference.hash,
             "methods": list(theirs),
-            "shared": [name for name in law.law.coefficients if name in law.shared],
-            "own": [name for name in law.law.coefficients if name not in law.shared],
+            "shared": [name for name in law.parts[law.family].coefficients if name in law.shared],
+            "own": [name for name in law.parts[law.family].coefficients if name not in law.shared],
             "chance_of_difference": p,
             "training": asdict(reference.training) if reference.training else None,
         }

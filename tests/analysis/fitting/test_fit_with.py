@@ -11,12 +11,12 @@ import pytest
 
 from analysis import fit_laws
 from analysis.cli import main
-from analysis.fitting.joint import fit_with
+from analysis.fitting.joint import ADDITIVE, fit_with
 from analysis.tables.sweep_table import read_sweep
 from analysis.tables.table import Table
 from planner import plan
 from planner.law_book import read_laws
-from planner.laws import Rectified
+from planner.laws import Rectified, family_of
 from support.made_sweep import PAIR, observation, observations, write_sweep
 from sweeps.flops import steps_for
 from sweeps.methods import Full, LoRA
@@ -109,6 +109,17 @@ def test_exponents_are_those_of_all_runs_and_the_level_is_the_sweeps_own(folders
     assert "other_exponents" not in [n.code for n in book.warnings]
 
 
+def test_families_count_as_the_reference_weighs_them(folders):
+    mine, lent = folders
+    book = fit_laws(mine, reference=lent, bootstraps=40)
+    (law,), alone = book.laws, fit_laws(lent, bootstraps=40).laws[0]
+    assert law.weights == pytest.approx(alone.weights) and len(law.weights) > 1
+    assert law.drift == alone.drift
+    drawn = [family_of(draw) for draw in law.draws]
+    assert {name: drawn.count(name) / 40 for name in drawn} == pytest.approx(law.weights, abs=0.05)
+    assert set(book.source["with"]["shared"]) == set(law.shared)
+
+
 def test_a_reference_with_other_exponents_is_noticed(tmp_path):
     generator = np.random.default_rng(1)
     mine = small_sweep(tmp_path / "mine", own_law(generator, shift=0.25), generator)
@@ -140,6 +151,16 @@ def test_with_one_size_its_part_of_the_loss_is_in_E(tmp_path):
     assert own.law.A == 0 and all(draw.A == 0 for draw in own.draws)
     assert own.law.loss(PYTHIA[1].params, 1e9) == pytest.approx(law.loss(PYTHIA[1].params, 1e9), rel=0.1)
     assert "one_size" in [n.code for n in book.warnings]
+
+
+def test_with_one_size_every_family_of_a_mean_has_its_part_in_E(tmp_path):
+    generator = np.random.default_rng(3)
+    mine = small_sweep(tmp_path / "mine", own_law(generator), generator, PYTHIA[1:2], [1e14 * 2**i for i in range(5)])
+    (law,) = fit_laws(mine, reference=reference(tmp_path / "lent"), bootstraps=40).laws
+    additive = [part for part in (*law.parts.values(), *law.draws) if family_of(part) in ADDITIVE]
+    assert len(additive) > 20 and all(part.A == 0 for part in additive)
+    assert all(low <= high for ends in law.intervals.values() for low, high in ends.values())
+    assert set(law.intervals) == set(law.weights)
 
 
 def test_what_cannot_be_shared_is_refused_in_a_sentence(tables):
