@@ -48,6 +48,7 @@ def fit_laws(
     where: str | Sequence[str] = (),
     holdout: str = "",
     fix: Mapping[str, float] | None = None,
+    profile: str = "",
     min_steps: int = MIN_STEPS,
     max_epochs: float = MAX_EPOCHS,
     reference: Path | str | None = None,
@@ -59,7 +60,8 @@ def fit_laws(
     columns, for tables and frames: loss, n, d, c, method, run, share, unique, weights, as the flags of `fit` of these
     names; where: conditions on rows that enter, such as "D/N > 5"; holdout: one on rows that stay out, which
     analysis.fitting.holdout scores; best: of rows with one N and D only the lowest loss enters; drop_highest: so many
-    highest losses stay out. fix: coefficients that are held, with their values.
+    highest losses stay out. fix: coefficients that are held, with their values. profile: names of
+    coefficients, separated by commas, whose profile is wanted too, or weak.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
     bundled one; its exponents are shared, E, A and B are the runs' own. A folder of a paper's facts, or "ziarko2024":
@@ -84,7 +86,7 @@ def fit_laws(
     if exponents not in EXPONENTS:
         raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
-    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {})
+    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {}, profile)
     filters = Filters((where,) if isinstance(where, str) else tuple(where), holdout, best, drop_highest)
     if folder:
         if given := [*columns, *(name for name, value in asdict(filters).items() if value)]:

@@ -22,6 +22,7 @@ def text(book: LawBook) -> str:
     parts = [_head(book)]
     for laws in _families(book.laws):
         parts += [_family(laws[0], book), _coefficients(laws, book.source.get("weighed", {}).get("rows", {}))]
+    parts += [_profiles(book.laws)] if any(law.profiles for law in book.laws) else []
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
     if book.scores:
@@ -311,6 +312,23 @@ def _part(laws: Sequence[MethodLaw], family: str, head: str, facts: Sequence[Seq
         rows.append([law.label, *own, *(_value(values[name]) for name in names)])
         rows.append(["  90 % interval", *[""] * len(own), *(_interval(*ends[name]) for name in names)])
     return rows
+
+
+def _profiles(laws: Sequence[MethodLaw]) -> str:
+    """What `--profile` asked for, beside the bootstrap's intervals."""
+    rows = [["profiles, 90 % intervals", "coefficient", "fitted", "by the profile", "by the bootstrap"]]
+    for law in laws:
+        for name, profile in law.profiles.items():
+            ends, drawn = _bounds(profile["low"], profile["high"]), _interval(*law.intervals[law.family][name])
+            rows.append([f"  {law.label}", name, _value(profile["best"]), ends, drawn])
+    return _aligned(rows)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    """An interval whose ends may be open."""
+    if low is None or high is None:
+        return "any value" if low == high else f"up to {_value(high)}" if high else f"{_value(low or 0)} and more"
+    return _interval(low, high)
 
 
 def _interval(low: float, high: float) -> str:

@@ -106,6 +106,8 @@ class MethodLaw:
     isoflop: Mapping[str, Any] = field(default_factory=dict)
     """isoFLOP minima, which know no law, beside the law's: "bottoms" at each budget, "exponents", the "line" N*(C)
     through them with its draws, "decisions" of both rules at unseen budgets and the "verdict" on these."""
+    profiles: Mapping[str, Any] = field(default_factory=dict)
+    """Coefficient of `family` -> its profile, where one was asked for: best, low, high and points."""
     noise_slope: float = 0.0
     """By which power of the tokens the noise falls, where repeats of runs tell: see `noise_at`."""
     scatter: Mapping[str, float] = field(default_factory=dict)
@@ -190,6 +192,7 @@ class MethodLaw:
             "shared": list(self.shared),
             "variants": dict(self.variants),
             "isoflop": dict(self.isoflop),
+            **({"profiles": dict(self.profiles)} if self.profiles else {}),
             "range": asdict(self.measured),
         }
 

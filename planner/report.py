@@ -31,6 +31,10 @@ SHOWN = (
     "no-draws",
     "edge-of-menu",
     "short-steps",
+    "lack_of_fit",
+    "experiments",
+    "scattered",
+    "exponents_differ",
 )
 RECIPE = "recipe.toml"  # the file that the first screen names
 CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")  # columns of the table
@@ -181,9 +185,10 @@ def _evidence(plan: Plan) -> dict[str, str]:
 
 
 def _notes(plan: Plan) -> dict[str, str]:
-    """The warnings that change what a reader does and stand in no other line."""
+    """The warnings that change what a reader does and stand in no other line; of the fit, those of this law."""
     size = ("size-rule",) if plan.size and not plan.size.chooses else ()  # else the evidence says it
-    notes = [warning.text for warning in plan.warnings if warning.code in (*SHOWN, *size)]
+    told, about = (*SHOWN, *size), ("", plan.recipe.trial.method.label)
+    notes = [warning.text for warning in plan.warnings if warning.code in told and warning.method in about]
     return {"note": "\n".join(notes[:2])} if notes else {}
 
 

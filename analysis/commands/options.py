@@ -34,7 +34,7 @@ BOOTSTRAPS = 1000
 # What library errors call a parameter, and the flag that gives it.
 FLAGS = {
     **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
-    **{name: f"--{name}" for name in ("best", "where", "holdout", "fix", "predict", "optimum")},
+    **{name: f"--{name}" for name in ("best", "where", "holdout", "fix", "profile", "predict", "optimum")},
     "drop_highest": "--drop-highest",
     "condition": "--condition",
     "reference": "--with",
@@ -75,6 +75,12 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="hold a coefficient, such as alpha=0.35; the others are fitted; repeatable",
+    )
+    made.add_argument(
+        "--profile",
+        default="",
+        metavar="NAMES",
+        help="profile intervals (90 %%, likelihood ratio) of coefficients such as E,alpha; weak: of those hardly told",
     )
     made.add_argument("--seed", type=int, default=0, help="of the resamples")
     made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
@@ -172,7 +178,9 @@ def settings(args: argparse.Namespace) -> Settings:
     from analysis.fitting.estimate import Settings  # numpy takes its time; `fit --help` need not wait for it
 
     resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
-    return Settings(args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents], _held(args.fix))
+    return Settings(
+        args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents], _held(args.fix), args.profile
+    )
 
 
 def _held(given: Sequence[str]) -> dict[str, float]:

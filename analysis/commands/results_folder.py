@@ -27,6 +27,8 @@ def fit_folder(args: argparse.Namespace) -> int:
         raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
     if args.fix and args.reference:
         raise ValueError("--fix: with --with the exponents are those of the other runs; give one of the two")
+    if args.profile and args.reference:
+        raise ValueError("--profile: of laws whose exponents are their own; with --with they are those of other runs")
     how = settings(args)
     if not args.condition and (names := names_of_conditions(args.path)):
         return fit_conditions(args, how, names)

@@ -15,6 +15,7 @@ from analysis.figures.frontier import draw_frontier
 from analysis.figures.health import draw_health
 from analysis.figures.isoflop import draw_isoflop
 from analysis.figures.optimum import draw_optimum
+from analysis.figures.profile import draw_profile
 from analysis.figures.projection import draw_projection
 from analysis.figures.residuals import draw_residuals
 from analysis.figures.scores import draw_scores
@@ -31,6 +32,7 @@ FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotRecorded]] = {
     "settings": draw_settings,
     "backtest": draw_backtest,
     "residuals": draw_residuals,
+    "profile": draw_profile,
     "curves": draw_curves,
     "health": draw_health,
     "projection": draw_projection,

@@ -56,7 +56,7 @@ def describe(
         law = _method_law(table, method, weights, parts, place == i, g)
         law = replace(law, variants={name: groups[g] for name, groups in other.items()})
         laws.append(law)
-        caveats += [*doubts(table, method, solved, place == i), *diagnostics(law, solved), *isoflop_difference(law)]
+        caveats += [*doubts(table, law, solved, place == i), *diagnostics(law, solved), *isoflop_difference(law)]
     return laws, [*caveats, *leverage(solved.problem, solved.theta, solved.draws, solved.delta, group.methods)]
 
 

@@ -12,15 +12,20 @@ from analysis.fitting.limits import at_limits
 from analysis.fitting.outliers import far_off
 from analysis.fitting.run_noise import noise_in_tokens
 from analysis.tables.table import Table
-from planner.law_book import Caveat
+from planner.law_book import Caveat, MethodLaw
 
 
-def doubts(table: Table, method: str, solved: Estimate, mine: NDArray[np.bool_]) -> list[Caveat]:
-    """The caveats of a method; mine [rows]: which rows of the solved problem are its runs."""
-    number = int(solved.problem.rows.group[mine][0])
+def doubts(table: Table, law: MethodLaw, solved: Estimate, mine: NDArray[np.bool_]) -> list[Caveat]:
+    """The caveats of a method's law. solved: its family with the largest weight; mine [rows]: which rows are its runs.
+
+    Lack of fit is that of the law itself, which may be a mean of families; the rest goes by that family.
+    """
+    method, rows, residuals = law.label, solved.problem.rows.take(mine), solved.residuals.copy()
+    residuals[mine] = np.log(rows.loss) - np.log(law.law.at(rows.N, rows.D, rows.S, rows.U))
+    number = int(rows.group[0])
     return [
         *far_off(method, solved, mine),
-        *lack_of_fit(method, solved, mine),
+        *lack_of_fit(method, solved, mine, residuals),
         *noise_in_tokens(method, solved, mine),
         *at_limits(method, number, solved),
         *experiments(method, solved, mine, table.others_of(method)),

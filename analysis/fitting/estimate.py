@@ -34,6 +34,8 @@ class Settings:
     """Whether methods share exponents; None lets the backtest decide."""
     fixed: Mapping[str, float] = field(default_factory=dict)
     """Coefficients that are held and not fitted, with their values: exponents positive, factors 0 or more."""
+    profile: str = ""
+    """Coefficients whose profile is wanted, separated by commas; weak: those that the bootstrap hardly tells."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):

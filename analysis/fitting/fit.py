@@ -15,6 +15,7 @@ from analysis.fitting.describe import MethodGroup, describe, measured_range, tur
 from analysis.fitting.estimate import Estimate, Settings, fit_problem
 from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
+from analysis.fitting.profile import profiles
 from analysis.fitting.queries import token_cost
 from analysis.fitting.scores import score_laws
 from analysis.tables.rows import Rows
@@ -154,7 +155,10 @@ def fit_group(
 ) -> tuple[list[MethodLaw], list[Caveat]]:
     """The laws of a group of methods, one a method, and their caveats."""
     parts = solve_group(table, group, chosen.weights, settings)
-    return describe(table, group, chosen.weights, chosen.tested, parts)
+    laws, caveats = describe(table, group, chosen.weights, chosen.tested, parts)
+    if settings.profile:
+        laws = [replace(law, profiles=profiles(law, parts[chosen.choice], settings.profile)) for law in laws]
+    return laws, caveats
 
 
 def solve_group(

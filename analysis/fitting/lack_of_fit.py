@@ -25,10 +25,13 @@ PERMUTATIONS = 999
 TERMS = ("ln N", "ln D", "(ln N)^2", "ln N x ln D", "(ln D)^2")
 
 
-def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], seed: int = 0) -> list[Caveat]:
-    """Caveats on trends in the residuals of a method; mine [rows]: which rows are its runs."""
+def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], residuals: Array, seed: int = 0) -> list[Caveat]:
+    """Caveats on trends in the residuals of a method; mine [rows]: which rows are its runs.
+
+    residuals [rows]: of the law, which may be a mean of families of which `solved` is the one with the largest weight.
+    """
     near = mine & ~solved.scatter.far
-    rows, residuals = solved.problem.rows.take(near), solved.residuals[near]
+    rows, residuals = solved.problem.rows.take(near), residuals[near]
     if len(rows) <= solved.problem.shape.size:
         return []
     own, noise = slopes(solved, near), _repeat_variance(rows, residuals)

@@ -42,7 +42,7 @@ def planning(book: LawBook) -> dict[str, Any]:
             "pair": asdict(book.pair),
             "source": dict(book.source),
             "scores": [asdict(law) for law in book.scores],
-            "warnings": [{"code": warning.code, "text": warning.text} for warning in book.warnings],
+            "warnings": [asdict(warning) for warning in book.warnings],
         },
         "laws": [{"law": _law(law), **_tunings(law, book, models)} for law in book.laws],
         "models": [_model(model, place, book) for place, model in enumerate(models)],

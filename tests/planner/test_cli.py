@@ -10,6 +10,7 @@ import pytest
 
 import planner.evidence
 from planner.cli import main
+from planner.law_book import Caveat
 from support.known_laws import FULL, law_book, method_law, write_laws
 from sweeps.experiment.recipe_file import read_recipe
 
@@ -277,3 +278,15 @@ def test_without_a_file_pairs_are_told(laws, capsys):
 def test_data_that_are_not_there_are_one_line(laws, capsys):
     assert main(["--budget", "1e13", "--laws", laws, "--data", "nosuch.jsonl"]) == 2
     assert capsys.readouterr().err == "plan: error: data is 'nosuch.jsonl'; there is no such file\n"
+
+
+def test_the_first_screen_tells_what_the_fit_doubts_of_the_law_that_answers(tmp_path, capsys):
+    told = [Caveat("lack_of_fit", f"{name}: the runs do not follow the law", name) for name in ("full", "lora rank 8")]
+    told.append(Caveat("leverage", "full: without one run A is another", "full"))
+    path = write_laws(
+        tmp_path / "laws.json", replace(law_book(method_law(FULL, {"name": "full"})), warnings=tuple(told))
+    )
+    assert main(["--budget", "1e13", "--laws", str(path)]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "full: the runs do not follow the law" in screen
+    assert "lora rank 8: the runs" not in screen and "A is another" not in screen

@@ -144,11 +144,13 @@ BROKEN = {
 }
 
 
-def fitted(folder: Path, trials: Sequence[Observation], family: str = "chinchilla") -> tuple[Table, LawBook]:
+def fitted(
+    folder: Path, trials: Sequence[Observation], family: str = "chinchilla", profile: str = ""
+) -> tuple[Table, LawBook]:
     """The table of these trials with a projection, and its laws, none where there are too few runs."""
     table = replace(sweep_table(write_sweep(folder, trials)), projection=projection())
     try:
-        return table, fit_table(table, Settings(family=family, bootstraps=20))
+        return table, fit_table(table, Settings(family=family, bootstraps=20, profile=profile))
     except ValueError:
         return table, without_laws(table)
 

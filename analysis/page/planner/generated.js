@@ -193,8 +193,8 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, noise_slope = 0, scatter = {}, drift = null}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, noise_slope, scatter, drift});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, profiles, noise_slope, scatter, drift});
   }
   /** Family -> its weight in the law, the largest first. */
   get weights() {
@@ -1623,12 +1623,13 @@ export function _evidence(plan) {
   return {evidence: lines};
 }
 
-export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps'];
+export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps', 'lack_of_fit', 'experiments', 'scattered', 'exponents_differ'];
 
-/** The warnings that change what a reader does and stand in no other line. */
+/** The warnings that change what a reader does and stand in no other line; of the fit, those of this law. */
 export function _notes(plan) {
   const size = truth(plan.size) && !truth(plan.size.chooses) ? ['size-rule'] : [];
-  const notes = list(plan.warnings).filter((warning) => has([...list(SHOWN), ...list(size)], warning.code)).map((warning) => warning.text);
+  const [told, about] = [[...list(SHOWN), ...list(size)], ['', plan.recipe.trial.method.label]];
+  const notes = list(plan.warnings).filter((warning) => has(told, warning.code) && has(about, warning.method)).map((warning) => warning.text);
   return truth(notes) ? {note: join('\n', notes.slice(0, 2))} : {};
 }
 

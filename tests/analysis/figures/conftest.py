@@ -18,4 +18,4 @@ def small_pictures(monkeypatch):
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory) -> tuple[Table, LawBook]:
-    return fitted(tmp_path_factory.mktemp("sweep"), grid(METHODS[:3]))
+    return fitted(tmp_path_factory.mktemp("sweep"), grid(METHODS[:3]), profile="alpha,beta")

@@ -18,6 +18,7 @@ UNITS = {
     "optimum": ("FLOP", "parameters", "tokens"),
     "residuals": ("parameters", "tokens", "FLOP", "%"),
     "backtest": ("nats per pair", "times beyond"),
+    "profile": ("90 % allow 1", "units of"),
     "curves": ("tokens", "nats per pair"),
     "health": ("FLOP", "directions", "squared distance"),
     "projection": ("unit vectors", "%"),
@@ -34,7 +35,9 @@ QUICK = ("eight methods", "one row", "one size")  # the others take as long toge
     [which if which in QUICK else pytest.param(which, marks=pytest.mark.slow) for which in {**SWEEPS, **BROKEN}],
 )
 def test_words_never_collide_and_stay_inside(which, tmp_path):
-    table, book = fitted(tmp_path, {**SWEEPS, **BROKEN}[which]())
+    table, book = fitted(
+        tmp_path, {**SWEEPS, **BROKEN}[which](), profile="alpha,beta" if which == "eight methods" else "weak"
+    )
     drawn = []
     for name, draw in FIGURES.items():
         with plt.rc_context(STYLE):

@@ -12,7 +12,7 @@ from support.known_runs import TRUTH, grid
 
 
 def told(sweep) -> str:
-    return "; ".join(caveat.text for caveat in lack_of_fit("all", sweep, everyone(sweep)))
+    return "; ".join(caveat.text for caveat in lack_of_fit("all", sweep, everyone(sweep), sweep.residuals))
 
 
 @pytest.mark.parametrize("delta", DELTAS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis import fit_laws
 from analysis.fitting.forms import SHAPES
 from analysis.fitting.sharing import contradiction, own_bottoms, own_exponents
 from analysis.tables.rows import Rows
@@ -28,11 +30,8 @@ def centred(share: float) -> Chinchilla:
 def methods(laws, noise: float, seed: int = 0, sizes: int = 6, budgets: int = 5) -> Rows:
     """The runs of one method a law, each in a grid of its own."""
     parts = [rows_of(grid(law, sizes, budgets, noise, 1000 * seed + g)) for g, law in enumerate(laws)]
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in Rows.__dataclass_fields__
-        if name != "times"
-    }
+    names = [name for name in Rows.__dataclass_fields__ if name != "times"]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     count = sum(map(len, parts))
     return Rows(**{**columns, "run": np.arange(count), "group": np.repeat(np.arange(len(parts)), count // len(parts))})
 
@@ -56,7 +55,28 @@ def test_fifteen_protocols_with_exponents_of_their_own_are_told(noise, family):
     assert "exponents of their own" in contradiction(methods(PROTOCOLS, noise), SHAPES[family], 1e-3)
 
 
-def test_isoflop_minima_tell_protocols_apart_without_any_law():
+def protocols(noise: float = 0.005) -> pd.DataFrame:
+    runs = [grid(law, 6, 5, noise, g).assign(protocol=g) for g, law in enumerate(PROTOCOLS)]
+    return pd.concat(runs, ignore_index=True)
+
+
+OPTIONS = {"n": "N", "d": "D", "loss": "loss", "method": "protocol", "family": "chinchilla", "bootstraps": 20}
+
+
+def test_by_themselves_protocols_keep_their_own_exponents():
+    book = fit_laws(protocols(), **OPTIONS)
+    assert not any(law.shared for law in book.laws)
+    found = [law.law.beta / (law.law.alpha + law.law.beta) for law in book.laws]
+    assert found == pytest.approx(list(np.linspace(0.50, 0.86, 15)), abs=0.09)  # all near 0.68 where they are shared
+
+
+def test_exponents_that_are_shared_as_asked_are_warned_of():
+    shared = fit_laws(protocols(), exponents="shared", **OPTIONS)
+    assert all(law.shared for law in shared.laws)
+    assert [caveat.code for caveat in shared.warnings].count("exponents_differ") == 1
+
+
+def test_parabolas_tell_protocols_apart_without_any_law():
     assert own_bottoms(methods([centred(0.4), centred(0.6)], 0.002, sizes=10, budgets=6)) < 0.005
     assert own_bottoms(methods([centred(0.5), centred(0.5)], 0.002, sizes=10, budgets=6)) > 0.05
     assert own_bottoms(methods(SIMILAR[:1], 0.01)) == 1.0
