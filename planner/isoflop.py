@@ -31,9 +31,10 @@ def check_isoflop(content: Any, where: str) -> None:
         whole(f"{where}.verdict.decisions", told["decisions"], 0)
         for name in ("gap", "error"):
             _finite(f"{where}.verdict.{name}", told[name])
-        require(f"{where}.verdict.given_away", told["given_away"], isinstance(told["given_away"], dict), "an object")
-        for name in ("law", "isoflop"):
-            _finite(f"{where}.verdict.given_away.{name}", told["given_away"][name])
+        for shares in ("given_away", "worst"):
+            require(f"{where}.verdict.{shares}", told[shares], isinstance(told[shares], dict), "an object")
+            for name in ("law", "isoflop"):
+                _finite(f"{where}.verdict.{shares}.{name}", told[shares][name])
 
 
 def _finite(where: str, value: Any) -> None:

@@ -16,7 +16,7 @@ from planner.frontier import Odds, method_odds, odds, ranked
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
 from planner.quantities import short
-from planner.size_rules import SizeRule, heard, size_caveat
+from planner.size_rules import SizeRule, contradicted, heard, size_caveat
 from planner.sizes import Ends, Optimum, Point, Size, TokenCost, cost_of, optimum, point
 from sweeps.models import ModelSpec
 
@@ -134,7 +134,7 @@ def plan_sizes(
     if not answers:
         why = "; ".join(dict.fromkeys(f"{each['model'] or each['method']}: {each['reason']}" for each in refused))
         raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {why}")
-    rule = _size_rule(of, answers, spent.flops, max_params)
+    rule = _size_rule(of, answers, spent.flops, max_params, cost)
     answers = _led_by(rule, answers, of, spent.flops, cost)
     told = (*size_caveat(rule), *_warnings(book, answers[0]))
     return SizePlan(spent, tuple(answers[:top]), book, cost, suites, tuple(refused), rule, told)
@@ -146,7 +146,7 @@ def _law_of(laws: Sequence[MethodLaw], answer: SizeAnswer) -> MethodLaw:
 
 
 def _size_rule(
-    laws: Sequence[MethodLaw], answers: Sequence[SizeAnswer], budget: float, max_params: float
+    laws: Sequence[MethodLaw], answers: Sequence[SizeAnswer], budget: float, max_params: float, cost: TokenCost
 ) -> SizeRule | None:
     """What isoFLOP minima say of the size of the first answer."""
     first = answers[0]
@@ -157,9 +157,17 @@ def _size_rule(
     if rule.params > max_params and not rule.doubt:
         rule = replace(rule, doubt=f"N is over the limit of {max_params:.3g}")
     if not first.model:
-        return replace(rule, law_model=f"N {short(first.point.params)}")
+        size = _of_size(rule.params, first, laws, budget, cost)
+        told = replace(rule, law_model=f"N {short(first.point.params)}")
+        return contradicted(told, size.loss / first.point.loss - 1)
     nearest = min(_of_method(answers), key=lambda each: abs(math.log((each.point.params or 1.0) / rule.params)))
-    return replace(rule, model=nearest.model, law_model=first.model)
+    told = replace(rule, model=nearest.model, law_model=first.model)
+    return contradicted(told, nearest.point.loss / first.point.loss - 1)
+
+
+def _of_size(params: float, answer: SizeAnswer, laws: Sequence[MethodLaw], budget: float, cost: TokenCost) -> Point:
+    """What the law of an answer says of another size at the same budget."""
+    return point(_law_of(laws, answer), params, cost.tokens(budget, params), budget, ("N", "D"), 1.0, math.inf)
 
 
 def _of_method(answers: Sequence[SizeAnswer]) -> list[SizeAnswer]:
@@ -177,7 +185,7 @@ def _led_by(
     if first.model:
         chosen = next(each for each in _of_method(answers) if each.model == rule.model)
         return [chosen, *[each for each in answers if each is not chosen]]
-    size = point(_law_of(laws, first), rule.params, cost.tokens(budget, rule.params), budget, ("N", "D"), 1.0, math.inf)
+    size = _of_size(rule.params, first, laws, budget, cost)
     tokens = (cost.tokens(budget, rule.high), cost.tokens(budget, rule.low))
     return [replace(first, point=size, params_interval=(rule.low, rule.high), tokens_interval=tokens), *answers[1:]]
 

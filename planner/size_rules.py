@@ -45,6 +45,8 @@ class SizeRule:
     """Mean share of the loss that isoFLOP minima gave away in them."""
     law_given_away: float
     """Mean share that the law gave away."""
+    law_worst: float
+    """The largest share that the law gave away in one of them."""
     error: float
     """Standard error of the difference."""
     doubt: str
@@ -89,9 +91,18 @@ def heard(law: MethodLaw, flops: float) -> SizeRule | None:
     elif high > TRUST * low:
         doubt = "their interval holds too many sizes"
     shares = told["given_away"]
-    return SizeRule(
-        middle, low, high, "", "", told["decisions"], shares["isoflop"], shares["law"], told["error"], doubt
+    worst, error = told["worst"]["law"], told["error"]
+    return SizeRule(middle, low, high, "", "", told["decisions"], shares["isoflop"], shares["law"], worst, error, doubt)
+
+
+def contradicted(rule: SizeRule, share: float) -> SizeRule:
+    """The rule, in doubt where its size gives away a larger share by the law than the law's own choices ever did."""
+    if rule.doubt or share <= rule.law_worst:
+        return rule
+    told = (
+        f"by it they give away {100 * share:.2g} %, and its own sizes never gave away over {100 * rule.law_worst:.2g} %"
     )
+    return replace(rule, doubt=told)
 
 
 def size_rule(ranked: Ranked, budget: float) -> SizeRule | None:
@@ -111,7 +122,8 @@ def size_rule(ranked: Ranked, budget: float) -> SizeRule | None:
         doubt = f"{first.unseen[0]} was not measured"
     elif not doubt and tokens < first.affordable_steps(budget) * first.law_step_tokens:
         doubt = "the pairs at hand, not the budget, end the training"
-    return replace(rule, model=nearest.model.name, law_model=first.model.name, doubt=doubt)
+    share = nearest.expected_loss(nearest.tokens(budget)) / first.expected_loss(tokens) - 1
+    return contradicted(replace(rule, model=nearest.model.name, law_model=first.model.name, doubt=doubt), share)
 
 
 def _alike(one: Candidate, other: Candidate) -> bool:

@@ -15,7 +15,13 @@ LINE = {
     "log_params": 20.0,
     "draws": {"exponent": [0.49, 0.51], "log_params": [19.9, 20.1]},
 }
-VERDICT = {"decisions": 8, "gap": 0.01, "error": 0.001, "given_away": {"law": 0.02, "isoflop": 0.01}}
+VERDICT = {
+    "decisions": 8,
+    "gap": 0.01,
+    "error": 0.001,
+    "given_away": {"law": 0.02, "isoflop": 0.01},
+    "worst": {"law": 0.03, "isoflop": 0.02},
+}
 GOOD = {"bottoms": [], "exponents": None, "line": LINE, "verdict": VERDICT}
 
 
@@ -37,6 +43,7 @@ def test_records_of_this_and_of_earlier_versions_are_read(record):
         (("line", "draws", "log_params"), ["x", 2.0], "line.draws.log_params"),
         (("verdict", "decisions"), 2.5, "verdict.decisions is 2.5"),
         (("verdict", "gap"), None, "verdict.gap is None"),
+        (("verdict", "worst"), [], "verdict.worst is []; it must be an object"),
         (("verdict", "given_away"), {"law": 1.0, "isoflop": "no"}, "verdict.given_away.isoflop is 'no'"),
     ],
 )

@@ -18,7 +18,7 @@ from sweeps.models import NANO, find_model
 BUDGET = 1e13
 
 
-def book(params: float, exponent=0.5, at=BUDGET, largest=1e13, spread=0.02, **told):
+def book(params: float, exponent=0.5, at=BUDGET, largest=1e13, spread=0.02, worst=1.0, **told):
     """A law book whose isoFLOP minima put the best size of both methods at `params` for the budget `at`."""
     draws = [0.1 * place / 20 - 0.05 for place in range(21)]
     line = {
@@ -31,7 +31,8 @@ def book(params: float, exponent=0.5, at=BUDGET, largest=1e13, spread=0.02, **to
             "log_params": [math.log(params) + 20 * spread * draw for draw in draws],
         },
     }
-    verdict = {"decisions": 12, "gap": 0.02, "error": 0.004, "given_away": {"law": 0.025, "isoflop": 0.005}, **told}
+    shares = {"given_away": {"law": 0.025, "isoflop": 0.005}, "worst": {"law": worst, "isoflop": 0.01}}
+    verdict = {"decisions": 12, "gap": 0.02, "error": 0.004, **shares, **told}
     laws = (method_law(FULL, {"name": "full"}), method_law(LORA, {"name": "lora", "rank": 8, "alpha": 8.0}, seed=1))
     return law_book(
         *(replace(law, measured=EVERYWHERE, isoflop={"line": line, "verdict": verdict, "bottoms": []}) for law in laws)
@@ -83,6 +84,7 @@ def test_the_size_follows_the_budget_along_the_line():
         ({"gap": 0.02, "error": 0.02 / FOLLOWED * 1.1}, {}, "less than 2 standard errors"),
         ({"largest": BUDGET / BEYOND / 2}, {}, "20 times beyond the largest minimum"),
         ({"spread": 1.0}, {}, "holds too many sizes"),
+        ({"worst": 0.001}, {}, "its own sizes never gave away over 0.1 %"),
         ({}, {"models": ["pythia-14m"]}, "pythia was not measured"),
         ({}, {"limits": Limits(max_pairs=4000)}, "the pairs at hand, not the budget, end the training"),
     ],
@@ -151,6 +153,8 @@ def test_laws_of_a_table_name_both_sizes_where_there_is_doubt():
     assert "less than 2 standard errors" in doubtful.size.doubt
     assert doubtful.answers[0].point.params != pytest.approx(3e5, rel=0.01)
     assert "they would take N 300 k" in " ".join(size_text(doubtful).split())
+    against = plan_sizes(1e13, table_laws(3e5, worst=1e-4))
+    assert "never gave away over 0.01 %" in against.size.doubt
     limited = plan_sizes(1e13, table_laws(3e5), max_params=1e5)
     assert "over the limit" in limited.size.doubt and limited.answers[0].point.params <= 1e5
 

@@ -1383,8 +1383,8 @@ export const TRUST = 4;
 
 /** What isoFLOP minima carried on say of the size of the answer, where they chose better than the law. */
 export class SizeRule {
-  constructor({params, low, high, model, law_model, decisions, given_away, law_given_away, error, doubt}) {
-    Object.assign(this, {params, low, high, model, law_model, decisions, given_away, law_given_away, error, doubt});
+  constructor({params, low, high, model, law_model, decisions, given_away, law_given_away, law_worst, error, doubt}) {
+    Object.assign(this, {params, low, high, model, law_model, decisions, given_away, law_given_away, law_worst, error, doubt});
   }
   /** Whether the answer's size is theirs. */
   get chooses() {
@@ -1422,7 +1422,17 @@ export function heard(law, flops) {
     doubt = 'their interval holds too many sizes';
   }
   const shares = told['given_away'];
-  return new SizeRule({params: middle, low, high, model: '', law_model: '', decisions: told['decisions'], given_away: shares['isoflop'], law_given_away: shares['law'], error: told['error'], doubt});
+  const [worst, error] = [told['worst']['law'], told['error']];
+  return new SizeRule({params: middle, low, high, model: '', law_model: '', decisions: told['decisions'], given_away: shares['isoflop'], law_given_away: shares['law'], law_worst: worst, error, doubt});
+}
+
+/** The rule, in doubt where its size gives away a larger share by the law than the law's own choices ever did. */
+export function contradicted(rule, share) {
+  if (truth(rule.doubt) || share <= rule.law_worst) {
+    return rule;
+  }
+  const told = `by it they give away ${g(100 * share, 2)} %, and its own sizes never gave away over ${g(100 * rule.law_worst, 2)} %`;
+  return replace(rule, {doubt: told});
 }
 
 /** What isoFLOP minima say of the size of the first candidate, at a budget in FLOPs of the machine's usual rate. */
@@ -1442,7 +1452,8 @@ export function size_rule(ranked, budget) {
   } else if (!truth(doubt) && tokens < first.affordable_steps(budget) * first.law_step_tokens) {
     doubt = 'the pairs at hand, not the budget, end the training';
   }
-  return replace(rule, {model: nearest.model.name, law_model: first.model.name, doubt: doubt});
+  const share = nearest.expected_loss(nearest.tokens(budget)) / first.expected_loss(tokens) - 1;
+  return contradicted(replace(rule, {model: nearest.model.name, law_model: first.model.name, doubt: doubt}), share);
 }
 
 /** The best recipe at budgets a quarter of a decade apart, without those that train no candidate. */

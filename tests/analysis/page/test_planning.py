@@ -35,6 +35,23 @@ ASKED = {
     "backbones in 4 bits": ({"memory": 9e9, "max_steps": 1e12}, {"hardware": "8xh100", "suite": "qwen3"}, MINUTES),
     "eight chips": ({"max_pairs": 3e6}, {"hardware": "8xh100", "mfu": "0.4", "price": "2.5"}, HOURS),
 }
+MINIMA = {
+    "bottoms": [],
+    "line": {
+        "budget": 1e12,
+        "largest": 1e13,
+        "exponent": 0.45,
+        "log_params": 13.0,
+        "draws": {"exponent": [0.4, 0.45, 0.47], "log_params": [12.9, 13.0, 13.2]},
+    },
+    "verdict": {
+        "decisions": 9,
+        "gap": 0.01,
+        "error": 0.004,
+        "given_away": {"law": 0.02, "isoflop": 0.01},
+        "worst": {"law": 0.05, "isoflop": 0.02},
+    },
+}
 PLANS = """(({planning, budgets, limits, asked}) => {
   const book = readBook(planning);
   const {suite = '', methods = [], flops: count = 'exact', hardware, mfu = '', price = ''} = asked;
@@ -61,13 +78,13 @@ PLANS = """(({planning, budgets, limits, asked}) => {
 
 @pytest.fixture(scope="module", params=["one family", "weighted"])
 def laws(request, tmp_path_factory) -> Path:
-    """The reference law book, and one whose laws are means of three families, draws and all."""
+    """The reference law book, and one whose laws are means of three families, with sizes by isoFLOP minima."""
     if request.param == "one family":
         return LAWS
     book = read_laws(LAWS)
     means = [method_law(mean_of_three(law.law), law.settings) for law in book.laws]
     weighted = [
-        replace(law, law=mean.law, draws=mean.draws, drift=0.02, noise_slope=0.1)
+        replace(law, law=mean.law, draws=mean.draws, drift=0.02, noise_slope=0.1, isoflop=MINIMA)
         for law, mean in zip(book.laws, means, strict=True)
     ]
     return write_laws(tmp_path_factory.mktemp("weighted") / "laws.json", replace(book, laws=tuple(weighted)))
