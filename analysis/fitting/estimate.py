@@ -14,6 +14,7 @@ from analysis.tables.rows import Array
 from planner.laws import LAWS, coefficients_of
 
 FEW_RUNS = 20  # below it resamples of runs too often hold too few sizes; see `_resample`
+LARGEST_SCALE = 5.0  # of the noise in a resample: one degree of freedom would now and then leave it open to any size
 HUBER_NORMAL = 1.345  # delta in noise units that keeps 95 % efficiency under normal noise (Huber 1981)
 USUAL_NOISE = 0.02  # of the loss of one run, before the fit has measured it
 
@@ -132,7 +133,7 @@ def _resample(problem: Problem, theta: Array, noise: float, seed: int, count: in
     per_method = [np.unique(rows.run[rows.group == g]) for g in range(problem.groups)]
     if min(len(own) for own in per_method) < FEW_RUNS:
         free = max(runs - problem.size, 1)
-        scale = noise * np.sqrt(free / generator.chisquare(free, (count, 1)))
+        scale = noise * np.minimum(np.sqrt(free / generator.chisquare(free, (count, 1))), LARGEST_SCALE)
         fresh = generator.normal(size=(count, runs))[:, rows.run]
         return problem.predict(theta) + scale * fresh, np.ones(shape)
     counts = np.zeros((count, runs))

@@ -19,6 +19,7 @@ from analysis.fitting.fit import fit_table
 from analysis.fitting.isoflop import line_of, slope_of
 from analysis.frontier import at_level, budget_levels
 from analysis.tables.table import Table
+from planner.discrepancy import drift
 from planner.law_book import MethodLaw
 from planner.quantities import short
 
@@ -150,7 +151,10 @@ def _cell(runs: pd.DataFrame, laws: dict[str, MethodLaw]) -> dict[str, Any]:
     first = runs.iloc[0]
     params, tokens, share, unique = (float(first[name]) for name in ("params", "tokens", "share", "unique"))
     law = laws.get(first["method"])
-    low, high = law.interval(params, tokens, share, unique) if law else (None, None)
+    low = high = None
+    if law:
+        beyond = drift(law, float(first["flops"]), params, tokens)
+        low, high = law.interval(params, tokens, share, unique, drift=beyond)
     predicted = law.law.at(params, tokens, share, unique) if law else None
     measured = {"losses": runs["loss"].tolist(), "loss": float(runs["loss"].mean())}
     model = first["model"] if "model" in runs else f"N {short(params)}"
