@@ -14,7 +14,7 @@ import pytest
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
 from planner.laws import Chinchilla, Joined, Rectified, Weighted, family_of, mean_law, worth
 from support.damage import ABSURD, places, replaced
-from support.known_laws import FULL, LAW_EXAMPLES, mean_of_three, method_law, weighted_book
+from support.known_laws import FULL, LAW_EXAMPLES, mean_of_some, mean_of_three, method_law, weighted_book
 from sweeps.flops import Work
 from sweeps.methods import LoRA
 from sweeps.trial import Training
@@ -130,6 +130,21 @@ def write(path: Path, content: object) -> Path:
 @pytest.mark.parametrize("made", [book, weighted_book])
 def test_a_law_book_survives_the_file_unchanged(tmp_path, made):
     assert read_laws(write(tmp_path / "laws.json", made().to_json())) == made()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mean_of_any_families_survives_the_file_and_its_draws_are_shared_out(tmp_path, seed):
+    law = method_law(mean_of_some(seed), {"name": "full"}, seed=seed, draws=150)
+    (read,) = read_laws(write(tmp_path / "laws.json", replace(book(), laws=(law,)).to_json())).laws
+    assert read == law
+    assert math.fsum(read.weights.values()) == pytest.approx(1, abs=1e-12)
+    assert list(read.weights.values()) == sorted(read.weights.values(), reverse=True)
+    assert read.family == next(iter(read.weights)) == next(iter(read.parts))
+    drawn = [family_of(draw) for draw in read.draws]
+    assert len(drawn) == 150 and set(drawn) <= set(read.weights)
+    assert all(abs(drawn.count(name) - 150 * weight) <= 1.5 for name, weight in read.weights.items())
+    alone = [part.loss(3e6, 2e8) for part in read.parts.values()]
+    assert min(alone) <= read.law.loss(3e6, 2e8) <= max(alone)
 
 
 @pytest.mark.parametrize("law", LAW_EXAMPLES, ids=family_of)

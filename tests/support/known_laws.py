@@ -18,6 +18,8 @@ from planner.laws import (
     TrainableShare,
     Weighted,
     family_of,
+    mean_law,
+    scaled,
 )
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Full, LoRA
@@ -85,6 +87,18 @@ def mean_of_three(law: Chinchilla) -> Weighted:
     """A mean whose largest part is `law`, with two families that differ from it away from the middle of the runs."""
     tied = Tied(law.E, law.A, law.B, (law.alpha + law.beta) / 2)
     return Weighted((law, tied, Rectified(**law.coefficients, D_l=40.0)), (0.62, 0.25, 0.13))
+
+
+def mean_of_some(seed: int, fewest: int = 2, level: float = 1.0) -> Weighted:
+    """The mean of some families in N and D, at least so many, with weights by chance; `level` times the losses."""
+    chance = random.Random(seed)
+    possible = {family_of(law): law for law in LAW_EXAMPLES if law.inputs == Law.inputs}
+    names = chance.sample(sorted(possible), chance.randint(min(fewest, len(possible)), len(possible)))
+    counts = [chance.uniform(0.05, 1) for _ in names]
+    weights = {name: count / sum(counts) for name, count in zip(names, counts, strict=True)}
+    mean = mean_law({name: scaled(possible[name], dict.fromkeys("EAB", level)) for name in names}, weights)
+    assert isinstance(mean, Weighted)
+    return mean
 
 
 def weighted_book() -> LawBook:

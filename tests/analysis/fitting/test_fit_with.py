@@ -204,5 +204,5 @@ def test_a_bad_reference_is_one_sentence_and_exit_code_2(folders, tmp_path, caps
     table.write_text("loss\n1\n")
     names = {"mine": str(folders[0]), "table": str(table)}
     assert main([arg.format(**names) for arg in argv]) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    told = capsys.readouterr().err.splitlines()  # on a busy machine progress stands before it
+    assert words in told[-1] and [line for line in told if line.startswith("fit: error")] == told[-1:]

@@ -16,7 +16,7 @@ from analysis.page import as_json
 from analysis.page.planning import planning
 from planner import Limits, Plan, plan, report
 from planner.law_book import read_laws
-from support.known_laws import mean_of_three, method_law, write_laws
+from support.known_laws import mean_of_some, method_law, write_laws
 from support.node import SCRIPTS, call
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
@@ -76,18 +76,21 @@ PLANS = """(({planning, budgets, limits, asked}) => {
 })(given)"""
 
 
-@pytest.fixture(scope="module", params=["one family", "weighted"])
+@pytest.fixture(scope="module", params=["bundled", "means"])
 def laws(request, tmp_path_factory) -> Path:
-    """The reference law book, and one whose laws are means of three families, with sizes by isoFLOP minima."""
-    if request.param == "one family":
+    """The reference law book, and one whose laws are means of every family, with sizes by isoFLOP minima."""
+    if request.param == "bundled":
         return LAWS
     book = read_laws(LAWS)
-    means = [method_law(mean_of_three(law.law), law.settings) for law in book.laws]
-    weighted = [
-        replace(law, law=mean.law, draws=mean.draws, drift=0.02, noise_slope=0.1, isoflop=MINIMA)
+    means = [
+        method_law(mean_of_some(place, fewest=99, level=1 + place / 50), law.settings, seed=place)
+        for place, law in enumerate(book.laws)
+    ]
+    made = [
+        replace(law, family=mean.family, law=mean.law, draws=mean.draws, drift=0.02, noise_slope=0.1, isoflop=MINIMA)
         for law, mean in zip(book.laws, means, strict=True)
     ]
-    return write_laws(tmp_path_factory.mktemp("weighted") / "laws.json", replace(book, laws=tuple(weighted)))
+    return write_laws(tmp_path_factory.mktemp("means") / "laws.json", replace(book, laws=tuple(made)))
 
 
 @pytest.fixture(scope="module")
