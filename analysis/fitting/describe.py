@@ -138,9 +138,9 @@ def repeat_noise(table: Table, methods: Sequence[str], without: Iterable[str] = 
     """Sd of the log loss over runs of the same cell; 0 where no cell was repeated. without: names of rows far off."""
     some = table.rows[table.rows["method"].isin(methods) & ~table.rows["name"].isin(list(without))]
     cell = ["method", "model", "budget"] if "seed" in some else CELL
-    logs = np.log(some["loss"])
-    inside = logs - logs.groupby([some[name] for name in cell]).transform("mean")
-    free = len(some) - some.groupby(cell).ngroups
+    cells = some.groupby(cell, sort=False).ngroup().to_numpy()
+    logs, free = np.log(some["loss"].to_numpy()), len(some) - len(np.unique(cells))
+    inside = logs - (np.bincount(cells, logs) / np.bincount(cells))[cells]
     return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
 
 

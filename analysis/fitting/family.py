@@ -112,33 +112,33 @@ def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> Cho
     if not possible:
         smallest = methods[int(np.bincount(rows.group).argmin())]
         raise ValueError(f"{smallest} has {fewest} runs; family {names[0]} needs at least {every[0].shape.size + 1}")
-    possible, caveats = _sharing(possible, rows, shapes, settings)
     tested = testable(possible, rows)
     if not tested:
         usual = [choice for choice in possible if choice.family in ("tied", settings.family)] or possible
         text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
+        caveats = _differ(_contradicted(usual[0], rows, shapes, settings))
         return ChosenFamily({usual[0]: 1.0}, usual[:1], None, [*caveats, Caveat("no_backtest", text)])
     backtest = score(tested, rows, settings.first_delta)
     assert backtest  # `testable` has found windows
     left = [name for name in names if name not in {choice.family for choice in tested}]
     text = f"too few runs to test the families {', '.join(left)} on unseen ones; they were not tried"
     weights = _weights(tested, backtest, len(methods))
+    why = _contradicted(next(iter(weights)), rows, shapes, settings)
+    if why and (own := [choice for choice in tested if not choice.shared]):
+        weights, why = _weights(own, backtest, len(methods)), ""
+    caveats = _differ(why)
     return ChosenFamily(weights, tested, backtest, [*caveats, Caveat("few_runs", text)] if left else caveats)
 
 
-def _sharing(
-    possible: list[FamilyChoice], rows: Rows, shapes: Mapping[str, Shape], settings: Settings
-) -> tuple[list[FamilyChoice], list[Caveat]]:
-    """The choices without those that share exponents against what the runs say; a caveat where nothing else is left."""
-    if not any(choice.shared for choice in possible):
-        return possible, []
-    families = [choice.family for choice in possible if choice.shared]
-    usual = "chinchilla" if "chinchilla" in families else families[0]
-    why = contradiction(rows, shapes[usual], settings.first_delta)
-    own = [choice for choice in possible if not choice.shared]
-    if not why or own:
-        return (own if why else possible), []
-    return possible, [Caveat("exponents_differ", f"the methods share their exponents, but {why}")]
+def _contradicted(choice: FamilyChoice, rows: Rows, shapes: Mapping[str, Shape], settings: Settings) -> str:
+    """What speaks against sharing exponents where a choice does so; "" else."""
+    if not choice.shared:
+        return ""
+    return contradiction(rows, shapes.get("chinchilla", choice.shape), settings.first_delta)
+
+
+def _differ(why: str) -> list[Caveat]:
+    return [Caveat("exponents_differ", f"the methods share their exponents, but {why}")] if why else []
 
 
 def _weights(tested: Sequence[FamilyChoice], backtest: Backtest, groups: int) -> dict[FamilyChoice, float]:
