@@ -187,7 +187,8 @@ class LoRA(Method):
 
     The adapter's product is scaled by alpha / sqrt(rank) (Kalajdzievski 2023), so that a step changes the
     weights by the same amount at every rank; the paper's runs scaled by 8 / rank, which shrinks it at high ranks. The
-    best rate still falls a little with rank, so it is searched for each.
+    best rate still falls, about as rank**-0.24 (0.0096 at rank 2, 0.0034 at 128: nano-100k, 60 steps of 24 pairs), so
+    it is searched for each.
     """
 
     name: ClassVar[str] = "lora"
