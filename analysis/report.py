@@ -124,6 +124,11 @@ def retrospective(tested: Sequence[Decision]) -> str:
     return "\n".join(lines) + _rules(standings(size_choices(tested)))
 
 
+def _beside(rival: Mapping[str, Any]) -> str:
+    """By how much a rule gave away more than the law, in the decisions of both."""
+    return f"{0 - 100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}"
+
+
 def _rules(found: Mapping[str, Any]) -> str:
     """What each rule for the size of a model gave away; "" where no decision has all rules."""
     if not found["rules"]:
@@ -131,7 +136,9 @@ def _rules(found: Mapping[str, Any]) -> str:
     rows = [["size chosen by", "decisions", "given away", "worst", "against the law"]]
     for rule, record in found["rules"].items():
         rival = found["against_law"].get(rule)
-        beside = f"{-100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}" if rival else ""
+        beside = (
+            f"{0 - 100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}" if rival else ""
+        )
         least = "   <- least" if rule == found["least"] and len(found["rules"]) > 1 else ""
         given = f"{100 * record['mean']:.2f} ± {100 * record['error']:.2f} %"
         rows.append([RULES[rule], f"{record['decisions']}", given, f"{100 * record['worst']:.2f} %", beside + least])
@@ -266,7 +273,7 @@ def _verdict(told: Mapping[str, Any]) -> str:
     law, rival = (100 * told["given_away"][rule] for rule in ("law", "isoflop"))
     return (
         f"  in {told['decisions']} decisions at unseen larger budgets {RULES['law']} gave away {law:.2f} % of the loss"
-        f", {RULES['isoflop']} {rival:.2f} % (difference {-100 * told['gap']:+.2f} ± {100 * told['error']:.2f})"
+        f", {RULES['isoflop']} {rival:.2f} % (difference {0 - 100 * told['gap']:+.2f} ± {100 * told['error']:.2f})"
     )
 
 

@@ -6,12 +6,19 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from analysis import report
 from analysis.cli import main
+from analysis.fitting.decisions import BELOW, RULES
 from analysis.fitting.estimate import Settings
-from analysis.fitting.retrospective import BELOW, retrospective
+from analysis.fitting.retrospective import Decision, retrospective, size_choices
+from analysis.tables.columns import Columns
+from analysis.tables.foreign_table import runs_table
 from analysis.tables.sweep_table import read_sweep
+from planner.laws import Chinchilla
+from support.isoflop_sweeps import isoflop_runs
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.models import NANO
 
@@ -80,3 +87,47 @@ def test_a_table_of_runs_and_a_joint_fit_have_no_backtest(tmp_path, capsys):
     (tmp_path / "runs.csv").write_text("n,d,loss\n1,1,1\n")
     assert main([str(tmp_path / "runs.csv"), "--loss", "loss", "--backtest"]) == 2
     assert "--backtest" in capsys.readouterr().err
+
+
+TABLE = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)  # its best sizes get 62 to 6 tokens a parameter
+
+
+def looked_back(spread: float) -> list[Decision]:
+    runs = isoflop_runs(TABLE, 1e19 * 4.0 ** np.arange(6), spread=spread, seed=1)
+    return retrospective(runs_table(runs, Columns(loss="loss", n="params", d="tokens")), ONE_FAMILY)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01])
+def test_a_table_of_runs_has_the_budgets_that_its_runs_come_in(spread):
+    """Runs of a budget that spent a little more or less are compared at the same one."""
+    tested = looked_back(spread)
+    assert [decision.budget for decision in tested] == pytest.approx(1e19 * 4.0 ** np.arange(1, 6), rel=0.03)
+    decided = [decision for decision in tested if decision.chosen]
+    assert len(decided) >= 3
+    for decision in decided:
+        assert decision.fitted_to <= 1.03 * decision.budget / BELOW
+        assert decision.regret < 1e-3 and abs(decision.error) < 0.01
+        assert decision.cells[0]["model"].startswith("N ") and len(decision.cells) == 9
+
+
+def test_every_rule_chooses_among_the_sizes_of_each_method():
+    tested = looked_back(0.0)
+    sizes = size_choices(tested)
+    assert [size.budget for size in sizes] == [decision.budget for decision in tested]
+    assert set(sizes[-1].chosen) == set(RULES) and "isoflop" not in sizes[0].chosen
+    assert sizes[-1].given_away["law"] == sizes[-1].given_away["isoflop"] == 0 < sizes[-1].given_away["ratio"]
+    printed = report.retrospective(tested)
+    assert "isoFLOP minima carried on" in printed and "20 tokens a parameter" in printed and "<- least" in printed
+
+
+def test_of_a_sweep_with_methods_each_has_its_decisions(tmp_path):
+    sizes = size_choices(retrospective(swept(tmp_path, noise=0.01, laws=TWO_METHODS), ONE_FAMILY))
+    assert {size.method for size in sizes} == set(TWO_METHODS)
+    assert all(size.given_away["ratio"] >= 0 for size in sizes)
+
+
+def test_laws_in_one_quantity_choose_no_size():
+    runs = isoflop_runs(TABLE)
+    alone = runs_table(runs, Columns(loss="loss", d="tokens"))
+    with pytest.raises(ValueError, match="choose"):
+        retrospective(alone, ONE_FAMILY)
