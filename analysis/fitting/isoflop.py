@@ -23,6 +23,7 @@ from planner.law_book import MethodLaw
 RESAMPLES = 200  # behind errors and intervals; the law book keeps them
 SEED = 0
 FEWEST_BOTTOMS = 3  # of which a line is carried on: through two any line goes, and nothing tells how well
+MOST_LOST = 0.3  # share of the resamples in which a valley may open downward
 LEAST_ERROR = 1e-3  # of a bottom, in ln N: without noise all count alike
 ENDS = (0.05, 0.95)
 
@@ -154,6 +155,8 @@ def _bottoms(levels: Levels, found: Valleys, draws: Array) -> list[Bottom]:
         elif not low < bottom < high:
             side = "below" if bottom <= low else "above"
             bottoms.append(Bottom(budget, None, reason=f"its bottom lies {side} the tried sizes"))
+        elif len(draws) and np.isnan(draws[:, place]).mean() > MOST_LOST:
+            bottoms.append(Bottom(budget, None, reason="its valley is no deeper than the noise of runs"))
         else:
             low, high = np.exp(np.nanquantile(draws[:, place], ENDS)) if len(draws) else (0.0, np.inf)
             bottoms.append(Bottom(budget, float(np.exp(bottom)), (float(low), float(high))))

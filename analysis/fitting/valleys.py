@@ -47,7 +47,7 @@ class Valleys:
     fitted: Array
     """ln loss of the valley at every run [draws, levels, runs]."""
     window: Array
-    """1 for the runs that the valley was fitted to, else 0 [draws, levels, runs]."""
+    """What the runs that the valley was fitted to count, else 0 [draws, levels, runs]."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Levels:
     spent: Array
     """ln of what was spent over the level's budget."""
     there: Array
-    """1 for a run, 0 for padding."""
+    """How much each run counts, 1 on average; 0 for padding."""
     run: NDArray[np.int64]
     """Number of the training run, from 0; rows of one run share its noise."""
     tried: tuple[Array, ...] = field(repr=False)
@@ -73,6 +73,7 @@ class Levels:
     def of(cls, runs: pd.DataFrame, levels: Sequence[Level]) -> Levels:
         """The runs at these levels; `runs` as in Table.rows."""
         params, flops, losses = (runs[name].to_numpy(float) for name in ("params", "flops", "loss"))
+        counts = runs["weight"].to_numpy(float) if "weight" in runs else np.ones(len(runs))
         run = pd.factorize(runs["run"].to_numpy())[0]
         members = [np.flatnonzero((flops >= level.low) & (flops <= level.high)) for level in levels]
         budgets = np.array([level.middle for level in levels])
@@ -87,7 +88,7 @@ class Levels:
             np.where(there, np.log(params)[places] - spent / 2, 0.0),
             np.where(there, np.log(losses)[places], 0.0),
             spent,
-            there.astype(float),
+            np.where(there, (counts / counts.mean())[places], 0.0),
             run[places],
             tuple(np.log(np.unique(params[own])) for own in members),
         )
@@ -109,7 +110,7 @@ class Levels:
         return np.array([np.append(sizes, np.full(most - len(sizes), np.inf)) for sizes in self.tried])
 
     def window(self, centres: Array) -> Array:
-        """1 for the runs of the NEAREST sizes, and of all that are near, around centres [draws, levels]."""
+        """What the runs of the NEAREST sizes, and of all near ones, around centres [draws, levels] count; else 0."""
         distances = np.sort(np.abs(self._tried - centres[..., None]), axis=-1)
         last = np.array([min(NEAREST, len(sizes)) - 1 for sizes in self.tried])
         radius = np.maximum(distances[:, np.arange(len(last)), last], NEAR) + 1e-9

@@ -49,6 +49,16 @@ def test_a_valley_upside_down_has_no_minimum_and_fewer_than_three_minima_no_line
         assert (some.line is None) == (budgets < FEWEST_BOTTOMS)
 
 
+def test_a_valley_that_noise_hides_has_no_minimum_and_no_interval_is_open():
+    reasons = set()
+    for seed in range(6):
+        for bottom in found_in(isoflop_runs(UNEVEN, sizes=5, factor=1.5, noise=0.05, seed=seed)).bottoms:
+            reasons.add(bottom.reason)
+            assert (bottom.params is None) == (bottom.interval is None) == (bottom.reason != "")
+            assert bottom.interval is None or np.isfinite(bottom.interval).all()
+    assert "its valley is no deeper than the noise of runs" in reasons
+
+
 def test_the_line_is_carried_on_to_the_best_size_of_a_budget_nobody_ran():
     line = found_in(isoflop_runs(UNEVEN)).line
     assert line.exponent == pytest.approx(exponent(UNEVEN), abs=0.003)

@@ -65,6 +65,15 @@ def test_a_valley_that_opens_downward_has_no_bottom():
     assert np.isnan(valleys(levels, levels.loss[None]).bottoms).all()
 
 
+def test_rows_that_count_little_move_no_bottom():
+    runs = isoflop_runs(TRUTHS["alike"])
+    wild = runs["loss"] * np.where(np.arange(len(runs)) % 9 == 5, 0.95, 1.0)
+    spoilt = levels_of(runs.assign(loss=wild, weight=np.where(wild < runs["loss"], 1e-9, 2.0)))
+    plain = levels_of(runs)
+    bottoms = [valleys(each, each.loss[None]).bottoms for each in (spoilt, plain)]
+    assert bottoms[0] == pytest.approx(bottoms[1], abs=0.02)
+
+
 def test_rows_of_one_run_share_their_noise():
     """Checkpoints of one run miss together: the same sizes at all budgets scatter as one."""
     runs = isoflop_runs(TRUTHS["alike"], noise=0.003)
