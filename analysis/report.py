@@ -14,6 +14,7 @@ from planner.law_book import LawBook, MethodLaw
 from planner.scores import ScoreLaw
 from sweeps.support.text import table
 
+NAMED = 3  # families without weight
 SHOWN = 8  # lines of one kind of caveat or exclusion before "and so many more"
 
 
@@ -209,8 +210,9 @@ def _backtest(law: MethodLaw) -> list[str]:
         return [*lines, *(f"{_error(s)}  {label}{taken if label == found['chosen'] else ''}" for label, s in tried)]
     lines.append(f"{_error(found)}  the mean   <- taken")
     lines += [f"{_error(s)}  {label}, weight {s['weight']:.2f}" for label, s in tried if s["weight"]]
-    if others := [f"{100 * s['error']:.2f}" for _, s in tried if not s["weight"]]:
-        lines.append(f"          {len(others)} others, which have no weight: {others[0]} to {others[-1]} %")
+    if others := [f"{label} {100 * s['error']:.2f} %" for label, s in tried if not s["weight"]]:
+        more = f"; and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        lines.append(f"          without weight: {'; '.join(others[:NAMED])}{more}")
     return lines
 
 
@@ -303,7 +305,7 @@ def _facts(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> list[list[
         "runs": [str(law.rows or weighing.get(law.label, 0)) for law in laws],
         "noise": [f"{100 * law.noise:.1f} %" for law in laws],
         "MAD": [f"{100 * law.scatter['mad']:.1f} %" if "mad" in law.scatter else "" for law in laws],
-        "a decade beyond": ["" if law.drift is None else f"{100 * law.drift:.1f} %" for law in laws],
+        "model error a decade": ["" if law.drift is None else f"{100 * law.drift:.1f} %" for law in laws],
         "objective": ["" if law.delta is None else f"{law.objective:.4g}" for law in laws],
     }
     known = {name: column for name, column in columns.items() if any(column)}

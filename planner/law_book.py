@@ -88,7 +88,7 @@ class MethodLaw:
     measured: MeasuredRange
     """What those runs cover."""
     objective: float = 0.0
-    """Sum of the Huber losses of the log residuals."""
+    """Sum of the Huber losses of the log residuals; of a mean, those of the family with the largest weight."""
     delta: float | None = None
     """Log residual at which the Huber loss turns linear."""
     intervals_95: Intervals = field(default_factory=dict)
