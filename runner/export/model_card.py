@@ -125,7 +125,7 @@ def _made_of(observation: Observation) -> list[str]:
     rows = {
         "base": f"{trial.model}, {observation.params:,} parameters outside the embeddings"
         + (f", hash {trial.model_hash}" if trial.model_hash else ""),
-        "method": f"{trial.label}: {observation.trainable:,} parameters trained",
+        "method": f"{trial.label}: {observation.trainable:,} parameters trained{_of_table(trial)}",
         "data": f"{training.data} (hash {training.data_hash or 'not known'})",
         **({"records": told(observation.problems)} if observation.problems else {}),
         "pairs": f"{observation.pairs:,} of {observation.data_pairs:,} unique ones, {observation.epochs:.2f} epochs, "
@@ -136,6 +136,12 @@ def _made_of(observation: Observation) -> list[str]:
         **_merged(observation.merged),
     }
     return ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())]
+
+
+def _of_table(trial: Trial) -> str:
+    entries = trial.method.table_trainable(find_model(trial.model))
+    whose = "of the token table" if trial.method.trains_token_table else "of the token table's adapter"
+    return f", and {entries:,} {whose}" if entries else ""
 
 
 def _merged(merged: Mapping[str, object]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from runner.export.model_card import base_of, model_card
 from sweeps.experiment.prediction import Predicted
 from sweeps.experiment.recipe_file import read_recipe
-from sweeps.methods import LoRA
+from sweeps.methods import Full, LoRA
 from sweeps.models import SUITES
 from sweeps.trial import Observation, Training, Trial
 
@@ -58,6 +58,19 @@ def test_the_text_holds_what_made_it_and_what_came_of_it():
     ):
         assert words in card
     assert "Predicted and reached" not in model_card(SEEN)
+
+
+def test_what_is_trained_of_the_token_table_is_counted_beside():
+    table = 50304 * 512
+    for method, told in (
+        (LoRA(8), "5 parameters trained |"),
+        (
+            LoRA(8, token_table="adapter"),
+            f"5 parameters trained, and {8 * (50304 + 512):,} of the token table's adapter |",
+        ),
+        (Full(), f"5 parameters trained, and {table:,} of the token table |"),
+    ):
+        assert told in model_card(replace(SEEN, trial=replace(TRIAL, method=method)))
 
 
 def test_the_recipe_in_the_card_trains_the_same_trial(tmp_path):
