@@ -10,6 +10,7 @@ from planner import Limits, plan
 from planner.candidates import candidates
 from planner.discrepancy import LEVEL_SPREAD, METHOD_SPREAD
 from planner.learning_rates import learning_rate
+from planner.report import explanation
 from support.known_laws import (
     EVERYWHERE,
     FULL,
@@ -20,6 +21,7 @@ from support.known_laws import (
     crossing_laws,
     law_book,
     method_law,
+    weighted_book,
     write_laws,
 )
 from sweeps.flops import exact_flops, paper_flops
@@ -108,6 +110,19 @@ def test_how_far_beyond_the_evidence_is_said():
     codes = {warning.code for warning in answer.warnings}
     assert {"extrapolated", "other-suite"} <= codes
     assert "800x beyond the largest compute measured" in answer.provenance["loss"]
+
+
+def test_the_families_of_a_law_their_weights_and_its_model_error_are_said():
+    answer = plan(8e15, laws=weighted_book(), models=["pythia-160m"])
+    assert "law: chinchilla 0.62, tied 0.25, rectified 0.13, the mean by these weights" in explanation(answer)
+    texts = {warning.code: warning.text for warning in answer.warnings}
+    assert "2.0% of the loss a decade, learnt from its runs" in texts["extrapolated"]
+    laws = answer.to_json()["laws"]
+    assert laws["weights"]["full"] == {"chinchilla": 0.62, "tied": 0.25, "rectified": 0.13}
+    assert laws["drift"] == {"full": 0.02, "lora rank 8 alpha 8": 0.02}
+    plain = plan(8e15, laws=law_book(), models=["pythia-160m"])
+    assert plain.provenance["law"] == "chinchilla" and plain.to_json()["laws"]["drift"]["full"] is None
+    assert "3.0% of the loss a decade, assumed" in {w.code: w.text for w in plain.warnings}["extrapolated"]
 
 
 def test_distance_widens_the_interval_and_lowers_the_probability():
