@@ -17,7 +17,7 @@ from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
 from planner.quantities import short
 from planner.size_rules import SizeRule, contradicted, heard, size_caveat
-from planner.sizes import Ends, Optimum, Point, Size, TokenCost, cost_of, optimum, point
+from planner.sizes import Ends, Optimum, Point, Size, TokenCost, costs_of, optimum, point
 from sweeps.models import ModelSpec
 
 STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
@@ -70,8 +70,8 @@ class SizePlan:
     """The best first: one a method, or of a suite the models."""
     laws: LawBook
     """The laws that the answer rests on."""
-    cost: TokenCost
-    """What a token costs."""
+    costs: Mapping[str, TokenCost]
+    """Label of a method -> what a token costs with it."""
     suites: tuple[str, ...]
     """What was chosen from; empty for a continuum of sizes."""
     refused: tuple[Mapping[str, str], ...]
@@ -90,7 +90,7 @@ class SizePlan:
             "recipe": None,
             "answer": self.answers[0].to_json(),
             "candidates": [each.to_json() for each in self.answers],
-            "cost": asdict(self.cost),
+            "cost": {label: asdict(cost) for label, cost in self.costs.items()},
             "suites": list(self.suites),
             "size_rule": {**asdict(self.size), "chooses": self.size.chooses} if self.size else None,
             "refused": [dict(each) for each in self.refused],
@@ -126,18 +126,19 @@ def plan_sizes(
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
     check_suites(suites)
     of = _laws(book, methods)
-    cost = cost_of(book)
+    costs = costs_of(book)
     if suites or models:
-        answers, refused = _of_models(of, menu(book, suites, models), spent.flops, cost, max_params)
+        answers, refused = _of_models(of, menu(book, suites, models), spent.flops, costs, max_params)
     else:
-        answers, refused = _of_a_continuum(of, spent.flops, cost, max_params)
+        answers, refused = _of_a_continuum(of, spent.flops, costs, max_params)
     if not answers:
         why = "; ".join(dict.fromkeys(f"{each['model'] or each['method']}: {each['reason']}" for each in refused))
         raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {why}")
+    cost = costs[answers[0].point.method]
     rule = _size_rule(of, answers, spent.flops, max_params, cost)
     answers = _led_by(rule, answers, of, spent.flops, cost)
     told = (*size_caveat(rule), *_warnings(book, answers[0]))
-    return SizePlan(spent, tuple(answers[:top]), book, cost, suites, tuple(refused), rule, told)
+    return SizePlan(spent, tuple(answers[:top]), book, costs, suites, tuple(refused), rule, told)
 
 
 def _law_of(laws: Sequence[MethodLaw], answer: SizeAnswer) -> MethodLaw:
@@ -220,22 +221,22 @@ def _laws(book: LawBook, methods: Sequence[str]) -> list[MethodLaw]:
 
 
 def _of_a_continuum(
-    laws: Sequence[MethodLaw], budget: float, cost: TokenCost, max_params: float
+    laws: Sequence[MethodLaw], budget: float, costs: Mapping[str, TokenCost], max_params: float
 ) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
     """The best size of each method, the lowest loss first; methods without one are refused."""
-    found = {law.label: optimum(law, budget, cost) for law in laws}
+    found = {law.label: optimum(law, budget, costs[law.label]) for law in laws}
     refused = [{"model": "", "method": label, "reason": each.reason} for label, each in found.items() if not each.best]
     known = [(law, found[law.label]) for law in laws if found[law.label].best]
     ladder = [
-        Size(law, size, cost.rate(size) * size)
+        Size(law, size, costs[law.label].rate(size) * size)
         for law, each in known
-        for size in _ladder(_limited(law, each, budget, cost, max_params)[0].params)
+        for size in _ladder(_limited(law, each, budget, costs[law.label], max_params)[0].params)
         if size <= max_params
     ]
     chances = method_odds(ladder, budget) if len(known) > 1 else {}
     answers = []
     for law, each in known:
-        best, params, tokens = _limited(law, each, budget, cost, max_params)
+        best, params, tokens = _limited(law, each, budget, costs[law.label], max_params)
         chance = None if best.extrapolation.decades > FARTHEST else chances.get(law.label, 0.0) if chances else None
         answers.append(SizeAnswer("", best, params, tokens, chance, None))
     return sorted(answers, key=lambda answer: answer.point.loss), refused
@@ -260,14 +261,20 @@ def _ladder(middle: float | None) -> list[float]:
 
 
 def _of_models(
-    laws: Sequence[MethodLaw], models: Sequence[ModelSpec], budget: float, cost: TokenCost, max_params: float
+    laws: Sequence[MethodLaw],
+    models: Sequence[ModelSpec],
+    budget: float,
+    costs: Mapping[str, TokenCost],
+    max_params: float,
 ) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
     """Models with methods, those first that give away the least, and those that cannot be chosen."""
     fits, refused = [], []
     for law in laws:
         for model in models:
             size = float(model.params)
-            each = Size(law, size, cost.rate(size) * size, name=model.name, least_tokens=law.measured.tokens[0])
+            each = Size(
+                law, size, costs[law.label].rate(size) * size, name=model.name, least_tokens=law.measured.tokens[0]
+            )
             reason = f"N is over the limit of {max_params:.3g}" if size > max_params else each.refusal(budget)
             if reason:
                 refused.append({"model": model.name, "method": law.label, "reason": reason})

@@ -21,7 +21,7 @@ def text(plan: SizePlan) -> str:
     answer, chosen = plan.answers[0], plan.size is not None and plan.size.chooses
     size, tokens = short(answer.point.params or 0.0), short(answer.point.tokens or 0.0)
     lines = {
-        "budget": f"{plan.budget.flops:.4g} FLOP, {plan.cost}",
+        "budget": f"{plan.budget.flops:.4g} FLOP, {plan.costs[answer.point.method]}",
         "size": f"{answer.model + ', ' if answer.model else ''}N = {size}{_ends(answer.params_interval)}",
         "tokens": f"D = {tokens}{_ends(answer.tokens_interval)}",
         **({"method": answer.point.method} if len(plan.laws.laws) > 1 else {}),

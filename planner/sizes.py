@@ -51,15 +51,19 @@ class TokenCost:
         return f"C from {self.rates[0]:.3g} N D at the smallest size to {self.rates[-1]:.3g} N D at the largest"
 
 
-def cost_of(book: LawBook) -> TokenCost:
-    """What a token cost in the runs of a law book; 6 FLOPs a parameter where it does not say.
+def costs_of(book: LawBook) -> dict[str, TokenCost]:
+    """Label of a law -> what a token cost in its runs; 6 FLOPs a parameter where the book does not say.
 
     Raises ValueError where what it says makes no sense.
     """
-    content = book.source.get("cost")
-    if content is None:
-        return TokenCost((1.0,), (RULE,))
-    where = "source.cost"
+    content = book.source.get("cost", {})
+    require("source.cost", content, isinstance(content, dict), "an object of methods")
+    labels = [law.label for law in book.laws]
+    return {label: _cost(content[label], label) if label in content else TokenCost((1.0,), (RULE,)) for label in labels}
+
+
+def _cost(content: Any, label: str) -> TokenCost:
+    where = f"source.cost.{label}"
     require(where, content, isinstance(content, dict) and set(content) == {"params", "rates"}, "of params and rates")
     for name, values in content.items():
         require(f"{where}.{name}", values, isinstance(values, list) and values != [], "a list of numbers, not empty")

@@ -18,7 +18,6 @@ OF_FOLDERS = {
     "score": "only a results folder has scores; of a table, --loss names any column",
     "reference": "only a results folder shares exponents with another; this is a table of runs",
     "page": "only a results folder has one, with its trials; this is a table of runs",
-    "backtest": "only of a results folder by itself, whose budgets tell what smaller laws may see",
 }
 
 
@@ -42,6 +41,8 @@ def _read(args: argparse.Namespace) -> Table:
     for name, why in OF_FOLDERS.items():
         if getattr(args, name) not in (None, "", False):
             raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
+    if args.backtest and not (args.n and (args.d or args.c)):
+        raise ValueError("--backtest: of laws in N and D, which choose a size; name --n, and --d or --c")
     if not args.loss:
         raise ValueError(f"{args.path}: --loss must name the column of final losses; it has: {titles_of(args.path)}")
     filters = Filters(tuple(args.where), args.holdout, args.best, args.drop_highest)

@@ -82,8 +82,8 @@ def _cost(table: Table) -> dict[str, Any]:
     """What a token cost in runs from elsewhere; ours tell it by their models."""
     if not table.columns or len(table.variables) == 1:
         return {}
-    cost = token_cost(table.of(list(table.settings)))
-    return {"cost": {"params": list(cost.params), "rates": list(cost.rates)}}
+    costs = {method: token_cost(table.of([method])) for method in table.settings}
+    return {"cost": {method: {"params": list(c.params), "rates": list(c.rates)} for method, c in costs.items()}}
 
 
 def _of_interest(caveat: Caveat, table: Table) -> bool:

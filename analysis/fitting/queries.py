@@ -13,7 +13,7 @@ from analysis.tables.rows import Rows
 from analysis.tables.table import Table
 from planner.discrepancy import drift
 from planner.law_book import LawBook, MethodLaw
-from planner.sizes import Optimum, Point, TokenCost, cost_of, optimum, point, read_point
+from planner.sizes import Optimum, Point, TokenCost, costs_of, optimum, point, read_point
 from sweeps.support.console import positive
 
 KNOTS = 8  # sizes at which what a token costs is told apart; between them it is interpolated
@@ -37,7 +37,8 @@ def predictions(book: LawBook, asked: str) -> list[Point]:
     wanted = "two of N, D and C" if len(variables) > 1 else variables[0]
     if len(places) != len(variables) or (len(variables) == 1 and set(places) != set(variables)):
         raise ValueError(f"{flag} is {asked!r}; of these laws it must give {wanted}, and S or U where a law takes them")
-    return [_prediction(law, given, places, variables, cost_of(book), asked) for law in book.laws]
+    costs = costs_of(book)
+    return [_prediction(law, given, places, variables, costs[law.label], asked) for law in book.laws]
 
 
 def _prediction(
@@ -90,7 +91,8 @@ def optima(book: LawBook, asked: str) -> list[tuple[str, Optimum]]:
             raise ValueError(f"`optimum`: the law {law.family} takes S, the trained share, too; ask it with `predict`")
         if law.measured.params[0] == law.measured.params[1]:
             raise ValueError(f"`optimum`: the runs of {law.label} have one size; their law says nothing of others")
-    return [(law.label, optimum(law, budget, cost_of(book))) for law in book.laws]
+    costs = costs_of(book)
+    return [(law.label, optimum(law, budget, costs[law.label])) for law in book.laws]
 
 
 @dataclass(frozen=True)

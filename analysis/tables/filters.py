@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,10 +27,9 @@ class Filters:
     drop_highest: int = 0
     """So many highest losses of those left stay out."""
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What was asked, for the record."""
-        asked = [f"where {text}" for text in self.where] + ["best of each N and D"] * self.best
+    def words(self, variables: Sequence[str]) -> tuple[str, ...]:
+        """What was asked, for the record; variables: what the laws are in."""
+        asked = [f"where {text}" for text in self.where] + [f"best of each {' and '.join(variables)}"] * self.best
         asked += [f"held out: {self.holdout}"] * bool(self.holdout)
         return tuple(asked + [f"without the {self.drop_highest} highest losses"] * bool(self.drop_highest))
 
@@ -71,7 +70,9 @@ def sift(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns, filters: Fil
         sieve.leave_out(copies, "it repeats an earlier row")
     if filters.best:
         lowest = sieve.rows.sort_values("loss", kind="stable").drop_duplicates(CELL).index
-        sieve.leave_out(~sieve.rows.index.isin(lowest), "another run of its N and D did better")
+        sieve.leave_out(
+            ~sieve.rows.index.isin(lowest), f"another run of its {' and '.join(columns.variables)} did better"
+        )
     if filters.holdout:
         true = _true_of(filters.holdout, "`holdout`", sieve.rows, frame, columns)
         if true.all() or not true.any():

@@ -68,7 +68,7 @@ def runs_table(frame: pd.DataFrame, columns: Columns, filters: Filters = Filters
         others=frame.iloc[sieve.rows.index][columns.unnamed(frame)].reset_index(drop=True),
         settings={method: {"name": method} for method in rows["method"].unique()},
         excluded=tuple(sieve.excluded),
-        filters=filters.words,
+        filters=filters.words(columns.variables),
         caveats=(*caveats, *sieve.caveats, *_suspicions(rows, frame, columns)),
         columns={field: title for field, title in asdict(columns).items() if title},
         variables=columns.variables,
@@ -123,7 +123,8 @@ def _suspicions(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> li
     repeated = rows.duplicated(CELL, keep=False)
     free = repeated.sum() - (~rows[repeated].duplicated(CELL)).sum()
     if free and (spread := float(np.sqrt(apart[repeated].sum() / free))) > ALIKE:
-        text = f"{repeated.sum()} rows share N and D with another and differ by {100 * spread:.2g} %: if in a setting "
+        same = " and ".join(columns.variables)
+        text = f"{repeated.sum()} rows share {same} with another and differ by {100 * spread:.2g} %: if in a setting "
         suspicions.append(Caveat("repeats", f"{text}such as the learning rate, `best` keeps the lowest loss of each"))
     return suspicions
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from planner.law_book import LawBook, MeasuredRange, MethodLaw
 from planner.laws import LAWS, Chinchilla, Law, Power, Weighted
-from planner.sizes import TokenCost, cost_of, optimum, point, read_point
+from planner.sizes import TokenCost, costs_of, optimum, point, read_point
 
 LAW = Chinchilla(E=1.69, A=406.4, alpha=0.34, B=410.7, beta=0.28)  # Hoffmann et al. 2022, table A.3 method 3
 RANGE = MeasuredRange(flops=(1e19, 1e22), params=(5e7, 2e10), tokens=(1e9, 1e12))
@@ -103,17 +103,17 @@ def test_a_law_in_one_variable_is_told_by_it_alone():
         ({"params": [1e9, 1e8], "rates": [6.0, 6.0]}, "ascending order"),
         ({"params": [1e8], "rates": [6.0, 6.0]}, "with a rate each"),
         ({"params": [1e8], "rates": [-6.0]}, "must be between"),
-        ({"params": [1e8], "rates": ["six"]}, "source.cost.rates"),
+        ({"params": [1e8], "rates": ["six"]}, "source.cost.all.rates"),
     ],
 )
 def test_costs_that_make_no_sense_are_refused(cost, words):
-    book = LawBook((method_law(LAW),), RANGE, source={"name": "runs.csv", "cost": cost})
+    book = LawBook((method_law(LAW),), RANGE, source={"name": "runs.csv", "cost": {"all": cost}})
     with pytest.raises(ValueError, match=words):
-        cost_of(book)
+        costs_of(book)
 
 
 def test_a_book_without_costs_has_those_of_the_rule():
-    assert cost_of(LawBook((method_law(LAW),), RANGE)) == RULE
+    assert costs_of(LawBook((method_law(LAW),), RANGE)) == {"all": RULE}
 
 
 def test_what_is_asked_is_read_with_units_or_refused():

@@ -110,7 +110,20 @@ def test_costs_are_those_of_the_runs():
     book = fit_table(table, SETTINGS)
     (said,) = predictions(book, "N=5e7,D=1e10")
     assert said.flops == pytest.approx(12 * 5e7 * 1e10)
-    assert book.source["cost"]["params"] == pytest.approx(sorted(set(frame.N)))
+    assert book.source["cost"]["all"]["params"] == pytest.approx(sorted(set(frame.N)))
+
+
+def test_each_method_has_costs_of_its_own():
+    some = [
+        runs(seed).assign(C=lambda f, k=k: k * f.N * f.D, way=way)
+        for seed, (way, k) in enumerate([("a", 6.0), ("b", 4.0)])
+    ]
+    columns = Columns(loss="loss", n="N", d="D", c="C", method="way")
+    book = fit_table(runs_table(pd.concat(some, ignore_index=True), columns), SETTINGS)
+    assert [said.flops for said in predictions(book, "N=1e9,D=1e11")] == pytest.approx([6e20, 4e20])
+    assert [found.best.tokens for _, found in optima(book, "1e21") if found.best] == pytest.approx(
+        [1e21 / k / found.best.params for (_, found), k in zip(optima(book, "1e21"), (6, 4), strict=True) if found.best]
+    )
 
 
 def test_held_out_rows_are_scored_and_their_intervals_hold_nine_of_ten():
