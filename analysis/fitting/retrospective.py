@@ -7,7 +7,7 @@ budgets that its runs come in (analysis/frontier.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def _decision(
     table: Table, budget: float, runs: pd.DataFrame, below: pd.DataFrame, settings: Settings | None
 ) -> Decision:
     methods = set(below["method"])
-    smaller = replace(table, rows=below, settings={name: of for name, of in table.settings.items() if name in methods})
+    smaller = table.part(below)
     try:
         laws, reason = fit_table(smaller, settings).laws, ""
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -75,6 +75,13 @@ class Table:
         counted = ["weight"] if "weights" in self.columns else []
         lines = self.rows[["method", "run", *NUMBERS, *counted]].sort_values(["method", *NUMBERS]).to_csv(index=False)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def part(self, rows: pd.DataFrame) -> Table:
+        """The table of some of its rows alone."""
+        others = self.others.loc[rows.index] if len(self.others) else self.others
+        methods = set(rows["method"])
+        settings = {label: of for label, of in self.settings.items() if label in methods}
+        return replace(self, rows=rows, others=others, settings=settings)
 
     def others_of(self, method: str) -> pd.DataFrame:
         """The lines of `others` for the rows of a method."""
