@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +11,13 @@ from typing import Any
 from analysis.fitting.decisions import BELOW, RULES, standings
 from analysis.fitting.published.narrowing import Narrowed
 from analysis.fitting.retrospective import Decision, size_choices
-from analysis.formula import numbers, symbols
+from analysis.formula import meanings, numbers, symbols
 from planner.law_book import LawBook, MethodLaw
 from planner.scores import ScoreLaw
 from sweeps.support.text import table
 
 NAMED = 3  # families without weight
+WIDTH = 110  # characters of a line of words
 SHOWN = 8  # lines of one kind of caveat or exclusion before "and so many more"
 
 
@@ -22,7 +25,7 @@ def text(book: LawBook) -> str:
     """What `fit` prints: where the rows came from, the family and its rivals, coefficients, warnings."""
     parts = [_head(book)]
     for laws in _families(book.laws):
-        parts += [_family(laws[0], book), _coefficients(laws, book.source.get("weighed", {}).get("rows", {}))]
+        parts += [_family(laws[0], book), _coefficients(laws, book)]
     parts += [_profiles(book.laws)] if any(law.profiles for law in book.laws) else []
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
@@ -70,7 +73,7 @@ def document(book: LawBook) -> dict[str, Any]:
     content = book.to_json()
     for law, printed in zip(book.laws, content["laws"], strict=True):
         del printed["draws"]
-        printed["formula"] = {family: numbers(part) for family, part in law.parts.items()}
+        printed["formula"] = {family: numbers(part, _variables(book)) for family, part in law.parts.items()}
     if len(book.laws) == 1:
         only = content["laws"][0]
         shown = ("family", "weights", "formula", "objective", "delta", "drift", "backtest")
@@ -162,17 +165,36 @@ def _decision(decision: Decision) -> str:
 def _head(book: LawBook) -> str:
     models = f" of {len(book.models)} models" if book.models else ""
     left = f"; {len(book.excluded)} left out" if book.excluded else ""
+    variables, measured = _variables(book), book.measured
+    ranges = {"C": measured.flops, "N": measured.params, "D": measured.tokens}
     spans = ", ".join(
         f"{letter} {low:.3g} to {high:.3g}"
-        for letter, (low, high) in (
-            ("C", book.measured.flops),
-            ("N", book.measured.params),
-            ("D", book.measured.tokens),
-        )
-        if low < high or letter == "D"
+        for letter, (low, high) in ranges.items()
+        if (letter in variables if len(variables) == 1 else low < high or letter == "D")
     )
     weighed = f"\n{_weighed(book.source['weighed'])}" if "weighed" in book.source else ""
-    return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}{weighed}"
+    asked = "".join(f"\n{line}" for line in _asked(book))
+    return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}{asked}{weighed}"
+
+
+def _variables(book: LawBook) -> tuple[str, ...]:
+    """What the laws are in: N and D, or one of N, D and C alone."""
+    return tuple(book.source.get("variables", ("N", "D")))
+
+
+def _asked(book: LawBook) -> list[str]:
+    """What was asked of the rows of somebody's table and of the coefficients, and what was minimised."""
+    if not (columns := book.source.get("columns", {})):
+        return []
+    held = ", ".join(f"{name} = {value:g}" for name, value in book.source.get("fixed", {}).items())
+    delta = book.source.get("delta")
+    parts = [
+        *book.source.get("filters", []),
+        f"rows count {columns['weights']} times" if "weights" in columns else "",
+        f"{held} held" if held else "",
+        f"least Huber loss of ln residuals{'' if delta is None else f', delta {delta:.3g}'}",
+    ]
+    return [f"fitted: {'; '.join(part for part in parts if part)}"]
 
 
 def _weighed(record: Mapping[str, Any]) -> str:
@@ -193,7 +215,7 @@ def _families(laws: Sequence[MethodLaw]) -> list[list[MethodLaw]]:
 
 
 def _family(law: MethodLaw, book: LawBook) -> str:
-    lines = [f"law       {_weights(law)}{_sharing(law, book)}", *_formulas(law, alone=len(book.laws) == 1)]
+    lines = [f"law       {_weights(law)}{_sharing(law, book)}", *_formulas(law, book)]
     return "\n".join([*lines, *_backtest(law)])
 
 
@@ -228,12 +250,14 @@ def _weights(law: MethodLaw) -> str:
     return f"{', '.join(shares)}: the mean of what they predict, by these weights"
 
 
-def _formulas(law: MethodLaw, alone: bool) -> list[str]:
-    """A line for each family of the law; alone: with its coefficients, for no other method has others."""
-    formula = numbers if alone else symbols
+def _formulas(law: MethodLaw, book: LawBook) -> list[str]:
+    """A line for each family of the law, with its coefficients where no other method has others; what these mean."""
+    formula = numbers if len(book.laws) == 1 else symbols
     width = max(map(len, law.parts)) if len(law.parts) > 1 else 0
-    written = [(family if width else "", formula(part)) for family, part in law.parts.items()]
-    return [f"          {family:<{width}}{'  ' if width else ''}{text}" for family, text in written if text]
+    written = [(family if width else "", formula(part, _variables(book))) for family, part in law.parts.items()]
+    lines = [f"          {family:<{width}}{'  ' if width else ''}{text}" for family, text in written if text]
+    told = [part for text in meanings(law.parts.values(), _variables(book)) for part in textwrap.wrap(text, WIDTH - 10)]
+    return lines + [f"          {text}" for text in told]
 
 
 def _sharing(law: MethodLaw, book: LawBook) -> str:
@@ -284,23 +308,23 @@ def _exponent(exponents: Mapping[str, float | None], name: str) -> str:
     return f"{exponents[name]:.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
-def _coefficients(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> str:
-    """What each law rests on, and its coefficients: of a mean those of the winner, of all families where it is alone.
-
-    weighing: label -> runs that weighed the draws of published facts.
-    """
-    facts = _facts(laws, weighing)
+def _coefficients(laws: Sequence[MethodLaw], book: LawBook) -> str:
+    """What each law rests on, and its coefficients: of a mean those of the winner, of all families where it is one."""
+    facts = _facts(laws, book.source.get("weighed", {}).get("rows", {}))
     winner, *others = laws[0].weights
     heads = {family: f"{family} {weight:.2f}" for family, weight in laws[0].weights.items()}
-    parts = [_part(laws, winner, heads[winner] if others else "method", facts)]
+    parts = [_part(laws, winner, heads[winner] if others else "method", facts, book)]
     if len(laws) == 1:
-        parts += [_part(laws, family, heads[family], [[], []]) for family in others]
+        parts += [_part(laws, family, heads[family], [[], []], book) for family in others]
     more = f"laws.json holds the coefficients of {_and(others)} too" if others and len(laws) > 1 else ""
     return "\n".join(filter(None, [*map(_aligned, parts), more]))
 
 
 def _facts(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> list[list[str]]:
-    """Runs, noise and what else is known, under their names; a row for each law."""
+    """Runs, noise and what else is known, under their names; a row for each law.
+
+    weighing: label -> runs that weighed the draws of published facts.
+    """
     columns = {
         "runs": [str(law.rows or weighing.get(law.label, 0)) for law in laws],
         "noise": [f"{100 * law.noise:.1f} %" for law in laws],
@@ -312,14 +336,26 @@ def _facts(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> list[list[
     return [list(known), *map(list, zip(*known.values(), strict=True))]
 
 
-def _part(laws: Sequence[MethodLaw], family: str, head: str, facts: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The coefficients of one family, behind the facts of each law."""
+def _part(
+    laws: Sequence[MethodLaw], family: str, head: str, facts: Sequence[Sequence[str]], book: LawBook
+) -> list[list[str]]:
+    """The coefficients of one family, behind the facts of each law; of a law in one variable those that it has."""
     names = list(laws[0].parts[family].coefficients)
+    if len(_variables(book)) == 1:
+        formula = symbols(laws[0].parts[family], _variables(book))
+        names = [name for name in names if re.search(rf"\b{name}\b", formula)]
+    held = book.source.get("fixed", {})
     rows = [[head, *facts[0], *names]]
     for law, own in zip(laws, facts[1:], strict=True):
         values, ends = law.parts[family].coefficients, law.intervals[family]
         rows.append([law.label, *own, *(_value(values[name]) for name in names)])
-        rows.append(["  90 % interval", *[""] * len(own), *(_interval(*ends[name]) for name in names)])
+        rows.append(
+            [
+                "  90 % interval",
+                *[""] * len(own),
+                *("held" if name in held else _interval(*ends[name]) for name in names),
+            ]
+        )
     return rows
 
 
@@ -354,7 +390,7 @@ def _variants(law: MethodLaw) -> str:
 
 
 def _excluded(book: LawBook) -> str:
-    counts = Counter(reason.split(" (")[0] for _, reason in book.excluded).most_common()
+    counts = Counter(re.sub(r" \([^()]*\)$", "", reason) for _, reason in book.excluded).most_common()
     lines = [f"left out  {count} x {reason}" for reason, count in counts[:SHOWN]]
     if len(counts) > SHOWN:
         lines.append(f"          and {len(counts) - SHOWN} reasons more; laws.json names every row")

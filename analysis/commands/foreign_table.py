@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.commands.answer import give
 from analysis.commands.options import COLUMNS, FLAGS, settings
+from analysis.commands.questions import check_asked
 from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def fit_runs(args: argparse.Namespace) -> int:
     from analysis.fitting.fit import fit_table
 
     how = settings(args)
+    check_asked(args)
     table = _read(args)
     with waiting(f"fitting {len(table.rows)} runs"):
         book = fit_table(table, how)

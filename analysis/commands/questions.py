@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from planner.discrepancy import FARTHEST
 from planner.extrapolation import NAMES, Extrapolation, times
 from planner.quantities import short
+from planner.sizes import read_point
+from sweeps.support.console import positive
 from sweeps.support.text import table
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from planner.law_book import LawBook
     from planner.sizes import Optimum, Point
 
+BUDGET = "a positive number of FLOP such as 1e22"
 Asked = list[tuple[str, list["Point"]]]  # as it was asked, and what each law says
 
 
@@ -48,6 +51,14 @@ class Answers:
     def __str__(self) -> str:
         parts = [_predictions(self.predictions), _optima(self.optima), _held_out(self.held_out)]
         return "\n\n".join(part for part in parts if part)
+
+
+def check_asked(args: argparse.Namespace) -> None:
+    """Raises ValueError for what no laws could answer, before any are fitted."""
+    for text in args.predict:
+        read_point(text, "`predict`")
+    for text in args.optimum:
+        positive("`optimum`", text, BUDGET)
 
 
 def answers(args: argparse.Namespace, runs: Table, book: LawBook) -> Answers:

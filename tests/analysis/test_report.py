@@ -47,3 +47,30 @@ def test_what_is_printed_for_programs_has_the_winner_at_its_top():
     assert content["laws"][0]["coefficients"]["rectified"]["D_l"] == 40.0
     assert content["formula"]["tied"] == "L = 0.5 + 30 / N^0.33 + 400 / D^0.33"
     assert "draws" not in content["laws"][0]
+
+
+def test_of_a_table_what_was_asked_of_rows_and_coefficients_is_said():
+    source = {
+        "name": "runs.csv",
+        "observations": 80,
+        "columns": {"n": "N", "d": "D", "loss": "loss", "weights": "seeds"},
+        "filters": ["where D/N > 5", "held out: C > 1e21"],
+        "fixed": {"alpha": 0.35},
+        "delta": 1e-3,
+    }
+    text = report.text(replace(law_book(method_law(FULL, {"name": "all"})), source=source))
+    line = (
+        "fitted: where D/N > 5; held out: C > 1e21; rows count seeds times; alpha = 0.35 held; least Huber loss of ln"
+    )
+    assert line in text and "delta 0.001" in text
+    row = next(line for line in text.splitlines() if line.startswith("  90 % interval"))
+    assert "held" in row
+    assert "fitted:" not in told(weighted_book())
+
+
+def test_a_reason_with_brackets_is_counted_whole():
+    reasons = [(f"row {i}", "where (D/N > 5 or N < 1e9): not true of it") for i in range(3)]
+    reasons += [(f"trial {i}", f"fewer than 50 optimiser steps ({i})") for i in range(2)]
+    text = told(replace(weighted_book(), excluded=tuple(reasons)))
+    assert "left out  3 x where (D/N > 5 or N < 1e9): not true of it" in text
+    assert "left out  2 x fewer than 50 optimiser steps\n" in text + "\n"

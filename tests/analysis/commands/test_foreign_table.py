@@ -133,8 +133,8 @@ def test_what_smaller_budgets_would_have_chosen_is_told_with_what_it_gives_away(
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(runs, capsys, argv, words):
     assert main(["runs.csv", *COLUMNS, *argv]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("fit: error: ") and words in error and error.count("\n") == 1
+    error = capsys.readouterr().err.splitlines()[-1]  # a slow machine says before that it is at work
+    assert error.startswith("fit: error: ") and words in error
 
 
 @pytest.mark.parametrize(("flag", "letter"), [("--n", "N"), ("--d", "D"), ("--c", "C")])

@@ -59,7 +59,8 @@ def test_held_at_its_best_a_coefficient_changes_nothing():
 
 def test_a_curve_in_tokens_alone_takes_held_coefficients_too():
     curve = grid(TRUTH, sizes=1, budgets=9)
-    law = fit_laws(curve, d="D", loss="loss", fix={"beta": 0.33}, bootstraps=20).laws[0].law
+    options = {"d": "D", "loss": "loss", "family": "chinchilla", "bootstraps": 20}
+    law = fit_laws(curve, fix={"beta": 0.33}, **options).laws[0].law
     assert (law.A, law.alpha, law.beta) == (0, 0, 0.33)
     assert pytest.approx(TRUTH.B, rel=1e-6) == law.B
 
