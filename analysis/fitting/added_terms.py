@@ -17,6 +17,7 @@ from analysis.fitting.estimate import Estimate
 from analysis.tables.rows import Array
 
 INDEPENDENT = 1e-5  # share of a term that the law's own slopes must leave; less is rounding
+LEAST_P = 1e-99  # what lies below is printed as 0, which no p is
 FEWEST_FREE = 3  # rows beyond the coefficients; fewer tell nothing of the noise
 
 
@@ -70,7 +71,7 @@ def added(
     coefficients, t = np.zeros((2, terms.shape[1]))
     coefficients[told] = inverse @ new[:, told].T @ left
     t[told] = coefficients[told] / np.sqrt(np.maximum(variance * np.diag(inverse), 1e-300))
-    return Added(float(stats.f.sf(statistic, count, sure)), coefficients, t, explained, rest)
+    return Added(max(float(stats.f.sf(statistic, count, sure)), LEAST_P), coefficients, t, explained, rest)
 
 
 def _basis(columns: Array) -> Array:

@@ -24,6 +24,8 @@ LEVEL = 0.01  # of clean tables of which some column is named, however many they
 VALUES = 12  # of a column; more tell rows apart, not experiments
 ROWS = 3  # of a value
 NAMED = 6  # values in a caveat
+LEAST = 1e-3  # percent; less is none
+EACH = 3  # sizes or budgets of a value: experiments with as many of their own are no function of them
 SCATTERED = 0.15  # of the loss: seeds, data orders and learning rates seldom make half of that
 
 
@@ -43,10 +45,15 @@ def experiments(label: str, solved: Estimate, mine: NDArray[np.bool_], others: p
     """Caveats on rows of a method that are not one experiment. mine [rows]: its rows; others: their other columns."""
     if named := _suspect(solved, mine, others):
         far = sorted(named.shifts, key=lambda value: -abs(named.shifts[value]))
-        told = [f"{value} {_side(named.shifts[value])}" for value in far[:NAMED]]
+        told = [f"{value!r} {_side(named.shifts[value])}" for value in far[:NAMED]]
         more = f", and {len(far) - NAMED} more" if len(far) > NAMED else ""
-        text = f"{label}: runs differ by {named.title!r} (p = {named.p:.1g}): {', '.join(told)}{more}; where these are "
-        return [Caveat("experiments", f"{text}several experiments, name that column as `method`", label)]
+        text = (
+            f"{label}: runs differ by the column {named.title!r} (p = {named.p:.1g}): {', '.join(told)}{more}; where "
+        )
+        text += (
+            "it tells experiments apart, name it as `method`; where it is a setting that was tried, `best` keeps the "
+        )
+        return [Caveat("experiments", f"{text}lowest loss of each N and D", label)]
     if solved.scatter.sd > SCATTERED:
         text = f"{label}: single runs lie {100 * solved.scatter.sd:.2g} % from the law, where runs of one experiment "
         text += "mostly lie within 5 %: they may be of several experiments, or in several units"
@@ -55,13 +62,15 @@ def experiments(label: str, solved: Estimate, mine: NDArray[np.bool_], others: p
 
 
 def _side(shift: float) -> str:
-    return f"{100 * abs(np.expm1(shift)):.2g} % {'above' if shift > 0 else 'below'}"
+    size = 100 * abs(float(np.expm1(shift)))
+    return f"{size:.2g} % {'above' if shift > 0 else 'below'}" if size > LEAST else "at the median"
 
 
 def _suspect(solved: Estimate, mine: NDArray[np.bool_], others: pd.DataFrame) -> Suspect | None:
     """The column by which rows differ most surely, where that is no chance."""
     rows = solved.problem.rows.take(mine)
-    texts = {str(title): others.iloc[:, i].astype(str).to_numpy() for i, title in enumerate(others)}
+    # Not astype: a column of texts keeps what is missing as a float there.
+    texts = {str(title): np.array([str(x) for x in others.iloc[:, i]]) for i, title in enumerate(others)}
     columns = {title: values for title, values in texts.items() if _tells(values) and not _follows(values, rows)}
     if not columns:
         return None
@@ -99,7 +108,7 @@ def _is_function(values: NDArray[np.str_], quantity: Array) -> bool:
     if (low[order][1:] > high[order][:-1]).all():
         return True
     pairs = len(np.unique(place * len(names) + value))
-    return len(at) <= len(values) / 2 and pairs == len(at)
+    return len(at) < EACH * len(names) and pairs == len(at)
 
 
 def _compared(

@@ -19,11 +19,13 @@ def idle_columns(count: int, seed: int) -> pd.DataFrame:
     """Columns that have nothing to do with the loss."""
     chance = np.random.default_rng(seed)
     columns = {f"column{k}": chance.choice([f"v{v}" for v in range(k)], count) for k in range(2, 7)}
-    return pd.DataFrame({**columns, "comment": [f"note {i}" for i in range(count)], "cluster": "only one"})
+    return pd.DataFrame({**columns, "comment": [f"note {i}" for i in range(count)], "cluster": "only one"}).assign(
+        remark=lambda frame: frame.column2.where(frame.column3 == "v0")  # texts, and cells without one
+    )
 
 
 @pytest.mark.parametrize("delta", DELTAS)
-def test_at_most_two_of_a_hundred_clean_tables_with_seven_columns_are_suspected(delta):
+def test_at_most_two_of_a_hundred_clean_tables_with_eight_columns_are_suspected(delta):
     told = [
         experiments("all", sweep, everyone(sweep), idle_columns(36, seed)) for seed, sweep in enumerate(clean(delta))
     ]
@@ -36,9 +38,10 @@ def test_the_column_and_its_values_are_named():
     frame["loss"] *= np.where(frame.optimizer == "muon", 0.97, 1.0)
     book = fit_laws(frame.assign(other=idle_columns(len(frame), 0).column2), **OPTIONS)
     text = next(caveat.text for caveat in book.warnings if caveat.code == "experiments")
-    assert "'optimizer'" in text and "`method`" in text and "column" not in text.split("'optimizer'")[0]
-    below = float(text.split("muon ")[1].split(" %")[0])
-    assert "below" in text.split("muon ")[1] and below == pytest.approx(3, abs=1)
+    assert "'optimizer'" in text and "`method`" in text and "column2" not in text
+    told = text.split("'muon' ")[1]
+    below = float(told.split(" %")[0])
+    assert "below" in told.split(",")[0] and below == pytest.approx(3, abs=1)
 
 
 def test_experiments_that_differ_in_an_exponent_are_told_too():
@@ -48,6 +51,15 @@ def test_experiments_that_differ_in_an_exponent_are_told_too():
     codes = {caveat.code: caveat.text for caveat in book.warnings}
     assert "'experiment'" in codes["experiments"]
     assert "runs" not in codes  # that advice would make one run of each experiment
+
+
+def test_experiments_with_sizes_and_budgets_of_their_own_are_told_too():
+    other = Chinchilla(E=TRUTH.E * 1.5, A=TRUTH.A, alpha=TRUTH.alpha, B=TRUTH.B, beta=TRUTH.beta)
+    runs = [grid(law, 6, 5, 0.005, seed, low=1e12 * (1 + seed)) for seed, law in enumerate((TRUTH, other))]
+    runs[1]["N"] *= 1.3
+    frame = pd.concat([run.assign(source=f"paper {i}") for i, run in enumerate(runs)], ignore_index=True)
+    text = " ".join(caveat.text for caveat in fit_laws(frame, **OPTIONS).warnings if caveat.code == "experiments")
+    assert "'source'" in text and "'paper 1'" in text
 
 
 def test_a_column_that_follows_from_the_size_tells_no_experiments():
