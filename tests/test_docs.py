@@ -31,6 +31,13 @@ def test_links_to_files_lead_somewhere(page):
         assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_warning_of_a_fit_is_documented_by_its_code():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "analysis").rglob("*.py")]
+    codes = {code for text in sources for code in re.findall(r'\b(?:Caveat|warn)\(\s*"(\w+)"', text)}
+    known = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "laws-json.md").read_text(encoding="utf-8")))
+    assert {"lack_of_fit", "E_unidentified"} <= codes <= known, sorted(codes - known)
+
+
 def commands() -> dict[tuple[str, str], list[str]]:
     """Options that the pages use, by command and subcommand; sorted, for every process must name its tests alike."""
     used: dict[tuple[str, str], set[str]] = {}
