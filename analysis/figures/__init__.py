@@ -39,10 +39,20 @@ FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotRecorded]] = {
     "scores": draw_scores,
 }
 
+OF_SIZES = ("frontier", "isoflop", "optimum")  # what of it needs N and D, or for the frontier C
+
 
 def draw_all(table: Table, book: LawBook, folder: Path) -> Drawn:
     """Every figure as PNG (300 dpi) and SVG in `folder`. Titles name laws, never paths."""
-    return write({name: partial(draw, table, book) for name, draw in FIGURES.items()}, folder)
+    return write({name: partial(_draw, name, table, book) for name in FIGURES}, folder)
+
+
+def _draw(name: str, table: Table, book: LawBook) -> Figure | NotRecorded:
+    """A figure, or why laws in one variable have none of its kind."""
+    alone = table.variables[0] if len(table.variables) == 1 else ""
+    if alone and name in OF_SIZES and (name, alone) != ("frontier", "C"):
+        return NotRecorded(f"laws in {alone} alone compare no sizes")
+    return FIGURES[name](table, book)
 
 
 def without_laws(table: Table) -> LawBook:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import planner.cli
+from analysis import figures
 from analysis.cli import main
 from planner.law_book import read_laws
 from planner.laws import Chinchilla
@@ -149,6 +150,19 @@ def test_a_table_of_one_quantity_is_fitted_asked_and_planned_with_or_refused(run
     assert f"laws in {letter} alone have no best size" in capsys.readouterr().err
     assert planner.cli.main(["--budget", "1e22", "--laws", "one.json"]) == 2
     assert f"laws in {letter} alone choose no size" in capsys.readouterr().err
+
+
+def test_figures_that_compare_sizes_are_not_drawn_of_laws_in_one_quantity(runs, capsys, monkeypatch):
+    x = np.geomspace(1e8, 1e12, 12)
+    pd.DataFrame({"x": x, "loss": 1.5 + 300 * x**-0.3}).to_csv("runs.csv", index=False)
+    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("frontier", "isoflop")})
+    options = ["--loss", "loss", "--bootstraps", "30", "--figures", "drawn"]
+    assert main(["runs.csv", "--n", "x", *options]) == 0
+    out = capsys.readouterr().out
+    assert "not drawn: frontier: laws in N alone compare no sizes" in out and "not drawn: isoflop" in out
+    assert main(["runs.csv", "--c", "x", *options]) == 0
+    out = capsys.readouterr().out
+    assert "wrote drawn/frontier.png" in out and "not drawn: isoflop: laws in C alone" in out
 
 
 def test_the_example_of_the_page_is_what_the_commands_print(runs, capsys):
