@@ -8,9 +8,13 @@ import signal
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
+from runner.training import allocator
 from support.missing import missing, not_tested
+
+MOST_KEPT = 1.5e9  # bytes of a process that runs tests
 
 # Before torch or the readers are imported: nothing of a test lands in the user's own cache. A process of xdist ends
 # without a word: its folder lies in that of the process that started it, which removes them all.
@@ -31,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
         if SERVICES & set(item.fixturenames):
             item.add_marker("service")
+
+
+def pytest_runtest_logfinish() -> None:
+    """What is freed goes back to the system: glibc keeps it in a heap that grew to many GB over thousands of tests."""
+    if psutil.Process().memory_info().rss > MOST_KEPT:
+        allocator.give_back()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

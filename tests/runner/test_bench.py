@@ -91,6 +91,7 @@ def asked(training):
     return BenchSettings([find_model("nano-25k")], [Full()], conditions, CPU, seconds=0.0, clock=time.process_time)
 
 
+@pytest.mark.slow
 def test_rates_are_of_one_and_the_same_training(asked, training):
     from runner.data.pairs import prepare
 
@@ -123,6 +124,7 @@ def test_what_cannot_be_tuned_is_named(asked):
         measure_machine(replace(asked, models=[bare], methods=[BiasOnly()]))
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_is_left_as_it_was(asked):
     before = torch.get_num_threads()
     torch.set_num_threads(2)

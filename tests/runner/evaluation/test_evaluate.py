@@ -55,6 +55,7 @@ def test_scores_are_printed_and_written(model, sets, capsys, pairs_file, monkeyp
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_adapter_alone_and_what_was_saved_again_are_models_too(training, sets, tmp_path, monkeypatch, capsys):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     monkeypatch.setattr("transformers.integrations.peft.check_peft_version", lambda **_: None)

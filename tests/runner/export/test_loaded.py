@@ -75,7 +75,13 @@ def test_every_tokenizer_method_and_pooling(training, bases, tmp_path, name, poo
             must_be_the_trained_one(bases(name), method, replace(training, pooling=pooling), folder, adapter)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+QUICK = ("qwen3", "gemma3_text")  # the others take as long together as a tenth of all quick tests
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES],
+)
 def test_every_architecture_is_written_as_it_was_trained(training, tmp_path, architecture):
     base = write_base(architecture, tmp_path / "base")
     must_be_the_trained_one(base, Full(), replace(training, bidirectional=True), tmp_path / "whole", False)
