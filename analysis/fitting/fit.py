@@ -157,7 +157,9 @@ def fit_group(
     parts = solve_group(table, group, chosen.weights, settings)
     laws, caveats = describe(table, group, chosen.weights, chosen.tested, parts)
     if settings.profile:
-        laws = [replace(law, profiles=profiles(law, parts[chosen.choice], settings.profile)) for law in laws]
+        solved, asked = parts[chosen.choice], settings.profile
+        told = [profiles(law, solved, place, asked) for law, place in zip(laws, group.numbers, strict=True)]
+        laws = [replace(law, profiles=own) for law, own in zip(laws, told, strict=True)]
     return laws, caveats
 
 

@@ -20,9 +20,10 @@ def far_off(label: str, solved: Estimate, mine: NDArray[np.bool_]) -> list[Cavea
         return []
     places = far[np.argsort(-np.abs(solved.residuals[far]))]
     count = f"{len(places)} of {mine.sum()} rows lie" if len(places) > 1 else "one row lies"
-    text = f"{label}: {count} too far off to be noise: {_named(solved, places.tolist())}; check for slips. All stay in "
-    text += f"the fit; the noise is {100 * solved.scatter.sd:.2g} % without them and {100 * solved.scatter.rms:.2g} %"
-    return [Caveat("far_off", f"{text} with them", label)]
+    text = f"{label}: {count} too far off to be noise: {_named(solved, places.tolist())}; check for slips. "
+    them = "them" if len(places) > 1 else "it"
+    text += f"Nothing is dropped; the noise is {100 * solved.scatter.sd:.2g} % without {them} and "
+    return [Caveat("far_off", f"{text}{100 * solved.scatter.rms:.2g} % with {them}", label)]
 
 
 def _named(solved: Estimate, places: Sequence[int]) -> str:

@@ -43,11 +43,11 @@ class Profile:
     """Values that were tried, ascending, each with the rise of the objective over that at an end of the interval."""
 
 
-def profiles(law: MethodLaw, solved: Estimate, asked: str) -> dict[str, Any]:
+def profiles(law: MethodLaw, solved: Estimate, number: int, asked: str) -> dict[str, Any]:
     """Coefficient -> its profile, as a law book states it.
 
-    solved: the law's family with the largest weight; asked: names, separated by commas, or "weak": those that the
-    bootstrap hardly tells. Raises ValueError.
+    solved: the law's family with the largest weight; number: of the method in that problem; asked: names, separated by
+    commas, or "weak": those that the bootstrap hardly tells. Raises ValueError.
     """
     known = profiled(law.family, solved)
     names = [name.strip() for name in asked.split(",")]
@@ -58,13 +58,14 @@ def profiles(law: MethodLaw, solved: Estimate, asked: str) -> dict[str, Any]:
             of = f"{law.family}{' with shared exponents' if solved.problem.groups > 1 else ''}"
             raise ValueError(f"`profile` has {name!r}; coefficients of {of}: {', '.join(known)}; or weak")
     best = law.parts[law.family].coefficients
-    return {name: asdict(_profile(LAWS[law.family], solved, best, name)) for name in names}
+    return {name: asdict(_profile(LAWS[law.family], solved, number, best, name)) for name in names}
 
 
 def profiled(family: str, solved: Estimate) -> list[str]:
-    """The coefficients that can be held: those that were fitted; where methods share exponents, these alone."""
+    """The coefficients that can be held: those that were fitted; where methods share exponents, these and E."""
     shape, kind = solved.problem.shape, LAWS[family]
-    own = (*shape.linear, *shape.curved) if solved.problem.groups == 1 else shape.curved
+    factors = [name for name in shape.linear if solved.problem.groups == 1 or name == "E"]
+    own = (*factors, *shape.curved)
     return [name for name in coefficients_of(kind) if name in own]
 
 
@@ -73,9 +74,12 @@ def weak(intervals: Mapping[str, tuple[float, float]]) -> list[str]:
     return [name for name, (low, high) in intervals.items() if high > WEAK * low or high == 0]
 
 
-def _profile(kind: type[Law], solved: Estimate, best: Mapping[str, float], name: str) -> Profile:
-    rise, allowed = _least(kind, solved, best, name), allowed_rise(solved)
-    low, high = _limits(kind, name, best[name], float(solved.problem.rows.loss.min()))
+def _profile(kind: type[Law], solved: Estimate, number: int, best: Mapping[str, float], name: str) -> Profile:
+    shared = solved.problem.groups > 1 and name in kind.factors
+    rise = _least_of_one(solved, number, name) if shared else _least(kind, solved, best, name)
+    allowed = allowed_rise(solved)
+    rows = solved.problem.rows
+    low, high = _limits(kind, name, best[name], float(rows.loss[rows.group == number].min()))
     start = float(np.clip(np.log(max(best[name], np.exp(low))), low, high))
     bottom, tried = rise(start), {start: 0.0}
 
@@ -117,6 +121,38 @@ def _least(kind: type[Law], solved: Estimate, best: Mapping[str, float], name: s
             solution = polish(problem, target, every, begin, solved.delta)
         else:
             solution = solve(problem, every, solved.delta)
+        ends[x] = solution.theta
+        return float(solution.objective[0])
+
+    return least
+
+
+@dataclass(frozen=True)
+class _Held(Problem):
+    """A problem with one parameter held."""
+
+    place: int = 0
+    """Which."""
+    value: float = 0.0
+    """Where."""
+
+    def limits(self) -> tuple[Array, Array]:
+        low, high = super().limits()
+        low[self.place] = high[self.place] = self.value
+        return low, high
+
+
+def _least_of_one(solved: Estimate, number: int, name: str) -> Callable[[float], float]:
+    """The same for E of one of the methods that share exponents: the parameter is its log, whatever is centred."""
+    problem = solved.problem
+    place = problem.shape.linear.index(name) * problem.groups + number
+    target, every = np.log(problem.rows.loss)[None], np.ones((1, len(problem.rows)))
+    ends = {float(solved.theta[0, place]): solved.theta}
+
+    def least(x: float) -> float:
+        held = _Held(problem.shape, problem.rows, problem.groups, place, x)
+        begin = np.clip(ends[min(ends, key=lambda other: abs(other - x))], *held.limits())
+        solution = polish(held, target, every, begin, solved.delta)
         ends[x] = solution.theta
         return float(solution.objective[0])
 

@@ -29,7 +29,7 @@ def test_a_profile_holds_the_truth_as_often_as_it_says(delta):
     """Of 100 sweeps 90 with an sd of 3."""
     held: dict[str, list[bool]] = {"E": [], "alpha": []}
     for sweep in clean(delta)[:100]:
-        for name, profile in profiles(law_of(sweep), sweep, ",".join(held)).items():
+        for name, profile in profiles(law_of(sweep), sweep, 0, ",".join(held)).items():
             low, high = profile["low"] or 0.0, profile["high"] or np.inf
             held[name].append(low <= getattr(TRUTH, name) <= high)
     for shares in held.values():
@@ -38,7 +38,7 @@ def test_a_profile_holds_the_truth_as_often_as_it_says(delta):
 
 def test_the_fit_is_the_bottom_and_the_ends_are_where_the_rise_is_used_up():
     sweep = clean(None)[0]
-    for profile in profiles(law_of(sweep), sweep, "E, A, alpha").values():
+    for profile in profiles(law_of(sweep), sweep, 0, "E, A, alpha").values():
         values, rises = np.array(profile["points"]).T
         assert (np.diff(values) > 0).all()
         assert values[rises.argmin()] == pytest.approx(profile["best"]) and rises.min() == 0
@@ -88,5 +88,18 @@ def test_what_cannot_be_profiled_is_refused_with_what_can():
     both = pd.concat([grid(TRUTH, 6, 6, 0.01, seed).assign(kind=seed) for seed in range(2)], ignore_index=True)
     shared = {**OPTIONS, "method": "kind", "family": "chinchilla", "exponents": "shared"}
     assert set(fit_laws(both, profile="alpha", **shared).laws[1].profiles) == {"alpha"}
-    with pytest.raises(ValueError, match="of chinchilla with shared exponents: alpha, beta"):
-        fit_laws(both, profile="E", **shared)
+    with pytest.raises(ValueError, match="of chinchilla with shared exponents: E, alpha, beta"):
+        fit_laws(both, profile="A", **shared)
+
+
+def test_of_methods_that_share_exponents_each_has_a_profile_of_its_E():
+    other = Chinchilla(**{**TRUTH.coefficients, "E": 1.0})
+    runs = [grid(law, 6, 6, 0.01, seed).assign(kind=seed) for seed, law in enumerate((TRUTH, other))]
+    shared = {**OPTIONS, "method": "kind", "family": "chinchilla", "exponents": "shared"}
+    for law, truth in zip(
+        fit_laws(pd.concat(runs, ignore_index=True), profile="E", **shared).laws, (0.3, 1.0), strict=True
+    ):
+        profile, (low, high) = law.profiles["E"], law.intervals["chinchilla"]["E"]
+        assert profile["low"] < law.law.E < profile["high"]
+        assert profile["low"] - 0.05 < truth < profile["high"] + 0.05
+        assert profile["high"] - profile["low"] == pytest.approx(high - low, rel=0.5)
