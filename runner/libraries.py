@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 
 from sweeps.support.progress import waiting
 
@@ -36,3 +38,16 @@ def silenced(what: str) -> Iterator[None]:
     """Inside, drop what libraries print on stderr, bars above all; how long `what` takes is told instead."""
     with waiting(what), redirect_stderr(io.StringIO()):
         yield
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Inside, a full disk or a limit that safetensors meets while it writes to `path` is the OSError that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if not (number := re.search(r"os error (\d+)", str(error))):
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), os.fspath(path)) from None

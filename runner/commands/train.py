@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from runner.commands.options import add_run_options, add_tracking, run_options
 from runner.libraries import quiet_libraries
+from sweeps.experiment.recipe_file import read_recipe
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
+from sweeps.support.checksum import sealed
+from sweeps.support.paths import relative_to
 from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
@@ -25,9 +28,10 @@ if TYPE_CHECKING:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run `embed train`; returns the exit code."""
+    with relative_to(arguments.recipe):
+        find_model(read_recipe(arguments.recipe).model)  # what is wrong with them is told before anything is loaded
     quiet_libraries()
     from runner.training.distributed import joined, world_size
-    from sweeps.support.paths import relative_to
 
     if arguments.shard and world_size() == 1:
         raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
@@ -37,7 +41,6 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     from sweeps.experiment.prediction import read_prediction
-    from sweeps.experiment.recipe_file import read_recipe
 
     trial, prediction = read_recipe(arguments.recipe), read_prediction(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
@@ -69,7 +72,7 @@ def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
     with train_folder.filling(out) as model, waiting("writing the model"):
         if observation.status == "done":
             export(encoder, observation, model, arguments.adapter, reached)
-        write_text(model / "observation.json", json.dumps(observation.to_json(), indent=2) + "\n")
+        write_text(model / "observation.json", sealed(observation.to_json(), indent=2) + "\n")
     train_folder.tidy_up(out)
     return _report(observation, reached, out, arguments.json)
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from runner.data.tokenizer import save_tokenizer, training_tokenizer
 from runner.export.loaded import must_embed_alike, own_vectors
 from runner.export.model_card import model_card
+from runner.libraries import disk_errors
 from runner.model.encoder import Encoder
 from runner.model.pretrained import load_backbone
 from runner.model.quantized import merge_unpacked
@@ -42,8 +42,8 @@ def export(
 
     adapter: write the method's adapter alone, which keeps the place of its base model, instead of merging it.
     predicted: what the recipe had predicted, for the card. Raises
-    ValueError when there can be none, `folder` holds a model, the files cannot be written, or what is loaded is not
-    what was trained; what was written then is no model to keep.
+    ValueError when there can be none, `folder` holds a model, or what is loaded is not what was trained, OSError when
+    the files cannot be written; what was written then is no model to keep.
     """
     if adapter:
         must_have_adapter(observation.trial)
@@ -53,10 +53,8 @@ def export(
     tokenizer = training_tokenizer(find_model(observation.trial.model).source, training.pooling)
     expected = own_vectors(encoder, tokenizer, training)
     backbone = encoder.backbone if adapter else whole_backbone(encoder, observation.trial)
-    try:
+    with disk_errors(folder):
         _save_weights(backbone, tokenizer.pad_token_id, folder, adapter)
-    except SafetensorError as error:  # a full disk, in their words
-        raise ValueError(f"{folder}: cannot be written: {error}") from None
     save_tokenizer(tokenizer, folder, training.context)
     _write_settings(training, backbone.config, adapter, folder)
     write_text(folder / "README.md", model_card(observation, predicted))

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from runner.libraries import disk_errors
 from runner.merging.record import RECORD, merge_files, merge_record
 from runner.merging.weights import Weights, must_agree, open_weights
 from sweeps.support.atomic import new_folder
@@ -157,7 +158,8 @@ def write_merged(
     with new_folder(out) as temporary:
         _copy_rest(models[0].folder, temporary)
         merged = {name: tensor(name).to(kind).contiguous() for name in base.shapes}
-        save_file(merged, temporary / "model.safetensors", metadata={"format": "pt"})
+        with disk_errors(out):
+            save_file(merged, temporary / "model.safetensors", metadata={"format": "pt"})
         config = {**models[0].config, "dtype": str(kind).removeprefix("torch."), "architectures": None}
         for name, text in {"config.json": json.dumps(config, indent=2) + "\n", **files}.items():
             (temporary / name).write_text(text, encoding="utf-8")

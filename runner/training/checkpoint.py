@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from runner.libraries import disk_errors
 from runner.training.distributed import ALONE, Ranks
 from runner.training.fsdp import full_tensor, shard_like
 from sweeps.support.atomic import replacing
@@ -63,7 +64,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record)
     sums = {name: checksum(value) for name, value in tensors.items()} | {RECORD: zlib.crc32(text.encode())}
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, disk_errors(path):
         save_file(tensors, temporary, metadata={RECORD: text, "checksums": json.dumps(sums)})
 
 

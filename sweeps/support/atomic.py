@@ -5,6 +5,7 @@ A reader sees the old content or the new one, never half of it, and a writer tha
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -59,7 +60,12 @@ def touch(path: Path) -> None:
 
 def following_no_link(path: str | Path, flags: int) -> int:
     """An opener that fails on a link instead of writing to what it names."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    try:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "is a link, which is not followed: remove it", os.fspath(path)) from None
+        raise
 
 
 @contextmanager

@@ -20,7 +20,12 @@ KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "
 
 def open_file(path: Path | str) -> IO[bytes]:
     """A file opened to read. Raises ValueError for what is none, such as a pipe; OSError where it cannot be opened."""
-    file = open(path, "rb", opener=_not_waiting)  # noqa: SIM115 (the caller closes it)
+    try:
+        file = open(path, "rb", opener=_not_waiting)  # noqa: SIM115 (the caller closes it)
+    except FileNotFoundError:
+        if os.path.islink(path):  # something was here: that is not the same as nothing
+            raise ValueError(f"{path}: is a link to {os.readlink(path)}, where nothing is") from None
+        raise
     mode = os.fstat(file.fileno()).st_mode
     if not stat.S_ISREG(mode):
         file.close()

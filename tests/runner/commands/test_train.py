@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from runner.cli import main
 from sweeps.experiment.recipe_file import write_recipe
 from sweeps.methods import Full
+from sweeps.models import find_model
+from sweeps.support.processes import own_code
 from sweeps.trial import Training, Trial
 
 
@@ -58,3 +64,16 @@ def test_a_loss_in_smaller_pools_is_not_held_against_the_predicted_one(training,
     assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "model"), "--on", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert "in pools of 256 pairs; the data hold out enough for 20: not to be compared" in printed
+
+
+def test_a_model_that_cannot_be_is_refused_before_any_library_is_loaded(tmp_path):
+    folder = Path(shutil.copytree(find_model("nano-7k").source, tmp_path / "model"))
+    write_recipe(tmp_path / "recipe.toml", Trial(str(folder), Full(), Training(), lr=1e-3, steps=3), {})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10**9}))
+    code = "import sys; from runner.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "out")]
+    run = subprocess.run(command, env=os.environ | own_code(), capture_output=True, text=True)
+    assert run.stdout == "2 False\n"
+    assert run.stderr.count("\n") == 1 and "num_hidden_layers in its config.json is 1000000000" in run.stderr
+    assert not (tmp_path / "out").exists()

@@ -125,9 +125,25 @@ def test_no_file_of_a_log_or_a_cancellation_is_written_through_a_link(here):
         lambda: store.files.log_trial(trial.key, "a sentence"),
         lambda: store.cancel([trial.key]),
     ):
-        with pytest.raises(OSError, match="symbolic links"):
+        with pytest.raises(OSError, match="is a link, which is not followed"):
             write()
     assert target.read_text() == "mine"
+
+
+def test_no_file_of_a_sweep_is_written_through_a_link(here):
+    """The next run replaces the link by a file of its own, of whatever a sweep writes."""
+    assert toy_main(["run", "toy.toml"]) == 0
+    folder, theirs = here / "results" / "toy", here / "theirs"
+    theirs.mkdir()
+    names = [path.name for path in folder.iterdir() if path.is_file() and path.name != "started.txt"]
+    assert {"queue.json", "observations.jsonl", "data.json", "rates.json", "closed", MARKER} <= set(names)
+    for name in names:
+        (folder / name).rename(theirs / name)
+        (folder / name).symlink_to(theirs / name)
+    before = everything(theirs)
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert everything(theirs) == before
+    assert not [name for name in names if (folder / name).is_symlink()]
 
 
 def test_two_sweep_files_do_not_share_a_folder(here, capsys):

@@ -30,6 +30,8 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path, read):
     assert "is a device; it must be a file" in refusal(read, tmp_path / "zero")
     assert "Is a directory" in refusal(read, tmp_path)
     refusal(read, tmp_path / "missing")
+    (tmp_path / "lost").symlink_to("nowhere")
+    assert "is a link to nowhere, where nothing is" in refusal(read, tmp_path / "lost")
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
