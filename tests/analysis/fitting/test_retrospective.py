@@ -122,7 +122,7 @@ def test_every_rule_chooses_among_the_sizes_of_each_method():
 
 def test_of_a_sweep_with_methods_each_has_its_decisions(tmp_path):
     sizes = size_choices(retrospective(swept(tmp_path, noise=0.01, laws=TWO_METHODS), ONE_FAMILY))
-    assert {size.method for size in sizes} == set(TWO_METHODS)
+    assert {size.method for size in sizes} == {method.label for method in TWO_METHODS}
     assert all(size.given_away["ratio"] >= 0 for size in sizes)
 
 
