@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.fitting.estimate import Estimate
 from analysis.tables.rows import Array
@@ -71,7 +71,7 @@ def added(
     coefficients, t = np.zeros((2, terms.shape[1]))
     coefficients[told] = inverse @ new[:, told].T @ left
     t[told] = coefficients[told] / np.sqrt(np.maximum(variance * np.diag(inverse), 1e-300))
-    return Added(max(float(stats.f.sf(statistic, count, sure)), LEAST_P), coefficients, t, explained, rest)
+    return Added(max(float(special.fdtrc(count, sure, statistic)), LEAST_P), coefficients, t, explained, rest)
 
 
 def _basis(columns: Array) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.tables.rows import Array, Rows
 
@@ -59,7 +59,7 @@ def _far(residuals: Array, size: int, mad: float) -> NDArray[np.bool_]:
     """Rows beyond what the farthest of so many normal rows reaches in one clean table of a hundred."""
     count = len(residuals)
     sure = max(MAD_WORTH * (count - size), 1.0)
-    reach = max(float(stats.t.ppf(1 - ONCE_IN / (2 * count), sure)), LEAST_SDS)
+    reach = max(float(special.stdtrit(sure, 1 - ONCE_IN / (2 * count))), LEAST_SDS)
     far = np.abs(residuals) > max(reach * mad, LEAST_GAP)
     return far if far.sum() <= max(1, MOST_FAR * count) else np.zeros(count, dtype=bool)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from analysis.fitting.derived import DerivedShape
 from analysis.fitting.estimate import Estimate
@@ -167,13 +167,15 @@ def _is_held(solved: Estimate, fitted: set[str], name: str, value: float) -> boo
 
 def _end(excess: Callable[[float], float], start: float, limit: float) -> float | None:
     """Where the allowed rise is used up between the best value and a limit; None where it is not."""
+    from scipy.optimize import brentq  # loading it takes as long as a fit
+
     inside, step = start, FIRST_STEP
     while inside != limit:
         further = start + float(np.sign(limit - start)) * min(step, abs(limit - start))
         further = limit if step >= abs(limit - start) else further
         if excess(further) > 0:
             # What is found from another start may be better than at the best value: then the rise there is 0.
-            return float(optimize.brentq(excess, inside, further, xtol=PRECISION)) if excess(inside) < 0 else inside
+            return float(brentq(excess, inside, further, xtol=PRECISION)) if excess(inside) < 0 else inside
         inside, step = further, 2 * step
     return None
 
@@ -191,4 +193,4 @@ def allowed_rise(solved: Estimate) -> float:
     pulls = float(((times * np.minimum(residuals, delta)) ** 2).sum()) / free
     inside = max(float((times * (residuals <= near)).sum()) - size, 1.0) / free * delta / near
     together = len(rows) / len(np.unique(rows.run))
-    return together * max(pulls, 1e-24) / inside * float(stats.f.ppf(SHARE, 1, free)) / 2
+    return together * max(pulls, 1e-24) / inside * float(special.fdtri(1, free, SHARE)) / 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.noise import repeats_of
@@ -65,7 +65,7 @@ def slope_in_tokens(rows: Rows, residuals: Array) -> tuple[float, float]:
     scaled = np.maximum(squares @ np.exp(2 * np.outer(logs, SLOPES)), 1e-30)  # [slopes]
     likelihood = -free.sum() / 2 * np.log(scaled / free.sum()) + SLOPES * (free @ logs)
     best = int(likelihood.argmax())
-    p = float(stats.chi2.sf(2 * (likelihood[best] - likelihood[len(SLOPES) // 2]), 1))
+    p = float(special.chdtrc(1, 2 * (likelihood[best] - likelihood[len(SLOPES) // 2])))
     return (float(SLOPES[best]) if p < LEVEL else 0.0), p
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import least_squares
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -45,7 +43,7 @@ def _score_law(table: Table, name: str) -> ScoreLaw | str:
         return "loss or score is the same in all trials"
     least = lowest(name)
     fitted = _fit(np.column_stack([np.ones_like(loss), loss, np.log(params)]), score, least, _sized(loss, params))
-    correlation = float(stats.spearmanr(loss, score).statistic)
+    correlation = float(known[["loss", name]].corr("spearman").iloc[0, 1])
     if fitted.value[1] + fitted.half[1] >= 0:
         return f"it does not fall with the loss over {len(loss)} trials (Spearman {correlation:+.2f})"
     a, b, c = map(float, fitted.value)
@@ -90,6 +88,8 @@ def _fit(x: Array, score: Array, least: float, sized: bool) -> _Fitted:
     def off(v: Array) -> Array:
         return (1 - least) * (expit(columns @ v) - share)
 
+    from scipy.optimize import least_squares  # only tables with scores need it, and loading it takes time
+
     solved = least_squares(off, start, method="lm", x_scale="jac")
     free = len(score) - used
     noise = float(np.sqrt((solved.fun**2).sum() / free))
@@ -98,7 +98,7 @@ def _fit(x: Array, score: Array, least: float, sized: bool) -> _Fitted:
     value, covariance = np.zeros(3), np.zeros((3, 3))
     value[:used] = move @ solved.x
     covariance[:used, :used] = move @ np.linalg.pinv(solved.jac.T @ solved.jac) @ move.T * noise**2
-    fitted = _Fitted(value, covariance, noise, float(stats.t.ppf(0.95, free)))
+    fitted = _Fitted(value, covariance, noise, float(stdtrit(free, 0.95)))
     if sized and abs(value[2]) < fitted.half[2]:
         return _fit(x, score, least, sized=False)
     return fitted

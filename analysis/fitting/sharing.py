@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.fitting.added_terms import added
 from analysis.fitting.isoflop import minima
@@ -70,7 +70,7 @@ def own_bottoms(rows: Rows) -> float:
     values, errors = np.array(slopes).T
     weights = 1 / np.maximum(errors, 1e-6) ** 2
     apart = float((weights * (values - (weights * values).sum() / weights.sum()) ** 2).sum())
-    return float(stats.chi2.sf(apart, len(slopes) - 1))
+    return float(special.chdtrc(len(slopes) - 1, apart))
 
 
 def _slope(rows: Rows) -> tuple[float, float] | None:
@@ -81,5 +81,5 @@ def _slope(rows: Rows) -> tuple[float, float] | None:
         return None
     # With three minima their scatter has one degree of freedom: a t of it is brought to the scale of a normal.
     free = len(found.known) - 2
-    short = stats.t.ppf(0.95, free) / stats.norm.ppf(0.95)
+    short = special.stdtrit(free, 0.95) / special.ndtri(0.95)
     return found.line.exponent, float(np.std(found.line.exponents) * short)
