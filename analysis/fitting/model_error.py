@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.fitting.backtest import Backtest
 from analysis.tables.rows import Array
 
-SHARE = 0.6
+SHARE = 0.5
 USUAL = 0.01  # sd of the log loss a decade
 WORTH = 0.5  # of USUAL, in backtests
 FARTHEST = 3.0  # sds beyond which a miss is counted as one of this size: a mistyped run is no drift
