@@ -10,7 +10,7 @@ import numpy as np
 from analysis.fitting.published.facts_file import paper_of
 from planner.evidence import shipped
 from planner.law_book import read_laws
-from planner.laws import Chinchilla, Law
+from planner.laws import Chinchilla, Law, Tied
 
 BUDGETS = [float(f"{budget:.3g}") for budget in np.geomspace(1e11, 2e13, 6)]
 METHODS: Mapping[str, dict[str, Any]] = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 8}}
@@ -54,22 +54,24 @@ def truths(count: int) -> Iterator[dict[str, Law]]:
     """Laws about the bundled ones: other exponents, other best sizes, methods nearer to one another."""
     rng = np.random.default_rng(0)
     laws = {law.label: law for law in read_laws(shipped()["reference"]).laws}
-    for draw in range(count):
-        bundled = {"full": laws["full"].draws[draw], "lora": laws["lora rank 8 alpha 8"].draws[draw]}
+    pairs = zip(laws["full"].draws, laws["lora rank 8 alpha 8"].draws, strict=True)
+    additive = [pair for pair in pairs if isinstance(pair[0], (Chinchilla, Tied))]
+    for full, lora in additive[:count]:
         yield {
-            "full": _varied(bundled["full"], rng.uniform(0, 0.6), rng),
-            "lora": _varied(bundled["lora"], rng.uniform(0, 0.9), rng),
+            "full": _varied(full, rng.uniform(0, 0.6), rng),
+            "lora": _varied(lora, rng.uniform(0, 0.9), rng),
         }
 
 
 def _varied(law: Any, E: float, rng: np.random.Generator) -> Chinchilla:
-    alpha, beta = (exponent * np.exp(0.15 * rng.normal()) for exponent in (law.alpha, law.beta))
+    own = law.alpha, getattr(law, "beta", law.alpha)
+    alpha, beta = (exponent * np.exp(0.15 * rng.normal()) for exponent in own)
     size, tokens = 1e5, 2e6  # about the middle of the bundled runs, where the terms change least
     return Chinchilla(
         E=E,
-        A=law.A * size ** (alpha - law.alpha) * np.exp(0.4 * rng.normal()),
+        A=law.A * size ** (alpha - own[0]) * np.exp(0.4 * rng.normal()),
         alpha=alpha,
-        B=law.B * tokens ** (beta - law.beta) * np.exp(0.2 * rng.normal()),
+        B=law.B * tokens ** (beta - own[1]) * np.exp(0.2 * rng.normal()),
         beta=beta,
     )
 
