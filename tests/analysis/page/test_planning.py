@@ -49,7 +49,7 @@ MINIMA = {
         "gap": 0.01,
         "error": 0.004,
         "given_away": {"law": 0.02, "isoflop": 0.01},
-        "worst": {"law": 0.05, "isoflop": 0.02},
+        "worst": {"law": 0.3, "isoflop": 0.02},
     },
 }
 PLANS = """(({planning, budgets, limits, asked}) => {
