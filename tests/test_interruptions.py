@@ -13,6 +13,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from planner.law_book import read_laws
@@ -108,7 +109,9 @@ def test_every_file_is_old_or_new(started, number):
             out.mkdir()
         process = command.start(*arguments)
         if seconds is not None:
-            time.sleep(seconds)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.005)
             os.kill(process, number)
         return command.end()
 
@@ -116,7 +119,10 @@ def test_every_file_is_old_or_new(started, number):
     assert ended(None)[0] == 0
     takes, chance = time.monotonic() - begun, random.Random(0)
     for _ in range(TIMES):
+        begun = time.monotonic()
         code, said = ended(takes * chance.uniform(0.0, 1.05))
+        if code == 0:
+            takes = min(takes, time.monotonic() - begun)  # a machine that was busy is so no more
         # Python itself tells of what ends it before the command has begun.
         assert "Traceback" not in said or said.rstrip().endswith("KeyboardInterrupt"), said
         assert code in (0, 130, -number), said
