@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.fitting.noise import Noise, noise_of
 from analysis.fitting.problem import Problem
-from analysis.fitting.solver import polish, solve
+from analysis.fitting.solver import best_of, polish, starts
 from analysis.tables.rows import Array
 from planner.laws import LAWS, coefficients_of
 
@@ -99,17 +99,19 @@ def fit_problem(problem: Problem, settings: Settings, resamples: int | None = No
     """
     all_rows = np.ones((1, len(problem.rows)))
     delta = settings.first_delta
-    solution = solve(problem, all_rows, delta)
+    begin = starts(problem, all_rows, delta)
+    solution = best_of(problem, all_rows, begin, delta)
     if settings.delta is None:
         residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
         delta = max(HUBER_NORMAL * _typical(residuals, problem), 1e-6)
-        solution = solve(problem, all_rows, delta)
+        begin = np.concatenate([begin, solution.theta[:, None]], axis=1)
+        solution = best_of(problem, all_rows, begin, delta)
     residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
     scatter = noise_of(residuals, problem.size)
     count = settings.bootstraps if resamples is None else resamples
     target, weights = _resample(problem, solution.theta, scatter.sd, settings.seed, count)
-    begin = np.repeat(solution.theta, count, axis=0)
-    draws = polish(problem, target, weights, begin, delta, tolerance=1e-7).theta
+    found = np.repeat(solution.theta, count, axis=0)
+    draws = polish(problem, target, weights, found, delta, tolerance=1e-7).theta
     return Estimate(problem, solution.theta, draws, delta, scatter, bool(solution.settled[0]))
 
 

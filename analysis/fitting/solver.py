@@ -45,8 +45,19 @@ def solve(
     problem: Problem, weights: Array, delta: float, tolerance: float = TOLERANCE, most_steps: int = MAX_STEPS
 ) -> Solution:
     """The best fit for each row of weights [R, rows], from the grid."""
+    return best_of(problem, weights, starts(problem, weights, delta), delta, tolerance, most_steps)
+
+
+def best_of(
+    problem: Problem,
+    weights: Array,
+    begin: Array,
+    delta: float,
+    tolerance: float = TOLERANCE,
+    most_steps: int = MAX_STEPS,
+) -> Solution:
+    """The best fit for each row of weights [R, rows] that is reached from its starting points begin [R, any, size]."""
     target = np.log(problem.rows.loss)[None]
-    begin = starts(problem, weights, delta)  # [R, STARTS, size]
     count = begin.shape[1]
     begin, weights = begin.reshape(-1, problem.size), np.repeat(weights, count, axis=0)
     polished = polish(problem, target, weights, begin, delta, tolerance, most_steps)
