@@ -77,7 +77,7 @@ def test_whole_numbers_by_hand_are_the_same_trial(tmp_path):
         ("seed = 3", "sede = 3", "no key 'sede' .meant 'seed'.*; known: model, method"),
         ('name = "lora"', 'name = "vera"', "'vera'; known: full, lora"),
         ("rank = 32", "rank = 0", "must be positive"),
-        ("rank = 32", "ranks = 32", "no key 'ranks' .meant 'rank'.*; known: rank"),
+        ("rank = 32", "ranks = 32", "no key 'ranks' .meant 'rank'.*; known: .*rank, alpha"),
         ("[training]", "[training]\nheads = 2", "no key 'heads'"),
         ("batch_size = 64", "batch_size = 1", "at least 2"),
         ("[method]", "[method", "not TOML"),
