@@ -117,6 +117,10 @@ class JoinedShape(Shape):
         slopes = {0: -rows.n * (1 - share), 1: -rows.d * share, 2: bend, 3: k * share}
         return [(0.0, {}), (k * both, slopes)]
 
+    def grid_terms(self, v: list[Array], rows: Rows) -> list[Array | float]:
+        alpha, beta, k, log_r = v
+        return [0.0, k * np.logaddexp(-alpha * rows.n / k, log_r - beta * rows.d / k)]
+
     def grid(self, rows: Rows) -> list[Array]:
         exponents = np.geomspace(0.05, 1.2, 9)
         return [exponents, exponents, np.array([0.3, 0.5, 0.7, 1.0, 1.6]), np.linspace(-3, 3, 5)]

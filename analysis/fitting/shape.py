@@ -31,6 +31,10 @@ class Shape(ABC):
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
         """The terms at curved parameters v, each [..., 1]."""
 
+    def grid_terms(self, v: list[Array], rows: Rows) -> list[Array | float]:
+        """phi of each term alone: over the start grid the derivatives would take most of the time."""
+        return [phi for phi, _ in self.terms(v, rows)]
+
     def known(self, v: list[Array], rows: Rows) -> list[Term]:
         """Terms without a factor to fit; none but where coefficients are held."""
         return []

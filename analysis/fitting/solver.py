@@ -18,6 +18,8 @@ from analysis.tables.rows import Array
 
 STARTS = 4  # grid points that are polished
 SHORTLIST = 256  # grid points, best by least squares, whose robust objective is computed
+LOWEST = 10  # one row in so many, the lowest ones, may lie far below all others
+GAP = 1.5  # from one loss to the next higher one: more than the steps of a law between neighbouring runs
 TOLERANCE = 1e-10  # of the objective; absolute ones have stopped published fits early
 MAX_STEPS = 200
 CHUNK = 100  # resamples solved at once: their slopes then stay in the processor's cache, a third faster
@@ -71,8 +73,9 @@ def starts(problem: Problem, weights: Array, delta: float) -> Array:
     Weights 1 / L**2 would let a single loss near 0 choose all of them: where one lies far below the others, as many
     more come from weights that stop growing there.
     """
-    floor = np.median(problem.rows.loss) / 2
-    floors = [0.0, floor] if problem.rows.loss.min() < floor else [0.0]
+    losses = np.sort(problem.rows.loss)
+    lowest = losses[: max(2, len(losses) // LOWEST)]
+    floors = [0.0, np.median(losses) / 2] if (lowest[1:] > GAP * lowest[:-1]).any() else [0.0]
     return np.concatenate([_starts(problem, weights, delta, np.maximum(problem.rows.loss, end)) for end in floors], 1)
 
 
@@ -80,7 +83,7 @@ def _starts(problem: Problem, weights: Array, delta: float, scale: Array) -> Arr
     """The best of the grid [R, STARTS, size]; scale [rows]: errors of the loss are counted in units of it."""
     axes = problem.shape.grid(problem.rows)
     mesh = [axis.reshape([-1 if i == j else 1 for j in range(len(axes))] + [1]) for i, axis in enumerate(axes)]
-    features = [np.exp(np.asarray(phi)) / scale for phi, _ in problem.shape.terms(mesh, problem.rows)]
+    features = [np.exp(np.asarray(phi)) / scale for phi in problem.shape.grid_terms(mesh, problem.rows)]
     target = problem.rows.loss / scale
     for phi, _ in problem.shape.known(mesh, problem.rows):
         target = target - np.exp(np.asarray(phi)) / scale
