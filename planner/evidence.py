@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.extrapolation import Extrapolation, extrapolation_factor
-from planner.law_book import LawBook, read_laws
+from planner.law_book import LawBook
+from planner.law_file import read_laws
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results"
 FILE = "laws.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from runner.training.checkpoint import read_tensors
 from support.forked_commands import commands
 from sweeps.experiment.recipe_file import read_recipe, write_recipe

@@ -13,7 +13,7 @@ import pytest
 
 from analysis import figures
 from analysis.cli import main
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Chinchilla
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO

@@ -12,7 +12,7 @@ import pytest
 
 from analysis import fit_laws
 from analysis.cli import main
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Chinchilla
 from support.made_sweep import observation, write_sweep
 from sweeps.methods import Full

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile, read_laws
+from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile
+from planner.law_file import read_laws
 from planner.laws import Chinchilla, Joined, Rectified, Weighted, family_of, mean_law, worth
 from support.damage import ABSURD, places, replaced
 from support.known_laws import FULL, LAW_EXAMPLES, mean_of_some, mean_of_three, method_law, weighted_book

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.fitting.published.facts_file import paper_of
 from planner.evidence import shipped
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Chinchilla, Law, Tied
 
 BUDGETS = [float(f"{budget:.3g}") for budget in np.geomspace(1e11, 2e13, 6)]

@@ -14,7 +14,7 @@ import pytest
 import planner.cli
 from analysis import figures
 from analysis.cli import main
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Chinchilla
 
 LAW = Chinchilla(E=1.7, A=400.0, alpha=0.34, B=410.0, beta=0.28)

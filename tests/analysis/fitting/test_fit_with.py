@@ -15,7 +15,7 @@ from analysis.fitting.joint import ADDITIVE, fit_with
 from analysis.tables.sweep_table import read_sweep
 from analysis.tables.table import Table
 from planner import plan
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Rectified, family_of
 from support.made_sweep import PAIR, observation, observations, write_sweep
 from sweeps.flops import steps_for

@@ -14,7 +14,7 @@ from analysis.fitting.derived import DerivedShape
 from analysis.fitting.forms import SHAPES
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import solve
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import LAWS, Law
 from support.known_laws import LAW_EXAMPLES
 from support.known_runs import grid, name_of, rows_of

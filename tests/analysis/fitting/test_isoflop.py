@@ -11,7 +11,7 @@ import pytest
 from analysis import fit_laws
 from analysis.fitting.isoflop import FEWEST_BOTTOMS, minima, through
 from analysis.frontier import budget_levels
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.laws import Chinchilla
 from support.isoflop_sweeps import BUDGETS, best_sizes, exponent, isoflop_runs
 from support.published_runs import DATA

@@ -10,7 +10,8 @@ import pytest
 
 from analysis import fit_laws, report
 from analysis.fitting.profile import profiles, weak
-from planner.law_book import MethodLaw, read_laws
+from planner.law_book import MethodLaw
+from planner.law_file import read_laws
 from planner.laws import Chinchilla, Power, Rectified
 from support.clean_sweeps import DELTAS, clean
 from support.known_runs import TRUTH, grid

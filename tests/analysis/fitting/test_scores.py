@@ -14,7 +14,7 @@ from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.fitting.scores import score_laws
 from analysis.tables.sweep_table import read_sweep
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.scores import expected_scores
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO

@@ -18,7 +18,7 @@ from analysis.page import page as page_of
 from analysis.tables.sweep_table import read_sweep
 from planner import cli as plan_cli
 from planner import report
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from support.browser import tab
 from support.hostile_pages import diverged, hostile_page
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws

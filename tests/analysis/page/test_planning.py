@@ -15,7 +15,7 @@ import planner.answer
 from analysis.page import as_json
 from analysis.page.planning import planning
 from planner import Limits, Plan, plan, report
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from support.known_laws import mean_of_some, method_law, write_laws
 from support.node import SCRIPTS, call
 

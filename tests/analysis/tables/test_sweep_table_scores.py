@@ -13,7 +13,7 @@ from analysis.figures.scores import draw_scores
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.tables.sweep_table import read_sweep
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.recipe import plan
 from support.known_laws import law_book
 from sweeps.support.checksum import NAME, refuse_changed, sealed

@@ -16,7 +16,7 @@ from analysis.fitting.published.sample import sample
 from planner import Limits, plan
 from planner.candidates import candidates
 from planner.frontier import method_odds
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.report import explanation, text
 from support.printed_lines import facts_of, truths
 from sweeps.models import PYTHIA

@@ -14,7 +14,7 @@ from analysis.fitting.published.sample import sample
 from analysis.fitting.published.with_runs import fit_with_facts
 from analysis.tables.sweep_table import read_sweep
 from planner import plan
-from planner.law_book import read_laws
+from planner.law_file import read_laws
 from planner.report import text
 from support.made_sweep import write_sweep
 from support.runs_of_facts import write_runs
