@@ -288,8 +288,9 @@ def test_one_process_exchanges_nothing(trial, monkeypatch):
     assert train(trial, on="cpu").status == "done"
 
 
-def test_what_torchrun_did_not_start_is_refused(monkeypatch, capsys, tmp_path):
+def test_what_torchrun_did_not_start_is_refused(monkeypatch, capsys, tmp_path, trial):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    write_recipe(tmp_path / "recipe.toml", trial, {})
     assert main(["train", str(tmp_path / "recipe.toml"), "--shard"]) == 2
     assert "--shard needs several ranks: torchrun" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
