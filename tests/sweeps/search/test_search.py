@@ -239,7 +239,7 @@ def test_a_killed_conductor_proposes_what_it_would_have(tmp_path, monkeypatch):
     assert [len({tried["lr"] for tried in found["tried"]}) for found in rates] == [6, 6]
 
 
-PRUNED = "{ low = 1e-4, high = 1.0, trials = 8, together = 2, prune = true }"
+PRUNED = "{ low = 1e-5, high = 1.0, trials = 10, together = 2, prune = true }"
 
 
 def test_a_trial_is_stopped_only_when_asked_and_late_and_worse_than_the_median(tmp_path):
