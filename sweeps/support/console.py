@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import math
 import os
@@ -64,6 +65,14 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
             raise
         print(f"{command}: error: {sentence(error) or 'there is not enough memory'}", file=sys.stderr)
         return 2
+    finally:
+        atexit.unregister(_deaf)
+        atexit.register(_deaf)  # before what libraries have registered
+
+
+def _deaf() -> None:
+    """Ctrl-C has nothing left to end but the interpreter, which would print the traceback of its clearing away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -99,9 +99,9 @@ NUMBERS = ("tokens", "epochs", "flops", "exact_flops", "serving_flops", "loss", 
 NUMBERS += ("second_forward", "step_seconds", "utilisation", "hours", "cost")
 WHOLE = ("steps", "pairs", "params", "dim", "lr_source", "micro_batch_tokens", "sharded")
 
-FLOPS = [f"{10 ** (9 + place * 0.7):.4g}" for place in range(26)]  # 1e9 to 3e26: far beyond any evidence
-HOURS = [f"{10 ** (place * 0.5 - 8):.4g}h" for place in range(26)]
-DOLLARS = [f"${10 ** (place * 0.5 - 8):.4g}" for place in range(26)]
+FLOPS = [f"{10 ** (9 + place * 1.4):.4g}" for place in range(13)]  # 1e9 to 6e25: far beyond any evidence
+HOURS = [f"{10 ** (place - 8):.4g}h" for place in range(13)]
+DOLLARS = [f"${10 ** (place - 8):.4g}" for place in range(13)]
 SETTINGS = {
     "nothing": ({}, FLOPS),
     "methods and models": ({"methods": ["full", "lora"], "max_params": "400k", "max_dim": "96"}, FLOPS),
@@ -198,7 +198,7 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
         assert answer["provenance"] == theirs["provenance"]
         assert answer["refused"] == theirs["refused"]
         assert answer["facts"] == theirs["published"]
-    assert answered >= 8
+    assert answered >= 4
     for mine, other in zip(*changes, strict=True):
         other.pop("extrapolation")
         assert mine == {
