@@ -61,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--delta",
         type=float,
-        help="of the Huber loss on log residuals (default: 1e-3 for a table of several model sizes, as published fits "
-        "use; 1.345 noise sd for a results folder and for curves in tokens alone)",
+        help="of the Huber loss on log residuals (default: 1.345 noise sd; 1e-3 for one `--family` of a table of "
+        "several model sizes, as published fits use)",
     )
     made.add_argument(
         "--bootstraps",

@@ -15,12 +15,17 @@ pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the published runs ar
 
 @pytest.fixture(scope="module")
 def chinchilla():
-    return fit_laws(DATA / "chinchilla_svg.csv", drop_highest=5, **COLUMNS)
+    return fit_laws(DATA / "chinchilla_svg.csv", drop_highest=5, family="chinchilla", **COLUMNS)
 
 
-def test_the_known_answer_is_found_without_being_told_the_family(chinchilla):
+def test_the_known_answer_is_a_part_of_the_mean_without_being_asked_for(chinchilla):
+    law = fit_laws(DATA / "chinchilla_svg.csv", drop_highest=5, delta=1e-3, bootstraps=50, **COLUMNS).laws[0]
+    assert law.parts["chinchilla"].coefficients == pytest.approx(chinchilla.laws[0].law.coefficients, rel=1e-4)
+    assert law.weights["chinchilla"] > 0.1
+
+
+def test_the_known_answer_is_found(chinchilla):
     law = chinchilla.laws[0]
-    assert law.family == "chinchilla"
     assert law.objective <= 0.00101828
     assert law.law.alpha == pytest.approx(0.34731, abs=2e-5)
     assert law.law.beta == pytest.approx(0.36717, abs=2e-5)
@@ -30,7 +35,7 @@ def test_the_known_answer_is_found_without_being_told_the_family(chinchilla):
 
 def test_the_published_intervals_are_found(chinchilla):
     for name, (low, high) in PUBLISHED_95.items():
-        ours = chinchilla.laws[0].intervals_95[name]
+        ours = chinchilla.laws[0].intervals_95["chinchilla"][name]
         assert ours == pytest.approx((low, high), abs=0.15 * (high - low)), name
 
 
@@ -40,7 +45,7 @@ def test_isoflop_minima_agree_with_the_law_on_the_exponents(chinchilla):
 
 
 def test_five_rows_that_carry_a_coefficient_are_named():
-    book = fit_laws(DATA / "chinchilla_svg.csv", bootstraps=200, **COLUMNS)
+    book = fit_laws(DATA / "chinchilla_svg.csv", bootstraps=200, family="chinchilla", **COLUMNS)
     assert book.laws[0].law.coefficients == pytest.approx({**book.laws[0].law.coefficients, "B": 12846}, rel=1e-3)
     texts = [n.text for n in book.warnings if n.code == "leverage"]
     assert any("row 1, row 2, row 3, row 4, row 5 (5 of 245 runs)" in text for text in texts)
