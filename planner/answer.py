@@ -216,7 +216,7 @@ class Plan:
                 {**asdict(crossover), "extrapolation": extrapolation_factor(crossover.flops, measured)}
                 for crossover in self.crossovers
             ],
-            "size_rule": {**asdict(self.size), "chooses": self.size.chooses} if self.size else None,
+            "size_rule": self.size.to_json() if self.size else None,
             "refused": [asdict(refusal) for refusal in self.refused],
             "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
             "provenance": dict(self.provenance),

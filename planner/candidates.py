@@ -10,7 +10,7 @@ from functools import cached_property
 from planner.budget import BatchMemory, Budget, fastest, fit_batch
 from planner.discrepancy import carried, drift
 from planner.extrapolation import Extrapolation
-from planner.frontier import Odds, odds, ranked
+from planner.frontier import ranked
 from planner.law_book import LawBook, MethodLaw
 from planner.laws import worth
 from planner.menu import suite_of
@@ -22,6 +22,7 @@ from sweeps.models import ModelSpec
 
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
+REASONS = 3  # for which candidates are refused; an error names so many
 MOST_EPOCHS = 4.0  # up to which repeated data are nearly worth fresh ones (Muennighoff et al. 2023, abstract)
 
 
@@ -309,9 +310,14 @@ def _too_short(model: ModelSpec, context: int) -> str:
     )
 
 
+def too_many(params: float, most: float) -> str:
+    """Why a size is larger than allowed; empty where it is not."""
+    return f"N is {short(params)}, over the limit of {short(most)} parameters" if params > most else ""
+
+
 def _too_large(model: ModelSpec, limits: Limits) -> str:
-    if model.params > limits.max_params:
-        return f"N is {short(model.params)}, over the limit of {short(limits.max_params)} parameters"
+    if reason := too_many(model.params, limits.max_params):
+        return reason
     if model.width > limits.max_dim:
         return f"its vectors have {model.width} dimensions, over the limit of {limits.max_dim:g}"
     return ""
@@ -356,10 +362,13 @@ def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candida
     return ranked(possible, budget), others
 
 
-def by_regret(fits: Sequence[Candidate], budget: float) -> list[tuple[Candidate, Odds | None]]:
-    """The candidates with their odds, those first that give away the least; in the order given without draws."""
-    chances = odds(fits, budget)
-    if chances is None:
-        return [(candidate, None) for candidate in fits]
-    order = sorted(range(len(fits)), key=lambda place: chances[place].share)
-    return [(fits[place], chances[place]) for place in order]
+def reasons_against(refused: Sequence[Refusal]) -> str:
+    """Why nothing is left: the first REASONS reasons, each with the first model that it refuses."""
+    reasons: list[str] = []
+    told: list[str] = []
+    for refusal in refused:
+        if refusal.reason not in reasons:
+            reasons.append(refusal.reason)
+            told.append(f"{refusal.model} with {refusal.method}: {refusal.reason}")
+    more = f"; and {len(told) - REASONS} more" if len(told) > REASONS else ""
+    return f"{'; '.join(told[:REASONS])}{more}"

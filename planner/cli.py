@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         laws=books,
         suite=arguments.suite,
         models=arguments.model,
-        methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods is not None else (),
+        methods=_methods(arguments),
         limits=_limits(arguments),
         flops=arguments.flops,
         top=_whole("--top", arguments.top),
@@ -139,7 +140,7 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
     from planner.quantities import count
     from planner.size_plan import plan_sizes
 
-    plain = vars(_parser().parse_args(["--budget", arguments.budget]))
+    plain = vars(_parser().parse_args([f"--budget={arguments.budget}"]))
     flags = console.flags_of(arguments) | FLAGS
     for name, value in vars(arguments).items():
         if value != plain[name] and name not in SIZES_ALONE:
@@ -148,19 +149,15 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
                 f"{flags[name]}: the laws of {book.name} are of a table of runs and say size and tokens alone; with "
                 f"them go {known}"
             )
-    most = (
-        {}
-        if arguments.max_params is None
-        else {"max_params": count("--max-params", arguments.max_params, "parameters")}
-    )
+    most = arguments.max_params
     answer = plan_sizes(
         arguments.budget,
         book,
         suite=arguments.suite or (),
         models=arguments.model,
-        methods=[name.strip() for name in arguments.methods.split(",")] if arguments.methods is not None else (),
+        methods=_methods(arguments),
+        max_params=math.inf if most is None else count("--max-params", most, "parameters"),
         top=_whole("--top", arguments.top),
-        **most,
     )
     print(json.dumps(answer.to_json(), indent=2, allow_nan=False) if arguments.json else size_report.text(answer))
 
@@ -179,6 +176,11 @@ def _advised(answer: Plan) -> Calibration | None:
     from planner.design import advised
 
     return advised(answer)
+
+
+def _methods(arguments: argparse.Namespace) -> list[str]:
+    """The tuning methods that were asked for; none for all."""
+    return [] if arguments.methods is None else [name.strip() for name in arguments.methods.split(",")]
 
 
 def _conditions(arguments: argparse.Namespace) -> dict[str, object]:

@@ -18,9 +18,9 @@ from operator import mul
 from pathlib import Path
 
 from planner.answer import Calibration, Plan
-from planner.candidates import Candidate, by_regret, feasible
+from planner.candidates import Candidate, feasible
 from planner.discrepancy import FACTOR_SPREAD, METHOD_SPREAD, drift_sd
-from planner.frontier import Odds
+from planner.frontier import Odds, by_regret
 from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.quantities import short

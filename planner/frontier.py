@@ -128,6 +128,15 @@ def ranked(contenders: Sequence[AnyContender], budget: float) -> list[AnyContend
     return sorted(fits, key=lambda contender: contender.loss(contender.tokens(budget)))
 
 
+def by_regret(fits: Sequence[AnyContender], budget: float) -> list[tuple[AnyContender, Odds | None]]:
+    """The contenders with their odds, those first that give away the least; in the order given without draws."""
+    chances = odds(fits, budget)
+    if chances is None:
+        return [(contender, None) for contender in fits]
+    order = sorted(range(len(fits)), key=lambda place: chances[place].share)
+    return [(fits[place], chances[place]) for place in order]
+
+
 def frontier(contenders: Sequence[Contender], budgets: Sequence[float]) -> list[FrontierPoint | None]:
     """What the contenders of one method reach along budgets; None where a budget can train none of them."""
     return [_point(contenders, budget) for budget in budgets]

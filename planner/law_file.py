@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.isoflop import check_isoflop
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
-from planner.laws import LAWS, ROUNDING, Law, mean_law
+from planner.laws import LAWS, ROUNDING, Law, coefficients_of, mean_law
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.support.checks import (
@@ -138,7 +138,7 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
     choice(f"{where}.family", family, list(LAWS))
     named = isinstance(settings, dict) and isinstance(settings.get("name"), str) and settings["name"] != ""
     require(f"{where}.method", settings, named, "named")
-    content = content if version > 1 else _of_one_family(content)
+    content = content if version > 1 else _of_one_family(content, where)
     weights = _weights(content["weights"], family, f"{where}.weights")
     laws = {
         name: _law(name, own, f"{where}.coefficients.{name}")
@@ -160,12 +160,10 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
     return MethodLaw(**given, **made)
 
 
-def _of_one_family(content: Mapping[str, Any]) -> dict[str, Any]:
+def _of_one_family(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A law of format 1, as format 2 says it."""
     family, columns = content["family"], content["draws"]
-    require(
-        "draws", columns, isinstance(columns, dict) and all(isinstance(x, list) for x in columns.values()), "columns"
-    )
+    _check_columns(columns, f"{where}.draws")
     return {
         **content,
         "weights": {family: 1.0},
@@ -238,15 +236,21 @@ def _draws(content: Any, weights: Mapping[str, float], where: str) -> tuple[Law,
 
 def _columns(family: str, columns: Any, count: int, where: str) -> list[Law]:
     """The draws of one family. columns: coefficient -> its value in each."""
-    require(where, columns, isinstance(columns, dict) and all(isinstance(x, list) for x in columns.values()), "columns")
+    _check_columns(columns, where)
     _known_coefficients(family, columns, where)
     for name, column in columns.items():
         lengths = f"{count} numbers, one for every draw of the family"
         require(f"{where}.{name}, the length of which", len(column), len(column) == count, lengths)
         all_numbers(f"{where}.{name}", column)
-        within(f"{where}.{name}", column, coefficient_limits(family, name))
+        within(f"{where}.{name}", column, _coefficient_limits(family, name))
     names = list(columns)
     return [LAWS[family](**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _check_columns(columns: Any, where: str) -> None:
+    """Raises ValueError for what is not an object of lists."""
+    lists = isinstance(columns, dict) and all(isinstance(column, list) for column in columns.values())
+    require(where, columns, lists, "an object of lists")
 
 
 def _intervals(content: Any, weights: Mapping[str, float], where: str) -> dict[str, dict[str, tuple[float, float]]]:
@@ -272,19 +276,19 @@ def _law(family: str, coefficients: Any, where: str) -> Law:
     _known_coefficients(family, coefficients, where)
     for name, value in coefficients.items():
         require(f"{where}.{name}", value, is_number(value), "a finite number")
-        within(f"{where}.{name}", value, coefficient_limits(family, name))
+        within(f"{where}.{name}", value, _coefficient_limits(family, name))
     law = LAWS[family](**coefficients)
     require(where, coefficients, any(getattr(law, name) for name in LAWS[family].factors), "factors that are not all 0")
     return law
 
 
 def _known_coefficients(family: str, coefficients: Mapping[str, Any], where: str) -> None:
-    known = [item.name for item in fields(LAWS[family])]  # type: ignore[arg-type]
+    known = coefficients_of(LAWS[family])
     if sorted(coefficients) != sorted(known):
         raise ValueError(f"{where} are {', '.join(coefficients)}; {family} has {', '.join(known)}")
 
 
-def coefficient_limits(family: str, name: str) -> tuple[float, float]:
+def _coefficient_limits(family: str, name: str) -> tuple[float, float]:
     """The lowest and the highest value of a coefficient that is plausible."""
     kind = LAWS[family]
     return FACTOR if name in kind.factors else OTHER if name in kind.ranges else EXPONENT

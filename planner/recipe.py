@@ -11,10 +11,20 @@ from typing import Any
 from planner import published
 from planner.answer import Plan, Recipe
 from planner.budget import Budget, read_budget
-from planner.candidates import Candidate, Limits, Refusal, by_regret, candidates, feasible, on_machine, timed, tunings
+from planner.candidates import (
+    Candidate,
+    Limits,
+    Refusal,
+    candidates,
+    feasible,
+    on_machine,
+    reasons_against,
+    timed,
+    tunings,
+)
 from planner.discrepancy import FARTHEST
 from planner.evidence import Evidence, Other, check_reach, decades_of_compute, open_books
-from planner.frontier import Odds, budget_grid
+from planner.frontier import Odds, budget_grid, by_regret
 from planner.law_book import LawBook
 from planner.learning_rates import learning_rate
 from planner.menu import check_suites, menu
@@ -30,7 +40,6 @@ from sweeps.support.checks import from_table
 from sweeps.trial import Training, Trial
 
 WATCHED = ("score", "tasks", "evaluate_every", "patience", "stop_on_collapse")
-REASONS = 3  # for which candidates are refused; an error names so many
 CONDITIONS = ("batch_size", "temperature", "context", "pooling", "schedule", "warmup", "weight_decay")
 
 
@@ -332,14 +341,7 @@ def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence
         )
     if at_speed:
         return _too_few_pairs(at_speed[0])
-    reasons: list[str] = []
-    told: list[str] = []
-    for refusal in refused:
-        if refusal.reason not in reasons:
-            reasons.append(refusal.reason)
-            told.append(f"{refusal.model} with {refusal.method}: {refusal.reason}")
-    more = f"; and {len(told) - REASONS} more" if len(told) > REASONS else ""
-    return f"no candidate is left: {'; '.join(told[:REASONS])}{more}"
+    return f"no candidate is left: {reasons_against(refused)}"
 
 
 def _too_few_pairs(candidate: Candidate) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from planner.answer import SURE, Calibration, Plan, Recipe
+from planner.candidates import Refusal
 from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
@@ -68,10 +69,10 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
 
     calibration: the sweep that was asked for; advised: one that nobody asked for.
     """
-    recipe = _lined(recipe_rows(plan))
-    answer = _lined(outlook_rows(plan))
+    recipe = lined(recipe_rows(plan))
+    answer = lined(outlook_rows(plan))
     asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws)) if part]
-    next_steps = _lined({**_advice(advised, plan), **_commands(plan)})
+    next_steps = lined({**_advice(advised, plan), **_commands(plan)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
     return "\n\n".join(part for part in parts if part)
@@ -84,7 +85,7 @@ def explanation(plan: Plan) -> str:
         _list("what is spent", spent_lines(plan.recipe)),
         _list("the best method changes", [crossover_text(crossover, measured) for crossover in plan.crossovers]),
         _list("law books, the nearest first", _books(plan)),
-        _refused(plan),
+        refused_text(plan.refused),
         _list("warnings", [warning.text for warning in plan.warnings]),
         _list("published, not measured here", [fact_text(fact) for fact in plan.facts]),
         _list("where it comes from", [f"{part}: {source}" for part, source in plan.provenance.items()]),
@@ -92,7 +93,7 @@ def explanation(plan: Plan) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _lined(rows: Mapping[str, str]) -> str:
+def lined(rows: Mapping[str, str]) -> str:
     """Names and what belongs to them; long lines are wrapped under their start."""
     indent = " " * LABEL
     lines = []
@@ -281,10 +282,11 @@ def interval_text(crossover: Crossover) -> str:
     return f"90 %: {low:.2g} to {high:.2g}"
 
 
-def _refused(plan: Plan) -> str:
-    lines = [f"{refusal.model} with {refusal.method}: {refusal.reason}" for refusal in plan.refused]
-    more = [f"and {len(lines) - REFUSALS} more; --json lists them"] if len(lines) > REFUSALS else []
-    return _list("not possible", [*lines[:REFUSALS], *more])
+def refused_text(refused: Sequence[Refusal], most: int = REFUSALS) -> str:
+    """The first refusals, so many, and how many there are besides."""
+    lines = [f"{refusal.model} with {refusal.method}: {refusal.reason}" for refusal in refused]
+    more = [f"and {len(lines) - most} more; --json lists them"] if len(lines) > most else []
+    return _list("not possible", [*lines[:most], *more])
 
 
 def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:

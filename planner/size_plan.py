@@ -10,9 +10,10 @@ from typing import Any
 
 from planner.answer import FORMAT
 from planner.budget import Budget, read_budget
+from planner.candidates import Refusal, reasons_against, too_many
 from planner.discrepancy import FARTHEST
 from planner.evidence import decades_of_compute, read_books
-from planner.frontier import Odds, method_odds, odds, ranked
+from planner.frontier import Odds, by_regret, method_odds, ranked
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
 from planner.quantities import short
@@ -74,8 +75,8 @@ class SizePlan:
     """Label of a method -> what a token costs with it."""
     suites: tuple[str, ...]
     """What was chosen from; empty for a continuum of sizes."""
-    refused: tuple[Mapping[str, str], ...]
-    """Models, methods, and why they cannot be chosen."""
+    refused: tuple[Refusal, ...]
+    """Models, or any size, with methods that cannot be chosen, with the reasons."""
     size: SizeRule | None
     """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
     warnings: tuple[Caveat, ...]
@@ -92,8 +93,8 @@ class SizePlan:
             "candidates": [each.to_json() for each in self.answers],
             "cost": {label: asdict(cost) for label, cost in self.costs.items()},
             "suites": list(self.suites),
-            "size_rule": {**asdict(self.size), "chooses": self.size.chooses} if self.size else None,
-            "refused": [dict(each) for each in self.refused],
+            "size_rule": self.size.to_json() if self.size else None,
+            "refused": [asdict(refusal) for refusal in self.refused],
             "unknown": dict(UNKNOWN),
             "warnings": [{"code": warning.code, "text": warning.text} for warning in self.warnings],
             "laws": {
@@ -132,8 +133,7 @@ def plan_sizes(
     else:
         answers, refused = _of_a_continuum(of, spent.flops, costs, max_params)
     if not answers:
-        why = "; ".join(dict.fromkeys(f"{each['model'] or each['method']}: {each['reason']}" for each in refused))
-        raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {why}")
+        raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {reasons_against(refused)}")
     cost = costs[answers[0].point.method]
     rule = _size_rule(of, answers, spent.flops, max_params, cost)
     answers = _led_by(rule, answers, of, spent.flops, cost)
@@ -168,7 +168,7 @@ def _size_rule(
 
 def _of_size(params: float, answer: SizeAnswer, laws: Sequence[MethodLaw], budget: float, cost: TokenCost) -> Point:
     """What the law of an answer says of another size at the same budget."""
-    return point(_law_of(laws, answer), params, cost.tokens(budget, params), budget, ("N", "D"), 1.0, math.inf)
+    return point(_law_of(laws, answer), params, cost.tokens(budget, params), budget)
 
 
 def _of_method(answers: Sequence[SizeAnswer]) -> list[SizeAnswer]:
@@ -222,10 +222,10 @@ def _laws(book: LawBook, methods: Sequence[str]) -> list[MethodLaw]:
 
 def _of_a_continuum(
     laws: Sequence[MethodLaw], budget: float, costs: Mapping[str, TokenCost], max_params: float
-) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
+) -> tuple[list[SizeAnswer], list[Refusal]]:
     """The best size of each method, the lowest loss first; methods without one are refused."""
     found = {law.label: optimum(law, budget, costs[law.label]) for law in laws}
-    refused = [{"model": "", "method": label, "reason": each.reason} for label, each in found.items() if not each.best]
+    refused = [Refusal("any size", label, each.reason) for label, each in found.items() if not each.best]
     known = [(law, found[law.label]) for law in laws if found[law.label].best]
     ladder = [
         Size(law, size, costs[law.label].rate(size) * size)
@@ -250,7 +250,7 @@ def _limited(
     if found.best.params <= max_params:
         return found.best, found.params_interval, found.tokens_interval
     tokens = cost.tokens(budget, max_params)
-    largest = point(law, max_params, tokens, budget, ("N", "D"), 1.0, math.inf)
+    largest = point(law, max_params, tokens, budget)
     return largest, (max_params, max_params), (tokens, tokens)
 
 
@@ -266,29 +266,24 @@ def _of_models(
     budget: float,
     costs: Mapping[str, TokenCost],
     max_params: float,
-) -> tuple[list[SizeAnswer], list[dict[str, str]]]:
+) -> tuple[list[SizeAnswer], list[Refusal]]:
     """Models with methods, those first that give away the least, and those that cannot be chosen."""
-    fits, refused = [], []
+    allowed, refused = [], []
     for law in laws:
         for model in models:
-            size = float(model.params)
-            each = Size(
-                law, size, costs[law.label].rate(size) * size, name=model.name, least_tokens=law.measured.tokens[0]
-            )
-            reason = f"N is over the limit of {max_params:.3g}" if size > max_params else each.refusal(budget)
-            if reason:
-                refused.append({"model": model.name, "method": law.label, "reason": reason})
+            params, least = float(model.params), law.measured.tokens[0]
+            size = Size(law, params, costs[law.label].rate(params) * params, name=model.name, least_tokens=least)
+            if reason := too_many(params, max_params) or size.refusal(budget):
+                refused.append(Refusal(model.name, law.label, reason))
             else:
-                fits.append(each)
-    fits = ranked(fits, budget)
-    chances = odds(fits, budget) if fits else None
-    answers = [_of_model(each, budget, chances[place] if chances else None) for place, each in enumerate(fits)]
-    return sorted(answers, key=lambda answer: -1.0 if answer.share is None else answer.share), refused
+                allowed.append(size)
+    fits = by_regret(ranked(allowed, budget), budget)
+    return [_of_model(size, budget, chance) for size, chance in fits], refused
 
 
 def _of_model(size: Size, budget: float, chance: Odds | None) -> SizeAnswer:
     tokens = size.tokens(budget)
-    said = point(size.law, size.params, tokens, budget, ("N", "D"), size.share, size.unique)
+    said = point(size.law, size.params, tokens, budget)
     if chance is None or said.extrapolation.decades > FARTHEST:
         return SizeAnswer(size.name, said, (size.params,) * 2, (tokens,) * 2, None, None)
     return SizeAnswer(size.name, said, (size.params,) * 2, (tokens,) * 2, chance.best, chance.share)

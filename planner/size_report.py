@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-
 from planner.law_book import LawBook
 from planner.quantities import short
+from planner.report import lined, refused_text
 from planner.size_plan import UNKNOWN, SizeAnswer, SizePlan
 from planner.sizes import Ends
 from sweeps.support.text import table
 
-WIDTH, LABEL = 100, 10
-WARNINGS = 4  # of the fit, on the screen; --json lists all
+WARNINGS = 4  # on the screen; --json lists all
 REFUSALS = 3
 
 
@@ -31,7 +28,7 @@ def text(plan: SizePlan) -> str:
         "unknown": f"{', '.join(name.replace('_', ' ') for name in UNKNOWN)}: the laws are of a table of runs, which "
         "tells none of them",
     }
-    parts = [_lined(lines), _candidates(plan), _refused(plan), _warnings(plan)]
+    parts = [lined(lines), _candidates(plan), refused_text(plan.refused, REFUSALS), _notes(plan)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -39,23 +36,19 @@ def _loss(answer: SizeAnswer) -> str:
     if answer.far:
         return "too far from what was measured for a loss"
     low, high = answer.point.interval
-    return f"{answer.point.loss:.4g}; 90 % of runs between {low:.4g} and {high:.4g}"
+    return f"{answer.point.loss:.4g}; 90 % prediction interval {low:.4g} to {high:.4g}"
 
 
 def _sure(answer: SizeAnswer) -> str:
-    what = "model" if answer.model else "method"
-    given = "" if answer.share is None else f"; it gives away {100 * answer.share:.2g} % of the loss on average"
-    return f"the best {what} with probability {answer.best:.2f}{given}"
+    what = "" if answer.model else " method"
+    given = "" if answer.share is None else f", gives away {100 * answer.share:.2g} % of the loss on average"
+    return f"best{what} with probability {answer.best:.2f}{given}"
 
 
 def _evidence(book: LawBook, answer: SizeAnswer) -> str:
     runs = f"{book.name}: {book.source.get('observations', 'some')} runs"
     filters = "; ".join(map(str, book.source.get("filters", [])))
-    return f"{runs}{f' ({filters})' if filters else ''}; the answer lies {_where(answer)}"
-
-
-def _where(answer: SizeAnswer) -> str:
-    return str(answer.point.extrapolation)
+    return f"{runs}{f' ({filters})' if filters else ''}; the answer lies {answer.point.extrapolation}"
 
 
 def _candidates(plan: SizePlan) -> str:
@@ -74,23 +67,15 @@ def _candidates(plan: SizePlan) -> str:
         )
         for each in plan.answers
     ]
-    return "\n".join(table([("model", "method", "N", "D", "loss", "90 % of runs", "best", "given away"), *rows]))
+    return "\n".join(table([("model", "method", "N", "D", "loss", "90 % interval", "best", "given away"), *rows]))
 
 
-def _refused(plan: SizePlan) -> str:
-    lines = [f"{each['model'] or 'any size'} with {each['method']}: {each['reason']}" for each in plan.refused]
-    more = [f"and {len(lines) - REFUSALS} more; --json lists them"] if len(lines) > REFUSALS else []
-    return "\n".join(["not possible", *(f"  {line}" for line in [*lines[:REFUSALS], *more])]) if lines else ""
-
-
-def _warnings(plan: SizePlan) -> str:
-    said = ("size-rule",) if plan.size and plan.size.chooses else ()  # by the evidence
+def _notes(plan: SizePlan) -> str:
+    """The first warnings that stand in no other line."""
+    said = ["extrapolated", *(["size-rule"] if plan.size and plan.size.chooses else [])]  # by the evidence
     shown = [warning.text for warning in plan.warnings if warning.code not in said]
-    lines = shown[:WARNINGS]
-    more = len(shown) - WARNINGS
-    return _lined(
-        {"mind": "\n".join(lines + ([f"and {more} more; --json lists them"] if more > 0 else []))} if lines else {}
-    )
+    more = [f"and {len(shown) - WARNINGS} more; --json lists them"] if len(shown) > WARNINGS else []
+    return lined({"note": "\n".join([*shown[:WARNINGS], *more])}) if shown else ""
 
 
 def _ends(ends: Ends) -> str:
@@ -99,15 +84,3 @@ def _ends(ends: Ends) -> str:
         return ""
     known = (f"above {short(low)}" if low else "") if high is None else f"below {short(high)}"
     return f" (90 %: {short(low)} to {short(high)})" if low and high else f" (90 %: {known or 'anywhere'})"
-
-
-def _lined(rows: dict[str, str]) -> str:
-    """Names and what belongs to them; long lines are wrapped under their start."""
-    indent, lines = " " * LABEL, []
-    for name, value in rows.items():
-        heads: Sequence[str] = [f"{name:<{LABEL}}", *[indent] * value.count("\n")]
-        for head, paragraph in zip(heads, value.split("\n"), strict=True):
-            lines += textwrap.wrap(
-                paragraph, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
-            )
-    return "\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from planner.candidates import Candidate
@@ -56,6 +56,10 @@ class SizeRule:
     def chooses(self) -> bool:
         """Whether the answer's size is theirs."""
         return not self.doubt
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields, and whether it chooses."""
+        return {**asdict(self), "chooses": self.chooses}
 
     @property
     def record(self) -> str:

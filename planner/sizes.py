@@ -108,7 +108,13 @@ class Point:
 
 
 def point(
-    law: MethodLaw, params: float, tokens: float, flops: float, variables: Sequence[str], S: float, U: float
+    law: MethodLaw,
+    params: float,
+    tokens: float,
+    flops: float,
+    variables: Sequence[str] = ("N", "D"),
+    S: float = 1.0,
+    U: float = math.inf,
 ) -> Point:
     """What a law in these variables says; of what it lacks, the numbers are those of its runs."""
     moved = drift(law, flops, params, tokens)
@@ -162,13 +168,13 @@ def optimum(law: MethodLaw, budget: float, cost: TokenCost, S: float = 1.0, U: f
     place = losses.index(min(losses)) if losses else 0
     if not 0 < place < len(grid) - 1:
         side = "smaller models" if place == 0 else "larger models"
-        why = f"by {law.label} {side} are always better: it has no best size at {budget:.3g} FLOP"
+        why = f"by the law {side} are always better: it has no best size at {budget:.3g} FLOP"
         return Optimum(budget, None, (None, None), (None, None), why)
     size = _lowest(loss, grid[place - 1], grid[place + 1])
     tokens = cost.tokens(budget, size)
     ends = _spread(law, budget, cost, size, (S, U))
     by_tokens = tuple(None if end is None else cost.tokens(budget, end) for end in reversed(ends))
-    best = point(law, size, tokens, budget, ("N", "D"), S, U)
+    best = point(law, size, tokens, budget, S=S, U=U)
     return Optimum(budget, best, ends, (by_tokens[0], by_tokens[1]))
 
 

@@ -87,7 +87,7 @@ def _predictions(asked: Asked) -> str:
         )
         for each in points
     ]
-    head = (*(["method"] if methods else []), "N", "D", "C", "loss", "90 % of runs", "")
+    head = (*(["method"] if methods else []), "N", "D", "C", "loss", "90 % interval", "")
     return "\n".join(["predicted", *_without_empty([head, *rows])])
 
 
@@ -98,13 +98,13 @@ def _optima(asked: Sequence[tuple[str, Optimum]]) -> str:
     rows, reasons = [], []
     for label, each in asked:
         if each.best is None:
-            reasons.append(f"  {each.reason}")
+            reasons.append(f"  {label}: {each.reason}" if methods else f"  {each.reason}")
             continue
         numbers = (_number(each.best.params), _span(each.params_interval), _number(each.best.tokens))
         said = (_span(each.tokens_interval), f"{each.best.loss:.4g}", _span(each.best.interval))
         name = [label] if methods else []
         rows.append((*name, f"{each.budget:.3g}", *numbers, *said, _far(each.best.extrapolation)))
-    head = ("C", "best N", "90 %", "best D", "90 %", "loss", "90 % of runs", "")
+    head = ("C", "best N", "90 %", "best D", "90 %", "loss", "90 % interval", "")
     shown = _without_empty([(*(["method"] if methods else []), *head), *rows]) if rows else []
     return "\n".join(["best size for a budget", *shown, *reasons])
 

@@ -65,10 +65,24 @@ def test_of_a_suite_the_models_compete(file, capsys):
     assert shares == sorted(shares)
 
 
+def test_a_model_too_far_away_for_a_loss_comes_before_no_better_one():
+    answers = plan_sizes(1e22, table_book(), suite="pythia", top=20).answers
+    by_law = min(answers, key=lambda answer: answer.point.loss)
+    assert answers[0] == by_law and not by_law.far
+    assert any(answer.far for answer in answers)
+
+
 def test_text_says_size_tokens_loss_and_what_is_not_known(file, capsys):
     assert main(["--budget", "1e21", "--laws", str(file), "--suite", "pythia"]) == 0
     text = capsys.readouterr().out
-    for words in ("pythia-", "tokens    D = ", "90 % of runs between", "runs.csv: 50 runs", "C = 6 N D", "given away"):
+    for words in (
+        "pythia-",
+        "tokens    D = ",
+        "90 % prediction interval",
+        "runs.csv: 50 runs",
+        "C = 6 N D",
+        "given away",
+    ):
         assert words in text
     flat = " ".join(text.split())
     assert "learning rate, batch size, time, memory, recipe: the laws are of a table of runs" in flat
@@ -90,7 +104,7 @@ def test_the_largest_allowed_size_is_taken_where_the_best_is_larger():
     assert answer.point.params == 1e9 and answer.point.tokens == pytest.approx(1e21 / 6e9)
     models = plan_sizes(1e21, table_book(), suite="pythia", max_params=1e9)
     assert all(each.point.params is not None and each.point.params <= 1e9 for each in models.answers)
-    assert any("over the limit" in each["reason"] for each in models.refused)
+    assert any("over the limit" in each.reason for each in models.refused)
 
 
 def test_too_far_away_no_loss_is_told():
@@ -132,7 +146,7 @@ def test_a_budget_is_flop_alone(file, capsys, budget):
 def test_laws_that_choose_no_size_say_so():
     with pytest.raises(ValueError, match="laws in C alone choose no size"):
         plan_sizes(1e21, table_book(variables=["C"]))
-    with pytest.raises(ValueError, match="by all larger models are always better"):
+    with pytest.raises(ValueError, match="any size with all: by the law larger models are always better"):
         plan_sizes(1e21, table_book(method_law(Power(A=9.0, alpha=0.2, beta=0.1), family="power")))
     one = replace(method_law(LAW), measured=replace(RANGE, params=(1e8, 1e8)))
     with pytest.raises(ValueError, match="runs of one size; their laws choose no other"):

@@ -382,9 +382,15 @@ export function _too_short(model, context) {
   return model.context < context ? `reads at most ${model.context} tokens, fewer than the context of ${context}` : '';
 }
 
+/** Why a size is larger than allowed; empty where it is not. */
+export function too_many(params, most) {
+  return params > most ? `N is ${short(params)}, over the limit of ${short(most)} parameters` : '';
+}
+
 export function _too_large(model, limits) {
-  if (model.params > limits.max_params) {
-    return `N is ${short(model.params)}, over the limit of ${short(limits.max_params)} parameters`;
+  let reason;
+  if (truth(reason = too_many(model.params, limits.max_params))) {
+    return reason;
   }
   if (model.width > limits.max_dim) {
     return `its vectors have ${model.width} dimensions, over the limit of ${g(limits.max_dim, 6)}`;
@@ -777,6 +783,12 @@ export function feasible(possible, budget) {
   return [ranked(possible, budget), others];
 }
 
+/** Log-spaced budgets, both ends among them. */
+export function budget_grid(low, high, per_decade) {
+  const count = Math.max(1, Math.ceil(Math.log10(high / low) * per_decade));
+  return range(count + 1).map((place) => low * (high / low) ** (place / count));
+}
+
 /** The draws of a contender's law, what they are asked at a budget, and what each answer is multiplied with. */
 export function _column(contender, budget) {
   const tokens = contender.tokens(budget);
@@ -818,20 +830,14 @@ export function odds(contenders, budget) {
   return zip(wins, regrets, logs).map(([win, regret, log]) => new Odds({best: win / draws, regret: regret / draws, share: (log - least) / draws}));
 }
 
-/** The candidates with their odds, those first that give away the least; in the order given without draws. */
+/** The contenders with their odds, those first that give away the least; in the order given without draws. */
 export function by_regret(fits, budget) {
   const chances = odds(fits, budget);
   if (chances == null) {
-    return list(fits).map((candidate) => [candidate, null]);
+    return list(fits).map((contender) => [contender, null]);
   }
   const order = sorted(range(len(fits)), {key: (place) => chances[place].share});
   return list(order).map((place) => [fits[place], chances[place]]);
-}
-
-/** Log-spaced budgets, both ends among them. */
-export function budget_grid(low, high, per_decade) {
-  const count = Math.max(1, Math.ceil(Math.log10(high / low) * per_decade));
-  return range(count + 1).map((place) => low * (high / low) ** (place / count));
 }
 
 /** Label of the method with the lowest predicted loss; empty where the budget can train no contender. */
@@ -1507,6 +1513,20 @@ export function _too_few_pairs(candidate) {
 
 export const REASONS = 3;
 
+/** Why nothing is left: the first REASONS reasons, each with the first model that it refuses. */
+export function reasons_against(refused) {
+  const reasons = [];
+  const told = [];
+  for (const refusal of list(refused)) {
+    if (!has(reasons, refusal.reason)) {
+      reasons.push(refusal.reason);
+      told.push(`${refusal.model} with ${refusal.method}: ${refusal.reason}`);
+    }
+  }
+  const more = len(told) > REASONS ? `; and ${len(told) - REASONS} more` : '';
+  return `${join('; ', told.slice(0, REASONS))}${more}`;
+}
+
 /** Why a budget (FLOP) buys no recipe: the candidate that comes nearest, or what refuses each. */
 export function nothing_fits(budget, at_speed, refused) {
   let near, steps, most;
@@ -1526,16 +1546,7 @@ export function nothing_fits(budget, at_speed, refused) {
   if (truth(at_speed)) {
     return _too_few_pairs(at_speed[0]);
   }
-  const reasons = [];
-  const told = [];
-  for (const refusal of list(refused)) {
-    if (!has(reasons, refusal.reason)) {
-      reasons.push(refusal.reason);
-      told.push(`${refusal.model} with ${refusal.method}: ${refusal.reason}`);
-    }
-  }
-  const more = len(told) > REASONS ? `; and ${len(told) - REASONS} more` : '';
-  return `no candidate is left: ${join('; ', told.slice(0, REASONS))}${more}`;
+  return `no candidate is left: ${reasons_against(refused)}`;
 }
 
 export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'given away'];
