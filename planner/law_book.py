@@ -11,7 +11,7 @@ from typing import Any
 from planner.laws import Law, Weighted, family_of
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
-from sweeps.methods import Method, make_method
+from sweeps.methods import Method, label_of, make_method
 from sweeps.trial import Training
 
 FORMAT = 2  # that is written; docs/laws-json.md
@@ -118,9 +118,7 @@ class MethodLaw:
     @property
     def label(self) -> str:
         """Name and settings, as Method.label prints them."""
-        options = {key: value for key, value in self.settings.items() if key != "name"}
-        shown = (f"{key} {value if isinstance(value, str) else f'{value:g}'}" for key, value in options.items())
-        return " ".join([str(self.settings["name"]), *shown])
+        return label_of(self.settings)
 
     def noise_at(self, tokens: float) -> float:
         """Sd of the log loss of one run of so many tokens.

@@ -491,8 +491,9 @@ METHODS: dict[str, type[Method]] = {
 
 def label_of(settings: Mapping[str, Any]) -> str:
     """Returns the name of a method, under "name", and its settings, as tables and figures print them."""
-    shown = {key: value if isinstance(value, str) else f"{value:g}" for key, value in settings.items()}
-    return " ".join([shown.pop("name"), *(f"{key} {value}" for key, value in shown.items())])
+    options = {key: value for key, value in settings.items() if key != "name"}
+    shown = (f"{key} {value if isinstance(value, str) else f'{value:g}'}" for key, value in options.items())
+    return " ".join([str(settings["name"]), *shown])
 
 
 def with_adapter() -> list[str]:

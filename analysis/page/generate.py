@@ -73,7 +73,7 @@ MEMBERS = {
 }
 FAMILY = ("loss", "inputs", "factors")
 # Besides `planner`, modules that are translated as they stand where shapes.js has no stand-in.
-TRANSLATED = ("sweeps.memory", "sweeps.machine.utilisation")
+TRANSLATED = ("sweeps.methods", "sweeps.memory", "sweeps.machine.utilisation")
 # What is a value and not a formula to the page.
 VALUES = {"CHIPS": list(CHIPS)}
 

@@ -181,6 +181,13 @@ export function family_of(law) {
   throw new Error(`${law} is of no family in LAWS`);
 }
 
+/** Returns the name of a method, under "name", and its settings, as tables and figures print them. */
+export function label_of(settings) {
+  const options = Object.fromEntries(items(settings).filter(([key, value]) => key !== 'name'));
+  const shown = items(options).map(([key, value]) => `${key} ${(typeof value === 'string') ? value : `${g(value, 6)}`}`);
+  return join(' ', [String(settings['name']), ...list(shown)]);
+}
+
 export const NORMAL = 1.645;
 
 /** Linear quantile of a sorted list, as numpy.quantile gives it. */
@@ -205,9 +212,7 @@ export class MethodLaw {
   }
   /** Name and settings, as Method.label prints them. */
   get label() {
-    const options = Object.fromEntries(items(this.settings).filter(([key, value]) => key !== 'name'));
-    const shown = items(options).map(([key, value]) => `${key} ${(typeof value === 'string') ? value : `${g(value, 6)}`}`);
-    return join(' ', [String(this.settings['name']), ...list(shown)]);
+    return label_of(this.settings);
   }
   /** Sd of the log loss of one run of so many tokens. */
   noise_at(tokens) {
