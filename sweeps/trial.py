@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from sweeps.methods import Method, make_method
-from sweeps.support import checksum
 from sweeps.support.checks import check_fields, distinct, from_table, require
 from sweeps.tasks import score_name
 
@@ -471,7 +470,7 @@ class Observation:
         key: the trial's, where it is known from elsewhere: it is then not worked out again.
         """
         require("it", content, isinstance(content, dict), "an object")
-        inside = {key: value for key, value in content.items() if key not in ("key", checksum.NAME)}
+        inside = {key: value for key, value in content.items() if key != "key"}
         check_fields(cls, inside, "", OBSERVATION_LIMITS)
         trial = inside["trial"] = Trial.from_json(content["trial"])
         if key:

@@ -64,14 +64,13 @@ def theirs(observations: Path) -> None:
     from bench_training import make_theirs
 
     from sweeps.data.readers import read_pairs
-    from sweeps.trial import Observation
+    from sweeps.store.records import read_observations
 
     found, _ = read_pairs("python-env")
     train = [(pair.query, pair.positive) for pair in found if not pair.held_out]
     held_out = [(pair.query, pair.positive) for pair in found if pair.held_out][:512]
-    for line in observations.read_text().splitlines():
-        trial = Observation.from_json(json.loads(line)).trial
-        model, train_model = make_theirs(trial, train)
+    for observation in read_observations(observations):
+        model, train_model = make_theirs(observation.trial, train)
         train_model()
         for column in (0, 1):
             model.encode([pair[column] for pair in held_out], batch_size=64, show_progress_bar=False)

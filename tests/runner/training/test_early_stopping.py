@@ -20,6 +20,7 @@ from runner.training.space_health import collapsed, health
 from support.backbones import examples_for
 from sweeps.methods import Full, LoRA
 from sweeps.models import find_model
+from sweeps.store.records import read_record
 from sweeps.trial import Observation, Trial
 
 
@@ -226,7 +227,7 @@ def test_a_training_is_followed_in_tensorboard(watched, tmp_path):
         main(["train", str(tmp_path / "recipe.toml"), "--out", str(out), "--track", "tensorboard", "--on", "cpu"]) == 0
     )
     seen = EventAccumulator(str(next(out.rglob("events*")).parent)).Reload()
-    observation = Observation.from_json(json.loads((out / "observation.json").read_text()))
+    observation = read_record(Observation, out / "observation.json")
     assert [event.step for event in seen.Scalars("loss")] == list(range(1, 9))
     assert seen.Scalars("loss")[-1].value == pytest.approx(observation.curve[-1][2])
     assert [event.step for event in seen.Scalars("ndcg@10")] == [0, 5]

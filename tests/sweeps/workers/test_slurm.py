@@ -5,7 +5,6 @@ The trainer is the toy of toy_sweeps.py, but for the trial on two nodes. slurm_c
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,8 +21,8 @@ from support.toy_sweeps import COMMAND, SWEEP, observe
 from support.waiting import wait_for
 from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
 from sweeps.store.retry import LOST, PREEMPTED, STOPPED, TIME
-from sweeps.trial import Observation
 
 ROOT = Path(__file__).parents[3]
 TRIALS = """
@@ -110,8 +109,7 @@ class Sweep:
             results = {seen.key: seen for seen in self.store.results()}
             assert results and all(key in results for key in keys), said
             assert all(seen == observe(seen.trial) for seen in results.values()), said
-            lines = (self.store.directory / "observations.jsonl").read_text().splitlines()
-            exported = [Observation.from_json(json.loads(line)).key for line in lines]
+            exported = [seen.key for seen in read_observations(self.store.directory / "observations.jsonl")]
             assert sorted(exported) == sorted(results)
         return said
 
