@@ -81,10 +81,11 @@ def attempt_of(number: int, note: Any, cause: str = "", ended: str = "") -> Atte
     noted = {name: note[name] for name in _HOLDER if name in note} if isinstance(note, dict) else {}
     try:
         check_fields(Attempt, {"number": number, **noted}, "", _LIMITS)
+        if "pid" not in noted:
+            raise ValueError("it is not what was written")
     except ValueError as error:
-        return Attempt(number, cause=cause or LOST, ended=ended or f"its note is damaged: {error}")
-    if "pid" not in noted and not cause:
-        return Attempt(number, cause=LOST, ended="its note is damaged")
+        damaged = f"its note is damaged: {error}"
+        return Attempt(number, cause=cause or LOST, ended=f"{ended}; {damaged}" if ended else damaged)
     return Attempt(number, **noted, cause=cause, ended=ended)
 
 

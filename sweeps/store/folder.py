@@ -166,7 +166,7 @@ class FolderStore(Store):
     def attempt(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
         self.files.own_trial(key)
         try:
-            publish_text(self._attempt(key, number), json.dumps(holder), durable=False)
+            publish_text(self._attempt(key, number), sealed(holder), durable=False)
         except OSError as error:
             if error.errno in _NO_SPACE or isinstance(error, PermissionError):
                 raise type(error)(error.errno, error.strerror, str(self.folder(key))) from None
@@ -217,7 +217,7 @@ class FolderStore(Store):
         return self._numbers(key, _ATTEMPT)[-1:] == [claim.attempt] and not self.finished(key)
 
     def record_end(self, key: str, number: int, cause: str, reason: str) -> None:
-        content = json.dumps({"cause": cause, "said": reason})
+        content = sealed({"cause": cause, "said": reason})
         with suppress(FileExistsError):
             publish_text(self._attempt(key, number).with_suffix(".end"), content, durable=False)
 

@@ -14,7 +14,7 @@ from sweeps.models import ModelSpec
 from sweeps.search.learning_rates import RateSearch
 from sweeps.support import checksum as checksums
 from sweeps.support.atomic import write_text
-from sweeps.support.json_io import parse_json, read_bytes, read_json, read_lines
+from sweeps.support.json_io import parse_json, read_bytes, read_lines
 from sweeps.trial import Observation, Training
 
 OBSERVATIONS = "observations.jsonl"
@@ -88,12 +88,13 @@ def export_left_out(directory: Path, cells: Sequence[Cell]) -> None:
 
 
 def lenient(path: Path) -> dict[str, Any]:
-    """The object in a file that says nothing durable; empty when the file is missing, torn or none at all."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    """The object in a file that says nothing durable; empty when the file is missing, torn, changed or none at all."""
+    with suppress(OSError, ValueError):
+        text = read_bytes(path)
+        if isinstance(content := parse_json(text), dict):
+            checksums.refuse_changed(text, content.pop(checksums.NAME, None))
+            return content
+    return {}
 
 
 def read_record(kind: Any, path: Path | str, *known: str, curves: bool = True) -> Any:

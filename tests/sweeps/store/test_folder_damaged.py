@@ -13,12 +13,14 @@ from support.damage import ABSURD, DEEP
 from support.toy_sweeps import SWEEP, observe, toy_main, toy_train
 from sweeps.store.attempts import holder
 from sweeps.store.folder import FolderStore
-from sweeps.store.retry import LOST
+from sweeps.store.retry import LOST, STOPPED
+from sweeps.support.checksum import sealed
 from sweeps.workers.loop import work
 from sweeps.workers.options import WorkerOptions
 
 NOTES = [json.dumps({**holder(0, {}), "pid": value}) for value in ABSURD if not isinstance(value, str)]
 NOTES += [json.dumps({**holder(0, {}), "host": value}) for value in (3, None, [])]
+NOTES += [sealed(holder(0, {})).replace('"host": "', '"host": "a')]  # it would be waited for
 NOTES += ["", "{", "3", "null", "[]", "{}", '{"pid": "text"}', "\0\0\0", "[" * DEEP]
 
 
@@ -30,6 +32,20 @@ def test_an_attempt_whose_note_is_damaged_is_lost_and_the_trial_is_tried_anew(ne
     assert store.result(trial.key) == observe(trial)
     first, second = store.attempts(trial.key)
     assert first.cause == LOST and first.ended and second.number == 2
+
+
+def test_how_an_attempt_ended_is_told_though_its_note_was_changed(new_store):
+    store, (trial,) = new_store(1)
+    store.attempt(trial.key, 1, holder(0, {}))
+    store.end(trial.key, 1, STOPPED, "stopped")
+    assert store.attempts(trial.key)[0].ended == "stopped"
+    note = store.folder(trial.key) / "attempt-0001"
+    note.write_text(note.read_text().replace('"pid": ', '"pid": 1'))
+    (seen,) = store.attempts(trial.key)
+    assert (seen.cause, seen.ended) == (STOPPED, "stopped; its note is damaged: it is not what was written")
+    ending = note.with_suffix(".end")
+    ending.write_text(ending.read_text().replace("stopped", "tired"))
+    assert store.attempts(trial.key)[0].cause == LOST
 
 
 def test_an_attempt_that_is_a_folder_or_a_pipe_is_lost(new_store):
