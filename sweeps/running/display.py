@@ -18,6 +18,7 @@ from sweeps.running.estimate import Speed, costs, makespan
 from sweeps.search.learning_rates import RateSearch
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
+from sweeps.store.identity import edited
 from sweeps.support.progress import EVERY, bar, duration
 from sweeps.support.text import plain, table
 from sweeps.trial import Observation, Trial
@@ -77,6 +78,8 @@ class Snapshot:
     """Settings in which its conditions differ."""
     state_bytes: int = 0
     """Bytes of shared states (trunks), kept until no trial can use them."""
+    edited: bool = False
+    """Whether its sweep.toml was edited since it was last run."""
 
     @property
     def flops_spent(self) -> float:
@@ -138,6 +141,7 @@ class Snapshot:
             "trunk_state_bytes": self.state_bytes,
             "eta_seconds": self.eta,
             "workers": self.workers,
+            "edited": self.edited,
         }
 
 
@@ -178,6 +182,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: S
         workers=workers,
         varied=sweep.varied,
         state_bytes=store.trunks.size(),
+        edited=edited(store.directory),
     )
 
 
@@ -232,6 +237,9 @@ def counts(now: Snapshot) -> str:
 def status_lines(now: Snapshot) -> list[str]:
     """The whole standing: counts, running, failures, what is left out, searches, best by budget."""
     lines = [counts(now), *_cost_lines(now)]
+    if now.edited:
+        file = now.directory / "sweep.toml"
+        lines += [f"{file} was edited since it was last run, and is counted as it is now; to run it: sweep run {file}"]
     if now.running:
         lines += ["", "running", *(f"  {item.text}  ({item.where})" for item in now.running)]
     elif now.waiting:

@@ -5,7 +5,7 @@ Folders of earlier versions and committed ones have no marker; they are known by
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import uuid
 from contextlib import suppress
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweeps.store.records import OBSERVATIONS, lenient
 from sweeps.support.atomic import is_begun, publish_text, write_text
+from sweeps.support.checksum import sealed
 from sweeps.support.json_io import parse_json, read_lines
 from sweeps.support.paths import MARKER
 
@@ -23,6 +24,18 @@ def identity_of(directory: Path) -> str:
     """What tells the sweep in `directory` from every other, wherever it is kept; "" where nothing says it."""
     identity = lenient(directory / MARKER).get("sweep", "")
     return identity if isinstance(identity, str) else ""
+
+
+def edited(directory: Path) -> bool:
+    """Whether the folder's sweep.toml is another text than the sweep was last run from; False where nothing says it."""
+    with suppress(OSError, ValueError):
+        if ran := lenient(directory / MARKER).get("ran"):
+            return ran != _digest(directory / "sweep.toml")
+    return False
+
+
+def _digest(sweep_file: Path) -> str:
+    return hashlib.sha256(sweep_file.read_text(encoding="utf-8").encode()).hexdigest()[:16]
 
 
 def is_sweep(directory: Path) -> bool:
@@ -104,7 +117,8 @@ def mark(directory: Path, sweep_file: Path | None = None, identity: str = "") ->
     before = identity_of(directory) if there else ""
     within = sweep_file is not None and sweep_file.resolve() == (directory / "sweep.toml").resolve()
     begun = lenient(path).get("file", "") if sweep_file is None or within else str(sweep_file.resolve())
-    text = json.dumps({"sweep": identity or before or uuid.uuid4().hex, "file": begun}) + "\n"
+    ran = {"ran": _digest(sweep_file)} if sweep_file else {}
+    text = sealed({"sweep": identity or before or uuid.uuid4().hex, "file": begun, **ran}) + "\n"
     if identity or there:  # a file without an identity is torn, or was changed by hand
         write_text(path, text)
         return identity_of(directory)

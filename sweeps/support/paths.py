@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeps.support.json_io import read_json
 
-MARKER = ".sweep.json"  # in the sweep's folder: its identity, and the sweep file that it was last run from
+MARKER = ".sweep.json"  # in the sweep's folder: its identity, the sweep file that it was last run from, a hash of that
 FOLDER = "RECIPE_PLANNER_FOLDER"  # the folder that relative paths are looked for in first; children inherit it
 
 

@@ -41,6 +41,18 @@ def repair(folder: Path) -> None:
     write_text(folder / "toy.json", "{}")
 
 
+def test_a_sweep_file_that_was_edited_since_it_was_run_is_told_until_it_is_run_again(sweep_file, capsys):
+    assert toy_main(["run", "toy.toml"]) == 0
+    assert said(capsys, "status", "results/toy")["edited"] is False
+    kept = Path("results/toy/sweep.toml")
+    kept.write_text(kept.read_text() + "# one more remark\n")
+    assert said(capsys, "status", "results/toy")["edited"] is True
+    assert cli.main(["status", "results/toy"]) == 0
+    assert f"{kept} was edited since it was last run" in capsys.readouterr().out
+    assert toy_main(["run", str(kept)]) == 0
+    assert said(capsys, "status", "results/toy")["edited"] is False
+
+
 def test_what_is_cancelled_stops_with_its_checkpoint_until_it_is_wanted_again(sweep_file, capsys):
     toy_main(["run", "toy.toml", "--out", "undisturbed/toy"])
     folder = begin("results/toy", seconds=10.0, checkpoints=True)
