@@ -9,8 +9,6 @@ from planner.laws import Law
 
 DIGITS = 4  # of coefficients; laws.json has them all
 END = re.compile(r": | \([A-Z][a-z]+ |\.(?: |$)")  # of the formula, in the first sentence of a family's description
-
-
 # Terms that a law in one variable lacks.
 LACKING = {"N": re.compile(r" \+ B / .*$"), "D": re.compile(r" \+ A / N\^\w+"), "C": re.compile(r" \+ A / N\^\w+")}
 # What a coefficient means, where its name does not say it.

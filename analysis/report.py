@@ -10,6 +10,7 @@ from typing import Any
 
 from analysis.fitting.decisions import BELOW, RULES, standings
 from analysis.fitting.published.narrowing import Narrowed
+from analysis.fitting.queries import variables_of
 from analysis.fitting.retrospective import Decision, size_choices
 from analysis.formula import meanings, numbers, symbols
 from planner.law_book import LawBook, MethodLaw
@@ -73,7 +74,7 @@ def document(book: LawBook) -> dict[str, Any]:
     content = book.to_json()
     for law, printed in zip(book.laws, content["laws"], strict=True):
         del printed["draws"]
-        printed["formula"] = {family: numbers(part, _variables(book)) for family, part in law.parts.items()}
+        printed["formula"] = {family: numbers(part, variables_of(book)) for family, part in law.parts.items()}
     if len(book.laws) == 1:
         only = content["laws"][0]
         shown = ("family", "weights", "formula", "objective", "delta", "drift", "backtest")
@@ -140,9 +141,7 @@ def _rules(found: Mapping[str, Any]) -> str:
     rows = [["size chosen by", "decisions", "given away", "worst", "against the law"]]
     for rule, record in found["rules"].items():
         rival = found["against_law"].get(rule)
-        beside = (
-            f"{0 - 100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}" if rival else ""
-        )
+        beside = _beside(rival) if rival else ""
         least = "   <- least" if rule == found["least"] and len(found["rules"]) > 1 else ""
         given = f"{100 * record['mean']:.2f} ± {100 * record['error']:.2f} %"
         rows.append([RULES[rule], f"{record['decisions']}", given, f"{100 * record['worst']:.2f} %", beside + least])
@@ -165,7 +164,7 @@ def _decision(decision: Decision) -> str:
 def _head(book: LawBook) -> str:
     models = f" of {len(book.models)} models" if book.models else ""
     left = f"; {len(book.excluded)} left out" if book.excluded else ""
-    variables, measured = _variables(book), book.measured
+    variables, measured = variables_of(book), book.measured
     ranges = {"C": measured.flops, "N": measured.params, "D": measured.tokens}
     spans = ", ".join(
         f"{letter} {low:.3g} to {high:.3g}"
@@ -175,11 +174,6 @@ def _head(book: LawBook) -> str:
     weighed = f"\n{_weighed(book.source['weighed'])}" if "weighed" in book.source else ""
     asked = "".join(f"\n{line}" for line in _asked(book))
     return f"{book.source['name']}: {book.source['observations']} runs{models}{left}\nevidence: {spans}{asked}{weighed}"
-
-
-def _variables(book: LawBook) -> tuple[str, ...]:
-    """What the laws are in: N and D, or one of N, D and C alone."""
-    return tuple(book.source.get("variables", ("N", "D")))
 
 
 def _asked(book: LawBook) -> list[str]:
@@ -254,9 +248,11 @@ def _formulas(law: MethodLaw, book: LawBook) -> list[str]:
     """A line for each family of the law, with its coefficients where no other method has others; what these mean."""
     formula = numbers if len(book.laws) == 1 else symbols
     width = max(map(len, law.parts)) if len(law.parts) > 1 else 0
-    written = [(family if width else "", formula(part, _variables(book))) for family, part in law.parts.items()]
+    written = [(family if width else "", formula(part, variables_of(book))) for family, part in law.parts.items()]
     lines = [f"          {family:<{width}}{'  ' if width else ''}{text}" for family, text in written if text]
-    told = [part for text in meanings(law.parts.values(), _variables(book)) for part in textwrap.wrap(text, WIDTH - 10)]
+    told = [
+        part for text in meanings(law.parts.values(), variables_of(book)) for part in textwrap.wrap(text, WIDTH - 10)
+    ]
     return lines + [f"          {text}" for text in told]
 
 
@@ -265,12 +261,12 @@ def _sharing(law: MethodLaw, book: LawBook) -> str:
     if not law.shared:
         return ""
     other = book.source.get("with")
+    runs = f" and with {other['observations']} runs of {other['name']}" if other else ""
     if len(law.weights) > 1:
-        return "; exponents shared by all methods"
+        return f"; exponents shared by all methods{runs}"
     if not other:
         return f"; {_and(law.shared)} shared by all methods"
-    runs = f"with {other['observations']} runs of {other['name']}"
-    return f"; {_and(other['shared'])} shared by all methods and {runs}; {_and(other['own'])} each method's own"
+    return f"; {_and(other['shared'])} shared by all methods{runs}; {_and(other['own'])} each method's own"
 
 
 def _and(names: Sequence[str]) -> str:
@@ -341,8 +337,8 @@ def _part(
 ) -> list[list[str]]:
     """The coefficients of one family, behind the facts of each law; of a law in one variable those that it has."""
     names = list(laws[0].parts[family].coefficients)
-    if len(_variables(book)) == 1:
-        formula = symbols(laws[0].parts[family], _variables(book))
+    if len(variables_of(book)) == 1:
+        formula = symbols(laws[0].parts[family], variables_of(book))
         names = [name for name in names if re.search(rf"\b{name}\b", formula)]
     held = book.source.get("fixed", {})
     rows = [[head, *facts[0], *names]]

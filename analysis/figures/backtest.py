@@ -17,7 +17,7 @@ from analysis.figures.layout import head, panels, say, why_empty
 from analysis.figures.style import INK, Shown, left_out, loss_label, shown
 from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
-from analysis.fitting.forms import ONE_SIZE_SHAPES, SHAPES
+from analysis.fitting.forms import shapes_of
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import LawBook
@@ -93,7 +93,7 @@ def _forecasts(table: Table, book: LawBook) -> dict[str, list[Misses]]:
     for labels in _alike(book):
         first = next(law for law in book.laws if law.label == labels[0])
         rows = table.of(labels)
-        shapes = SHAPES if len(np.unique(rows.N)) > 1 and first.family in SHAPES else ONE_SIZE_SHAPES
+        shapes = shapes_of(rows, book.source.get("fixed", {}))
         tried = [name.partition(",")[0] for name in first.backtest["tried"]]
         needed = max(shapes[name].size for name in tried if name in shapes) + 1
         weights = {FamilyChoice(name, shapes[name], bool(first.shared)): x for name, x in first.weights.items()}

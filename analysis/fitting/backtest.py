@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from analysis.fitting.problem import Problem
 from analysis.fitting.shape import Shape
-from analysis.fitting.solver import MAX_STEPS, TOLERANCE, solve
+from analysis.fitting.solver import ROUGH, solve
 from analysis.tables.rows import Array, Rows
 
 MAX_WINDOWS = 4  # an axis
 FEWEST_SIZES = 3
-Precision = tuple[float, int]  # tolerance of the solver, and its most steps
-ROUGH: Precision = (1e-6, 60)  # errors of percents are compared, not coefficients
-EXACT: Precision = (TOLERANCE, MAX_STEPS)
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,11 @@ class Backtest:
 
     def mean(self, weights: Mapping[str, float]) -> Array:
         """ln loss that the mean of choices predicts, by label -> weight [windows, rows]."""
-        losses = sum(weight * np.exp(self.predicted[label]) for label, weight in weights.items())
-        return np.log(np.asarray(losses))
+        return _mean(self.predicted, weights)
+
+    def fitted_mean(self, weights: Mapping[str, float]) -> Array:
+        """ln loss that the mean of the fits to all rows has, by label -> weight [rows]."""
+        return _mean(self.fitted, weights)
 
     @property
     def rows(self) -> int:
@@ -95,11 +95,16 @@ class Backtest:
         """Mean of values of the predicted runs, and its standard error."""
         gaps, (first, second) = values - values.mean(), self.clusters
         both = np.unique(np.stack([first, second]), axis=1, return_inverse=True)[1].ravel()
-        by_size, by_budget, by_both = (_clustered(gaps, members) for members in (first, second, both))
+        by_size, by_budget, by_both = (clustered_variance(gaps, members) for members in (first, second, both))
         return float(values.mean()), float(np.sqrt(max(by_size + by_budget - by_both, by_size, by_budget)))
 
 
-def _clustered(gaps: Array, members: NDArray[np.int64]) -> float:
+def _mean(logs: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
+    """ln of the mean loss, by label: ln losses of any one shape."""
+    return np.log(np.asarray(sum(weight * np.exp(logs[label]) for label, weight in weights.items())))
+
+
+def clustered_variance(gaps: Array, members: NDArray[np.int64]) -> float:
     """Variance of the mean of values that are alike within a cluster; gaps: from their mean."""
     sums = np.bincount(members, gaps)[np.unique(members)]
     if len(sums) == 1:
@@ -158,7 +163,7 @@ def forecasts(weights: Mapping[FamilyChoice, float], rows: Rows, needed: int, de
         train, test = _windows(rows, values, needed)
         predicted = np.zeros_like(train)
         for choice, weight in weights.items() if len(train) else ():
-            predicted += weight * np.exp(fitted_to(choice, rows, train, delta, ROUGH))
+            predicted += weight * np.exp(fitted_to(choice, rows, train, delta))
         for window, place in zip(*np.nonzero(test), strict=True):
             fitted = (train[window] > 0) & (rows.group == rows.group[place])
             along.append(axis)
@@ -190,7 +195,7 @@ def score(choices: Sequence[FamilyChoice], rows: Rows, delta: float) -> Backtest
     if not len(train):
         return None
     weights = np.concatenate([train, np.ones((1, len(rows)))])
-    predicted = {choice.label: fitted_to(choice, rows, weights, delta, ROUGH) for choice in choices}
+    predicted = {choice.label: fitted_to(choice, rows, weights, delta) for choice in choices}
     tested = rows.take(np.asarray(test.any(axis=0)))
     sizes, budgets = (np.searchsorted(_levels(values), values) for values in (tested.N, tested.flops))
     away = np.stack([_away(rows, below > 0) for below in train])
@@ -218,16 +223,16 @@ def testable(choices: Sequence[FamilyChoice], rows: Rows) -> list[FamilyChoice]:
     return [choice for choice in choices if choice.shape.size <= largest]
 
 
-def fitted_to(choice: FamilyChoice, rows: Rows, weights: Array, delta: float, precision: Precision = EXACT) -> Array:
-    """ln predicted loss [fits, rows] of one fit for each row of weights [fits, rows]."""
+def fitted_to(choice: FamilyChoice, rows: Rows, weights: Array, delta: float) -> Array:
+    """ln predicted loss [fits, rows] of one rough fit for each row of weights [fits, rows]."""
     groups = int(rows.group.max()) + 1
     if choice.shared:
         problem = Problem(choice.shape, rows, groups)
-        return problem.predict(solve(problem, weights, delta, *precision).theta)
+        return problem.predict(solve(problem, weights, delta, ROUGH).theta)
     predicted = np.empty_like(weights)
     for g in range(groups):
         mine = rows.group == g
         alone = rows.take(mine)
         problem = Problem(choice.shape, replace(alone, group=np.zeros(len(alone), dtype=int)))
-        predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, *precision).theta)
+        predicted[:, mine] = problem.predict(solve(problem, weights[:, mine], delta, ROUGH).theta)
     return predicted

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.backtest import FEWEST_SIZES, ROUGH, FamilyChoice
+from analysis.fitting.backtest import FEWEST_SIZES, FamilyChoice, clustered_variance
 from analysis.fitting.isoflop import PowerLaw, line_of, slope_of
 from analysis.fitting.problem import Problem
-from analysis.fitting.solver import solve
+from analysis.fitting.solver import ROUGH, solve
 from analysis.frontier import at_level, budget_levels
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import Table
@@ -53,16 +53,12 @@ class Measured:
 
     @classmethod
     def of(cls, runs: pd.DataFrame, below: pd.DataFrame, budget: float, slope: float = 0.0) -> Measured:
-        """runs: of one method at one budget; slope: d ln L / d ln C, which brings their losses to that budget."""
-        spent = np.log(runs["flops"] / budget)
-        columns = {
-            "tokens": np.log(runs["tokens"]) - spent,
-            "share": runs["share"],
-            "unique": runs["unique"],
-            "loss": np.log(runs["loss"]) - slope * spent,
-        }
-        each = pd.DataFrame(columns).groupby(runs["params"]).mean()
-        sizes, tokens, shares, unique, losses = (values.to_numpy(float) for _, values in each.reset_index().items())
+        """runs: of one method at about one budget; slope: d ln L / d ln C between them."""
+        there = brought(runs, budget, slope)
+        columns = {name: there[name] for name in ("share", "unique")}
+        logs = {name: np.log(there[name]) for name in ("tokens", "loss")}
+        each = pd.DataFrame({**columns, **logs}).groupby(there["params"]).mean()
+        sizes, shares, unique, tokens, losses = (values.to_numpy(float) for _, values in each.reset_index().items())
         return cls(str(runs["method"].iloc[0]), budget, sizes, np.exp(tokens), shares, unique, np.exp(losses), below)
 
     @property
@@ -98,12 +94,24 @@ class SizeDecision:
         return asdict(self)
 
 
+def brought(runs: pd.DataFrame, budget: float, slope: float | pd.Series) -> pd.DataFrame:
+    """Runs of about a budget as they would be at it; slope: d ln L / d ln C between them, or that of each run."""
+    spent = np.log(runs["flops"] / budget)
+    losses = runs["loss"] * np.exp(-slope * spent)
+    return runs.assign(flops=budget, tokens=runs["tokens"] * np.exp(-spent), loss=losses)
+
+
+def seen(flops: Any, budget: float) -> Any:
+    """Which runs (array or column of FLOPs) are small enough for a rule that chooses at a budget."""
+    return flops <= ROUNDING * budget / BELOW
+
+
 def measured(runs: pd.DataFrame) -> list[Measured]:
     """The budgets of a method's runs at which several sizes were tried and below which there are others."""
     levels, slope = budget_levels(runs["flops"].to_numpy(float)), slope_of(runs)
     cases = []
     for level in levels:
-        some, below = at_level(runs, level), runs[runs["flops"] <= ROUNDING * level.middle / BELOW]
+        some, below = at_level(runs, level), runs[seen(runs["flops"], level.middle)]
         if len(below) and some["params"].nunique() > 1:
             cases.append(Measured.of(some, below, level.middle, slope))
     return cases
@@ -183,13 +191,12 @@ def verdict(decisions: Sequence[SizeDecision], rival: str = "isoflop") -> dict[s
         return None
     shares = {rule: np.array([each.given_away[rule] for each in both]) for rule in ("law", rival)}
     gaps = shares["law"] - shares[rival]
-    budgets = pd.factorize(np.round(np.log([each.budget for each in both]), 1))[0]
     return {
         "decisions": len(both),
         "given_away": {rule: float(values.mean()) for rule, values in shares.items()},
         "worst": {rule: float(values.max()) for rule, values in shares.items()},
         "gap": float(gaps.mean()),
-        "error": standard_error(gaps, budgets),
+        "error": standard_error(gaps, _budgets(both)),
     }
 
 
@@ -200,14 +207,13 @@ def standings(decisions: Sequence[SizeDecision]) -> dict[str, Any]:
     """
     able = [rule for rule in RULES if any(rule in each.chosen for each in decisions)]
     common = [each for each in decisions if set(able) <= set(each.chosen)]
-    clusters = pd.factorize(np.round(np.log([each.budget for each in common]), 1))[0]
     shares = {rule: np.array([each.given_away[rule] for each in common]) for rule in able if common}
     records = {
         rule: {
             "decisions": len(values),
             "mean": float(values.mean()),
             "worst": float(values.max()),
-            "error": standard_error(values, clusters),
+            "error": standard_error(values, _budgets(common)),
         }
         for rule, values in shares.items()
     }
@@ -216,18 +222,20 @@ def standings(decisions: Sequence[SizeDecision]) -> dict[str, Any]:
     return {"rules": records, "least": least, "against_law": rivals}
 
 
+def _budgets(decisions: Sequence[SizeDecision]) -> NDArray[np.int64]:
+    """Number of the budget of each decision, those of nearly the same one together."""
+    return np.asarray(pd.factorize(np.round(np.log([each.budget for each in decisions]), 1))[0])
+
+
 def standard_error(values: Array, clusters: NDArray[np.int64]) -> float:
     """Of the mean: the larger one of independent values and of clusters that are alike inside.
 
     A single cluster tells nothing of it: then the largest value.
     """
-    away, count = values - values.mean(), len(values)
-    sums = np.bincount(clusters, away)
-    if len(sums) < 2:
+    if len(np.unique(clusters)) < 2:
         return float(np.abs(values).max())
-    alone = (away**2).sum() / (count * (count - 1))
-    together = (sums**2).sum() * len(sums) / (len(sums) - 1) / count**2
-    return float(np.sqrt(max(alone, together)))
+    away = values - values.mean()
+    return float(np.sqrt(max(clustered_variance(away, members) for members in (np.arange(len(values)), clusters))))
 
 
 def _by_laws(
@@ -242,9 +250,9 @@ def _by_laws(
     for choice, weight in weights.items():
         used = rows if choice.shared else _alone(rows.take(rows.group == group))
         own = group if choice.shared else 0
-        below = np.stack([used.flops <= ROUNDING * case.budget / BELOW for case in cases])
+        below = np.stack([seen(used.flops, case.budget) for case in cases])
         problem = Problem(choice.shape, used, int(used.group.max()) + 1)
-        columns = problem.coefficients(solve(problem, below.astype(float), delta, *ROUGH).theta)[own]
+        columns = problem.coefficients(solve(problem, below.astype(float), delta, ROUGH).theta)[own]
         for i, case in enumerate(cases):
             if len(case.below) > choice.shape.size and case.below["params"].nunique() >= FEWEST_SIZES:
                 law = LAWS[choice.family](**{name: float(values[i]) for name, values in columns.items()})

@@ -14,6 +14,7 @@ from analysis.fitting.doubts import doubts
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.influence import leverage
 from analysis.fitting.isoflop import cross_check
+from analysis.fitting.noise import about_cells
 from analysis.fitting.run_noise import run_noise
 from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
@@ -140,8 +141,7 @@ def repeat_noise(table: Table, methods: Sequence[str], without: Iterable[str] = 
     cell = ["method", "model", "budget"] if "seed" in some else CELL
     cells = some.groupby(cell, sort=False).ngroup().to_numpy()
     logs, free = np.log(some["loss"].to_numpy()), len(some) - len(np.unique(cells))
-    inside = logs - (np.bincount(cells, logs) / np.bincount(cells))[cells]
-    return float(np.sqrt((inside**2).sum() / free)) if free else 0.0
+    return float(np.sqrt((about_cells(logs, cells) ** 2).sum() / free)) if free else 0.0
 
 
 def measured_range(rows: Rows) -> MeasuredRange:

@@ -33,7 +33,7 @@ def variants(estimate: Estimate, chosen: FamilyChoice, tested: Sequence[FamilyCh
 
 def _solved(problem: Problem, delta: float) -> list[dict[str, Any]]:
     theta = solve(problem, np.ones((1, len(problem.rows))), delta).theta
-    residuals = np.log(problem.rows.loss) - problem.predict(theta)[0]
+    residuals = problem.residuals(theta)[0]
     return [
         {
             "objective": float((huber(residuals, delta) * problem.rows.times)[problem.rows.group == g].sum()),

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.fitting.noise import Noise, noise_of
+from analysis.fitting.noise import Noise, noise_of, normal_sd
 from analysis.fitting.problem import Problem
-from analysis.fitting.solver import best_of, polish, starts
+from analysis.fitting.solver import RESAMPLED, best_of, polish, starts
 from analysis.tables.rows import Array
 from planner.laws import LAWS, coefficients_of
 
@@ -89,7 +89,7 @@ class Estimate:
     @property
     def residuals(self) -> Array:
         """Measured less predicted ln loss [rows]."""
-        return np.log(self.problem.rows.loss) - self.problem.predict(self.theta)[0]
+        return np.asarray(self.problem.residuals(self.theta)[0])
 
 
 def fit_problem(problem: Problem, settings: Settings, resamples: int | None = None) -> Estimate:
@@ -102,23 +102,21 @@ def fit_problem(problem: Problem, settings: Settings, resamples: int | None = No
     begin = starts(problem, all_rows, delta)
     solution = best_of(problem, all_rows, begin, delta)
     if settings.delta is None:
-        residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
-        delta = max(HUBER_NORMAL * _typical(residuals, problem), 1e-6)
+        delta = max(HUBER_NORMAL * _typical(problem.residuals(solution.theta)[0], problem), 1e-6)
         begin = np.concatenate([begin, solution.theta[:, None]], axis=1)
         solution = best_of(problem, all_rows, begin, delta)
-    residuals = np.log(problem.rows.loss) - problem.predict(solution.theta)[0]
-    scatter = noise_of(residuals, problem.size)
+    scatter = noise_of(problem.residuals(solution.theta)[0], problem.size)
     count = settings.bootstraps if resamples is None else resamples
     target, weights = _resample(problem, solution.theta, scatter.sd, settings.seed, count)
     found = np.repeat(solution.theta, count, axis=0)
-    draws = polish(problem, target, weights, found, delta, tolerance=1e-7).theta
+    draws = polish(problem, target, weights, found, delta, RESAMPLED).theta
     return Estimate(problem, solution.theta, draws, delta, scatter, bool(solution.settled[0]))
 
 
 def _typical(residuals: Array, problem: Problem) -> float:
     """Sd of log residuals from their median size, the fitted coefficients discounted."""
     free = max(len(residuals) - problem.size, 1)
-    return float(1.4826 * np.median(np.abs(residuals)) * np.sqrt(len(residuals) / free))
+    return normal_sd(residuals) * float(np.sqrt(len(residuals) / free))
 
 
 def _resample(problem: Problem, theta: Array, noise: float, seed: int, count: int) -> tuple[Array, Array]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from analysis.fitting.backtest import Backtest, FamilyChoice, score, testable
 from analysis.fitting.estimate import Settings
-from analysis.fitting.forms import shapes_of
+from analysis.fitting.forms import one_size, shapes_of
 from analysis.fitting.model_error import USUAL, coverage, drift_of, learnt
+from analysis.fitting.noise import normal_sd
 from analysis.fitting.shape import Shape
 from analysis.fitting.sharing import contradiction
 from analysis.fitting.stacking import shares_exponents, weigh
@@ -26,7 +27,6 @@ AUTO = ("multiplicative", "tied", "chinchilla", "rectified", "joined")
 SMALLEST = "power"
 EPOCHS = 1.5  # beyond which a run repeats its data
 REPEATING = 3  # runs that must, for a family that tells what repeats are worth
-NORMAL_MAD = 1.4826  # sd of a normal over the median of its absolute values
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,28 @@ class ChosenFamily:
     def predicted(self) -> Array:
         """ln loss that the windows of the backtest predict by the mean [windows, rows]."""
         assert self.backtest
-        return self.backtest.mean({choice.label: weight for choice, weight in self.weights.items()})
+        return self.backtest.mean(self._by_label)
+
+    @property
+    def _by_label(self) -> dict[str, float]:
+        return {choice.label: weight for choice, weight in self.weights.items()}
 
     @cached_property
     def _noise(self) -> float:
         """Sd of the log loss of a run about the mean, by the median residual."""
         assert self.backtest
-        fitted = [weight * np.exp(self.backtest.fitted[choice.label]) for choice, weight in self.weights.items()]
-        return NORMAL_MAD * float(np.median(np.abs(self.backtest.measured - np.log(np.sum(fitted, axis=0)))))
+        return normal_sd(self.backtest.measured - self.backtest.fitted_mean(self._by_label))
+
+    @cached_property
+    def _missed(self) -> float | None:
+        """Sd of the log loss a decade that the windows missed; None where they predict nothing beyond their runs."""
+        assert self.backtest
+        return learnt(self.backtest, self.predicted, self._noise)
 
     @cached_property
     def drift(self) -> float | None:
         """Model error: sd of the log loss a decade beyond the runs; None without a backtest."""
-        return drift_of(learnt(self.backtest, self.predicted, self._noise)) if self.backtest else None
+        return drift_of(self._missed) if self.backtest else None
 
     def record(self) -> dict[str, Any]:
         """The backtest for the law file; empty without one."""
@@ -92,17 +101,16 @@ class ChosenFamily:
 
     def _coverage(self, predicted: Array) -> float:
         assert self.backtest
-        missed = learnt(self.backtest, self.predicted, self._noise) or USUAL
+        missed = USUAL if self._missed is None else self._missed
         return coverage(self.backtest, predicted, self._noise, missed)
 
 
 def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> ChosenFamily:
     """The families of the laws of these methods, weighed. Raises ValueError where none can be fitted."""
-    one_size = len(np.unique(rows.N)) == 1 or all(len(np.unique(rows.N[rows.group == g])) == 1 for g in set(rows.group))
     shapes = shapes_of(rows, settings.fixed)
     names = _names(rows, settings.family, shapes)
     sharing = [settings.shared] if settings.shared is not None else [False, True]
-    alone = len(methods) == 1 or one_size or takes(settings.family, "S")
+    alone = len(methods) == 1 or one_size(rows) or takes(settings.family, "S")
     sharing = [shared for shared in sharing if not (shared and alone)] or [False]
     fewest = int(np.bincount(rows.group).min())
     every = [FamilyChoice(name, shapes[name], shared) for name in names for shared in sharing]

@@ -141,10 +141,11 @@ def _fit_methods(table: Table, methods: list[str], settings: Settings) -> tuple[
         methods, caveats = _with_shares(table, methods)
     chosen = choose_family(table.of(methods), methods, settings)
     caveats += chosen.caveats
+    record = chosen.record()
     laws: list[MethodLaw] = []
     for group in _groups(table, methods, chosen.choice):
         new_laws, more = fit_group(table, group, chosen, settings)
-        laws += [replace(law, backtest=chosen.record(), drift=chosen.drift) for law in new_laws]
+        laws += [replace(law, backtest=record, drift=chosen.drift) for law in new_laws]
         caveats += more
     decided = size_decisions(table, methods, chosen.weights, settings.first_delta)
     return with_decisions(laws, decided), caveats

@@ -27,13 +27,17 @@ WITHOUT_TOKENS = {"B": 0.0, "beta": 0.0}
 IN_ONE_VARIABLE = {"N": ("chinchilla",), "D": tuple(ONE_SIZE_SHAPES)}
 
 
+def one_size(rows: Rows) -> bool:
+    """Whether the runs of every method have one size."""
+    return all(len(np.unique(rows.N[rows.group == g])) == 1 for g in np.unique(rows.group))
+
+
 def shapes_of(rows: Rows, held: Mapping[str, float]) -> dict[str, Shape]:
     """Family -> its form, of those that the runs can have and that know the coefficients `held`.
 
     Raises ValueError where no family knows these, or nothing would be left of its factors.
     """
-    one_size = all(len(np.unique(rows.N[rows.group == g])) == 1 for g in np.unique(rows.group))
-    if one_size:
+    if one_size(rows):
         names, absent, usual = IN_ONE_VARIABLE["D"], WITHOUT_SIZE, ONE_SIZE_SHAPES
     elif len(np.unique(rows.D)) == 1:
         names, absent = IN_ONE_VARIABLE["N"], WITHOUT_TOKENS

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.fitting.problem import Problem
-from analysis.fitting.solver import polish
+from analysis.fitting.solver import RESAMPLED, polish
 from analysis.tables.rows import Array
-from planner.law_book import Caveat
+from planner.law_book import NORMAL, Caveat
 
 MOST = 5  # runs dropped together, or 2 % of them where that is fewer
 # Bootstrap sds that a coefficient may move. 2 % of well-behaved runs, chosen for the worst, move it by about 1.
@@ -30,12 +30,14 @@ def leverage(problem: Problem, theta: Array, draws: Array, delta: float, methods
     target = np.log(rows.loss)[None]
     alone = (rows.run[None] != np.arange(runs)[:, None]).astype(float)
     base = _readable(problem, theta)[0]
-    shifted = _readable(problem, polish(problem, target, alone, np.repeat(theta, runs, 0), delta, 1e-7).theta) - base
+    shifted = (
+        _readable(problem, polish(problem, target, alone, np.repeat(theta, runs, 0), delta, RESAMPLED).theta) - base
+    )
     sets = sorted({_strongest(shifted[:, j], sign, few) for j in range(len(base)) for sign in (1, -1)})
     left_out = np.array([~np.isin(rows.run, list(chosen)) for chosen in sets], dtype=float)
-    refitted = polish(problem, target, left_out, np.repeat(theta, len(sets), 0), delta, 1e-7).theta
+    refitted = polish(problem, target, left_out, np.repeat(theta, len(sets), 0), delta, RESAMPLED).theta
     spread = np.quantile(_readable(problem, draws), [0.05, 0.95], axis=0)
-    shifts = (_readable(problem, refitted) - base) / np.maximum((spread[1] - spread[0]) / 3.29, 1e-9)
+    shifts = (_readable(problem, refitted) - base) / np.maximum((spread[1] - spread[0]) / (2 * NORMAL), 1e-9)
     return [
         _caveat(problem, theta, refitted[[i]], chosen, shifts[i], methods)
         for i, chosen in enumerate(sets)

@@ -25,7 +25,7 @@ from analysis.fitting.fit import fittable, law_book, solve_group
 from analysis.fitting.published.book import DRAWS
 from analysis.fitting.published.facts_file import FILE, read_paper
 from analysis.fitting.published.with_runs import fit_with_facts
-from analysis.fitting.solver import polish
+from analysis.fitting.solver import RESAMPLED, polish
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw, columns_of
@@ -184,7 +184,7 @@ def _removed(solved: Estimate, target: Array, mine: NDArray[np.bool_]) -> Array:
     """Misfit with shared exponents over that with own ones [R], for ln losses target [R, rows]."""
     begin = np.repeat(solved.theta, len(target), axis=0)
     whole, first, second = (
-        polish(solved.problem, target, np.broadcast_to(which, target.shape), begin, solved.delta, 1e-7).objective
+        polish(solved.problem, target, np.broadcast_to(which, target.shape), begin, solved.delta, RESAMPLED).objective
         for which in (np.ones(len(mine)), mine.astype(float), (~mine).astype(float))
     )
     return whole / (first + second)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.fitting.added_terms import Added, added, slopes
 from analysis.fitting.estimate import Estimate
-from analysis.fitting.noise import repeats_of
+from analysis.fitting.noise import about_cells, repeats_of
 from analysis.tables.rows import Array, Rows
 from planner.law_book import Caveat
 
@@ -72,8 +72,7 @@ def _repeat_variance(rows: Rows, residuals: Array) -> tuple[float, int] | None:
     free = len(rows) - int(cells.max()) - 1
     if free < REPEATS or len(np.unique(rows.run)) < len(rows):
         return None
-    means = np.bincount(cells, residuals) / np.bincount(cells)
-    return max(float(((residuals - means[cells]) ** 2).sum()) / free, 1e-30), free
+    return max(float((about_cells(residuals, cells) ** 2).sum()) / free, 1e-30), free
 
 
 def _beyond_repeats(rows: Rows, residuals: Array, own: Array, noise: tuple[float, int] | None) -> str:

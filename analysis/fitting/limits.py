@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.fitting.estimate import Estimate
+from analysis.fitting.problem import FLOOR
 from planner.law_book import Caveat
 
 MOSTLY = 0.5  # share of the resamples at an end from which a coefficient is told, though the best fit has another
-FLOOR = 2.0  # of the log of a factor above its lowest value; nearer ones count as 0, see Problem.coefficients
 NEAR = 1e-6  # of an end: the solver stops there exactly, but for rounding
 
 

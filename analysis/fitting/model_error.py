@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.fitting.backtest import Backtest
+from analysis.fitting.noise import normal_sd
 from analysis.tables.rows import Array
+from planner.law_book import NORMAL
 
 SHARE = 0.5
 USUAL = 0.01  # sd of the log loss a decade
 WORTH = 0.5  # of USUAL, in backtests
 FARTHEST = 3.0  # sds beyond which a miss is counted as one of this size: a mistyped run is no drift
-NORMAL_MAD = 1.4826  # sd of a normal over the median of its absolute values
-NORMAL = 1.645  # 90 % of a normal lie within so many sd
 
 
 def learnt(backtest: Backtest, predicted: Array, noise: float) -> float | None:
@@ -32,7 +32,7 @@ def learnt(backtest: Backtest, predicted: Array, noise: float) -> float | None:
     misses, away = np.abs(backtest.measured - predicted)[beyond], backtest.away[beyond]
     if not len(misses):
         return None
-    misses = np.minimum(misses, FARTHEST * NORMAL_MAD * np.median(misses))
+    misses = np.minimum(misses, FARTHEST * normal_sd(misses))
     return float(np.sqrt(np.maximum(misses**2 - noise**2, 0).sum() / (away**2).sum()))
 
 

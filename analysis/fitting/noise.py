@@ -49,10 +49,15 @@ def _rms(residuals: Array, size: int) -> float:
     return float(np.sqrt((residuals**2).sum() / max(len(residuals) - size, 1)))
 
 
+def normal_sd(errors: Array) -> float:
+    """Sd of normal errors from their median size, which a few wild ones cannot move."""
+    return NORMAL_MAD * float(np.median(np.abs(errors)))
+
+
 def _mad(residuals: Array, size: int) -> float:
     """A fit that counts absolute residuals passes through as many rows as it has coefficients: these tell nothing."""
     ordered = np.sort(np.abs(residuals))
-    return NORMAL_MAD * float(np.median(ordered[min(size, len(ordered) - 1) :]))
+    return normal_sd(ordered[min(size, len(ordered) - 1) :])
 
 
 def _far(residuals: Array, size: int, mad: float) -> NDArray[np.bool_]:
@@ -72,3 +77,8 @@ def repeats_of(rows: Rows) -> NDArray[np.int64]:
     sizes = [np.log(np.minimum(values, SPAN)) / ALIKE for values in (rows.D, rows.U)]
     alike = np.stack([rows.group, np.log(rows.N), rows.S, *map(np.round, sizes)], axis=1)
     return np.asarray(np.unique(alike, axis=0, return_inverse=True)[1]).ravel()
+
+
+def about_cells(values: Array, cells: NDArray[np.int64]) -> Array:
+    """By what each value [rows] differs from the mean of its cell."""
+    return values - (np.bincount(cells, values) / np.bincount(cells))[cells]

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from analysis.fitting.shape import Shape, Term
 from analysis.tables.rows import Array, Rows
 
+FLOOR = 2.0  # of the log of a factor above its lowest value; nearer ones count as 0
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -50,6 +52,10 @@ class Problem:
     def predict(self, theta: Array) -> Array:
         """ln predicted loss [R, rows] at theta [R, size]."""
         return np.log(self._heights(theta)[1])
+
+    def residuals(self, theta: Array) -> Array:
+        """Measured less predicted ln loss [R, rows] at theta [R, size]."""
+        return np.log(self.rows.loss) - self.predict(theta)
 
     def slopes(self, theta: Array) -> tuple[Array, Array]:
         """ln predicted loss [R, rows] at theta [R, size], and its derivatives [R, rows, own parameters].
@@ -90,7 +96,7 @@ class Problem:
     def coefficients(self, theta: Array) -> list[dict[str, Array]]:
         """The law's coefficients, one dict a method of arrays [R]; a factor at its floor is 0."""
         low, _ = self.limits()
-        factors = np.where(theta[:, : self.factors] <= low[0] + 2, 0.0, np.exp(theta[:, : self.factors]))
+        factors = np.where(theta[:, : self.factors] <= low[0] + FLOOR, 0.0, np.exp(theta[:, : self.factors]))
         curved = [theta[:, self.factors + j] for j in range(len(self.shape.curved))]
         by_kind = factors.reshape(len(theta), len(self.shape.linear), self.groups)
         return [

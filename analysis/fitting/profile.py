@@ -7,7 +7,7 @@ runs bound a coefficient on one side only, or on none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,24 +103,32 @@ def _limits(kind: type[Law], name: str, best: float, lowest: float) -> tuple[flo
 
 
 def _least(kind: type[Law], solved: Estimate, best: Mapping[str, float], name: str) -> Callable[[float], float]:
-    """The least objective with a coefficient held, as a function of its log.
-
-    The first search goes through the whole grid of starts, each further one begins where the nearest before it ended.
-    """
+    """The least objective with a coefficient held, as a function of its log."""
     fitted = {*solved.problem.shape.linear, *solved.problem.shape.curved}
     held = {other: value for other, value in best.items() if _is_held(solved, fitted, other, value)}
-    every = np.ones((1, len(solved.problem.rows)))
-    target = np.log(solved.problem.rows.loss)[None]
-    ends: dict[float, Array] = {}
+
+    def without(x: float) -> Problem:
+        return replace(solved.problem, shape=DerivedShape(kind, {**held, name: float(np.exp(x))}))
+
+    return _followed(without, solved.delta, {})
+
+
+def _followed(
+    problem_at: Callable[[float], Problem], delta: float, ends: dict[float, Array]
+) -> Callable[[float], float]:
+    """The least objective of a problem that changes with x, as a function of x; ends: best parameters by x.
+
+    Each search begins where the nearest before it ended; the first, with no end known, goes through the whole grid.
+    """
 
     def least(x: float) -> float:
-        shape = DerivedShape(kind, {**held, name: float(np.exp(x))})
-        problem = Problem(shape, solved.problem.rows, solved.problem.groups)
+        problem = problem_at(x)
+        every = np.ones((1, len(problem.rows)))
         if ends:
-            begin = ends[min(ends, key=lambda other: abs(other - x))]
-            solution = polish(problem, target, every, begin, solved.delta)
+            begin = np.clip(ends[min(ends, key=lambda other: abs(other - x))], *problem.limits())
+            solution = polish(problem, np.log(problem.rows.loss)[None], every, begin, delta)
         else:
-            solution = solve(problem, every, solved.delta)
+            solution = solve(problem, every, delta)
         ends[x] = solution.theta
         return float(solution.objective[0])
 
@@ -146,17 +154,11 @@ def _least_of_one(solved: Estimate, number: int, name: str) -> Callable[[float],
     """The same for E of one of the methods that share exponents: the parameter is its log, whatever is centred."""
     problem = solved.problem
     place = problem.shape.linear.index(name) * problem.groups + number
-    target, every = np.log(problem.rows.loss)[None], np.ones((1, len(problem.rows)))
-    ends = {float(solved.theta[0, place]): solved.theta}
 
-    def least(x: float) -> float:
-        held = _Held(problem.shape, problem.rows, problem.groups, place, x)
-        begin = np.clip(ends[min(ends, key=lambda other: abs(other - x))], *held.limits())
-        solution = polish(held, target, every, begin, solved.delta)
-        ends[x] = solution.theta
-        return float(solution.objective[0])
+    def holding(x: float) -> Problem:
+        return _Held(problem.shape, problem.rows, problem.groups, place, x)
 
-    return least
+    return _followed(holding, solved.delta, {float(solved.theta[0, place]): solved.theta})
 
 
 def _is_held(solved: Estimate, fitted: set[str], name: str, value: float) -> bool:

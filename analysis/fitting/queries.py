@@ -32,7 +32,7 @@ def token_cost(rows: Rows) -> TokenCost:
 def predictions(book: LawBook, asked: str) -> list[Point]:
     """What each law says of `N=7e9,D=2e12`. Raises ValueError for what its table does not have."""
     given, flag = read_point(asked, "`predict`"), "`predict`"
-    variables = _variables(book)
+    variables = variables_of(book)
     places = {name: value for name, value in given.items() if name in ("N", "D", "C")}
     wanted = "two of N, D and C" if len(variables) > 1 else variables[0]
     if len(places) != len(variables) or (len(variables) == 1 and set(places) != set(variables)):
@@ -82,7 +82,7 @@ def _size_of(tokens: float, flops: float, cost: TokenCost) -> float:
 
 def optima(book: LawBook, asked: str) -> list[tuple[str, Optimum]]:
     """Label of each law and its best size for a budget in FLOP. Raises ValueError for laws that trade nothing off."""
-    variables = _variables(book)
+    variables = variables_of(book)
     if len(variables) == 1:
         raise ValueError(f"`optimum`: laws in {variables[0]} alone have no best size; it takes N, and D or C")
     budget = positive("`optimum`", asked, "a positive number of FLOP such as 1e22")
@@ -149,5 +149,6 @@ def _predicted(law: MethodLaw, run: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": run["name"], "method": law.label, "N": params, "D": tokens, "C": flops, **said}
 
 
-def _variables(book: LawBook) -> tuple[str, ...]:
+def variables_of(book: LawBook) -> tuple[str, ...]:
+    """What the laws are in: N and D, or one of N, D and C alone."""
     return tuple(book.source.get("variables", ("N", "D")))

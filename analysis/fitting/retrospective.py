@@ -6,14 +6,13 @@ budgets that its runs come in (analysis/frontier.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis.fitting.decisions import BELOW, ROUNDING, Measured, SizeDecision, decide
+from analysis.fitting.decisions import BELOW, Measured, SizeDecision, brought, decide, seen
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.fitting.isoflop import line_of, slope_of
@@ -102,21 +101,12 @@ def _cases(rows: pd.DataFrame) -> list[tuple[float, pd.DataFrame, pd.DataFrame]]
         budgets = sorted(rows["budget"].unique())
         return [(float(b), rows[rows["budget"] == b], rows[rows["budget"] <= b / BELOW]) for b in budgets]
     slopes = {method: slope_of(some) for method, some in rows.groupby("method")}
-    return [
-        (
-            level.middle,
-            _brought(at_level(rows, level), level.middle, slopes),
-            rows[rows["flops"] <= ROUNDING * level.middle / BELOW],
-        )
-        for level in budget_levels(rows["flops"].to_numpy(float))
-    ]
-
-
-def _brought(runs: pd.DataFrame, budget: float, slopes: Mapping[Any, float]) -> pd.DataFrame:
-    """Runs of about a budget as they would be at it; slopes: d ln L / d ln C of each method."""
-    spent = np.log(runs["flops"] / budget)
-    losses = runs["loss"] * np.exp(-runs["method"].map(slopes) * spent)
-    return runs.assign(flops=budget, tokens=runs["tokens"] * np.exp(-spent), loss=losses)
+    cases = []
+    for level in budget_levels(rows["flops"].to_numpy(float)):
+        some = at_level(rows, level)
+        there = brought(some, level.middle, some["method"].map(slopes))
+        cases.append((level.middle, there, rows[seen(rows["flops"], level.middle)]))
+    return cases
 
 
 def _decision(

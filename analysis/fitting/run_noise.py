@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.fitting.estimate import Estimate
-from analysis.fitting.noise import repeats_of
+from analysis.fitting.noise import about_cells, repeats_of
 from analysis.tables.rows import Array, Rows
 from planner.law_book import Caveat
 
@@ -59,8 +59,7 @@ def slope_in_tokens(rows: Rows, residuals: Array) -> tuple[float, float]:
     several = free > 0
     if free.sum() < REPEATS or np.ptp(logs[several]) < SPREAD or len(np.unique(rows.run)) < len(rows):
         return 0.0, 1.0
-    means = np.bincount(cells, residuals) / counts
-    squares = np.bincount(cells, (residuals - means[cells]) ** 2)[several]
+    squares = np.bincount(cells, about_cells(residuals, cells) ** 2)[several]
     logs, free = logs[several] - logs[several].mean(), free[several]
     scaled = np.maximum(squares @ np.exp(2 * np.outer(logs, SLOPES)), 1e-30)  # [slopes]
     likelihood = -free.sum() / 2 * np.log(scaled / free.sum()) + SLOPES * (free @ logs)

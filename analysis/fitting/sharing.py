@@ -16,12 +16,11 @@ from analysis.fitting.isoflop import minima
 from analysis.fitting.noise import noise_of
 from analysis.fitting.problem import Problem
 from analysis.fitting.shape import Shape
-from analysis.fitting.solver import solve
+from analysis.fitting.solver import ROUGH, solve
 from analysis.frontier import budget_levels
 from analysis.tables.rows import Array, Rows
 
 LEVEL = 0.01  # of methods that do share exponents and are told not to
-ROUGH = (1e-6, 60)  # tolerance and steps of the solver: the test begins with a step of its own
 
 
 def contradiction(rows: Rows, shape: Shape, delta: float) -> str:
@@ -39,8 +38,8 @@ def contradiction(rows: Rows, shape: Shape, delta: float) -> str:
 def own_exponents(rows: Rows, shape: Shape, delta: float) -> float:
     """How often methods that share exponents would differ as much, by an F test of own ones; 1 where rows are few."""
     problem = Problem(shape, rows, int(rows.group.max()) + 1)
-    theta = solve(problem, np.ones((1, len(rows))), delta, *ROUGH).theta
-    residuals = np.log(rows.loss) - problem.predict(theta)[0]
+    theta = solve(problem, np.ones((1, len(rows))), delta, ROUGH).theta  # the test begins with a step of its own
+    residuals = problem.residuals(theta)[0]
     near = ~noise_of(residuals, problem.size).far
     own, further = _slopes(problem, theta)
     found = added(residuals[near], own[near], further[near], rows.run[near])

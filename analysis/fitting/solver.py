@@ -20,9 +20,22 @@ STARTS = 4  # grid points that are polished
 SHORTLIST = 256  # grid points, best by least squares, whose robust objective is computed
 LOWEST = 10  # one row in so many, the lowest ones, may lie far below all others
 GAP = 1.5  # from one loss to the next higher one: more than the steps of a law between neighbouring runs
-TOLERANCE = 1e-10  # of the objective; absolute ones have stopped published fits early
-MAX_STEPS = 200
 CHUNK = 100  # resamples solved at once: their slopes then stay in the processor's cache, a third faster
+
+
+@dataclass(frozen=True)
+class Precision:
+    """When the solver stops."""
+
+    tolerance: float
+    """Of the objective, relative to it: absolute ones have stopped published fits early."""
+    most_steps: int = 200
+    """Steps after which it gives up."""
+
+
+EXACT = Precision(1e-10)
+RESAMPLED = Precision(1e-7)  # of resamples and of fits without a few runs, whose spread is asked for
+ROUGH = Precision(1e-6, 60)  # where errors of percents are compared, not coefficients
 
 
 @dataclass(frozen=True)
@@ -43,26 +56,17 @@ def huber(residual: Array, delta: float) -> Array:
     return size * (np.abs(residual) - size / 2)
 
 
-def solve(
-    problem: Problem, weights: Array, delta: float, tolerance: float = TOLERANCE, most_steps: int = MAX_STEPS
-) -> Solution:
+def solve(problem: Problem, weights: Array, delta: float, precision: Precision = EXACT) -> Solution:
     """The best fit for each row of weights [R, rows], from the grid."""
-    return best_of(problem, weights, starts(problem, weights, delta), delta, tolerance, most_steps)
+    return best_of(problem, weights, starts(problem, weights, delta), delta, precision)
 
 
-def best_of(
-    problem: Problem,
-    weights: Array,
-    begin: Array,
-    delta: float,
-    tolerance: float = TOLERANCE,
-    most_steps: int = MAX_STEPS,
-) -> Solution:
+def best_of(problem: Problem, weights: Array, begin: Array, delta: float, precision: Precision = EXACT) -> Solution:
     """The best fit for each row of weights [R, rows] that is reached from its starting points begin [R, any, size]."""
     target = np.log(problem.rows.loss)[None]
     count = begin.shape[1]
     begin, weights = begin.reshape(-1, problem.size), np.repeat(weights, count, axis=0)
-    polished = polish(problem, target, weights, begin, delta, tolerance, most_steps)
+    polished = polish(problem, target, weights, begin, delta, precision)
     best = polished.objective.reshape(-1, count).argmin(axis=1) + np.arange(0, len(weights), count)
     return Solution(polished.theta[best], polished.objective[best], polished.settled[best])
 
@@ -133,44 +137,38 @@ def _linear(features: list[Array], target: Array, weights: Array, lengths: list[
 def _shortlist(problem: Problem, factors: Array, grid: Array, misfit: Array, weights: Array, delta: float) -> Array:
     near = np.argsort(misfit)[:SHORTLIST]
     theta = np.concatenate([np.log(factors[near]), grid[near]], axis=1)
-    residual = np.log(problem.rows.loss) - problem.predict(theta)
-    objective = huber(residual, delta) @ weights
+    objective = huber(problem.residuals(theta), delta) @ weights
     return np.clip(theta[np.argsort(objective)[:STARTS]], *problem.limits())
 
 
 def polish(
-    problem: Problem,
-    target: Array,
-    weights: Array,
-    theta: Array,
-    delta: float,
-    tolerance: float = TOLERANCE,
-    most_steps: int = MAX_STEPS,
+    problem: Problem, target: Array, weights: Array, theta: Array, delta: float, precision: Precision = EXACT
 ) -> Solution:
     """Damped Newton on the Huber objective for each row of weights [R, rows] at once; settled ones leave the batch.
 
     target: ln losses [R or 1, rows]. The first steps count far rows by delta / |residual| (iteratively reweighted, safe
     far away), later ones by the true curvature, which is 0 there and ends an L1-like fit in a few steps instead of
-    hundreds. The tolerance is relative to the objective: absolute ones have stopped published fits early.
+    hundreds.
     """
     weights = weights * problem.rows.times
     parts = []
     for first in range(0, len(theta), CHUNK):
         some = slice(first, first + CHUNK)
         own = target if len(target) == 1 else target[some]
-        parts.append(_polish(problem, own, weights[some], theta[some], delta, tolerance, most_steps))
+        parts.append(_polish(problem, own, weights[some], theta[some], delta, precision))
     return Solution(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in Solution.__dataclass_fields__)
     )
 
 
 def _polish(
-    problem: Problem, target: Array, weights: Array, theta: Array, delta: float, tolerance: float, most_steps: int
+    problem: Problem, target: Array, weights: Array, theta: Array, delta: float, precision: Precision
 ) -> Solution:
     theta, objective = theta.copy(), np.full(len(theta), np.inf)
     settled = np.zeros(len(theta), dtype=bool)
     batch = np.arange(len(theta))
     low, high = problem.limits()
+    tolerance, most_steps = precision.tolerance, precision.most_steps
     state = _State(problem, target, weights, theta, delta)
     damping, calm = np.full(len(theta), 1e-3), np.zeros(len(theta), dtype=int)
     for step in range(most_steps):

@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from analysis import fit_laws  # noqa: E402
 from analysis.fitting.forms import SHAPES  # noqa: E402
 from analysis.fitting.problem import Problem  # noqa: E402
-from analysis.fitting.solver import polish, solve  # noqa: E402
+from analysis.fitting.solver import RESAMPLED, polish, solve  # noqa: E402
 from analysis.tables.columns import Columns  # noqa: E402
 from analysis.tables.foreign_table import read_runs  # noqa: E402
 from planner.laws import Law  # noqa: E402
@@ -52,7 +52,7 @@ def speed() -> None:
     found = solve(problem, once, 1e-3).theta.repeat(1000, axis=0)
     weights = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), size=1000).astype(float)
     target = np.log(rows.loss)[None]
-    timed("1,000 bootstraps of 240 rows", "<= 1 s", lambda: polish(problem, target, weights, found, 1e-3, 1e-7))
+    timed("1,000 bootstraps of 240 rows", "<= 1 s", lambda: polish(problem, target, weights, found, 1e-3, RESAMPLED))
     four = pd.concat([grid(TRUTH, noise=0.02, seed=i).assign(kind=f"method {i}") for i in range(4)])
     options = {"n": "N", "d": "D", "loss": "loss", "method": "kind"}
     timed("four methods, 48 runs each, family chosen, 1,000 bootstraps", "<= 3 s", lambda: fit_laws(four, **options), 3)
@@ -67,7 +67,7 @@ def known_answers() -> None:
     problem = Problem(SHAPES["chinchilla"], rows)
     begin = solve(problem, np.ones((1, 240)), 1e-3).theta.repeat(4000, axis=0)
     weights = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), size=4000).astype(float)
-    draws = problem.coefficients(polish(problem, np.log(rows.loss)[None], weights, begin, 1e-3, 1e-7).theta)[0]
+    draws = problem.coefficients(polish(problem, np.log(rows.loss)[None], weights, begin, 1e-3, RESAMPLED).theta)[0]
     for name, (low, high) in PUBLISHED_95.items():
         ends = np.quantile(draws[name], [0.025, 0.975])
         off = max(abs(ends[0] - low), abs(ends[1] - high)) / (high - low)

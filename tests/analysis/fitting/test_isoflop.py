@@ -12,11 +12,9 @@ from analysis import fit_laws
 from analysis.fitting.isoflop import FEWEST_BOTTOMS, minima, through
 from analysis.frontier import budget_levels
 from planner.law_file import read_laws
-from planner.laws import Chinchilla
 from support.isoflop_sweeps import BUDGETS, best_sizes, exponent, isoflop_runs
+from support.known_runs import UNEVEN
 from support.published_runs import DATA
-
-UNEVEN = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)
 
 
 def found_in(runs: pd.DataFrame, resamples: int = 100):

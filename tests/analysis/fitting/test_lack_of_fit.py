@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import fit_laws
 from analysis.fitting.lack_of_fit import lack_of_fit
 from support.clean_sweeps import DELTAS, SWEEPS, clean, everyone, solved
 from support.known_runs import TRUTH, grid
@@ -55,8 +56,6 @@ def test_a_wave_that_no_quadratic_knows_is_seen_by_neighbours_and_by_repeats():
 
 
 def test_the_caveat_reaches_the_law_book():
-    from analysis import fit_laws
-
     frame = bent(grid(TRUTH, 8, 8, 0.003, seed=2), -0.02)
     book = fit_laws(frame, n="N", d="D", loss="loss", family="chinchilla", bootstraps=20)
     assert "lack_of_fit" in [caveat.code for caveat in book.warnings]

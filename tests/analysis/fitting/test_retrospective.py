@@ -17,8 +17,8 @@ from analysis.fitting.retrospective import Decision, retrospective, size_choices
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from analysis.tables.sweep_table import read_sweep
-from planner.laws import Chinchilla
 from support.isoflop_sweeps import isoflop_runs
+from support.known_runs import UNEVEN
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.models import NANO
 
@@ -89,11 +89,8 @@ def test_a_table_of_runs_and_a_joint_fit_have_no_backtest(tmp_path, capsys):
     assert "--backtest" in capsys.readouterr().err
 
 
-TABLE = Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5)  # its best sizes get 62 to 6 tokens a parameter
-
-
 def looked_back(spread: float) -> list[Decision]:
-    runs = isoflop_runs(TABLE, 1e19 * 4.0 ** np.arange(6), spread=spread, seed=1)
+    runs = isoflop_runs(UNEVEN, 1e19 * 4.0 ** np.arange(6), spread=spread, seed=1)
     return retrospective(runs_table(runs, Columns(loss="loss", n="params", d="tokens")), ONE_FAMILY)
 
 
@@ -127,7 +124,7 @@ def test_of_a_sweep_with_methods_each_has_its_decisions(tmp_path):
 
 
 def test_laws_in_one_quantity_choose_no_size():
-    runs = isoflop_runs(TABLE)
+    runs = isoflop_runs(UNEVEN)
     alone = runs_table(runs, Columns(loss="loss", d="tokens"))
     with pytest.raises(ValueError, match="choose"):
         retrospective(alone, ONE_FAMILY)

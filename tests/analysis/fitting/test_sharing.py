@@ -76,7 +76,7 @@ def test_exponents_that_are_shared_as_asked_are_warned_of():
     assert [caveat.code for caveat in shared.warnings].count("exponents_differ") == 1
 
 
-def test_parabolas_tell_protocols_apart_without_any_law():
+def test_isoflop_minima_tell_protocols_apart_without_any_law():
     assert own_bottoms(methods([centred(0.4), centred(0.6)], 0.002, sizes=10, budgets=6)) < 0.005
     assert own_bottoms(methods([centred(0.5), centred(0.5)], 0.002, sizes=10, budgets=6)) > 0.05
     assert own_bottoms(methods(SIMILAR[:1], 0.01)) == 1.0

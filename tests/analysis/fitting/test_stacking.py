@@ -13,7 +13,7 @@ from analysis.fitting.backtest import FamilyChoice
 from analysis.fitting.describe import turns_of
 from analysis.fitting.forms import SHAPES
 from analysis.fitting.stacking import PRIOR, weigh
-from planner.laws import Chinchilla, Joined, Weighted, family_of
+from planner.laws import Joined, Repeated, Weighted, family_of
 from support.known_backtests import backtest_of
 from support.known_runs import TRUTH, grid
 
@@ -84,8 +84,11 @@ def test_runs_in_which_size_and_tokens_interact_are_given_the_law_that_knows_it(
     assert law.family == "joined"
 
 
-def test_repeats_are_told_by_their_own_family_or_by_none():
+@pytest.mark.parametrize("repeats", [8.0, 1e9])
+def test_repeats_are_told_by_their_own_family_or_by_none(repeats):
     """Where runs repeat their data, the family that knows it is never part of a mean in N and D."""
-    frame = grid(Chinchilla(E=0.5, A=30.0, alpha=0.3, B=300.0, beta=0.35), noise=0.01).assign(U=1e12)
+    frame = grid(Repeated(E=0.5, A=30.0, alpha=0.3, B=300.0, beta=0.35, repeats=repeats), noise=0.01)
     law = fit_laws(frame, bootstraps=20, unique="U", **COLUMNS).laws[0]
-    assert "repeated" not in law.weights or law.weights == {"repeated": 1.0}
+    assert "repeated" in law.backtest["tried"]
+    worth_less = repeats == 8.0
+    assert (law.weights == {"repeated": 1.0}) == worth_less == ("repeated" in law.weights)

@@ -10,9 +10,10 @@ from analysis.fitting.valleys import Levels, resampled, valleys
 from analysis.frontier import Level, budget_levels
 from planner.laws import Chinchilla
 from support.isoflop_sweeps import BUDGETS, best_sizes, exponent, isoflop_runs
+from support.known_runs import UNEVEN
 
 TRUTHS = {
-    "tokens count more": Chinchilla(E=0.4, A=9.0, alpha=0.25, B=4000.0, beta=0.5),
+    "tokens count more": UNEVEN,
     "size counts more": Chinchilla(E=0.4, A=2000.0, alpha=0.5, B=60.0, beta=0.28),
     "alike": Chinchilla(E=1.8172, A=477.8, alpha=0.34731, B=2143.0, beta=0.36717),
 }
