@@ -26,11 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from analysis.fitting.backtest import Backtest, FamilyChoice  # noqa: E402
+from analysis.fitting.decisions import RULES, TOKENS_PER_PARAMETER  # noqa: E402
 from analysis.fitting.describe import MethodGroup  # noqa: E402
 from analysis.fitting.estimate import Settings  # noqa: E402
 from analysis.fitting.family import choose_family  # noqa: E402
 from analysis.fitting.fit import fit_group  # noqa: E402
-from analysis.fitting.isoflop import minima  # noqa: E402
+from analysis.fitting.isoflop import line_of  # noqa: E402
 from analysis.fitting.problem import Problem  # noqa: E402
 from analysis.fitting.solver import solve  # noqa: E402
 from analysis.frontier import budget_levels  # noqa: E402
@@ -42,12 +43,12 @@ from planner.discrepancy import drift  # noqa: E402
 from planner.law_book import MethodLaw  # noqa: E402
 from planner.laws import LAWS, Law  # noqa: E402
 from support.published_runs import DATA  # noqa: E402
-from support.simulated_sweeps import TOKENS_PER_PARAMETER, TRUTHS, sweep, usual  # noqa: E402
+from support.simulated_sweeps import TRUTHS, sweep, usual  # noqa: E402
 
 FACTORS = (10.0, 100.0)
 AROUND = 2  # sizes on either side of the best that are predicted
 BOOTSTRAPS = 100
-DELTA = 0.0269  # 1.345 times a noise of 2 %, as `fit` begins with
+DELTA = Settings().first_delta
 
 
 # Rules. A rule is a law, or a size at a budget.
@@ -72,11 +73,15 @@ def single_laws(rows: Rows, backtest: Backtest, tested: Sequence[FamilyChoice]) 
     return laws, lowest, min(near, key=lambda c: (-c.shape.size, backtest.error(c.label))).family
 
 
-def by_minima(frame: pd.DataFrame, budget: float, sizes: Array) -> int | None:
-    """Place of the size that isoFLOP minima carried on name; None where they form no line."""
-    runs = table_of(frame).rows
-    line = minima(runs, budget_levels(runs["flops"].to_numpy(float)), resamples=0).line
-    return int(np.argmin(np.abs(np.log(sizes / line.params(budget))))) if line else None
+def chosen_sizes(
+    laws: Mapping[str, Law], frame: pd.DataFrame, budget: float, sizes: Array, tokens: Array
+) -> dict[str, int]:
+    """Place of the size that each rule chooses; without isoFLOP minima where these form no line."""
+    places = {rule: int(np.argmin(law.loss(sizes, tokens))) for rule, law in laws.items()}
+    if line := line_of(table_of(frame).rows):
+        places["isoFLOP minima"] = int(np.argmin(np.abs(np.log(sizes / line.params(budget)))))
+    places[RULES["ratio"]] = int(np.argmin(np.abs(np.log(tokens / sizes / TOKENS_PER_PARAMETER))))
+    return places
 
 
 def rules(frame: pd.DataFrame) -> tuple[MethodLaw, dict[str, Law]]:
@@ -112,13 +117,9 @@ def simulate(name: str, seed: int) -> list[Row]:
         best = int(np.argmin(true))
         some = np.clip(np.arange(best - AROUND, best + AROUND + 1), 0, len(ladder) - 1)
         run = true[some] * np.exp(chance.normal(0, noise, len(some)))
-        places = {rule: int(np.argmin(law.loss(ladder, tokens))) for rule, law in laws.items()}
-        places["isoFLOP minima"] = by_minima(frame, budget, ladder)
-        places["20 tokens a parameter"] = int(np.argmin(np.abs(np.log(tokens / ladder / TOKENS_PER_PARAMETER))))
-        for rule, place in places.items():
+        for rule, place in chosen_sizes(laws, frame, budget, ladder, tokens).items():
             line: dict[str, float | str] = {"truth": name, "rule": rule, "factor": factor}
-            if place is not None:
-                line["regret"] = true[place] / true[best] - 1
+            line["regret"] = true[place] / true[best] - 1
             if rule in laws:
                 line["error"] = float(np.abs(np.log(laws[rule].loss(ladder, tokens) / true))[some].mean())
             if rule == "weighed":
@@ -172,13 +173,10 @@ def decide(name: str, small: pd.DataFrame, cells: pd.DataFrame, laws: Mapping[st
     if cells["N"].nunique() < 4:
         return []
     N, D, losses = (cells[key].to_numpy(float) for key in ("N", "D", "loss"))
-    places = {rule: int(np.argmin(law.loss(N, D))) for rule, law in laws.items()}
-    places["isoFLOP minima"] = by_minima(small, float(cells["C"].median()), N)
-    places["20 tokens a parameter"] = int(np.argmin(np.abs(np.log(D / N / TOKENS_PER_PARAMETER))))
+    places = chosen_sizes(laws, small, float(cells["C"].median()), N, D)
     return [
         {"truth": name, "rule": rule, "factor": factor, "regret": losses[place] / losses.min() - 1}
         for rule, place in places.items()
-        if place is not None
     ]
 
 

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from analysis.figures.axes import flops, round_numbers
+from analysis.figures.backtest import _forecasts
 from analysis.figures.curves import _points, running_mean
 from analysis.figures.labels import readable
 from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
 from analysis.fitting.backtest import FamilyChoice, forecasts
+from analysis.fitting.estimate import Settings
+from analysis.fitting.fit import fit_table
 from analysis.fitting.forms import SHAPES
 from analysis.frontier import optimum
 from analysis.tables.columns import Columns
@@ -71,6 +74,18 @@ def test_forecasts_of_noiseless_runs_are_right_and_lie_beyond_the_fit():
     assert set(predictions.along) == {"C", "N"}
     assert (predictions.factor > 1).all()
     assert predictions.predicted == pytest.approx(rows.loss[predictions.place], rel=2e-3)
+
+
+def test_where_a_coefficient_is_held_so_it_is_in_the_fits_to_smaller_runs():
+    budgets = pd.concat([runs().assign(d=lambda f, k=k: f["d"] * k) for k in (1.0, 3.1)])
+    frame = budgets.assign(loss=lambda f: LAW.loss(f["n"], f["d"]))
+    table = runs_table(frame, Columns(loss="loss", n="n", d="d"))
+    misses = {}
+    for alpha in (LAW.alpha, 1.2):
+        book = fit_table(table, Settings("chinchilla", bootstraps=20, fixed={"alpha": alpha}))
+        (drawn,) = _forecasts(table, book)["C"]
+        misses[alpha] = np.abs(drawn.predicted / drawn.measured - 1).max()
+    assert misses[LAW.alpha] < 2e-3 and misses[1.2] > 0.01
 
 
 def test_a_running_mean_starts_at_the_first_loss_and_keeps_a_level():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import fit_laws
+from analysis import fit_laws, report
 from analysis.cli import main
 from analysis.fitting.joint import ADDITIVE, fit_with
 from analysis.tables.sweep_table import read_sweep
@@ -115,6 +115,7 @@ def test_families_count_as_the_reference_weighs_them(folders):
     (law,), alone = book.laws, fit_laws(lent, bootstraps=40).laws[0]
     assert law.weights == pytest.approx(alone.weights) and len(law.weights) > 1
     assert law.drift == alone.drift
+    assert "; exponents shared by all methods and with" in report.text(book)
     drawn = [family_of(draw) for draw in law.draws]
     assert {name: drawn.count(name) / 40 for name in drawn} == pytest.approx(law.weights, abs=0.05)
     assert set(book.source["with"]["shared"]) == set(law.shared)
