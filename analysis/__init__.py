@@ -84,7 +84,7 @@ def fit_laws(
     from analysis.tables.sweep_table import read_sweep
 
     if exponents not in EXPONENTS:
-        raise ValueError(f"exponents is {exponents!r}; known: {', '.join(EXPONENTS)}")
+        raise ValueError(f"`exponents` is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
     settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {}, profile)
     filters = Filters((where,) if isinstance(where, str) else tuple(where), holdout, best, drop_highest)

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.fitting.noise import Noise, noise_of, normal_sd
 from analysis.fitting.problem import Problem
+from analysis.fitting.shape import EXPONENT_RANGE
 from analysis.fitting.solver import RESAMPLED, best_of, polish, starts
 from analysis.tables.rows import Array
 from planner.laws import LAWS, coefficients_of
@@ -34,18 +35,18 @@ class Settings:
     shared: bool | None = None
     """Whether methods share exponents; None lets the backtest decide."""
     fixed: Mapping[str, float] = field(default_factory=dict)
-    """Coefficients that are held and not fitted, with their values: exponents positive, factors 0 or more."""
+    """Coefficients that are held and not fitted, with their values: exponents above 0, at most 4; factors 0 or more."""
     profile: str = ""
     """Coefficients whose profile is wanted, separated by commas; weak: those that the bootstrap hardly tells."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):
-            raise ValueError(f"family is {self.family!r}; known: auto, {', '.join(LAWS)}")
+            raise ValueError(f"`family` is {self.family!r}; known: auto, {', '.join(LAWS)}")
         if self.delta is not None and not 0 < self.delta < np.inf:
-            raise ValueError(f"delta is {self.delta}; it must be positive and finite")
+            raise ValueError(f"`delta` is {self.delta}; it must be positive and finite")
         self._check_fixed()
         if self.bootstraps < 20:
-            raise ValueError(f"bootstraps is {self.bootstraps}; a 90 % interval needs at least 20")
+            raise ValueError(f"`bootstraps` is {self.bootstraps}; a 90 % interval needs at least 20")
 
     def _check_fixed(self) -> None:
         kinds = LAWS if self.family == "auto" else {self.family: LAWS[self.family]}
@@ -57,6 +58,9 @@ class Settings:
             factor = any(name in kind.factors for kind in kinds.values())
             if not (value >= 0 if factor else value > 0) or not value < np.inf:
                 raise ValueError(f"`fix` has {name}={value:g}; it must be {'0 or more' if factor else 'positive'}")
+            exponent = not factor and not any(name in kind.ranges for kind in kinds.values())
+            if exponent and value > EXPONENT_RANGE[1]:
+                raise ValueError(f"`fix` has {name}={value:g}; an exponent must be at most {EXPONENT_RANGE[1]:g}")
 
     @property
     def first_delta(self) -> float:

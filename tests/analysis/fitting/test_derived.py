@@ -71,6 +71,7 @@ def test_a_curve_in_tokens_alone_takes_held_coefficients_too():
         ({"gamma": 1.0}, "auto", "`fix` has 'gamma'; coefficients of chinchilla: E, A, alpha, B, beta; tied: "),
         ({"beta": 0.3}, "tied", "`fix` has 'beta'; coefficients of tied: E, A, B, alpha"),
         ({"alpha": -1.0}, "auto", "`fix` has alpha=-1; it must be positive"),
+        ({"alpha": 100.0}, "auto", "`fix` has alpha=100; an exponent must be at most 4"),
         ({"E": -1.0}, "auto", "`fix` has E=-1; it must be 0 or more"),
         ({"E": 0.3, "A": 30.0, "B": 200.0}, "chinchilla", "`fix` holds E, A, B: no factor is left to fit"),
     ],

@@ -232,11 +232,11 @@ def test_one_wild_run_hardly_moves_the_law():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"family": "cubic"}, "family is 'cubic'; known: auto, chinchilla"),
-        ({"delta": 0.0}, "delta is 0.0"),
-        ({"delta": float("nan")}, "delta is nan"),
-        ({"bootstraps": 3}, "bootstraps is 3"),
-        ({"exponents": "some"}, "exponents is 'some'; known: auto, own, shared"),
+        ({"family": "cubic"}, "`family` is 'cubic'; known: auto, chinchilla"),
+        ({"delta": 0.0}, "`delta` is 0.0"),
+        ({"delta": float("nan")}, "`delta` is nan"),
+        ({"bootstraps": 3}, "`bootstraps` is 3"),
+        ({"exponents": "some"}, "`exponents` is 'some'; known: auto, own, shared"),
         ({"colour": "red"}, "unknown column 'colour'"),
     ],
 )
