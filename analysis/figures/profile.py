@@ -30,10 +30,8 @@ def draw_profile(table: Table, book: LawBook) -> Figure | NotRecorded:
         spans = [_draw(axes, method, name) for method in methods]
         _finish(axes, name, np.concatenate(spans))
     figure.supylabel("rise of the misfit (90 % allow 1)", fontsize=9)
-    note = (
-        "The best law with one coefficient held: below the dashed line lies its 90 % interval by the likelihood-ratio "
-    )
-    note += "test. A line that stays below it on one side says that the runs set no bound there. "
+    note = "The best law with one coefficient held: below the dashed line lies its 90 % interval by the "
+    note += "likelihood-ratio test. A line that stays below it on one side says that the runs set no bound there. "
     head(figure, TITLE, note + left_out(table), [method.key() for method in methods])
     return figure
 

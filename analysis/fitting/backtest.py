@@ -183,6 +183,11 @@ def _levels(values: Array) -> Array:
     return levels if len(levels) <= 12 else np.quantile(ordered, np.linspace(0, 1, 9)[1:])
 
 
+def levels_of(values: Array) -> NDArray[np.int64]:
+    """Number of the level that each value lies in, ascending from 0."""
+    return np.searchsorted(_levels(values), values)
+
+
 def _cuts(values: Array) -> Array:
     """Ends of the fitted part, in ascending order."""
     levels = _levels(values)
@@ -197,7 +202,7 @@ def score(choices: Sequence[FamilyChoice], rows: Rows, delta: float) -> Backtest
     weights = np.concatenate([train, np.ones((1, len(rows)))])
     predicted = {choice.label: fitted_to(choice, rows, weights, delta) for choice in choices}
     tested = rows.take(np.asarray(test.any(axis=0)))
-    sizes, budgets = (np.searchsorted(_levels(values), values) for values in (tested.N, tested.flops))
+    sizes, budgets = (levels_of(values) for values in (tested.N, tested.flops))
     away = np.stack([_away(rows, below > 0) for below in train])
     unseen = {label: values[:-1] for label, values in predicted.items()}
     seen = {label: values[-1] for label, values in predicted.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.backtest import FEWEST_SIZES, FamilyChoice, clustered_variance
+from analysis.fitting.backtest import FEWEST_SIZES, FamilyChoice, clustered_variance, levels_of
 from analysis.fitting.isoflop import PowerLaw, line_of, slope_of
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import ROUGH, solve
@@ -224,7 +224,7 @@ def standings(decisions: Sequence[SizeDecision]) -> dict[str, Any]:
 
 def _budgets(decisions: Sequence[SizeDecision]) -> NDArray[np.int64]:
     """Number of the budget of each decision, those of nearly the same one together."""
-    return np.asarray(pd.factorize(np.round(np.log([each.budget for each in decisions]), 1))[0])
+    return levels_of(np.array([each.budget for each in decisions]))
 
 
 def standard_error(values: Array, clusters: NDArray[np.int64]) -> float:

@@ -22,10 +22,11 @@ NAMED_T = 3.0  # |t| from which a term is told by name
 LARGEST = 0.1  # share of the runs, by compute, whose mean error is told
 LEAST_SHIFT = 1e-4  # of the loss: a trend that is smaller misleads nobody
 PERMUTATIONS = 999
+SEED = 0  # of the permutations
 TERMS = ("ln N", "ln D", "(ln N)^2", "ln N x ln D", "(ln D)^2")
 
 
-def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], residuals: Array, seed: int = 0) -> list[Caveat]:
+def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], residuals: Array) -> list[Caveat]:
     """Caveats on trends in the residuals of a method; mine [rows]: which rows are its runs.
 
     residuals [rows]: of the law, which may be a mean of families of which `solved` is the one with the largest weight.
@@ -39,7 +40,7 @@ def lack_of_fit(label: str, solved: Estimate, mine: NDArray[np.bool_], residuals
     if found and found.p < LEVEL / TESTS and _rms(found.explained) > LEAST_SHIFT:
         return [Caveat("lack_of_fit", _trend(label, rows, residuals, found), label)]
     rest = found.rest if found else residuals
-    if text := _beyond_repeats(rows, residuals, own, noise) or _neighbours(rows, rest, seed):
+    if text := _beyond_repeats(rows, residuals, own, noise) or _neighbours(rows, rest):
         return [Caveat("lack_of_fit", f"{label}: {text}", label)]
     return []
 
@@ -88,7 +89,7 @@ def _beyond_repeats(rows: Rows, residuals: Array, own: Array, noise: tuple[float
     return f"the law misses the runs by {missed:.2g} %, where repeats of one run differ by {repeated:.2g} % only"
 
 
-def _neighbours(rows: Rows, residuals: Array, seed: int) -> str:
+def _neighbours(rows: Rows, residuals: Array) -> str:
     """What to say where the nearest runs miss the law alike, by a permutation of the residuals."""
     place = np.stack([values / max(float(np.std(values)), 1e-9) for values in (np.log(rows.N), np.log(rows.D))], axis=1)
     apart = ((place[:, None] - place[None]) ** 2).sum(axis=2)
@@ -99,7 +100,7 @@ def _neighbours(rows: Rows, residuals: Array, seed: int) -> str:
     if len(np.unique(rows.run)) < len(rows):
         return ""  # shuffled rows would not keep what rows of one run share
     found = float((residuals * residuals[nearest]).mean())
-    chance = np.random.default_rng(seed)
+    chance = np.random.default_rng(SEED)
     shuffled = np.stack([chance.permutation(residuals) for _ in range(PERMUTATIONS)])
     as_far = (shuffled * shuffled[:, nearest]).mean(axis=1) >= found
     if (1 + as_far.sum()) / (1 + PERMUTATIONS) >= LEVEL / TESTS:

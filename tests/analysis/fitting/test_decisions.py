@@ -130,6 +130,11 @@ def test_decisions_of_one_budget_count_as_one():
     assert standard_error(values, np.zeros(4, int)) == 0.03  # one budget tells no error
 
 
+def test_budgets_that_differ_by_the_rounding_to_whole_steps_are_one():
+    nearly = [decision(np.exp(44 + more), law=0.03, isoflop=0.01) for more in (0.0, 0.0495, 0.0505)]
+    assert verdict(nearly)["error"] == pytest.approx(0.02)  # one budget: the largest difference
+
+
 def test_the_law_book_holds_decisions_and_the_verdict_on_them():
     runs = isoflop_runs(LAW, BUDGETS, noise=0.003)
     law = fit_laws(runs, n="params", d="tokens", loss="loss", family="chinchilla", bootstraps=20).laws[0]
