@@ -14,25 +14,14 @@ import torch
 from peft.tuners.lora import Embedding
 from torch import Tensor, nn
 
-from runner.model.folded_lora import ADAPTER
+from runner.model.folded_lora import ADAPTER, is_plain
 
 
 def adapt_table(backbone: nn.Module) -> None:
-    """Let the adapter of a token table run as it does here. Names and parameters stay peft's own."""
+    """Let the adapter of a token table run as it does here where it is plain. Names and parameters stay peft's own."""
     for module in backbone.modules():
-        if _is_plain(module):
+        if type(module) is Embedding and is_plain(module, module.lora_embedding_A) and not module.lora_variant:
             module.__class__ = AdaptedTable  # a wrapper would hide the adapter from peft's merging and saving
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Tells whether this is an adapted table, and computes and trains nothing else."""
-    if type(module) is not Embedding or list(module.lora_embedding_A) != [ADAPTER]:
-        return False
-    if module.active_adapters != [ADAPTER] or module.disable_adapters or module.merged or module.lora_variant:
-        return False
-    if any(parameter.requires_grad for parameter in module.base_layer.parameters()):
-        return False
-    return type(module.lora_dropout[ADAPTER]) is nn.Identity
 
 
 class AdaptedTable(Embedding):

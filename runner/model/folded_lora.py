@@ -7,12 +7,13 @@ lists the kinds of adapter that are known to be such a function; whatever else p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from types import NoneType
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear
+from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -34,15 +35,21 @@ def _folded_kind(module: nn.Module) -> type[Folding] | None:
     """Returns how this module runs folded; None where it is no adapter, or may compute or train something else."""
     if type(module) is not Linear or type(module.base_layer) not in MAPS:
         return None
-    if list(module.lora_A) != [ADAPTER] or module.active_adapters != [ADAPTER]:
-        return None
-    if module.disable_adapters or module.merged or module.lora_bias[ADAPTER]:
-        return None
-    if type(module.lora_dropout[ADAPTER]) is not nn.Identity:
-        return None
-    if any(parameter.requires_grad for parameter in module.base_layer.parameters()):
+    if not is_plain(module, module.lora_A) or module.lora_bias[ADAPTER]:
         return None
     return FOLDED.get(type(module.lora_variant.get(ADAPTER)))
+
+
+def is_plain(module: LoraLayer, adapters: Iterable[str]) -> bool:
+    """Tells whether an adapted module has one adapter, in use and without dropout, and its base stays as it is.
+
+    adapters: names of those that it has.
+    """
+    if list(adapters) != [ADAPTER] or module.active_adapters != [ADAPTER]:
+        return False
+    if module.disable_adapters or module.merged or type(module.lora_dropout[ADAPTER]) is not nn.Identity:
+        return False
+    return not any(parameter.requires_grad for parameter in module.base_layer.parameters())
 
 
 def unfold(backbone: nn.Module) -> None:
