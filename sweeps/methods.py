@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeps.models import ARCHITECTURES, Linear, ModelSpec, from_config
-from sweeps.support.checks import from_table
+from sweeps.support.checks import choice, from_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,10 +44,7 @@ class Method(ABC):
     where there is one), adapter (of the rank of the others; of lora and qlora) or freeze."""
 
     def __post_init__(self) -> None:
-        if self.token_table not in self.token_tables():
-            raise ValueError(
-                f"{self.name}: token_table is {self.token_table!r}; known: {', '.join(self.token_tables())}"
-            )
+        choice(f"{self.name}: token_table", self.token_table, self.token_tables())
 
     @classmethod
     def token_tables(cls) -> tuple[str, ...]:

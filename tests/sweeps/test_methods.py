@@ -155,7 +155,7 @@ def test_a_method_is_made_again_from_its_name_and_options(method):
         ("freeze", {"share": 1.0}, ["share", "1.0"]),
         ("full", {"token_table": "adapter"}, ["full", "token_table", "'adapter'", "train, freeze"]),
         ("dora", {"token_table": "adapter"}, ["dora", "token_table", "'adapter'", "train, freeze"]),
-        ("lora", {"token_table": "frozen"}, ["token_table", "'frozen'", "train, adapter, freeze"]),
+        ("lora", {"token_table": "adaptor"}, ["token_table", "'adaptor' (meant 'adapter'?)", "train, adapter, freeze"]),
     ],
 )
 def test_a_wrong_method_names_the_choices(name, options, words):
