@@ -45,6 +45,7 @@ class Contender(Protocol):
         """By what the loss of each draw is multiplied for the distance from the law's range; empty within it."""
 
 
+Ends = tuple[float | None, float | None]
 AnyContender = TypeVar("AnyContender", bound=Contender)
 
 
@@ -203,13 +204,19 @@ def _with_interval(
     draws = min(len(contender.law.draws) for side in sides for contender in side)
     first, second = (_columns(side, grid) for side in sides)
     gaps = [_gap(first, second, draw) for draw in range(min(draws, DRAWS))]
-    places = sorted(_sign_change(grid, gap, flops) for gap in gaps)
-    if not places:
-        return Crossover(flops, None, None, below, above)
-    # Nearest ranks: a mean of a finite crossover and one beyond the grid would mean nothing.
-    ends = [places[round(share * (len(places) - 1))] for share in (0.05, 0.95)]
-    low_end, high_end = (end if 0 < end < math.inf else None for end in ends)
+    low_end, high_end = open_interval([_sign_change(grid, gap, flops) for gap in gaps])
     return Crossover(flops, low_end, high_end, below, above)
+
+
+def open_interval(places: Sequence[float]) -> Ends:
+    """90 % interval of places on a grid; None for an end at 0 or infinity, which lies beyond the grid, or of none."""
+    ordered = sorted(places)
+    if not ordered:
+        return None, None
+    # Nearest ranks: a mean of a finite place and one beyond the grid would mean nothing.
+    ends = [ordered[round(share * (len(ordered) - 1))] for share in (0.05, 0.95)]
+    low, high = (end if 0 < end < math.inf else None for end in ends)
+    return low, high
 
 
 Column = tuple[tuple[Law, ...], tuple[float, ...], Sequence[float]]

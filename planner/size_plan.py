@@ -13,12 +13,12 @@ from planner.budget import Budget, read_budget
 from planner.candidates import Refusal, reasons_against, too_many
 from planner.discrepancy import FARTHEST
 from planner.evidence import decades_of_compute, read_books
-from planner.frontier import Odds, by_regret, method_odds, ranked
+from planner.frontier import Ends, Odds, by_regret, method_odds, ranked
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
 from planner.quantities import short
 from planner.size_rules import SizeRule, contradicted, heard, size_caveat
-from planner.sizes import Ends, Optimum, Point, Size, TokenCost, costs_of, optimum, point
+from planner.sizes import INTERVALS, Optimum, Point, Size, TokenCost, costs_of, optimum, point
 from sweeps.models import ModelSpec
 
 STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
@@ -56,7 +56,7 @@ class SizeAnswer:
 
     def to_json(self) -> dict[str, Any]:
         content = self.point.to_json() | ({"loss": None, "interval": None, "law_interval": None} if self.far else {})
-        ends = {name: list(getattr(self, name)) for name in ("params_interval", "tokens_interval")}
+        ends = {name: list(getattr(self, name)) for name in INTERVALS}
         chances = {"best_probability": self.best, "expected_regret_share": self.share}
         return {"model": self.model or None, **content, **ends, **chances}
 

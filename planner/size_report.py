@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from planner.frontier import Ends
 from planner.law_book import LawBook
 from planner.quantities import short
 from planner.report import lined, refused_text
 from planner.size_plan import UNKNOWN, SizeAnswer, SizePlan
-from planner.sizes import Ends
 from sweeps.support.text import table
 
 WARNINGS = 4  # on the screen; --json lists all

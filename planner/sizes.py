@@ -10,8 +10,11 @@ from typing import Any
 
 from planner.discrepancy import FARTHEST, drift
 from planner.extrapolation import Extrapolation
+from planner.frontier import Ends, open_interval
 from planner.law_book import LawBook, MethodLaw
+from planner.quantities import COUNTS, with_unit
 from sweeps.support.checks import all_numbers, require, within
+from sweeps.support.console import positive
 
 RULE = 6.0  # FLOPs of a token for each parameter (Kaplan et al. 2020, section 2.1)
 COARSE, FINE = 0.1, 0.05  # decades between the sizes that a law and its draws are asked for
@@ -128,9 +131,6 @@ def point(
     return Point(law.label, told["N"], told["D"], told["C"], law.law.at(params, tokens, S, U), ends[0], ends[1], far)
 
 
-Ends = tuple[float | None, float | None]
-
-
 @dataclass(frozen=True)
 class Optimum:
     """The size and the tokens of the lowest loss that a budget buys."""
@@ -200,15 +200,12 @@ def _spread(law: MethodLaw, budget: float, cost: TokenCost, size: float, rest: t
     grid = _between(size / 10**AROUND, size * 10**AROUND, FINE)
     given = [(each, cost.tokens(budget, each), *rest) for each in grid]
     moved = [drift(law, budget, params, tokens) for params, tokens, *_ in given]
-    best = sorted(
-        _bottom(grid, [draw.at(*g) * (m[i] if m else 1.0) for g, m in zip(given, moved, strict=True)])
-        for i, draw in enumerate(law.draws)
+    return open_interval(
+        [
+            _bottom(grid, [draw.at(*g) * (m[i] if m else 1.0) for g, m in zip(given, moved, strict=True)])
+            for i, draw in enumerate(law.draws)
+        ]
     )
-    if not best:
-        return None, None
-    ends = (best[round(share * (len(best) - 1))] for share in (0.05, 0.95))
-    low, high = (end if 0 < end < math.inf else None for end in ends)
-    return low, high
 
 
 def _bottom(grid: Sequence[float], losses: Sequence[float]) -> float:
@@ -264,8 +261,6 @@ class Size:
 
 def read_point(text: str, flag: str) -> Mapping[str, float]:
     """Quantities and their values: `N=7e9,D=2e12`. Raises ValueError naming what is not understood."""
-    from planner.quantities import COUNTS, with_unit
-
     given: dict[str, float] = {}
     for part in text.split(","):
         name, equals, value = (side.strip() for side in part.partition("="))
@@ -275,8 +270,12 @@ def read_point(text: str, flag: str) -> Mapping[str, float]:
             )
         if name in given:
             raise ValueError(f"{flag} is {text!r}; it gives {name} twice")
-        number = with_unit(f"{flag}, of whose {text!r} {name}", value, COUNTS, "a positive number such as 7e9 or 7B")
-        given[name] = number
+        given[name] = with_unit(f"{flag} {text!r}: {name}", value, COUNTS, "a positive number such as 7e9 or 7B")
     if given.get("S", 0.0) > 1:
         raise ValueError(f"{flag} is {text!r}; S, the trained share, must be at most 1")
     return given
+
+
+def read_flops(text: str, flag: str) -> float:
+    """A budget in FLOP: `1e22`. Raises ValueError for anything else."""
+    return positive(flag, text, "a positive number of FLOP such as 1e22")

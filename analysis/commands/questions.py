@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from planner.discrepancy import FARTHEST
 from planner.extrapolation import NAMES, Extrapolation, times
 from planner.quantities import short
-from planner.sizes import read_point
-from sweeps.support.console import positive
+from planner.sizes import read_flops, read_point
 from sweeps.support.text import table
 
 if TYPE_CHECKING:
     from analysis.fitting.queries import HeldOut
     from analysis.tables.table import Table
+    from planner.frontier import Ends
     from planner.law_book import LawBook
     from planner.sizes import Optimum, Point
 
-BUDGET = "a positive number of FLOP such as 1e22"
 Asked = list[tuple[str, list["Point"]]]  # as it was asked, and what each law says
 
 
@@ -58,7 +57,7 @@ def check_asked(args: argparse.Namespace) -> None:
     for text in args.predict:
         read_point(text, "`predict`")
     for text in args.optimum:
-        positive("`optimum`", text, BUDGET)
+        read_flops(text, "`optimum`")
 
 
 def answers(args: argparse.Namespace, runs: Table, book: LawBook) -> Answers:
@@ -142,7 +141,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else short(value)
 
 
-def _span(ends: tuple[float | None, float | None]) -> str:
+def _span(ends: Ends) -> str:
     low, high = (_end(end) for end in ends)
     if not low and not high:
         return "anywhere"

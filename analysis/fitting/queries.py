@@ -13,8 +13,7 @@ from analysis.tables.rows import Rows
 from analysis.tables.table import Table
 from planner.discrepancy import drift
 from planner.law_book import LawBook, MethodLaw
-from planner.sizes import Optimum, Point, TokenCost, costs_of, optimum, point, read_point
-from sweeps.support.console import positive
+from planner.sizes import Optimum, Point, TokenCost, costs_of, optimum, point, read_flops, read_point
 
 KNOTS = 8  # sizes at which what a token costs is told apart; between them it is interpolated
 
@@ -85,7 +84,7 @@ def optima(book: LawBook, asked: str) -> list[tuple[str, Optimum]]:
     variables = variables_of(book)
     if len(variables) == 1:
         raise ValueError(f"`optimum`: laws in {variables[0]} alone have no best size; it takes N, and D or C")
-    budget = positive("`optimum`", asked, "a positive number of FLOP such as 1e22")
+    budget = read_flops(asked, "`optimum`")
     for law in book.laws:
         if "S" in law.law.inputs:
             raise ValueError(f"`optimum`: the law {law.family} takes S, the trained share, too; ask it with `predict`")

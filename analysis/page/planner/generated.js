@@ -878,6 +878,17 @@ export function _gap(first, second, draw) {
   return zip(...list(ends)).map(([a, b]) => a === b ? 0 : b - a);
 }
 
+/** 90 % interval of places on a grid; None for an end at 0 or infinity, which lies beyond the grid, or of none. */
+export function open_interval(places) {
+  const ordered = sorted(places);
+  if (!truth(ordered)) {
+    return [null, null];
+  }
+  const ends = [0.05, 0.95].map((share) => ordered[round(share * (len(ordered) - 1))]);
+  const [low, high] = list(ends).map((end) => 0 < end && end < Infinity ? end : null);
+  return [low, high];
+}
+
 /** Where the gap turns negative, nearest to `near`; 0 or infinity when it always or never is. */
 export function _sign_change(grid, gap, near) {
   const changes = [];
@@ -908,12 +919,7 @@ export function _with_interval(contenders, flops, below, above, low, high) {
   const draws = min(list(sides).flatMap((side) => list(side).map((contender) => len(contender.law.draws))));
   const [first, second] = list(sides).map((side) => _columns(side, grid));
   const gaps = range(Math.min(draws, DRAWS)).map((draw) => _gap(first, second, draw));
-  const places = sorted(list(gaps).map((gap) => _sign_change(grid, gap, flops)));
-  if (!truth(places)) {
-    return new Crossover({flops, low: null, high: null, below, above});
-  }
-  const ends = [0.05, 0.95].map((share) => places[round(share * (len(places) - 1))]);
-  const [low_end, high_end] = list(ends).map((end) => 0 < end && end < Infinity ? end : null);
+  const [low_end, high_end] = open_interval(list(gaps).map((gap) => _sign_change(grid, gap, flops)));
   return new Crossover({flops, low: low_end, high: high_end, below, above});
 }
 
