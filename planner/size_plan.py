@@ -26,8 +26,8 @@ STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, 
 UNKNOWN = {
     "learning_rate": "the laws hold none; search one at the size that is chosen",
     "batch_size": "the laws hold none",
-    "time": "runs of a table tell no machine's time",
-    "memory": "a size is no model: nobody knows its layers",
+    "time": "a table of runs does not tell the speed of a machine",
+    "memory": "the laws know sizes, not the shapes of models",
     "recipe": "`embed train` needs training conditions, which a table of runs does not hold",
 }
 
@@ -195,7 +195,8 @@ def _budget(budget: float | str, book: LawBook) -> Budget:
     text = budget if isinstance(budget, str) else repr(budget)
     if text[:1] == "$" or text[-1:] in tuple("sdhn"):
         raise ValueError(
-            f"`budget` is {text!r}: the laws of {book.name} are of a table of runs, which knows no machine; give FLOP"
+            f"`budget` is {text!r}: the laws of {book.name} are of a table of runs, which knows no "
+            "machine; give FLOP such as 1e22"
         )
     return read_budget(text)
 
@@ -226,19 +227,22 @@ def _of_a_continuum(
     """The best size of each method, the lowest loss first; methods without one are refused."""
     found = {law.label: optimum(law, budget, costs[law.label]) for law in laws}
     refused = [Refusal("any size", label, each.reason) for label, each in found.items() if not each.best]
-    known = [(law, found[law.label]) for law in laws if found[law.label].best]
+    best = [
+        (law, *_limited(law, found[law.label], budget, costs[law.label], max_params))
+        for law in laws
+        if found[law.label].best
+    ]
     ladder = [
         Size(law, size, costs[law.label].rate(size) * size)
-        for law, each in known
-        for size in _ladder(_limited(law, each, budget, costs[law.label], max_params)[0].params)
+        for law, known, *_ in best
+        for size in _ladder(known.params)
         if size <= max_params
     ]
-    chances = method_odds(ladder, budget) if len(known) > 1 else {}
+    chances = method_odds(ladder, budget) if len(best) > 1 else {}
     answers = []
-    for law, each in known:
-        best, params, tokens = _limited(law, each, budget, costs[law.label], max_params)
-        chance = None if best.extrapolation.decades > FARTHEST else chances.get(law.label, 0.0) if chances else None
-        answers.append(SizeAnswer("", best, params, tokens, chance, None))
+    for law, known, params, tokens in best:
+        told = chances and known.extrapolation.decades <= FARTHEST
+        answers.append(SizeAnswer("", known, params, tokens, chances.get(law.label, 0.0) if told else None, None))
     return sorted(answers, key=lambda answer: answer.point.loss), refused
 
 
@@ -290,7 +294,7 @@ def _of_model(size: Size, budget: float, chance: Odds | None) -> SizeAnswer:
 
 
 def _warnings(book: LawBook, answer: SizeAnswer) -> tuple[Caveat, ...]:
-    """What to mind of the answer, then what the fit warned of."""
+    """Warnings about the answer, then those of the fit."""
     told = []
     if answer.far:
         text = f"more than {10**FARTHEST:,.0f}x beyond what was measured: no loss and no probability is told"
