@@ -126,12 +126,13 @@ def plan_sizes(
     spent = _budget(budget, book)
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
     check_suites(suites)
-    of = _laws(book, methods)
+    of, of_one_size = _laws(book, methods)
     costs = costs_of(book)
     if suites or models:
         answers, refused = _of_models(of, menu(book, suites, models), spent.flops, costs, max_params)
     else:
         answers, refused = _of_a_continuum(of, spent.flops, costs, max_params)
+    refused = [*of_one_size, *refused]
     if not answers:
         raise ValueError(f"no size fits a budget of {spent.flops:.3g} FLOP: {reasons_against(refused)}")
     cost = costs[answers[0].point.method]
@@ -201,8 +202,8 @@ def _budget(budget: float | str, book: LawBook) -> Budget:
     return read_budget(text)
 
 
-def _laws(book: LawBook, methods: Sequence[str]) -> list[MethodLaw]:
-    """The laws that are asked. Raises ValueError where they cannot choose a size."""
+def _laws(book: LawBook, methods: Sequence[str]) -> tuple[list[MethodLaw], list[Refusal]]:
+    """The laws that are asked, and those of runs of one size. Raises ValueError where no law can choose a size."""
     if alone := book.source.get("variables"):
         raise ValueError(f"{book.name}: laws in {alone[0]} alone choose no size; fit N and D, or N and C")
     labels = [law.label for law in book.laws]
@@ -218,7 +219,7 @@ def _laws(book: LawBook, methods: Sequence[str]) -> list[MethodLaw]:
     several = [law for law in of if law.measured.params[0] < law.measured.params[1]]
     if not several:
         raise ValueError(f"{book.name}: runs of one size; their laws choose no other")
-    return several
+    return several, [Refusal("any size", law.label, "its runs have one size") for law in of if law not in several]
 
 
 def _of_a_continuum(

@@ -151,6 +151,8 @@ def test_laws_that_choose_no_size_say_so():
     one = replace(method_law(LAW), measured=replace(RANGE, params=(1e8, 1e8)))
     with pytest.raises(ValueError, match="runs of one size; their laws choose no other"):
         plan_sizes(1e21, table_book(one))
+    refused = plan_sizes(1e21, table_book(method_law(LAW, "adam"), one)).refused
+    assert [(each.method, each.reason) for each in refused] == [("all", "its runs have one size")]
     with pytest.raises(ValueError, match="no size fits a budget of 1e"):
         plan_sizes(1e9, table_book(), suite="pythia")
 
