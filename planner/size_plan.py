@@ -18,7 +18,7 @@ from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
 from planner.quantities import short
 from planner.size_rules import SizeRule, contradicted, heard, size_caveat
-from planner.sizes import INTERVALS, Optimum, Point, Size, TokenCost, costs_of, optimum, point
+from planner.sizes import INTERVALS, ONE_SIZE, Optimum, Point, Size, TokenCost, costs_of, optimum, point
 from sweeps.models import ModelSpec
 
 STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
@@ -219,7 +219,7 @@ def _laws(book: LawBook, methods: Sequence[str]) -> tuple[list[MethodLaw], list[
     several = [law for law in of if law.measured.params[0] < law.measured.params[1]]
     if not several:
         raise ValueError(f"{book.name}: runs of one size; their laws choose no other")
-    return several, [Refusal("any size", law.label, "its runs have one size") for law in of if law not in several]
+    return several, [Refusal("any size", law.label, ONE_SIZE) for law in of if law not in several]
 
 
 def _of_a_continuum(

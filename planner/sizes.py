@@ -151,12 +151,15 @@ class Optimum:
         return {**asdict(self), "best": best, **{name: list(getattr(self, name)) for name in INTERVALS}}
 
 
+ONE_SIZE = "its runs have one size, so its law says nothing of others"
 INTERVALS = ("params_interval", "tokens_interval")
 
 
 def optimum(law: MethodLaw, budget: float, cost: TokenCost, S: float = 1.0, U: float = math.inf) -> Optimum:
     """The best size of a continuum for a budget, as far as FARTHEST decades beyond the measured ones."""
     low, high = law.measured.params
+    if low == high:
+        return Optimum(budget, None, (None, None), (None, None), ONE_SIZE)
     reach = max(1.0, budget / law.measured.flops[1])
     grid = _between(low / 10**FARTHEST, high * 10**FARTHEST * reach, COARSE)
     grid = [size for size in grid if cost.tokens(budget, size) >= 1]

@@ -97,7 +97,7 @@ def _optima(asked: Sequence[tuple[str, Optimum]]) -> str:
     rows, reasons = [], []
     for label, each in asked:
         if each.best is None:
-            reasons.append(f"  {label}: {each.reason}" if methods else f"  {each.reason}")
+            reasons.append(f"  {label}: {each.reason}")
             continue
         numbers = (_number(each.best.params), _span(each.params_interval), _number(each.best.tokens))
         said = (_span(each.tokens_interval), f"{each.best.loss:.4g}", _span(each.best.interval))

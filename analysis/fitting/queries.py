@@ -88,8 +88,6 @@ def optima(book: LawBook, asked: str) -> list[tuple[str, Optimum]]:
     for law in book.laws:
         if "S" in law.law.inputs:
             raise ValueError(f"`optimum`: the law {law.family} takes S, the trained share, too; ask it with `predict`")
-        if law.measured.params[0] == law.measured.params[1]:
-            raise ValueError(f"`optimum`: the runs of {law.label} have one size; their law says nothing of others")
     costs = costs_of(book)
     return [(law.label, optimum(law, budget, costs[law.label])) for law in book.laws]
 

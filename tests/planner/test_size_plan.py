@@ -14,6 +14,7 @@ from planner.cli import main
 from planner.law_book import LawBook, MeasuredRange, MethodLaw
 from planner.laws import Chinchilla, Law, Power
 from planner.size_plan import UNKNOWN, plan_sizes
+from planner.sizes import ONE_SIZE, costs_of, optimum
 from sweeps.models import SUITES
 from sweeps.support.checksum import sealed
 
@@ -151,8 +152,9 @@ def test_laws_that_choose_no_size_say_so():
     one = replace(method_law(LAW), measured=replace(RANGE, params=(1e8, 1e8)))
     with pytest.raises(ValueError, match="runs of one size; their laws choose no other"):
         plan_sizes(1e21, table_book(one))
+    assert optimum(one, 1e21, costs_of(table_book(one))["all"]).reason == ONE_SIZE
     refused = plan_sizes(1e21, table_book(method_law(LAW, "adam"), one)).refused
-    assert [(each.method, each.reason) for each in refused] == [("all", "its runs have one size")]
+    assert [(each.method, each.reason) for each in refused] == [("all", ONE_SIZE)]
     with pytest.raises(ValueError, match="no size fits a budget of 1e"):
         plan_sizes(1e9, table_book(), suite="pythia")
 
