@@ -13,9 +13,9 @@ multiplicative laws can bend where a few short runs are off, and carry that far;
 twice as sharp, or without PRIOR, would predict the simulations 4 % better (of the error) and real sweeps, which follow
 no simulation, worse.
 
-40 sweeps of each of six truths (tests/benchmarks/bench_forecast.py), errors and losses given away at 10 and 100 times
-the compute in percent: weighed 1.6 and 3.2, 0.10 and 0.28; lowest backtest 1.5 and 3.0, 0.43 and 0.65; always plain 2.3
-and 4.5, 0.16 and 0.43; always tied 3.2 and 5.7, 0.95 and 1.50; 20 tokens a parameter gives away 0.88 and 1.05.
+300 sweeps of each of six truths (docs/forecasts.md), errors and losses given away at 10 and 100 times the compute in
+percent: weighed 1.6 and 3.2, 0.11 and 0.26; lowest backtest 1.6 and 3.3, 0.38 and 0.55; always plain 2.1 and 4.2, 0.17
+and 0.40; always tied 3.0 and 5.4, 0.99 and 1.47; 20 tokens a parameter gives away 0.79 and 1.00.
 """
 
 from __future__ import annotations
