@@ -25,6 +25,7 @@ from sweeps.models import ARCHITECTURES, find_model
 # One of each architecture, and of each way heads may be grouped or fill the width.
 SHAPES = ["nano-25k", "pythia-1b", "qwen3-0.6b", "smollm2-360m", "smollm2-1.7b", "gemma3-1b", "olmo2-1b", "olmo2-32b"]
 SHAPES += ["qwen2.5-0.5b", "ettin-32m", "cerebras-gpt-256m"]
+QUICK = ("pythia-1b", "qwen3-0.6b")  # of two kinds of block; the others take a minute
 MODELS = [*(shallow(find_model(name)) for name in SHAPES), *map(shallow, OTHERS)]
 # Texts of one length go through the model together: how many, and how long. Queries, then documents.
 QUERIES = [(6, 5)]
@@ -67,7 +68,11 @@ def test_every_architecture_is_tried():
     assert {model.architecture for model in MODELS} == set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model",
+    [model if model.name in QUICK else pytest.param(model, marks=pytest.mark.slow) for model in MODELS],
+    ids=lambda model: model.name,
+)
 def test_exact_flops_are_what_torch_counts(model):
     backbone = build(model)
     # What becomes of the table is the same in all shapes of an architecture.
