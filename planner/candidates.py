@@ -111,6 +111,11 @@ class Candidate:
     """FLOPs that the machine makes of this candidate in the time of one FLOP of the budget; 1 for budgets of FLOPs."""
 
     @property
+    def batch_size(self) -> int:
+        """B: text pairs in a step."""
+        return self.pair.batch_size
+
+    @property
     def borrows(self) -> bool:
         """Whether the law is of another method: the same with its backbone in more bits."""
         return self.method.name != self.law.settings["name"]
@@ -129,7 +134,7 @@ class Candidate:
     def rate(self) -> float:
         """FLOPs a second on the machine, by the count in use."""
         assert self.step_seconds  # `on_machine` has been asked
-        return self.pair_flops * self.pair.batch_size / self.step_seconds
+        return self.pair_flops * self.batch_size / self.step_seconds
 
     @cached_property
     def serving(self) -> float:
@@ -144,7 +149,7 @@ class Candidate:
     @cached_property
     def unique_tokens(self) -> float:
         """U: tokens of the unique pairs at hand, as the law counts them."""
-        return self.limits.max_pairs / self.pair.batch_size * self.law_step_tokens
+        return self.limits.max_pairs / self.batch_size * self.law_step_tokens
 
     @cached_property
     def trained_share(self) -> float:
@@ -154,7 +159,7 @@ class Candidate:
     @cached_property
     def epoch_steps(self) -> float:
         """Whole optimiser steps that the allowed epochs hold."""
-        steps = self.limits.max_pairs * self.limits.epochs / self.pair.batch_size
+        steps = self.limits.max_pairs * self.limits.epochs / self.batch_size
         return math.floor(steps) if steps < math.inf else steps
 
     @property
@@ -164,7 +169,7 @@ class Candidate:
 
     def affordable_steps(self, budget: float) -> float:
         """Optimiser steps that the budget pays for, fractions included."""
-        return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.pair.batch_size)
+        return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.batch_size)
 
     def steps(self, budget: float) -> int:
         """Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs."""
@@ -182,7 +187,7 @@ class Candidate:
 
     def least_flops(self) -> float:
         """FLOPs of `min_steps` steps and of serving."""
-        return self.serving + self.limits.min_steps * self.pair.batch_size * self.pair_flops
+        return self.serving + self.limits.min_steps * self.batch_size * self.pair_flops
 
     def refusal(self, budget: float) -> str:
         """Why this budget cannot train the candidate; empty when it can."""
@@ -190,7 +195,7 @@ class Candidate:
             return f"serving {short(self.limits.serve_tokens)} tokens takes {self.serving:.3g} FLOP, all of the budget"
         steps = self.steps(budget)
         if steps > self.limits.max_steps:
-            return f"{steps:,} steps of {self.pair.batch_size:,} pairs, over the maximum of {self.limits.max_steps:,}"
+            return f"{steps:,} steps of {self.batch_size:,} pairs, over the maximum of {self.limits.max_steps:,}"
         if steps >= self.limits.min_steps:
             return ""
         if self.lacks_pairs:
@@ -231,7 +236,7 @@ class Candidate:
 
     def exact_spent(self, tokens: float) -> float:
         """Training FLOPs by the exact count of so many tokens, as the law counts them."""
-        return tokens / self.law_step_tokens * self.pair.batch_size * self.exact_pair_flops
+        return tokens / self.law_step_tokens * self.batch_size * self.exact_pair_flops
 
 
 def candidates(

@@ -240,7 +240,7 @@ def _start(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float) -> 
     one = candidates[0]
     raise ValueError(
         f"no sweep fits: {one.limits.epochs:g} epochs of {short(one.limits.max_pairs)} pairs hold "
-        f"{one.epoch_steps:,.0f} steps of {one.pair.batch_size:,}, and trials at different budgets take "
+        f"{one.epoch_steps:,.0f} steps of {one.batch_size:,}, and trials at different budgets take "
         f"{one.limits.min_steps} or more; set a smaller `batch_size`"
     )
 

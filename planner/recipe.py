@@ -325,7 +325,7 @@ def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence
     if long:
         near = min(long, key=lambda candidate: candidate.steps(budget))
         steps, most = near.steps(budget), near.limits.max_steps
-        wanted = near.pair.batch_size * steps / most
+        wanted = near.batch_size * steps / most
         return (
             f"`budget` {near.relative_speed * budget:.3g} FLOP is too large for every candidate: "
             f"{near.model.name} with {near.method.label} comes nearest with {steps:,} steps, over the maximum of "
@@ -346,7 +346,7 @@ def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence
 
 def _too_few_pairs(candidate: Candidate) -> str:
     """What to change where the allowed passes over the pairs at hand make too few steps."""
-    limits, batch = candidate.limits, candidate.pair.batch_size
+    limits, batch = candidate.limits, candidate.batch_size
     smaller, enough = int(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs
     change = f"set `batch_size` to {smaller:,} or less, or " if smaller > 1 else ""
     return (

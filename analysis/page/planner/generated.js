@@ -569,6 +569,10 @@ export class Candidate {
   constructor({model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen = [], ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
     Object.assign(this, {model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen, ways, step_seconds, whole_steps, relative_speed});
   }
+  /** B: text pairs in a step. */
+  get batch_size() {
+    return this.pair.batch_size;
+  }
   /** Whether the law is of another method: the same with its backbone in more bits. */
   get borrows() {
     return this.method.name !== this.law.settings['name'];
@@ -588,7 +592,7 @@ export class Candidate {
   /** FLOPs a second on the machine, by the count in use. */
   get rate() {
     return kept(this, 'rate', () => {
-      return this.pair_flops * this.pair.batch_size / this.step_seconds;
+      return this.pair_flops * this.batch_size / this.step_seconds;
     });
   }
   /** FLOPs of embedding `serve_tokens`; adapters are merged by then. */
@@ -606,7 +610,7 @@ export class Candidate {
   /** U: tokens of the unique pairs at hand, as the law counts them. */
   get unique_tokens() {
     return kept(this, 'unique_tokens', () => {
-      return this.limits.max_pairs / this.pair.batch_size * this.law_step_tokens;
+      return this.limits.max_pairs / this.batch_size * this.law_step_tokens;
     });
   }
   /** S: share of the parameters that is trained; adapters larger than their backbone count as all of it. */
@@ -618,7 +622,7 @@ export class Candidate {
   /** Whole optimiser steps that the allowed epochs hold. */
   get epoch_steps() {
     return kept(this, 'epoch_steps', () => {
-      const steps = this.limits.max_pairs * this.limits.epochs / this.pair.batch_size;
+      const steps = this.limits.max_pairs * this.limits.epochs / this.batch_size;
       return steps < Infinity ? Math.floor(steps) : steps;
     });
   }
@@ -628,7 +632,7 @@ export class Candidate {
   }
   /** Optimiser steps that the budget pays for, fractions included. */
   affordable_steps(budget) {
-    return (this.relative_speed * budget - this.serving) / (this.pair_flops * this.pair.batch_size);
+    return (this.relative_speed * budget - this.serving) / (this.pair_flops * this.batch_size);
   }
   /** Whole optimiser steps: to the nearest, as sweeps count them, and never beyond the allowed epochs. */
   steps(budget) {
@@ -641,7 +645,7 @@ export class Candidate {
   }
   /** FLOPs of `min_steps` steps and of serving. */
   least_flops() {
-    return this.serving + this.limits.min_steps * this.pair.batch_size * this.pair_flops;
+    return this.serving + this.limits.min_steps * this.batch_size * this.pair_flops;
   }
   /** Why this budget cannot train the candidate; empty when it can. */
   refusal(budget) {
@@ -650,7 +654,7 @@ export class Candidate {
     }
     const steps = this.steps(budget);
     if (steps > this.limits.max_steps) {
-      return `${grouped(steps, 0)} steps of ${grouped(this.pair.batch_size, 0)} pairs, over the maximum of ${grouped(this.limits.max_steps, 0)}`;
+      return `${grouped(steps, 0)} steps of ${grouped(this.batch_size, 0)} pairs, over the maximum of ${grouped(this.limits.max_steps, 0)}`;
     }
     if (steps >= this.limits.min_steps) {
       return '';
@@ -697,7 +701,7 @@ export class Candidate {
   }
   /** Training FLOPs by the exact count of so many tokens, as the law counts them. */
   exact_spent(tokens) {
-    return tokens / this.law_step_tokens * this.pair.batch_size * this.exact_pair_flops;
+    return tokens / this.law_step_tokens * this.batch_size * this.exact_pair_flops;
   }
 }
 
@@ -1516,7 +1520,7 @@ export function _serving(candidate) {
 
 /** What to change where the allowed passes over the pairs at hand make too few steps. */
 export function _too_few_pairs(candidate) {
-  const [limits, batch] = [candidate.limits, candidate.pair.batch_size];
+  const [limits, batch] = [candidate.limits, candidate.batch_size];
   const [smaller, enough] = [Math.trunc(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs];
   const change = smaller > 1 ? `set \`batch_size\` to ${grouped(smaller, 0)} or less, or ` : '';
   return `${short(limits.max_pairs)} pairs hold ${grouped(candidate.epoch_steps, 0)} steps of ${grouped(batch, 0)} pairs in ${g(limits.epochs, 3)} epochs, under the minimum of ${limits.min_steps}: ${change}take ${grouped(Math.ceil(enough), 0)} pairs or more`;
@@ -1546,7 +1550,7 @@ export function nothing_fits(budget, at_speed, refused) {
   if (truth(long)) {
     near = min(long, {key: (candidate) => candidate.steps(budget)});
     [steps, most] = [near.steps(budget), near.limits.max_steps];
-    const wanted = near.pair.batch_size * steps / most;
+    const wanted = near.batch_size * steps / most;
     return `\`budget\` ${g(near.relative_speed * budget, 3)} FLOP is too large for every candidate: ${near.model.name} with ${near.method.label} comes nearest with ${grouped(steps, 0)} steps, over the maximum of ${grouped(most, 0)}; choose from larger models (\`suite\`), or set \`batch_size\` to ${grouped(wanted, 0)} or more`;
   }
   if (truth(allowed)) {
