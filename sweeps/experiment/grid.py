@@ -67,7 +67,7 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
     grid_cells = []
     grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data))
     for model, entry, budget, training in grid:
-        if entry.models and model.name not in entry.models:
+        if not entry.tried_at(model.name, budget):
             continue
         left = budget - search_flops(model, training, data, sweep.flops)
         steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)

@@ -126,6 +126,7 @@ def tables() -> tuple[Table, ...]:
     methods = (
         Key("name", "text", REQUIRED, "The tuning method.", tuple(METHODS)),
         Key("models", "list of texts", "all", "Names of the models that it is tried on."),
+        Key("budgets", "list of numbers", "all", "Budgets that it is tried at.", least=0),
         *RATES,
     )
     return (

@@ -85,6 +85,12 @@ class Entry:
     """What proposed rates lie between."""
     models: tuple[str, ...] = ()
     """Names of the models that it is tried on; (): all."""
+    budgets: tuple[float, ...] = ()
+    """Budgets that it is tried at; (): all."""
+
+    def tried_at(self, model: str, budget: float) -> bool:
+        """Whether the grid has a place for it at this model and budget."""
+        return (not self.models or model in self.models) and (not self.budgets or budget in self.budgets)
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         table,
         ["suite", *(item.name for item in fields(Sweep) if item.name not in NO_KEYS), "methods", "data", "tasks"],
     )
-    models = _models(table)
+    models, budgets = _models(table), tuple(numbers("budgets", table.get("budgets")))
     conditions = _conditions(table.get("training", {}), table.get("data"), table.get("tasks"))
     sweep = Sweep(
         models=models,
-        budgets=tuple(numbers("budgets", table.get("budgets"))),
-        entries=_entries(table.get("methods"), [model.name for model in models]),
+        budgets=budgets,
+        entries=_entries(table.get("methods"), [model.name for model in models], list(budgets)),
         training=conditions[0],
         seeds=_seeds("seeds", table.get("seeds", [0])),
         flops=choice("flops", table.get("flops", "exact"), list(FLOPS)),
@@ -224,22 +224,23 @@ def _members(where: str, value: Any, known: list[Any]) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _entries(methods: Any, models: list[str]) -> tuple[Entry, ...]:
+def _entries(methods: Any, models: list[str], budgets: list[float]) -> tuple[Entry, ...]:
     checked = tables(methods, 1, "has no [[methods]]; at least one is needed")
-    entries = [entry for i, table in enumerate(checked) for entry in _entry(f"methods[{i}]", table, models)]
+    entries = [entry for i, table in enumerate(checked) for entry in _entry(f"methods[{i}]", table, models, budgets)]
     labels = [entry.method.label for entry in entries]
     distinct("methods", labels, labels)
     return tuple(entries)
 
 
-def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Entry]:
+def _entry(where: str, table: dict[str, Any], models: list[str], budgets: list[float]) -> Iterable[Entry]:
     """The entries of one [[methods]]: one for every combination of its listed settings."""
     if "name" not in table:
         raise ValueError(f"{where} has no name; known: {', '.join(METHODS)}")
     name = choice(f"{where}.name", table["name"], list(METHODS))
     settings = {item.name: str(item.type) for item in fields(METHODS[name])}
-    known_keys(where, table, ["name", "models", "lr", "lr_search", *settings])
+    known_keys(where, table, ["name", "models", "budgets", "lr", "lr_search", *settings])
     chosen_models = _members(f"{where}.models", table["models"], models) if "models" in table else ()
+    chosen_budgets = _members(f"{where}.budgets", table["budgets"], budgets) if "budgets" in table else ()
     spans = {key: table[key] if isinstance(table[key], list) else [table[key]] for key in settings if key in table}
     for key, values in spans.items():
         require(f"{where}.{key}", values, values != [], "a value or a list of them, not empty")
@@ -251,7 +252,7 @@ def _entry(where: str, table: dict[str, Any], models: list[str]) -> Iterable[Ent
             method = make_method(name, dict(zip(spans, chosen, strict=True)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield Entry(method, rates, search, rate_range, chosen_models)
+        yield Entry(method, rates, search, rate_range, chosen_models, chosen_budgets)
 
 
 def _rates(

@@ -243,10 +243,11 @@ def test_trials_know_their_data_and_their_cost(write):
         (HEAD + '[[methods]]\nname = "full"\nlr = { nano-25 = 1.0 }\n', "methods[0].lr has no key 'nano-25'"),
         (HEAD + '[[methods]]\nname = "full"\nlr = { nano-25k = "x" }\n', "methods[0].lr.nano-25k is 'x'"),
         (HEAD + FULL + FULL, "methods names 'full' twice"),
-        (HEAD + FULL + "rank = 8\n", "methods[0] has no key 'rank'; known: name, models, lr, lr_search"),
+        (HEAD + FULL + "rank = 8\n", "methods[0] has no key 'rank'; known: name, models, budgets, lr"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = 0\nlr = 1\n', "methods[1].rank is 0"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = [8, 1.5]\nlr = 1\n', "methods[1].rank is 1.5"),
         (HEAD + FULL + '[[methods]]\nname = "lora"\nrank = []\nlr = 1\n', "methods[1].rank is []"),
+        (HEAD + FULL + "budgets = [2e11]\n", "methods[0].budgets[0] is 2e+11; known: 1e+11"),
         (HEAD + '[[methods]]\nname = "lora"\nalpha = nan\nlr = 1\n', "methods[0].alpha is nan"),
         (HEAD + '[[methods]]\nname = "freeze"\nshare = 1.5\nlr = 1\n', "methods[0]: freeze: share is 1.5"),
     ],
@@ -325,3 +326,10 @@ def test_a_method_is_tried_on_the_models_that_it_names(write):
     assert found == [("nano-25k", "full"), ("nano-25k", "bias"), ("nano-100k", "full")]
     with pytest.raises(ValueError, match=re.escape("methods[1].models[0] is 'nano-340k'; known: nano-25k, nano-100k")):
         read_sweep(write(text.replace('models = ["nano-25k"]\nlr', 'models = ["nano-340k"]\nlr')))
+
+
+def test_a_method_is_tried_at_the_budgets_that_it_names(write):
+    text = 'models = ["nano-25k"]\nbudgets = [1e11, 2e11]\n' + FULL
+    text += '[[methods]]\nname = "bias"\nlr = 1e-2\nbudgets = [2e11]\n'
+    found = {(cell.entry.method.name, cell.budget) for cell in cells(read_sweep(write(text)), DATA)}
+    assert found == {("full", 1e11), ("full", 2e11), ("bias", 2e11)}
