@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import Counter
@@ -29,6 +30,7 @@ def text(book: LawBook) -> str:
         parts += [_family(laws[0], book), _coefficients(laws, book)]
     parts += [_profiles(book.laws)] if any(law.profiles for law in book.laws) else []
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
+    parts += [_rates(book)] if any(law.rate_rule for law in book.laws) else []
     parts += [_variants(law) for law in book.laws if len(book.laws) == 1]
     if book.scores:
         parts.append(_scores(book.scores))
@@ -62,6 +64,25 @@ def _scores(laws: Sequence[ScoreLaw]) -> str:
         for law in laws
     ]
     return "\n".join(["scores on tasks by the held-out loss", *table([head, *rows])])
+
+
+def _rates(book: LawBook) -> str:
+    """The rule of every method's rates, and how a rule did on searches of models and batch sizes it had not seen."""
+    rules = {law.label: law.rate_rule for law in book.laws if law.rate_rule}
+    rows = [["best learning rate", "searches", "N ~", "B ~", "off the best tried", "loss given away", "at most"]]
+    for label, rule in rules.items():
+        sds = [f"± {math.sqrt(rule.covariance[place][place]):.2f}" for place in (1, 2)]
+        rows.append([f"  {label}: {rule.formula()}", f"{rule.searches}", *sds, *_missed(rule.left_out)])
+    if every := book.source.get("rates_left_out"):
+        rows.append(["  all", f"{every['searches']:.0f}", "", "", *_missed(every)])
+    where = "  the last three columns: of searches that the rule had not seen, a model and batch left out at a time"
+    return "\n".join([_aligned(rows), where])
+
+
+def _missed(tested: Mapping[str, float]) -> list[str]:
+    if not tested:
+        return ["", "", ""]
+    return [f"{tested['median_factor']:.2f}x", *(f"{100 * tested[name]:.2f} %" for name in ("given_away", "worst"))]
 
 
 def _ends(law: ScoreLaw) -> list[tuple[float, float]]:

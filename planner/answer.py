@@ -59,7 +59,9 @@ class Recipe:
     share: float | None
     """Expected share of the loss given away against the best candidate; None as `best`."""
     lr_source: str
-    """Where the learning rate comes from: measured, interpolated, published or extrapolated."""
+    """Where the learning rate comes from: measured, by a rule, interpolated, published or extrapolated."""
+    lr_interval: tuple[float, float] | None
+    """90 % interval of the best learning rate; None where no rule tells it."""
     memory: float
     """Peak memory of training, bytes per chip."""
     micro_batch_tokens: int
@@ -119,6 +121,7 @@ class Recipe:
             "expected_regret": self.regret,
             "expected_regret_share": self.share,
             "lr_source": self.lr_source,
+            "lr_interval": self.lr_interval,
             "memory_bytes": self.memory,
             "micro_batch_tokens": self.micro_batch_tokens,
             "second_forward": self.second_forward,

@@ -388,7 +388,7 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
 
 def _rates(candidates: Sequence[Candidate], search: bool, named: Callable[[str], str]) -> dict[str, object]:
     """Measured rates by model, or rates around those that the plan would take, to be searched."""
-    rates = {named(candidate.model.name): learning_rate(candidate)[0] for candidate in candidates}
+    rates = {named(candidate.model.name): learning_rate(candidate).rate for candidate in candidates}
     if not search:
         return {"lr": rates}
     middle = math.exp(sum(math.log(rate) for rate in rates.values()) / len(rates))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.laws import Law, Weighted, family_of
+from planner.rate_rule import RateRule
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, label_of, make_method
@@ -78,6 +79,8 @@ class MethodLaw:
     """Model -> best peak learning rate of those tried."""
     rates_from: str = ""
     """Where those rates come from, where not from the runs that the law was fitted to."""
+    rate_rule: RateRule | None = None
+    """The best rate as a power law in N, batch size and rank; None where no rate was searched."""
     shared: tuple[str, ...] = ()
     """Exponents that all methods share."""
     variants: Mapping[str, Any] = field(default_factory=dict)
@@ -166,6 +169,7 @@ class MethodLaw:
             "backtest": dict(self.backtest),
             "learning_rates": dict(self.learning_rates),
             **({"rates_from": self.rates_from} if self.rates_from else {}),
+            **({"rate_rule": self.rate_rule.to_json()} if self.rate_rule else {}),
             "shared": list(self.shared),
             "variants": dict(self.variants),
             "isoflop": dict(self.isoflop),

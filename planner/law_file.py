@@ -11,6 +11,7 @@ from typing import Any
 from planner.isoflop import check_isoflop
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
 from planner.laws import LAWS, ROUNDING, Law, coefficients_of, mean_law
+from planner.rate_rule import read_rate_rule
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.support.checks import (
@@ -153,6 +154,7 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
         "intervals": _intervals(content.get("intervals", {}), weights, f"{where}.intervals"),
         "intervals_95": _intervals(content.get("intervals_95", {}), weights, f"{where}.intervals_95"),
         "shared": strings(f"{where}.shared", content.get("shared", ())),
+        "rate_rule": read_rate_rule(content.get("rate_rule"), f"{where}.rate_rule"),
     }
     known = {item.name for item in fields(MethodLaw)} - set(made)
     given = {name: value for name, value in content.items() if name in known}

@@ -1,36 +1,54 @@
 """The learning rate of a recipe, and where it comes from: the rates of the law book that answers, and no others.
 
-A model with a rate of its own gets it. Between such models rates are interpolated in ln N. Beyond them they go on along
-a power of N from the nearest rate, with one slope for all settings of a method: a slope from two sizes alone would
-carry the noise of a grid of rates far, so it is drawn towards the one that pretraining uses.
+A model with a rate of its own at the batch size gets it. Otherwise the rate is that of the method's rule, a power law
+in N, batch size and rank that `fit` makes of all searches (planner/rate_rule.py).
+
+Laws without a rule are those of a paper, of earlier versions or written by hand. Between models with a rate theirs are
+interpolated in ln N. Beyond them they go on along a power of N from the nearest rate, with one slope for all settings
+of a method: a slope from two sizes alone would carry the noise of a grid of rates far, so it is drawn towards the one
+that pretraining uses.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from planner.candidates import Candidate
 from planner.extrapolation import extrapolation_factor, times
-from planner.law_book import MethodLaw
+from planner.law_book import NORMAL, MethodLaw
+from planner.rate_rule import LETTERS, RateRule
 from sweeps.models import find_model
 
 # d ln(rate) / d ln(N): the peak rates of Pythia's pretraining fall from 1e-3 at 19 M to 1.2e-4 at 6.4 G parameters
 # (Biderman et al. 2023), a slope of -0.36; one LoRA rate for all sizes is a slope of 0. Half-way between.
 USUAL_SLOPE, SLOPE_SD = -0.18, 0.12
 RATE_SD = 0.55  # of ln(rate): rates are tried a factor of 3 apart, so the best one is off by up to half of that
+MEASURED = "measured: the best of the rates tried for this model"
 Tried = tuple[float, float, str]
 
 
-def learning_rate(candidate: Candidate) -> tuple[float, str]:
-    """Peak rate and its source: measured (or what the law names), interpolated in N, or carried on.
+@dataclass(frozen=True)
+class PeakRate:
+    """The peak learning rate of a recipe."""
 
-    Raises ValueError when the law book holds no rate for the method.
-    """
+    rate: float
+    """The rate."""
+    source: str
+    """Where it comes from: measured (or what the law names), by the rule, interpolated in N, or carried on."""
+    interval: tuple[float, float] | None = None
+    """90 % interval of the best rate; None where only a rule would tell it."""
+
+
+def learning_rate(candidate: Candidate) -> PeakRate:
+    """The peak rate. Raises ValueError when the law book holds none for the method."""
     law, name, params = candidate.law, candidate.model.name, candidate.params
+    if law.rate_rule:
+        return _by_rule(law.rate_rule, candidate)
     if name in law.learning_rates:
-        return law.learning_rates[name], law.rates_from or "measured: the best of the rates tried for this model"
+        return PeakRate(law.learning_rates[name], law.rates_from or MEASURED)
     tried, lost = _tried([law])
     remark = f"; left out, since not found here: {', '.join(lost)}" if lost else ""
     remark += f"; {law.rates_from}" if law.rates_from else ""
@@ -39,7 +57,7 @@ def learning_rate(candidate: Candidate) -> tuple[float, str]:
     for (low, slow, first), (high, fast, second) in itertools.pairwise(tried):
         if low <= params <= high:
             place = math.log(params / low) / math.log(high / low)
-            return slow * (fast / slow) ** place, f"interpolated in N between {first} and {second}{remark}"
+            return PeakRate(slow * (fast / slow) ** place, f"interpolated in N between {first} and {second}{remark}")
     factor = extrapolation_factor(params, (tried[0][0], tried[-1][0]))
     kin, _ = _tried(candidate.kin)
     nearest = min(abs(math.log(params / row[0])) for row in kin)
@@ -47,7 +65,34 @@ def learning_rate(candidate: Candidate) -> tuple[float, str]:
     level = sum(math.log(rate) for _, rate, _ in edge) / len(edge)
     slope = _slope(candidate.kin)
     rate = math.exp(level + slope * math.log(params / edge[0][0]))
-    return rate, f"carried on from {edge[0][2]} as N^{slope:.2f}, {times(factor)} beyond the models with a rate{remark}"
+    source = f"carried on from {edge[0][2]} as N^{slope:.2f}, {times(factor)} beyond the models with a rate{remark}"
+    return PeakRate(rate, source)
+
+
+def _by_rule(rule: RateRule, candidate: Candidate) -> PeakRate:
+    """The best rate tried for the model at the batch size, else what the rule says."""
+    batch, rank = candidate.batch_size, float(candidate.method.options.get("rank", 1))
+    rate, sd = rule.predict(candidate.params, batch, rank)
+    interval = rate * math.exp(-NORMAL * sd), rate * math.exp(NORMAL * sd)
+    own = candidate.method.options.get("rank") == candidate.law.settings.get("rank")
+    if own and (best := rule.measured(candidate.model.name, batch)):
+        return PeakRate(best, f"{MEASURED} and batch size", interval)
+    text = f"rule of {rule.searches} searches: {rule.formula()}"
+    text += f", 90 % {interval[0]:.2g} to {interval[1]:.2g}"
+    asked = {"params": float(candidate.params), "batch_size": float(batch), "rank": rank}
+    return PeakRate(rate, "; ".join([text, *_beyond(rule, asked)]), interval)
+
+
+def _beyond(rule: RateRule, asked: Mapping[str, float]) -> list[str]:
+    """How far a model, a batch size and a rank lie beyond those that rates were searched for."""
+    told, what = [], {"params": "models", "batch_size": "batch sizes", "rank": "ranks"}
+    for name, (low, high) in rule.ranges.items():
+        value = asked[name]
+        if low == high != value:
+            told.append(f"its power of {LETTERS[name]} is assumed: one value was searched")
+        elif (factor := extrapolation_factor(value, (low, high))) > 1:
+            told.append(f"extrapolated {times(factor)} beyond the {what[name]} searched")
+    return told
 
 
 def _tried(laws: Sequence[MethodLaw]) -> tuple[list[Tried], list[str]]:

@@ -26,7 +26,7 @@ from planner.discrepancy import FARTHEST
 from planner.evidence import Evidence, Other, check_reach, decades_of_compute, open_books
 from planner.frontier import Odds, budget_grid, by_regret
 from planner.law_book import LawBook
-from planner.learning_rates import learning_rate
+from planner.learning_rates import PeakRate, learning_rate
 from planner.menu import check_suites, menu
 from planner.quantities import short
 from planner.size_rules import SizeRule, led_by, size_caveat, size_rule
@@ -369,9 +369,9 @@ def recipe_of(
     lr: float | None = None,
 ) -> Recipe:
     """The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for."""
-    rate, source = (lr, AS_ASKED) if lr is not None else learning_rate(candidate)
-    steps = candidate.steps(budget)
-    trial = Trial(candidate.model.name, candidate.method, training, rate, steps, 0, candidate.relative_speed * budget)
+    peak = learning_rate(candidate) if lr is None else PeakRate(lr, AS_ASKED)
+    steps, spent = candidate.steps(budget), candidate.relative_speed * budget
+    trial = Trial(candidate.model.name, candidate.method, training, peak.rate, steps, 0, spent)
     law_tokens = steps * candidate.law_step_tokens
     far = candidate.extrapolation(law_tokens)
     known = far.decades <= FARTHEST
@@ -394,7 +394,8 @@ def recipe_of(
         best=chance.best if chance and known else None,
         regret=chance.regret if chance and known else None,
         share=chance.share if chance and known else None,
-        lr_source=source,
+        lr_source=peak.source,
+        lr_interval=peak.interval,
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,
         second_forward=candidate.batch.second_forward,

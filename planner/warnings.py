@@ -97,7 +97,7 @@ def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
 def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
     if recipe.lr_source != AS_ASKED or not candidate.law.learning_rates:
         return []
-    usual, _ = learning_rate(candidate)
+    usual = learning_rate(candidate).rate
     factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)
     if factor < RATE_STEP:
         return []

@@ -17,6 +17,7 @@ from analysis.fitting.family import ChosenFamily, choose_family, takes
 from analysis.fitting.problem import Problem
 from analysis.fitting.profile import profiles
 from analysis.fitting.queries import token_cost
+from analysis.fitting.rate_rules import rate_rules
 from analysis.fitting.scores import score_laws
 from analysis.tables.rows import Rows
 from analysis.tables.table import Table
@@ -51,8 +52,10 @@ def law_book(
     order = {method: place for place, method in enumerate(table.settings)}
     deltas = {law.delta for law in laws}
     scores, unscored = score_laws(table)
+    rules, missed = rate_rules(table.rate_curves)
+    ordered = sorted(laws, key=lambda law: order[law.label])
     return LawBook(
-        laws=tuple(sorted(laws, key=lambda law: order[law.label])),
+        laws=tuple(replace(law, rate_rule=rules.get(law.label)) for law in ordered),
         measured=measured_range(table.of([law.label for law in laws])),
         models=table.models,
         training=table.training,
@@ -66,6 +69,7 @@ def law_book(
             **({"columns": dict(table.columns)} if table.columns else {}),
             **({"variables": list(table.variables)} if len(table.variables) == 1 else {}),
             **_cost(table),
+            **({"rates_left_out": missed} if missed else {}),
             "unique_tokens": _unique_tokens(table),
             **asdict(settings),
             "delta": deltas.pop() if len(deltas) == 1 else settings.delta,  # else every law names its own

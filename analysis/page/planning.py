@@ -152,12 +152,10 @@ def _rate(method: Method, law: MethodLaw, book: LawBook, model: ModelSpec) -> di
     assert book.pair
     whole = BatchMemory(micro_batch_tokens=0, second_forward=0.0, peak_bytes=0.0)
     try:
-        lr, source = learning_rate(
-            Candidate(model, law, method, book.pair, "exact", whole, Limits(), 0.0, kin_of(book, law))
-        )
+        peak = learning_rate(Candidate(model, law, method, book.pair, "exact", whole, Limits(), 0.0, kin_of(book, law)))
     except ValueError as error:
-        return {"lr": None, "lr_source": str(error)}
-    return {"lr": lr, "lr_source": source}
+        return {"lr": None, "lr_source": str(error), "lr_interval": None}
+    return {"lr": peak.rate, "lr_source": peak.source, "lr_interval": peak.interval}
 
 
 def _machines(book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:

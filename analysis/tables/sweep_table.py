@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.tables.best_rates import best_rates, winning_rates
 from analysis.tables.conditions import conditions, of_condition
 from analysis.tables.projection import PROJECTION, read_projection
+from analysis.tables.rate_curves import rate_curves
 from analysis.tables.table import NUMBERS, Table
 from planner.law_book import Caveat
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
@@ -46,13 +47,15 @@ def sweep_table(
 
     Raises ValueError or FileNotFoundError as `read_sweep` does.
     """
-    observations, caveats = read_observations(folder / "observations.jsonl")
+    everything, caveats = read_observations(folder / "observations.jsonl")
+    observations = everything
     known = conditions(observations)
     if condition:
         observations = of_condition(observations, known, condition)
     _check_score(folder, observations, score)
     entering, excluded = _admit(observations, min_steps, max_epochs, score)
-    best = best_rates(entering, partial(_measured, score=score))
+    measured = partial(_measured, score=score)
+    best = best_rates(entering, measured)
     training = _shared_training(folder, best.observations, bool(known) and not condition) if entering else None
     rows = pd.DataFrame([_row(observation, score) for observation in best.observations], columns=COLUMNS)
     methods = {observation.trial.method.label: observation.trial.method for observation in best.observations}
@@ -70,6 +73,7 @@ def sweep_table(
         training=training,
         pair=_mean_pair(rows, training) if training else None,
         learning_rates=winning_rates(rows),
+        rate_curves=rate_curves(everything, training, measured, min_steps) if training else (),
         measure=f"1 - {score}" if score else "loss",
         scored=pd.DataFrame(
             {

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables.projection import Projection
+from analysis.tables.rate_curves import RateCurve
 from analysis.tables.rows import Rows
 from planner.law_book import Caveat
 from sweeps.flops import Work
@@ -47,6 +48,8 @@ class Table:
     """What one pair of texts costs on average; None for runs from elsewhere."""
     learning_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By method label and model: the rate that won most cells."""
+    rate_curves: tuple[RateCurve, ...] = ()
+    """Searches of learning rates under the conditions of the runs, at any batch size."""
     measure: str = "loss"
     """What the column loss holds: "loss", or "1 - " and the name of a score."""
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)

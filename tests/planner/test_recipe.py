@@ -195,7 +195,7 @@ def test_rates_of_neighbouring_sizes_never_jump():
     book = law_book(two, *thirds)
     for models in (PYTHIA[1:], QWEN3):  # the first of Pythia lies between the sizes with a rate
         considered = candidates(book, models, (), Limits())[0]
-        rates = {(one.method.label, one.model.name): learning_rate(one)[0] for one in considered}
+        rates = {(one.method.label, one.model.name): learning_rate(one).rate for one in considered}
         for label in {label for label, _ in rates}:
             along = [rates[label, model.name] for model in models]
             assert along == sorted(along, reverse=True)

@@ -200,8 +200,8 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, shared, variants, isoflop, profiles, noise_slope, scatter, drift});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rate_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rate_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift});
   }
   /** Family -> its weight in the law, the largest first. */
   get weights() {
@@ -1066,7 +1066,7 @@ export function _rate(recipe, candidate) {
   if (recipe.lr_source !== AS_ASKED || !truth(candidate.law.learning_rates)) {
     return [];
   }
-  const [usual, ] = learning_rate(candidate);
+  const usual = learning_rate(candidate).rate;
   const factor = Math.max(recipe.trial.lr / usual, usual / recipe.trial.lr);
   if (factor < RATE_STEP) {
     return [];
@@ -1217,6 +1217,13 @@ export class Consulted {
   }
 }
 
+/** The peak learning rate of a recipe. */
+export class PeakRate {
+  constructor({rate, source, interval = null}) {
+    Object.assign(this, {rate, source, interval});
+  }
+}
+
 /** One training run, wholly described. */
 export class Trial {
   constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
@@ -1232,8 +1239,8 @@ export const NODE = 8;
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
@@ -1257,9 +1264,9 @@ export class Recipe {
 
 /** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
 export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
-  const [rate, source] = lr != null ? [lr, AS_ASKED] : learning_rate(candidate);
-  const steps = candidate.steps(budget);
-  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: rate, steps, seed: 0, budget: candidate.relative_speed * budget});
+  const peak = lr == null ? learning_rate(candidate) : new PeakRate({rate: lr, source: AS_ASKED});
+  const [steps, spent] = [candidate.steps(budget), candidate.relative_speed * budget];
+  const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: peak.rate, steps, seed: 0, budget: spent});
   const law_tokens = steps * candidate.law_step_tokens;
   const far = candidate.extrapolation(law_tokens);
   const known = far.decades <= FARTHEST;
@@ -1267,7 +1274,7 @@ export function recipe_of(candidate, budget, training, machine, chance = null, l
   const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
   const exact = trial.pairs * candidate.exact_pair_flops;
   const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: source, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: peak.source, lr_interval: peak.interval, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
 }
 
 /** A task's score that is to be expected of a recipe. */

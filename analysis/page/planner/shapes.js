@@ -31,9 +31,9 @@ export function step_work(model, method, pair, second_forward) {
 }
 
 export function learning_rate({model, method}) {
-  const {lr, lr_source: source} = shapeOf(model, method);
-  if (lr === null) throw new Error(source);
-  return [lr, source];
+  const {lr: rate, lr_source: source, lr_interval: interval} = shapeOf(model, method);
+  if (rate === null) throw new Error(source);
+  return {rate, source, interval};
 }
 
 export const _log = Math.log;
