@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.batch_report import batch_text
 from analysis.fitting.decisions import BELOW, RULES, standings
 from analysis.fitting.published.narrowing import Narrowed
 from analysis.fitting.queries import variables_of
@@ -28,6 +29,7 @@ def text(book: LawBook) -> str:
     parts = [_head(book)]
     for laws in _families(book.laws):
         parts += [_family(laws[0], book), _coefficients(laws, book)]
+    parts += [told] if (told := batch_text(book.laws)) else []
     parts += [_profiles(book.laws)] if any(law.profiles for law in book.laws) else []
     parts += [_isoflop(book.laws)] if any(law.isoflop for law in book.laws) else []
     parts += [_rates(book)] if any(law.rate_rule for law in book.laws) else []

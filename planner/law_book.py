@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from planner.batch_law import BatchLaw
 from planner.laws import Law, Weighted, family_of
+from planner.quantiles import quantile
 from planner.rate_rule import RateRule
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, label_of, make_method
 from sweeps.trial import Training
 
-FORMAT = 2  # that is written; docs/laws-json.md
+FORMAT, BATCH_FORMAT = 2, 3  # that are written, the later one of laws with a batch size in them; docs/laws-json.md
 NORMAL = 1.645  # 90 % of a normal lie within so many sd
 
 
@@ -97,6 +99,9 @@ class MethodLaw:
     drift: float | None = None
     """Model error: sd of the log loss for every decade beyond the measured range, learnt from runs that a fit had not
     seen; None where it was not learnt, and the planner assumes one."""
+    batch: BatchLaw | None = None
+    """What batch size is worth, where runs of several were fitted together: `law` then is that of the best batch size
+    for every D. None: all runs had that of LawBook.training."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -175,6 +180,7 @@ class MethodLaw:
             "isoflop": dict(self.isoflop),
             **({"profiles": dict(self.profiles)} if self.profiles else {}),
             "range": asdict(self.measured),
+            **({"batch": self.batch.to_json()} if self.batch else {}),
         }
 
 
@@ -244,7 +250,7 @@ class LawBook:
     def to_json(self) -> dict[str, Any]:
         pair = {"tokens": self.pair.tokens, "squares": self.pair.sum_sq_lengths} if self.pair else None
         return {
-            "format": FORMAT,
+            "format": BATCH_FORMAT if any(law.batch for law in self.laws) else FORMAT,
             "created_by": self.created_by,
             "training": asdict(self.training) if self.training else None,
             "pair": pair,
@@ -256,11 +262,3 @@ class LawBook:
             "warnings": [asdict(caveat) for caveat in self.warnings],
             **({"scores": [asdict(law) for law in self.scores]} if self.scores else {}),
         }
-
-
-def quantile(ordered: list[float], share: float) -> float:
-    """Linear quantile of a sorted list, as numpy.quantile gives it."""
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

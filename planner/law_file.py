@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from planner.batch_law import TERMS, BatchLaw
 from planner.isoflop import check_isoflop
 from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
 from planner.laws import LAWS, ROUNDING, Law, coefficients_of, mean_law
@@ -35,7 +36,8 @@ from sweeps.support.json_io import json_of, read_bytes
 from sweeps.support.paths import folder_of
 from sweeps.trial import Training
 
-READABLE = (1, 2)  # 1: a law is of one family, whose name stands nowhere but under "family"
+# 1: a law is of one family, whose name stands nowhere but under "family". 3: laws may know batch sizes.
+READABLE = (1, 2, 3)
 MOST_BYTES = 50_000_000  # of a law book
 RATE = (1e-12, 100.0)  # plausible peak learning rates of AdamW
 # Draws of a few runs go far: what is refused is what no fit can leave.
@@ -155,7 +157,10 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
         "intervals_95": _intervals(content.get("intervals_95", {}), weights, f"{where}.intervals_95"),
         "shared": strings(f"{where}.shared", content.get("shared", ())),
         "rate_rule": read_rate_rule(content.get("rate_rule"), f"{where}.rate_rule"),
+        "batch": _batch_law(content["batch"], f"{where}.batch") if content.get("batch") else None,
     }
+    if made["batch"] and made["law"].inputs != Law.inputs:
+        raise ValueError(f"{where}.batch stands beside a law in {', '.join(made['law'].inputs)}; it goes with N and D")
     known = {item.name for item in fields(MethodLaw)} - set(made)
     given = {name: value for name, value in content.items() if name in known}
     check_fields(MethodLaw, {**given, **made}, where, LIMITS)
@@ -200,6 +205,36 @@ def _by_family(content: Any, weights: Mapping[str, float], where: str, every: bo
     if missing := [name for name in weights if every and name not in content]:
         raise ValueError(f"{where} has no {' and no '.join(missing)}")
     return content
+
+
+BATCHES = (2, 10**9)  # pairs
+TERM_LIMITS = {"k": (1e-30, 1e30), "q": (-2.0, 2.0), "s": (1e-12, 1e12)}
+
+
+def _batch_law(content: Any, where: str) -> BatchLaw:
+    require(where, content, isinstance(content, dict), "an object")
+    choice(f"{where}.form", content["form"], list(TERMS))
+    kind, sizes, backtest = TERMS[content["form"]], content["sizes"], content.get("backtest", {})
+    names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    columns = content.get("draws", {})
+    _check_columns(columns, f"{where}.draws")
+    own = content["coefficients"]
+    require(f"{where}.coefficients", own, isinstance(own, dict) and sorted(own) == sorted(names), ", ".join(names))
+    counts = {len(column) for column in columns.values()} or {0}
+    complete = not columns or sorted(columns) == sorted(names)
+    require(f"{where}.draws", sorted(columns), complete and len(counts) == 1, f"{', '.join(names)}, of one length")
+    for name in names:
+        values = [own[name], *columns.get(name, [])]
+        all_numbers(f"{where}.{name}", values)
+        within(f"{where}.{name}", values, TERM_LIMITS[name])
+    ascending = isinstance(sizes, list) and all(type(size) is int for size in sizes) and sorted(set(sizes)) == sizes
+    require(f"{where}.sizes", sizes, ascending and len(sizes) > 1, "two whole numbers of pairs or more, ascending")
+    within(f"{where}.sizes", sizes, BATCHES)
+    require(f"{where}.backtest", backtest, isinstance(backtest, dict), "an object")
+    rows = zip(*(columns.get(name, []) for name in names), strict=True)
+    drawn = [kind(**dict(zip(names, row, strict=True))) for row in rows]
+    tokens = _pair(content["tokens"], f"{where}.tokens", SPAN)
+    return BatchLaw(kind(**own), tuple(drawn), tuple(sizes), tokens, _string(content, "runs"), backtest)
 
 
 SCORES = {

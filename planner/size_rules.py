@@ -14,7 +14,8 @@ from typing import Any
 
 from planner.candidates import Candidate
 from planner.frontier import Odds
-from planner.law_book import Caveat, MethodLaw, quantile
+from planner.law_book import Caveat, MethodLaw
+from planner.quantiles import quantile
 from planner.quantities import short
 
 FEWEST = 6  # decisions in which one rule must have given away less, on average, to be called the better one

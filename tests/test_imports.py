@@ -50,6 +50,7 @@ LAYERS = {
     "analysis.conditions": ("sweeps", "planner"),
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.formula": ("planner",),
+    "analysis.batch_report": ("sweeps.support", "planner"),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),
     "analysis.commands": ("sweeps", "planner"),

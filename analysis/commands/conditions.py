@@ -28,6 +28,16 @@ def names_of_conditions(folder: Path) -> list[str]:
     return list(conditions(read_observations(path)[0])) if path.is_file() else []
 
 
+def differ_in_batch_size(folder: Path) -> bool:
+    """Whether the conditions of a sweep differ in batch size alone, which laws know."""
+    from analysis.tables.sweep_table import IN_LAWS, read_observations
+    from sweeps.conditions import differing
+
+    path = folder / "observations.jsonl"
+    observations = read_observations(path)[0] if path.is_file() else []
+    return differing(list(dict.fromkeys(each.trial.training for each in observations))) == IN_LAWS
+
+
 def fit_conditions(args: argparse.Namespace, how: Settings, names: Sequence[str]) -> int:
     """Fit each condition, write its laws and figures, print how they compare; laws.json holds those of the best one.
 

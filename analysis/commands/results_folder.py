@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.commands.answer import give
-from analysis.commands.conditions import fit_conditions, names_of_conditions
+from analysis.commands.conditions import differ_in_batch_size, fit_conditions, names_of_conditions
 from analysis.commands.files import file_name, write_page
 from analysis.commands.options import FLAGS, settings
 from analysis.commands.trials import fitted, read_trials
@@ -31,8 +32,29 @@ def fit_folder(args: argparse.Namespace) -> int:
         raise ValueError("--profile: of laws whose exponents are their own; with --with they are those of other runs")
     how = settings(args)
     if not args.condition and (names := names_of_conditions(args.path)):
-        return fit_conditions(args, how, names)
+        if args.reference or not differ_in_batch_size(args.path):
+            return fit_conditions(args, how, names)
+        return _fit_batch_sizes(args, how, names)
     table, book = _table_and_laws(args, how)
+    return _give(args, table, book, how)
+
+
+def _fit_batch_sizes(args: argparse.Namespace, how: Settings, names: Sequence[str]) -> int:
+    """One fit of all batch sizes; where they do not share a law, one of each, with the reason."""
+    from analysis.fitting.batch_forms import Apart
+
+    for name in ("backtest", "page"):
+        if getattr(args, name):
+            raise ValueError(f"--{name}: of one batch size; choose one: --condition {names[0]!r}")
+    try:
+        table, book = _table_and_laws(args, how)
+    except Apart as apart:
+        print(f"{apart}; each has laws of its own\n")
+        return fit_conditions(args, how, names)
+    return _give(args, table, book, how)
+
+
+def _give(args: argparse.Namespace, table: Table, book: LawBook, how: Settings) -> int:
     named = f"laws{''.join(f'-{file_name(part)}' for part in (args.condition, args.score) if part)}.json"
     give(args, table, book, how, args.out or Path(args.path) / named)
     return 0
@@ -46,6 +68,8 @@ def _table_and_laws(args: argparse.Namespace, how: Settings) -> tuple[Table, Law
             with waiting(f"fitting {len(table.rows)} runs"):
                 return table, fitted(table, args, how)
     except (ValueError, FileNotFoundError) as error:
+        if differ_in_batch_size(args.path) and not args.condition:
+            raise  # each batch size is fitted by itself then
         if args.page:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."
             write_page(args, None, None, why)

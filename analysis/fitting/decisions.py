@@ -149,9 +149,9 @@ def size_decisions(
         return {}  # there is no size to choose
     if any("S" in LAWS[choice.family].inputs for choice in weights):
         return {}  # one law for all settings of a method: smaller runs hold too few of them
-    rows, decisions = table.of(methods), {}
+    rows, decisions, runs = table.of(methods), {}, table.at_best_batch.rows
     for place, method in enumerate(methods):
-        cases = measured(table.rows[table.rows["method"] == method])
+        cases = measured(runs[runs["method"] == method])
         lines = {case.budget: line for case in cases if (line := line_of(case.below))}
         cases = [case for case in cases if case.budget in lines]
         if cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from analysis.fitting.run_noise import run_noise
 from analysis.fitting.solver import huber
 from analysis.tables.rows import Array, Rows
 from analysis.tables.table import CELL, Table
+from planner.batch_law import TERMS, BatchLaw, BatchTerm
 from planner.law_book import Caveat, MeasuredRange, MethodLaw
 from planner.laws import LAWS, Law, mean_law
 
@@ -78,6 +80,8 @@ def _method_law(
         for family, part in parts.items()
     }
     draws = {family.family: part.problem.coefficients(part.draws)[number] for family, part in parts.items()}
+    kept = {family: _laws(family, columns, KEPT_DRAWS) for family, columns in draws.items()}
+    batch = batch_law(table, solved.problem.rows.take(mine), parts, shares)
     repeated = repeat_noise(table, [method], solved.problem.rows.name[solved.scatter.far])
     noise = run_noise(solved, mine, repeated)
     law = MethodLaw(
@@ -86,7 +90,7 @@ def _method_law(
         law=mean_law(laws, shares),
         intervals={family: intervals(columns, 0.90) for family, columns in draws.items()},
         intervals_95={family: intervals(columns, 0.95) for family, columns in draws.items()},
-        draws=_kept(draws, shares),
+        draws=_in_turn(kept, shares),
         noise=noise.sd,
         noise_slope=noise.slope,
         scatter=noise.scatter,
@@ -96,15 +100,53 @@ def _method_law(
         delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
         shared=choice.shape.curved if choice.shared else (),
+        batch=batch,
     )
     several = table.variables == ("N", "D") and law.measured.params[0] < law.measured.params[1]
-    return replace(law, isoflop=cross_check(law, table.rows[table.rows["method"] == method])) if several else law
+    runs = table.at_best_batch.rows
+    return replace(law, isoflop=cross_check(law, runs[runs["method"] == method])) if several else law
 
 
-def _kept(draws: Mapping[str, dict[str, Array]], weights: Mapping[str, float]) -> tuple[Law, ...]:
+def batch_law(
+    table: Table, rows: Rows, parts: Mapping[FamilyChoice, Estimate], weights: Mapping[str, float]
+) -> BatchLaw | None:
+    """What batch size is worth to one method; None where its runs have one. rows: the method's.
+
+    Families differ in it little: the term is their mean in ln k, q and ln s, by their weights, and so is ln B*.
+    """
+    found = {choice.family: part.problem.batch_terms(part.theta) for choice, part in parts.items()}
+    if not all(found.values()):
+        return None
+    kind = TERMS[next(iter(parts)).shape.batch_form]
+    logs = {name: sum(weight * _log(name, found[family]) for family, weight in weights.items()) for name in NAMES}
+    draws = {
+        choice.family: _terms(kind, part.problem.batch_terms(part.draws), KEPT_DRAWS) for choice, part in parts.items()
+    }
+    return BatchLaw(
+        term=kind(**{name: float(value if name == "q" else np.exp(value)) for name, value in logs.items()}),
+        draws=_in_turn(draws, weights),
+        sizes=tuple(int(size) for size in np.unique(rows.B)),
+        tokens=(float(rows.D.min()), float(rows.D.max())),
+        runs=table.name,
+    )
+
+
+NAMES = ("k", "q", "s")  # coefficients of every term of planner.batch_law
+
+
+def _log(name: str, term: Mapping[str, Array]) -> float:
+    return float(term[name][0] if name == "q" else np.log(term[name][0]))
+
+
+def _terms(kind: type[BatchTerm], columns: Mapping[str, Array], most: int) -> list[BatchTerm]:
+    rows = zip(*(columns[name][:most].tolist() for name in NAMES), strict=True)
+    return [kind(**dict(zip(NAMES, row, strict=True))) for row in rows]
+
+
+def _in_turn(drawn: Mapping[str, list[Any]], weights: Mapping[str, float]) -> tuple[Any, ...]:
     """The first KEPT_DRAWS, families in turn as their weights say, or as many as every family has enough for."""
-    left = {family: _laws(family, columns, KEPT_DRAWS) for family, columns in draws.items()}
-    kept: list[Law] = []
+    left = {family: list(draws) for family, draws in drawn.items()}
+    kept: list[Any] = []
     for place in turns_of(list(weights.values()), KEPT_DRAWS):
         own = left[list(weights)[place]]
         if not own:
@@ -139,6 +181,7 @@ def repeat_noise(table: Table, methods: Sequence[str], without: Iterable[str] = 
     """Sd of the log loss over runs of the same cell; 0 where no cell was repeated. without: names of rows far off."""
     some = table.rows[table.rows["method"].isin(methods) & ~table.rows["name"].isin(list(without))]
     cell = ["method", "model", "budget"] if "seed" in some else CELL
+    cell = [*cell, *(["batch"] if "batch" in some else [])]
     cells = some.groupby(cell, sort=False).ngroup().to_numpy()
     logs, free = np.log(some["loss"].to_numpy()), len(some) - len(np.unique(cells))
     return float(np.sqrt((about_cells(logs, cells) ** 2).sum() / free)) if free else 0.0

@@ -36,6 +36,9 @@ class Settings:
     """Whether methods share exponents; None lets the backtest decide."""
     fixed: Mapping[str, float] = field(default_factory=dict)
     """Coefficients that are held and not fitted, with their values: exponents above 0, at most 4; factors 0 or more."""
+    batch_form: str = ""
+    """What batch size is worth, a name of BATCH_FORMS in analysis/fitting/batch_shape.py; "": judged by backtest where
+    runs differ in batch size."""
     profile: str = ""
     """Coefficients whose profile is wanted, separated by commas; weak: those that the bootstrap hardly tells."""
 

@@ -107,7 +107,7 @@ class ChosenFamily:
 
 def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> ChosenFamily:
     """The families of the laws of these methods, weighed. Raises ValueError where none can be fitted."""
-    shapes = shapes_of(rows, settings.fixed)
+    shapes = shapes_of(rows, settings.fixed, settings.batch_form)
     names = _names(rows, settings.family, shapes)
     sharing = [settings.shared] if settings.shared is not None else [False, True]
     alone = len(methods) == 1 or one_size(rows) or takes(settings.family, "S")

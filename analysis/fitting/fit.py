@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fitting.backtest import FamilyChoice
+from analysis.fitting.batch_forms import APART, Apart, judged
 from analysis.fitting.decisions import size_decisions, with_decisions
 from analysis.fitting.describe import MethodGroup, describe, measured_range, turns_of
 from analysis.fitting.estimate import Estimate, Settings, fit_problem
@@ -37,12 +38,31 @@ def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
     fitted, caveats = fittable(table)
     if not fitted:
         raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in caveats))
+    batch_forms = {}
+    if table.batch_sizes:
+        if settings.profile:
+            raise ValueError(f"`profile`: of laws of one batch size; {table.name} has {_listed(table.batch_sizes)}")
+        batch_forms = judged(table.of(fitted), settings.first_delta)
+        settings = replace(settings, batch_form=settings.batch_form or batch_forms["chosen"])
     laws: list[MethodLaw] = []
     for methods in _alike(table, fitted):
         new_laws, more = _fit_methods(table, methods, _with_delta(settings, table, methods))
         laws += new_laws
         caveats += more
+    if batch_forms:
+        _check_shared(table, caveats)
+        laws = [replace(law, batch=law.batch and replace(law.batch, backtest=batch_forms)) for law in laws]
     return law_book(table, laws, caveats, settings)
+
+
+def _check_shared(table: Table, caveats: Sequence[Caveat]) -> None:
+    """Raises Apart where the runs say that their batch sizes do not share a law."""
+    if reasons := [caveat.text for caveat in caveats if caveat.code == APART]:
+        raise Apart(f"{table.name}: batch sizes {_listed(table.batch_sizes)} do not share a law: {'; '.join(reasons)}")
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
 
 
 def law_book(
@@ -70,6 +90,7 @@ def law_book(
             **({"variables": list(table.variables)} if len(table.variables) == 1 else {}),
             **_cost(table),
             **({"rates_left_out": missed} if missed else {}),
+            **({"batch_sizes": list(table.batch_sizes)} if table.batch_sizes else {}),
             "unique_tokens": _unique_tokens(table),
             **asdict(settings),
             "delta": deltas.pop() if len(deltas) == 1 else settings.delta,  # else every law names its own

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from analysis.fitting.batch_shape import BatchShape
 from analysis.fitting.derived import DerivedShape
 from analysis.fitting.hand_made import HAND_MADE, ONE_SIZE_SHAPES
 from analysis.fitting.shape import Shape
 from analysis.tables.rows import Rows
-from planner.laws import LAWS, coefficients_of
+from planner.laws import LAWS, Law, coefficients_of
 
 __all__ = ["ONE_SIZE_SHAPES", "SHAPES", "shapes_of"]
 
@@ -32,11 +33,20 @@ def one_size(rows: Rows) -> bool:
     return all(len(np.unique(rows.N[rows.group == g])) == 1 for g in np.unique(rows.group))
 
 
-def shapes_of(rows: Rows, held: Mapping[str, float]) -> dict[str, Shape]:
+def shapes_of(rows: Rows, held: Mapping[str, float], batch_form: str = "") -> dict[str, Shape]:
     """Family -> its form, of those that the runs can have and that know the coefficients `held`.
+
+    With `batch_form`, those of N and D alone, each with that form of batch size.
 
     Raises ValueError where no family knows these, or nothing would be left of its factors.
     """
+    plain = _shapes_of(rows, held)
+    if not batch_form:
+        return plain
+    return {name: BatchShape(shape, batch_form) for name, shape in plain.items() if LAWS[name].inputs == Law.inputs}
+
+
+def _shapes_of(rows: Rows, held: Mapping[str, float]) -> dict[str, Shape]:
     if one_size(rows):
         names, absent, usual = IN_ONE_VARIABLE["D"], WITHOUT_SIZE, ONE_SIZE_SHAPES
     elif len(np.unique(rows.D)) == 1:

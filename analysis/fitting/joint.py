@@ -67,6 +67,9 @@ def fit_with(table: Table, reference: Table, settings: Settings) -> LawBook:
         raise ValueError(
             f"family {settings.family} cannot share exponents with another sweep; known: {', '.join(FAMILIES)}"
         )
+    for one in (table, reference):
+        if one.batch_sizes:
+            raise ValueError(f"{one.name} has several batch sizes; exponents are shared between sweeps of one")
     if table.hash == reference.hash:
         raise ValueError(f"{table.name} and {reference.name} hold the same runs; `reference` must be another sweep")
     mine, refused = _enough(table)

@@ -75,7 +75,8 @@ def repeats_of(rows: Rows) -> NDArray[np.int64]:
     Seeds of one trial differ in D by what their pairs hold, so D and U count as equal within a percent or two.
     """
     sizes = [np.log(np.minimum(values, SPAN)) / ALIKE for values in (rows.D, rows.U)]
-    alike = np.stack([rows.group, np.log(rows.N), rows.S, *map(np.round, sizes)], axis=1)
+    batch = np.broadcast_to(rows.B, rows.N.shape)
+    alike = np.stack([rows.group, np.log(rows.N), rows.S, batch, *map(np.round, sizes)], axis=1)
     return np.asarray(np.unique(alike, axis=0, return_inverse=True)[1]).ravel()
 
 

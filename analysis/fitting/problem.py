@@ -95,11 +95,19 @@ class Problem:
 
     def coefficients(self, theta: Array) -> list[dict[str, Array]]:
         """The law's coefficients, one dict a method of arrays [R]; a factor at its floor is 0."""
-        low, _ = self.limits()
-        factors = np.where(theta[:, : self.factors] <= low[0] + FLOOR, 0.0, np.exp(theta[:, : self.factors]))
-        curved = [theta[:, self.factors + j] for j in range(len(self.shape.curved))]
-        by_kind = factors.reshape(len(theta), len(self.shape.linear), self.groups)
+        by_kind, curved = self._read(theta)
         return [
             self.shape.coefficients(list(by_kind[:, :, g].T), curved, self.rows.centre, self.rows)
             for g in range(self.groups)
         ]
+
+    def batch_terms(self, theta: Array) -> dict[str, Array]:
+        """Coefficients of what batch size is worth, arrays [R], alike for all methods of the problem; none without."""
+        return self.shape.batch_terms(self._read(theta)[1], self.rows)
+
+    def _read(self, theta: Array) -> tuple[Array, list[Array]]:
+        """Factors [R, terms, methods], those at their floor 0, and curved parameters, each [R]."""
+        low, _ = self.limits()
+        factors = np.where(theta[:, : self.factors] <= low[0] + FLOOR, 0.0, np.exp(theta[:, : self.factors]))
+        curved = [theta[:, self.factors + j] for j in range(len(self.shape.curved))]
+        return factors.reshape(len(theta), len(self.shape.linear), self.groups), curved

@@ -26,6 +26,7 @@ class Shape(ABC):
 
     linear: tuple[str, ...]
     curved: tuple[str, ...]
+    batch_form: str = ""  # name of what batch size is worth, in families that know it
 
     @abstractmethod
     def terms(self, v: list[Array], rows: Rows) -> list[Term]:
@@ -50,6 +51,10 @@ class Shape(ABC):
     @abstractmethod
     def coefficients(self, c: list[Array], v: list[Array], centre: tuple[float, float], rows: Rows) -> dict[str, Array]:
         """The law's own coefficients from factors c and curved parameters v, arrays of any one shape."""
+
+    def batch_terms(self, v: list[Array], rows: Rows) -> dict[str, Array]:
+        """Coefficients of what batch size is worth, by curved parameters v; none in a family of N and D alone."""
+        return {}
 
     @property
     def size(self) -> int:

@@ -12,8 +12,8 @@ from sweeps.trial import Observation
 
 LISTED = 3  # cells that a caveat names
 
-# Model, method, steps and seed -> the trials that differ in nothing else but their learning rate.
-Cells = dict[tuple[str, str, int, int], list[Observation]]
+# Model, method, steps, seed and batch size -> the trials that differ in nothing else but their learning rate.
+Cells = dict[tuple[str, str, int, int, int], list[Observation]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def best_rates(observations: Sequence[Observation], measured: Callable[[Observat
     cells: Cells = {}
     for observation in observations:
         trial = observation.trial
-        cells.setdefault((trial.model, trial.method.label, trial.steps, trial.seed), []).append(observation)
+        cell = (trial.model, trial.method.label, trial.steps, trial.seed, trial.training.batch_size)
+        cells.setdefault(cell, []).append(observation)
     best: list[Observation] = []
     beaten: list[tuple[str, str]] = []
     for tried in cells.values():
@@ -47,7 +48,7 @@ def best_rates(observations: Sequence[Observation], measured: Callable[[Observat
 def _at_an_edge(cells: Cells, best: Sequence[Observation]) -> list[Caveat]:
     """A caveat for each method whose best rate is the lowest or the highest of those tried in some cell."""
     edges: dict[str, list[str]] = {}
-    for ((model, method, steps, _), tried), winner in zip(cells.items(), best, strict=True):
+    for ((model, method, steps, *_), tried), winner in zip(cells.items(), best, strict=True):
         rates = sorted(observation.trial.lr for observation in tried)
         if len(rates) > 1 and winner.trial.lr in (rates[0], rates[-1]):
             side = "lowest" if winner.trial.lr == rates[0] else "highest"

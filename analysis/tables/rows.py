@@ -36,6 +36,8 @@ class Rows:
     """What messages call the row."""
     times: Array | float = 1.0
     """How many times each row counts."""
+    B: Array | float = 1.0
+    """Pairs of a training batch; one value where it is the same for all."""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -45,6 +47,11 @@ class Rows:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         taken: dict[str, Any] = {name: x if isinstance(x, float) else x[which] for name, x in values.items()}
         return Rows(**taken)
+
+    @property
+    def several_batches(self) -> bool:
+        """Whether the rows differ in their batch size."""
+        return len(np.unique(self.B)) > 1
 
     @cached_property
     def centre(self) -> tuple[float, float]:

@@ -18,12 +18,14 @@ from analysis.tables.rate_curves import rate_curves
 from analysis.tables.table import NUMBERS, Table
 from planner.law_book import Caveat
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
+from sweeps.conditions import differing
 from sweeps.flops import Work
 from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training
 
 BROKEN_SHARE = 0.05  # of the lines of an observations file; beyond it the file is not to be trusted
-COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed", "accuracy"]
+IN_LAWS = ("batch_size",)  # settings in which the runs of one law may differ: the law knows them
+COLUMNS = ["name", "method", "model", "run", *NUMBERS, "budget", "pairs", "squares", "lr", "seed", "accuracy", "batch"]
 
 
 def read_sweep(
@@ -31,7 +33,7 @@ def read_sweep(
 ) -> Table:
     """The table of a results folder. Raises ValueError naming file, line or field, or FileNotFoundError.
 
-    condition: name of one, where lists under [training] span several.
+    condition: name of one, where lists under [training] span several; without one they may differ in batch size alone.
     """
     table = sweep_table(folder, min_steps, max_epochs, score, condition)
     if table.rows.empty:
@@ -157,6 +159,9 @@ def _reason_against(observation: Observation, min_steps: int, max_epochs: float,
 
 
 def _shared_training(folder: Path, observations: Sequence[Observation], spanned: bool) -> Training:
+    trainings = list(dict.fromkeys(observation.trial.training for observation in observations))
+    if differing(trainings) == IN_LAWS:
+        return sorted(trainings, key=lambda training: training.batch_size)[len(trainings) // 2]
     first = asdict(observations[0].trial.training)
     instead = "name one of them with `condition`" if spanned else "give each its own folder"
     for observation in observations:
@@ -188,5 +193,6 @@ def _row(observation: Observation, score: str) -> dict[str, Any]:
         "squares": observation.squares,
         "lr": trial.lr,
         "seed": trial.seed,
+        "batch": trial.training.batch_size,
         "accuracy": np.nan if observation.accuracy is None else observation.accuracy,
     }

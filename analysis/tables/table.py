@@ -30,7 +30,7 @@ class Table:
     """One line for each run that enters.
 
     Columns: name, method (its label), run, params (N), tokens (D), flops (C), loss, share (trained, of the parameters)
-    and unique (tokens); for a sweep also model, budget (FLOPs), pairs, squares, lr, seed and accuracy.
+    and unique (tokens); for a sweep also model, budget (FLOPs), pairs, squares, lr, seed, accuracy and batch (pairs).
     """
     settings: Mapping[str, Mapping[str, Any]]
     """By method label: the method's name, and its settings."""
@@ -66,6 +66,20 @@ class Table:
     """Rows that the fit is to predict; columns as in `rows`."""
 
     @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Batch sizes of the runs, ascending, where they differ in it; () where they share one, or none is known."""
+        sizes = sorted(int(size) for size in self.rows["batch"].unique()) if "batch" in self.rows else []
+        return tuple(sizes) if len(sizes) > 1 else ()
+
+    @property
+    def at_best_batch(self) -> Table:
+        """The table of the best batch size of every method, model, budget and seed alone, as if all had one size."""
+        if not self.batch_sizes:
+            return self
+        cells = self.rows.groupby(["method", "model", "budget", "seed"], sort=False)["loss"]
+        return self.part(self.rows.loc[cells.idxmin()].drop(columns="batch"))
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, smallest first; none for runs from elsewhere."""
         if "model" not in self.rows:
@@ -76,6 +90,7 @@ class Table:
     def hash(self) -> str:
         """Hash of what enters: method, N, D, loss, run and weight of every row, in full precision."""
         counted = ["weight"] if "weights" in self.columns else []
+        counted += ["batch"] if self.batch_sizes else []
         lines = self.rows[["method", "run", *NUMBERS, *counted]].sort_values(["method", *NUMBERS]).to_csv(index=False)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
@@ -105,4 +120,5 @@ class Table:
             group=some["method"].map(order).to_numpy(int),
             name=some["name"].to_numpy(str),
             times=some["weight"].to_numpy(float) if "weights" in self.columns else 1.0,
+            B=some["batch"].to_numpy(float) if "batch" in some else 1.0,
         )

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw, quantile
+from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
 from planner.law_file import read_laws
 from planner.laws import Chinchilla, Joined, Rectified, Weighted, family_of, mean_law, worth
+from planner.quantiles import quantile
 from support.damage import ABSURD, places, replaced
 from support.known_laws import FULL, LAW_EXAMPLES, mean_of_some, mean_of_three, method_law, weighted_book
 from sweeps.flops import Work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def observation(
 ) -> Observation:
     """One finished trial; its loss is the law's, times exp of normal noise."""
     training = training or Training()
-    steps = steps_for(budget, model, method, PAIR)
+    steps = steps_for(budget, model, method, replace(PAIR, batch_size=training.batch_size))
     work = PAIR.times(steps * training.batch_size)
     loss = law.at(model.params, work.tokens)
     if noise:
