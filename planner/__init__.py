@@ -1,4 +1,8 @@
-"""What to do with a budget: `from planner import plan`. Starts without torch, numpy, scipy or pandas."""
+"""What to do with a budget: `from planner import plan`. Starts without torch, numpy, scipy or pandas.
+
+`plan(1e13)` answers with a Plan, whose `recipe` is a Recipe and whose `laws` are a LawBook. A notebook shows each as a
+table; `to_frame()` gives a pandas.DataFrame, `plot()` draws with matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     from planner.answer import Recipe as Recipe
     from planner.candidates import Limits as Limits
     from planner.design import calibrate as calibrate
+    from planner.law_book import LawBook as LawBook
+    from planner.law_file import read_laws as read_laws
     from planner.recipe import plan as plan
     from planner.size_plan import SizePlan as SizePlan
     from planner.size_plan import plan_sizes as plan_sizes
@@ -23,7 +29,25 @@ HOMES = {
     "Recipe": "answer",
     "SizePlan": "size_plan",
     "Limits": "candidates",
+    "LawBook": "law_book",
+    "read_laws": "law_file",
 }
+__all__ = [
+    "Calibration",
+    "LawBook",
+    "Limits",
+    "Plan",
+    "Recipe",
+    "SizePlan",
+    "calibrate",
+    "plan",
+    "plan_sizes",
+    "read_laws",
+]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
 
 
 def __getattr__(name: str) -> Any:

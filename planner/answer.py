@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,28 @@ from planner.evidence import Evidence
 from planner.extrapolation import Extrapolation, extrapolation_factor
 from planner.frontier import Crossover, crossovers, searched_budgets
 from planner.law_book import Caveat, LawBook
+from planner.plots import draw_intervals
 from planner.published import Fact
 from planner.scores import ExpectedScore, expected_scores
 from planner.size_rules import SizeRule
 from sweeps.machine.utilisation import NODE
+from sweeps.support.frames import cell, data_frame, html_table
 from sweeps.support.paths import named_in
 from sweeps.trial import Trial
 
 FORMAT = 2  # of the JSON document; docs/plan-json.md
 SURE = 0.9  # probability above which one candidate is said to be best
+SHOWN = {  # heading of a table in a notebook -> field of Recipe.row
+    "model": "model",
+    "method": "method",
+    "steps": "steps",
+    "learning rate": "lr",
+    "loss": "loss",
+    "5 %": "low",
+    "95 %": "high",
+    "best": "best_probability",
+    "given away": "expected_regret_share",
+}
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,37 @@ class Recipe:
             "cost": self.cost,
         }
 
+    def row(self) -> dict[str, Any]:
+        """The recipe as a flat row: the trial, what it is trained on, and what is predicted."""
+        trial, training = self.trial, self.trial.training
+        known = self.predicted()
+        del known["interval"]
+        return {
+            "model": trial.model,
+            "method": trial.method.label,
+            **{name: getattr(trial, name) for name in ("steps", "lr", "seed", "budget")},
+            **{name: getattr(training, name) for name in ("batch_size", "temperature", "context", "pooling", "data")},
+            **known,
+            "low": self.low,
+            "high": self.high,
+            "distance": self.extrapolation.distance,
+        }
+
+    def to_frame(self) -> Any:
+        """The recipe as a pandas.DataFrame of one row; see `row`."""
+        return data_frame([self.row()])
+
+    def __repr__(self) -> str:
+        trial = self.trial
+        loss = "no loss predicted" if self.loss is None else f"loss {self.loss:.4g} ({self.low:.4g} to {self.high:.4g})"
+        return (
+            f"Recipe({trial.model} with {trial.method.label}, {trial.steps:,} steps of "
+            f"{trial.training.batch_size:,} pairs at learning rate {trial.lr:.3g}: {loss})"
+        )
+
+    def _repr_html_(self) -> str:
+        return _shown("recipe", [self])
+
     def to_json(self) -> dict[str, Any]:
         """The trial's own fields, then what is predicted."""
         far = self.extrapolation
@@ -192,6 +236,43 @@ class Plan:
             return ()
         return expected_scores(self.laws.scores, recipe.loss, recipe.low, recipe.high, recipe.params)
 
+    @property
+    def trial(self) -> Trial:
+        """What to train, with its data and model named as they are found from the current folder: `runner.train` takes
+        the plan itself."""
+        trial, here = self.recipe.trial, Path("recipe.toml")
+        data = self.named_in(here, trial.training.data)
+        return replace(trial, model=self.named_in(here, trial.model), training=replace(trial.training, data=data))
+
+    def to_frame(self) -> Any:
+        """The candidates as a pandas.DataFrame, a row each, the answer first; see `Recipe.row`."""
+        return data_frame(recipe.row() for recipe in self.candidates)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the predicted losses of the candidates with their 90 % prediction intervals; returns the axes.
+
+        axes: of matplotlib to draw on; None for new ones. Raises ValueError where no loss is predicted.
+        """
+        known = [recipe for recipe in self.candidates if recipe.loss is not None]
+        if not known:
+            raise ValueError("no loss is predicted so far from what was measured: there is nothing to draw")
+        names = [f"{recipe.trial.model}, {recipe.trial.method.label}" for recipe in known]
+        measure = "held-out loss, nats per pair" if self.laws.measure == "loss" else self.laws.measure
+        title = f"Candidates for {self.budget.flops:.3g} FLOP"
+        return draw_intervals(names, [(recipe.loss, recipe.low, recipe.high) for recipe in known], title, measure, axes)
+
+    def __repr__(self) -> str:
+        recipe = self.recipe
+        sure = "" if recipe.best is None else f", best with probability {recipe.best:.2f}"
+        return f"Plan({self.budget.flops:.3g} FLOP: {recipe!r}{sure}; laws of {self.laws.name})"
+
+    def _repr_html_(self) -> str:
+        laws = f"laws of {self.laws.name}, {self.evidence.extrapolation}"
+        notes = [
+            f"Note: {warning.text}." for warning in self.warnings if warning.method in ("", self.recipe.trial.label)
+        ]
+        return _shown(f"plan for {self.budget.flops:.3g} FLOP; {laws}", self.candidates, notes)
+
     def named_in(self, file: Path, name: str) -> str:
         """How a recipe or a sweep file at `file` names these data or this model, which may lie in files."""
         known = self.laws.training
@@ -229,6 +310,12 @@ class Plan:
             "calibration": asdict(calibration) if calibration else None,
             "laws": _laws_json(self.laws),
         }
+
+
+def _shown(caption: str, recipes: Sequence[Recipe], notes: Sequence[str] = ()) -> str:
+    """The recipes as an HTML table for notebooks."""
+    rows = [[cell(recipe.row()[name]) for name in SHOWN.values()] for recipe in recipes]
+    return html_table(caption, list(SHOWN), rows, notes)
 
 
 def _laws_json(laws: LawBook) -> dict[str, Any]:

@@ -10,14 +10,19 @@ from typing import Any
 
 from planner.batch_law import BatchLaw
 from planner.laws import Law, Weighted, family_of
+from planner.plots import Line, draw_lines
 from planner.quantiles import quantile
+from planner.quantities import short
 from planner.rate_rule import RateRule
 from planner.scores import ScoreLaw
 from sweeps.flops import Work
 from sweeps.methods import Method, label_of, make_method
+from sweeps.models import find_model
+from sweeps.support.frames import data_frame, html_table
 from sweeps.trial import Training
 
 FORMAT, BATCH_FORMAT = 2, 3  # that are written, the later one of laws with a batch size in them; docs/laws-json.md
+POINTS = 40  # of a curve that is drawn
 NORMAL = 1.645  # 90 % of a normal lie within so many sd
 
 
@@ -127,6 +132,27 @@ class MethodLaw:
     def label(self) -> str:
         """Name and settings, as Method.label prints them."""
         return label_of(self.settings)
+
+    def rows_of_coefficients(self) -> list[dict[str, Any]]:
+        """A row for each coefficient of each family: its weight in the law, its value and its 90 % interval."""
+        return [
+            {
+                "method": self.label,
+                "family": family,
+                "weight": self.weights[family],
+                "coefficient": name,
+                "value": value,
+                "low": low,
+                "high": high,
+            }
+            for family, part in self.parts.items()
+            for name, value in part.coefficients.items()
+            for low, high in [self.intervals.get(family, {}).get(name, (math.nan, math.nan))]
+        ]
+
+    def __repr__(self) -> str:
+        weights = ", ".join(f"{family} {weight:.2f}" for family, weight in self.weights.items())
+        return f"MethodLaw({self.label}: {weights}; {self.rows} runs, {len(self.draws)} draws, noise {self.noise:.2g})"
 
     def noise_at(self, tokens: float) -> float:
         """Sd of the log loss of one run of so many tokens.
@@ -246,6 +272,54 @@ class LawBook:
     def measure(self) -> str:
         """What the laws predict: the loss, or 1 less a score."""
         return str(self.source.get("measure", "loss"))
+
+    def to_frame(self) -> Any:
+        """The laws as a pandas.DataFrame: a row for each coefficient of each family of each method.
+
+        Columns: method, family, weight in the law, coefficient, value, and low and high of its 90 % interval.
+        """
+        return data_frame(row for law in self.laws for row in law.rows_of_coefficients())
+
+    def plot(self, model: str = "", axes: Any = None) -> Any:
+        """Draws the loss that each method's law predicts for one model against training tokens; returns the axes.
+
+        model: name of one of the measured models, by default the middle one. axes: of matplotlib to draw on; None for
+        new ones. Bands are 90 % intervals of the laws, over the measured tokens, each seen once. Raises ValueError for
+        a model that is none of those, and for laws of runs that name no models.
+        """
+        if not self.models:
+            raise ValueError(f"the laws of {self.name} name no models; `fit` draws such tables: fit runs.csv --figures")
+        if model and model not in self.models:
+            raise ValueError(f"`model` is {model!r}; measured: {', '.join(self.models)}")
+        spec = find_model(model or self.models[len(self.models) // 2])
+        lines = []
+        for law in self.laws:
+            low, high = law.measured.tokens
+            tokens = [low * (high / low) ** (place / (POINTS - 1)) for place in range(POINTS)]
+            share = law.method.trainable(spec) / spec.params
+            losses = tuple(law.law.at(spec.params, D, share) for D in tokens)
+            ends = tuple(law.interval(spec.params, D, share, run=False) for D in tokens)
+            lines.append(Line(law.label, tuple(tokens), losses, ends))
+        measure = "held-out loss, nats per pair" if self.measure == "loss" else self.measure
+        title = f"Laws of {self.name} at {model or spec.name}, N = {short(spec.params)}"
+        return draw_lines(lines, title, "training tokens D", measure, axes)
+
+    def __repr__(self) -> str:
+        runs = sum(law.rows for law in self.laws)
+        labels = ", ".join(law.label for law in self.laws)
+        low, high = self.measured.flops
+        source = self.published or f"{runs} runs"
+        return f"LawBook({self.name}: {labels}; {source}, {low:.2g} to {high:.2g} FLOP)"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for law in self.laws:
+            weights = ", ".join(f"{family} {weight:.2f}" for family, weight in law.weights.items())
+            covered = [law.measured.params, law.measured.tokens, law.measured.flops]
+            ranges = [f"{short(low)} to {short(high)}" for low, high in covered]
+            rows.append((law.label, law.rows, weights, f"{law.noise:.2g}", *ranges))
+        head = ("method", "runs", "families and weights", "noise", "N", "D", "C")
+        return html_table(f"laws of {self.name}", head, rows, [f"Note: {each.text}." for each in self.warnings[:3]])
 
     def to_json(self) -> dict[str, Any]:
         pair = {"tokens": self.pair.tokens, "squares": self.pair.sum_sq_lengths} if self.pair else None

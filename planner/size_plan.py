@@ -16,10 +16,12 @@ from planner.evidence import decades_of_compute, read_books
 from planner.frontier import Ends, Odds, by_regret, method_odds, ranked
 from planner.law_book import Caveat, LawBook, MethodLaw
 from planner.menu import check_suites, menu
+from planner.plots import draw_intervals
 from planner.quantities import short
 from planner.size_rules import SizeRule, contradicted, heard, size_caveat
 from planner.sizes import INTERVALS, ONE_SIZE, Optimum, Point, Size, TokenCost, costs_of, optimum, point
 from sweeps.models import ModelSpec
+from sweeps.support.frames import cell, data_frame, html_table
 
 STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
 # What such laws cannot know, and why.
@@ -54,6 +56,28 @@ class SizeAnswer:
         """Whether it lies so far from what was measured that no loss is told."""
         return self.point.extrapolation.decades > FARTHEST
 
+    def row(self) -> dict[str, Any]:
+        """The answer as a flat row: model, method, size, tokens, FLOPs, loss with its interval, and how sure it is."""
+        point = self.point
+        loss, (low, high) = (None, (None, None)) if self.far else (point.loss, point.interval)
+        return {
+            "model": self.model or None,
+            "method": point.method,
+            "params": point.params,
+            "tokens": point.tokens,
+            "flops": point.flops,
+            "loss": loss,
+            "low": low,
+            "high": high,
+            "best_probability": self.best,
+            "expected_regret_share": self.share,
+            "distance": point.extrapolation.distance,
+        }
+
+    def __repr__(self) -> str:
+        row = {name: value for name, value in self.row().items() if value is not None}
+        return f"SizeAnswer({', '.join(f'{name} {cell(value)}' for name, value in row.items())})"
+
     def to_json(self) -> dict[str, Any]:
         content = self.point.to_json() | ({"loss": None, "interval": None, "law_interval": None} if self.far else {})
         ends = {name: list(getattr(self, name)) for name in INTERVALS}
@@ -81,6 +105,29 @@ class SizePlan:
     """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
     warnings: tuple[Caveat, ...]
     """What a reader of the answer must know."""
+
+    def to_frame(self) -> Any:
+        """The answers as a pandas.DataFrame, a row each, the best first."""
+        return data_frame(answer.row() for answer in self.answers)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the predicted losses of the answers with their 90 % prediction intervals; returns the axes.
+
+        axes: of matplotlib to draw on; None for new ones. Raises ValueError where no loss is predicted.
+        """
+        near = [answer for answer in self.answers if not answer.far]
+        if not near:
+            raise ValueError("no loss is predicted so far from what was measured: there is nothing to draw")
+        names = [", ".join(filter(None, [answer.model, answer.point.method])) for answer in near]
+        intervals = [(answer.point.loss, *answer.point.interval) for answer in near]
+        return draw_intervals(names, intervals, f"Sizes for {self.budget.flops:.3g} FLOP", "loss", axes)
+
+    def __repr__(self) -> str:
+        return f"SizePlan({self.budget.flops:.3g} FLOP: {self.answers[0]!r}; laws of {self.laws.name})"
+
+    def _repr_html_(self) -> str:
+        rows = [[cell(value) for value in answer.row().values()] for answer in self.answers]
+        return html_table(f"sizes for {self.budget.flops:.3g} FLOP", list(self.answers[0].row()), rows)
 
     def to_json(self) -> dict[str, Any]:
         """What `plan --json` prints; what is not known is null."""

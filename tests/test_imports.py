@@ -180,3 +180,11 @@ def heavy_after(statement: str) -> list[str]:
 
 def test_a_heavy_import_would_be_seen():
     assert heavy_after("import numpy") == ["numpy"]
+
+
+def test_what_the_planner_names_as_public_is_there():
+    import planner
+
+    assert sorted(planner.__all__) == sorted(planner.HOMES)
+    assert all(getattr(planner, name).__name__ == name for name in planner.__all__)
+    assert set(planner.__all__) <= set(dir(planner))

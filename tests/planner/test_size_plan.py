@@ -166,3 +166,11 @@ def test_beside_other_books_and_for_a_recipe_such_laws_are_refused(file, capsys)
     )
     assert planner.plan_sizes is plan_sizes
     assert math.isfinite(plan_sizes("1e21", file).answers[0].point.loss)
+
+
+def test_a_plan_of_sizes_shows_itself_in_a_line_a_table_and_a_frame():
+    answer = plan_sizes(1e21, table_book(), suite="pythia", top=3)
+    assert len(repr(answer)) < 400 and "runs.csv" in repr(answer) and answer.answers[0].model in repr(answer)
+    frame = answer.to_frame()
+    assert list(frame["model"]) == [each.model for each in answer.answers] and (frame["low"] < frame["loss"]).all()
+    assert answer._repr_html_().count("<tr>") == 4
