@@ -9,7 +9,7 @@ THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * ma
 PROCESSES ?= 2
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
-.PHONY: demo test test-all lint format bench bench-gpu lock clean
+.PHONY: demo test test-all lint format docs bench bench-gpu lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweep run examples/demo.toml --out $(DEMO) --fresh
@@ -38,6 +38,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation as a site of files: open out/docs/site/index.html.
+docs: $(INSTALLED)
+	$(BIN)/python docs/build.py
 
 bench: $(INSTALLED)
 	$(BIN)/pytest tests/benchmarks -s

@@ -1,0 +1,130 @@
+"""The documentation as a site of files that need no network: `python docs/build.py [FOLDER]`, by default out/docs.
+
+Pages link to files of the repository (examples, results, sources), so that they can be read in it. Zensical knows the
+folder docs/ alone. This copies docs/ into FOLDER/docs and everything that its pages link to, directly or by way of
+another page, into FOLDER/docs/repository: pages as pages, other text files as pages that show them,
+pictures and HTML as they are. Links are rewritten to where the files then lie. Zensical makes FOLDER/site from that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+REPOSITORY = Path("repository")  # in the site: what lies outside docs/
+LANGUAGES = {".toml": "toml", ".py": "python", ".json": "json", ".cff": "yaml", ".jsonl": "json", "": "text"}
+COPIED = {".png", ".svg", ".html", ".css"}  # shown as they are
+LARGEST = 100_000  # bytes of a text file that is shown as a page
+INSTEAD = {ROOT / "README.md": DOCS / "index.md", ROOT / "results/reference/figures": DOCS / "gallery.md"}
+# A link or picture of Markdown: what it shows, where it leads, and the rest behind #.
+LINK = re.compile(r"(?P<shown>\]\()(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+
+
+def stage(folder: Path) -> list[Path]:
+    """Copy the configuration, the pages and what they link to into `folder`; the files that were linked to.
+
+    Raises FileNotFoundError naming the page and the link that leads nowhere.
+    """
+    shutil.rmtree(folder / "docs", ignore_errors=True)
+    shutil.copytree(DOCS, folder / "docs", ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
+    shutil.copy(ROOT / "zensical.toml", folder)
+    waiting, done = sorted({*DOCS.rglob("*.md"), *navigation()}), []
+    while waiting:
+        source = waiting.pop()
+        done.append(source)
+        target = folder / "docs" / place(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix in COPIED or source.stat().st_size > LARGEST:
+            shutil.copy(source, target)
+            continue
+        text = source.read_text(encoding="utf-8")
+        target.write_text(rewritten(source, text) if source.suffix == ".md" else shown(source, text), encoding="utf-8")
+        new = {linked for linked in links(source, text) if DOCS not in linked.parents}
+        waiting += sorted(new.difference(done, waiting))
+    return [source for source in done if DOCS not in source.parents]
+
+
+def navigation() -> list[Path]:
+    """The pages of the menu. Raises FileNotFoundError where one is not there: Zensical would leave it out."""
+    menu = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    pages = [page for section in menu for pages in section.values() for entry in pages for page in entry.values()]
+    found = [
+        ROOT / Path(page).relative_to(REPOSITORY) if REPOSITORY in Path(page).parents else DOCS / page for page in pages
+    ]
+    for page, file in zip(pages, found, strict=True):
+        if not file.is_file():
+            raise FileNotFoundError(f"zensical.toml: the page {page} of the menu is not there")
+    return found
+
+
+def place(source: Path) -> Path:
+    """Where a file of the repository lies in the site's docs/."""
+    if DOCS in source.parents:
+        return source.relative_to(DOCS)
+    name = REPOSITORY / source.relative_to(ROOT)
+    page = source.suffix not in {".md", *COPIED} and source.stat().st_size <= LARGEST
+    return name.with_name(f"{name.name}.md") if page else name
+
+
+def links(source: Path, text: str) -> Iterator[Path]:
+    """Files of the repository that a page links to; of another text file, none."""
+    if source.suffix != ".md":
+        return
+    for part in FENCED.split(text)[::2]:
+        for link in LINK.finditer(part):
+            if found := target_of(source, link["target"]):
+                yield found
+
+
+def target_of(source: Path, target: str) -> Path | None:
+    """The file that a link in a page leads to; None where it is an address."""
+    if re.match(r"\w+:", target):
+        return None
+    found = (source.parent / target).resolve()
+    found = INSTEAD.get(found, found)
+    if not found.is_file():
+        raise FileNotFoundError(f"{source.relative_to(ROOT)}: the link {target} leads to no file")
+    return found
+
+
+def rewritten(source: Path, text: str) -> str:
+    """A page whose links lead to where the files lie in the site; code blocks stay as they are."""
+
+    def moved(link: re.Match[str]) -> str:
+        found = target_of(source, link["target"])
+        if found is None:
+            return link[0]
+        to = os.path.relpath(place(found), place(source).parent)
+        return f"{link['shown']}{Path(to).as_posix()}{link['anchor'] or ''})"
+
+    parts = FENCED.split(text)
+    return "".join(part if number % 2 else LINK.sub(moved, part) for number, part in enumerate(parts))
+
+
+def shown(source: Path, text: str) -> str:
+    """A page that shows a text file."""
+    fence = "`" * (max([2, *map(len, re.findall("`+", text))]) + 1)
+    return f"# {source.relative_to(ROOT)}\n\n{fence}{LANGUAGES.get(source.suffix, 'text')}\n{text}\n{fence}\n"
+
+
+def build(folder: Path) -> Path:
+    """The site in `folder`/site, made anew. Raises CalledProcessError where Zensical warns or fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stage(folder)
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(folder / "zensical.toml")]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # mkdocstrings reads the sources
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths})
+    return folder / "site"
+
+
+if __name__ == "__main__":
+    print(f"open {build(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / 'out' / 'docs')) / 'index.html'}")

@@ -1,0 +1,101 @@
+"""The documentation site: every link and picture leads somewhere, nothing is fetched, the search works from files."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from support.missing import missing
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = 40  # at least: those of the menu and what they link to
+
+
+class Page(HTMLParser):
+    """What a page links to, what it loads, and the names that links may end in."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.names: set[str] = set()
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.names |= {given.get("id") or "", given.get("name") or ""}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"] or "")
+        self.loads += [given[key] or "" for key in ("src", "data") if given.get(key)]
+        if tag == "link" and given.get("rel") not in ("canonical", "prev", "next", "alternate"):
+            self.loads.append(given.get("href") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for module in ("zensical", "mkdocstrings_handlers"):
+        if not importlib.util.find_spec(module):
+            missing("the documentation site", f"{module} is not installed (extra docs)")
+    folder = tmp_path_factory.mktemp("docs")
+    done = subprocess.run([sys.executable, "docs/build.py", str(folder)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+def own_pages(site: Path) -> list[Path]:
+    """All but the pages of results folders, which have tests of their own, and the page of a server's 404."""
+    return [
+        file
+        for file in sorted(site.rglob("*.html"))
+        if "Content-Security-Policy" not in file.read_text("utf-8")[:3000] and file.name != "404.html"
+    ]
+
+
+@pytest.mark.slow
+def test_every_link_and_picture_leads_somewhere_and_nothing_is_fetched(site):
+    pages = {file: Page(file) for file in own_pages(site)}
+    assert len(pages) > PAGES
+    for file, page in pages.items():
+        for target in page.loads:
+            assert not urlsplit(target).scheme or target.startswith("data:"), f"{file.name} loads {target}"
+        for target in [*page.links, *page.loads]:
+            parts = urlsplit(target)
+            if parts.scheme:
+                continue
+            found = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            assert found.is_file(), f"{file.relative_to(site)}: {target}"
+            if parts.fragment and found in pages:
+                assert unquote(parts.fragment) in pages[found].names, f"{file.relative_to(site)}: {target}"
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")), style.name
+
+
+@pytest.mark.slow
+def test_the_reference_of_python_is_filled_from_the_docstrings(site):
+    text = (site / "python.html").read_text(encoding="utf-8")
+    assert ":::" not in text and "Tokens in a text pair" not in text
+    assert text.count('class="doc doc-heading"') > 30
+
+
+@pytest.mark.slow
+def test_its_search_works_from_files(site, chromium):
+    context = chromium.new_context()
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("/")
+    page.keyboard.type("temperature")
+    page.get_by_text(re.compile(r"\d+ results")).wait_for()
+    context.close()
+    assert not errors and all(url.startswith(("file:", "data:", "about:")) for url in asked), (errors, asked)
