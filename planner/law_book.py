@@ -86,6 +86,8 @@ class MethodLaw:
     """Model -> best peak learning rate of those tried."""
     rates_from: str = ""
     """Where those rates come from, where not from the runs that the law was fitted to."""
+    rates_batch: int | None = None
+    """Text pairs in a step of the runs behind those rates; None where that is not known."""
     rate_rule: RateRule | None = None
     """The best rate as a power law in N, batch size and rank; None where no rate was searched."""
     shared: tuple[str, ...] = ()
@@ -200,6 +202,7 @@ class MethodLaw:
             "backtest": dict(self.backtest),
             "learning_rates": dict(self.learning_rates),
             **({"rates_from": self.rates_from} if self.rates_from else {}),
+            **({"rates_batch": self.rates_batch} if self.rates_batch else {}),
             **({"rate_rule": self.rate_rule.to_json()} if self.rate_rule else {}),
             "shared": list(self.shared),
             "variants": dict(self.variants),

@@ -54,6 +54,7 @@ LIMITS = {
     "delta": (0.0, 1e6),
     "drift": (0.0, 10.0),  # of a log
     "learning_rates": RATE,
+    "rates_batch": (2, 1e9),
 }
 MEAN_PAIR = {"tokens": (1e-3, 1e9), "squares": (1e-3, 1e18)}
 SPAN = (1e-9, 1e40)  # of what runs cover
@@ -87,7 +88,8 @@ def _book(content: Mapping[str, Any], version: int) -> LawBook:
     excluded = tables(content["excluded"], 0, "excluded must be a list of objects")
     caveats = tables(content["warnings"], 0, "warnings must be a list of objects")
     _check_source(content["source"])
-    read = tuple(_method_law(law, f"laws[{i}]", version) for i, law in enumerate(laws))
+    batch = {"rates_batch": training.batch_size} if training else {}
+    read = tuple(_method_law({**batch, **law}, f"laws[{i}]", version) for i, law in enumerate(laws))
     labels = [law.label for law in read]
     distinct("laws", labels, labels)
     return LawBook(

@@ -25,6 +25,9 @@ from sweeps.models import find_model
 # d ln(rate) / d ln(N): the peak rates of Pythia's pretraining fall from 1e-3 at 19 M to 1.2e-4 at 6.4 G parameters
 # (Biderman et al. 2023), a slope of -0.36; one LoRA rate for all sizes is a slope of 0. Half-way between.
 USUAL_SLOPE, SLOPE_SD = -0.18, 0.12
+# d ln(rate) / d ln(B): a square root is right for Adam where gradients are noise (Malladi et al. 2022, "On the SDEs and
+# scaling rules for adaptive gradient algorithms"), none for batches beyond that. Half-way between.
+BATCH_SLOPE, BATCH_SLOPE_SD = 0.25, 0.15
 RATE_SD = 0.55  # of ln(rate): rates are tried a factor of 3 apart, so the best one is off by up to half of that
 MEASURED = "measured: the best of the rates tried for this model"
 Tried = tuple[float, float, str]
@@ -44,9 +47,20 @@ class PeakRate:
 
 def learning_rate(candidate: Candidate) -> PeakRate:
     """The peak rate. Raises ValueError when the law book holds none for the method."""
-    law, name, params = candidate.law, candidate.model.name, candidate.params
+    law = candidate.law
     if law.rate_rule:
         return _by_rule(law.rate_rule, candidate)
+    peak, batch = _by_size(candidate), law.rates_batch
+    if batch is None or batch == candidate.batch_size:
+        return peak
+    factor = (candidate.batch_size / batch) ** BATCH_SLOPE
+    text = f"{peak.source}; times (B / {batch:,})^{BATCH_SLOPE:g}, assumed: half-way between none and a square root"
+    return PeakRate(factor * peak.rate, text)
+
+
+def _by_size(candidate: Candidate) -> PeakRate:
+    """The rate of laws without a rule, at their batch size."""
+    law, name, params = candidate.law, candidate.model.name, candidate.params
     if name in law.learning_rates:
         return PeakRate(law.learning_rates[name], law.rates_from or MEASURED)
     tried, lost = _tried([law])
@@ -87,10 +101,11 @@ def _beyond(rule: RateRule, asked: Mapping[str, float]) -> list[str]:
     """How far a model, a batch size and a rank lie beyond those that rates were searched for."""
     told, what = [], {"params": "models", "batch_size": "batch sizes", "rank": "ranks"}
     for name, (low, high) in rule.ranges.items():
-        value = asked[name]
-        if low == high != value:
+        if (factor := extrapolation_factor(asked[name], (low, high))) == 1:
+            continue
+        if low == high:
             told.append(f"its power of {LETTERS[name]} is assumed: one value was searched")
-        elif (factor := extrapolation_factor(value, (low, high))) > 1:
+        else:
             told.append(f"extrapolated {times(factor)} beyond the {what[name]} searched")
     return told
 

@@ -19,6 +19,7 @@ QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on oth
 FEW_ROWS = 15  # three for each coefficient of the plain law
 AS_ASKED = "as asked"  # the source of a rate that the user gave
 RATE_STEP = 3.0  # between the rates that a search tries: nearer ones were not told apart
+SCHEDULE = ("schedule", "warmup", "warmup_steps", "cooldown", "weight_decay")  # settings of Training
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
 
@@ -193,6 +194,25 @@ def _form(law: MethodLaw) -> str:
     return f"{', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])}, the mean by these weights"
 
 
+def _schedule(recipe: Recipe) -> str:
+    """Warm-up, cooldown and weight decay of a recipe in words."""
+    training, steps = recipe.trial.training, recipe.trial.steps
+    warm = training.warmup_steps or round(training.warmup * steps)
+    falls = f"the last {training.cooldown:.0%} falling to 0" if training.schedule == "wsd" else "a half cosine to 0"
+    return f"{training.schedule}: {warm:,} steps of warm-up, then {falls}; weight decay {training.weight_decay:g}"
+
+
+def _as_in(book: LawBook, recipe: Recipe) -> str:
+    """Whose schedule and weight decay these are."""
+    training, under = recipe.trial.training, book.training
+    assert under
+    own = [name for name in SCHEDULE if getattr(training, name) != getattr(under, name)]
+    whose = f"those of the runs of {book.name}, which tried no others"
+    if book.published:
+        whose = f"those of {book.published}, section 4.1 and appendix E"
+    return f"{whose}, but for {', '.join(own)}, as asked" if own else whose
+
+
 def provenance(
     book: LawBook, recipe: Recipe, candidate: Candidate, machine: Machine | None, count: str
 ) -> dict[str, str]:
@@ -210,6 +230,7 @@ def provenance(
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
         "batch_size, temperature": f"as {under}, unless asked for",
+        "schedule, weight decay": f"{_schedule(recipe)}; {_as_in(book, recipe)}",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps"
         + (", sharded" if recipe.sharded else "")

@@ -99,6 +99,7 @@ def _method_law(
         objective=float((huber(solved.residuals, solved.delta) * solved.problem.rows.times)[mine].sum()),
         delta=solved.delta,
         learning_rates=table.learning_rates.get(method, {}),
+        rates_batch=table.training.batch_size if table.training else None,
         shared=choice.shape.curved if choice.shared else (),
         batch=batch,
     )

@@ -17,16 +17,19 @@ from scipy.special import log_ndtr
 
 from analysis.tables.rate_curves import RateCurve
 from analysis.tables.rows import Array
+from planner.learning_rates import BATCH_SLOPE, BATCH_SLOPE_SD, SLOPE_SD, USUAL_SLOPE
 from planner.rate_rule import RateRule
 
 RUN_NOISE = 0.011  # sd of ln(loss) between seeds of one cell (results/README.md)
 SKEW = 0.15  # share of the gap between two rates by which a parabola may miss the bottom of a curve that is none
 LEVEL_SD = 3.0  # of ln(rate): no prior to speak of
 # Exponents: mean and sd of what all methods share, and sd of what one method has besides.
-# N: the peak rates of Pythia's pretraining fall as N^-0.36 (Biderman et al. 2023), one LoRA rate for all sizes as N^0.
-# B: a square root is right for Adam where gradients are noise (Malladi et al. 2022), a constant beyond that.
-# rank: measured on nano-100k with alpha / sqrt(rank), see sweeps.methods.LoRA.
-PRIORS = {"params": (-0.18, 0.12, 0.08), "batch_size": (0.25, 0.15, 0.1), "rank": (-0.24, 0.15, 0.0)}
+# Those of rank were measured on nano-100k with alpha / sqrt(rank), see sweeps.methods.LoRA.
+PRIORS = {
+    "params": (USUAL_SLOPE, SLOPE_SD, 0.08),
+    "batch_size": (BATCH_SLOPE, BATCH_SLOPE_SD, 0.1),
+    "rank": (-0.24, 0.15, 0.0),
+}
 SCATTERS = np.geomspace(0.03, 1.0, 36)  # sd of ln(best rate) about the rule: the likeliest is taken
 USUAL_SCATTER, PRIOR_SEARCHES = 0.25, 2.0  # and as if so many searches more had scattered so
 CENSORED = 0.5  # weight of a search that only says on which side the best rate lies
@@ -112,8 +115,12 @@ def group_of(curve: RateCurve) -> str:
 
 def _logs(curve: RateCurve) -> dict[str, float]:
     """ln of what a rate may follow."""
+    return {name: math.log(value) for name, value in _given(curve).items()}
+
+
+def _given(curve: RateCurve) -> dict[str, float]:
     given = {"params": curve.params, "batch_size": curve.batch_size, "rank": curve.method.options.get("rank")}
-    return {name: math.log(value) for name, value in given.items() if value}
+    return {name: float(value) for name, value in given.items() if value}
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ def _rule(solved: Solved, curves: Sequence[RateCurve], label: str, missed: Seque
     names = list(_logs(own[0]))
     which = solved.model.coefficients_of(own[0])
     level, *exponents = (which @ solved.mean).tolist()
-    seen = {name: [math.exp(_logs(curve)[name]) for curve in alike] for name in names}
+    seen = {name: [_given(curve)[name] for curve in alike] for name in names}
     return RateRule(
         rate=math.exp(level),
         at={name: math.exp(solved.model.centre[name]) for name in names},

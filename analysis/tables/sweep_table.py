@@ -74,7 +74,7 @@ def sweep_table(
         caveats=(*caveats, *best.caveats),
         training=training,
         pair=_mean_pair(rows, training) if training else None,
-        learning_rates=winning_rates(rows),
+        learning_rates=winning_rates(rows[rows["batch"] == training.batch_size]) if training else {},
         rate_curves=rate_curves(everything, training, measured, min_steps) if training else (),
         measure=f"1 - {score}" if score else "loss",
         scored=pd.DataFrame(

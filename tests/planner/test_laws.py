@@ -110,6 +110,7 @@ def book() -> LawBook:
         objective=1e-5,
         backtest={"error": 0.02},
         learning_rates={"nano-25k": 1e-3},
+        rates_batch=Training().batch_size,
     )
     return LawBook(
         laws=(method_law,),

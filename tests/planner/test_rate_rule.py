@@ -69,6 +69,26 @@ def test_what_lies_beyond_the_searches_is_said():
     assert "assumed" not in recipe("nano-100k", methods=["lora"]).lr_source
 
 
+def test_rates_of_laws_without_a_rule_follow_the_batch_size_by_an_assumed_power():
+    rates = {"nano-100k": 1e-3}
+    book = law_book(method_law(FULL, {"name": "full"}, learning_rates=rates, rates_batch=64))
+    same, larger = (
+        plan(1e13, laws=book, models=["nano-100k"], conditions={"batch_size": size}).recipe for size in (64, 1024)
+    )
+    assert same.trial.lr == 1e-3 and "B /" not in same.lr_source
+    assert larger.trial.lr == pytest.approx(2e-3) and "(B / 64)^0.25, assumed" in larger.lr_source
+
+
+def test_warm_up_and_weight_decay_are_told_with_whose_they_are():
+    answer = plan(1e13, laws=BOOK, models=["nano-100k"], methods=["full"])
+    told = answer.provenance["schedule, weight decay"]
+    assert f"{round(0.1 * answer.recipe.trial.steps):,} steps of warm-up" in told and "weight decay 0.1" in told
+    assert "those of the runs of known" in told and "as asked" not in told
+    other = plan(1e13, laws=BOOK, models=["nano-100k"], conditions={"schedule": "cosine", "weight_decay": 0.0})
+    assert "but for schedule, weight_decay, as asked" in other.provenance["schedule, weight decay"]
+    assert any("weight decay (0.1) hardly matters" in fact.text for fact in plan(1e16, laws=BOOK, suite="pythia").facts)
+
+
 def test_a_rule_is_kept_by_a_law_file(tmp_path):
     again = read_laws(write_laws(tmp_path / "laws.json", BOOK))
     assert [law.rate_rule for law in again.laws] == [RULE, RANKED]

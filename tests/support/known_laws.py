@@ -66,8 +66,8 @@ def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> Method
         family_of(part): {name: (x * (1 - spread), x * (1 + spread)) for name, x in part.coefficients.items()}
         for part in parts
     }
-    scattering = MethodLaw(settings, family_of(law), law, ends, scattered, 0.02, 40, MEASURED, learning_rates=RATES)
-    return replace(scattering, **other)
+    scattering = MethodLaw(settings, family_of(law), law, ends, scattered, 0.02, 40, MEASURED)
+    return replace(scattering, **{"learning_rates": RATES, "rates_batch": TRAINING.batch_size, **other})
 
 
 def _scattered(law, chance, spread):

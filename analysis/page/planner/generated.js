@@ -200,8 +200,8 @@ export function quantile(ordered, share) {
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rate_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null, batch = null}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rate_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift, batch});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rates_batch = null, rate_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null, batch = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rates_batch, rate_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift, batch});
   }
   /** Family -> its weight in the law, the largest first. */
   get weights() {
@@ -982,6 +982,28 @@ export function _form(law) {
   return `${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}, the mean by these weights`;
 }
 
+/** Warm-up, cooldown and weight decay of a recipe in words. */
+export function _schedule(recipe) {
+  const [training, steps] = [recipe.trial.training, recipe.trial.steps];
+  const warm = either(training.warmup_steps, () => round(training.warmup * steps));
+  const falls = training.schedule === 'wsd' ? `the last ${percent(training.cooldown, 0)} falling to 0` : 'a half cosine to 0';
+  return `${training.schedule}: ${grouped(warm, 0)} steps of warm-up, then ${falls}; weight decay ${g(training.weight_decay, 6)}`;
+}
+
+export const SCHEDULE = ['schedule', 'warmup', 'warmup_steps', 'cooldown', 'weight_decay'];
+
+/** Whose schedule and weight decay these are. */
+export function _as_in(book, recipe) {
+  let whose;
+  const [training, under] = [recipe.trial.training, book.training];
+  const own = list(SCHEDULE).filter((name) => training[name] !== under[name]);
+  whose = `those of the runs of ${book.name}, which tried no others`;
+  if (truth(book.published)) {
+    whose = `those of ${book.published}, section 4.1 and appendix E`;
+  }
+  return truth(own) ? `${whose}, but for ${join(', ', own)}, as asked` : whose;
+}
+
 export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here';
 
 /** Part of the answer -> where it comes from. */
@@ -995,7 +1017,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -1365,7 +1387,7 @@ export function facts(budget, method, rank) {
   const where = truth(inside) ? '' : `; ${g(budget, 3)} FLOP lies outside the budgets it tried`;
   const chosen = budget <= CROSSOVER ? 'full' : 'lora';
   const [low, high] = LORA_RANKS;
-  return [new Fact({text: `full tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
+  return [new Fact({text: `full tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'full tuning and freezing take a tenth of the peak rate of pretraining (Pythia: 1e-4 at 14M to 1.2e-5 at 12B), LoRA and biases 1e-3 at any size, in batches of 1,024 pairs at temperature 0.025; weight decay (0.1) hardly matters, temperature a lot', citation: `${PAPER}, appendix E and the authors' code`}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
 }
 
 /** Published findings, where laws of runs have measured neither the answer's model nor as much compute. */
