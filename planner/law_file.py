@@ -330,6 +330,8 @@ def _known_coefficients(family: str, coefficients: Mapping[str, Any], where: str
 def _coefficient_limits(family: str, name: str) -> tuple[float, float]:
     """The lowest and the highest value of a coefficient that is plausible."""
     kind = LAWS[family]
+    if name in kind.signed:
+        return -FACTOR[1], FACTOR[1]
     return FACTOR if name in kind.factors else OTHER if name in kind.ranges else EXPONENT
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 ROUNDING = 1e-6  # by which weights may miss a sum of 1
+LOWEST = 1e-9  # of a term that must stay above 0
 
 
 class Law(ABC):
@@ -28,6 +29,8 @@ class Law(ABC):
     """The arguments of `loss`, in order."""
     factors: ClassVar[tuple[str, ...]]
     """Coefficients that the loss is linear in, 0 or more, one a term; the others are exponents between 0.005 and 4."""
+    signed: ClassVar[tuple[str, ...]] = ()
+    """Factors that may be below 0, since others hold their term above it."""
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
     """Lowest and highest value, above 0, of coefficients that are neither: where a fit looks for them."""
 
@@ -149,10 +152,14 @@ class Joined(Law):
 
 @dataclass(frozen=True)
 class TrainableShare(Law):
-    """L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3)."""
+    """L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3).
+
+    The first bracket is above 0 at the tokens of the runs, and held there beyond them.
+    """
 
     inputs: ClassVar[tuple[str, ...]] = ("N", "D", "S")
     factors: ClassVar[tuple[str, ...]] = ("E", "a_d", "b_d", "a_s", "c_s")
+    signed: ClassVar[tuple[str, ...]] = ("a_d", "b_d")
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"b_s": (0.05, 20.0)}
     E: float
     a_d: float
@@ -164,8 +171,9 @@ class TrainableShare(Law):
     beta: float
 
     def loss(self, N: Any, D: Any, S: Any = 1.0) -> Any:
-        size = (self.a_d * _log(D) + self.b_d) / N**self.alpha
-        return self.E + size + (self.a_s * (1 - S) ** self.b_s + self.c_s) / D**self.beta
+        height = self.a_d * _log(D) + self.b_d
+        height = LOWEST + (height - LOWEST) * (height > LOWEST)
+        return self.E + height / N**self.alpha + (self.a_s * (1 - S) ** self.b_s + self.c_s) / D**self.beta
 
 
 @dataclass(frozen=True)

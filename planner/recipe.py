@@ -29,6 +29,7 @@ from planner.law_book import LawBook
 from planner.learning_rates import PeakRate, learning_rate
 from planner.menu import check_suites, menu
 from planner.quantities import short
+from planner.settings import best_share, distinct, with_settings_between
 from planner.size_rules import SizeRule, led_by, size_caveat, size_rule
 from planner.training_data import TrainingData, training_data
 from planner.warnings import AS_ASKED, provenance, warnings
@@ -236,7 +237,7 @@ def consult(book: LawBook, question: Question) -> Consulted:
     data = training_data(book, training, question.data != "", models, limits.max_pairs, question.tokens_per_pair)
     mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
     possible, refused = candidates(
-        book,
+        with_settings_between(book, models),
         models,
         question.methods,
         replace(limits, max_pairs=data.pairs),
@@ -247,7 +248,7 @@ def consult(book: LawBook, question: Question) -> Consulted:
         training.context,
         question.data,
     )
-    considered = on_machine(possible, machine)
+    considered = on_machine(distinct(possible), machine)
     at_speed = timed(considered, question.budget, machine)
     fits, too_small = feasible(at_speed, question.budget.flops)
     if not fits:
@@ -306,6 +307,12 @@ def _plan(
 
 def _provenance(consulted: Consulted, recipe: Recipe, question: Question) -> dict[str, str]:
     told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops)
+    best, budget = consulted.best, question.budget.flops
+    if share := best_share([candidate for candidate, _ in consulted.ranked], best, budget):
+        told["trained share"] = (
+            f"{share[0]:.2f} of the parameters by the law (90 % {share[1]:.2f} to {share[2]:.2f}), were every share "
+            f"possible on {best.model.name}; {best.method.label} trains {best.trained_share:.2g}"
+        )
     return {**told, "data": consulted.data.how} if consulted.data.how else told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TRAIN, ADAPTER, FREEZE = TOKEN_TABLES = ("train", "adapter", "freeze")
+RANKS = 12  # powers of two that a rank may be chosen from, up to 2,048
+SHARE_DIGITS = 4  # of the share of so many frozen blocks
 LATER = ("only", "token_table")  # settings that came after the first trials: at their defaults no key holds them
 
 
@@ -124,6 +126,11 @@ class Method(ABC):
         """Returns why this method cannot tune this model; empty when it can."""
         return ""
 
+    def settings_on(self, model: ModelSpec) -> list[Method]:
+        """Returns the method with each number of trained blocks, or rank, that a model can realise; none where it has
+        neither."""
+        return []
+
     def quantized(self) -> Method | None:
         """Returns the method that trains the same parameters over a backbone in 4 bits; None where there is none."""
         return None
@@ -212,6 +219,9 @@ class LoRA(Method):
         known = [linear.name for linear in model.linears]
         unknown = [name for name in self.only.split(",") if name not in known] if self.only else []
         return f"{model.name} has no map {unknown[0]!r}; it has {', '.join(known)}" if unknown else ""
+
+    def settings_on(self, model: ModelSpec) -> list[Method]:
+        return [replace(self, rank=2**power) for power in range(RANKS)]
 
     def adapted(self, model: ModelSpec) -> list[Linear]:
         """Returns the maps of a block that get an adapter."""
@@ -415,6 +425,10 @@ class FreezeBlocks(Method):
     def frozen(self, layers: int) -> int:
         """Returns how many of `layers` blocks stay frozen: at least one, never all."""
         return min(max(1, round(self.share * layers)), layers - 1)
+
+    def settings_on(self, model: ModelSpec) -> list[Method]:
+        layers = model.layers
+        return [replace(self, share=round(frozen / layers, SHARE_DIGITS)) for frozen in range(1, layers)]
 
     def refusal(self, model: ModelSpec) -> str:
         return "" if model.layers > 1 else f"{model.name} has one block only, none can be frozen beside a trained one"

@@ -24,11 +24,13 @@ from analysis.tables.rows import Rows
 from analysis.tables.table import Table
 from planner.law_book import Caveat, LawBook, MethodLaw
 from sweeps.admission import why_no_law
+from sweeps.methods import METHODS, make_method
 
 # Of fits to other people's runs in N and D, as published ones are (Hoffmann et al. 2022), so that objectives compare.
 # Curves in one of the two are mostly short, and published fits of them least squares (Lin et al. 2024): there delta
 # follows the noise.
 PUBLISHED_DELTA = 1e-3
+WHOLE, PARTS = "full", "freeze"  # full tuning is freezing of nothing
 FEWEST_DRAWS = 20  # of a family, for the intervals of its coefficients
 
 
@@ -216,23 +218,45 @@ def _groups(table: Table, methods: list[str], choice: FamilyChoice) -> list[Meth
 
 
 def _by_name(table: Table, methods: Sequence[str]) -> list[list[str]]:
-    names = dict.fromkeys(table.settings[method]["name"] for method in methods)
-    return [[method for method in methods if table.settings[method]["name"] == name] for name in names]
+    """Methods whose settings are one law in the trained share: those of a name and treatment of the token table, full
+    tuning (share 1) with freezing, of the same treatment where there is such (Ziarko et al. 2024, section 4.3)."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for method in methods:
+        groups.setdefault(_kind(table.settings[method]), []).append(method)
+    for full in [kind for kind in groups if kind[0] == WHOLE]:
+        others = [kind for kind in groups if kind[0] == PARTS]
+        same = [kind for kind in others if kind[1] == full[1]]
+        alone = [kind for kind in others if not any(kind[1] == table for name, table in groups if name == WHOLE)]
+        if host := (same or alone)[:1]:
+            groups[host[0]] += groups.pop(full)
+    return list(groups.values())
+
+
+def _kind(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """Name of a method, and what it does with the token table; "" of somebody else's method."""
+    options = {name: value for name, value in settings.items() if name != "name"}
+    name = str(settings["name"])
+    return name, make_method(name, options).token_table if name in METHODS else ""
 
 
 def _with_shares(table: Table, methods: list[str]) -> tuple[list[str], list[Caveat]]:
     """Methods whose settings together train at least three different shares of the parameters."""
-    kept, refused = [], []
+    kept, caveats = [], []
     for alike in _by_name(table, methods):
-        name, shares = str(table.settings[alike[0]]["name"]), np.unique(np.round(table.of(alike).S, 3))
-        if len(shares) >= 3:
-            kept += alike
-        else:
+        kinds = dict.fromkeys(_kind(table.settings[method]) for method in alike)
+        name, shares = " and ".join(dict.fromkeys(name for name, _ in kinds)), np.unique(np.round(table.of(alike).S, 3))
+        if len(shares) < 3:
             text = f"{name}: {len(shares)} trained shares; family trainable needs at least 3"
-            refused.append(Caveat("too_few", text, name))
+            caveats.append(Caveat("too_few", text, name))
+            continue
+        kept += alike
+        if len({table for _, table in kinds}) > 1:
+            told = ", ".join(f"{name} {table}" for name, table in kinds)
+            text = f"one law of {name}, whose token tables differ too ({told}): it takes that for the share's doing"
+            caveats.append(Caveat("pooled_tables", text))
     if not kept:
-        raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in refused))
-    return kept, refused
+        raise ValueError(f"{table.name}: " + "; ".join(caveat.text for caveat in caveats))
+    return kept, caveats
 
 
 def created_by() -> str:

@@ -52,6 +52,7 @@ ROOTS = {
         *("RECIPE", "USUAL", "spent_lines", "sweep_flags"),
     ),
     "planner.scores": ("ScoreLaw",),
+    "planner.settings": ("distinct",),
     "planner.size_rules": ("led_by", "size_rule"),
     "sweeps.flops": ("Work",),
     "sweeps.memory": ("Memory",),

@@ -18,6 +18,7 @@ from planner.candidates import Candidate, Limits, kin_of, tunings, unseen_of
 from planner.law_book import LawBook, MethodLaw, columns_of
 from planner.learning_rates import learning_rate
 from planner.menu import EVERY, own_menu
+from planner.settings import with_settings_between
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
 from sweeps.machine.chips import CHIPS
 from sweeps.machine.hardware import THIS, Machine, read_machine
@@ -34,6 +35,8 @@ def planning(book: LawBook) -> dict[str, Any]:
     models = list(
         {model.name: model for model in (*known, *(spec for suite in SUITES.values() for spec in suite))}.values()
     )
+    book = with_settings_between(book, known)
+    assert book.training and book.pair
     return {
         "book": {
             "measured": asdict(book.measured),

@@ -62,12 +62,14 @@ def method_law(law, settings, spread=0.03, draws=100, seed=0, **other) -> Method
     chance = random.Random(seed)
     parts, weights = (law.parts, law.weights) if isinstance(law, Weighted) else ((law,), (1.0,))
     scattered = tuple(_scattered(part, chance, spread) for part in _taking_turns(parts, weights, draws))
-    ends = {
-        family_of(part): {name: (x * (1 - spread), x * (1 + spread)) for name, x in part.coefficients.items()}
-        for part in parts
-    }
+    ends = {family_of(part): {name: _around(x, spread) for name, x in part.coefficients.items()} for part in parts}
     scattering = MethodLaw(settings, family_of(law), law, ends, scattered, 0.02, 40, MEASURED)
     return replace(scattering, **{"learning_rates": RATES, "rates_batch": TRAINING.batch_size, **other})
+
+
+def _around(value, spread):
+    low, high = sorted((value * (1 - spread), value * (1 + spread)))
+    return low, high
 
 
 def _scattered(law, chance, spread):

@@ -1,5 +1,5 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
-import {truth, either, both, list, len, items, get, any, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, cached, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
+import {truth, either, both, list, len, items, get, any, all, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, cached, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
 import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, scaled, training_memory, unseen_of} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
@@ -89,6 +89,8 @@ export class Joined extends Law {
 }
 Joined.prototype.factors = ['E', 'A'];
 
+export const LOWEST = 1e-09;
+
 /** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
 export class TrainableShare extends Law {
   constructor({E, a_d, b_d, alpha, a_s, b_s, c_s, beta}) {
@@ -96,8 +98,10 @@ export class TrainableShare extends Law {
     Object.assign(this, {E, a_d, b_d, alpha, a_s, b_s, c_s, beta});
   }
   loss(N, D, S = 1) {
-    const size = (this.a_d * _log(D) + this.b_d) / N ** this.alpha;
-    return this.E + size + (this.a_s * (1 - S) ** this.b_s + this.c_s) / D ** this.beta;
+    let height;
+    height = this.a_d * _log(D) + this.b_d;
+    height = LOWEST + (height - LOWEST) * (height > LOWEST);
+    return this.E + height / N ** this.alpha + (this.a_s * (1 - S) ** this.b_s + this.c_s) / D ** this.beta;
   }
 }
 TrainableShare.prototype.inputs = ['N', 'D', 'S'];
@@ -1361,8 +1365,63 @@ export function size_caveat(rule) {
   return truth(differ) ? [new Caveat({code: 'size-rule', text: String(rule)})] : [];
 }
 
+export const WHOLE = {full: 'freeze'};
+
+export const PROBE = [1000000, 100000000, 0.5];
+
+/** Whether two laws in the trained share are one law of several settings of a method; freezing of nothing is full */
+export function one_law(one, other) {
+  const names = [one, other].map((law) => get(WHOLE, law.settings['name'], law.settings['name']));
+  const known = [one, other].map((law) => has(law.law.inputs, 'S'));
+  return both(names[0] === names[1], () => both(all(known), () => one.law.at(...list(PROBE)) === other.law.at(...list(PROBE))));
+}
+
+export const PLACES = 200;
+
+/** The value at `share` on the lines through (share, value). */
+export function _along(points, share) {
+  let place;
+  place = 1;
+  while (place < len(points) - 1 && share > points[place][0]) {
+    place += 1;
+  }
+  const [[low, first], [high, second]] = [points[place - 1], points[place]];
+  return first + (second - first) * (share - low) / (high - low);
+}
+
+/** The share with the lowest loss. */
+export function _lowest(law, params, shares, tokens) {
+  const losses = zip(shares, tokens).map(([S, D]) => law.at(params, D, S));
+  return shares[losses.indexOf(min(losses))];
+}
+
+/** The share of the parameters whose training has the lowest loss at a budget (FLOPs) on the model of the answer, */
+export function best_share(fits, best, budget) {
+  let points;
+  if (!has(best.law.law.inputs, 'S')) {
+    return null;
+  }
+  const own = list(fits).filter((each) => each.model === best.model && truth(one_law(each.law, best.law)));
+  points = sorted(list(own).map((each) => [each.trained_share, each.tokens(budget)]));
+  points = enumerate(points).filter(([place, point]) => place === 0 || point[0] > points[place - 1][0]).map(([place, point]) => point);
+  if (len(points) < 2) {
+    return null;
+  }
+  const [low, high] = [points[0][0], points.at(-1)[0]];
+  const shares = range(PLACES + 1).map((place) => low + (high - low) * place / PLACES);
+  const tokens = list(shares).map((share) => _along(points, share));
+  const drawn = sorted(list(best.law.draws).map((law) => _lowest(law, best.params, shares, tokens)));
+  const most_likely = _lowest(best.law.law, best.params, shares, tokens);
+  return [most_likely, quantile(either(drawn, () => [most_likely]), 0.05), quantile(either(drawn, () => [most_likely]), 0.95)];
+}
+
 export function _provenance(consulted, recipe, question) {
+  let share;
   const told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops);
+  const [best, budget] = [consulted.best, question.budget.flops];
+  if (truth(share = best_share(list(consulted.ranked).map(([candidate, ]) => candidate), best, budget))) {
+    told['trained share'] = `${fixed(share[0], 2)} of the parameters by the law (90 % ${fixed(share[1], 2)} to ${fixed(share[2], 2)}), were every share possible on ${best.model.name}; ${best.method.label} trains ${g(best.trained_share, 2)}`;
+  }
   return truth(consulted.data.how) ? {...told, data: consulted.data.how} : told;
 }
 
@@ -1798,6 +1857,21 @@ export class ScoreLaw {
   _of(odds) {
     return this.lowest + (1 - this.lowest) * 0.5 * (1 + Math.tanh(odds / 2));
   }
+}
+
+/** The candidates without settings that come to the same on their model, as shares of few blocks do. */
+export function distinct(possible) {
+  const kept = [];
+  const seen = [];
+  for (const candidate of list(possible)) {
+    const [law, method] = [candidate.law, candidate.method];
+    const trained = `${candidate.model.name} ${law.settings['name']} ${method.bits} ${method.trainable(candidate.model)}`;
+    if (!has(law.law.inputs, 'S') || !has(seen, trained)) {
+      kept.push(candidate);
+    }
+    seen.push(trained);
+  }
+  return kept;
 }
 
 /** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */

@@ -1,7 +1,7 @@
 /* planner/recipe.py, in its order, but lazily: beyond the first screen a recipe is worked out when it is shown. */
 
 import {
-  Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates, feasible,
+  Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates, distinct, feasible,
   led_by, on_machine, read_budget, size_rule, timed,
 } from './generated.js';
 import {replace} from './python.js';
@@ -17,7 +17,7 @@ export function consider(book, {machine, limits, methods, models, count}) {
   const memory = machine ? Math.min(allowed.memory, machine.memory) : allowed.memory;
   const [mixed, chips] = machine && machine.kind.mixed ? [true, machine.count] : [false, 1];
   const [possible, refused] = candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
-  last = {book, key, found: [on_machine(possible, machine), refused]};
+  last = {book, key, found: [on_machine(distinct(possible), machine), refused]};
   return last.found;
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,8 @@ from analysis.fitting.solver import huber, polish, solve
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, TrainableShare
 from support.known_laws import LAW_EXAMPLES
 from support.known_runs import TRUTH, UNEVEN, columns, grid, name_of, rows_of
-from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
+from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
+from sweeps.methods import FreezeBlocks, Full
 from sweeps.models import NANO
 
 
@@ -244,3 +247,29 @@ def test_bad_settings_are_refused_in_a_sentence(options, words):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         fit_laws(grid(TRUTH), **{"n": "N", "d": "D", "loss": "loss", **options})
     assert words in str(caught.value)
+
+
+def test_full_tuning_is_freezing_of_nothing(tmp_path):
+    """It is fitted with freezing of the same token table as trained share 1; with another, there is a word of that."""
+    truth = TrainableShare(E=0.3, a_d=1.0, b_d=20.0, alpha=0.3, a_s=400.0, b_s=1.5, c_s=300.0, beta=0.35)
+    laws = [Full(), Full(token_table="freeze"), FreezeBlocks(share=0.3), FreezeBlocks(share=0.7)]
+    book = fit_laws(made_of_shares(tmp_path / "own", truth, laws), family="trainable", bootstraps=20)
+    one, other = ({law.label: law.law for law in book.laws}.get(label) for label in ("full token_table freeze", "full"))
+    assert one == book.laws[-1].law and other is None  # one share alone, beside a full tuning of freezing's own kind
+    assert one.at(1e6, 1e8, 1.0) == pytest.approx(truth.at(1e6, 1e8, 1.0), rel=0.02)
+    other = made_of_shares(tmp_path / "other", truth, [laws[0], *laws[2:]])
+    plain = fit_laws(other, family="trainable", bootstraps=20)
+    assert len({law.law for law in plain.laws}) == 1 and len(plain.laws) == 3
+    assert "pooled_tables" in {caveat.code for caveat in plain.warnings} - {caveat.code for caveat in book.warnings}
+
+
+def made_of_shares(folder, truth, methods):
+    """A sweep of runs of these methods whose losses are those of a law in the trained share."""
+    made = []
+    for method in methods:
+        for model in NANO[1:]:
+            for budget in np.geomspace(1e13, 1e16, 5):
+                one = observation(model, method, TRUTH, budget)
+                loss = truth.at(one.params, one.tokens, min(1.0, one.trainable / one.params))
+                made.append(replace(one, loss=loss))
+    return write_sweep(folder, made)

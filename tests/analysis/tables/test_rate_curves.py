@@ -10,10 +10,10 @@ from analysis import report
 from analysis.tables.rate_curves import RateCurve, rate_curves
 from analysis.tables.sweep_table import read_sweep
 from planner.law_file import read_laws
+from support.made_sweep import observations, write_sweep
 from sweeps.methods import Full
 from sweeps.models import NANO
 from sweeps.trial import Observation, Training, Trial, failure
-from tests.support.made_sweep import observations, write_sweep
 
 
 def tried(lr: float, loss: float | None, steps: int = 100, **training) -> Observation:
