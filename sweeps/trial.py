@@ -265,7 +265,7 @@ class Trial:
     """One training run, wholly described."""
 
     model: str
-    """Name of the backbone, or a folder; `find_model` reads it."""
+    """Name of the backbone, or its folder."""
     method: Method
     """How the backbone is tuned, with its settings."""
     training: Training
@@ -443,7 +443,8 @@ class Observation:
     """Why training ended before its last step; "" when it did not. Loss and scores are then those of the best
     evaluation."""
     merged: Mapping[str, Any] = field(default_factory=dict)
-    """Of a trial that merges its parts, what runner/merging/per_source.py tells of it."""
+    """What a merge did: factors of the task vectors, each model's loss on its own task, the path of a search. Empty
+    without one."""
 
     @property
     def key(self) -> str:

@@ -67,6 +67,12 @@ def test_every_option_that_a_page_names_is_there(command, options):
     assert not missing
 
 
+def test_the_reference_of_the_commands_is_that_of_todays_parsers():
+    program = [sys.executable, "-c", "import commands; print(commands.page(), end='')"]
+    shown = subprocess.run(program, cwd=ROOT / "docs", capture_output=True, text=True, check=True).stdout
+    assert shown == (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), "run python docs/commands.py"
+
+
 PLANS = [
     (page, command, shown.rstrip("\n").split("\n"))
     for page in PAGES

@@ -189,6 +189,11 @@ def places() -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+def line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def meaning(record: type, name: str) -> str:
     """The sentence under a field of a record."""
     return _sentences(record).get(name, "")
@@ -239,7 +244,7 @@ def _method_settings() -> Sequence[Key]:
         replace(
             found[name],
             default=_by_method(of[name]),
-            meaning=f"Of {'all' if name in common else ', '.join(of[name])}. {found[name].meaning}",
+            meaning=f"For {'all methods' if name in common else ', '.join(of[name])}. {found[name].meaning}",
             spans=True,
         )
         for name in sorted(found, key=common.__contains__)
@@ -252,7 +257,7 @@ def _by_method(defaults: Mapping[str, str]) -> str:
     if len(values) == 1:
         return next(iter(values))
     names = {value: [name for name, default in defaults.items() if default == value] for value in values}
-    return "; ".join(f"`{value}` of {', '.join(names[value])}" for value in values)
+    return "; ".join(f"`{value}` for {', '.join(names[value])}" for value in values)
 
 
 def _keys(record: type, least: Mapping[str, float] | None = None) -> tuple[Key, ...]:

@@ -1,13 +1,17 @@
-"""The reference of the sweep file, a page and a JSON Schema: `python -m sweeps.experiment.reference` writes both."""
+"""The references of files that people read and write: `python -m sweeps.experiment.reference` writes them into docs/.
+
+The sweep file has a page and a JSON Schema; the recipe file and the observation have a page each.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.experiment.keys import CHANGES, REQUIRED, Key, Table, tables
+from sweeps.experiment.keys import CHANGES, REQUIRED, Key, Table, line, tables
+from sweeps.experiment.record_reference import PAGES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, SCHEMA = DOCS / "sweep-file.md", DOCS / "sweep-file.schema.json"
@@ -47,7 +51,7 @@ def page() -> str:
     parts = [HEAD]
     for table in tables():
         head = ["key", "type", "default", "what it says", *([] if table.title else ["changes"])]
-        rows = [_line(head), _line(["---"] * len(head)), *(_line(_cells(key, not table.title)) for key in table.keys)]
+        rows = [line(head), line(["---"] * len(head)), *(line(_cells(key, not table.title)) for key in table.keys)]
         title = f"`{table.title}`" if table.title else "The top of the file"
         parts.append("\n".join([f"## {title}", "", table.about, "", *rows, ""]))
     return "\n".join(parts)
@@ -59,10 +63,6 @@ def _cells(key: Key, at_top: bool) -> list[str]:
     plain = key.default == REQUIRED or " " in key.default
     default = key.default if plain else f"`{key.default}`"
     return [f"`{key.name}`", kind, default, f"{key.meaning}{choices}", *([CHANGES[key.name]] if at_top else [])]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 _EMPTY = '""'
@@ -112,3 +112,5 @@ def _type(key: Key) -> dict[str, Any]:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(json.dumps(schema(), indent=1) + "\n", encoding="utf-8")
+    for name, text in PAGES.items():
+        (DOCS / name).write_text(text(), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from sweeps.experiment import reference
 from sweeps.experiment.keys import REQUIRED, tables
+from sweeps.experiment.recipe_file import read_recipe
+from sweeps.experiment.record_reference import PAGES, recipe_page
 from sweeps.experiment.sweep_file import read_sweep
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
@@ -21,7 +24,17 @@ TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool,
 
 def test_the_written_reference_is_that_of_todays_records():
     assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), STALE
+    for name, page in PAGES.items():
+        assert page() == (reference.DOCS / name).read_text(encoding="utf-8"), STALE
     assert reference.schema() == json.loads(reference.SCHEMA.read_text(encoding="utf-8")), STALE
+
+
+def test_the_recipe_of_the_reference_is_one(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", recipe_page(), re.DOTALL)
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    trial = read_recipe(path)
+    assert (trial.model, trial.steps, trial.training.batch_size) == ("nano-340k", 83, 32)
 
 
 def test_every_key_says_what_it_is():
