@@ -61,7 +61,7 @@ def fit_laws(
     names; where: conditions on rows that enter, such as "D/N > 5"; holdout: one on rows that stay out, which
     analysis.fitting.holdout scores; best: of rows with one N and D only the lowest loss enters; drop_highest: so many
     highest losses stay out. fix: coefficients that are held, with their values. profile: names of
-    coefficients, separated by commas, whose profile is wanted too, or weak.
+    coefficients to profile, separated by commas, or weak: those that are not identifiable.
     delta: of the Huber loss; by default 1e-3 for tables of several model sizes, as published fits use, and 1.345 noise
     sd for results folders and for curves in tokens alone. reference: another results folder, or "reference" for the
     bundled one; its exponents are shared, E, A and B are the runs' own. A folder of a paper's facts, or "ziarko2024":

@@ -86,7 +86,7 @@ class Recipe:
     sharded: bool
     """Whether each chip keeps only its part of the model: `embed train --shard` under torchrun."""
     recompute: bool
-    """Whether blocks run once more on the way back: `embed train --recompute` (gradient checkpointing)."""
+    """Whether to use gradient checkpointing: `embed train --recompute`."""
     step_seconds: float | None
     """Time of an optimiser step on the machine, seconds; None without a machine."""
     utilisation: float | None

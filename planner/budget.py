@@ -62,7 +62,7 @@ class BatchMemory:
     sharded: bool = False
     """Whether each chip keeps only its part of the model, as with `embed train --shard`."""
     recompute: bool = False
-    """Whether blocks keep only their inputs and run once more on the way back, as with `embed train --recompute`."""
+    """Whether gradient checkpointing is used, as with `embed train --recompute`."""
 
     @property
     def repeated(self) -> float:

@@ -41,7 +41,7 @@ class Limits:
     memory: float = math.inf
     """Bytes of one chip. A batch that does not fit goes through in micro-batches, which costs a second forward."""
     max_pairs: float = math.inf
-    """Unique training pairs at hand; passes after the first are worth less than fresh pairs."""
+    """Unique training pairs; passes after the first are worth less than fresh pairs."""
     max_epochs: float | None = None
     """Largest number of passes over those pairs; training ends there, whatever the budget. None: 4, the number up to
     which repeated data keep their value, where `max_pairs` is given."""
@@ -148,7 +148,7 @@ class Candidate:
 
     @cached_property
     def unique_tokens(self) -> float:
-        """U: tokens of the unique pairs at hand, as the law counts them."""
+        """U: tokens of the unique pairs, as the law counts them."""
         return self.limits.max_pairs / self.batch_size * self.law_step_tokens
 
     @cached_property
@@ -168,7 +168,7 @@ class Candidate:
         return self.epoch_steps < self.limits.min_steps
 
     def affordable_steps(self, budget: float) -> float:
-        """Optimiser steps that the budget pays for, fractions included."""
+        """Optimiser steps that the budget buys, fractions included."""
         return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.batch_size)
 
     def steps(self, budget: float) -> int:

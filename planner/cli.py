@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # the planner itself is imported when it is used: `plan --hel
 
 EXAMPLES = """\
   plan --budget 1e19                                    the nearest of the bundled law books answers
-  plan --budget 1e19 --suite qwen3 --suite gemma3       which of two suites, at the laws' word
+  plan --budget 1e19 --suite qwen3 --suite gemma3       which of two suites
   plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
   plan --budget 24h --hardware h100 --data pairs.jsonl  a day of one chip, with these pairs: they are counted
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
-  plan --budget 1e22 --laws table-laws.json --suite pythia   laws of somebody's table of runs: size and tokens alone
+  plan --budget 1e22 --laws table-laws.json --suite pythia   laws of a table of runs: size and tokens alone
   plan --budget 1e15 --curve 1e13..1e17                 the frontier as a table
   plan --budget 1e18 --suite pythia --calibrate 2% --sweep-out calibrate.toml && sweep run calibrate.toml
 """
@@ -59,36 +59,50 @@ def _parser() -> argparse.ArgumentParser:
     add("--top", default="5", help="candidates to show (default: 5)")
     training = parser.add_argument_group("training (default: the conditions of the law book)")
     training.add_argument("--batch-size", metavar="PAIRS", help="text pairs in a step")
-    training.add_argument("--temperature", help="of the contrastive loss, such as 0.02")
+    training.add_argument("--temperature", help="temperature of the contrastive loss, such as 0.02")
     training.add_argument("--context", metavar="TOKENS", help="length at which texts are cut")
-    training.add_argument("--tokens-per-pair", metavar="TOKENS", help="of both texts (default: counted in --data)")
-    training.add_argument("--pooling", help="mean, weighted or last")
-    training.add_argument("--schedule", help="wsd or cosine")
+    training.add_argument(
+        "--tokens-per-pair",
+        metavar="TOKENS",
+        help="mean length of a pair, both texts together (default: counted in --data)",
+    )
+    training.add_argument("--pooling", help="how token states become one vector: mean, weighted or last")
+    training.add_argument("--schedule", help="learning-rate schedule: wsd or cosine")
     training.add_argument("--lr", help="peak learning rate")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--hardware", metavar="COUNTxCHIP", help="such as 8xh100, cpu, or this: see `embed bench`")
+    machine.add_argument(
+        "--hardware",
+        metavar="COUNTxCHIP",
+        help="number and kind of chips, such as 8xh100; cpu; or this, as `embed bench` measured it",
+    )
     machine.add_argument("--mfu", help="share of the peak rate that training reaches (default: stated in the answer)")
-    machine.add_argument("--price", help="of one chip for an hour")
+    machine.add_argument("--price", help="price of one chip for an hour")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--min-steps", default="50", help="optimiser steps a trial needs at least (default: 50)")
-    limits.add_argument("--max-steps", default="1000000", help="optimiser steps at most (default: 1,000,000)")
-    limits.add_argument("--max-params", help="parameters outside the embeddings at most, such as 1.4B")
-    limits.add_argument("--max-dim", help="dimensions of the vectors at most")
-    limits.add_argument("--memory", help="per chip, such as 24GB (default: all that --hardware has)")
+    limits.add_argument("--min-steps", default="50", help="fewest optimiser steps of a recipe (default: 50)")
+    limits.add_argument("--max-steps", default="1000000", help="most optimiser steps of a recipe (default: 1,000,000)")
+    limits.add_argument("--max-params", help="most parameters outside the embedding tables, such as 1.4B")
+    limits.add_argument("--max-dim", help="most dimensions of the vectors")
+    limits.add_argument("--memory", help="memory of a chip, such as 24GB (default: all that --hardware has)")
     limits.add_argument(
         "--pairs",
         "--max-pairs",
         dest="max_pairs",
-        help="unique training pairs at hand, such as 5M; repeats are worth less (default: counted in --data)",
+        help="number of unique training pairs, such as 5M; repeats are worth less (default: counted in --data)",
     )
-    limits.add_argument("--max-epochs", help="passes over them at most (default: 4, where their number is given)")
-    limits.add_argument("--serve-tokens", help="tokens to embed in the model's life, paid from the same budget")
+    limits.add_argument("--max-epochs", help="most passes over the pairs (default: 4, where their number is given)")
+    limits.add_argument(
+        "--serve-tokens", help="tokens that the model will embed in use; their compute is taken from the budget"
+    )
     out = parser.add_argument_group("output")
-    out.add_argument("--json", action="store_true", help="for programs; fields in docs/plan-json.md")
-    out.add_argument("--explain", action="store_true", help="also everything that stands behind the answer")
+    out.add_argument("--json", action="store_true", help="print the answer as JSON; fields in docs/plan-json.md")
+    out.add_argument("--explain", action="store_true", help="also print where each part of the answer comes from")
     out.add_argument("--out", type=Path, metavar="RECIPE.TOML", help="write the recipe for `embed train`")
-    out.add_argument("--curve", metavar="LOW..HIGH", help="also the best recipe at budgets from LOW to HIGH")
-    out.add_argument("--calibrate", metavar="SHARE", help="also the sweep for SHARE of the budget that helps most: 2%%")
+    out.add_argument("--curve", metavar="LOW..HIGH", help="also print the best recipe at budgets from LOW to HIGH")
+    out.add_argument(
+        "--calibrate",
+        metavar="SHARE",
+        help="also design the sweep that makes the choice surest for SHARE of the budget, such as 2%%",
+    )
     out.add_argument("--sweep-out", type=Path, metavar="SWEEP.TOML", help="write that sweep for `sweep run`")
     return parser
 

@@ -45,7 +45,7 @@ CONDITIONS = ("batch_size", "temperature", "context", "pooling", "schedule", "wa
 
 
 class TooFewPairs(ValueError):
-    """The pairs at hand make too few steps with every model and method of a law book."""
+    """The given pairs make too few steps with every model and method of a law book."""
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def nothing_fits(budget: float, at_speed: Sequence[Candidate], refused: Sequence
 
 
 def _too_few_pairs(candidate: Candidate) -> str:
-    """What to change where the allowed passes over the pairs at hand make too few steps."""
+    """What to change where the allowed passes over the given pairs make too few steps."""
     limits, batch = candidate.limits, candidate.batch_size
     smaller, enough = int(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs
     change = f"set `batch_size` to {smaller:,} or less, or " if smaller > 1 else ""

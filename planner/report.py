@@ -112,7 +112,7 @@ def recipe_rows(plan: Plan) -> dict[str, str]:
 
 
 def outlook_rows(plan: Plan) -> dict[str, str]:
-    """What the recipe reaches, how sure that is, what it rests on and what to mind: name of a line -> its text."""
+    """What the recipe reaches, how sure that is, what it rests on and its caveats: name of a line -> its text."""
     return {**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)}
 
 

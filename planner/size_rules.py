@@ -126,7 +126,7 @@ def size_rule(ranked: Ranked, budget: float) -> SizeRule | None:
     if not doubt and first.unseen:
         doubt = f"{first.unseen[0]} was not measured"
     elif not doubt and tokens < first.affordable_steps(budget) * first.law_step_tokens:
-        doubt = "the pairs at hand, not the budget, end the training"
+        doubt = "the number of pairs, not the budget, ends the training"
     share = nearest.expected_loss(nearest.tokens(budget)) / first.expected_loss(tokens) - 1
     return contradicted(replace(rule, model=nearest.model.name, law_model=first.model.name, doubt=doubt), share)
 

@@ -20,7 +20,7 @@ class TrainingData:
     pair: Work
     """Mean training pair, and the pairs in a batch."""
     pairs: float
-    """Unique training pairs at hand; without end where their number is unknown."""
+    """Unique training pairs; infinite where their number is unknown."""
     how: str
     """How both are known; "" where they are those of the laws."""
 

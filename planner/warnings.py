@@ -168,7 +168,7 @@ def _data(recipe: Recipe, candidate: Candidate, budget: float, published: bool) 
 
 
 def _repeats(book: LawBook, recipe: Recipe) -> list[Caveat]:
-    """Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer."""
+    """Unless the pairs are counted, the tokens are taken as fresh; the data of the law may be fewer."""
     unique = book.source.get("unique_tokens")
     data = recipe.trial.training.data
     if recipe.epochs is not None or data in recipe.extrapolation.unseen or not unique or recipe.tokens <= unique:

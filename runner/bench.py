@@ -76,7 +76,8 @@ class BenchSettings:
 def measure_machine(settings: BenchSettings) -> tuple[MachineProfile, list[str]]:
     """Returns the profile of this machine, and which models cannot be tuned how. Downloads nothing.
 
-    A model whose weights are not at hand is measured with random ones. Raises ValueError when nothing can be measured.
+    A model whose weights are not on this machine is measured with random ones. Raises ValueError when nothing can be
+    measured.
     """
     refusals = {
         (model.name, method.label): method.refusal(model) for model in settings.models for method in settings.methods

@@ -51,7 +51,7 @@ class Memory:
 
 def training_memory(model: ModelSpec, method: Method, mixed: bool = False, recompute: bool = False) -> Memory:
     """Returns the memory that training takes. mixed: products in 16 bits over fp32 weights, as on a GPU. recompute:
-    blocks keep their inputs only, and run once more on the way back, one at a time.
+    blocks keep their inputs only, and run once more in the backward pass, one at a time.
 
     An estimate of what torch allocates, without its context and what is lost between allocations.
     """

@@ -28,7 +28,7 @@ class Elementwise:
     moved: Units = (392, 138, 86, 28)
     """Bytes read and written."""
     kept: Units = (26, 8, 0, 8)
-    """Bytes kept for the way back, the inputs of the products included."""
+    """Bytes kept for the backward pass, the inputs of the products included."""
     kernels: int = 150
     """Operations started in a block, products included."""
 

@@ -419,7 +419,7 @@ class Observation:
     pairs: int = 0
     """Text pairs trained on, repeats counted."""
     data_pairs: int = 0
-    """Unique training pairs at hand."""
+    """Unique training pairs of the data."""
     problems: Mapping[str, Any] = field(default_factory=dict)
     """Records of the data that could not be used: `bad` of `records`, the first by place and reason in `named`; empty
     where all could."""

@@ -19,6 +19,32 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 COMMANDS = {"plan": "planner.cli", "fit": "analysis.cli", "sweep": "sweeps.cli", "embed": "runner.cli"}
 
 
+# What a stranger stumbles over, in code or on a page, and what is said instead.
+ODD = {
+    "way back": "backward pass",
+    "forget activations": "gradient checkpointing",
+    "lend no negatives": "are not used as negatives",
+    "as dear": "costs as much",
+    "evenly apart": "evenly spaced",
+    "hardly told": "not identifiable",
+    "laws that ship": "bundled laws",
+    "results that ship": "bundled results",
+    "keeps the promises": "supports what sweeps need",
+    "none begins so": "no trial key starts with",
+    "what to mind": "caveats",
+    "as of plain": "see Plain",
+    "the way of an answer": "how it works",
+}
+
+
+def test_no_page_and_no_code_has_an_odd_phrase():
+    sources = [path for folder in ("sweeps", "planner", "runner", "analysis") for path in (ROOT / folder).rglob("*.py")]
+    for path in [*PAGES, *sources, ROOT / "results" / "README.md"]:
+        text = " ".join(path.read_text(encoding="utf-8").lower().split())
+        found = {odd: plain for odd, plain in ODD.items() if odd in text}
+        assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
 @pytest.mark.parametrize("name", ["planner.recipe", "analysis"])
 def test_examples_in_docstrings_run(name):
     found = doctest.testmod(importlib.import_module(name))

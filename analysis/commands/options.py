@@ -20,8 +20,8 @@ EXAMPLES = """\
   fit results/nano --figures results/nano/figures
   fit results/nano --page nano.html             a page that plans in the browser, with no network
   fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
-  fit results/ziarko2024                        laws from what a paper printed (facts.toml), as draws with honest spread
-  fit results/merging --figures figures         a sweep with [compare] has no laws: its table, and its two figures
+  fit results/ziarko2024                        laws from what a paper printed (facts.toml)
+  fit results/merging --figures figures         a sweep with [compare]: a table and two figures, no laws
   fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
   fit results/mine --with ziarko2024            laws that agree with that paper's facts and predict your runs
   fit runs.csv --n params --d tokens --loss val_loss --predict N=7e9,D=2e12 --optimum 1e22 --holdout 'C > 1e21'
@@ -53,21 +53,24 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--family",
         default="auto",
-        help="a law family; auto: the mean of several, weighed by how they predict unseen larger runs",
+        help="law family; auto: the mean of several, weighted by how they predict unseen larger runs",
     )
     made.add_argument(
-        "--exponents", choices=list(EXPONENTS), default="auto", help="of the methods: each its own, or shared"
+        "--exponents",
+        choices=list(EXPONENTS),
+        default="auto",
+        help="exponents of the methods: own, shared, or auto, as tests decide",
     )
     made.add_argument(
         "--delta",
         type=float,
-        help="of the Huber loss on log residuals (default: 1.345 noise sd; 1e-3 for one `--family` of a table of "
+        help="delta of the Huber loss on log residuals (default: 1.345 noise sd; 1e-3 for one `--family` of a table of "
         "several model sizes, as published fits use)",
     )
     made.add_argument(
         "--bootstraps",
         type=int,
-        help="resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
+        help="bootstrap resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
     )
     made.add_argument(
         "--fix",
@@ -80,9 +83,9 @@ def parser() -> argparse.ArgumentParser:
         "--profile",
         default="",
         metavar="NAMES",
-        help="profile intervals (90 %%, likelihood ratio) of coefficients such as E,alpha; weak: of those hardly told",
+        help="90 %% profile intervals (likelihood ratio) of coefficients such as E,alpha; weak: those not identifiable",
     )
-    made.add_argument("--seed", type=int, default=0, help="of the resamples")
+    made.add_argument("--seed", type=int, default=0, help="seed of the resamples")
     made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
     made.add_argument(
@@ -97,20 +100,20 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
     ours = made.add_argument_group("results folders")
-    ours.add_argument("--min-steps", type=int, default=MIN_STEPS, help="runs with fewer optimiser steps stay out")
+    ours.add_argument("--min-steps", type=int, default=MIN_STEPS, help="leave out runs with fewer optimiser steps")
     ours.add_argument(
-        "--max-epochs", type=float, default=MAX_EPOCHS, help="runs with more passes over the pairs stay out"
+        "--max-epochs", type=float, default=MAX_EPOCHS, help="leave out runs with more passes over the pairs"
     )
     ours.add_argument(
         "--backtest",
         action="store_true",
-        help="also what laws of budgets up to C/4 would have chosen at C, beside what was measured there",
+        help="also print what laws of budgets up to C/4 would have chosen at C, and what was measured there",
     )
     ours.add_argument(
         "--score",
         default="",
         metavar="NAME",
-        help="laws of 1 less this score, such as ndcg@10, instead of the loss; written to laws-NAME.json",
+        help="fit 1 minus this score, such as ndcg@10, instead of the loss; written to laws-NAME.json",
     )
     ours.add_argument(
         "--with",
@@ -123,7 +126,7 @@ def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
         "--condition",
         default="",
         metavar="NAME",
-        help="of a sweep whose lists under [training] span several: this one alone, by its name in the table",
+        help="fit one condition only, of a sweep whose lists under [training] span several; its name in the table",
     )
 
 
@@ -132,10 +135,12 @@ def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
         "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
     )
     theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B are in the same")
-    theirs.add_argument("--n", metavar="COLUMN", help="parameters; one of --n, --d and --c alone: a law in it alone")
+    theirs.add_argument(
+        "--n", metavar="COLUMN", help="parameters; with one of --n, --d and --c the law is in that quantity alone"
+    )
     theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
     theirs.add_argument(
-        "--c", metavar="COLUMN", help="training FLOPs: beside --d what the runs cost, without it D = C / 6N"
+        "--c", metavar="COLUMN", help="training FLOPs; beside --d what the runs cost, without it D = C / 6N"
     )
     theirs.add_argument("--method", metavar="COLUMN", help="each value gets a law of its own")
     theirs.add_argument("--run", metavar="COLUMN", help="rows of one training run, resampled together")
@@ -147,10 +152,10 @@ def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CONDITION",
-        help="rows that enter, of N, D, C, loss and the table's columns, such as 'D/N > 5'; repeatable",
+        help="take rows for which this holds, such as 'D/N > 5': of N, D, C, loss and the table's columns; repeatable",
     )
     theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
-    theirs.add_argument("--best", action="store_true", help="of rows with one N and D only the lowest loss enters")
+    theirs.add_argument("--best", action="store_true", help="of rows with equal N and D take the lowest loss only")
 
 
 def _add_questions(made: argparse.ArgumentParser) -> None:
@@ -160,16 +165,16 @@ def _add_questions(made: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="N=7e9,D=2e12",
-        help="the loss there; two of N, D and C, and S or U where the law takes them; repeatable",
+        help="print the loss there: two of N, D and C, and S or U where the law has them; repeatable",
     )
     asked.add_argument(
-        "--optimum", action="append", default=[], metavar="FLOP", help="the best N and D for a budget; repeatable"
+        "--optimum", action="append", default=[], metavar="FLOP", help="print the best N and D for a budget; repeatable"
     )
     asked.add_argument(
         "--holdout",
         default="",
         metavar="CONDITION",
-        help="rows that stay out of the fit and are predicted by it, such as 'C > 1e21'",
+        help="leave these rows out of the fit and predict them, such as 'C > 1e21'",
     )
 
 

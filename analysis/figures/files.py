@@ -26,7 +26,7 @@ class NotRecorded:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of a set of figures."""
+    """Which figures were drawn and which were not, with reasons."""
 
     files: list[Path]
     """A PNG (300 dpi) and an SVG for each figure that was drawn."""

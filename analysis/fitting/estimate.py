@@ -40,7 +40,7 @@ class Settings:
     """What batch size is worth, a name of BATCH_FORMS in analysis/fitting/batch_shape.py; "": judged by backtest where
     runs differ in batch size."""
     profile: str = ""
-    """Coefficients whose profile is wanted, separated by commas; weak: those that the bootstrap hardly tells."""
+    """Coefficients to profile, separated by commas; weak: those that the bootstrap does not identify."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):

@@ -15,7 +15,7 @@ const LIMITS = [
   {id: 'max_params', label: 'parameters at most', what: 'parameters', example: '1.4B'},
   {id: 'max_dim', label: 'dimensions at most', what: 'dimensions', example: '1024'},
   {id: 'memory', label: 'memory per chip', what: 'bytes', example: '24GB'},
-  {id: 'max_pairs', label: 'unique pairs at hand', what: 'pairs', example: '2M'},
+  {id: 'max_pairs', label: 'unique pairs', what: 'pairs', example: '2M'},
   {id: 'max_epochs', label: 'epochs at most', what: 'epochs', example: '4'},
   {id: 'min_steps', label: 'steps at least', what: 'steps', example: '50'},
   {id: 'max_steps', label: 'steps at most', what: 'steps', example: '1000000'},

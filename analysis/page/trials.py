@@ -81,7 +81,7 @@ def thinned(curve: Sequence[Sequence[float]], points: int) -> list[tuple[float, 
 
 
 def _evaluations(observation: Observation) -> list[dict[str, float]]:
-    """At most so many of the evaluations, evenly apart, the last among them."""
+    """At most so many evaluations, evenly spaced, with the last."""
     rows = observation.evaluations
     if len(rows) > MOST_EVALUATIONS:
         rows = tuple(rows[round((i + 1) * len(rows) / MOST_EVALUATIONS) - 1] for i in range(MOST_EVALUATIONS))

@@ -52,13 +52,25 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed bench`."""
     from sweeps.models import SUITES
 
-    command.add_argument("--suite", choices=tuple(SUITES), help="its models (default: nano; on a GPU, larger ones)")
-    command.add_argument("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model (repeatable)")
-    command.add_argument("--methods", metavar="NAMES", help="with commas between (default: full,lora,freeze,bias)")
+    command.add_argument(
+        "--suite", choices=tuple(SUITES), help="measure the models of this suite (default: nano; on a GPU, larger ones)"
+    )
+    command.add_argument(
+        "--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="measure this model; repeatable"
+    )
+    command.add_argument(
+        "--methods", metavar="NAMES", help="tuning methods, with commas between (default: full,lora,freeze,bias)"
+    )
     command.add_argument("--data", default="python-env", help="texts to train on (default: python-env)")
-    command.add_argument("--batch", type=at_least_one, metavar="PAIRS", help="of a step (default: 64, on a GPU 1024)")
-    command.add_argument("--seconds", type=seconds, default=2.0, help="for each model and method (default: 2)")
+    command.add_argument(
+        "--batch", type=at_least_one, metavar="PAIRS", help="pairs in a step (default: 64, on a GPU 1024)"
+    )
+    command.add_argument("--seconds", type=seconds, default=2.0, help="time for each model and method (default: 2)")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
-    command.add_argument("--compile", action="store_true", help="torch.compile every block, as training with --compile")
-    command.add_argument("--out", type=Path, metavar="FILE", help="of the profile (default: where `plan` looks for it)")
+    command.add_argument(
+        "--compile", action="store_true", help="torch.compile every block, as `embed train --compile` does"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="file of the profile (default: where `plan` looks for it)"
+    )
     command.add_argument("--json", action="store_true", help="print the profile as JSON")

@@ -26,15 +26,17 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         type=at_least_one,
         default=0,
         metavar="N",
-        help="padded tokens that go through the model together (default: by its width; halved when memory runs out)",
+        help="padded tokens in a micro-batch (default: by the model's width; halved when memory runs out)",
     )
-    group.add_argument("--recompute", action="store_true", help="less memory, a third more work: forget activations")
-    group.add_argument("--compile", action="store_true", help="torch.compile every block: pays in long trainings")
+    group.add_argument(
+        "--recompute", action="store_true", help="gradient checkpointing: less memory, a third more work"
+    )
+    group.add_argument("--compile", action="store_true", help="torch.compile every block: faster in long trainings")
 
 
 def add_tracking(command: argparse.ArgumentParser) -> None:
     """Add the option that lets trainings be followed elsewhere."""
-    command.add_argument("--track", choices=TRACKERS, help="log every step there (default: nowhere)")
+    command.add_argument("--track", choices=TRACKERS, help="log every step with this tracker (default: none)")
 
 
 def at_least_one(text: str) -> int:

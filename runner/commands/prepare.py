@@ -109,7 +109,7 @@ def add_prepare(command: argparse.ArgumentParser) -> None:
         "--pairs",
         type=_number_of_pairs,
         metavar="N",
-        help="only say what N pairs like the sweep's own would take: time, disk, memory; 1e8 is a number",
+        help="print what N pairs like the sweep's would take in time, disk and memory, such as 1e8; prepare nothing",
     )
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
 

@@ -32,7 +32,11 @@ def pretrain(arguments: argparse.Namespace) -> int:
 def add_pretrain(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed pretrain`."""
     command.add_argument("ladder", type=Path, help="TOML file of the ladder")
-    command.add_argument("--out", type=Path, required=True, help="folder of the models; an interrupted run goes on")
-    command.add_argument("--model", action="append", help="only this size (repeatable; sizes can train side by side)")
+    command.add_argument(
+        "--out", type=Path, required=True, help="folder of the models; an interrupted run is continued"
+    )
+    command.add_argument(
+        "--model", action="append", help="train this size only; repeatable, and sizes can train side by side"
+    )
     command.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     command.add_argument("--json", action="store_true", help="print the models' records as JSON")

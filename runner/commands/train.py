@@ -126,10 +126,12 @@ def add_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
     add_run_options(command)
-    command.add_argument("--shard", action="store_true", help="under torchrun: a part of the model on each GPU (FSDP)")
+    command.add_argument(
+        "--shard", action="store_true", help="under torchrun: keep a part of the model on each GPU (FSDP)"
+    )
     add_tracking(command)
     names = ", ".join(with_adapter())
     command.add_argument(
-        "--adapter", action="store_true", help=f"of {names} write the adapter alone; else it is merged"
+        "--adapter", action="store_true", help=f"with {names}: write the adapter alone instead of merging it"
     )
     command.add_argument("--json", action="store_true", help="print the observation as JSON")

@@ -84,13 +84,27 @@ def add_worker(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--class", dest="resource_class", default="", metavar="C", help="take trials of this class first"
     )
-    command.add_argument("--seconds", type=seconds, metavar="S", help="time it has (default: no limit)")
-    command.add_argument("--grace", type=seconds, default=30.0, metavar="S", help="between a signal and the end")
-    command.add_argument("--patience", type=seconds, metavar="S", help="leave when idle for so long (default: never)")
-    command.add_argument("--slots", type=at_least_one, default=1, metavar="K", help="workers that share its GPU")
-    command.add_argument("--processes", type=at_least_one, default=1, metavar="K", help="of each trial, by torchrun")
-    command.add_argument("--nodes", type=at_least_one, default=1, metavar="K", help="of each trial, inside Slurm")
-    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    command.add_argument(
+        "--seconds", type=seconds, metavar="S", help="stop after this time, with a checkpoint (default: no limit)"
+    )
+    command.add_argument(
+        "--grace",
+        type=seconds,
+        default=30.0,
+        metavar="S",
+        help="time between a signal and the end of the worker (default: 30)",
+    )
+    command.add_argument("--patience", type=seconds, metavar="S", help="stop when idle for so long (default: never)")
+    command.add_argument(
+        "--slots", type=at_least_one, default=1, metavar="K", help="number of workers that share its GPU"
+    )
+    command.add_argument(
+        "--processes", type=at_least_one, default=1, metavar="K", help="processes of each trial, started by torchrun"
+    )
+    command.add_argument(
+        "--nodes", type=at_least_one, default=1, metavar="K", help="nodes of each trial, inside a Slurm job"
+    )
+    command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)
     add_run_options(command)
 
@@ -129,6 +143,6 @@ def add_rank(command: argparse.ArgumentParser) -> None:
     command.add_argument("meeting", type=Path, help="folder that the worker made")
     command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
     command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
-    command.add_argument("--shard", action="store_true", help="a part of the model in each process (FSDP)")
+    command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)
     add_run_options(command)

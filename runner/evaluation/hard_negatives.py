@@ -46,8 +46,8 @@ def mine(data: str, model: Any, out: Path, count: int, margin: float, beyond: in
 
     model: a SentenceTransformer. margin: only documents whose cosine to the query is below (1 - margin) times that of
     the query's own are taken, for nearer ones may be answers too (de Souza et al. 2024, section 3). beyond: so many of
-    the nearest are passed over. Held-out pairs are written as they are and lend no negatives. Raises ValueError when
-    `out` exists or there is nothing to mine from.
+    the nearest are passed over. Held-out pairs are written as they are; their documents are not used as
+    negatives. Raises ValueError when `out` exists or there is nothing to mine from.
     """
     if out.exists():
         raise ValueError(f"{out}: exists already; choose another file")

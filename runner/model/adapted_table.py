@@ -28,7 +28,7 @@ class AdaptedTable(Embedding):
     """W[ids] + s A'[ids] B'."""
 
     gives_values = True
-    """Whether what it returns is of use; False: only the way back from it is."""
+    """Whether what it returns is used; False: only its backward pass is."""
 
     def forward(self, ids: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """ids: [texts, tokens] or [tokens] -> a vector for each."""

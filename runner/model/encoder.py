@@ -45,7 +45,7 @@ LOWEST_TEMPERATURE = 0.01  # CLIP's bound: below it training becomes unstable
 # to 256. A smaller block gains more from fewer passes than it loses on padding. On a GPU, for want of a measurement:
 # some 150 kernels there and back, started in 5 microseconds each, in which it multiplies 3e13 times a second.
 PASS_WORK = {"cpu": 10**7, "cuda": 2 * 10**10}
-PASS_TOKENS = {"cpu": (32, 1024), "cuda": (1024, 2**16)}  # least and most padding that is as dear as another pass
+PASS_TOKENS = {"cpu": (32, 1024), "cuda": (1024, 2**16)}  # least and most padding that costs as much as another pass
 
 POOLING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": mean_pool,
@@ -125,7 +125,7 @@ class Encoder(nn.Module):
         return super().train(mode or getattr(decoder(self.backbone), "is_quantized", False))
 
     def recompute(self) -> None:
-        """Forget activations inside each block and compute them again on the way back."""
+        """Keep no activations inside a block; compute them again in the backward pass (gradient checkpointing)."""
         self.recomputes, self.fused = True, False
         decoder(self.backbone).gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -141,7 +141,7 @@ class Encoder(nn.Module):
 
     @property
     def pass_tokens(self) -> int:
-        """Padding that is as dear as another pass."""
+        """Padded tokens that cost as much as another pass."""
         kind = self.device.type
         least, most = PASS_TOKENS[kind]
         return min(most, max(least, PASS_WORK[kind] // self.block_weights))

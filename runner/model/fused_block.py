@@ -1,7 +1,7 @@
 """A GPT-NeoX block as one node of the graph, over texts that lie end to end in one row: for CPUs.
 
 transformers' own block makes some forty nodes and computes padding. This one multiplies real tokens only, adds the
-residual stream up inside the products, and keeps less for the way back. A step of full tuning was 1.08 to 1.30 times
+residual stream up inside the products, and keeps less for the backward pass. A full-tuning step was 1.08 to 1.30 times
 as fast so at widths 32 to 256 (0.87 to 0.97 at 16), on one thread, and gives the same losses to rounding
 (tests/benchmarks/bench_block.py). Modules, names and parameters stay transformers' own: a block is only run otherwise.
 """
@@ -70,7 +70,7 @@ class Adapted:
         return list(self.module.adapter)
 
     def gradients(self, grad_output: Tensor, inputs: Callable[[], Tensor]) -> list[Tensor]:
-        """As of Plain."""
+        """See Plain."""
         lora_a, lora_b = (each.to(grad_output.dtype) for each in self.module.adapter)
         gradients = adapter_gradients(grad_output, inputs(), lora_a, lora_b, self.module.scale)
         return [to_part.to(part.dtype) for to_part, part in zip(gradients, self.trained, strict=True)]

@@ -34,7 +34,7 @@ class Options:
     recompute: bool = False
     """Forget the activations inside a block and compute them again in the backward pass (gradient checkpointing)."""
     compile: bool = False
-    """torch.compile each block, which pays in long trainings."""
+    """Whether to torch.compile each block, which is faster in long trainings."""
     smaller: int = 0
     """How many times the micro-batch is halved, after memory ran out in an earlier attempt."""
     stop_requested: Callable[[], bool] = bool  # which says no

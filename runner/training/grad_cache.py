@@ -141,7 +141,7 @@ def backward(
     with ranks.synchronise_oom():
         value = loss(gathered[send(rows, gathered.device)])
         value.backward()
-        # Asked for here, a GPU has the way back still to do while the next batch is made.
+        # Asked for here, a GPU is still busy with the backward pass while the next batch is made.
         nats = value.item()
         if encoder.logit_scale is not None:  # each rank has all of this gradient, and they will be added up
             _gradient(encoder.logit_scale).div_(ranks.count)

@@ -159,7 +159,7 @@ def _leave_shared_state(run: Run, trunk: Trunk) -> None:
 
 
 def _cache_frozen_states(run: Run) -> None:
-    """Compute the states after the frozen blocks where that pays. Decided once: a resumed training goes on alike."""
+    """Compute the states after the frozen blocks once, where that is faster. A resumed training keeps the decision."""
     state, engine = run.state, run.engine
     undecided = state.caches_frozen_states is None
     if undecided:

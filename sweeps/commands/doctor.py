@@ -1,4 +1,4 @@
-"""Whether a file system keeps the promises that a sweep's folder rests on, probed by two processes, or on two machines.
+"""Whether a file system supports what sweeps need: locks, links, clocks. Checked by two processes or on two machines.
 
 Claims rest on exclusive creation and hard links that let one win; results and queues on links and renames that show a
 file whole or not at all; leases on times of the file server's own clock that others see in time.

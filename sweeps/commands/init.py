@@ -113,6 +113,10 @@ def add_init(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--budget", metavar="FLOPS", help="most FLOPs of the whole sweep (default: as few as end in laws)"
     )
-    command.add_argument("--pairs", metavar="N", help="number of training pairs, where the data are not at hand")
-    command.add_argument("--tokens-per-pair", metavar="N", help="tokens of a pair, where the data are not at hand")
+    command.add_argument(
+        "--pairs", metavar="N", help="number of training pairs, where the data are not on this machine"
+    )
+    command.add_argument(
+        "--tokens-per-pair", metavar="N", help="tokens of a pair, where the data are not on this machine"
+    )
     command.add_argument("--json", action="store_true", help="print what was chosen as JSON")

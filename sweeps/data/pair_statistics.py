@@ -1,6 +1,6 @@
 """How many pairs a source has and how long they are, soon enough for a plan: records are counted, some are read.
 
-No third-party library is needed; lengths in tokens are those of a tokenizer where one is at hand, else come from bytes.
+No third-party library is needed; lengths are counted by a tokenizer where one is on this machine, else from bytes.
 """
 
 from __future__ import annotations

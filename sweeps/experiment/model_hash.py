@@ -13,7 +13,7 @@ from sweeps.support.json_io import open_file, read_json
 from sweeps.support.paths import located
 
 BLOCK = 2**16  # bytes read at once
-BLOCKS = 2**12  # of a file at most: one of up to 256 MB is read whole, of a larger one as many parts, evenly apart
+BLOCKS = 2**12  # of a file at most: one of up to 256 MB is read whole, of a larger one as many parts, evenly spaced
 # Keys of config.json that say where it came from, not what the model computes.
 ABOUT = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "use_cache"}
 

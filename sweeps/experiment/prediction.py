@@ -59,7 +59,7 @@ class Prediction:
     pool_size: int
     """Pairs in a pool that the loss is predicted for; it grows with them."""
     scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    """Likewise by task and score."""
+    """Predicted scores, with the ends of their 90 % intervals, by task and score."""
 
     def beside(self, observation: Observation) -> tuple[Predicted, ...]:
         """Each predicted quantity beside what an observation has measured of it."""

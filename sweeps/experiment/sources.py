@@ -83,7 +83,7 @@ class Data:
     pool_size: int = 0
     """Held-out pairs in a pool, as many as the sweep file asks for or the data fill; 0: as it asks."""
     pools: int = 0
-    """Number of such pools, likewise."""
+    """Number of such pools; 0: as the sweep file asks."""
     notes: tuple[str, ...] = ()
     """What whoever trains on them should know, in sentences."""
     texts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What the machines at hand are and can do."""
+"""What the machines are and how fast they train."""

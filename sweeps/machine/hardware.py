@@ -1,6 +1,6 @@
 """Machines and prices: how fast one trains and what an hour of it costs. sweeps/machine/chips.py lists them.
 
-`this` is the machine at hand as `embed bench` measured it: its rate depends on the model and the method.
+`this` is this machine as `embed bench` measured it: its rate depends on the model and the method.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Reached:
     peak_bytes: int
     """Most memory in use, bytes."""
     random: bool = False
-    """Whether random weights took the place of weights that were not at hand."""
+    """Whether random weights replaced weights that were not on the machine."""
 
 
 @dataclass(frozen=True)

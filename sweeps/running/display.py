@@ -88,7 +88,7 @@ class Snapshot:
 
     @property
     def flops_alone(self) -> float:
-        """Likewise, had each been trained on its own."""
+        """FLOPs that the same trials would take if none shared a trunk."""
         return sum(observation.flops for observation in self.finished)
 
     @property

@@ -21,7 +21,7 @@ from sweeps.store.reuse import siblings
 from sweeps.trial import Observation, Trial
 
 GUESS = 2e10  # FLOP/s of one core, when nothing was measured here
-GUESSED_REST = 3.0  # s a trial takes besides its training, likewise
+GUESSED_REST = 3.0  # s a trial takes besides its training, a guess too
 SAMPLE = 500  # trials of one sweep folder that are looked at
 
 
@@ -75,7 +75,7 @@ class Speed:
     by_model: dict[str, float]
     """FLOP/s in training by model name, medians."""
     by_batch: dict[tuple[str, int], float]
-    """FLOP/s by model name and batch size, likewise: what a step takes whatever its pairs weighs more in small ones."""
+    """FLOP/s by model name and batch size: what a step takes whatever its pairs weighs more in small ones."""
     typical: float
     """FLOP/s of a model that was not measured."""
     rest: float

@@ -135,7 +135,7 @@ def _no_loss(tried: Mapping[float, Observation]) -> str:
 def propose(rate_range: RateRange, tried: tuple[tuple[float, float | None], ...]) -> list[float]:
     """The next rates, `rate_range.together` of them or as many as are left.
 
-    The first are evenly apart in the logarithm, the others from Optuna's TPE. tried: rates in the order of their
+    The first are log-spaced, the others from Optuna's TPE. tried: rates in the order of their
     proposal with their loss, None where there is none.
     """
     count = min(rate_range.together, rate_range.trials - len(tried))

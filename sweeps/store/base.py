@@ -30,8 +30,9 @@ from sweeps.trial import Observation, Trial, failure
 class Store(ABC):
     """The trials of a sweep: which are wanted, who runs them, and what they left.
 
-    Workers call `claim`, `renew`, `check`, `end`, `finish` and look at `unfinished` and `closed`. Whoever conducts the
-    sweep calls `begin`, `add`, `keep`, `close` and looks at `running` and `results`. People cancel, requeue and retry.
+    Workers call `claim`, `renew`, `check`, `end`, `finish` and look at `unfinished` and `closed`. The process that
+    runs the sweep calls `begin`, `add`, `keep`, `close` and looks at `running` and `results`. People cancel,
+    requeue and retry.
     """
 
     shares_folder: bool

@@ -12,7 +12,7 @@ from typing import TextIO
 
 WIDTH = 24  # characters of a bar
 EVERY = 10.0  # s between lines when nobody watches a terminal
-BAR_EVERY = 8.0  # s likewise, of what is counted: it tells more than that something is under way, and comes first
+BAR_EVERY = 8.0  # s until a bar of what is counted: it says more than a waiting line, and comes first
 SILENCE = 5.0  # s without a line after which that which is under way is named
 REDRAW = 0.2  # s
 

@@ -86,7 +86,7 @@ def test_the_size_follows_the_budget_along_the_line():
         ({"spread": 1.0}, {}, "holds too many sizes"),
         ({"worst": 0.001}, {}, "its own sizes never gave away over 0.1 %"),
         ({}, {"models": ["pythia-14m"]}, "pythia was not measured"),
-        ({}, {"limits": Limits(max_pairs=4000)}, "the pairs at hand, not the budget, end the training"),
+        ({}, {"limits": Limits(max_pairs=4000)}, "the number of pairs, not the budget, ends the training"),
     ],
 )
 def test_where_there_is_doubt_the_law_chooses_and_both_sizes_are_told(told, options, words):

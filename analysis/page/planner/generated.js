@@ -611,7 +611,7 @@ export class Candidate {
       return this.model.params;
     });
   }
-  /** U: tokens of the unique pairs at hand, as the law counts them. */
+  /** U: tokens of the unique pairs, as the law counts them. */
   get unique_tokens() {
     return kept(this, 'unique_tokens', () => {
       return this.limits.max_pairs / this.batch_size * this.law_step_tokens;
@@ -634,7 +634,7 @@ export class Candidate {
   get lacks_pairs() {
     return this.epoch_steps < this.limits.min_steps;
   }
-  /** Optimiser steps that the budget pays for, fractions included. */
+  /** Optimiser steps that the budget buys, fractions included. */
   affordable_steps(budget) {
     return (this.relative_speed * budget - this.serving) / (this.pair_flops * this.batch_size);
   }
@@ -1175,7 +1175,7 @@ export function _data(recipe, candidate, budget, published) {
   return caveats;
 }
 
-/** Unless the pairs at hand are counted, the tokens are taken as fresh; the data of the law may be fewer. */
+/** Unless the pairs are counted, the tokens are taken as fresh; the data of the law may be fewer. */
 export function _repeats(book, recipe) {
   const unique = get(book.source, 'unique_tokens');
   const data = recipe.trial.training.data;
@@ -1559,7 +1559,7 @@ export function size_rule(ranked, budget) {
   if (!truth(doubt) && truth(first.unseen)) {
     doubt = `${first.unseen[0]} was not measured`;
   } else if (!truth(doubt) && tokens < first.affordable_steps(budget) * first.law_step_tokens) {
-    doubt = 'the pairs at hand, not the budget, end the training';
+    doubt = 'the number of pairs, not the budget, ends the training';
   }
   const share = nearest.expected_loss(nearest.tokens(budget)) / first.expected_loss(tokens) - 1;
   return contradicted(replace(rule, {model: nearest.model.name, law_model: first.model.name, doubt: doubt}), share);
@@ -1606,7 +1606,7 @@ export function _serving(candidate) {
   return truth(candidate.serving) ? `, ${g(candidate.serving, 3)} of them for serving` : '';
 }
 
-/** What to change where the allowed passes over the pairs at hand make too few steps. */
+/** What to change where the allowed passes over the given pairs make too few steps. */
 export function _too_few_pairs(candidate) {
   const [limits, batch] = [candidate.limits, candidate.batch_size];
   const [smaller, enough] = [Math.trunc(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs];
@@ -1758,7 +1758,7 @@ export function _notes(plan) {
   return truth(notes) ? {note: join('\n', notes.slice(0, 2))} : {};
 }
 
-/** What the recipe reaches, how sure that is, what it rests on and what to mind: name of a line -> its text. */
+/** What the recipe reaches, how sure that is, what it rests on and its caveats: name of a line -> its text. */
 export function outlook_rows(plan) {
   return {..._prediction(plan), ..._sureness(plan), ..._evidence(plan), ..._notes(plan)};
 }
