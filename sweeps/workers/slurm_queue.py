@@ -37,7 +37,7 @@ class Job:
     name: str
 
     def runs(self, attempt: Attempt) -> bool:
-        """Whether the attempt that it began may still be running. A job on its way back into the queue counts its
+        """Whether the attempt that it began may still be running. A job that is being requeued counts its
         restart before its processes are gone."""
         return self.state == "COMPLETING" or (self.state in ALIVE and self.restarts == attempt.restarts)
 
