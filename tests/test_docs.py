@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def test_every_warning_of_a_fit_is_documented_by_its_code():
     codes = {code for text in sources for code in re.findall(r'\b(?:Caveat|warn)\(\s*"(\w+)"', text)}
     known = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "laws-json.md").read_text(encoding="utf-8")))
     assert {"lack_of_fit", "E_unidentified"} <= codes <= known, sorted(codes - known)
+
+
+def test_a_release_fits_a_screen_and_the_newest_one_is_this_version():
+    unreleased, *releases = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[
+        1:
+    ]
+    heads = [re.match(r"\[([\d.]+)\] - (\d{4}-\d\d-\d\d): \w", release) for release in releases]
+    assert unreleased.startswith("[Unreleased]") and all(heads)
+    assert [len(release.strip().splitlines()) for release in releases if len(release.strip().splitlines()) > 20] == []
+    dates = [head[2] for head in heads if head]
+    assert dates == sorted(dates, reverse=True)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert heads[0] and version == heads[0][1] and f"\nversion: {version}\n" in cited
 
 
 def commands() -> dict[tuple[str, str], list[str]]:
