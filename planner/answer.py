@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from planner.batch_sizes import BatchChoice
 from planner.budget import Budget
 from planner.candidates import Candidate, Refusal
 from planner.evidence import Evidence
@@ -75,6 +76,8 @@ class Recipe:
     """Where the learning rate comes from: measured, by a rule, interpolated, published or extrapolated."""
     lr_interval: tuple[float, float] | None
     """90 % interval of the best learning rate; None where no rule tells it."""
+    batch: BatchChoice
+    """Where the batch size comes from, what is the best one, and what it gives away against that."""
     memory: float
     """Peak memory of training, bytes per chip."""
     micro_batch_tokens: int
@@ -135,6 +138,10 @@ class Recipe:
             "expected_regret_share": self.share,
             "lr_source": self.lr_source,
             "lr_interval": self.lr_interval,
+            "batch_source": self.batch.source,
+            "batch_best": self.batch.best,
+            "batch_interval": None if self.batch.interval is None else list(self.batch.interval),
+            "batch_given_away": self.batch.given_away,
             "memory_bytes": self.memory,
             "micro_batch_tokens": self.micro_batch_tokens,
             "second_forward": self.second_forward,

@@ -18,7 +18,6 @@ from planner.laws import Law
 from planner.quantiles import quantile
 
 INVERTING = 8  # Newton steps; the slope lies between 1 and 1 - q, so that four are enough for q up to 0.8
-SMALLEST, LARGEST = 8, 2**20  # pairs of a batch that a plan takes by itself
 
 
 class BatchTerm(ABC):
@@ -118,6 +117,9 @@ class BatchLaw:
     """Fewest and most training tokens of the runs."""
     runs: str
     """Name of the sweep."""
+    own: int = 0
+    """The batch size that the method's law holds for, where the term comes from another sweep than the law; 0: the law
+    is that of the best batch size for every D."""
     backtest: Mapping[str, Any] = field(default_factory=dict)
     """How this form and its rivals predicted larger runs that a fit had not seen: analysis/fitting/batch_forms.py."""
 
@@ -130,6 +132,10 @@ class BatchLaw:
         drawn = sorted([float(term.best(tokens)) for term in self.draws])
         return (quantile(drawn, 0.05), quantile(drawn, 0.95)) if drawn else None
 
+    def term_of(self, draw: int) -> BatchTerm:
+        """The term of a draw of the method's law; terms of another sweep take turns."""
+        return self.draws[draw % len(self.draws)] if self.draws else self.term
+
     def to_json(self) -> dict[str, Any]:
         names = list(self.term.coefficients)
         return {
@@ -139,6 +145,7 @@ class BatchLaw:
             "sizes": list(self.sizes),
             "tokens": list(self.tokens),
             "runs": self.runs,
+            **({"own": self.own} if self.own else {}),
             "backtest": dict(self.backtest),
         }
 

@@ -23,6 +23,7 @@ from sweeps.models import ModelSpec
 # Passes after the first that keep most of their value; fitted to pretraining (Muennighoff et al. 2023, appendix A).
 PUBLISHED_REPEATS = 15.387756
 REASONS = 3  # for which candidates are refused; an error names so many
+ENOUGH_STEPS = 1000  # a published batch is halved down to so many, its pairs counting as they were
 MOST_EPOCHS = 4.0  # up to which repeated data are nearly worth fresh ones (Muennighoff et al. 2023, abstract)
 
 
@@ -95,8 +96,8 @@ class Candidate:
     limits: Limits
     """What the plan must respect."""
     law_step_tokens: float
-    """What a step counts as, in tokens of the runs that the law is of: one of its steps, and of a smaller batch its
-    share of one."""
+    """What a step counts as, in tokens of the runs that the law is of: its pairs where the law knows batch sizes; else
+    one of its steps, and of a smaller batch its share of one."""
     kin: tuple[MethodLaw, ...]
     """The laws of this method with any settings, `law` among them."""
     unseen: tuple[str, ...] = ()
@@ -107,6 +108,8 @@ class Candidate:
     """Seconds of an optimiser step on the machine; None without one."""
     whole_steps: bool = False
     """Whether the last step must end within the budget, as in one of time; else the nearest whole number is taken."""
+    sizes: tuple[Candidate, ...] = ()
+    """The same with every batch size that may be chosen, ascending; empty where the batch size is given."""
     relative_speed: float = 1.0
     """FLOPs that the machine makes of this candidate in the time of one FLOP of the budget; 1 for budgets of FLOPs."""
 
@@ -167,6 +170,46 @@ class Candidate:
         """Whether the allowed epochs hold fewer steps than a training needs."""
         return self.epoch_steps < self.limits.min_steps
 
+    def at(self, budget: float) -> Candidate:
+        """The candidate with the batch size that it would have at this budget."""
+        if not self.sizes:
+            return self
+        return self._at_best(budget) if self.law.batch else self._of_enough_steps(budget)
+
+    def _of_enough_steps(self, budget: float) -> Candidate:
+        """With the batch of the laws, or the largest of the smaller ones that makes ENOUGH_STEPS."""
+        if self.refusal(budget) or self.steps(budget) >= ENOUGH_STEPS:
+            return self
+        enough = [each for each in self.sizes if each.steps(budget) >= ENOUGH_STEPS]
+        return enough[-1] if enough else self.sizes[0]
+
+    def _at_best(self, budget: float) -> Candidate:
+        """With the batch size of the lowest loss, of those whose steps are allowed.
+
+        Losses have one valley along the batch sizes: it is gone down from where the budget meets B*.
+        """
+        assert self.law.batch
+        last, best = len(self.sizes) - 1, self.law.batch.best(max(self.tokens(budget), 1.0))
+        place = 0
+        while place < last and self.sizes[place + 1].batch_size <= best:
+            place += 1
+        while place > 0 and self.sizes[place].steps(budget) < self.limits.min_steps:
+            place -= 1
+        while place < last and self.sizes[place].steps(budget) > self.limits.max_steps:
+            place += 1
+        while place < last and self._better(budget, place + 1, place):
+            place += 1
+        while place > 0 and self._better(budget, place - 1, place):
+            place -= 1
+        return self.sizes[place]
+
+    def _better(self, budget: float, one: int, other: int) -> bool:
+        """Whether one batch size can be trained with the budget and reaches a lower loss than the other."""
+        first, second = self.sizes[one], self.sizes[other]
+        if first.refusal(budget):
+            return False
+        return first.loss(first.tokens(budget)) < second.loss(second.tokens(budget))
+
     def affordable_steps(self, budget: float) -> float:
         """Optimiser steps that the budget buys, fractions included."""
         return (self.relative_speed * budget - self.serving) / (self.pair_flops * self.batch_size)
@@ -179,9 +222,10 @@ class Candidate:
     def tokens(self, budget: float) -> float:
         """D: what the budget buys before rounding to whole steps, cut at the allowed epochs.
 
-        Steps of a larger batch, another context or other data than the law's count as its own: a law fitted to batches
-        of 1,024 short pairs predicts batches of 2,048 long ones by steps, not by tokens (Ziarko et al. 2024, appendix
-        G). Steps of a smaller batch count for their share of the pairs.
+        Where the law knows what batch size is worth, pairs count as its own, of whatever length. Else steps of a larger
+        batch, another context or other data than the law's count as its own: a law fitted to batches of 1,024 short
+        pairs predicts batches of 2,048 long ones by steps, not by tokens (Ziarko et al. 2024, appendix G). Steps of a
+        smaller batch count for their share of the pairs.
         """
         return min(self.affordable_steps(budget), self.epoch_steps) * self.law_step_tokens
 
@@ -250,27 +294,27 @@ def candidates(
     pair: Work | None = None,
     context: int = 0,
     data: str = "",
+    sizes: Sequence[int] = (),
 ) -> tuple[list[Candidate], list[Refusal]]:
     """Every model with every method of the laws that `methods` names (all when empty); and those that cannot be.
 
     chips: how many share a batch. mixed: whether products run in 16 bits. pair, context, data: of what is trained on,
-    where it is not what the laws were measured on.
+    where it is not what the laws were measured on. sizes: of the batch, ascending, to choose from where a law knows
+    what they are worth, or where few steps would be made of a published one; else it is that of `pair`.
     """
     assert book.pair and book.training  # `plan` has checked that the laws are of our own sweeps
     pair, context = pair or book.pair, context or book.training.context
-    batch_tokens = pair.batch_size * pair.tokens / chips
-    # A batch smaller than that of the laws does not learn as much in a step: its pairs count, not its steps.
-    law_step_tokens = min(pair.batch_size, book.pair.batch_size) * book.pair.tokens
     possible, refused = [], []
     for law in book.laws:
         kin = kin_of(book, law)
-        known: dict[str, MethodLaw] = {}
+        known: dict[tuple[str, int], MethodLaw] = {}
+        own = sizes if law.batch else _smaller(sizes, pair.batch_size) if book.published else ()
         roomy: list[str] = []  # models that the law's own method can tune in this memory, or could if it were larger
         for method in tunings(law, methods):
             for model in models:
                 if method != law.method and model.name in roomy:
                     continue
-                ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips)
+                ways = _ways(model, method, pair, context, limits, mixed, chips)
                 reason = method.refusal(model) or _too_short(model, context) or _too_large(model, limits)
                 if ways or reason:
                     roomy.append(model.name)
@@ -278,15 +322,40 @@ def candidates(
                     refused.append(Refusal(model.name, method.label, reason or _no_room(limits)))
                     continue
                 suite, other = unseen_of(book, model, data)
-                if suite not in known:
-                    known[suite] = carried(law, suite, other)
                 unseen = tuple(name for name in (suite, other) if name)
-                possible.append(
-                    Candidate(
-                        model, known[suite], method, pair, count, ways[0], limits, law_step_tokens, kin, unseen, ways
+                made = []
+                for size in (pair.batch_size, *own):
+                    if (suite, size) not in known:
+                        known[suite, size] = carried(law, suite, other).at_batch(size)
+                    here = replace(pair, batch_size=size)
+                    ways = _ways(model, method, here, context, limits, mixed, chips)
+                    step, here_law = _law_step_tokens(book, law, size), known[suite, size]
+                    made.append(
+                        Candidate(model, here_law, method, here, count, ways[0], limits, step, kin, unseen, ways)
                     )
-                )
+                possible.append(replace(made[0], sizes=tuple(made[1:])))
     return possible, refused
+
+
+def _smaller(sizes: Sequence[int], most: int) -> Sequence[int]:
+    return [size for size in sizes if size < most]
+
+
+def _ways(
+    model: ModelSpec, method: Method, pair: Work, context: int, limits: Limits, mixed: bool, chips: int
+) -> tuple[BatchMemory, ...]:
+    """The ways in which a batch of such pairs goes through the memory of the chips that share it."""
+    return fit_batch(model, method, pair.batch_size * pair.tokens / chips, context, limits.memory, mixed, chips)
+
+
+def _law_step_tokens(book: LawBook, law: MethodLaw, size: int) -> float:
+    """What a step of so many pairs counts as, in tokens of the runs that the law is of.
+
+    A law that knows batch sizes counts pairs. To others a larger batch counts as one of theirs; a smaller one does not
+    learn as much in a step: its pairs count, not its steps.
+    """
+    assert book.pair
+    return (size if law.batch else min(size, book.pair.batch_size)) * book.pair.tokens
 
 
 def tunings(law: MethodLaw, names: Sequence[str]) -> list[Method]:
@@ -340,7 +409,8 @@ def on_machine(possible: Sequence[Candidate], machine: Machine | None) -> list[C
 def _fastest(candidate: Candidate, machine: Machine) -> Candidate:
     seconds = [_step_seconds(candidate, way, machine) for way in candidate.ways]
     best = fastest(seconds)
-    return replace(candidate, batch=candidate.ways[best], step_seconds=seconds[best])
+    sizes = tuple([_fastest(each, machine) for each in candidate.sizes])
+    return replace(candidate, batch=candidate.ways[best], step_seconds=seconds[best], sizes=sizes)
 
 
 def _step_seconds(candidate: Candidate, way: BatchMemory, machine: Machine) -> float:
@@ -352,9 +422,12 @@ def timed(possible: Sequence[Candidate], budget: Budget, machine: Machine | None
     """The candidates at their speed on the machine: in a budget of time, the faster ones make more FLOPs."""
     if machine is None or budget.kind == "flops":
         return list(possible)
-    return [
-        replace(candidate, relative_speed=candidate.rate / machine.rate, whole_steps=True) for candidate in possible
-    ]
+    return [_at_speed(candidate, machine) for candidate in possible]
+
+
+def _at_speed(candidate: Candidate, machine: Machine) -> Candidate:
+    sizes = tuple([_at_speed(each, machine) for each in candidate.sizes])
+    return replace(candidate, relative_speed=candidate.rate / machine.rate, whole_steps=True, sizes=sizes)
 
 
 def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candidate], list[Refusal]]:
@@ -362,7 +435,7 @@ def feasible(possible: Sequence[Candidate], budget: float) -> tuple[list[Candida
     others = [
         Refusal(candidate.model.name, candidate.method.label, reason)
         for candidate in possible
-        if (reason := candidate.refusal(budget))
+        if (reason := candidate.at(budget).refusal(budget))
     ]
     return ranked(possible, budget), others
 

@@ -367,7 +367,8 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
     if plan.data_to_name:
         remarks += ["Set `data` to the pairs that you have; those of the laws are not they."]
     limits = grid.candidates[0].limits
-    training = {name: value for name, value in asdict(plan.recipe.trial.training).items() if name != "data_hash"}
+    conditions = replace(plan.recipe.trial.training, batch_size=grid.candidates[0].batch_size)
+    training = {name: value for name, value in asdict(conditions).items() if name != "data_hash"}
     named = partial(plan.named_in, file)
     training["data"] = named(plan.recipe.trial.training.data)
     head = {

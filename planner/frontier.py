@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from planner.law_book import MethodLaw
 from planner.laws import Law
@@ -25,6 +25,9 @@ class Contender(Protocol):
     @property
     def law(self) -> MethodLaw:
         """The law of the method."""
+
+    def at(self, budget: float) -> Self:
+        """The contender as it would train with this many FLOPs, its batch size chosen."""
 
     def refusal(self, budget: float) -> str:
         """Why this many FLOPs cannot train it; empty when they can."""
@@ -125,7 +128,8 @@ def method_odds(contenders: Sequence[Contender], budget: float) -> Mapping[str, 
 
 def ranked(contenders: Sequence[AnyContender], budget: float) -> list[AnyContender]:
     """The contenders that this budget can train, lowest predicted loss first."""
-    fits = [contender for contender in contenders if not contender.refusal(budget)]
+    chosen = [contender.at(budget) for contender in contenders]
+    fits = [contender for contender in chosen if not contender.refusal(budget)]
     return sorted(fits, key=lambda contender: contender.loss(contender.tokens(budget)))
 
 

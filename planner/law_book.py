@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from planner.batch_law import BatchLaw
+from planner.batch_law import AtBatch, BatchLaw
 from planner.laws import Law, Weighted, family_of
 from planner.plots import Line, draw_lines
 from planner.quantiles import quantile
@@ -111,10 +111,24 @@ class MethodLaw:
     for every D. None: all runs had that of LawBook.training."""
 
     @property
+    def any_batch(self) -> Law:
+        """The law without a batch size put in: of its own one, or of the best for every D."""
+        return self.law.law if isinstance(self.law, AtBatch) else self.law
+
+    def at_batch(self, size: int) -> MethodLaw:
+        """The law as it is for batches of so many pairs; itself where batch size is not in it."""
+        batch = self.batch
+        if batch is None or isinstance(self.law, AtBatch):
+            return self
+        draws = [AtBatch(draw, batch.term_of(place), size, batch.own) for place, draw in enumerate(self.draws)]
+        return replace(self, law=AtBatch(self.law, batch.term, size, batch.own), draws=tuple(draws))
+
+    @property
     def weights(self) -> dict[str, float]:
         """Family -> its weight in the law, the largest first."""
-        if isinstance(self.law, Weighted):
-            return {family_of(part): weight for part, weight in zip(self.law.parts, self.law.weights, strict=True)}
+        whole = self.any_batch
+        if isinstance(whole, Weighted):
+            return {family_of(part): weight for part, weight in zip(whole.parts, whole.weights, strict=True)}
         return {self.family: 1.0}
 
     @property

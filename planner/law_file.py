@@ -236,7 +236,9 @@ def _batch_law(content: Any, where: str) -> BatchLaw:
     rows = zip(*(columns.get(name, []) for name in names), strict=True)
     drawn = [kind(**dict(zip(names, row, strict=True))) for row in rows]
     tokens = _pair(content["tokens"], f"{where}.tokens", SPAN)
-    return BatchLaw(kind(**own), tuple(drawn), tuple(sizes), tokens, _string(content, "runs"), backtest)
+    runs, size = _string(content, "runs"), content.get("own", 0)
+    require(f"{where}.own", size, type(size) is int and (size == 0 or 2 <= size <= BATCHES[1]), "a batch size in pairs")
+    return BatchLaw(kind(**own), tuple(drawn), tuple(sizes), tokens, runs, size, backtest)
 
 
 SCORES = {

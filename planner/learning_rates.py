@@ -27,7 +27,8 @@ from sweeps.models import find_model
 USUAL_SLOPE, SLOPE_SD = -0.18, 0.12
 # d ln(rate) / d ln(B): a square root is right for Adam where gradients are noise (Malladi et al. 2022, "On the SDEs and
 # scaling rules for adaptive gradient algorithms"), none for batches beyond that. Half-way between.
-BATCH_SLOPE, BATCH_SLOPE_SD = 0.25, 0.15
+BATCH_SLOPE = 0.25
+BATCH_SLOPE_SD = 0.15
 RATE_SD = 0.55  # of ln(rate): rates are tried a factor of 3 apart, so the best one is off by up to half of that
 MEASURED = "measured: the best of the rates tried for this model"
 Tried = tuple[float, float, str]
@@ -50,7 +51,7 @@ def learning_rate(candidate: Candidate) -> PeakRate:
     law = candidate.law
     if law.rate_rule:
         return _by_rule(law.rate_rule, candidate)
-    peak, batch = _by_size(candidate), law.rates_batch
+    peak, batch = rate_by_size(candidate), law.rates_batch
     if batch is None or batch == candidate.batch_size:
         return peak
     factor = (candidate.batch_size / batch) ** BATCH_SLOPE
@@ -58,7 +59,7 @@ def learning_rate(candidate: Candidate) -> PeakRate:
     return PeakRate(factor * peak.rate, text)
 
 
-def _by_size(candidate: Candidate) -> PeakRate:
+def rate_by_size(candidate: Candidate) -> PeakRate:
     """The rate of laws without a rule, at their batch size."""
     law, name, params = candidate.law, candidate.model.name, candidate.params
     if name in law.learning_rates:

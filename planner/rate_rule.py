@@ -52,7 +52,7 @@ class RateRule:
         given = {"params": params, "batch_size": batch_size, "rank": rank}
         logs = {name: math.log(given[name] / self.at[name]) for name in self.exponents}
         centre = math.log(self.rate) + sum(self.exponents[name] * log for name, log in logs.items())
-        row = [1.0, *logs.values()]
+        row = [1.0, *(log for _, log in logs.items())]
         products = [sum(x * c for x, c in zip(row, line, strict=True)) for line in self.covariance]
         variance = sum(x * c for x, c in zip(row, products, strict=True))
         return math.exp(centre), math.sqrt(max(variance, 0.0) + self.scatter**2)

@@ -10,6 +10,7 @@ from typing import Any
 
 from planner import published
 from planner.answer import Plan, Recipe
+from planner.batch_sizes import CHOICES, batch_choice, lent
 from planner.budget import Budget, read_budget
 from planner.candidates import (
     Candidate,
@@ -75,8 +76,14 @@ class Question:
     lr: float | None
     """The peak learning rate; None for that of the laws."""
 
+    @property
+    def fixes_batch(self) -> bool:
+        """Whether the batch size was asked for."""
+        return "batch_size" in self.conditions
+
     def training(self, book: LawBook) -> Training:
-        """The conditions of the recipe: those of the laws, but for what was asked to differ."""
+        """The conditions of the recipe: those of the laws, but for what was asked to differ and a batch size that is
+        chosen."""
         assert book.training
         data = self.data or book.training.data
         plain = Training()
@@ -177,7 +184,7 @@ def plan(
         conditions=_checked(conditions or {}),
         lr=lr,
     )
-    nearest, others = _nearest(open_books(laws), question)
+    nearest, others = _nearest(lent(open_books(laws)), question)
     return _plan(nearest, others, question, top, curve)
 
 
@@ -210,7 +217,8 @@ def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, l
     """
     check_reach(books, question.budget.flops)
     said, silent = [], []
-    for book in sorted(books, key=lambda book: book.published != ""):
+    # Of books at the same distance measured ones come first, and of these the one of more runs.
+    for book in sorted(books, key=lambda book: (book.published != "", -sum(law.rows for law in book.laws))):
         try:
             said.append(consult(book, question))
         except ValueError as error:
@@ -236,6 +244,7 @@ def consult(book: LawBook, question: Question) -> Consulted:
     models = menu(book, question.suites, question.models)
     data = training_data(book, training, question.data != "", models, limits.max_pairs, question.tokens_per_pair)
     mixed, chips = (True, machine.count) if machine and machine.kind.mixed else (False, 1)
+    sizes = () if question.fixes_batch else CHOICES
     possible, refused = candidates(
         with_settings_between(book, models),
         models,
@@ -247,13 +256,15 @@ def consult(book: LawBook, question: Question) -> Consulted:
         data.pair,
         training.context,
         question.data,
+        sizes,
     )
     considered = on_machine(distinct(possible), machine)
     at_speed = timed(considered, question.budget, machine)
     fits, too_small = feasible(at_speed, question.budget.flops)
     if not fits:
-        kind = TooFewPairs if at_speed and all(candidate.lacks_pairs for candidate in at_speed) else ValueError
-        raise kind(nothing_fits(question.budget.flops, at_speed, [*refused, *too_small]))
+        chosen = [candidate.at(question.budget.flops) for candidate in at_speed]
+        kind = TooFewPairs if chosen and all(candidate.lacks_pairs for candidate in chosen) else ValueError
+        raise kind(nothing_fits(question.budget.flops, chosen, [*refused, *too_small]))
     by_law = by_regret(fits, question.budget.flops)
     size = size_rule(by_law, question.budget.flops)
     ranked = led_by(size, by_law)
@@ -277,11 +288,8 @@ def _plan(
     top: int,
     curve: tuple[float, float] | None,
 ) -> Plan:
-    book, ranked, machine = consulted.book, consulted.ranked, question.machine
-    training, budget = question.training(book), question.budget.flops
-    recipes = tuple(
-        recipe_of(candidate, budget, training, machine, chance, question.lr) for candidate, chance in ranked[:top]
-    )
+    book, ranked, budget = consulted.book, consulted.ranked, question.budget.flops
+    recipes = tuple(recipe_of(candidate, budget, question, book, chance) for candidate, chance in ranked[:top])
     best, fits = consulted.best, [candidate for candidate, _ in ranked]
     known = recipes[0].best is not None
     kind = "published" if book.published else "measured"
@@ -299,7 +307,7 @@ def _plan(
         ),
         provenance=_provenance(consulted, recipes[0], question),
         facts=facts_of(book, recipes[0], best),
-        curve=_curve(consulted.considered, curve, training, machine, question.lr),
+        curve=_curve(consulted.considered, curve, question, book),
         laws=book,
         considered=consulted.considered,
     )
@@ -368,16 +376,13 @@ def _serving(candidate: Candidate) -> str:
 
 
 def recipe_of(
-    candidate: Candidate,
-    budget: float,
-    training: Training,
-    machine: Machine | None,
-    chance: Odds | None = None,
-    lr: float | None = None,
+    candidate: Candidate, budget: float, question: Question, book: LawBook, chance: Odds | None = None
 ) -> Recipe:
-    """The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for."""
-    peak = learning_rate(candidate) if lr is None else PeakRate(lr, AS_ASKED)
+    """The recipe that this candidate of a book makes of the budget, in whole steps."""
+    machine = question.machine
+    peak = learning_rate(candidate) if question.lr is None else PeakRate(question.lr, AS_ASKED)
     steps, spent = candidate.steps(budget), candidate.relative_speed * budget
+    training = replace(question.training(book), batch_size=candidate.batch_size)
     trial = Trial(candidate.model.name, candidate.method, training, peak.rate, steps, 0, spent)
     law_tokens = steps * candidate.law_step_tokens
     far = candidate.extrapolation(law_tokens)
@@ -403,6 +408,7 @@ def recipe_of(
         share=chance.share if chance and known else None,
         lr_source=peak.source,
         lr_interval=peak.interval,
+        batch=batch_choice(candidate, law_tokens, book, question.fixes_batch),
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,
         second_forward=candidate.batch.second_forward,
@@ -428,9 +434,8 @@ def facts_of(book: LawBook, recipe: Recipe, candidate: Candidate) -> tuple[publi
 def _curve(
     considered: Sequence[Candidate],
     ends: tuple[float, float] | None,
-    training: Training,
-    machine: Machine | None,
-    lr: float | None,
+    question: Question,
+    book: LawBook,
 ) -> tuple[tuple[float, Recipe], ...]:
     """The best recipe at budgets a quarter of a decade apart, without those that train no candidate."""
     rows = []
@@ -439,5 +444,5 @@ def _curve(
         if fits:
             by_law = by_regret(fits, budget)
             best, chance = led_by(size_rule(by_law, budget), by_law)[0]
-            rows.append((budget, recipe_of(best, budget, training, machine, chance, lr)))
+            rows.append((budget, recipe_of(best, budget, question, book, chance)))
     return tuple(rows)

@@ -27,6 +27,7 @@ SHOWN = (
     "data-limited",
     "other-conditions",
     "other-rate",
+    "batch-size",
     "suites-unknown",
     "few-rows",
     "no-draws",
@@ -178,6 +179,8 @@ def _evidence(plan: Plan) -> dict[str, str]:
     lines = f"{kind}: {evidence.extrapolation}{unseen}"
     if plan.size and plan.size.chooses:
         lines += f"\n{plan.size}"
+    if plan.recipe.batch.by_law:
+        lines += f"\nbatch size: {plan.recipe.batch.source}"
     differs = [other for other in evidence.others if other.differs and other.distance is not None]
     if differs:
         other = differs[0]

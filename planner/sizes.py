@@ -241,6 +241,10 @@ class Size:
     least_tokens: float = 0.0
     """Of a run that the law can speak of; smaller ones are refused."""
 
+    def at(self, budget: float) -> Size:
+        """Itself: nothing of it is chosen for a budget."""
+        return self
+
     def refusal(self, budget: float) -> str:
         """Laws say little of models that got fewer tokens than any run; a run's steps are whole ones."""
         return "fewer tokens than any run" if self.tokens(budget) < 0.99 * self.least_tokens else ""

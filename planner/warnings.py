@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.answer import SURE, Recipe
+from planner.batch_sizes import ASKED, rounded
 from planner.candidates import Candidate
 from planner.discrepancy import FACTOR_SPREAD, FARTHEST, LEVEL_SPREAD, drift_sd
 from planner.extrapolation import times
@@ -20,6 +21,7 @@ FEW_ROWS = 15  # three for each coefficient of the plain law
 AS_ASKED = "as asked"  # the source of a rate that the user gave
 RATE_STEP = 3.0  # between the rates that a search tries: nearer ones were not told apart
 SCHEDULE = ("schedule", "warmup", "warmup_steps", "cooldown", "weight_decay")  # settings of Training
+WORTH_TELLING = 0.005  # share of the loss that a batch size gives away
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
 
@@ -38,6 +40,7 @@ def warnings(
     return (
         *_distance(book, candidate, recipe, conditions),
         *_rate(recipe, candidate),
+        *_batch(recipe),
         *_choice(book, recipe, fits),
         *_borrows(candidate),
         *_data(recipe, candidate, budget, book.published != ""),
@@ -69,7 +72,9 @@ def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: M
     differ = [
         f"{name} {value}"
         for name, value in conditions.items()
-        if book.training and value != getattr(book.training, name)
+        if book.training
+        and value != getattr(book.training, name)
+        and not (name == "batch_size" and candidate.law.batch)
     ]
     if differ:
         text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe)}"
@@ -104,6 +109,17 @@ def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
         return []
     text = f"the loss is that of the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
     return [Caveat("other-rate", text)]
+
+
+def _batch(recipe: Recipe) -> list[Caveat]:
+    """What a batch size that was asked for gives away."""
+    batch = recipe.batch
+    if batch.source != ASKED or batch.best is None or batch.given_away is None or batch.given_away < WORTH_TELLING:
+        return []
+    size, given = recipe.trial.training.batch_size, 100 * batch.given_away
+    return [
+        Caveat("batch-size", f"{size:,} pairs a step give away {given:.2g} % of the loss against {rounded(batch.best)}")
+    ]
 
 
 def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Caveat]:
@@ -187,6 +203,19 @@ def _time(recipe: Recipe) -> list[Caveat]:
     return [Caveat("short-steps", text)]
 
 
+def _batch_origin(recipe: Recipe, under: str) -> str:
+    """Where the batch size comes from, the best one with its interval, and what the one taken gives away."""
+    batch = recipe.batch
+    parts = [batch.source if batch.best else f"{batch.source}, {under}"]
+    if batch.best is not None:
+        ends = batch.interval
+        between = f", 90 % {rounded(ends[0])} to {rounded(ends[1])}" if ends else ""
+        parts.append(f"best for {recipe.tokens:.3g} tokens {rounded(batch.best)} pairs{between}")
+    if batch.given_away is not None:
+        parts.append(f"{recipe.trial.training.batch_size:,} gives away {100 * max(batch.given_away, 0.0):.2g} %")
+    return "; ".join([*parts, *([batch.beside] if batch.beside else [])])
+
+
 def _form(law: MethodLaw) -> str:
     """Of which family a law is, or of which families with their weights."""
     if len(law.weights) == 1:
@@ -229,7 +258,8 @@ def provenance(
         "law": _form(law),
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
-        "batch_size, temperature": f"as {under}, unless asked for",
+        "batch_size": _batch_origin(recipe, under),
+        "temperature": f"as {under}, unless asked for",
         "schedule, weight decay": f"{_schedule(recipe)}; {_as_in(book, recipe)}",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps"

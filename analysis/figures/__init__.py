@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.figures.backtest import draw_backtest
+from analysis.figures.batch import draw_batch
 from analysis.figures.curves import draw_curves
 from analysis.figures.files import Drawn, NotRecorded, write
 from analysis.figures.frontier import draw_frontier
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotRecorded]] = {
     "frontier": draw_frontier,
     "isoflop": draw_isoflop,
     "optimum": draw_optimum,
+    "batch": draw_batch,
     "settings": draw_settings,
     "backtest": draw_backtest,
     "residuals": draw_residuals,
@@ -52,7 +54,7 @@ def _draw(name: str, table: Table, book: LawBook) -> Figure | NotRecorded:
     alone = table.variables[0] if len(table.variables) == 1 else ""
     if alone and name in OF_SIZES and (name, alone) != ("frontier", "C"):
         return NotRecorded(f"laws in {alone} alone compare no sizes")
-    return FIGURES[name](table, book)
+    return FIGURES[name](table if name == "batch" else table.at_best_batch, book)
 
 
 def without_laws(table: Table) -> LawBook:

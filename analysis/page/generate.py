@@ -37,6 +37,8 @@ FILE = Path(__file__).parent / "planner" / "generated.js"
 # Where the page enters: module -> names.
 ROOTS = {
     "planner.laws": ("LAWS",),
+    "planner.batch_law": ("TERMS", "AtBatch", "BatchLaw"),
+    "planner.batch_sizes": ("CHOICES",),
     "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
     "planner.budget": ("read_budget",),
     "planner.quantities": ("count", "memory", "short", "SECONDS"),
@@ -54,6 +56,7 @@ ROOTS = {
     "planner.scores": ("ScoreLaw",),
     "planner.settings": ("distinct",),
     "planner.size_rules": ("led_by", "size_rule"),
+    "planner.rate_rule": ("RateRule",),
     "sweeps.flops": ("Work",),
     "sweeps.memory": ("Memory",),
     "sweeps.machine.utilisation": ("ESTIMATED", "NOMINAL", "launch_seconds", "step_seconds"),
@@ -62,7 +65,10 @@ ROOTS = {
 MEMBERS = {
     "Law": ("at", "knows_repetition", "inputs"),
     "LawBook": ("measure", "name", "published"),
-    "MethodLaw": ("label", "interval", "noise_at", "weights"),
+    "BatchTerm": (),
+    "BatchLaw": ("best", "interval", "term_of"),
+    "MethodLaw": ("any_batch", "at_batch", "label", "interval", "noise_at", "weights"),
+    "RateRule": ("formula", "measured", "predict"),
     "Recipe": ("pairs", "sure", "train_command"),
     "Plan": ("recipe", "scores", "crossovers"),
     "Consulted": ("best",),

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from planner.batch_law import BatchLaw
+from planner.batch_sizes import lent
 from planner.budget import BatchMemory
 from planner.candidates import Candidate, Limits, kin_of, tunings, unseen_of
 from planner.law_book import LawBook, MethodLaw, columns_of
-from planner.learning_rates import learning_rate
+from planner.learning_rates import rate_by_size
 from planner.menu import EVERY, own_menu
 from planner.settings import with_settings_between
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
@@ -30,6 +32,7 @@ from sweeps.models import SUITES, ModelSpec
 
 def planning(book: LawBook) -> dict[str, Any]:
     """What the page plans with. The laws must be of a results folder, which has conditions and a mean pair."""
+    (book,) = lent([book])
     assert book.training and book.pair
     known, missing = own_menu(book)
     models = list(
@@ -107,7 +110,16 @@ def _law(law: MethodLaw) -> dict[str, Any]:
         "measured": asdict(law.measured),
         "shared": list(law.shared),
         "isoflop": {name: law.isoflop.get(name) for name in ("line", "verdict")},
+        "batch": _batch(law.batch) if law.batch else None,
+        "rates_batch": law.rates_batch,
+        "rate_rule": law.rate_rule.to_json() if law.rate_rule else None,
     }
+
+
+def _batch(batch: BatchLaw) -> dict[str, Any]:
+    names = list(batch.term.coefficients)
+    columns = {name: packed(term.coefficients[name] for term in batch.draws) for name in names}
+    return {**batch.to_json(), "draws": columns, "backtest": {}}
 
 
 def _tunings(law: MethodLaw, book: LawBook, models: Sequence[ModelSpec]) -> dict[str, Any]:
@@ -146,16 +158,20 @@ def _costs(model: ModelSpec, method: Method, pair: Work) -> dict[str, Any]:
         "trainable": method.trainable(model),
         # Linear in the share of the batch that is embedded twice: its ends.
         "exact_flops": [exact_flops(model, method, pair, share) for share in (0.0, 1.0)],
+        # Of a pair in batches of B pairs: so many FLOPs times B, and so many over B.
+        "by_batch": [6 * model.width, 2 * method.per_step(model)],
+        "own_batch": pair.batch_size,
         "step_work": [asdict(step_work(model, method, pair, share)) for share in (0.0, 1.0)],
         "paper_flops": paper_flops(model, method, pair),
     }
 
 
 def _rate(method: Method, law: MethodLaw, book: LawBook, model: ModelSpec) -> dict[str, Any]:
+    """What laws without a rule of rates say at their batch size."""
     assert book.pair
     whole = BatchMemory(micro_batch_tokens=0, second_forward=0.0, peak_bytes=0.0)
     try:
-        peak = learning_rate(Candidate(model, law, method, book.pair, "exact", whole, Limits(), 0.0, kin_of(book, law)))
+        peak = rate_by_size(Candidate(model, law, method, book.pair, "exact", whole, Limits(), 0.0, kin_of(book, law)))
     except ValueError as error:
         return {"lr": None, "lr_source": str(error), "lr_interval": None}
     return {"lr": peak.rate, "lr_source": peak.source, "lr_interval": peak.interval}

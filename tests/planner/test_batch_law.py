@@ -54,7 +54,7 @@ def test_a_law_of_one_batch_size_is_itself_at_that_size_and_better_at_the_best()
 
 def test_a_law_book_with_batch_sizes_is_format_3_and_is_read_as_written(tmp_path):
     draws = tuple(Balanced(k=0.08 + i / 1000, q=0.4, s=0.12) for i in range(len(FULL.draws)))
-    batch = BatchLaw(TERM, draws, (8, 64, 512), (1e5, 1e8), "mine", {"chosen": "balanced", "tried": {}})
+    batch = BatchLaw(TERM, draws, (8, 64, 512), (1e5, 1e8), "mine", backtest={"chosen": "balanced", "tried": {}})
     law = replace(FULL, batch=batch)
     book = LawBook(laws=(law,), measured=law.measured)
     (tmp_path / "laws.json").write_text(json.dumps(book.to_json()))

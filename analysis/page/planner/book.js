@@ -1,7 +1,8 @@
 /* The laws and the machines of the page's data, as the planner knows them. */
 
 import {
-  ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, ScoreLaw, Weighted, Work, launch_seconds, step_seconds,
+  BatchLaw, ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, RateRule, ScoreLaw, TERMS, Weighted, Work, launch_seconds,
+  step_seconds,
 } from './generated.js';
 import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
@@ -57,10 +58,20 @@ function readDraws({families, columns}) {
   return families.map((place) => waiting[place].next().value);
 }
 
+/** What batch size is worth; null where the law knows one. */
+function readBatch(batch) {
+  if (!batch) return null;
+  const {form, coefficients, draws, ...fields} = batch;
+  const columns = Object.entries(draws).map(([name, text]) => [name, unpacked(text)]);
+  const term = (_, i) => new TERMS[form](Object.fromEntries(columns.map(([name, values]) => [name, values[i]])));
+  return new BatchLaw({...fields, term: new TERMS[form](coefficients), draws: Array.from(columns[0][1], term)});
+}
+
 function readLaw({law: {parts: coefficients, weights, draws, ...fields}, cells, smaller}, place) {
   const parts = Object.entries(coefficients).map(([family, own]) => new LAWS[family](own));
   const whole = parts.length > 1 ? new Weighted({parts, weights}) : parts[0];
-  const law = new MethodLaw({...fields, law: whole, draws: readDraws(draws)});
+  const given = {...fields, batch: readBatch(fields.batch), rate_rule: fields.rate_rule && new RateRule(fields.rate_rule)};
+  const law = new MethodLaw({...given, law: whole, draws: readDraws(draws)});
   return Object.assign(law, {place, method: new Method(law.label, law.settings, cells, smaller)});
 }
 

@@ -1,6 +1,6 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
 import {truth, either, both, list, len, items, get, any, all, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, cached, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
-import {FLOPS, _log, exact_flops, forward_flops, learning_rate, micro_tokens, positive, scaled, training_memory, unseen_of} from './shapes.js';
+import {FLOPS, _bundled, _log, exact_flops, forward_flops, micro_tokens, positive, rate_by_size, scaled, training_memory, unseen_of} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
 export class Law {
@@ -131,6 +131,106 @@ Repeated.prototype.factors = ['E', 'A', 'B'];
 
 export const LAWS = {chinchilla: Chinchilla, tied: Tied, multiplicative: Multiplicative, power: Power, rectified: Rectified, joined: Joined, trainable: TrainableShare, repeated: Repeated};
 
+/** The share of its training tokens that a batch size makes use of. */
+export class BatchTerm {
+}
+
+/** share = 1 / (1 + s (u + 1/u - 2)) with u = B / B*, B* = k D**q. */
+export class Balanced extends BatchTerm {
+  constructor({k, q, s}) {
+    super();
+    Object.assign(this, {k, q, s});
+  }
+  best(D) {
+    return this.k * D ** this.q;
+  }
+  share(D, B) {
+    const u = B / (this.k * D ** this.q);
+    return 1 / (1 + this.s * (u + 1 / u - 2));
+  }
+}
+
+/** share in proportion to 1 / ((1 + B / Bc) (1 + Bn / B)): Bc = k D**q, the critical batch; Bn = s, below which */
+export class TwoSided extends BatchTerm {
+  constructor({k, q, s}) {
+    super();
+    Object.assign(this, {k, q, s});
+  }
+  best(D) {
+    return (this.k * D ** this.q * this.s) ** 0.5;
+  }
+  share(D, B) {
+    const critical = this.k * D ** this.q;
+    const most = (1 + (this.s / critical) ** 0.5) ** 2;
+    return most / ((1 + B / critical) * (1 + this.s / B));
+  }
+}
+
+export const TERMS = {balanced: Balanced, ['two-sided']: TwoSided};
+
+export const INVERTING = 8;
+
+/** How many tokens in batches of this size are worth `tokens` at the best one. */
+export function same_worth(term, tokens, batch) {
+  let found, step;
+  const aim = Math.log(tokens);
+  [found, step] = [aim - Math.log(term.share(tokens, batch)), 0.0001];
+  for (const _ of range(INVERTING)) {
+    const here = found + Math.log(term.share(Math.exp(found), batch)) - aim;
+    const ahead = found + step + Math.log(term.share(Math.exp(found + step), batch)) - aim;
+    found = found - here * step / (ahead - here);
+  }
+  return Math.exp(found);
+}
+
+/** A law as it is for trainings of one batch size: of N and D alone. */
+export class AtBatch extends Law {
+  constructor({law, term, batch, own}) {
+    super();
+    Object.assign(this, {law, term, batch, own});
+  }
+  loss(N, D) {
+    let worth;
+    worth = D * this.term.share(D, this.batch);
+    if (truth(this.own)) {
+      worth = same_worth(this.term, worth, this.own);
+    }
+    return this.law.loss(N, worth);
+  }
+}
+AtBatch.prototype.inputs = ['N', 'D'];
+AtBatch.prototype.factors = [];
+
+/** Linear quantile of a sorted list, as numpy.quantile gives it. */
+export function quantile(ordered, share) {
+  const place = share * (len(ordered) - 1);
+  const low = Math.floor(place);
+  const high = Math.min(low + 1, len(ordered) - 1);
+  return ordered[low] + (place - low) * (ordered[high] - ordered[low]);
+}
+
+/** What a sweep of several batch sizes found of them, for one tuning method. */
+export class BatchLaw {
+  constructor({term, draws, sizes, tokens, runs, own = 0, backtest = {}}) {
+    Object.assign(this, {term, draws, sizes, tokens, runs, own, backtest});
+  }
+  /** B*: pairs of the best batch for so many tokens. */
+  best(tokens) {
+    return Number(this.term.best(tokens));
+  }
+  /** 90 % interval of B*; None without draws. */
+  interval(tokens) {
+    const drawn = sorted(list(this.draws).map((term) => Number(term.best(tokens))));
+    return truth(drawn) ? [quantile(drawn, 0.05), quantile(drawn, 0.95)] : null;
+  }
+  /** The term of a draw of the method's law; terms of another sweep take turns. */
+  term_of(draw) {
+    return truth(this.draws) ? this.draws[draw % len(this.draws)] : this.term;
+  }
+}
+
+export const CHOICES = list(range(3, 21).map((power) => 2 ** power));
+
 /** All laws of one sweep and what they hold under. */
 export class LawBook {
   constructor({laws, measured, models = [], training = null, pair = null, source = {}, excluded = [], warnings = [], created_by = '', scores = [], folder = null}) {
@@ -194,23 +294,29 @@ export function label_of(settings) {
 
 export const NORMAL = 1.645;
 
-/** Linear quantile of a sorted list, as numpy.quantile gives it. */
-export function quantile(ordered, share) {
-  const place = share * (len(ordered) - 1);
-  const low = Math.floor(place);
-  const high = Math.min(low + 1, len(ordered) - 1);
-  return ordered[low] + (place - low) * (ordered[high] - ordered[low]);
-}
-
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
   constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rates_batch = null, rate_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null, batch = null}) {
     Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rates_batch, rate_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift, batch});
   }
+  /** The law without a batch size put in: of its own one, or of the best for every D. */
+  get any_batch() {
+    return (this.law instanceof AtBatch) ? this.law.law : this.law;
+  }
+  /** The law as it is for batches of so many pairs; itself where batch size is not in it. */
+  at_batch(size) {
+    const batch = this.batch;
+    if (batch == null || (this.law instanceof AtBatch)) {
+      return this;
+    }
+    const draws = enumerate(this.draws).map(([place, draw]) => new AtBatch({law: draw, term: batch.term_of(place), batch: size, own: batch.own}));
+    return replace(this, {law: new AtBatch({law: this.law, term: batch.term, batch: size, own: batch.own}), draws: list(draws)});
+  }
   /** Family -> its weight in the law, the largest first. */
   get weights() {
-    if ((this.law instanceof Weighted)) {
-      return Object.fromEntries(zip(this.law.parts, this.law.weights).map(([part, weight]) => [family_of(part), weight]));
+    const whole = this.any_batch;
+    if ((whole instanceof Weighted)) {
+      return Object.fromEntries(zip(whole.parts, whole.weights).map(([part, weight]) => [family_of(part), weight]));
     }
     return {[this.family]: 1};
   }
@@ -349,6 +455,10 @@ export function kin_of(book, law) {
   return list(list(book.laws).filter((other) => other.settings['name'] === law.settings['name']));
 }
 
+export function _smaller(sizes, most) {
+  return list(sizes).filter((size) => size < most);
+}
+
 /** The methods that a law speaks for and `names` names (all when empty): its own, and then the same over a backbone */
 export function tunings(law, names) {
   const every = [law.method, law.method.quantized()];
@@ -385,6 +495,11 @@ export function fit_batch(model, method, batch, longest, limit = Infinity, mixed
     }
   }
   return list(ways);
+}
+
+/** The ways in which a batch of such pairs goes through the memory of the chips that share it. */
+export function _ways(model, method, pair, context, limits, mixed, chips) {
+  return fit_batch(model, method, pair.batch_size * pair.tokens / chips, context, limits.memory, mixed, chips);
 }
 
 export function _too_short(model, context) {
@@ -485,6 +600,13 @@ export function carried(law, suite, data) {
   return replace(law, {draws: list(draws)});
 }
 
+/** What a step of so many pairs counts as, in tokens of the runs that the law is of. */
+export function _law_step_tokens(book, law, size) {
+  return (truth(law.batch) ? size : Math.min(size, book.pair.batch_size)) * book.pair.tokens;
+}
+
+export const ENOUGH_STEPS = 1000;
+
 export const PUBLISHED_REPEATS = 15.387756;
 
 export const TOLERANCE = 1.05;
@@ -570,8 +692,8 @@ export function drift(law, flops, params, tokens) {
 
 /** One model with one tuning method: what it costs, and the loss that it would reach. */
 export class Candidate {
-  constructor({model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen = [], ways = [], step_seconds = null, whole_steps = false, relative_speed = 1}) {
-    Object.assign(this, {model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen, ways, step_seconds, whole_steps, relative_speed});
+  constructor({model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen = [], ways = [], step_seconds = null, whole_steps = false, sizes = [], relative_speed = 1}) {
+    Object.assign(this, {model, law, method, pair, count, batch, limits, law_step_tokens, kin, unseen, ways, step_seconds, whole_steps, sizes, relative_speed});
   }
   /** B: text pairs in a step. */
   get batch_size() {
@@ -633,6 +755,51 @@ export class Candidate {
   /** Whether the allowed epochs hold fewer steps than a training needs. */
   get lacks_pairs() {
     return this.epoch_steps < this.limits.min_steps;
+  }
+  /** The candidate with the batch size that it would have at this budget. */
+  at(budget) {
+    if (!truth(this.sizes)) {
+      return this;
+    }
+    return truth(this.law.batch) ? this._at_best(budget) : this._of_enough_steps(budget);
+  }
+  /** With the batch of the laws, or the largest of the smaller ones that makes ENOUGH_STEPS. */
+  _of_enough_steps(budget) {
+    if (truth(this.refusal(budget)) || this.steps(budget) >= ENOUGH_STEPS) {
+      return this;
+    }
+    const enough = list(this.sizes).filter((each) => each.steps(budget) >= ENOUGH_STEPS);
+    return truth(enough) ? enough.at(-1) : this.sizes[0];
+  }
+  /** With the batch size of the lowest loss, of those whose steps are allowed. */
+  _at_best(budget) {
+    let place;
+    const [last, best] = [len(this.sizes) - 1, this.law.batch.best(Math.max(this.tokens(budget), 1))];
+    place = 0;
+    while (place < last && this.sizes[place + 1].batch_size <= best) {
+      place += 1;
+    }
+    while (place > 0 && this.sizes[place].steps(budget) < this.limits.min_steps) {
+      place -= 1;
+    }
+    while (place < last && this.sizes[place].steps(budget) > this.limits.max_steps) {
+      place += 1;
+    }
+    while (place < last && truth(this._better(budget, place + 1, place))) {
+      place += 1;
+    }
+    while (place > 0 && truth(this._better(budget, place - 1, place))) {
+      place -= 1;
+    }
+    return this.sizes[place];
+  }
+  /** Whether one batch size can be trained with the budget and reaches a lower loss than the other. */
+  _better(budget, one, other) {
+    const [first, second] = [this.sizes[one], this.sizes[other]];
+    if (truth(first.refusal(budget))) {
+      return false;
+    }
+    return first.loss(first.tokens(budget)) < second.loss(second.tokens(budget));
   }
   /** Optimiser steps that the budget buys, fractions included. */
   affordable_steps(budget) {
@@ -710,21 +877,21 @@ export class Candidate {
 }
 
 /** Every model with every method of the laws that `methods` names (all when empty); and those that cannot be. */
-export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false, pair = null, context = 0, data = '') {
+export function candidates(book, models, methods, limits, count = 'exact', chips = 1, mixed = false, pair = null, context = 0, data = '', sizes = []) {
+  let ways;
   [pair, context] = [either(pair, () => book.pair), either(context, () => book.training.context)];
-  const batch_tokens = pair.batch_size * pair.tokens / chips;
-  const law_step_tokens = Math.min(pair.batch_size, book.pair.batch_size) * book.pair.tokens;
   const [possible, refused] = [[], []];
   for (const law of list(book.laws)) {
     const kin = kin_of(book, law);
     const known = {};
+    const own = truth(law.batch) ? sizes : truth(book.published) ? _smaller(sizes, pair.batch_size) : [];
     const roomy = [];
     for (const method of list(tunings(law, methods))) {
       for (const model of list(models)) {
         if (method !== law.method && has(roomy, model.name)) {
           continue;
         }
-        const ways = fit_batch(model, method, batch_tokens, context, limits.memory, mixed, chips);
+        ways = _ways(model, method, pair, context, limits, mixed, chips);
         const reason = either(method.refusal(model), () => either(_too_short(model, context), () => _too_large(model, limits)));
         if (truth(ways) || truth(reason)) {
           roomy.push(model.name);
@@ -734,11 +901,18 @@ export function candidates(book, models, methods, limits, count = 'exact', chips
           continue;
         }
         const [suite, other] = unseen_of(book, model, data);
-        if (!has(known, suite)) {
-          known[suite] = carried(law, suite, other);
-        }
         const unseen = list([suite, other].filter((name) => truth(name)));
-        possible.push(new Candidate({model, law: known[suite], method, pair, count, batch: ways[0], limits, law_step_tokens, kin, unseen, ways}));
+        const made = [];
+        for (const size of [pair.batch_size, ...list(own)]) {
+          if (!has(known, [suite, size])) {
+            known[[suite, size]] = carried(law, suite, other).at_batch(size);
+          }
+          const here = replace(pair, {batch_size: size});
+          ways = _ways(model, method, here, context, limits, mixed, chips);
+          const [step, here_law] = [_law_step_tokens(book, law, size), known[[suite, size]]];
+          made.push(new Candidate({model, law: here_law, method, pair: here, count, batch: ways[0], limits, law_step_tokens: step, kin, unseen, ways}));
+        }
+        possible.push(replace(made[0], {sizes: list(made.slice(1))}));
       }
     }
   }
@@ -767,7 +941,8 @@ export function fastest(seconds) {
 export function _fastest(candidate, machine) {
   const seconds = list(candidate.ways).map((way) => _step_seconds(candidate, way, machine));
   const best = fastest(seconds);
-  return replace(candidate, {batch: candidate.ways[best], step_seconds: seconds[best]});
+  const sizes = list(list(candidate.sizes).map((each) => _fastest(each, machine)));
+  return replace(candidate, {batch: candidate.ways[best], step_seconds: seconds[best], sizes: sizes});
 }
 
 /** The candidates with the time that a step of each takes on the machine, in the way that is fastest there. */
@@ -775,24 +950,30 @@ export function on_machine(possible, machine) {
   return truth(machine) ? list(possible).map((candidate) => _fastest(candidate, machine)) : list(possible);
 }
 
+export function _at_speed(candidate, machine) {
+  const sizes = list(list(candidate.sizes).map((each) => _at_speed(each, machine)));
+  return replace(candidate, {relative_speed: candidate.rate / machine.rate, whole_steps: true, sizes: sizes});
+}
+
 /** The candidates at their speed on the machine: in a budget of time, the faster ones make more FLOPs. */
 export function timed(possible, budget, machine) {
   if (machine == null || budget.kind === 'flops') {
     return list(possible);
   }
-  return list(possible).map((candidate) => replace(candidate, {relative_speed: candidate.rate / machine.rate, whole_steps: true}));
+  return list(possible).map((candidate) => _at_speed(candidate, machine));
 }
 
 /** The contenders that this budget can train, lowest predicted loss first. */
 export function ranked(contenders, budget) {
-  const fits = list(contenders).filter((contender) => !(truth(contender.refusal(budget))));
+  const chosen = list(contenders).map((contender) => contender.at(budget));
+  const fits = list(chosen).filter((contender) => !(truth(contender.refusal(budget))));
   return sorted(fits, {key: (contender) => contender.loss(contender.tokens(budget))});
 }
 
 /** The candidates that this budget can train, lowest predicted loss first, and the others with the reason. */
 export function feasible(possible, budget) {
   let reason;
-  const others = list(possible).flatMap((candidate) => (truth(reason = candidate.refusal(budget))) ? [new Refusal({model: candidate.model.name, method: candidate.method.label, reason})] : []);
+  const others = list(possible).flatMap((candidate) => (truth(reason = candidate.at(budget).refusal(budget))) ? [new Refusal({model: candidate.model.name, method: candidate.method.label, reason})] : []);
   return [ranked(possible, budget), others];
 }
 
@@ -986,6 +1167,26 @@ export function _form(law) {
   return `${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}, the mean by these weights`;
 }
 
+/** A batch size to two digits: 130, 2,100. */
+export function rounded(pairs) {
+  return `${grouped(Number(`${g(pairs, 2)}`), 0)}`;
+}
+
+/** Where the batch size comes from, the best one with its interval, and what the one taken gives away. */
+export function _batch_origin(recipe, under) {
+  const batch = recipe.batch;
+  const parts = [truth(batch.best) ? batch.source : `${batch.source}, ${under}`];
+  if (batch.best != null) {
+    const ends = batch.interval;
+    const between = truth(ends) ? `, 90 % ${rounded(ends[0])} to ${rounded(ends[1])}` : '';
+    parts.push(`best for ${g(recipe.tokens, 3)} tokens ${rounded(batch.best)} pairs${between}`);
+  }
+  if (batch.given_away != null) {
+    parts.push(`${grouped(recipe.trial.training.batch_size, 0)} gives away ${g(100 * Math.max(batch.given_away, 0), 2)} %`);
+  }
+  return join('; ', [...list(parts), ...list(truth(batch.beside) ? [batch.beside] : [])]);
+}
+
 /** Warm-up, cooldown and weight decay of a recipe in words. */
 export function _schedule(recipe) {
   const [training, steps] = [recipe.trial.training, recipe.trial.steps];
@@ -1021,7 +1222,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, ['batch_size, temperature']: `as ${under}, unless asked for`, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, batch_size: _batch_origin(recipe, under), temperature: `as ${under}, unless asked for`, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -1075,7 +1276,7 @@ export function _distance(book, candidate, recipe, conditions) {
     text = `the laws are of ${book.training.data}: on ${data} all losses may be ${g(Math.exp(LEVEL_SPREAD), 2)}x as high`;
     caveats.push(new Caveat({code: 'other-data', text: `${text} or as low (one standard deviation); order and exponents are kept`}));
   }
-  const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name]).map(([name, value]) => `${name} ${value}`);
+  const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name] && !(name === 'batch_size' && truth(candidate.law.batch))).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
     text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe)}`;
     text += _as_short(book, recipe, candidate.pair.tokens);
@@ -1085,6 +1286,67 @@ export function _distance(book, candidate, recipe, conditions) {
 }
 
 export const AS_ASKED = 'as asked';
+
+/** The peak learning rate of a recipe. */
+export class PeakRate {
+  constructor({rate, source, interval = null}) {
+    Object.assign(this, {rate, source, interval});
+  }
+}
+
+export const MEASURED = 'measured: the best of the rates tried for this model';
+
+export const LETTERS = {params: 'N', batch_size: 'B', rank: 'rank'};
+
+/** How far a model, a batch size and a rank lie beyond those that rates were searched for. */
+export function _beyond(rule, asked) {
+  let factor;
+  const [told, what] = [[], {params: 'models', batch_size: 'batch sizes', rank: 'ranks'}];
+  for (const [name, [low, high]] of items(rule.ranges)) {
+    if ((factor = extrapolation_factor(asked[name], [low, high])) === 1) {
+      continue;
+    }
+    if (low === high) {
+      told.push(`its power of ${LETTERS[name]} is assumed: one value was searched`);
+    } else {
+      told.push(`extrapolated ${times(factor)} beyond the ${what[name]} searched`);
+    }
+  }
+  return told;
+}
+
+/** The best rate tried for the model at the batch size, else what the rule says. */
+export function _by_rule(rule, candidate) {
+  let text, best;
+  const [batch, rank] = [candidate.batch_size, Number(get(candidate.method.options, 'rank', 1))];
+  const [rate, sd] = rule.predict(candidate.params, batch, rank);
+  const interval = [rate * Math.exp(-NORMAL * sd), rate * Math.exp(NORMAL * sd)];
+  const own = get(candidate.method.options, 'rank') === get(candidate.law.settings, 'rank');
+  if (truth(own) && truth(best = rule.measured(candidate.model.name, batch))) {
+    return new PeakRate({rate: best, source: `${MEASURED} and batch size`, interval});
+  }
+  text = `rule of ${rule.searches} searches: ${rule.formula()}`;
+  text += `, 90 % ${g(interval[0], 2)} to ${g(interval[1], 2)}`;
+  const asked = {params: Number(candidate.params), batch_size: Number(batch), rank: rank};
+  return new PeakRate({rate, source: join('; ', [text, ...list(_beyond(rule, asked))]), interval});
+}
+
+export const BATCH_SLOPE = 0.25;
+
+/** The peak rate. Raises ValueError when the law book holds none for the method. */
+export function learning_rate(candidate) {
+  const law = candidate.law;
+  if (truth(law.rate_rule)) {
+    return _by_rule(law.rate_rule, candidate);
+  }
+  const [peak, batch] = [rate_by_size(candidate), law.rates_batch];
+  if (batch == null || batch === candidate.batch_size) {
+    return peak;
+  }
+  const factor = (candidate.batch_size / batch) ** BATCH_SLOPE;
+  const text = `${peak.source}; times (B / ${grouped(batch, 0)})^${g(BATCH_SLOPE, 6)}, assumed: half-way between none and a square root`;
+  return new PeakRate({rate: factor * peak.rate, source: text});
+}
 
 export const RATE_STEP = 3;
 
@@ -1099,6 +1361,20 @@ export function _rate(recipe, candidate) {
   }
   const text = `the loss is that of the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
   return [new Caveat({code: 'other-rate', text})];
+}
+
+export const ASKED = 'as asked';
+
+export const WORTH_TELLING = 0.005;
+
+/** What a batch size that was asked for gives away. */
+export function _batch(recipe) {
+  const batch = recipe.batch;
+  if (batch.source !== ASKED || batch.best == null || batch.given_away == null || batch.given_away < WORTH_TELLING) {
+    return [];
+  }
+  const [size, given] = [recipe.trial.training.batch_size, 100 * batch.given_away];
+  return [new Caveat({code: 'batch-size', text: `${grouped(size, 0)} pairs a step give away ${g(given, 2)} % of the loss against ${rounded(batch.best)}`})];
 }
 
 export const SURE = 0.9;
@@ -1213,7 +1489,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_rate(recipe, candidate)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_rate(recipe, candidate)), ...list(_batch(recipe)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 export const REACH = 6;
@@ -1243,13 +1519,6 @@ export class Consulted {
   }
 }
 
-/** The peak learning rate of a recipe. */
-export class PeakRate {
-  constructor({rate, source, interval = null}) {
-    Object.assign(this, {rate, source, interval});
-  }
-}
-
 /** One training run, wholly described. */
 export class Trial {
   constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
@@ -1265,8 +1534,8 @@ export const NODE = 8;
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
@@ -1288,10 +1557,76 @@ export class Recipe {
   }
 }
 
-/** The recipe that this candidate makes of the budget, in whole steps. lr: the peak rate, where it was asked for. */
-export function recipe_of(candidate, budget, training, machine, chance = null, lr = null) {
-  const peak = lr == null ? learning_rate(candidate) : new PeakRate({rate: lr, source: AS_ASKED});
+export const PUBLISHED = 'published';
+
+export const OF_THE_LAWS = 'as in the laws, which know one batch size';
+
+/** The batch size of a recipe and where it comes from. */
+export class BatchChoice {
+  constructor({source, best = null, interval = null, given_away = null, beside = ''}) {
+    Object.assign(this, {source, best, interval, given_away, beside});
+  }
+  /** Whether a law chose it. */
+  get by_law() {
+    return both(this.best != null, () => this.source !== ASKED);
+  }
+}
+
+/** What a book knows of batch size for a method: of the same settings, else of the same name, else of any method. */
+export function batch_law_of(book, law) {
+  const name = String(law.settings['name']);
+  const every = list(book.laws).filter((other) => truth(other.batch));
+  const ranked = sorted(every, {key: (other) => [other.label !== law.label, other.settings['name'] !== name]});
+  return truth(ranked) ? ranked[0].batch : null;
+}
+
+/** What our own runs of several batch sizes would say, however far they lie from the question; "" without any. */
+export function _beside(candidate, tokens) {
+  const lender = _bundled();
+  const batch = truth(lender) ? batch_law_of(lender, candidate.law) : null;
+  if (batch == null) {
+    return '';
+  }
+  const [best, ends] = [batch.best(tokens), batch.interval(tokens)];
+  const between = truth(ends) ? `, 90 % ${rounded(ends[0])} to ${rounded(ends[1])}` : '';
+  const far = times(extrapolation_factor(tokens, batch.tokens));
+  const text = `our own runs (${batch.runs}) would put the best batch at ${rounded(best)} pairs${between}`;
+  return `${text}; extrapolated ${far} in tokens`;
+}
+
+export const WITHIN = 'measured';
+
+export function _at_best(candidate, best, tokens) {
+  const law = candidate.law.law;
+  const given = candidate.arguments(tokens);
+  return Number(replace(law, {batch: best}).loss(...list(given)));
+}
+
+/** Where the batch size of a recipe of so many tokens comes from, as the law counts them. */
+export function batch_choice(candidate, tokens, book, asked) {
+  let plain;
+  const batch = candidate.law.batch;
+  if (batch == null) {
+    plain = truth(book.published) ? PUBLISHED : OF_THE_LAWS;
+    if (candidate.batch_size !== book.training.batch_size) {
+      plain += ` ${grouped(book.training.batch_size, 0)}, made smaller for ${grouped(ENOUGH_STEPS, 0)} steps`;
+    }
+    return new BatchChoice({source: truth(asked) ? ASKED : plain, beside: _beside(candidate, tokens)});
+  }
+  const [size, best] = [candidate.batch_size, batch.best(tokens)];
+  const tried = [Number(batch.sizes[0]), Number(batch.sizes.at(-1))];
+  const beyond = Math.max(extrapolation_factor(tokens, batch.tokens), extrapolation_factor(size, tried));
+  const source = beyond === 1 ? WITHIN : `law, extrapolated ${times(beyond)}`;
+  const given = candidate.loss(tokens) / _at_best(candidate, best, tokens) - 1;
+  return new BatchChoice({source: truth(asked) ? ASKED : `${source} (${batch.runs})`, best, interval: batch.interval(tokens), given_away: given});
+}
+
+/** The recipe that this candidate of a book makes of the budget, in whole steps. */
+export function recipe_of(candidate, budget, question, book, chance = null) {
+  const machine = question.machine;
+  const peak = question.lr == null ? learning_rate(candidate) : new PeakRate({rate: question.lr, source: AS_ASKED});
   const [steps, spent] = [candidate.steps(budget), candidate.relative_speed * budget];
+  const training = replace(question.training(book), {batch_size: candidate.batch_size});
   const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: peak.rate, steps, seed: 0, budget: spent});
   const law_tokens = steps * candidate.law_step_tokens;
   const far = candidate.extrapolation(law_tokens);
@@ -1300,7 +1635,7 @@ export function recipe_of(candidate, budget, training, machine, chance = null, l
   const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
   const exact = trial.pairs * candidate.exact_pair_flops;
   const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: peak.source, lr_interval: peak.interval, memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: peak.source, lr_interval: peak.interval, batch: batch_choice(candidate, law_tokens, book, question.fixes_batch), memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
 }
 
 /** A task's score that is to be expected of a recipe. */
@@ -1566,27 +1901,26 @@ export function size_rule(ranked, budget) {
 }
 
 /** The best recipe at budgets a quarter of a decade apart, without those that train no candidate. */
-export function _curve(considered, ends, training, machine, lr) {
+export function _curve(considered, ends, question, book) {
   const rows = [];
   for (const budget of list(truth(ends) ? budget_grid(...list(ends), 4) : [])) {
     const [fits, ] = feasible(considered, budget);
     if (truth(fits)) {
       const by_law = by_regret(fits, budget);
       const [best, chance] = led_by(size_rule(by_law, budget), by_law)[0];
-      rows.push([budget, recipe_of(best, budget, training, machine, chance, lr)]);
+      rows.push([budget, recipe_of(best, budget, question, book, chance)]);
     }
   }
   return list(rows);
 }
 
 export function _plan(consulted, others, question, top, curve) {
-  const [book, ranked, machine] = [consulted.book, consulted.ranked, question.machine];
-  const [training, budget] = [question.training(book), question.budget.flops];
-  const recipes = list(list(ranked.slice(0, top)).map(([candidate, chance]) => recipe_of(candidate, budget, training, machine, chance, question.lr)));
+  const [book, ranked, budget] = [consulted.book, consulted.ranked, question.budget.flops];
+  const recipes = list(list(ranked.slice(0, top)).map(([candidate, chance]) => recipe_of(candidate, budget, question, book, chance)));
   const [best, fits] = [consulted.best, list(ranked).map(([candidate, ]) => candidate)];
   const known = recipes[0].best != null;
   const kind = truth(book.published) ? 'published' : 'measured';
-  return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, size: consulted.size, warnings: [...list(warnings(book, recipes, fits, consulted.budget.flops, question.conditions)), ...list(size_caveat(consulted.size))], provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, training, machine, question.lr), laws: book, considered: consulted.considered});
+  return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, size: consulted.size, warnings: [...list(warnings(book, recipes, fits, consulted.budget.flops, question.conditions)), ...list(size_caveat(consulted.size))], provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, question, book), laws: book, considered: consulted.considered});
 }
 
 /** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
@@ -1740,6 +2074,9 @@ export function _evidence(plan) {
   if (truth(plan.size) && truth(plan.size.chooses)) {
     lines += `\n${plan.size}`;
   }
+  if (truth(plan.recipe.batch.by_law)) {
+    lines += `\nbatch size: ${plan.recipe.batch.source}`;
+  }
   const differs = list(evidence.others).filter((other) => truth(other.differs) && other.distance != null);
   if (truth(differs)) {
     other = differs[0];
@@ -1748,7 +2085,7 @@ export function _evidence(plan) {
   return {evidence: lines};
 }
 
-export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps', 'lack_of_fit', 'experiments', 'scattered', 'exponents_differ'];
+export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'batch-size', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps', 'lack_of_fit', 'experiments', 'scattered', 'exponents_differ'];
 
 /** The warnings that change what a reader does and stand in no other line; of the fit, those of this law. */
 export function _notes(plan) {
@@ -1872,6 +2209,32 @@ export function distinct(possible) {
     seen.push(trained);
   }
   return kept;
+}
+
+/** Best peak rate of a method = rate (N / N0)**a (B / B0)**b (rank / rank0)**c, where it has a rank. */
+export class RateRule {
+  constructor({rate, at, exponents, covariance, scatter, searches, ranges, tried = {}, left_out = {}}) {
+    Object.assign(this, {rate, at, exponents, covariance, scatter, searches, ranges, tried, left_out});
+  }
+  /** The best rate tried for a model at a batch size; None where none was. */
+  measured(model, batch_size) {
+    return get(get(this.tried, model, {}), String(batch_size));
+  }
+  /** The best rate by the rule, and the sd of its ln. */
+  predict(params, batch_size, rank = 1) {
+    const given = {params: params, batch_size: batch_size, rank: rank};
+    const logs = Object.fromEntries(list(this.exponents).map((name) => [name, Math.log(given[name] / this.at[name])]));
+    const centre = Math.log(this.rate) + sum(items(logs).map(([name, log]) => this.exponents[name] * log));
+    const row = [1, ...items(logs).map(([, log]) => log)];
+    const products = list(this.covariance).map((line) => sum(zip(row, line).map(([x, c]) => x * c)));
+    const variance = sum(zip(row, products).map(([x, c]) => x * c));
+    return [Math.exp(centre), Math.sqrt(Math.max(variance, 0) + this.scatter ** 2)];
+  }
+  /** The rule as people write it: 0.0021 (N / 1e+05)^-0.30 (B / 24)^0.31. */
+  formula() {
+    const parts = items(this.exponents).map(([name, power]) => `(${LETTERS[name]} / ${g(this.at[name], 3)})^${fixed(power, 2)}`);
+    return join(' ', [`${g(this.rate, 2)}`, ...list(parts)]);
+  }
 }
 
 /** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */

@@ -1,7 +1,8 @@
 /* planner/recipe.py, in its order, but lazily: beyond the first screen a recipe is worked out when it is shown. */
 
 import {
-  Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates, distinct, feasible,
+  CHOICES, Consulted, Limits, REACH, USUAL, _plan, by_regret, check_choices, check_reach, nothing_fits, recipe_of, candidates,
+  distinct, feasible,
   led_by, on_machine, read_budget, size_rule, timed,
 } from './generated.js';
 import {replace} from './python.js';
@@ -16,7 +17,8 @@ export function consider(book, {machine, limits, methods, models, count}) {
   const allowed = new Limits(limits);
   const memory = machine ? Math.min(allowed.memory, machine.memory) : allowed.memory;
   const [mixed, chips] = machine && machine.kind.mixed ? [true, machine.count] : [false, 1];
-  const [possible, refused] = candidates(book, models, methods, replace(allowed, {memory}), count, chips, mixed);
+  const allows = replace(allowed, {memory});
+  const [possible, refused] = candidates(book, models, methods, allows, count, chips, mixed, null, 0, '', CHOICES);
   last = {book, key, found: [on_machine(distinct(possible), machine), refused]};
   return last.found;
 }
@@ -26,6 +28,7 @@ export function consider(book, {machine, limits, methods, models, count}) {
 export function budgetsWithAnswer(book, question, kind) {
   const [considered] = consider(book, question);
   const ends = timed(considered, {kind}, question.machine)
+    .flatMap((one) => (one.law.batch && one.sizes.length ? one.sizes : [one]))
     .filter(({epoch_steps: steps, limits}) => steps >= limits.min_steps)
     .map((one) => [one.least_flops() / one.relative_speed, mostFlops(one) / one.relative_speed]);
   if (!ends.length) return null;
@@ -55,7 +58,7 @@ export function plan(book, question) {
   const ranked = led_by(size, byLaw);
   const budget = replace(asked, {flops: ranked[0][0].relative_speed * asked.flops});
   const consulted = new Consulted({book, considered, refused, ranked, size, budget, data: {how: ''}});
-  const asks = {budget: asked, machine, flops: count, conditions: {}, lr: null, training: () => book.training};
-  const recipeOf = (i) => recipe_of(ranked[i][0], asked.flops, book.training, machine, ranked[i][1]);
+  const asks = {budget: asked, machine, flops: count, conditions: {}, fixes_batch: false, lr: null, training: () => book.training};
+  const recipeOf = (i) => recipe_of(ranked[i][0], asked.flops, asks, book, ranked[i][1]);
   return Object.assign(_plan(consulted, [], asks, USUAL, null), {asked, ranked, recipeOf});
 }

@@ -4,10 +4,16 @@ import {repr} from './python.js';
 
 const shapeOf = (model, method) => method.cells[model.place];
 
+/** FLOPs of a pair that are more in batches of this size than in those of the laws: of logits, and of what is done once a
+    step. */
+const moreInBatch = ({by_batch: [each, over], own_batch: own}, {batch_size: size}) =>
+  each * (size - own) + over * (1 / size - 1 / own);
+
 /** Training FLOPs of `pair`; linear in the share of the batch that is embedded twice. */
 export function exact_flops(model, method, pair, second_forward) {
-  const [once, twice] = shapeOf(model, method).exact_flops;
-  return pair.pairs * (once + (twice - once) * second_forward);
+  const shape = shapeOf(model, method);
+  const [once, twice] = shape.exact_flops;
+  return pair.pairs * (once + (twice - once) * second_forward + moreInBatch(shape, pair));
 }
 
 export const FLOPS = {
@@ -25,12 +31,14 @@ export const micro_tokens = (model, kind) => model.micro_tokens[kind];
 
 /** Linear in the share of the batch that is embedded twice. */
 export function step_work(model, method, pair, second_forward) {
-  const [once, twice] = shapeOf(model, method).step_work;
+  const shape = shapeOf(model, method);
+  const [once, twice] = shape.step_work;
   const between = ([name, value]) => [name, value + (twice[name] - value) * second_forward];
-  return Object.fromEntries(Object.entries(once).map(between));
+  const work = Object.fromEntries(Object.entries(once).map(between));
+  return {...work, products: work.products + moreInBatch(shape, pair)};
 }
 
-export function learning_rate({model, method}) {
+export function rate_by_size({model, method}) {
   const {lr: rate, lr_source: source, lr_interval: interval} = shapeOf(model, method);
   if (rate === null) throw new Error(source);
   return {rate, source, interval};
@@ -57,3 +65,6 @@ export function positive(flag, text, wanted, number = text) {
   if (!(value > 0 && Number.isFinite(value))) throw new Error(`${flag} is ${repr(text)}; it must be ${wanted}`);
   return value;
 }
+
+/** Of a page, no sweep of batch sizes is at hand but that which its laws know. */
+export const _bundled = () => null;

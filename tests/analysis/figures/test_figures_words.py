@@ -43,7 +43,8 @@ def test_words_never_collide_and_stay_inside(which, tmp_path):
         with plt.rc_context(STYLE):
             figure = draw(table, book)
             if isinstance(figure, NotRecorded):
-                assert " " in figure.reason and which != "eight methods", f"{name} is not drawn for {which}"
+                every = which == "eight methods" and name != "batch"  # whose runs have one batch size
+                assert " " in figure.reason and not every, f"{name} is not drawn for {which}"
                 continue
             check_words(figure, name)
             texts = [text.get_text() for text in words(figure)]
