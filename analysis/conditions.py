@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from analysis.fitting.temperature_rules import BestTemperature, best_temperatures, temperature_rules
 from analysis.tables.table import Table
 from planner.law_book import LawBook, MethodLaw
+from planner.temperature_rule import TemperatureRule
+from sweeps.admission import MIN_STEPS
 from sweeps.conditions import differing
 from sweeps.support.text import table
 from sweeps.trial import Training
@@ -33,6 +36,13 @@ class Fitted:
     """Its laws; None where there are none."""
     why: str = ""
     """Why there are none."""
+
+    def with_temperatures(self, rules: Mapping[str, TemperatureRule]) -> Fitted:
+        """Its laws with the rule of temperatures of their method."""
+        if self.book is None or not rules:
+            return self
+        laws = tuple(replace(law, temperature_rule=rules.get(law.label)) for law in self.book.laws)
+        return replace(self, book=replace(self.book, laws=laws))
 
     def law(self, method: str) -> MethodLaw | None:
         laws = self.book.laws if self.book else ()
@@ -95,6 +105,8 @@ class SideBySide:
     """The conditions."""
     budget: float
     """The largest budget that all conditions reached, FLOPs; 0 where there is none."""
+    temperatures: tuple[BestTemperature, ...] = ()
+    """The best training temperature by method and measure, where several were tried and the loss is read at one."""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -127,8 +139,12 @@ class SideBySide:
 
 def side_by_side(name: str, fits: Sequence[Fitted]) -> SideBySide:
     """The conditions of the results folder of this name."""
+    everything = [observation for fit in fits if fit.runs for observation in fit.runs.observations]
+    best = best_temperatures(name, everything, MIN_STEPS)
+    rules = temperature_rules(best)
+    fits = [fit.with_temperatures(rules) for fit in fits]
     reached = [set(fit.runs.rows["budget"]) for fit in fits if fit.runs]
-    return SideBySide(name, tuple(fits), max(set.intersection(*reached), default=0.0) if reached else 0.0)
+    return SideBySide(name, tuple(fits), max(set.intersection(*reached), default=0.0) if reached else 0.0, tuple(best))
 
 
 def _bests(fit: Fitted, budget: float) -> Iterator[Best]:
@@ -184,11 +200,31 @@ def text(compared: SideBySide) -> str:
     if compared.budget:
         head = f"the best run of each condition at {compared.budget:.3g} FLOPs, the largest budget that all reached"
         parts.append("\n".join([head, *_best_table(compared)]))
+    if compared.temperatures:
+        parts.append("\n".join(_temperatures(compared.temperatures)))
     if compared.other_losses:
         varied = " and ".join(compared.other_losses)
         parts.append(f"warning   the loss of another {varied} is another quantity: compare conditions by accuracy")
     without = [f"warning   {fit.name}: no law: {fit.why}" for fit in compared.fits if not fit.book]
     return "\n\n".join([*parts, *(["\n".join(without)] if without else [])])
+
+
+def _temperatures(best: Sequence[BestTemperature]) -> list[str]:
+    """The best temperature at the smallest and the largest batch, by each measure; what each one tried gives away."""
+    ends = best[0].rule.batches
+    head = ["training temperature", "best by", *(part for size in ends for part in (f"at {size:g} pairs", "90 %"))]
+    rows = [[*head, "power of B"]]
+    for each in best:
+        places = [each.rule.best(size) for size in ends]
+        shown = [part for T, low, high in places for part in (f"{T:.3f}", f"{low:.3f} to {high:.3f}")]
+        power = f"{each.rule.exponent:+.2f} ± {math.sqrt(each.rule.covariance[1][1]):.2f}"
+        rows.append([f"  {each.method}", each.measure, *shown, power])
+    lines = table(rows, numbers_right=False)
+    for each in best:
+        away = ", ".join(f"{T}: {100 * share:.1f} %" for T, share in each.rule.given_away.items())
+        what = "loss" if each.measure == "loss" else f"1 - {each.measure}"
+        lines.append(f"  {each.method}, {what} above that of the best one tried, by temperature: {away}")
+    return lines
 
 
 def _effect_table(compared: SideBySide) -> list[str]:
@@ -234,6 +270,7 @@ def document(compared: SideBySide) -> dict[str, Any]:
         "settings": compared.settings,
         "budget": compared.budget,
         "best": best.name if best else None,
+        "temperatures": [asdict(best) for best in compared.temperatures],
         "effects": [asdict(effect) for effect in compared.effects()],
         "conditions": [
             {

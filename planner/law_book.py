@@ -15,6 +15,7 @@ from planner.quantiles import quantile
 from planner.quantities import short
 from planner.rate_rule import RateRule
 from planner.scores import ScoreLaw
+from planner.temperature_rule import TemperatureRule
 from sweeps.flops import Work
 from sweeps.methods import Method, label_of, make_method
 from sweeps.models import find_model
@@ -90,6 +91,8 @@ class MethodLaw:
     """Text pairs in a step of the runs behind those rates; None where that is not known."""
     rate_rule: RateRule | None = None
     """The best rate as a power law in N, batch size and rank; None where no rate was searched."""
+    temperature_rule: TemperatureRule | None = None
+    """The best training temperature by batch size; None where one temperature was tried."""
     shared: tuple[str, ...] = ()
     """Exponents that all methods share."""
     variants: Mapping[str, Any] = field(default_factory=dict)
@@ -218,6 +221,7 @@ class MethodLaw:
             **({"rates_from": self.rates_from} if self.rates_from else {}),
             **({"rates_batch": self.rates_batch} if self.rates_batch else {}),
             **({"rate_rule": self.rate_rule.to_json()} if self.rate_rule else {}),
+            **({"temperature_rule": self.temperature_rule.to_json()} if self.temperature_rule else {}),
             "shared": list(self.shared),
             "variants": dict(self.variants),
             "isoflop": dict(self.isoflop),

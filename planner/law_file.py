@@ -14,6 +14,7 @@ from planner.law_book import Caveat, LawBook, MeasuredRange, MethodLaw
 from planner.laws import LAWS, ROUNDING, Law, coefficients_of, mean_law
 from planner.rate_rule import read_rate_rule
 from planner.scores import ScoreLaw
+from planner.temperature_rule import read_temperature_rule
 from sweeps.flops import Work
 from sweeps.support.checks import (
     LARGEST,
@@ -159,6 +160,7 @@ def _method_law(content: Mapping[str, Any], where: str, version: int) -> MethodL
         "intervals_95": _intervals(content.get("intervals_95", {}), weights, f"{where}.intervals_95"),
         "shared": strings(f"{where}.shared", content.get("shared", ())),
         "rate_rule": read_rate_rule(content.get("rate_rule"), f"{where}.rate_rule"),
+        "temperature_rule": read_temperature_rule(content.get("temperature_rule"), f"{where}.temperature_rule"),
         "batch": _batch_law(content["batch"], f"{where}.batch") if content.get("batch") else None,
     }
     if made["batch"] and made["law"].inputs != Law.inputs:

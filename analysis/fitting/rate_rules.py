@@ -1,9 +1,9 @@
 """The best learning rate as a power law in N, batch size and rank, from all searches of a sweep together.
 
 Each search gives the bottom of a parabola through the best rate tried and its neighbours, with the uncertainty that
-the noise of a run and the shape of the curve leave; where the best lies at an end of the rates tried, the bottom is
-only known to lie beyond. A linear model of ln(rate) with normal priors is fitted to these: its levels are free, its
-exponents are drawn towards usual ones, so that few searches leave those.
+the noise of a run and the shape of the curve leave; where the best lies at an end of the rates tried and no bottom is
+near, it is only known to lie beyond. A linear model of ln(rate) with normal priors is fitted to these: its levels are
+free, its exponents are drawn towards usual ones, so that few searches leave those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SKEW = 0.15  # share of the gap between two rates by which a parabola may miss t
 LEVEL_SD = 3.0  # of ln(rate): no prior to speak of
 # Exponents: mean and sd of what all methods share, and sd of what one method has besides.
 # Those of rank were measured on nano-100k with alpha / sqrt(rank), see sweeps.methods.LoRA.
-PRIORS = {
+Priors = Mapping[str, tuple[float, float, float]]
+PRIORS: Priors = {
     "params": (USUAL_SLOPE, SLOPE_SD, 0.08),
     "batch_size": (BATCH_SLOPE, BATCH_SLOPE_SD, 0.1),
     "rank": (-0.24, 0.15, 0.0),
@@ -50,19 +51,32 @@ class Found:
 
 def found(curve: RateCurve) -> Found:
     """What a search tells of the best rate; see the head of this file."""
-    logs, place = np.log(curve.rates), curve.place
-    if curve.at_an_end:  # a curve that is alike on both sides has its bottom beyond the middle of the last two
-        inner = place - curve.at_an_end
-        return Found(float(logs[[inner, place]].mean()), 0.0, curve.at_an_end)
+    logs, place, side = np.log(curve.rates), curve.place, curve.at_an_end
+    inner = place - side if side else place
+    bottom, spread = _bottom(curve)
+    if side and not side * (bottom - logs[place]) <= abs(logs[place] - logs[inner]):  # a gap further, or not known
+        # A curve that is alike on both sides has its bottom beyond the middle of the last two.
+        return Found(float(logs[[inner, place]].mean()), 0.0, side)
+    if side:
+        return Found(bottom, spread + abs(bottom - float(logs[[inner, place]].mean())) / 2, 0)
     triangle = float(logs[place + 1] - logs[place - 1]) / math.sqrt(24)  # sd of a triangle over both gaps
-    if (bowl := curve.bowl) is None:
+    if math.isnan(bottom):
         return Found(float(logs[place]), triangle, 0)
+    return Found(bottom, min(spread, triangle), 0)
+
+
+def _bottom(curve: RateCurve) -> tuple[float, float]:
+    """ln(rate) at the bottom of the parabola through the three rates around the best, and its sd; NaN without one."""
+    if (bowl := curve.bowl) is None:
+        return math.nan, math.nan
     x, y = map(np.array, bowl)
     parabola = np.linalg.inv(np.vander(x, 3))  # of ln(loss): its coefficients, the highest power first
     a, b, _ = parabola @ y
+    if a <= 0:
+        return math.nan, math.nan
     moved = (-parabola[1] + b / a * parabola[0]) / (2 * a)  # d bottom / d ln(loss)
     spread = math.hypot(RUN_NOISE * float(np.linalg.norm(moved)), SKEW * float(x[2] - x[0]) / 2)
-    return Found(float(-b / (2 * a)), min(spread, triangle), 0)
+    return float(-b / (2 * a)), spread
 
 
 @dataclass(frozen=True)
@@ -79,17 +93,17 @@ class Model:
     """Prior sds [columns]."""
 
     @classmethod
-    def of(cls, curves: Sequence[RateCurve], level: float) -> Model:
+    def of(cls, curves: Sequence[RateCurve], level: float, priors: Priors) -> Model:
         """level: mean of ln(rate)."""
         seen = [_logs(curve) for curve in curves]
         centre = {
             name: float(np.mean([logs[name] for logs in seen if name in logs]))
-            for name in PRIORS
+            for name in priors
             if any(name in logs for logs in seen)
         }
         columns = dict.fromkeys(dict.fromkeys(map(group_of, curves)), (level, LEVEL_SD))
         for name in centre:
-            mean, sd, own = PRIORS[name]
+            mean, sd, own = priors[name]
             columns[name] = (mean, sd)
             if own:
                 columns |= {f"{name} {method}": (0.0, own) for method in {curve.method.name for curve in curves}}
@@ -98,12 +112,17 @@ class Model:
 
     def row(self, curve: RateCurve) -> Array:
         """The columns of a search."""
-        logs = {name: log - self.centre[name] for name, log in _logs(curve).items()}
-        return np.array([1.0, *logs.values()]) @ self.coefficients_of(curve)
+        logs = _logs(curve)
+        own = [logs[name] - self.centre[name] for name in self.exponents_of(curve)]
+        return np.array([1.0, *own]) @ self.coefficients_of(curve)
+
+    def exponents_of(self, curve: RateCurve) -> list[str]:
+        """What the rates of a search's method follow."""
+        return [name for name in _logs(curve) if name in self.centre]
 
     def coefficients_of(self, curve: RateCurve) -> Array:
         """Which columns make up ln(rate) at the centre and the exponents of a search's method [1 + exponents, p]."""
-        own = [{group_of(curve)}, *({name, f"{name} {curve.method.name}"} for name in _logs(curve))]
+        own = [{group_of(curve)}, *({name, f"{name} {curve.method.name}"} for name in self.exponents_of(curve))]
         return np.array([[float(column in names) for column in self.columns] for names in own])
 
 
@@ -139,10 +158,10 @@ class Solved:
         return float(self.model.row(curve) @ self.mean)
 
 
-def solve(curves: Sequence[RateCurve], scatter: float | None = None) -> Solved:
+def solve(curves: Sequence[RateCurve], scatter: float | None = None, priors: Priors = PRIORS) -> Solved:
     """The model of these searches; the scatter is the likeliest unless it is given."""
     told = [found(curve) for curve in curves]
-    model = Model.of(curves, float(np.mean([each.log_rate for each in told])))
+    model = Model.of(curves, float(np.mean([each.log_rate for each in told])), priors)
     rows = np.array([model.row(curve) for curve in curves])
     tries = [_solve(model, rows, told, float(each)) for each in ([scatter] if scatter else SCATTERS)]
     return max(tries, key=lambda pair: pair[1])[0]

@@ -49,9 +49,11 @@ class RateCurve:
 
     @property
     def bowl(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """ln(rate) and ln(loss) of the best rate and its neighbours; None where one of the three is not known."""
-        around = slice(self.place - 1, self.place + 2)
-        if self.at_an_end or not all(map(math.isfinite, self.losses[around])):
+        """ln(rate) and ln(loss) of the best rate and its neighbours, at an end of the two nearest; None where one of
+        the three is not known."""
+        first = min(max(self.place - 1, 0), len(self.rates) - 3)
+        around = slice(first, first + 3)
+        if first < 0 or not all(map(math.isfinite, self.losses[around])):
             return None
         return tuple(map(math.log, self.rates[around])), tuple(map(math.log, self.losses[around]))
 
