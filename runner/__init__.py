@@ -1,0 +1,24 @@
+"""Trying it: `from runner import train`. Starts without torch and transformers, which load when something is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.commands.train_recipe import train as train
+
+HOMES = {"train": "commands.train_recipe"}
+__all__ = ["train"]
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: the command line starts without the heavy libraries."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"runner.{HOMES[name]}"), name)

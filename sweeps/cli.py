@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.commands import views
-from sweeps.commands.doctor import add_doctor, doctor, refuse_unfit
+from sweeps.commands.conduct import OpenedSweep, folder_of_file, opened, this_class
+from sweeps.commands.doctor import add_doctor, doctor
 from sweeps.commands.init import add_init, init
-from sweeps.experiment.sources import Data
-from sweeps.experiment.sweep import Sweep
-from sweeps.experiment.sweep_file import read_sweep
-from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
-from sweeps.machine.cores import gpus
+from sweeps.machine.cluster_file import ClusterProfile, read_cluster_profile
 from sweeps.machine.hardware import read_machine
-from sweeps.running.conductor import Conductor, prepare
-from sweeps.running.display import Screen, Snapshot, result, status_lines
-from sweeps.running.dry_run import foresee, here, plan_lines, throughput_on
-from sweeps.running.gate import Prospect, prospect
-from sweeps.running.resources import this_machine
-from sweeps.store.base import Store
-from sweeps.store.identity import refuse_foreign
-from sweeps.store.open import add_store, keep_password_out_of_sight, open_store
-from sweeps.store.reuse import Library
+from sweeps.running.display import Snapshot, status_lines
+from sweeps.running.dry_run import here, plan_lines, throughput_on
+from sweeps.store.open import add_store, keep_password_out_of_sight
 from sweeps.support import console
 from sweeps.support.console import positive
 from sweeps.support.paths import relative_to
@@ -127,56 +116,23 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _run_file(arguments: argparse.Namespace) -> int:
-    sweep = read_sweep(arguments.file)
     profile = _profile(arguments)
-    directory = arguments.out or _folder(arguments.file)
-    refuse_foreign(directory, arguments.file)
-    data = prepare(arguments.file)
-    for note in data.notes:
-        print(f"sweep: {note}", file=sys.stderr)
-    store = open_store(directory, url=arguments.store)
-    library = None if arguments.fresh else Library(store)
-    expected = prospect(sweep, data)
+    directory = arguments.out or folder_of_file(arguments.file)
+    asked = opened(arguments.file, directory, arguments.store, arguments.fresh)
+    options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
     if arguments.dry_run:
-        _dry_run(arguments, sweep, data, store, library, profile.classes if profile else (), expected)
-    if expected.refusal and not (arguments.no_law and expected.remarks):
-        raise ValueError(f"{arguments.file}: {expected.refusal}{_although(expected)}")
+        _dry_run(arguments, asked, options)
+    asked.refuse_hopeless(arguments.no_law)
     if arguments.dry_run:
         return 0
-    if store.shares_folder:
-        refuse_unfit(directory)
-    store.admit(arguments.file, data)
-    failed = store.retry_failed() if arguments.retry_failed else []
-    options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
-    launcher = LAUNCHERS[arguments.launcher](options.tracked_in(arguments.track))
-    with Screen(directory.resolve().name) as screen:
-        classes = profile.classes if profile else ()
-        conductor = Conductor(sweep, data, store, library, screen, classes, _here(arguments))
-        store.begin(arguments.file, data)  # only now: nothing is written for a sweep that cannot be
-        for remark in expected.remarks:
-            conductor.say(remark)
-        for observation in failed:
-            conductor.say(f"to be tried again: {result(observation)}")
-        end = conductor.run(launcher.start)
+    end, reused = asked.conduct(
+        LAUNCHERS[arguments.launcher], options.tracked_in(arguments.track), arguments.retry_failed
+    )
     if arguments.json:
-        print(json.dumps({**end.to_json(), "reused": conductor.reused}))
+        print(json.dumps({**end.to_json(), "reused": reused}))
     else:
-        print("\n".join(_summary(end, conductor.reused)))
+        print("\n".join(_summary(end, reused)))
     return 1 if end.count("failed") else 0
-
-
-def _although(expected: Prospect) -> str:
-    """How to run a sweep of which some trials are possible, but no law."""
-    return "; --no-law runs it all the same" if expected.remarks else ""
-
-
-def _here(arguments: argparse.Namespace) -> ResourceClass | None:
-    """What a trial may use of this machine; None where workers run elsewhere."""
-    if not LAUNCHERS[arguments.launcher].here:
-        return None
-    devices = gpus()
-    shared = arguments.workers / len(devices) if arguments.workers and devices else arguments.slots
-    return this_machine(devices, shared)
 
 
 def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
@@ -198,14 +154,6 @@ def _names(property: str, value: bool = True) -> str:
     return " or ".join(name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value)
 
 
-def _folder(file: Path) -> Path:
-    """Where a sweep lies unless told otherwise; the copy of a sweep file in its folder continues that sweep."""
-    copied = file.name == "sweep.toml" and (file.parent / "observations.jsonl").exists()
-    if file.stem in (".", ".."):
-        raise ValueError(f"{file}: its name gives no folder for the sweep; give --out")
-    return file.parent if copied else Path("results") / file.stem
-
-
 def _summary(end: Snapshot, reused: int) -> list[str]:
     lines = [plain(line) for line in status_lines(end)]
     lines[0] += f", {reused} reused" if reused else ""
@@ -217,28 +165,23 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     return [*lines, "", f"next: fit {end.directory}"]
 
 
-def _dry_run(
-    arguments: argparse.Namespace,
-    sweep: Sweep,
-    data: Data,
-    store: Store,
-    library: Library | None,
-    classes: Sequence[ResourceClass],
-    expected: Prospect,
-) -> None:
+def _dry_run(arguments: argparse.Namespace, asked: OpenedSweep, options: LaunchOptions) -> None:
     """Print what would be trained. Raises ValueError for a trial that this machine has not the memory for."""
     if arguments.hardware is None:
         price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
-        throughput = here(store, arguments.workers, price)
+        throughput = here(asked.store, arguments.workers, price)
     else:
         machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
-        throughput = throughput_on(machine, sweep, data, arguments.workers)
-    own = _here(arguments) if arguments.hardware is None and not classes else None
-    plan, state = foresee(sweep, data, store, library, throughput, arguments.retry_failed, classes, own)
+        throughput = throughput_on(machine, asked.sweep, asked.data, arguments.workers)
+    classes = options.profile.classes if options.profile else ()
+    launcher = LAUNCHERS[arguments.launcher]
+    own = this_class(launcher, options) if arguments.hardware is None and not classes else None
+    plan, state = asked.foresee(throughput, arguments.retry_failed, classes, own)
+    expected = asked.expected
     if arguments.json:
         print(json.dumps(plan | {"remarks": expected.remarks, "refusal": expected.refusal}))
     else:
-        print("\n".join([*plan_lines(plan, data, state), *(f"note      {remark}" for remark in expected.remarks)]))
+        print("\n".join([*plan_lines(plan, asked.data, state), *(f"note      {each}" for each in expected.remarks)]))
 
 
 COMMANDS = {

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,12 @@ from runner.libraries import quiet_libraries
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.methods import with_adapter
 from sweeps.models import find_model
-from sweeps.support.checksum import sealed
 from sweeps.support.paths import relative_to
-from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
-    from runner.data.pairs import Prepared
     from runner.training.distributed import Ranks
     from sweeps.experiment.prediction import Predicted
-    from sweeps.trial import Observation, Trial
+    from sweeps.trial import Observation
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -40,56 +36,14 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train_with(ranks: Ranks, arguments: argparse.Namespace) -> int:
+    from runner.commands.train_recipe import train_into
     from sweeps.experiment.prediction import read_prediction
 
     trial, prediction = read_recipe(arguments.recipe), read_prediction(arguments.recipe)
     out = arguments.out or arguments.recipe.with_suffix("")
-    from runner.commands import train_folder
-    from runner.data.pairs import prepare
-    from runner.export.loaded import must_be_writable
-    from runner.export.sentence_transformers import export, must_have_adapter
-    from runner.trainer import train_encoder
-    from runner.training.trackers import tracked
-    from sweeps.support.atomic import write_text
-
-    if arguments.adapter:
-        must_have_adapter(trial)
-    source = find_model(trial.model).source
-    must_be_writable(source, trial.training)
-    if ranks.rank == 0:
-        train_folder.begin(out, trial)
-    with waiting(f"reading {trial.training.data}"):
-        prepared = ranks.run_on_zero_first(lambda: prepare(trial.training, source, judged=False))
-    trial, notes = _fitted(trial, prepared)
-    if ranks.rank == 0:
-        for note in (*prepared.notes, *notes):
-            print(f"embed: {note}", file=sys.stderr)
-    with tracked(arguments.track if ranks.rank == 0 else None, trial, out) as log:
-        observation, encoder = train_encoder(trial, out, arguments.on, False, run_options(arguments), ranks, log)
-    if ranks.rank:
-        return 0
-    reached = prediction.beside(observation) if prediction and observation.status == "done" else ()
-    with train_folder.filling(out) as model, waiting("writing the model"):
-        if observation.status == "done":
-            export(encoder, observation, model, arguments.adapter, reached)
-        write_text(model / "observation.json", sealed(observation.to_json(), indent=2) + "\n")
-    train_folder.tidy_up(out)
-    return _report(observation, reached, out, arguments.json)
-
-
-def _fitted(trial: Trial, prepared: Prepared) -> tuple[Trial, list[str]]:
-    """Returns the trial with the hash of its data and with pools that their held-out pairs fill, and what to say of
-    that."""
-    from runner.data.pairs import fitting_pools
-
-    asked = trial.training
-    size, pools = fitting_pools(prepared.pairs, asked)
-    fitted = replace(asked, data_hash=prepared.data_hash, pool_size=size, pools=pools)
-    if (size, pools) == (asked.pool_size, asked.pools):
-        return replace(trial, training=fitted), []
-    there, wanted = f"{pools} x {size} pairs", f"{asked.pools} x {asked.pool_size}"
-    note = f"the held-out loss is measured in {there}, not {wanted}: {len(prepared.pairs.held_out):,} are held out"
-    return replace(trial, training=fitted), [note]
+    settings = {"on": arguments.on, "options": run_options(arguments), "adapter": arguments.adapter}
+    done = train_into(out, trial, ranks, prediction=prediction, track=arguments.track, **settings)
+    return _report(*done, out, arguments.json) if done else 0
 
 
 def _report(observation: Observation, reached: Sequence[Predicted], out: Path, as_json: bool) -> int:

@@ -19,6 +19,7 @@ from sweeps.search.learning_rates import RateSearch
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
 from sweeps.store.identity import edited
+from sweeps.support.frames import html_table
 from sweeps.support.progress import EVERY, bar, duration
 from sweeps.support.text import plain, table
 from sweeps.trial import Observation, Trial
@@ -101,6 +102,23 @@ class Snapshot:
 
     def count(self, status: str) -> int:
         return sum(observation.status == status for observation in self.finished)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.directory}: {counts(self)})"
+
+    def __str__(self) -> str:
+        return "\n".join(plain(line) for line in status_lines(self))
+
+    def _repr_html_(self) -> str:
+        lowest = best(self.finished).items()
+        rows = [
+            (f"{budget:.3g}", each.trial.model, each.trial.label, f"{each.trial.lr:.3g}", f"{each.loss:.4f}")
+            for budget, each in lowest
+        ]
+        failed = [f"{result(each, self.varied)}" for each in self.failures[:SHOWN]]
+        return html_table(
+            f"{self.directory}: {counts(self)}", ("budget", "best model", "method", "lr", "loss"), rows, failed
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

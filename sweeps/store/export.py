@@ -26,7 +26,7 @@ def write_csv(path: Path, observations: Iterable[Observation]) -> list[str]:
     run: the same for observations of one trunk, which are not independent. method: its label, settings included;
     method.*: each setting by itself. training.*, score.*, environment.*: as in the record.
     """
-    columns, rows = _table(observations)
+    columns, rows = flat_rows(observations)
     cells: list[list[Any]] = [columns, *([row.get(name) for name in columns] for row in rows)]
     write_text(path, "".join(map(_line, cells)))
     return columns
@@ -47,7 +47,7 @@ def _no_formula(cell: Any) -> Any:
 def write_parquet(path: Path, observations: Iterable[Observation]) -> list[str]:
     """The same table. Lists are written as JSON, and so is a column whose values are of several kinds. Raises
     ValueError where pyarrow is missing."""
-    columns, rows = _table(observations)
+    columns, rows = flat_rows(observations)
     try:
         import pandas
         import pyarrow  # noqa: F401 (pandas would say so in many lines)
@@ -66,8 +66,8 @@ def _of_one_kind(values: list[Any]) -> list[Any]:
     return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
 
 
-def _table(observations: Iterable[Observation]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and the rows."""
+def flat_rows(observations: Iterable[Observation]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the rows, the cheapest first; see `write_csv`."""
     rows = [_row(each) for each in sorted(observations, key=lambda each: (each.trial.budget, each.key))]
     return list(dict.fromkeys(name for row in rows for name in row)), rows
 

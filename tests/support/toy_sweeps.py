@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sweeps import cli
+from sweeps.commands import conduct, in_python
 from sweeps.experiment.sources import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
@@ -105,15 +107,23 @@ def observe(trial: Trial) -> Observation:
     return Observation(trial, "done", loss=loss(trial), **known)
 
 
-def toy_main(argv: list[str]) -> int:
-    """`sweep` with the toy's worker and data."""
+@contextmanager
+def toys() -> Iterator[None]:
+    """Inside, sweeps have the toy's worker and data."""
     ours = [mock.patch.object(cli, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
+    ours += [mock.patch.object(in_python, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
     ours += [mock.patch.object(slurm, "POLL", 0.5)]
-    ours += [mock.patch.object(cli, "prepare", partial(conductor.prepare, command=COMMAND))]
+    ours += [mock.patch.object(conduct, "prepare", partial(conductor.prepare, command=COMMAND))]
     ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds
     with ExitStack() as stack:
         for patch in ours:
             stack.enter_context(patch)
+        yield
+
+
+def toy_main(argv: list[str]) -> int:
+    """`sweep` with the toy's worker and data."""
+    with toys():
         return cli.main([*argv, "--no-law"] if argv[:1] == ["run"] else argv)  # most toys are too small for laws
 
 

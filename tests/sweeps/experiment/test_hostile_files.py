@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from support.toy_sweeps import DATA, SWEEP, toy_main
 from sweeps import cli
+from sweeps.commands import conduct
 from sweeps.experiment.grid import cells
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.experiment.sweep_file import MOST_CELLS, read_sweep
@@ -280,7 +281,7 @@ def test_no_name_of_a_file_leads_out_of_the_results(tmp_path, monkeypatch, capsy
 def test_what_is_refused_runs_nothing_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("a; touch owned.toml").write_text(text_of(VALID | {"models": ["`touch owned`"]}))
-    with mock.patch.object(cli, "prepare", side_effect=AssertionError):
+    with mock.patch.object(conduct, "prepare", side_effect=AssertionError):
         assert cli.main(["run", "a; touch owned.toml"]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and os.listdir(tmp_path) == ["a; touch owned.toml"]
 

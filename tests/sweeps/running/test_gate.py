@@ -11,6 +11,7 @@ import pytest
 from support.toy_sweeps import DATA
 from sweeps import cli
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS, why_no_law, why_no_shared_law
+from sweeps.commands import conduct
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
@@ -107,7 +108,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("flags", [["--dry-run"], []])
 def test_the_command_refuses_it_before_anything_is_written(monkeypatch, capsys, flags):
     Path("one.toml").write_text('models = ["nano-25k"]\nbudgets = [4e11]\n' + FULL)
-    monkeypatch.setattr(cli, "prepare", lambda file: DATA)
+    monkeypatch.setattr(conduct, "prepare", lambda file: DATA)
     assert cli.main(["run", "one.toml", *flags]) == 2
     said = capsys.readouterr()
     assert "one.toml: no law can come of it: full: 1 runs; a law needs at least 6; --no-law runs it all" in said.err
@@ -150,7 +151,7 @@ def test_every_condition_is_judged_by_itself(asked):
 
 def test_the_dry_run_names_the_condition_of_every_trial(monkeypatch, capsys):
     Path("lists.toml").write_text(THREE + FULL + LISTS)
-    monkeypatch.setattr(cli, "prepare", lambda file: DATA)
+    monkeypatch.setattr(conduct, "prepare", lambda file: DATA)
     assert cli.main(["run", "lists.toml", "--dry-run", "--json"]) == 0
     conditions = [row["condition"] for row in json.loads(capsys.readouterr().out)["trials"]]
     assert len(set(conditions)) == 4 and {conditions.count(name) for name in conditions} == {8}

@@ -1,0 +1,121 @@
+"""A sweep file opened with its data and its store, and conducted: what `sweep run` and `sweeps.Sweep` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.commands.doctor import refuse_unfit
+from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Sweep
+from sweeps.experiment.sweep_file import read_sweep
+from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.cores import gpus
+from sweeps.running.conductor import Conductor, prepare
+from sweeps.running.display import Screen, Snapshot, result
+from sweeps.running.dry_run import Throughput, foresee
+from sweeps.running.gate import Prospect, prospect
+from sweeps.running.resources import this_machine
+from sweeps.search.sweep_state import SweepState
+from sweeps.store.base import Store
+from sweeps.store.identity import refuse_foreign
+from sweeps.store.open import open_store
+from sweeps.store.reuse import Library
+from sweeps.workers.base import Launcher, LaunchOptions
+
+
+@dataclass(frozen=True)
+class OpenedSweep:
+    """A sweep file and what is needed to run it."""
+
+    file: Path
+    """The sweep file."""
+    directory: Path
+    """Folder of the sweep."""
+    sweep: Sweep
+    """What the file says."""
+    data: Data
+    """Its data, read and tokenised."""
+    store: Store
+    """Where its trials and observations are kept."""
+    library: Library | None
+    """Where identical trials are looked for; None to train everything."""
+    expected: Prospect
+    """What can come of it."""
+
+    def refuse_hopeless(self, no_law: bool) -> None:
+        """Raise ValueError where no trial is possible or no law can come of them; no_law: the latter is allowed."""
+        expected = self.expected
+        if expected.refusal and not (no_law and expected.remarks):
+            although = "; `no_law` runs it all the same" if expected.remarks else ""
+            raise ValueError(f"{self.file}: {expected.refusal}{although}")
+
+    def foresee(
+        self,
+        throughput: Throughput,
+        again: bool = False,
+        classes: Sequence[ResourceClass] = (),
+        machine: ResourceClass | None = None,
+    ) -> tuple[dict[str, Any], SweepState]:
+        """What would be trained and what that takes; see sweeps.running.dry_run.foresee."""
+        return foresee(self.sweep, self.data, self.store, self.library, throughput, again, classes, machine)
+
+    def conduct(
+        self, launcher: type[Launcher], options: LaunchOptions = LaunchOptions(), retry_failed: bool = False
+    ) -> tuple[Snapshot, int]:
+        """Run the sweep to its end; how it stands then, and how many trials were taken over from other sweeps.
+
+        retry_failed: failed trials are tried again. KeyboardInterrupt leaves a state that can be continued.
+        """
+        store, starter = self.store, launcher(options)
+        if store.shares_folder:
+            refuse_unfit(self.directory)
+        store.admit(self.file, self.data)
+        failed = store.retry_failed() if retry_failed else []
+        with Screen(self.directory.resolve().name) as screen:
+            classes = options.profile.classes if options.profile else ()
+            here = this_class(launcher, options)
+            conductor = Conductor(self.sweep, self.data, store, self.library, screen, classes, here)
+            store.begin(self.file, self.data)  # only now: nothing is written for a sweep that cannot be
+            for remark in self.expected.remarks:
+                conductor.say(remark)
+            for observation in failed:
+                conductor.say(f"to be tried again: {result(observation)}")
+            return conductor.run(starter.start), conductor.reused
+
+
+def opened(file: Path, directory: Path, url: str = "", fresh: bool = False) -> OpenedSweep:
+    """The sweep of a file, its data prepared; notes on these go to stderr.
+
+    url: of a database, see sweeps.store.open. fresh: no observations of other sweeps are reused. Raises ValueError.
+    """
+    sweep = read_sweep(file)
+    refuse_foreign(directory, file)
+    data = prepare(file)
+    for note in data.notes:
+        print(f"sweep: {note}", file=sys.stderr)
+    store = open_store(directory, url=url)
+    return OpenedSweep(file, directory, sweep, data, store, None if fresh else Library(store), prospect(sweep, data))
+
+
+def this_class(launcher: type[Launcher], options: LaunchOptions) -> ResourceClass | None:
+    """What a trial may use of this machine; None where workers run elsewhere."""
+    if not launcher.here:
+        return None
+    devices = gpus()
+    shared = options.workers / len(devices) if options.workers and devices else options.slots
+    return this_machine(devices, shared)
+
+
+def folder_of_file(file: Path) -> Path:
+    """Where a sweep lies unless told otherwise; the copy of a sweep file in its folder continues that sweep.
+
+    Raises ValueError for a name that gives none.
+    """
+    copied = file.name == "sweep.toml" and (file.parent / "observations.jsonl").exists()
+    if file.stem in (".", ".."):
+        raise ValueError(f"{file}: its name gives no folder for the sweep; give `out`")
+    return file.parent if copied else Path("results") / file.stem
