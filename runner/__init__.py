@@ -21,4 +21,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"runner.{HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"runner.{HOMES[name]}"), name)
+    except ImportError as error:
+        from recipe_planner_cli import reason
+
+        raise ImportError(reason(error), name=error.name, path=error.path) from error

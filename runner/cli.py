@@ -27,9 +27,11 @@ EXAMPLES = """\
 def main(argv: list[str] | None = None) -> int:
     """The `embed` command; returns its exit code."""
     parser = console.parser("embed", __doc__ or "", EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="embed")
     for name, (function, purpose, add) in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        command = commands.add_parser(
+            name, help=purpose, description=purpose, formatter_class=console.help_formatter, allow_abbrev=False
+        )
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)

@@ -33,4 +33,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sweeps' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"sweeps.{HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"sweeps.{HOMES[name]}"), name)
+    except ImportError as error:
+        from recipe_planner_cli import reason
+
+        raise ImportError(reason(error), name=error.name, path=error.path) from error

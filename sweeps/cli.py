@@ -24,6 +24,7 @@ from sweeps.workers.base import TRACKERS, LaunchOptions
 
 EXAMPLES = """\
   sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that ends in laws
+  sweep init --example demo                 write demo.toml, an example that ships
   sweep run examples/demo.toml --dry-run    list the trials, their cost, and what is left out with the reason
   sweep run examples/demo.toml              train it into results/demo; the same command continues after Ctrl-C
   sweep run examples/demo.toml --retry-failed   the same, with failed trials tried again
@@ -43,14 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     """The `sweep` command; returns its exit code. 1 means that a trial failed."""
     keep_password_out_of_sight()
     parser = console.parser("sweep", __doc__ or "", EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="sweep")
     for name, (function, purpose, add) in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=purpose,
             description=purpose,
             epilog=f"examples:\n{EXAMPLES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=console.help_formatter,
             allow_abbrev=False,
         )
         add(command)

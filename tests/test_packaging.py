@@ -9,10 +9,23 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from sweeps.experiment.examples import FOLDER, examples
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if line]
-WANTED = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+OURS = PROJECT["project"]["name"]
+
+
+def brought(extra: str) -> set[str]:
+    """The requirements of an extra, those of the extras that it names among them."""
+    own = [Requirement(line) for line in EXTRAS[extra]]
+    others = {line for each in own if each.name == OURS for name in each.extras for line in brought(name)}
+    return {str(each) for each in own if each.name != OURS} | others
+
+
+WANTED = sorted(brought("dev"))
 
 
 def test_the_lock_holds_exact_versions_and_nothing_else():
@@ -40,18 +53,37 @@ def test_the_ranges_admit_what_gpu_machines_have(version):
 @pytest.mark.parametrize("command", PROJECT["project"]["scripts"])
 def test_a_command_is_there_and_explains_itself(command, capsys):
     module, function = PROJECT["project"]["scripts"][command].split(":")
-    with pytest.raises(SystemExit) as stopped:
-        getattr(importlib.import_module(module), function)(["--help"])
-    assert stopped.value.code == 0
+    main = getattr(importlib.import_module(module), function)
+    try:
+        code = main(["--help"])
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 0
     assert f"usage: {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("package", ["analysis.page", "runner", "results"])
+def test_the_examples_are_installed_and_found_beside_the_code():
+    shipped = PROJECT["tool"]["setuptools"]["data-files"]["share/recipe-planner/examples"]
+    files = {file for pattern in shipped for file in ROOT.glob(pattern)}
+    assert {file for file in (ROOT / "examples").iterdir() if file.is_file()} == files
+    assert set(examples()) == {file.stem for file in files if file.suffix == ".toml"}
+    assert FOLDER == ("share", OURS, "examples")
+
+
+PACKAGES = ("analysis.page", "analysis", "planner", "runner", "sweeps", "results")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_data_file_is_in_the_wheel(package):
     folder = ROOT / package.replace(".", "/")
     shipped = {
         file for pattern in PROJECT["tool"]["setuptools"]["package-data"][package] for file in folder.glob(pattern)
     }
     files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    data = {file for file in files if file.suffix != ".py"}
+    within = [other for other in PACKAGES if other.startswith(f"{package}.")]  # a package of its own
+    data = {
+        file
+        for file in files
+        if file.suffix != ".py" and not any(file.is_relative_to(ROOT / other.replace(".", "/")) for other in within)
+    }
     assert data and data <= shipped

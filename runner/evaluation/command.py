@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from runner.libraries import quiet_libraries, silenced
+from sweeps.support import console
 from sweeps.support.progress import waiting
 
 EVALUATE_EXAMPLES = """\
@@ -55,7 +56,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def add_evaluate(command: argparse.ArgumentParser) -> None:
-    command.epilog, command.formatter_class = EVALUATE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.epilog, command.formatter_class = EVALUATE_EXAMPLES, console.help_formatter
     command.add_argument("model", metavar="MODEL", help="folder of a Sentence Transformers model, or owner/name")
     command.add_argument(
         "--tasks",
@@ -90,7 +91,7 @@ def mine(arguments: argparse.Namespace) -> int:
 
 
 def add_mine(command: argparse.ArgumentParser) -> None:
-    command.epilog, command.formatter_class = MINE_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.epilog, command.formatter_class = MINE_EXAMPLES, console.help_formatter
     command.add_argument("data", help="python-env, a file of pairs, or hf:owner/name")
     command.add_argument("--model", required=True, metavar="MODEL", help="what looks for them: a folder, or owner/name")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the pairs with their negatives")
@@ -119,7 +120,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
-    command.epilog, command.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.epilog, command.formatter_class = EXPORT_EXAMPLES, console.help_formatter
     command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote")
     command.add_argument("--to", choices=("onnx",), default="onnx", help="what to add to it (default: onnx)")
     command.add_argument("--json", action="store_true", help="print what was written as JSON")
@@ -150,7 +151,7 @@ def project(arguments: argparse.Namespace) -> int:
 
 
 def add_project(command: argparse.ArgumentParser) -> None:
-    command.epilog, command.formatter_class = PROJECT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.epilog, command.formatter_class = PROJECT_EXAMPLES, console.help_formatter
     command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote, not an adapter")
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.json", help="projection.json of a results folder"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.libraries import quiet_libraries
+from sweeps.support import console
 from sweeps.support.progress import waiting
 from sweeps.trial import MERGES, SEARCHED
 
@@ -120,7 +121,7 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
 
 def add_merge(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed merge`."""
-    command.epilog, command.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    command.epilog, command.formatter_class = EXAMPLES, console.help_formatter
     command.add_argument("base", help="the model that all were tuned from: a folder, or a name such as nano-340k")
     command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
     command.add_argument("--method", choices=MERGES, required=True, help="how task vectors are put together")

@@ -24,6 +24,7 @@ from sweeps.store.base import Store
 from sweeps.store.identity import refuse_foreign
 from sweeps.store.open import open_store
 from sweeps.store.reuse import Library
+from sweeps.support.extras import require
 from sweeps.workers.base import Launcher, LaunchOptions
 
 
@@ -90,10 +91,12 @@ class OpenedSweep:
 def opened(file: Path, directory: Path, url: str = "", fresh: bool = False) -> OpenedSweep:
     """The sweep of a file, its data prepared; notes on these go to stderr.
 
-    url: of a database, see sweeps.store.open. fresh: no observations of other sweeps are reused. Raises ValueError.
+    url: of a database, see sweeps.store.open. fresh: no observations of other sweeps are reused. Raises ValueError,
+    and ModuleNotFoundError where what trains is not installed.
     """
     sweep = read_sweep(file)
     refuse_foreign(directory, file)
+    require("torch", "transformers", "peft")  # else a process that is started below says so, and this one again
     data = prepare(file)
     for note in data.notes:
         print(f"sweep: {note}", file=sys.stderr)

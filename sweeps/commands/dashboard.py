@@ -43,7 +43,7 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
         path = Path(folder) / "studies.sqlite3"
         count = project(store, path)
-        command = [sys.executable, "-m", dashboard_server.__name__, str(path), str(port)]
+        command = [sys.executable, "-P", "-m", dashboard_server.__name__, str(path), str(port)]
         with open(Path(folder) / "log.txt", "wb") as log:
             server = subprocess.Popen(
                 command,

@@ -338,7 +338,7 @@ def examine(directory: Path, two: bool = False, seconds: float = WAIT) -> list[F
         if two:
             print(f"on the other machine: sweep {' '.join(command[:3])}", file=sys.stderr, flush=True)
         else:
-            run = [sys.executable, "-m", "sweeps.cli", *command]
+            run = [sys.executable, "-P", "-m", "sweeps.cli", *command]
             peer = subprocess.Popen(run, env=os.environ | own_code(), stdout=subprocess.DEVNULL)
         return list(lead(meeting, seconds))
     finally:

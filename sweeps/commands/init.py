@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.data.pair_statistics import pair_statistics
+from sweeps.experiment.examples import example_text
 from sweeps.experiment.sources import Data
 from sweeps.methods import METHODS
 from sweeps.models import SUITES, ModelSpec, find_model
@@ -21,11 +22,12 @@ from sweeps.trial import Training
 
 def init(arguments: argparse.Namespace) -> int:
     """Write the file and say what it would train at most."""
+    if arguments.example is not None:
+        return _copy_example(arguments)
+    if arguments.file is None:
+        raise ValueError("FILE.toml is missing: the sweep file to write")
     file, methods = arguments.file, _listed(arguments.methods)
-    if file.suffix != ".toml":
-        raise ValueError(f"{file}: a sweep file ends in .toml")
-    if file.exists():
-        raise ValueError(f"{file}: is there already; name another file")
+    _must_be_new(file)
     for name in methods:
         choice("`methods`", name, list(METHODS))
     models = _models(arguments)
@@ -44,6 +46,30 @@ def init(arguments: argparse.Namespace) -> int:
     write_text(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
     print(json.dumps(_document(grid, file)) if arguments.json else "\n".join(_lines(grid, file, how)))
     return 0
+
+
+def _copy_example(arguments: argparse.Namespace) -> int:
+    """Write an example as it is."""
+    for name in ("suite", "models", "budget", "pairs", "tokens_per_pair"):
+        if getattr(arguments, name):
+            raise ValueError(f"`{name}` is of a new sweep file; an example is written as it is: edit the file")
+    text = example_text(arguments.example)
+    file = arguments.file or Path(f"{arguments.example}.toml")
+    _must_be_new(file)
+    write_text(file, text)
+    if arguments.json:
+        print(json.dumps({"file": str(file), "example": arguments.example}))
+    else:
+        following = f"; next: sweep run {file} --dry-run" if "[[methods]]" in text else ""  # a cluster profile has none
+        print(f"wrote     {file}{following}")
+    return 0
+
+
+def _must_be_new(file: Path) -> None:
+    if file.suffix != ".toml":
+        raise ValueError(f"{file}: a sweep file ends in .toml")
+    if file.exists():
+        raise ValueError(f"{file}: is there already; name another file")
 
 
 def _listed(text: str) -> list[str]:
@@ -103,7 +129,8 @@ def _lines(grid: Draft, file: Path, how: str) -> list[str]:
 
 def add_init(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `sweep init`."""
-    command.add_argument("file", type=Path, metavar="FILE.toml", help="the sweep file to write")
+    command.add_argument("file", type=Path, nargs="?", metavar="FILE.toml", help="the sweep file to write")
+    command.add_argument("--example", metavar="NAME", help="write an example that ships as it is, such as demo")
     command.add_argument("--suite", choices=list(SUITES), help="suite of models to choose from (default: nano)")
     command.add_argument("--models", default="", metavar="NAMES", help="models to choose from, with commas between")
     command.add_argument("--methods", default="full,lora", metavar="NAMES", help="tuning methods (default: full,lora)")

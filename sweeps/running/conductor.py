@@ -30,7 +30,7 @@ from sweeps.support.processes import end_descendants, own_code
 from sweeps.trial import Observation, Trial, by_key, failure
 from sweeps.workers.base import Workers
 
-PREPARE = (sys.executable, "-m", "runner.cli", "prepare")
+PREPARE = (sys.executable, "-P", "-m", "runner.cli", "prepare")
 POLL = 0.5  # s
 EXPORT = 10.0  # s between gathered exports
 

@@ -14,18 +14,72 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Timer, current_thread, main_thread
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
+
+from sweeps.support.extras import DISTRIBUTION, is_ours, lacking
+
+SHELLS = ("bash", "zsh", "tcsh")
 
 
 def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
     """An argument parser for `command`; `examples` is printed under the options, as written."""
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog=command,
         description=purpose,
         epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=help_formatter,
         allow_abbrev=False,
     )
+    made.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    made.add_argument(
+        "--print-completion", action=_Completion, choices=SHELLS, help="print a script for completion in that shell"
+    )
+    return made
+
+
+def help_formatter(prog: str) -> argparse.HelpFormatter:
+    """What lays out the help of a command: in colours on a terminal, plain when it is piped or rich is not there."""
+    if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        try:
+            from rich_argparse import RawDescriptionRichHelpFormatter
+        except ImportError:
+            pass
+        else:
+            return RawDescriptionRichHelpFormatter(prog)
+    return argparse.RawDescriptionHelpFormatter(prog)
+
+
+class _Version(argparse.Action):
+    """Prints the version of this program and ends it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"{parser.prog} ({DISTRIBUTION}) {version()}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints the script by which a shell completes the command, and ends it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: Any, *__: object) -> NoReturn:
+        try:
+            import shtab
+        except ModuleNotFoundError as error:
+            parser.exit(2, f"{parser.prog}: error: {lacking(error)}\n")
+        try:
+            print(shtab.complete(parser, shell), flush=True)
+        except BrokenPipeError:  # nobody reads on
+            _listen_no_more()
+        parser.exit()
+
+
+def version() -> str:
+    """The installed version; "not installed" for a source tree."""
+    from importlib import metadata  # only here: it takes longer than most commands
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def positive(flag: str, text: str, wanted: str, number: str | None = None) -> float:
@@ -61,6 +115,9 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
         if isinstance(error, BrokenPipeError):
             _listen_no_more()
             return 141
+        if isinstance(error, ModuleNotFoundError) and not is_ours(error.name or ""):
+            print(f"{command}: error: {lacking(error)}", file=sys.stderr)
+            return 2
         if not isinstance(error, (ValueError, OSError, MemoryError)):
             raise
         print(f"{command}: error: {sentence(error) or 'there is not enough memory'}", file=sys.stderr)

@@ -13,7 +13,7 @@ from sweeps.machine.cluster_file import ClusterProfile
 from sweeps.store.base import Store
 from sweeps.support.processes import own_code
 
-WORKER = (sys.executable, "-m", "runner.cli", "worker")
+WORKER = (sys.executable, "-P", "-m", "runner.cli", "worker")
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # what a training's figures can be followed in
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

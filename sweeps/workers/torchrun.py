@@ -29,7 +29,7 @@ from sweeps.trial import Observation, Trial
 from sweeps.workers.base import ClusterJob, last_line, memory_environment
 from sweeps.workers.stop_requests import TERMINATED, StopRequests
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+TORCHRUN = (sys.executable, "-P", "-m", "torch.distributed.run")
 RANK = ("-m", "runner.cli", "rank")
 AFTER = 20.0  # s that ranks may take to end once the result is there
 POLL = 0.1  # s

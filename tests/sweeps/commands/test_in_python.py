@@ -68,7 +68,7 @@ def test_in_a_notebook_each_is_a_line_and_a_table():
         (lambda: Sweep(out="results/mine", **KEYS | {"budget": [1e9]}), "budget"),
         (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slrum"), "launcher.*'slrum'.*known: local"),
         (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slurm"), "needs a `profile`"),
-        (lambda: Sweep(out="results/mine", **KEYS).run(workers=1), "no law can come of it"),
+        (lambda: Sweep(out="results/mine", **KEYS | {"methods": KEYS["methods"][:1]}).run(), "no law can come of it"),
         (lambda: Sweep(out="results/mine", **KEYS).observations(), "no sweep here"),
         (lambda: Sweep(out="results/mine", **KEYS).dry_run(mfu=0.4), "`mfu` is of a machine"),
     ],

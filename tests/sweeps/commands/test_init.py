@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import cli
+from sweeps.experiment.examples import examples
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.support.paths import located, relative_to
 
@@ -64,3 +65,19 @@ def test_mistakes_are_one_line_and_nothing_is_written(capsys, flags, said):
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert Path("old.toml").read_text() == "mine" and not Path("new.toml").exists() and not Path("new.txt").exists()
+
+
+def test_an_example_is_written_as_it_is_and_never_over_a_file(capsys):
+    assert cli.main(["init", "--example", "demo"]) == 0
+    assert capsys.readouterr().out == "wrote     demo.toml; next: sweep run demo.toml --dry-run\n"
+    assert read_sweep(Path("demo.toml")) == read_sweep(examples()["demo"])
+    assert cli.main(["init", "--example", "demo"]) == 2
+    assert cli.main(["init", "cluster.toml", "--example", "slurm"]) == 0
+    assert cli.main(["init", "--example", "demmo"]) == 2
+    assert cli.main(["init", "x.toml", "--example", "demo", "--budget", "1e12"]) == 2
+    assert cli.main(["init"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for line, part in zip(
+        lines, ("is there already", "--example is 'demmo'; known: ablation", "--budget is of", "FILE"), strict=True
+    ):
+        assert line.startswith("sweep: error: ") and part in line

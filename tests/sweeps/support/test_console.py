@@ -1,5 +1,6 @@
 """Errors are one line; a library names parameters, and only a command turns them into its options."""
 
+import argparse
 import ast
 import os
 import re
@@ -125,3 +126,29 @@ def test_without_a_home_it_is_said_what_to_set(monkeypatch):
     monkeypatch.setenv("RECIPE_PLANNER_CACHE", "/proc/no/such")
     with pytest.raises(ValueError, match="set RECIPE_PLANNER_CACHE to another folder"):
         cache_folder()
+
+
+def test_help_is_plain_where_it_is_piped_and_coloured_on_a_terminal(monkeypatch):
+    pytest.importorskip("rich_argparse")
+    assert type(console.help_formatter("plan")) is argparse.RawDescriptionHelpFormatter
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert type(console.help_formatter("plan")).__name__ == "RawDescriptionRichHelpFormatter"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert type(console.help_formatter("plan")) is argparse.RawDescriptionHelpFormatter
+
+
+@pytest.mark.parametrize("shell", console.SHELLS)
+def test_completion_of_a_shell_knows_the_options(shell, capsys):
+    pytest.importorskip("shtab")
+    parser = console.parser("plan", "A purpose.", "  plan\n")
+    parser.add_argument("--budget")
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--print-completion", shell])
+    out = capsys.readouterr().out
+    assert end.value.code == 0 and "--budget" in out and "plan" in out
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    with pytest.raises(SystemExit):
+        console.parser("plan", "A purpose.", "").parse_args(["--version"])
+    assert capsys.readouterr().out == f"plan (recipe-planner) {console.version()}\n"
