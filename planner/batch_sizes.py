@@ -8,12 +8,11 @@ from functools import cache
 
 from planner.batch_law import AtBatch, BatchLaw
 from planner.candidates import ENOUGH_STEPS, Candidate
-from planner.evidence import is_table, shipped
+from planner.evidence import LENDER, is_table, shipped
 from planner.extrapolation import extrapolation_factor, times
 from planner.law_book import LawBook, MethodLaw
 from planner.law_file import read_laws
 
-LENDER = "batch"  # the bundled sweep of batch sizes
 CHOICES = tuple(2**power for power in range(3, 21))  # 8 to 1,048,576 pairs: powers of two, as people train
 PUBLISHED = "published"
 ASKED = "as asked"

@@ -19,6 +19,7 @@ from planner.law_file import read_laws
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results"
 FILE = "laws.json"
+LENDER = "batch"  # a sweep of batch sizes, which other books borrow; by itself it answers only where it is named
 REACH = 6.0  # decades of compute beyond every law book: from there on nothing is said at all
 
 
@@ -69,12 +70,12 @@ def shipped() -> Mapping[str, Path]:
 
 
 def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | None) -> list[LawBook]:
-    """The law books: all bundled ones for None; else books, names of bundled ones, their folders or files.
+    """The law books: all bundled ones but LENDER for None; else books, names of bundled ones, their folders or files.
 
     Raises ValueError or FileNotFoundError naming what cannot be read.
     """
     if laws is None:
-        return [read_laws(path) for path in shipped().values()]
+        return [read_laws(path) for name, path in shipped().items() if name != LENDER]
     books = read_books([laws] if isinstance(laws, (LawBook, Path, str)) else laws)
     for book in books:
         if is_table(book):

@@ -52,6 +52,7 @@ LAYERS = {
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.formula": ("planner",),
     "analysis.batch_report": ("sweeps.support", "planner"),
+    "analysis.batch_prediction": ("sweeps.experiment", "planner"),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),
     "analysis.commands": ("sweeps", "planner"),

@@ -16,7 +16,7 @@ from analysis.fitting.shape import Shape
 from analysis.tables.rows import Array, Rows
 from planner.batch_law import TERMS
 
-FAMILY = "chinchilla"  # in which forms are compared
+FAMILIES = ("chinchilla", "rectified")  # in which forms are compared: the one whose best form predicts better
 LEVEL = 0.01  # of sweeps that follow a form and are told not to
 MISSED = 0.015  # of the loss: what a form leaves of the trend in batch size must be more than this to keep sizes apart
 NEGATIVES = "negatives"
@@ -33,15 +33,22 @@ def judged(rows: Rows, delta: float) -> dict[str, Any]:
     Only forms that a plan can use are chosen: a rival that does better says that they lack something. Empty where the
     runs are too few for a backtest; then the first form stands.
     """
-    plain = SHAPES[FAMILY]
+    compared = [found for family in FAMILIES if (found := _in_family(rows, delta, family))]
+    if not compared:
+        return {"chosen": next(iter(TERMS)), "family": FAMILIES[0], "predicted": 0, "tried": {}}
+    return min(compared, key=lambda found: found["tried"][found["chosen"]]["error"])
+
+
+def _in_family(rows: Rows, delta: float, family: str) -> dict[str, Any]:
+    """The same in one family; empty where the runs are too few for it."""
+    plain = SHAPES[family]
     shapes: dict[str, Shape] = {name: BatchShape(plain, name) for name in BATCH_FORMS}
     shapes[NEGATIVES] = NegativesShape(plain)
     choices = {name: FamilyChoice(name, shape) for name, shape in shapes.items()}
     backtest = score(list(choices.values()), rows, delta)
-    first = next(iter(TERMS))
     if backtest is None:
-        return {"chosen": first, "family": FAMILY, "predicted": 0, "tried": {}}
-    tried = {}
+        return {}
+    first, tried = next(iter(TERMS)), {}
     for name in choices:
         error, se = backtest.error(name)
         residuals = backtest.measured - backtest.fitted[name]
@@ -49,7 +56,7 @@ def judged(rows: Rows, delta: float) -> dict[str, Any]:
     best = min(TERMS, key=lambda name: tried[name]["error"])
     ahead, se = backtest.summary(backtest.errors[first] - backtest.errors[best])
     chosen = best if ahead > se else first  # of two that do alike the simpler one
-    return {"chosen": chosen, "family": FAMILY, "predicted": backtest.rows, "tried": tried}
+    return {"chosen": chosen, "family": family, "predicted": backtest.rows, "tried": tried}
 
 
 def why_apart(label: str, solved: Estimate, mine: NDArray[np.bool_], residuals: Array) -> str:
