@@ -8,6 +8,7 @@ pictures and HTML as they are. Links are rewritten to where the files then lie. 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,7 +37,7 @@ def stage(folder: Path) -> list[Path]:
     """
     shutil.rmtree(folder / "docs", ignore_errors=True)
     shutil.copytree(DOCS, folder / "docs", ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
-    shutil.copy(ROOT / "zensical.toml", folder)
+    (folder / "zensical.toml").write_text(configuration(), encoding="utf-8")
     waiting, done = sorted({*DOCS.rglob("*.md"), *navigation()}), []
     while waiting:
         source = waiting.pop()
@@ -51,6 +52,14 @@ def stage(folder: Path) -> list[Path]:
         new = {linked for linked in links(source, text) if DOCS not in linked.parents}
         waiting += sorted(new.difference(done, waiting))
     return [source for source in done if DOCS not in source.parents]
+
+
+def configuration() -> str:
+    """zensical.toml, with the pages of docs/ that its menu lacks in a section of their own at the menu's end."""
+    text = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    lacking = [str(place(page)) for page in sorted(set(DOCS.rglob("*.md")) - set(navigation()))]
+    head, end, tail = text.partition("\n]\n")  # of the menu, the first list that ends in a line of its own
+    return f'{head}\n  {{ "More" = {json.dumps(lacking)} }},{end}{tail}' if lacking else text
 
 
 def navigation() -> list[Path]:

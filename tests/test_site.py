@@ -6,8 +6,10 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -56,6 +58,58 @@ def own_pages(site: Path) -> list[Path]:
         for file in sorted(site.rglob("*.html"))
         if "Content-Security-Policy" not in file.read_text("utf-8")[:3000] and file.name != "404.html"
     ]
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """docs/build.py, of a small repository."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "docs" / "build.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root = tmp_path / "repository"
+    menu = '[project]\nnav = [\n  { "Start" = [\n    { "First" = "index.md" },\n  ] },\n]\n[project.theme]\n'
+    for name, text in {
+        "zensical.toml": menu,
+        "docs/index.md": "# First\n\n![A picture](../results/a.png) [a file](../examples/demo.toml)\n",
+        "docs/other.md": "# Not in the menu\n\n[notes](../results/README.md#part) [far](https://arxiv.org/abs/1)\n",
+        "results/README.md": "[back](../docs/index.md)\n\n```\n[text](as it stands)\n```\n",
+        "results/a.png": "",
+        "examples/demo.toml": "a = 1",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr(module, "DOCS", root / "docs")
+    return module
+
+
+def test_pages_take_along_what_they_link_to_and_stand_in_the_menu(build, tmp_path):
+    site = tmp_path / "site"
+    build.stage(site)
+    assert (
+        "repository/results/a.png" in (site / "docs/index.md").read_text()
+        and (site / "docs/repository/results/a.png").exists()
+    )
+    assert "](repository/examples/demo.toml.md)" in (site / "docs/index.md").read_text()
+    assert "```toml\na = 1\n```" in (site / "docs/repository/examples/demo.toml.md").read_text()
+    assert "](repository/results/README.md#part) [far](https://arxiv.org/abs/1)" in (site / "docs/other.md").read_text()
+    assert (
+        "[back](../../index.md)\n\n```\n[text](as it stands)"
+        in (site / "docs/repository/results/README.md").read_text()
+    )
+    menu = tomllib.loads((site / "zensical.toml").read_text())["project"]["nav"]
+    assert menu == [{"Start": [{"First": "index.md"}]}, {"More": ["other.md"]}]
+
+
+def test_a_link_or_a_page_of_the_menu_that_is_not_there_is_named(build, tmp_path):
+    page = build.DOCS / "other.md"
+    page.write_text("[nowhere](nowhere.md)")
+    with pytest.raises(FileNotFoundError, match=r"docs/other.md: the link nowhere.md leads to no file"):
+        build.stage(tmp_path / "site")
+    (build.DOCS / "index.md").unlink()
+    with pytest.raises(FileNotFoundError, match=r"zensical.toml: the page index.md of the menu is not there"):
+        build.stage(tmp_path / "site")
 
 
 @pytest.mark.slow
