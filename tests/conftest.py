@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Fixtures below that start an installed server or browser. What uses one is marked `service`.
-SERVICES = {"postgres", "cluster", "chromium"}
+SERVICES = {"postgres", "cluster", "ray_cluster", "chromium"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,6 +101,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
     if why := slurm_cluster.missing():
         missing("Slurm", f"{why}; as root, .ci/setup-slurm installs it")
     running = slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """A Ray cluster of three nodes on this machine, of one CPU each; the last one also has two GPUs, by its word."""
+    from support import ray_cluster
+
+    if why := ray_cluster.missing():
+        missing("Ray", why)
+    running = ray_cluster.RayCluster()
     try:
         running.start()
         yield running

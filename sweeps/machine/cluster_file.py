@@ -27,6 +27,8 @@ from sweeps.support.toml_io import read_checked
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_.+-]+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"--[a-z][a-z0-9-]*(?:=[A-Za-z0-9_.,:@%+*/\[\]&|()=-]+)?")
+_ADDRESS = re.compile(r"(?:ray://)?[A-Za-z0-9_.:\[\]-]+")
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
 _WORD = re.compile(r"[A-Za-z0-9_.,@+-]+")
 _OPERATORS = re.compile(r"[;&|<>`$(){}\n\r\0]")
 OURS = (  # options of sbatch that follow from other keys
@@ -88,6 +90,8 @@ class ResourceClass:
     """Slurm quality of service; "": the default one."""
     options: tuple[str, ...] = ()
     """Further options of sbatch, each like --name or --name=value."""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Ray: custom resources on each node, by name. Kubernetes: extended ones, such as amd.com/gpu, in whole numbers."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", strings("options", self.options))
@@ -103,6 +107,10 @@ class ResourceClass:
             require(f"options[{i}]", option, bool(_OPTION.fullmatch(option)), "like --name or --name=value")
             name = option[2:].partition("=")[0]
             require(f"options[{i}]", option, name not in OURS, f"another; --{name} follows from the class's own keys")
+        for name, amount in self.resources.items():
+            fits = bool(_RESOURCE.fullmatch(name)) and name not in ("CPU", "GPU", "memory")
+            require("resources", name, fits, "names of custom resources; cpus, gpus and ram are keys of their own")
+            require(f"resources.{name}", amount, 0 < amount <= 10**6, "a positive number")
         if self.gpus and self.shards:
             raise ValueError(f"gpus is {self.gpus} and shards is {self.shards}; a class has one of them")
         if self.slots > 1 and self.ranks > 1:
@@ -141,6 +149,8 @@ class ClusterProfile:
     """Seconds that a worker waits for something to do."""
     python: str = ""
     """Interpreter on the nodes; "" for the one that runs `sweep`."""
+    address: str = ""
+    """Ray: address of the cluster; "" for the one of RAY_ADDRESS, or on this machine, or else one that is started."""
 
 
 def read_cluster_profile(path: Path) -> ClusterProfile:
@@ -154,6 +164,9 @@ def _profile(table: dict[str, Any]) -> ClusterProfile:
     setup = strings("setup", table.get("setup", []))
     python = table.get("python", "")
     require("python", python, isinstance(python, str) and python.isprintable(), "the path of an interpreter")
+    address = table.get("address", "")
+    plain = isinstance(address, str) and (not address or bool(_ADDRESS.fullmatch(address)))
+    require("address", address, plain, "the address of a Ray cluster, such as 10.0.0.1:6379 or ray://head:10001")
     classes, grace = _classes(table.get("classes"), shared), whole("grace", table.get("grace", 90), 1, 3600)
     shortest = min(60 * resource_class.minutes for resource_class in classes)
     require("grace", grace, grace < shortest, f"less than the {shortest} s that the shortest job has")
@@ -164,6 +177,7 @@ def _profile(table: dict[str, Any]) -> ClusterProfile:
         grace=grace,
         patience=whole("patience", table.get("patience", 60), 0, 24 * 3600),
         python=python,
+        address=address,
     )
 
 

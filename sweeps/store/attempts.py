@@ -48,7 +48,7 @@ class Attempt:
     state: int = 0
     """When the checkpoint that it began from was written, ns; 0 without one."""
     job: str = ""
-    """Number of the cluster's job that it runs in; "" outside of one."""
+    """Number or name of the cluster's job that it runs in; "" outside of one."""
     restarts: int = 0
     """How often that job had been put back into the cluster's queue."""
     ended: str = ""

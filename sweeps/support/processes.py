@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sweeps.support.paths import FOLDER
 
@@ -51,7 +52,7 @@ def end_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     process.wait()
 
 
-def signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+def signal_group(process: subprocess.Popen[Any], number: int) -> bool:
     """Send a signal to a process and all of its session; False when there is nobody left to get it."""
     try:
         os.killpg(process.pid, number)

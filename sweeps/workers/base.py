@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -54,6 +56,11 @@ class ClusterJob(ABC):
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
         """What the worker's attempts note of the job, fields of store.attempts.Attempt."""
+
+    @property
+    def host(self) -> str:
+        """Name or address of this node, as the job's other nodes know it."""
+        return socket.gethostname()
 
     @property
     @abstractmethod
@@ -116,10 +123,19 @@ class Launcher(ABC):
         return None
 
 
+def sweep_name(store: Store) -> str:
+    """What the names of a sweep's jobs begin with on a cluster."""
+    return f"sweep-{hashlib.sha256(str(store.directory.resolve()).encode()).hexdigest()[:12]}"
+
+
 def environment(threads: int) -> dict[str, str]:
-    """Variables of a worker with so many threads."""
-    variables = dict.fromkeys(THREAD_VARIABLES, str(max(1, threads))) | {"TOKENIZERS_PARALLELISM": "false"}
-    return variables | memory_environment() | own_code()
+    """Variables of a worker with so many threads, that shares this program's code."""
+    return thread_environment(threads) | memory_environment() | own_code()
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Variables under which libraries use so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(max(1, threads))) | {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def memory_environment() -> dict[str, str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
 from sweeps.store.base import Store
-from sweeps.store.retry import MEMORY
 from sweeps.support.atomic import write_text
 from sweeps.support.json_io import read_end
-from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, last_line
-from sweeps.workers.slurm_queue import ALIVE, WAITING, Job, ask, jobs, reap, sweep_name, this_task
+from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, last_line, sweep_name
+from sweeps.workers.classes import main_memory, most_workers, wanted, worker_arguments
+from sweeps.workers.slurm_queue import ALIVE, WAITING, Job, ask, jobs, reap, this_task
 
 POLL = 15.0  # s between looks at Slurm's queue
 BARREN = 3  # jobs in a row that may fail before a trial is begun or ended
@@ -65,10 +65,7 @@ class SlurmWorkers(Workers):
 
     @property
     def count(self) -> int:
-        return max(1, sum(self._limit(resources) * resources.slots for resources in self.profile.classes))
-
-    def _limit(self, resources: ResourceClass) -> int:
-        return min(resources.workers, self.most) if self.most else resources.workers
+        return max(1, sum(most_workers(resources, self.most) * resources.slots for resources in self.profile.classes))
 
     def tend(self) -> list[str]:
         if self._looked and time.monotonic() - self._looked < POLL:
@@ -85,29 +82,19 @@ class SlurmWorkers(Workers):
             return [f"{error}; trying again"]  # a controller that restarts is no reason to end
 
     def _submit(self, known: Sequence[Job]) -> list[str]:
-        wanted = self._wanted()
+        trials = wanted(self.store, [resources.name for resources in self.profile.classes])
         messages = []
         for resources in self.profile.classes:
             name = job_name(self.prefix, resources.name)
             living = [job for job in known if job.name == name and job.state in (*ALIVE, *WAITING)]
-            new = min(self._limit(resources), -(-wanted.get(resources.name, 0) // resources.slots)) - len(living)
+            most = most_workers(resources, self.most)
+            new = min(most, -(-trials.get(resources.name, 0) // resources.slots)) - len(living)
             if new > 0:
                 number = ask(*self._sbatch(resources, new)).strip().partition(";")[0]
                 messages.append(
                     f"job {number}: {new} {'worker' if new == 1 else 'workers'} of class {resources.name} submitted"
                 )
         return messages
-
-    def _wanted(self) -> dict[str, int]:
-        """How many trials are without a result, by class."""
-        requirements = self.store.requirements()
-        counts: dict[str, int] = {}
-        for key in self.store.queue():
-            if not self.store.finished(key):
-                scarce = sum(attempt.cause == MEMORY for attempt in self.store.attempts(key))
-                name = requirements.resource_class(key, bigger=int(scarce > 1)) or self.profile.classes[0].name
-                counts[name] = counts.get(name, 0) + 1
-        return counts
 
     def _notice_failures(self, known: Sequence[Job]) -> None:
         """Raise ValueError when jobs only fail: what they need is not there, and more of them would not find it."""
@@ -149,7 +136,7 @@ class SlurmWorkers(Workers):
             "cpus-per-task": str(resources.cpus * resources.per_node),
             "gpus-per-node": str(resources.gpus or ""),
             "gres": f"shard:{resources.shards}" if resources.shards else "",
-            "mem": f"{_ram(resources):.0f}M" if _ram(resources) else "",
+            "mem": f"{1000 * main_memory(resources):.0f}M" if main_memory(resources) else "",
             "partition": resources.partition,
             "account": resources.account,
             "qos": resources.qos,
@@ -175,21 +162,12 @@ class SlurmWorkers(Workers):
         return [job for job in jobs(self.prefix) if job.state in (*ALIVE, *WAITING)]
 
 
-def _ram(resources: ResourceClass) -> float:
-    """MB of main memory that a job asks for; of a class without a GPU it is what its trials may use. 0: the default."""
-    gigabytes = resources.ram or (0.0 if resources.on_gpu else resources.memory * resources.slots * resources.per_node)
-    return 1000 * gigabytes
-
-
 def job_script(resources: ResourceClass, profile: ClusterProfile, command: Sequence[str], directory: Path) -> str:
     """The script of a class's jobs. Every word of it is quoted."""
     variables = environment(resources.cpus) | dict(profile.environment)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    worker = [*command, "--sweep", str(directory), "--class", resources.name, "--seconds", str(60 * resources.minutes)]
-    worker += ["--grace", str(profile.grace), "--patience", str(profile.patience)]
-    worker += ["--slots", str(resources.slots)] if resources.slots > 1 else []
-    worker += ["--processes", str(resources.per_node), "--nodes", str(resources.nodes)] if resources.ranks > 1 else []
-    worker += ["--shard"] if resources.sharded else []
+    worker = [*command, "--sweep", str(directory), "--seconds", str(60 * resources.minutes)]
+    worker += worker_arguments(resources, profile)
     step = [] if resources.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
     lines = [
         "#!/bin/bash",

@@ -5,7 +5,6 @@ Nothing but sbatch, squeue, scancel and scontrol is asked; sacct need not be the
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -68,11 +67,6 @@ def jobs(prefix: str) -> list[Job]:
     if bad := next((row for row in rows if len(row) != 4 or not row[1].isdecimal()), None):
         raise ValueError(f"squeue printed {' '.join(bad)!r} where {FIELDS} was asked for")
     return [Job(row[0], int(row[1]), row[2], row[3]) for row in rows]
-
-
-def sweep_name(store: Store) -> str:
-    """What the names of a sweep's jobs begin with."""
-    return f"sweep-{hashlib.sha256(str(store.directory.resolve()).encode()).hexdigest()[:12]}"
 
 
 def reap(store: Store, known: Sequence[Job]) -> list[str]:

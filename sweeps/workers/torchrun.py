@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -60,7 +59,7 @@ class TorchrunTrainer:
         each = ["--nproc-per-node", str(self.processes)]
         if not self.job or self.nodes == 1:
             return [*TORCHRUN, "--standalone", *each, *self.rank, str(folder), *self.arguments]
-        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{socket.gethostname()}:{self.job.port}"]
+        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{self.job.host}:{self.job.port}"]
         meeting += ["--rdzv-id", folder.name, "--nnodes", str(self.nodes)]
         return [*self.job.step(self.nodes), *TORCHRUN, *meeting, *each, *self.rank, str(folder), *self.arguments]
 

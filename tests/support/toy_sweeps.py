@@ -140,6 +140,8 @@ def toy_worker(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     loop.IDLE = 0.1
+    if "TOY_LEASE" in os.environ:
+        loop.work = partial(loop.work, lease=float(os.environ["TOY_LEASE"]))
     if sys.argv[1] == "--sweep":
         raise SystemExit(toy_worker(sys.argv[1:]))
     if sys.argv[1] == "sweep":

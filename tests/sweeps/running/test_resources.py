@@ -26,8 +26,9 @@ from sweeps.running.resources import BASE, needed_memory, requirements, smallest
 from sweeps.store.attempts import Attempt
 from sweeps.store.folder import FolderStore
 from sweeps.trial import Training, Trial
+from sweeps.workers.base import sweep_name
 from sweeps.workers.slurm import job_script
-from sweeps.workers.slurm_queue import Job, reap, sweep_name
+from sweeps.workers.slurm_queue import Job, reap
 
 ROOT = Path(__file__).parents[3]
 PACE = Speed({}, {}, 1e12, 10.0, "made up")

@@ -1,0 +1,289 @@
+"""A real Ray cluster of three nodes on this machine: whatever becomes of its nodes, every trial has one result.
+
+The trainer is the toy of toy_sweeps.py, but for the trial on two nodes. ray_cluster.py starts the cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.missing import missing
+from support.ray_cluster import missing as ray_missing
+from support.sweep_process import begin, spawn, started
+from support.toy_sweeps import COMMAND, observe
+from support.waiting import wait_for
+from sweeps.machine.cluster_file import ResourceClass
+from sweeps.store.files import CHECKPOINT
+from sweeps.store.folder import FolderStore
+from sweeps.store.records import read_observations
+from sweeps.store.retry import LOST, STOPPED
+from sweeps.workers import LAUNCHERS
+from sweeps.workers.base import LaunchOptions
+
+ROOT = Path(__file__).parents[3]
+TRIALS = """
+models = ["nano-25k"]
+budgets = [1e12]
+min_steps = 1
+seeds = {seeds}
+[[methods]]
+name = "full"
+lr = 2e-3
+"""
+ONE_CLASS = """
+grace = 20
+patience = 60
+[environment]
+TOY_LEASE = "{lease}"
+[[classes]]
+name = "cpu"
+memory = 1.5
+workers = 3
+"""
+
+
+class Sweep:
+    """`sweep run` of the toy in a folder of its own."""
+
+    def __init__(self, ray_cluster, folder: Path, seeds: int, **toy) -> None:
+        self.ray_cluster, self.folder = ray_cluster, folder
+        (folder / "toy.toml").write_text(TRIALS.format(seeds=list(range(seeds))))
+        (folder / "ray.toml").write_text(ONE_CLASS.format(lease=300))
+        self.store = FolderStore(folder / "results" / "toy")
+        begin(str(self.store.directory), **toy)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def run(self, *more: str, launcher: str = "ray", environment: dict[str, str] | None = None):
+        command = ["run", "toy.toml", "--launcher", launcher, *more]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        known = environment or self.ray_cluster.environment
+        self.processes.append(spawn(*command, cwd=self.folder, env=known, **pipes))
+        return self.processes[-1]
+
+    def running(self) -> list:
+        """Attempts under way that have left a checkpoint of their own."""
+        found = []
+        for trial, attempt, _ in self.store.running():
+            path = self.store.folder(trial.key) / CHECKPOINT
+            if path.exists() and path.stat().st_mtime_ns > attempt.state:
+                found.append((trial.key, attempt))
+        return found
+
+    def ends(self, process, code: int = 0) -> str:
+        """What was printed; every trial has the one result that it has undisturbed."""
+        said, _ = process.communicate(timeout=150)
+        assert process.returncode == code, said + (self.store.directory / "logs" / "ray.log").read_text()
+        if code == 0:
+            results = {seen.key: seen for seen in self.store.results()}
+            assert results and all(seen == observe(seen.trial) for seen in results.values()), said
+            exported = [seen.key for seen in read_observations(self.store.directory / "observations.jsonl")]
+            assert sorted(exported) == sorted(results) == sorted(self.store.queue() or results)
+        return said
+
+
+@pytest.fixture
+def sweep(ray_cluster, tmp_path):
+    """Makes a Sweep; afterwards nothing of it runs."""
+    made: list[Sweep] = []
+
+    def make(seeds: int, **toy) -> Sweep:
+        made.append(Sweep(ray_cluster, tmp_path, seeds, **toy))
+        return made[-1]
+
+    yield make
+    for process in [process for one in made for process in one.processes]:
+        process.kill()
+        process.wait()
+    ray_cluster.revive()
+
+
+def test_a_node_that_dies_is_seen_at_once_and_its_trial_goes_on_elsewhere(sweep, ray_cluster):
+    one = sweep(7, seconds=4.0, checkpoints=True)
+    process = one.run("--profile", "ray.toml")
+    wait_for(lambda: len(one.running()) == 3)
+    nodes = {ray_cluster.node_of(attempt.pid): key for key, attempt in one.running()}
+    assert set(nodes) == {"head", "n2", "n3"}
+    ray_cluster.kill("n2")
+    died = time.monotonic()
+    wait_for(lambda: one.store.attempts(nodes["n2"])[0].ended)
+    assert time.monotonic() - died < 30  # the lease is 300 s
+    said = one.ends(process)
+    first, *_, last = one.store.attempts(nodes["n2"])
+    assert first.cause == LOST and "node" in first.ended and last.state, first
+    assert f"during {nodes['n2']}" in said and len(started(one.store.directory)) == 8
+
+
+def test_a_head_that_is_lost_and_comes_back_costs_no_result(sweep, ray_cluster):
+    one = sweep(8, seconds=4.0, checkpoints=True)
+    process = one.run("--profile", "ray.toml")
+    wait_for(lambda: len(one.running()) == 3)
+    ray_cluster.restart_head()
+    said = one.ends(process)
+    assert "lost the Ray cluster" in said and "joined the Ray cluster again" in said
+    assert "8 trials: 8 done" in said
+
+
+def test_a_worker_that_pauses_beyond_its_lease_loses_its_trial_and_leaves(sweep):
+    one = sweep(4, seconds=6.0, checkpoints=True)
+    (one.folder / "ray.toml").write_text(ONE_CLASS.format(lease=2))
+    process = one.run("--profile", "ray.toml")
+    wait_for(lambda: len(one.running()) == 3)
+    key, paused = one.running()[0]
+    os.kill(paused.pid, signal.SIGSTOP)
+    wait_for(lambda: len(one.store.attempts(key)) > 1)
+    os.kill(paused.pid, signal.SIGCONT)
+    one.ends(process)
+    first, second = one.store.attempts(key)
+    assert first.cause == LOST and "no sign of life" in first.ended and second.state
+    assert not Path(f"/proc/{paused.pid}").exists()
+
+
+def test_a_sweep_goes_on_from_this_machine_to_ray_to_slurm_in_one_folder(sweep, cluster, ray_cluster):
+    one = sweep(9, seconds=2.0, checkpoints=True)
+    for launcher, environment, more in (
+        ("local", dict(os.environ), ["--workers", "2"]),
+        ("ray", ray_cluster.environment, []),
+    ):
+        before = len(list(one.store.results()))
+        process = one.run(*more, launcher=launcher, environment=environment)
+        wait_for(lambda before=before: len(list(one.store.results())) > before and one.running())
+        running = [key for key, _ in one.running()]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert all(one.store.finished(key) or one.store.attempts(key)[-1].cause == STOPPED for key in running)
+    profile = ONE_CLASS.format(lease=300).replace("grace = 20", "grace = 20\nminutes = 10").replace("60", "5")
+    (one.folder / "slurm.toml").write_text(profile)
+    one.ends(one.run("--profile", "slurm.toml", launcher="slurm", environment=cluster.environment))
+    jobs = {attempt.job for seen in one.store.results() for attempt in one.store.attempts(seen.key)}
+    assert "" in jobs and any("@" in job for job in jobs) and any(job.partition("_")[0].isdecimal() for job in jobs)
+    cluster.clear()
+
+
+def test_workers_get_the_share_of_a_gpu_and_the_resources_of_their_class(sweep, ray_cluster):
+    one = sweep(6, seconds=1.0)
+    text = "[[classes]]\nname = 'half'\nmemory = 2\ngpus = 1\nslots = 2\nresources = {roomy = 0.1}\nworkers = 2\n"
+    (one.folder / "ray.toml").write_text(text)
+    process = one.run("--profile", "ray.toml")
+    given = {}
+    while process.poll() is None:
+        for _, attempt, _ in one.store.running():
+            variables = Path(f"/proc/{attempt.pid}/environ").read_bytes().split(b"\0")
+            given[attempt.pid] = [one for one in variables if one.startswith(b"CUDA_VISIBLE_DEVICES=")]
+        time.sleep(0.1)
+    one.ends(process)
+    assert given
+
+
+def test_workers_that_cannot_start_end_the_sweep_with_their_last_words(sweep):
+    one = sweep(3)
+    (one.folder / "ray.toml").write_text('setup = ["false", "exit 3"]\n' + ONE_CLASS.format(lease=300))
+    said = one.ends(one.run("--profile", "ray.toml"), code=2)
+    assert "sweep: error: workers do not start: exit code 3" in said and "Traceback" not in said
+
+
+def test_a_class_that_no_node_can_serve_is_said_and_waited_for(sweep):
+    one = sweep(3)
+    (one.folder / "ray.toml").write_text("[[classes]]\nname = 'many'\nmemory = 2\ncpus = 64\n")
+    process = one.run("--profile", "ray.toml")
+    log = one.store.directory / "logs" / "sweep.log"
+    wait_for(lambda: log.exists() and "takes CPU 64, memory" in log.read_text() and "started" in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+
+
+@pytest.mark.slow
+def test_where_there_is_no_cluster_one_is_started_and_ends_with_the_sweep(tmp_path):
+    if why := ray_missing():
+        missing("Ray", why)
+    (tmp_path / "toy.toml").write_text(TRIALS.format(seeds=[0, 1]))
+    done = subprocess.run(
+        [*COMMAND, "sweep", "run", "toy.toml", "--launcher", "ray", "--workers", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"RAY_ADDRESS": "local"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = {attempt.job for key in started(tmp_path / "results/toy") for attempt in attempts(tmp_path, key)}
+    assert len(jobs) == 1 and "@" in jobs.pop()
+
+
+def attempts(folder: Path, key: str) -> list:
+    return FolderStore(folder / "results" / "toy").attempts(key)
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
+    if why := ray_missing():
+        missing("Ray", why)
+    (tmp_path / "toy.toml").write_text(TRIALS.format(seeds=[0]))
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}
+    done = subprocess.run(
+        [*COMMAND, "sweep", "run", "toy.toml", "--launcher", "ray"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2 and "sweep: error: no Ray cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_extra_the_launcher_says_what_to_install(new_store, monkeypatch):
+    from sweeps.workers import ray
+
+    monkeypatch.setattr(ray, "find_spec", lambda name: None)
+    store, _ = new_store(1)
+    with pytest.raises(ValueError, match=r"needs the extra ray: pip install 'recipe-planner\[ray\]'"):
+        LAUNCHERS["ray"](LaunchOptions()).start(store, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"shards": 2}, "shards are Slurm's"),
+        ({"gpus": 3, "slots": 2}, "a part of one GPU, or whole ones"),
+    ],
+)
+def test_a_class_that_ray_has_not_is_refused(new_store, wrong, said):
+    from sweeps.workers import ray
+
+    with pytest.raises(ValueError, match=said):
+        ray._refuse(ResourceClass("x", memory=2, **wrong), True)
+    with pytest.raises(ValueError, match="which these do not share"):
+        ray._refuse(ResourceClass("x", memory=2, nodes=2), False)
+
+
+TWO_NODES = """
+[environment]
+GLOO_SOCKET_IFNAME = "lo"
+RECIPE_PLANNER_CACHE = "{cache}"
+[[classes]]
+name = "2x1"
+memory = 2
+nodes = 2
+"""
+
+
+def test_two_nodes_train_one_trial_with_the_real_trainer(ray_cluster, tmp_path, pairs_file):
+    text = 'models = ["nano-25k"]\nbudgets = [2e9]\nmin_steps = 1\n[[methods]]\nname = "full"\nlr = 1e-2\n[training]\n'
+    text += f'data = "{pairs_file}"\nbatch_size = 16\ncontext = 48\npool_size = 32\npools = 1\n'
+    (tmp_path / "real.toml").write_text(text)
+    (tmp_path / "ray.toml").write_text(TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
+    command = [sys.executable, "-m", "sweeps.cli", "run", str(tmp_path / "real.toml"), "--no-law"]
+    command += ["--out", str(tmp_path / "out"), "--launcher", "ray", "--profile", str(tmp_path / "ray.toml")]
+    environment = ray_cluster.environment | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    logs = "\n".join(path.read_text() for path in (tmp_path / "out").glob("*/**/*log*") if path.is_file())
+    assert done.returncode == 0, done.stderr + logs
+    (seen,) = FolderStore(tmp_path / "out").results()
+    assert seen.status == "done" and seen.environment["ranks"] == 2, logs
+    assert not list((tmp_path / "out").glob("trials/*/ranks-*"))
