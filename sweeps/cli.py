@@ -10,6 +10,7 @@ from sweeps.commands import views
 from sweeps.commands.conduct import OpenedSweep, folder_of_file, opened, this_class
 from sweeps.commands.doctor import add_doctor, doctor
 from sweeps.commands.init import add_init, init
+from sweeps.commands.manifest import add_manifest, manifest
 from sweeps.machine.cluster_file import ClusterProfile, read_cluster_profile
 from sweeps.machine.hardware import read_machine
 from sweeps.running.display import Snapshot, status_lines
@@ -36,6 +37,7 @@ EXAMPLES = """\
   sweep retry results/demo --failed         re-queue failed trials for the next `sweep run`; also --cancelled, or keys
   sweep export results/demo --csv demo.csv  write its observations as a table; or --parquet demo.parquet
   sweep doctor /shared/results --two        check that file system from two machines
+  sweep manifest examples/demo.toml --for kubernetes --image IMAGE --claim CLAIM   Jobs for its workers
   sweep dashboard results/demo              open its trials in optuna-dashboard
 """
 
@@ -194,6 +196,11 @@ COMMANDS = {
     "retry": (views.retry, "Re-queue trials that failed or were cancelled.", views.add_retry),
     "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
     "doctor": (doctor, "Check that a shared file system supports what sweeps need (locks, links, clocks).", add_doctor),
+    "manifest": (
+        manifest,
+        "Print what Kubernetes, SkyPilot or Docker need to start workers.",
+        add_manifest,
+    ),
     "dashboard": (views.dashboard, "Open a sweep in optuna-dashboard in the browser.", views.add_dashboard),
 }
 
