@@ -10,6 +10,7 @@ from sweeps.commands.deployment import STORE, Deployment
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.support.checks import require
 from sweeps.support.yaml_text import yaml_text
+from sweeps.workers import external
 from sweeps.workers.base import TUNABLES, thread_environment
 from sweeps.workers.classes import main_memory, worker_arguments
 from sweeps.workers.loop import TIME_IS_UP
@@ -60,7 +61,7 @@ def _literal(word: str) -> str:
 
 def _runner(deployment: Deployment) -> dict[str, Any]:
     """The Job of `sweep run`, which ends with the sweep; what it refuses it would refuse again."""
-    command = ["sweep", "run", f"{FILES}/sweep.toml", "--out", _folder(deployment), "--launcher", "external"]
+    command = ["sweep", "run", f"{FILES}/sweep.toml", "--out", _folder(deployment), "--launcher", external.NAME]
     command += ["--workers", str(sum(resources.workers for resources in deployment.classes))]
     command += ["--profile", f"{FILES}/cluster.toml"] if deployment.profile_text else []
     container: dict[str, Any] = {"name": "run", "command": [*map(_literal, command), *_store(deployment)]}

@@ -44,14 +44,15 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
         require(f"`{name}`", value, not value or bool(wanted.fullmatch(value)), "a plain name of one")
     path = arguments.profile
     profile = read_cluster_profile(path) if path else ClusterProfile((ResourceClass("worker", memory=4.0),))
-    if arguments.resource_class:
-        choice("`resource_class`", arguments.resource_class, [resources.name for resources in profile.classes])
+    only = getattr(arguments, "class")
+    if only:
+        choice("`class`", only, [resources.name for resources in profile.classes])
     return Deployment(
         name=simple(arguments.file.stem),
         text=arguments.file.read_text(encoding="utf-8"),
         profile=profile,
         profile_text=path.read_text(encoding="utf-8") if path else "",
-        only=arguments.resource_class,
+        only=only,
         image=arguments.image,
         claim=arguments.claim,
         secret=arguments.secret,
@@ -66,9 +67,7 @@ def add_manifest(command: argparse.ArgumentParser) -> None:
         "--for", dest="engine", choices=list(MANIFESTS), required=True, help="what is to start workers"
     )
     command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: the classes of workers")
-    command.add_argument(
-        "--class", dest="resource_class", default="", metavar="C", help="only the workers of this class of the profile"
-    )
+    command.add_argument("--class", default="", metavar="C", help="only the workers of this class of the profile")
     command.add_argument("--image", default="", help="container image of the workers")
     command.add_argument("--claim", default="", help="kubernetes: claim of the volume that all pods share")
     command.add_argument("--secret", default="", help="kubernetes: secret with the key url, a PostgreSQL database")

@@ -16,7 +16,7 @@ def skypilot(deployment: Deployment) -> str:
     """A task for the workers of a class, as a comment says to launch it. Raises ValueError where that cannot be."""
     if len(deployment.classes) > 1:
         names = ", ".join(resources.name for resources in deployment.classes)
-        raise ValueError(f"the profile has the classes {names}; a task is of one: say which with `resource_class`")
+        raise ValueError(f"the profile has the classes {names}; a task is of one: say which with `class`")
     (resources,) = deployment.classes
     name = f"{deployment.name}-{deployment.label(resources)}"
     head = f"# A worker of the sweep; {resources.workers} at once: run this line so often, with another -n each time.\n"

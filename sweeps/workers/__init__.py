@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from sweeps.workers import external
 from sweeps.workers.base import ClusterJob, Launcher
-from sweeps.workers.external import External
 from sweeps.workers.installed import installed
 from sweeps.workers.local import Local
 from sweeps.workers.ray import Ray
 from sweeps.workers.slurm import Slurm
 
 # `ray` before `slurm`: a Ray cluster may run inside a job of Slurm's, whose workers are Ray's to begin and to end.
-LAUNCHERS: dict[str, type[Launcher]] = {"local": Local, "ray": Ray, "slurm": Slurm, "external": External}
+LAUNCHERS: dict[str, type[Launcher]] = {"local": Local, "ray": Ray, "slurm": Slurm, external.NAME: external.External}
 LAUNCHERS |= installed(LAUNCHERS)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sweeps.store.base import Store
 from sweeps.workers.base import Launcher, Workers
 
+NAME = "external"
+
 
 class External(Launcher):
     """Starts nothing: something else starts, ends and replaces the workers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from sweeps.support.json_io import read_end
 from sweeps.support.processes import own_code, signal_group
 from sweeps.workers.base import last_line
 
+LINE = 160  # characters of what Ray says that are kept
+_PREFIX = re.compile(r"\[[^\]]*\] \S+: ")  # time, process and place in Ray's own code
 Event = dict[str, Any]  # see ray_driver.py
 
 
@@ -64,7 +67,8 @@ class Link:
         """Why the process ended, as far as can be told: the last line that it or Ray printed."""
         if self._process.returncode == -signal.SIGALRM:
             return "the Ray cluster does not answer"
-        return last_line(read_end(self.log)) or f"exit code {self._process.returncode}"
+        said = _PREFIX.sub("", last_line(read_end(self.log)))[:LINE]
+        return said or f"exit code {self._process.returncode}"
 
     def order(self, **what: Any) -> None:
         """Send an order; one that cannot be sent is as good as carried out, for all actors end with the process."""

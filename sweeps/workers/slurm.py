@@ -166,8 +166,8 @@ def job_script(resources: ResourceClass, profile: ClusterProfile, command: Seque
     """The script of a class's jobs. Every word of it is quoted."""
     variables = environment(resources.cpus) | dict(profile.environment)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    worker = [*command, "--sweep", str(directory), "--seconds", str(60 * resources.minutes)]
-    worker += worker_arguments(resources, profile)
+    worker = [*command, "--sweep", str(directory), *worker_arguments(resources, profile)]
+    worker += ["--seconds", str(60 * resources.minutes)]
     step = [] if resources.nodes > 1 else ["srun", "--kill-on-bad-exit=0", "bash", "-c", DEAF, "bash"]
     lines = [
         "#!/bin/bash",
