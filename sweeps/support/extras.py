@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "mteb": ("mteb",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "quantized": ("bitsandbytes",),
+    "ray": ("ray",),
     "dashboard": ("optuna_dashboard",),
 }
 

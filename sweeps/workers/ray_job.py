@@ -40,7 +40,7 @@ class Actor(ClusterJob):
         return 20000 + zlib.crc32(self.name.encode()) % 12000  # below those that Linux gives to whoever asks
 
     def step(self, nodes: int) -> list[str]:
-        return [sys.executable, "-m", "sweeps.workers.ray_step", str(nodes), "--"]
+        return [sys.executable, "-P", "-m", "sweeps.workers.ray_step", str(nodes), "--"]
 
     def requeue(self) -> bool:
         """Never: `sweep run` starts other actors where there are trials for them."""

@@ -21,7 +21,8 @@ from sweeps.support.processes import own_code, signal_group
 from sweeps.workers.base import last_line
 
 LINE = 160  # characters of what Ray says that are kept
-_PREFIX = re.compile(r"\[[^\]]*\] \S+: ")  # time, process and place in Ray's own code
+# Time, process and place in Ray's own code before an error of its; stack traces follow those, and mean nothing here.
+_ERROR = re.compile(r"\[[^\]]* [CEF] [^\]]*\] (?:\([^)]*\) )?\S+: *(?:.*Check failed: )?(.*)")
 Event = dict[str, Any]  # see ray_driver.py
 
 
@@ -32,7 +33,7 @@ class Link:
         self.log = log
         with open(log, "ab", opener=following_no_link) as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sweeps.workers.ray_driver", address],
+                [sys.executable, "-P", "-m", "sweeps.workers.ray_driver", address],
                 # Ray reports its use to its makers unless it is told not to.
                 env={"RAY_USAGE_STATS_ENABLED": "0"} | os.environ | own_code(),
                 stdin=subprocess.PIPE,
@@ -67,8 +68,11 @@ class Link:
         """Why the process ended, as far as can be told: the last line that it or Ray printed."""
         if self._process.returncode == -signal.SIGALRM:
             return "the Ray cluster does not answer"
-        said = _PREFIX.sub("", last_line(read_end(self.log)))[:LINE]
-        return said or f"exit code {self._process.returncode}"
+        text = read_end(self.log)
+        ours = last_line(text).startswith("no Ray cluster")
+        errors = [] if ours else [found[1] for line in text.splitlines() if (found := _ERROR.match(line))]
+        said = errors[-1] if errors else last_line(text)
+        return said[:LINE] or f"exit code {self._process.returncode}"
 
     def order(self, **what: Any) -> None:
         """Send an order; one that cannot be sent is as good as carried out, for all actors end with the process."""

@@ -27,10 +27,11 @@ from sweeps.commands import conduct, in_python
 from sweeps.experiment.sources import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
+from sweeps.store import attempts
 from sweeps.store.files import report
 from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.trial import Observation, Trial, failure
-from sweeps.workers import loop, slurm
+from sweeps.workers import loop, ray_job, slurm
 from sweeps.workers.base import LaunchOptions
 from sweeps.workers.stop_requests import StopRequests
 
@@ -140,6 +141,8 @@ def toy_worker(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     loop.IDLE = 0.1
+    if actor := os.environ.get(ray_job.NAME):  # as if each were on a machine of its own, whose processes nobody sees
+        attempts.host_and_boot = lambda: (actor, "")
     if "TOY_LEASE" in os.environ:
         loop.work = partial(loop.work, lease=float(os.environ["TOY_LEASE"]))
     if sys.argv[1] == "--sweep":

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,6 +27,7 @@ from sweeps.store.records import read_observations
 from sweeps.store.retry import LOST, STOPPED
 from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
+from sweeps.workers.ray_link import Link
 
 ROOT = Path(__file__).parents[3]
 TRIALS = """
@@ -121,13 +123,13 @@ def test_a_node_that_dies_is_seen_at_once_and_its_trial_goes_on_elsewhere(sweep,
 
 
 def test_a_head_that_is_lost_and_comes_back_costs_no_result(sweep, ray_cluster):
-    one = sweep(8, seconds=4.0, checkpoints=True)
+    one = sweep(14, seconds=5.0, checkpoints=True)  # more than the others do before they end too
     process = one.run("--profile", "ray.toml")
     wait_for(lambda: len(one.running()) == 3)
     ray_cluster.restart_head()
     said = one.ends(process)
     assert "lost the Ray cluster" in said and "joined the Ray cluster again" in said
-    assert "8 trials: 8 done" in said
+    assert "14 trials: 14 done" in said
 
 
 def test_a_worker_that_pauses_beyond_its_lease_loses_its_trial_and_leaves(sweep):
@@ -244,6 +246,28 @@ def test_without_the_extra_the_launcher_says_what_to_install(new_store, monkeypa
     store, _ = new_store(1)
     with pytest.raises(ValueError, match=r"needs the extra ray: pip install 'recipe-planner\[ray\]'"):
         LAUNCHERS["ray"](LaunchOptions()).start(store, 1)
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            "[06:36 C 2 2] a.cc:11:  A bug. Check failed: wrong cluster\n  at main()\n/lib/libc.so\n",
+            "wrong cluster",
+        ),
+        ("[2026-11-29 06:14 E 1 2] (raylet) rpc.h:4: Failed to connect\n", "Failed to connect"),
+        (
+            "[06:14 E 1 2] rpc.h:4: Failed\nno Ray cluster at a:1: refused\n",
+            "no Ray cluster at a:1: refused",
+        ),
+        ("", "exit code -6"),
+    ],
+)
+def test_of_what_ray_prints_the_error_is_told(tmp_path, printed, said):
+    link = Link.__new__(Link)
+    link.log, link._process = tmp_path / "ray.log", SimpleNamespace(returncode=-signal.SIGABRT)
+    link.log.write_text(printed)
+    assert link.last_words == said
 
 
 @pytest.mark.parametrize(
