@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="also design the sweep that makes the choice surest for SHARE of the budget, such as 2%%",
     )
-    out.add_argument("--sweep-out", type=Path, metavar="SWEEP.TOML", help="write that sweep for `sweep run`")
+    out.add_argument(
+        "--sweep-out", type=Path, metavar="SWEEP.TOML", help="write a sweep with this goal and spend for `sweep run`"
+    )
+    out.add_argument("--run", action="store_true", help="with --calibrate: go on to run that sweep")
     return parser
 
 
@@ -116,8 +120,12 @@ def _plan(arguments: argparse.Namespace) -> None:
     if books and len(books) == 1 and is_table(books[0]):
         _plan_sizes(arguments, books[0])
         return
-    if arguments.sweep_out and arguments.calibrate is None:
-        raise ValueError("--sweep-out is the file of --calibrate; give that too")
+    for flag, given in (
+        ("--sweep-out is the file of", arguments.sweep_out),
+        ("--run runs the sweep of", arguments.run),
+    ):
+        if given and arguments.calibrate is None:
+            raise ValueError(f"{flag} --calibrate; give that too")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
     answer = plan(
         arguments.budget,
@@ -137,7 +145,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         lr=console.positive("--lr", arguments.lr, "a learning rate such as 1e-3") if arguments.lr is not None else None,
         curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
     )
-    sweep = _calibrate(answer, share, arguments.sweep_out) if share else None
+    sweep = _calibrate(answer, share, arguments) if share else None
     if arguments.out:
         report.write(answer, arguments.out)
     if arguments.json:
@@ -146,6 +154,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(report.text(answer, sweep, None if sweep else _advised(answer)))
         if arguments.explain:
             print("\n" + report.explanation(answer))
+    if arguments.run:
+        _run_sweep(arguments)
 
 
 def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
@@ -176,14 +186,43 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
     print(json.dumps(answer.to_json(), indent=2, allow_nan=False) if arguments.json else size_report.text(answer))
 
 
-def _calibrate(answer: Plan, share: float, out: Path | None) -> Calibration:
-    from planner.design import HERE, calibrate
+def _calibrate(answer: Plan, share: float, arguments: argparse.Namespace) -> Calibration:
+    from planner.design import HERE, calibrate, goal_file
     from sweeps.support.atomic import write_text
 
-    sweep = calibrate(answer, share, file=out or HERE)
-    if out:
-        write_text(out, sweep.toml)
+    out = arguments.sweep_out or HERE
+    sweep = calibrate(answer, share, file=out)
+    if arguments.sweep_out or arguments.run:
+        price = float(arguments.price) if arguments.price else 0.0
+        laws = _named_laws(arguments.laws or [], answer, out)
+        write_text(out, goal_file(answer, share, out, laws, arguments.hardware or "", price))
     return sweep
+
+
+def _named_laws(given: list[str], answer: Plan, file: Path) -> str:
+    """How a sweep file at `file` names the laws that answered: as they were given, or as bundled ones are called."""
+    from planner.evidence import read_books
+    from sweeps.support.paths import named_in
+
+    for name in given:
+        if read_books([name])[0].name == answer.laws.name:
+            return named_in(file, name)
+    return answer.laws.name
+
+
+def _run_sweep(arguments: argparse.Namespace) -> None:
+    """Run the sweep that was written. Raises ValueError where it ends with an error, which it has told."""
+    import subprocess
+    import sys
+
+    from planner.design import HERE
+    from sweeps.support.processes import own_code
+
+    file = arguments.sweep_out or HERE
+    command = [sys.executable, "-m", "sweeps.cli", "run", str(file)]
+    code = subprocess.run(command, env=os.environ | own_code(), check=False).returncode
+    if code:
+        raise ValueError(f"--run: `sweep run {file}` ended with exit code {code}; the same command continues")
 
 
 def _advised(answer: Plan) -> Calibration | None:

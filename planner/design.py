@@ -36,6 +36,7 @@ WORTH_ADVISING = 0.05  # the same where nobody asked
 SHAPES = ((4.0, 2), (4.0, 3), (2.0, 3), (2.0, 4), (2.0, 5), (math.sqrt(2), 6), (math.sqrt(2), 8))
 TARGETS = 12  # candidates whose differences are to be told
 HERE = Path("calibrate.toml")
+SAFE = 0.01  # nats of expected regret at which a goal's trials end
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the rate that the plan would take
 
 
@@ -385,6 +386,41 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
         table = {"name": same[0].method.name, **same[0].method.options, **_rates(same, label in grid.searched, named)}
         parts.append("\n".join(["[[methods]]", *lines(table)]))
     return "\n\n".join(parts) + "\n"
+
+
+def goal_file(
+    plan: Plan, share: float, file: Path = HERE, laws: str = "auto", hardware: str = "", price: float = 0.0
+) -> str:
+    """A sweep file with a goal: the plan's budget, of which `share` is spent on trials that the sweep chooses itself.
+
+    The methods are those that may turn out best. laws: as the file names the evidence to start from. hardware, price:
+    of a budget in time or money.
+    """
+    fits, _ = feasible(plan.considered, plan.budget.flops)
+    candidates = _worth_trying(plan, by_regret(fits, plan.budget.flops))
+    limits, named = candidates[0].limits, partial(plan.named_in, file)
+    training = {name: value for name, value in asdict(plan.recipe.trial.training).items() if name != "data_hash"}
+    training["data"] = named(plan.recipe.trial.training.data)
+    remarks = [
+        f"`plan --budget {plan.budget.asked} --calibrate {100 * share:g}%`: `sweep run` it.",
+        "It chooses its own trials in rounds; without rates, methods take those of the laws or search them.",
+    ]
+    if plan.data_to_name:
+        remarks += ["Set `data` to the pairs that you have; those of the laws are not they."]
+    head = {
+        "models": list(dict.fromkeys(named(candidate.model.name) for candidate in candidates)),
+        "flops": candidates[0].count,
+        "min_steps": limits.min_steps,
+        "max_epochs": MAX_EPOCHS if limits.max_epochs is None else limits.max_epochs,
+    }
+    goal = {"budget": plan.budget.asked, "spend": f"{100 * share:g}%", "regret": SAFE, "laws": laws}
+    goal |= {"hardware": hardware} if hardware else {}
+    goal |= {"price": price} if price else {}
+    methods = {candidate.method.label: candidate.method for candidate in candidates}
+    tables = [("[goal]", goal), ("[training]", training)]
+    tables += [("[[methods]]", {"name": method.name, **method.options}) for method in methods.values()]
+    parts = ["\n".join([*comments(tuple(remarks)), *lines(head)])]
+    return "\n\n".join([*parts, *("\n".join([title, *lines(table)]) for title, table in tables)]) + "\n"
 
 
 def _rates(candidates: Sequence[Candidate], search: bool, named: Callable[[str], str]) -> dict[str, object]:

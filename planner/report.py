@@ -12,7 +12,6 @@ from planner.candidates import Refusal
 from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
 from planner.frontier import Crossover
-from planner.law_book import LawBook
 from planner.published import Fact
 from planner.quantities import memory_text, short, time_text
 from sweeps.support.text import table
@@ -72,7 +71,7 @@ def text(plan: Plan, calibration: Calibration | None = None, advised: Calibratio
     """
     recipe = lined(recipe_rows(plan))
     answer = lined(outlook_rows(plan))
-    asked = [part for part in (_curve(plan.curve), _calibration(calibration, plan.laws)) if part]
+    asked = [part for part in (_curve(plan.curve), _calibration(calibration)) if part]
     next_steps = lined({**_advice(advised, plan), **_commands(plan)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
@@ -309,19 +308,16 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
     return "\n".join(table([head, *rows]))
 
 
-def _calibration(sweep: Calibration | None, book: LawBook) -> str:
+def _calibration(sweep: Calibration | None) -> str:
     if sweep is None:
         return ""
-    after = "gives your own law: exponents shared, E, A and B yours"
-    if book.published:
-        after = "weighs the draws of its laws by your runs"
     lines = [
         f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
         f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
         f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, searches of learning rates included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed of {sweep.assumed}"] if sweep.assumed else []),
-        f"then `fit` its folder `--with {book.name}` {after}",
+        "`sweep run` chooses its trials in rounds, as losses come in, and ends with the recipe: docs/goal.md",
     ]
     folded = [
         part

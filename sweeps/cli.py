@@ -9,6 +9,7 @@ from pathlib import Path
 from sweeps.commands import views
 from sweeps.commands.conduct import OpenedSweep, folder_of_file, opened, this_class
 from sweeps.commands.doctor import add_doctor, doctor
+from sweeps.commands.goal import with_next_round, write_chosen
 from sweeps.commands.init import add_init, init
 from sweeps.commands.manifest import add_manifest, manifest
 from sweeps.machine.cluster_file import ClusterProfile, read_cluster_profile
@@ -124,7 +125,7 @@ def _run_file(arguments: argparse.Namespace) -> int:
     asked = opened(arguments.file, directory, arguments.store, arguments.fresh)
     options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
     if arguments.dry_run:
-        _dry_run(arguments, asked, options)
+        _dry_run(arguments, with_next_round(asked) if asked.sweep.goal else asked, options)
     asked.refuse_hopeless(arguments.no_law)
     if arguments.dry_run:
         return 0
@@ -165,7 +166,7 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     lines += ["", f"{end.directory / 'observations.jsonl'}  every observation, one a line"]
     if end.searches:
         lines += [f"{end.directory / 'rates.json'}  the learning rates tried and chosen"]
-    return [*lines, "", f"next: fit {end.directory}"]
+    return [*lines, *write_chosen(end)] if end.rounds else [*lines, "", f"next: fit {end.directory}"]
 
 
 def _dry_run(arguments: argparse.Namespace, asked: OpenedSweep, options: LaunchOptions) -> None:

@@ -46,6 +46,7 @@ LAYERS = {
     "analysis.tables": ("sweeps.store", "planner"),
     "analysis.frontier": ("planner",),
     "analysis.fitting": ("sweeps", "planner"),
+    "analysis.goal": ("sweeps.search", "planner"),
     "analysis.figures": ("sweeps", "planner"),
     "analysis.comparison": ("sweeps",),
     "analysis.conditions": ("sweeps", "planner"),

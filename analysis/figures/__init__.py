@@ -13,6 +13,7 @@ from analysis.figures.batch import draw_batch
 from analysis.figures.curves import draw_curves
 from analysis.figures.files import Drawn, NotRecorded, write
 from analysis.figures.frontier import draw_frontier
+from analysis.figures.goal import draw_goal
 from analysis.figures.health import draw_health
 from analysis.figures.isoflop import draw_isoflop
 from analysis.figures.optimum import draw_optimum
@@ -39,6 +40,7 @@ FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotRecorded]] = {
     "health": draw_health,
     "projection": draw_projection,
     "scores": draw_scores,
+    "goal": draw_goal,
 }
 
 OF_SIZES = ("frontier", "isoflop", "optimum")  # what of it needs N and D, or for the frontier C

@@ -20,6 +20,7 @@ from planner.law_book import Caveat
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.conditions import differing
 from sweeps.flops import Work
+from sweeps.search.goal_rounds import read_rounds
 from sweeps.store.records import BrokenLine, observation_lines
 from sweeps.trial import Observation, Training
 
@@ -89,6 +90,7 @@ def sweep_table(
         ),
         observations=tuple(observations),
         projection=read_projection(folder / PROJECTION),
+        rounds=tuple(read_rounds(folder)),
     )
 
 

@@ -14,6 +14,7 @@ from analysis.tables.rate_curves import RateCurve
 from analysis.tables.rows import Rows
 from planner.law_book import Caveat
 from sweeps.flops import Work
+from sweeps.search.goal_rounds import GoalRound
 from sweeps.trial import Observation, Training
 
 NUMBERS = ["params", "tokens", "flops", "loss", "share", "unique"]
@@ -58,6 +59,8 @@ class Table:
     """All of the folder, whatever became of them."""
     projection: Projection | None = None
     """An embedding space in two dimensions, where the folder has one."""
+    rounds: tuple[GoalRound, ...] = ()
+    """Rounds of the sweep's goal; none without one."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of runs from elsewhere: which column of the table holds what."""
     variables: tuple[str, ...] = ("N", "D")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, result
 from sweeps.running.dry_run import Throughput, foresee
 from sweeps.running.gate import Prospect, prospect
+from sweeps.running.proposals import propose
 from sweeps.running.resources import this_machine
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
@@ -79,7 +81,8 @@ class OpenedSweep:
         with Screen(self.directory.resolve().name) as screen:
             classes = options.profile.classes if options.profile else ()
             here = this_class(launcher, options)
-            conductor = Conductor(self.sweep, self.data, store, self.library, screen, classes, here)
+            ask = partial(propose, self.file)
+            conductor = Conductor(self.sweep, self.data, store, self.library, screen, classes, here, ask)
             store.begin(self.file, self.data)  # only now: nothing is written for a sweep that cannot be
             for remark in self.expected.remarks:
                 conductor.say(remark)

@@ -16,6 +16,7 @@ from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import trials_at_once
 from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines
 from sweeps.running.estimate import Pace
+from sweeps.search.goal_rounds import read_rounds, with_rounds
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING
 from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
@@ -50,7 +51,7 @@ class Standing:
             return Snapshot(self.store.directory, finished, (), 0, (), (), spent, spent, 0.0, workers)
         file = self.store.directory / "sweep.toml"
         with relative_to(file):
-            sweep = read_sweep(file)
+            sweep = with_rounds(read_sweep(file), read_rounds(self.store.directory))
         self.pace.take(self.known.values())
         again = {key for key in self.store.unfinished() if key in self.known}
         known = [observation for key, observation in self.known.items() if key not in again]

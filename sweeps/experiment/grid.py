@@ -35,6 +35,8 @@ class Cell:
     """Why it cannot be tried; "" when it can."""
     condition: str = ""
     """What sets its condition apart from others of the sweep; "" where there is one."""
+    lr: float | None = None
+    """Its learning rate, where a goal asks for it; None: the entry's, or a search's."""
 
     def trial(self, lr: float) -> Trial:
         model, method = self.model, self.entry.method
@@ -64,15 +66,14 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
 
     Raises ValueError when the smallest trial has too few steps for training.warmup_steps.
     """
+    if sweep.goal:
+        return _proposed(sweep, data)
     grid_cells = []
     grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data))
     for model, entry, budget, training in grid:
         if not entry.tried_at(model.name, budget):
             continue
-        left = budget - search_flops(model, training, data, sweep.flops)
-        steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
-        cell = Cell(model, entry, training, budget, sweep.seeds[0], steps, "", condition_name(training, sweep.varied))
-        cell = replace(cell, reason=_impossible(cell, sweep, data))
+        cell = cell_at(model, entry, training, budget, sweep, data)
         seeds = sweep.seeds_at(model.name, budget, entry.method.name, training.batch_size)
         grid_cells += [replace(cell, seed=seed) for seed in seeds]
     smallest = min((cell for cell in grid_cells if not cell.reason), key=lambda cell: cell.steps, default=None)
@@ -82,6 +83,30 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
             f"{smallest.steps} steps and would not be warm before it cools down"
         )
     return grid_cells
+
+
+def cell_at(
+    model: ModelSpec, entry: Entry, training: Training, budget: float, sweep: Sweep, data: Data, seed: int | None = None
+) -> Cell:
+    """One place of a grid; with its reason where it cannot be tried. seed: the sweep's first by default."""
+    left = budget - search_flops(model, training, data, sweep.flops)
+    steps = steps_for(left, model, entry.method, data.pair_of(training), sweep.flops)
+    first = sweep.seeds[0] if seed is None else seed
+    cell = Cell(model, entry, training, budget, first, steps, "", condition_name(training, sweep.varied))
+    return replace(cell, reason=_impossible(cell, sweep, data))
+
+
+def _proposed(sweep: Sweep, data: Data) -> list[Cell]:
+    """The places that a goal has asked for, each with its rate."""
+    (training,) = sweep.conditions(data)
+    entries = {entry.method.label: entry for entry in sweep.entries}
+    return [
+        replace(
+            cell_at(sweep.model(each.model), entries[each.method], training, each.budget, sweep, data, each.seed),
+            lr=each.lr,
+        )
+        for each in sweep.proposed
+    ]
 
 
 def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:

@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 from sweeps.data.columns import ROLES
-from sweeps.experiment.sweep import Compare, Racing, RateRange, Repeat, Sweep
+from sweeps.experiment.sweep import Compare, Goal, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS, TOKEN_TABLES
 from sweeps.models import SUITES
@@ -19,7 +19,7 @@ from sweeps.support.checks import brief
 from sweeps.trial import AT_LEAST, CHOICES, JOINT, MERGES, Training
 
 REQUIRED = "required"
-NO_KEYS = ("entries", "spanned")  # fields of Sweep that are no key of the file
+NO_KEYS = ("entries", "spanned", "proposed")  # fields of Sweep that are no key of the file
 ONE_OF_A_SWEEP = "the losses of a sweep are measured in the same pools at the same moments: give one value"
 ONE_VALUE = {  # settings of training that span no conditions, and why
     "data": "give one source, several as [[data]] tables, or a sweep file for each",
@@ -75,7 +75,7 @@ KINDS = {
 }
 SETTING_CHOICES = {"token_table": TOKEN_TABLES}  # settings of methods that have few values
 CHANGES = {  # what a key at the top of the file changes
-    **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat"), "which trials there are"),
+    **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat", "goal"), "which trials there are"),
     **dict.fromkeys(("training", "compare", "data", "tasks"), "every trial"),
     "flops": "the steps of every trial",
     **dict.fromkeys(("min_steps", "max_epochs"), "which trials are left out"),
@@ -85,12 +85,13 @@ CHANGES = {  # what a key at the top of the file changes
 SUITE = Key("suite", "text", "models, each by name or folder", "Suite of backbones.", tuple(SUITES))
 WRITTEN = {
     "models": Key("models", "list of texts", "all of the suite", "Names of models of the suite, or folders of models."),
-    "budgets": Key("budgets", "list of numbers", REQUIRED, "", least=0),
+    "budgets": Key("budgets", "list of numbers", "the goal's", "", least=0),
     "training": Key("training", "table", "the defaults below", ""),
     "seeds": Key("seeds", "list of whole numbers", "[0]", "", least=0),
     "racing": Key("racing", "table", "nothing is dropped", ""),
     "repeat": Key("repeat", "list of tables", "no further seeds", ""),
     "compare": Key("compare", "table", "one way", ""),
+    "goal": Key("goal", "table", "the grid is trained", ""),
 }
 METHODS_KEY = Key("methods", "list of tables", REQUIRED, "Tuning methods of the grid.")
 DATA_KEY = Key("data", "list of tables", "training.data", "Several sources that are trained on together.")
@@ -106,7 +107,7 @@ RATES = (
         "lr",
         "number or table",
         "lr_search",
-        "Known peak learning rate, or a table of them by model; one of lr and lr_search is needed.",
+        "Known peak learning rate, or a table of them by model; one of lr and lr_search is needed, but with a goal.",
         least=0,
     ),
     Key(
@@ -175,6 +176,12 @@ def tables() -> tuple[Table, ...]:
                 Key("merges", "list of texts", REQUIRED, "Ways to make one model.", (JOINT, *MERGES)),
                 *(key for key in _keys(Compare) if key.name == "ratios"),
             ),
+        ),
+        Table(
+            "[goal]",
+            "in [goal]",
+            "In place of budgets: the sweep chooses its own trials, in rounds, until the recipe for a budget is safe.",
+            _keys(Goal, least={"regret": 0, "together": 1, "price": 0}),
         ),
     )
 

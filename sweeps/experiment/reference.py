@@ -70,17 +70,18 @@ _EMPTY = '""'
 
 def schema() -> dict[str, Any]:
     """The reference as a JSON Schema, for editors that check TOML by one."""
-    top, training, methods, rates, racing, repeat, data, compare = map(_object, tables())
+    top, training, methods, rates, racing, repeat, data, compare, goal = map(_object, tables())
     named = methods["properties"]
     named["lr"] = {"anyOf": [named["lr"], {"type": "object", "additionalProperties": {"type": "number"}}]}
     named["lr_search"] = {"anyOf": [named["lr_search"], rates]}
-    inside = {"training": training, "racing": racing, "compare": compare}
+    inside = {"training": training, "racing": racing, "compare": compare, "goal": goal}
     inside |= {name: {"type": "array", "items": item} for name, item in (("methods", methods), ("repeat", repeat))}
     inside |= {"data": {"type": "array", "items": data, "minItems": 2}}
     for name, content in inside.items():
         top["properties"][name] = content | {"description": top["properties"][name]["description"]}
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sweep file of the recipe planner"}
-    return about | top | {"anyOf": [{"required": ["suite"]}, {"required": ["models"]}]}
+    either = [{"required": [backbones, trials]} for backbones in ("suite", "models") for trials in ("budgets", "goal")]
+    return about | top | {"anyOf": either}
 
 
 def _object(table: Table) -> dict[str, Any]:

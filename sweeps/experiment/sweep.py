@@ -72,8 +72,47 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a sweep without budgets is for: it chooses its own trials, in rounds, see docs/goal.md."""
+
+    budget: str
+    """What the recipe is for: FLOP such as "1e19", or on `hardware` a time such as "24h" or money such as "$500"."""
+    spend: str = "2%"
+    """What all trials may cost together, searches included: a share of the budget such as "2%", or FLOP."""
+    regret: float = 0.01
+    """Loss given away, nats, that is safe: trials end when less is expected."""
+    laws: str = "auto"
+    """Evidence to start from: auto (the nearest bundled laws), a name of bundled ones, or a folder or file of laws."""
+    together: int = 4
+    """Places of a round, at least 1: about as many as there are workers. Another number makes other rounds."""
+    hardware: str = ""
+    """Machine of a budget in time or money, such as "8xh100"."""
+    price: float = 0.0
+    """Price of one of its chips for an hour; 0: not known, and no budget in money."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A trial that a goal asks for."""
+
+    model: str
+    """Name of the backbone."""
+    method: str
+    """Label of the method."""
+    budget: float
+    """What it is cut for, FLOPs."""
+    lr: float
+    """Peak learning rate."""
+    seed: int = 0
+    """Seed of the trial."""
+    purpose: str = "train"
+    """What it is for: train, or search where a learning rate is looked for."""
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A tuning method of a sweep and where its learning rate comes from: one of `rates`, `search` and `rate_range`."""
+    """A tuning method of a sweep and where its learning rate comes from: one of `rates`, `search` and `rate_range`; in
+    a sweep with a goal none of them may be given, then the laws tell it."""
 
     method: Method
     """The method, with its settings."""
@@ -100,7 +139,7 @@ class Sweep:
     models: tuple[ModelSpec, ...]
     """Backbones of the grid."""
     budgets: tuple[float, ...]
-    """Training FLOPs of the grid, by the count named in `flops`."""
+    """Training FLOPs of the grid, by the count named in `flops`; none where there is a goal."""
     entries: tuple[Entry, ...]
     """Tuning methods of the grid."""
     training: Training = Training()
@@ -119,6 +158,10 @@ class Sweep:
     """Further seeds for some places."""
     compare: Compare | None = None
     """Ways to train on several sources that are compared; None: one way."""
+    goal: Goal | None = None
+    """What the sweep chooses its own trials for; None: it trains its grid."""
+    proposed: tuple[Proposed, ...] = ()
+    """Trials that the goal has asked for so far."""
     spanned: tuple[Training, ...] = ()
     """All conditions, where lists under [training] span several, `training` the first; (): that alone."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.experiment.keys import NO_KEYS, ONE_VALUE, places
 from sweeps.experiment.model_hash import model_hash
 from sweeps.experiment.sources import with_sources
-from sweeps.experiment.sweep import Compare, Entry, Racing, RateRange, Repeat, Sweep
+from sweeps.experiment.sweep import Compare, Entry, Goal, Racing, RateRange, Repeat, Sweep
 from sweeps.flops import FLOPS
 from sweeps.methods import METHODS, make_method
 from sweeps.models import SUITES, ModelSpec, find_model
@@ -38,6 +38,8 @@ from sweeps.support.toml_io import read_checked
 from sweeps.trial import JOINT, MERGES, Training
 
 MOST_CELLS = 100_000
+OF_A_GRID = ("budgets", "seeds", "racing", "repeat", "compare")  # keys that a goal leaves no room for
+AMOUNTS = {"budget": 'a text such as "1e19", "24h" or "$500"', "spend": 'a text such as "2%" or "2e17"'}
 _READ: dict[str, Callable[[str, Any], Any]] = {"int": whole, "float": number, "str": text}  # settings of methods
 _FIELDS = {item.name: str(item.type) for item in fields(Training)}
 
@@ -62,7 +64,8 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         table,
         ["suite", *(item.name for item in fields(Sweep) if item.name not in NO_KEYS), "methods", "data", "tasks"],
     )
-    models, budgets = _models(table), tuple(numbers("budgets", table.get("budgets")))
+    goal = _goal(table) if "goal" in table else None
+    models, budgets = _models(table), () if goal else tuple(numbers("budgets", table.get("budgets")))
     conditions = _conditions(table.get("training", {}), table.get("data"), table.get("tasks"))
     sweep = Sweep(
         models=models,
@@ -74,8 +77,11 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         min_steps=whole("min_steps", table.get("min_steps", 50), least=1),
         max_epochs=number("max_epochs", table.get("max_epochs", 1.0)),
         racing=_racing(table["racing"]) if "racing" in table else None,
+        goal=goal,
         spanned=conditions if len(conditions) > 1 else (),
     )
+    if goal and sweep.spanned:
+        raise ValueError(f"a goal is for one condition, {_lists(sweep)} spans several; give one value")
     if sweep.racing and sweep.spanned:
         raise ValueError(
             f"racing compares methods under one condition, {_lists(sweep)} spans several; give one of the two"
@@ -86,6 +92,30 @@ def _sweep(table: dict[str, Any]) -> Sweep:
     seeds = len(sweep.seeds) + sum(len(repeat.seeds) for repeat in sweep.repeat)
     _few("the grid", seeds * math.prod(map(len, (sweep.models, sweep.entries, sweep.budgets, sweep.conditions()))))
     return sweep
+
+
+def _goal(file: dict[str, Any]) -> Goal:
+    """The table [goal]; what it says of budget, laws and hardware is read by whoever proposes."""
+    table = file["goal"]
+    require("goal", table, isinstance(table, dict), "a table")
+    known_keys("goal", table, [item.name for item in fields(Goal)])
+    for name in OF_A_GRID:
+        if name in file:
+            raise ValueError(f"{name} and [goal] both say which trials there are; give one of the two")
+    for name in ("budget", "spend"):
+        given = table.get(name, Goal.spend if name == "spend" else None)
+        require(f"goal.{name}", given, isinstance(given, str) and given.strip() != "", AMOUNTS[name])
+    price = table.get("price", Goal.price)
+    require("goal.price", price, is_number(price) and price >= 0, "a number, 0 or more")
+    return Goal(
+        budget=table["budget"].strip(),
+        spend=table.get("spend", Goal.spend).strip(),
+        regret=number("goal.regret", table.get("regret", Goal.regret)),
+        laws=text("goal.laws", table.get("laws", Goal.laws)),
+        together=whole("goal.together", table.get("together", Goal.together), least=1),
+        hardware=text("goal.hardware", table.get("hardware", Goal.hardware)),
+        price=float(price),
+    )
 
 
 def _racing(table: Any) -> Racing:
@@ -245,7 +275,7 @@ def _entry(where: str, table: dict[str, Any], models: list[str], budgets: list[f
     for key, values in spans.items():
         require(f"{where}.{key}", values, values != [], "a value or a list of them, not empty")
         spans[key] = [_READ[settings[key]](f"{where}.{key}", value) for value in values]
-    rates, search, rate_range = _rates(where, table, list(chosen_models) or models)
+    rates, search, rate_range = _rates(where, table, list(chosen_models) or models, goal=not budgets)
     _few(where, math.prod(map(len, spans.values())))
     for chosen in itertools.product(*spans.values()):
         try:
@@ -256,9 +286,16 @@ def _entry(where: str, table: dict[str, Any], models: list[str], budgets: list[f
 
 
 def _rates(
-    where: str, table: dict[str, Any], models: list[str]
+    where: str, table: dict[str, Any], models: list[str], goal: bool
 ) -> tuple[dict[str, float], tuple[float, ...], RateRange | None]:
-    """The learning rates of one [[methods]]: by model, to try, to search between; one of the three."""
+    """The learning rates of one [[methods]]: by model, to try, to search between; one of the three. With a goal they
+    may be left to its laws."""
+    if goal and "lr" not in table and "lr_search" not in table:
+        return {}, (), None
+    if goal and isinstance(table.get("lr_search"), dict):
+        raise ValueError(
+            f"{where}.lr_search is a range; with a goal give a list of rates, or leave it out for the laws'"
+        )
     if ("lr" in table) == ("lr_search" in table):
         rates_given = "both lr and lr_search" if "lr" in table else "neither lr nor lr_search"
         raise ValueError(f"{where} has {rates_given}; give one rate, a table of rates by model, or rates to search")

@@ -18,10 +18,12 @@ from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.machine.eligibility import Requirements
-from sweeps.running.display import Screen, Snapshot, result, settled_line, snapshot
+from sweeps.running.display import Screen, Snapshot, result, round_line, settled_line, snapshot
 from sweeps.running.estimate import Pace, costs
+from sweeps.running.proposals import Propose
 from sweeps.running.resources import requirements
-from sweeps.search.learning_rates import hopeless
+from sweeps.search.goal_rounds import read_rounds, with_rounds, write_rounds
+from sweeps.search.learning_rates import EVERYTHING, hopeless
 from sweeps.search.sweep_state import SweepState, plan_next, sharing
 from sweeps.store import records
 from sweeps.store.base import Store
@@ -66,6 +68,7 @@ class Conductor:
     """One `sweep run`: what is known of a sweep and what was done about it.
 
     library: where identical trials are looked for, None to train everything here. reused: trials taken from there.
+    propose: what a sweep with a goal asks for its next round. rounds: those that it has had.
     classes: of resources, smallest first, where workers differ. ValueError is raised for a trial that fits none of
     them, or `here`, the only one where they do not.
     """
@@ -79,8 +82,12 @@ class Conductor:
         screen: Screen,
         classes: Sequence[ResourceClass] = (),
         here: ResourceClass | None = None,
+        propose: Propose | None = None,
     ) -> None:
-        self.sweep, self.data, self.store, self.library, self.screen = sweep, data, store, library, screen
+        self.rounds = read_rounds(store.directory) if sweep.goal else []
+        self._propose = propose if sweep.goal else None
+        self.sweep, self.data, self.store = with_rounds(sweep, self.rounds), data, store
+        self.library, self.screen = library, screen
         self.classes = classes
         self.known = by_key(store.results())
         self.reused = 0
@@ -90,6 +97,7 @@ class Conductor:
         with suppress(ValueError, OSError):  # one that cannot be read is written anew
             self._data_before = store.files.read_data()
         self.cancelled = store.cancelled()
+        self._queued: list[str] = []  # keys
         self._sought: set[str] = set()  # keys looked up in the library: once is enough
         self.pace = Pace(store)
         self.pace.take(self.known.values())
@@ -107,7 +115,8 @@ class Conductor:
                 while self._goes_on():
                     started = time.monotonic()
                     if workers is None:
-                        workers = launch(self.store, len(self.state.now) + len(self.state.later))
+                        coming = len(self.state.now) + len(self.state.later)
+                        workers = launch(self.store, max(coming, self.sweep.goal.together if self.sweep.goal else 0))
                     for sentence in workers.tend():
                         self.say(sentence)
                     self.screen.show(self.snapshot(workers.count))
@@ -150,6 +159,8 @@ class Conductor:
     def _goes_on(self) -> bool:
         """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
         self._look()
+        while not self.state.now and self._next_round():
+            self._look()
         if not self.state.now:
             self.store.close()
             self._look()  # for one that came just before
@@ -157,9 +168,30 @@ class Conductor:
                 self.store.reopen()
         return bool(self.state.now)
 
+    def _next_round(self) -> bool:
+        """Ask for the next round of a goal; whether there is one.
+
+        An end is looked at once more in every run, for the sweep file may allow more since.
+        """
+        if self._propose is None or EVERYTHING in self.cancelled:
+            return False
+        self.rounds = [each for each in self.rounds if not each.stop]
+        now = self._propose(with_rounds(self.sweep, self.rounds), self.data, self.known)
+        self.rounds.append(now)
+        write_rounds(self.store.directory, self.rounds)
+        self.say(round_line(len(self.rounds), now))
+        for remark in now.remarks:
+            self.say(remark)
+        if now.stop:
+            self._propose = None
+            self.store.trunks.share([])
+            return False
+        self.sweep = with_rounds(self.sweep, self.rounds)
+        self.state = self._plan_next()
+        return True
+
     def _look(self) -> None:
         """Take in new observations, reuse those made elsewhere, and queue what is to be run now."""
-        before = [trial.key for trial in self.state.now]
         self._heed()
         self._prune()
         new = list(self.store.results(self.known))
@@ -167,7 +199,8 @@ class Conductor:
         self._take(new)
         while self._reuse():
             pass
-        if [trial.key for trial in self.state.now] != before or not self._exported_at:
+        if (now := [trial.key for trial in self.state.now]) != self._queued or not self._exported_at:
+            self._queued = now
             self.store.require(self._requirements(self.classes, patient=True) if self.classes else Requirements())
             self.store.trunks.share(sharing(self.state))
             self.store.add(self._ordered())

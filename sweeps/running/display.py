@@ -15,6 +15,7 @@ from sweeps.experiment.grid import Cell, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.running.estimate import Speed, costs, makespan
+from sweeps.search.goal_rounds import GoalRound, read_rounds
 from sweeps.search.learning_rates import RateSearch
 from sweeps.search.sweep_state import SweepState
 from sweeps.store.base import Store
@@ -81,6 +82,8 @@ class Snapshot:
     """Bytes of shared states (trunks), kept until no trial can use them."""
     edited: bool = False
     """Whether its sweep.toml was edited since it was last run."""
+    rounds: tuple[GoalRound, ...] = ()
+    """Of its goal; none without one."""
 
     @property
     def flops_spent(self) -> float:
@@ -160,6 +163,7 @@ class Snapshot:
             "eta_seconds": self.eta,
             "workers": self.workers,
             "edited": self.edited,
+            "rounds": [each.to_json() for each in self.rounds],
         }
 
 
@@ -201,6 +205,7 @@ def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: S
         varied=sweep.varied,
         state_bytes=store.trunks.size(),
         edited=edited(store.directory),
+        rounds=tuple(read_rounds(store.directory)) if sweep.goal else (),
     )
 
 
@@ -264,6 +269,7 @@ def status_lines(now: Snapshot) -> list[str]:
         lines += ["nothing is running now"]
     if now.failures:
         lines += ["", "no loss from", *_first(result(observation, now.varied) for observation in now.failures)]
+    lines += goal_lines(now.rounds)
     lines += left_out_lines(now.left_out)
     settled = [search for search in now.searches if not search.open]
     if settled:
@@ -283,6 +289,37 @@ def status_lines(now: Snapshot) -> list[str]:
         head = ["budget", "model", "method", "lr", "loss", *(["condition"] if now.varied else [])]
         lines += ["", "best so far", *table([head, *rows])]
     return lines
+
+
+def round_line(number: int, now: GoalRound) -> str:
+    """A round of a goal in a sentence."""
+    standing = f"{now.regret:.3g} nats expected to be given away after {now.spent:.3g} of {now.limit:.3g} FLOPs"
+    if now.stop:
+        return f"the trials of the goal end: {now.stop}; {standing}"
+    return f"round {number}: {len(now.proposed)} trials of {now.cost:.3g} FLOPs; {standing}"
+
+
+def goal_lines(rounds: Sequence[GoalRound]) -> list[str]:
+    """How a goal stands: its rounds, the candidates for its recipe, and what comes next; nothing without a round."""
+    if not rounds:
+        return []
+    last = rounds[-1]
+    rows = [
+        [f"{place}", f"{each.spent:.3g}", f"{each.regret:.3g}", f"{len(each.proposed)}", f"{each.cost:.3g}"]
+        for place, each in enumerate(rounds, 1)
+    ]
+    head = ["round", "FLOPs before", "expected regret", "trials", "FLOPs"]
+    lines = ["", f"goal of {last.budget:.3g} FLOPs, started from the laws of {last.laws}", *table([head, *rows])]
+    rows = [
+        [each.model, each.method, f"{each.loss:.3f}", f"{each.low:.3f} to {each.high:.3f}", f"{each.best:.0%}"]
+        for each in last.contenders
+    ]
+    lines += ["", "candidates", *table([["model", "method", "loss", "90 % interval", "best"], *rows])]
+    lines += ["", *last.remarks] if last.remarks else []
+    if last.stop:
+        return [*lines, "", f"ended: {last.stop}"]
+    places = [f"{each.model} {each.method} at {each.budget:.3g}" for each in last.proposed]
+    return [*lines, "", "this round", *_first(dict.fromkeys(places))]
 
 
 def _cost_lines(now: Snapshot) -> list[str]:

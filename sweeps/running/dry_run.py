@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.conditions import condition_name
-from sweeps.experiment.grid import trial_flops
+from sweeps.experiment.grid import cells, trial_flops
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.flops import exact_flops
@@ -144,6 +144,9 @@ def _plan(
     sweep: Sweep, data: Data, state: SweepState, coming: Sequence[Cost], throughput: Throughput, sizes: Sequence[str]
 ) -> dict[str, Any]:
     searching = {trial.key for search in state.searches for trial in map(search.cell.trial, search.open)}
+    if sweep.goal:
+        asked = zip(sweep.proposed, cells(sweep, data), strict=True)
+        searching |= {cell.trial(each.lr).key for each, cell in asked if each.purpose == "search"}
     proposed = {search.cell.trial(1.0).key for search in state.searches if search.more}
     rows = [
         _row(

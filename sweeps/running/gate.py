@@ -25,6 +25,8 @@ class Prospect:
 
 def prospect(sweep: Sweep, data: Data) -> Prospect:
     """What can come of a sweep on these data; racing and trials that fail may leave less."""
+    if sweep.goal:  # which chooses its own trials, and gives a recipe
+        return Prospect(tuple(_pools(sweep, data)))
     tried = [cell for cell in cells(sweep, data) if not cell.reason]
     if not tried:
         return Prospect(refusal=_nothing_left(sweep, data))

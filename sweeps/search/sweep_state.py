@@ -11,7 +11,7 @@ from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING, RateSearch, search_rate
 from sweeps.search.racing import race
-from sweeps.trial import Observation, Training, Trial
+from sweeps.trial import MOST_STEPS, Observation, Training, Trial
 
 Searched = tuple[str, str, Training]  # what has one learning rate: model, method and condition
 
@@ -30,6 +30,8 @@ class SweepState:
     """Cells that are not tried, with their reason."""
     searches: tuple[RateSearch, ...]
     """The search of every learning rate that is searched."""
+    trunks: tuple[Trial, ...] = ()
+    """Trials that longer ones may yet go on from, which a goal has still to ask for."""
 
     def rates(self, cell: Cell) -> tuple[float, ...]:
         """Those that a cell of `later` may yet get."""
@@ -71,7 +73,8 @@ def plan_next(
     gone = _All() if EVERYTHING in cancelled else cancelled
     grid = cells(sweep, data)
     parts = _Sorted([cell for cell in grid if cell.reason])
-    for group in _groups(cell for cell in grid if not cell.reason):
+    parts.placed += [(cell, cell.trial(cell.lr)) for cell in grid if cell.lr is not None and not cell.reason]
+    for group in _groups(cell for cell in grid if cell.lr is None and not cell.reason):
         _sort(group, sweep, known, gone, parts)
     if sweep.racing:
         _race(sweep, known, gone, parts)
@@ -90,6 +93,7 @@ def plan_next(
         later=tuple(parts.later),
         left_out=tuple(left_out),
         searches=tuple(parts.searches),
+        trunks=tuple(trial for cell, trial in unique.values() if cell.lr is not None and trial.trunk),
     )
 
 
@@ -148,6 +152,7 @@ def _race(sweep: Sweep, known: Mapping[str, Observation], gone: Container[str], 
 def sharing(state: SweepState) -> list[Trial]:
     """Trials to come, with every rate that they may yet get: those that may start from another one's trunk."""
     later = [cell.trial(rate) for cell in dict.fromkeys(state.later) for rate in state.rates(cell)]
+    later += [replace(trial, steps=MOST_STEPS) for trial in state.trunks]
     return list({trial.key: trial for trial in (*state.now, *later)}.values())
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from planner import Limits, calibrate, plan
 from planner.cli import main
-from planner.design import DesignPoint, _Beliefs, _for_sweeps, advised
+from planner.design import DesignPoint, _Beliefs, _for_sweeps, advised, goal_file
 from planner.laws import Chinchilla
 from support.known_laws import FULL, LORA, PAIR, RATES, law_book, method_law
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep import Goal
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.running.gate import prospect
 
@@ -171,6 +172,20 @@ def test_the_command_writes_the_sweep(tmp_path, capsys):
     laws, out = str(write_laws(tmp_path / "laws.json")), tmp_path / "sweep.toml"
     asked = ["--budget", "1e15", "--laws", laws, "--calibrate", "10%"]
     assert main([*asked, "--sweep-out", str(out)]) == 0
-    assert "expected regret" in capsys.readouterr().out and len(read_sweep(out).models) >= 2
+    assert "expected regret" in capsys.readouterr().out
+    sweep = read_sweep(out)
+    assert len(sweep.models) >= 2 and sweep.goal == Goal("1e15", "10%", laws="laws.json")
     assert main([*asked[:-1], "150%"]) == 2 and "--calibrate is '150%'" in capsys.readouterr().err
     assert main([*asked[:-2], "--sweep-out", str(out)]) == 2 and "--sweep-out" in capsys.readouterr().err
+    assert main([*asked[:-2], "--run"]) == 2 and "--run" in capsys.readouterr().err
+
+
+def test_the_goal_is_that_of_the_plan(tmp_path):
+    answer = plan("24h", laws=["reference"], hardware="cpu", mfu=0.5, price=1.0, suite="nano", methods=["full", "lora"])
+    path = tmp_path / "goal.toml"
+    path.write_text(goal_file(answer, 0.02, path, "reference", "cpu", 1.0))
+    sweep = read_sweep(path)
+    assert sweep.goal == Goal("24h", "2%", laws="reference", hardware="cpu", price=1.0)
+    assert {model.name for model in sweep.models} == {each.model.name for each in answer.considered}
+    assert {entry.method.name for entry in sweep.entries} <= {"full", "lora"} and not sweep.entries[0].search
+    assert sweep.training.batch_size == answer.recipe.trial.training.batch_size

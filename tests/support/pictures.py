@@ -22,6 +22,7 @@ from planner.laws import Rectified
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
 from sweeps.models import NANO
+from sweeps.search.goal_rounds import Contender, GoalRound
 from sweeps.tasks import score_name
 from sweeps.trial import Observation, Training, failure
 
@@ -83,6 +84,16 @@ def projection() -> Projection:
         for points, share in ((generator.normal(0, 0.1, (60, 2)), 0.4), (generator.normal(0, 0.5, (60, 2)), 0.2))
     )
     return Projection("nano-340k", "full, learning rate 0.003", "python-env", 96, before, after)
+
+
+def rounds() -> tuple[GoalRound, ...]:
+    """Those of a goal: a regret that falls, rises and falls, and an end."""
+    found = []
+    for place, (regret, stop) in enumerate(((0.4, ""), (0.05, ""), (0.12, ""), (0.004, "the regret fell"))):
+        chances = ((0.9 - 0.2 * place, "full"), (0.1 + 0.2 * place, "lora rank 8 alpha 8"))
+        contenders = tuple(Contender("nano-100k", method, 2.0, 1.8, 2.2, best) for best, method in chances)
+        found.append(GoalRound((), regret, 1e11 * place, 1e11, 5e11, 1e13, "reference", contenders, (), stop))
+    return tuple(found)
 
 
 def grid(methods: Sequence[Method] = METHODS[:3], models=MODELS, budgets=BUDGETS, **more) -> list[Observation]:
@@ -147,8 +158,8 @@ BROKEN = {
 def fitted(
     folder: Path, trials: Sequence[Observation], family: str = "chinchilla", profile: str = ""
 ) -> tuple[Table, LawBook]:
-    """The table of these trials with a projection, and its laws, none where there are too few runs."""
-    table = replace(sweep_table(write_sweep(folder, trials)), projection=projection())
+    """The table of these trials with a projection and a goal, and its laws, none where there are too few runs."""
+    table = replace(sweep_table(write_sweep(folder, trials)), projection=projection(), rounds=rounds())
     try:
         return table, fit_table(table, Settings(family=family, bootstraps=20, profile=profile))
     except ValueError:

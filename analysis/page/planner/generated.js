@@ -296,8 +296,8 @@ export const NORMAL = 1.645;
 
 /** The law of one tuning method, and how it was fitted. */
 export class MethodLaw {
-  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rates_batch = null, rate_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null, batch = null}) {
-    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rates_batch, rate_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift, batch});
+  constructor({settings, family, law, intervals, draws, noise, rows, measured, objective = 0, delta = null, intervals_95 = {}, backtest = {}, learning_rates = {}, rates_from = '', rates_batch = null, rate_rule = null, temperature_rule = null, shared = [], variants = {}, isoflop = {}, profiles = {}, noise_slope = 0, scatter = {}, drift = null, batch = null}) {
+    Object.assign(this, {settings, family, law, intervals, draws, noise, rows, measured, objective, delta, intervals_95, backtest, learning_rates, rates_from, rates_batch, rate_rule, temperature_rule, shared, variants, isoflop, profiles, noise_slope, scatter, drift, batch});
   }
   /** The law without a batch size put in: of its own one, or of the best for every D. */
   get any_batch() {

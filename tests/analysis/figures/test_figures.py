@@ -42,7 +42,7 @@ def test_runs_from_elsewhere_can_be_drawn(tmp_path):
     book = fit_table(table, Settings(family="chinchilla", bootstraps=40, delta=1e-3))
     drawn = draw_all(table, book, tmp_path)
     missing = {line.split(": ")[1] for line in drawn.left_out}
-    assert missing == {"settings", "profile", "curves", "health", "projection", "scores"}
+    assert missing == {"settings", "profile", "curves", "health", "projection", "scores", "goal"}
     assert {path.stem for path in drawn.files} == set(FIGURES) - missing
 
 

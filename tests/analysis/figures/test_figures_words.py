@@ -23,6 +23,7 @@ UNITS = {
     "health": ("FLOP", "directions", "squared distance"),
     "projection": ("unit vectors", "%"),
     "scores": ("nats per pair", "nDCG@10"),
+    "goal": ("nats per pair", "probability", "FLOP"),
 }
 
 

@@ -128,5 +128,5 @@ def test_a_key_in_the_wrong_table_is_told_where_it_stands(tmp_path, text, said):
 
 def test_what_the_schema_requires_is_what_the_reference_calls_required():
     required = {table.title: {key.name for key in table.keys if key.default == REQUIRED} for table in tables()}
-    assert required[""] == {"budgets", "methods"} and required["[[methods]]"] == {"name"}
+    assert required[""] == {"methods"} and required["[[methods]]"] == {"name"}
     assert not required["[training]"]

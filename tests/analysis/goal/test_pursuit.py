@@ -1,0 +1,109 @@
+"""A goal is pursued within its spend, by the recorded losses alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.goal.evidence import Place
+from analysis.goal.pursuit import Pursuit, Round, Tried
+from planner.laws import scaled
+from support.goal_pursuits import GOAL, RATES, book, measured, pursuit, truth
+
+
+def pursue(world: Pursuit) -> tuple[list[Round], list[Tried]]:
+    rounds, tried = [world.round([])], []
+    while rounds[-1].proposals:
+        tried += [measured(world, each) for each in rounds[-1].proposals]
+        rounds.append(world.round(tried))
+    return rounds, tried
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["rates known", "rates searched"])
+def test_the_best_candidate_is_found_within_the_spend(known):
+    world = pursuit(known=known)
+    rounds, tried = pursue(world)
+    last = rounds[-1]
+    assert last.spent <= world.aim.limit and last.stop
+    best = min(world.goals, key=lambda pair: truth(world.pairs[pair], GOAL))
+    chosen = world.goals[last.standing.chosen]
+    assert truth(world.pairs[chosen], GOAL) - truth(world.pairs[best], GOAL) < 0.01
+    assert last.standing.regret < 0.25 * rounds[0].standing.regret
+    assert {each.lr for each in tried} > set(RATES["full"]) or known
+
+
+def test_rounds_follow_from_losses_in_whatever_order_they_came():
+    world = pursuit(known=False)
+    _, tried = pursue(world)
+    shuffled = random.Random(0).sample(tried, len(tried))
+    assert world.round(shuffled).proposals == world.round(tried).proposals
+    some = tried[: len(tried) // 2]
+    assert pursuit(known=False).round(some[::-1]).proposals == world.round(some).proposals != ()
+
+
+def test_a_search_is_paid_for_and_a_rate_is_carried_to_other_sizes():
+    world = pursuit(known=False)
+    first = world.round([])
+    searched = {each.place.pair for each in first.proposals}
+    assert all(each.purpose == "search" for each in first.proposals)
+    assert first.cost == pytest.approx(sum(each.place.budget for each in first.proposals))
+    assert len({world.pairs[pair].method.name for pair in searched}) == len(searched)  # one size of each method
+    second = world.round([measured(world, each) for each in first.proposals])
+    trained = [each for each in second.proposals if each.place.pair not in searched]
+    assert trained and all(each.purpose == "train" for each in trained)
+
+
+def test_trials_of_a_trunk_cost_what_they_add():
+    world = pursuit()
+    lr = world.rates[0]
+    alone, longer = Tried(Place(0, 1e11), lr, 0, 0.0), Tried(Place(0, 2e11), lr, 0, 0.0)
+    other_seed = replace(longer, seed=1)
+    shared = world.shared[1] / world.steps[2] * 2e11  # up to the cooldown of the shorter one
+    assert world.spent([longer, alone]) == pytest.approx(3e11 - shared)
+    assert world.spent([alone, other_seed]) == pytest.approx(3e11)
+
+
+def test_what_another_rate_cost_is_taken_off_where_only_it_was_tried():
+    world = pursuit(known=False)
+    small, large = Place(0, 1e11), Place(0, 4e11)
+    tried = [Tried(small, 1e-3, 0, 1.2), Tried(small, 3e-3, 0, 1.0), Tried(large, 1e-3, 0, 0.9)]
+    recorded = world.recorded(tried)
+    assert dict(zip(recorded.place.tolist(), recorded.log_loss.tolist(), strict=True)) == pytest.approx(
+        {1: 1.0, 3: 0.7}
+    )
+    lost = world.recorded([*tried, Tried(small, 9e-3, 0, None)])
+    assert (lost.place == recorded.place).all() and (lost.log_loss == recorded.log_loss).all()
+
+
+def test_it_stops_by_regret_by_spend_and_where_nothing_is_worth_it():
+    assert "regret fell" in pursuit(regret=1e3).round([]).stop
+    assert "spend is used up" in pursuit(limit=1e10).round([]).stop
+    assert "no trial is worth" in pursuit(thrift=1e6).round([]).stop
+
+
+def test_evidence_that_is_wrong_is_outgrown_and_said():
+    laws = book()
+    turned = [
+        replace(
+            law,
+            draws=tuple(
+                scaled(draw, {name: 2.0 ** (1 if (i + j) % 2 else -1) for j, name in enumerate(draw.factors)})
+                for draw in law.draws
+            ),
+        )
+        for i, law in enumerate(laws.laws)
+    ]
+    world = pursuit(replace(laws, laws=tuple(turned)))
+    own = {(pair.model.name, pair.method.label): pair for pair in pursuit().pairs}
+    tried: list[Tried] = []
+    while (now := world.round(tried)).proposals:
+        for each in now.proposals:
+            pair = world.pairs[each.place.pair]
+            loss = truth(own[pair.model.name, pair.method.label], each.place.budget)
+            tried.append(Tried(each.place, each.lr, each.seed, loss))
+    losses = [truth(own[world.pairs[i].model.name, world.pairs[i].method.label], GOAL) for i in world.goals]
+    given_away = np.exp(losses[now.standing.chosen] - min(losses)) - 1
+    assert given_away < 0.02 or now.contradicted
