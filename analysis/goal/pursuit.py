@@ -151,7 +151,8 @@ class Pursuit:
         beliefs = Beliefs(self.places, recorded)
         now = standing(beliefs, self._goal_places)
         spent, scale = self.spent(tried), beliefs.scale / self.places.usual
-        if now.regret <= self.aim.regret:
+        # Laws that have seen neither suite nor data are not believed before anything is tried.
+        if now.regret <= self.aim.regret and (tried or not any(pair.unseen for pair in self.pairs)):
             return Round((), now, spent, 0.0, scale, f"the expected regret fell to {now.regret:.3g} nats")
         worth = self._worth(beliefs)
         most = now.regret / worth if worth else math.inf  # FLOPs that are worth as much as all that can be gained
