@@ -16,7 +16,7 @@ from sweeps.machine.cluster_file import ClusterProfile, read_cluster_profile
 from sweeps.machine.hardware import read_machine
 from sweeps.running.display import Snapshot, status_lines
 from sweeps.running.dry_run import here, plan_lines, throughput_on
-from sweeps.store.open import add_store, keep_password_out_of_sight
+from sweeps.store.open import add_store, keep_password_out_of_sight, placed
 from sweeps.support import console
 from sweeps.support.console import positive
 from sweeps.support.paths import relative_to
@@ -37,7 +37,8 @@ EXAMPLES = """\
   sweep cancel results/demo 3f2a            cancel that trial; without a key: all unfinished ones
   sweep retry results/demo --failed         re-queue failed trials for the next `sweep run`; also --cancelled, or keys
   sweep export results/demo --csv demo.csv  write its observations as a table; or --parquet demo.parquet
-  sweep doctor /shared/results --two        check that file system from two machines
+  sweep status s3://bucket/sweeps/demo      the same for a sweep in a bucket, from anywhere
+  sweep doctor /shared/results --two        check that file system from two machines; or s3://bucket/sweeps
   sweep manifest examples/demo.toml --for kubernetes --image IMAGE --claim CLAIM   Jobs for its workers
   sweep dashboard results/demo              open its trials in optuna-dashboard
 """
@@ -65,7 +66,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", type=Path, metavar="FILE.toml", help="the sweep file")
-    command.add_argument("--out", type=Path, metavar="DIR", help="folder of the sweep (default: results/<FILE's name>)")
+    command.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder of the sweep (default: results/<FILE's name>), or its URL (s3://BUCKET/PREFIX/NAME)",
+    )
     command.add_argument(
         "--workers", type=_positive, metavar="K", help="number of trials at once (default: one per GPU, or per core)"
     )
@@ -88,6 +93,12 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         help=f"with {_names('here')}: number of trials at once per GPU",
     )
     add_store(command)
+    command.add_argument(
+        "--checkpoints",
+        default="",
+        metavar="URL",
+        help="s3://, gs:// or file:// URL for copies of checkpoints, so that trials continue on other machines",
+    )
     command.add_argument("--dry-run", action="store_true", help="print the trials and their cost, train nothing")
     command.add_argument(
         "--hardware", metavar="COUNTxCHIP", help="with --dry-run: time and price on this machine, such as 8xh100"
@@ -121,8 +132,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _run_file(arguments: argparse.Namespace) -> int:
     profile = _profile(arguments)
-    directory = arguments.out or folder_of_file(arguments.file)
-    asked = opened(arguments.file, directory, arguments.store, arguments.fresh)
+    place = arguments.out or str(folder_of_file(arguments.file))
+    directory, url = placed(place, arguments.store, own=Path("results"))
+    asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints)
     options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
     if arguments.dry_run:
         _dry_run(arguments, with_next_round(asked) if asked.sweep.goal else asked, options)
@@ -196,7 +208,7 @@ COMMANDS = {
     "cancel": (views.cancel, "Cancel trials; their checkpoints are kept.", views.add_cancel),
     "retry": (views.retry, "Re-queue trials that failed or were cancelled.", views.add_retry),
     "export": (views.export, "Write the observations of a sweep as a table.", views.add_export),
-    "doctor": (doctor, "Check that a shared file system supports what sweeps need (locks, links, clocks).", add_doctor),
+    "doctor": (doctor, "Check that a shared file system or a bucket supports what sweeps need.", add_doctor),
     "manifest": (
         manifest,
         "Print what Kubernetes, SkyPilot or Docker need to start workers.",

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Fixtures below that start an installed server or browser. What uses one is marked `service`.
-SERVICES = {"postgres", "cluster", "ray_cluster", "chromium"}
+SERVICES = {"postgres", "s3", "cluster", "ray_cluster", "chromium"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -91,6 +91,31 @@ def postgres():
         missing("the PostgreSQL store", "psycopg is not installed (extra postgres)")
     with server(bin) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The port of an S3 server."""
+    from support.s3_server import interpreter, server
+
+    if not (python := interpreter()):
+        missing("object storage", "there is no S3 server (moto; .ci/setup-s3 installs it)")
+    try:
+        import obstore  # noqa: F401 (is it there?)
+    except ImportError:
+        missing("object storage", "obstore is not installed (extra s3)")
+    with server(python) as port:
+        yield port
+
+
+@pytest.fixture
+def s3(s3_server: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an S3 bucket that is this test's own; the environment says where its server is."""
+    from support.s3_server import BUCKET, environment
+
+    for name, value in environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{os.urandom(4).hex()}"
 
 
 @pytest.fixture(scope="module")

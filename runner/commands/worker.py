@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 def worker(arguments: argparse.Namespace) -> int:
     """Run `embed worker`; returns the exit code."""
-    from sweeps.store.open import join, keep_password_out_of_sight
+    from sweeps.store.open import join, keep_password_out_of_sight, placed
     from sweeps.workers import this_job
     from sweeps.workers.loop import work
     from sweeps.workers.options import WorkerOptions
 
     keep_password_out_of_sight()
-    if arguments.store:
-        join(arguments.sweep, arguments.store)
-    if not (arguments.sweep / "sweep.toml").exists():
-        raise ValueError(f"{arguments.sweep}: no sweep here (it has no sweep.toml)")
+    directory, url = placed(arguments.sweep, arguments.store)
+    if url:
+        join(directory, url)
+    if not (directory / "sweep.toml").exists():
+        raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
     options = WorkerOptions(
         resource_class=arguments.resource_class,
         takes_smaller=arguments.processes * arguments.nodes == 1,
@@ -40,7 +41,7 @@ def worker(arguments: argparse.Namespace) -> int:
         patience=arguments.patience or float("inf"),
         job=this_job(),
     )
-    return work(arguments.sweep, trainer_of(arguments, options.job), options=options)
+    return work(directory, trainer_of(arguments, options.job), options=options)
 
 
 def trainer_of(arguments: argparse.Namespace, job: ClusterJob | None) -> Train:
@@ -79,7 +80,7 @@ def add_worker(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed worker`."""
     from sweeps.store.open import add_store
 
-    command.add_argument("--sweep", type=Path, required=True, help="folder of the sweep")
+    command.add_argument("--sweep", required=True, metavar="DIR", help="folder of the sweep, or its URL (s3://...)")
     add_store(command)
     command.add_argument(
         "--class", dest="resource_class", default="", metavar="C", help="take trials of this class first"

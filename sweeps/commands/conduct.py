@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sweeps.commands.bucket_doctor import refuse_unfit_objects
 from sweeps.commands.doctor import refuse_unfit
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
@@ -76,6 +77,8 @@ class OpenedSweep:
         store, starter = self.store, launcher(options)
         if store.shares_folder:
             refuse_unfit(self.directory)
+        for place, claims in store.places:
+            refuse_unfit_objects(place, claims)
         store.admit(self.file, self.data)
         failed = store.retry_failed() if retry_failed else []
         with Screen(self.directory.resolve().name) as screen:
@@ -91,11 +94,11 @@ class OpenedSweep:
             return conductor.run(starter.start), conductor.reused
 
 
-def opened(file: Path, directory: Path, url: str = "", fresh: bool = False) -> OpenedSweep:
+def opened(file: Path, directory: Path, url: str = "", fresh: bool = False, checkpoints: str = "") -> OpenedSweep:
     """The sweep of a file, its data prepared; notes on these go to stderr.
 
-    url: of a database, see sweeps.store.open. fresh: no observations of other sweeps are reused. Raises ValueError,
-    and ModuleNotFoundError where what trains is not installed.
+    url: of a database or of objects, and checkpoints: of their copies; see sweeps.store.open. fresh: no observations of
+    other sweeps are reused. Raises ValueError, and ModuleNotFoundError where what trains is not installed.
     """
     sweep = read_sweep(file)
     refuse_foreign(directory, file)
@@ -103,7 +106,7 @@ def opened(file: Path, directory: Path, url: str = "", fresh: bool = False) -> O
     data = prepare(file)
     for note in data.notes:
         print(f"sweep: {note}", file=sys.stderr)
-    store = open_store(directory, url=url)
+    store = open_store(directory, url=url, checkpoints=checkpoints)
     return OpenedSweep(file, directory, sweep, data, store, None if fresh else Library(store), prospect(sweep, data))
 
 

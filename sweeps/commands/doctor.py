@@ -17,10 +17,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from sweeps.store.attempts import LEASE
+from sweeps.commands.bucket_doctor import follow as follow_objects
+from sweeps.commands.bucket_doctor import probe_objects, verdict_on
+from sweeps.commands.finding import LATE, Finding
+from sweeps.store.objects import checked_url, is_objects
 from sweeps.support.atomic import write_text
 from sweeps.support.processes import own_code
 from sweeps.support.text import table
@@ -28,19 +31,9 @@ from sweeps.support.text import table
 ROUNDS = 50  # races between the two
 GLANCE = 0.002  # s between looks for what the other wrote
 WAIT = 120.0  # s for the other machine to answer
-LATE = LEASE / 3  # s after which a change must be seen, for a worker renews every LEASE / 5
 FREE_BYTES, FREE_INODES = 100e6, 1000  # fewer are hardly a sweep's
 MEETING = ".sweep-doctor"
 INSTEAD = "use another folder, or `--store postgresql://...`, which needs no shared one"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One promise. holds: whether it was kept. figure: what was measured, in words."""
-
-    promise: str
-    holds: bool
-    figure: str
 
 
 def refuse_unfit(directory: Path) -> None:
@@ -296,7 +289,9 @@ def lead(meeting: Path, seconds: float = WAIT) -> Iterator[Finding]:
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", type=Path, metavar="DIR", help="folder that sweeps are to lie in")
+    command.add_argument(
+        "directory", metavar="DIR", help="folder that sweeps are to lie in, or s3://, gs:// or file:// URL"
+    )
     side = command.add_mutually_exclusive_group()
     side.add_argument("--two", action="store_true", help="check with a second machine, which is started with --peer")
     side.add_argument("--peer", action="store_true", help="be the second machine of a check that runs elsewhere")
@@ -308,38 +303,41 @@ def add_doctor(command: argparse.ArgumentParser) -> None:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Exit code 1: a promise was not kept."""
-    directory: Path = arguments.directory
-    if not directory.is_dir():
-        raise ValueError(f"{directory}: no such folder; name one on the file system to be probed")
-    meeting = directory / MEETING
+    objects = is_objects(arguments.directory)
+    place = checked_url(arguments.directory) if objects else arguments.directory
+    if not objects and not Path(place).is_dir():
+        raise ValueError(f"{place}: no such folder; name one on the file system to be probed")
     if arguments.peer:
-        follow(meeting, arguments.seconds)
+        _follow(place, arguments.seconds)
         print("probed; the other machine has the findings")
         return 0
-    findings = examine(directory, arguments.two, arguments.seconds)
+    findings = (examine_objects if objects else examine)(place, arguments.two, arguments.seconds)
+    held = all(finding.holds for finding in findings)
     if arguments.json:
-        print(json.dumps({"directory": str(directory), "findings": [asdict(finding) for finding in findings]}))
+        print(json.dumps({"directory": str(place), "findings": [asdict(finding) for finding in findings]}))
     else:
         rows = [["yes" if finding.holds else "NO", finding.promise, finding.figure] for finding in findings]
         print("\n".join(table([["holds", "promise", "measured"], *rows])))
-        if not all(finding.holds for finding in findings):
-            print(f"\nsweeps are not safe here: {INSTEAD}")
-    return 0 if all(finding.holds for finding in findings) else 1
+        if objects or not held:
+            print(f"\n{verdict_on(findings) if objects else f'sweeps are not safe here: {INSTEAD}'}")
+    return 0 if held else 1
 
 
-def examine(directory: Path, two: bool = False, seconds: float = WAIT) -> list[Finding]:
+def _follow(place: str, seconds: float) -> None:
+    if is_objects(place):
+        follow_objects(place, seconds)
+    else:
+        follow(Path(place) / MEETING, seconds)
+
+
+def examine(place: str, two: bool = False, seconds: float = WAIT) -> list[Finding]:
     """All findings on a folder. two: with another machine, else with a process on this one. Leaves nothing."""
-    meeting = directory / MEETING
+    meeting = Path(place) / MEETING
     shutil.rmtree(meeting, ignore_errors=True)  # of a probe that was cut off
     meeting.mkdir()
     peer = None
     try:
-        command = ["doctor", str(directory.resolve()), "--peer", "--seconds", str(seconds)]
-        if two:
-            print(f"on the other machine: sweep {' '.join(command[:3])}", file=sys.stderr, flush=True)
-        else:
-            run = [sys.executable, "-P", "-m", "sweeps.cli", *command]
-            peer = subprocess.Popen(run, env=os.environ | own_code(), stdout=subprocess.DEVNULL)
+        peer = _start_other(str(Path(place).resolve()), two, seconds)
         return list(lead(meeting, seconds))
     finally:
         if peer:
@@ -347,6 +345,26 @@ def examine(directory: Path, two: bool = False, seconds: float = WAIT) -> list[F
         elif two:
             time.sleep(1.0)  # the other has yet to read that it is over
         shutil.rmtree(meeting, ignore_errors=True)
+
+
+def examine_objects(place: str, two: bool = False, seconds: float = WAIT) -> list[Finding]:
+    """The same on objects under a URL."""
+    peers: list[subprocess.Popen[bytes] | None] = []
+    try:
+        return list(probe_objects(place, seconds, lambda: peers.append(_start_other(place, two, seconds))))
+    finally:
+        for peer in filter(None, peers):
+            _await(peer)
+
+
+def _start_other(place: str, two: bool, seconds: float) -> subprocess.Popen[bytes] | None:
+    """The second process on this machine; None where one on another is asked for."""
+    command = ["doctor", place, "--peer", "--seconds", str(seconds)]
+    if two:
+        print(f"on the other machine: sweep {' '.join(command[:3])}", file=sys.stderr, flush=True)
+        return None
+    run = [sys.executable, "-P", "-m", "sweeps.cli", *command]
+    return subprocess.Popen(run, env=os.environ | own_code(), stdout=subprocess.DEVNULL)
 
 
 def _await(peer: subprocess.Popen[bytes]) -> None:

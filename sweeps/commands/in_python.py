@@ -123,7 +123,7 @@ class Sweep:
 
     def status(self) -> Snapshot:
         """How the sweep stands now; it may be run from elsewhere. Raises ValueError where it was never run."""
-        return Standing(self.folder).look()
+        return Standing(existing(self.folder)).look()
 
     def observations(self) -> Any:
         """What the trials left, as a pandas.DataFrame: a row each, the cheapest first; columns as of `sweep export`.

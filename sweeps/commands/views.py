@@ -14,15 +14,16 @@ from typing import Any
 
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import trials_at_once
-from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines
+from sweeps.running.display import Screen, Snapshot, name, result, snapshot, status_lines, under_way
 from sweeps.running.estimate import Pace
 from sweeps.search.goal_rounds import read_rounds, with_rounds
 from sweeps.search.learning_rates import CANCELLED, EVERYTHING
 from sweeps.search.sweep_state import plan_next
 from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
-from sweeps.store.open import add_store, join, open_store
-from sweeps.support.json_io import MOST_END, open_file, read_end
+from sweeps.store.logs import Log
+from sweeps.store.open import add_store, join, open_store, placed
+from sweeps.support.console import sentence
 from sweeps.support.paths import relative_to
 from sweeps.support.progress import Progress
 from sweeps.support.text import plain
@@ -35,39 +36,64 @@ FOLLOW = 0.5  # s between looks at a log that is followed
 class Standing:
     """How a sweep stands, looked at again and again: a result is read once."""
 
-    def __init__(self, directory: Path) -> None:
-        self.store = existing(directory)
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.store.curves = False
         self.known = by_key(self.store.exported())
         self.pace = Pace(self.store)
+        self._said = ""
 
     def look(self) -> Snapshot:
         done = {key for key, observation in self.known.items() if observation.status == "done"}
         self.known |= by_key(self.store.results(done))
         workers = len(list(self.store.running())) or trials_at_once()
-        if not (data := self.store.files.read_data()):  # a committed folder: what is still to come cannot be known
-            spent = sum(observation.spent_flops for observation in self.known.values())
-            finished = tuple(self.known.values())
-            return Snapshot(self.store.directory, finished, (), 0, (), (), spent, spent, 0.0, workers)
+        if not (data := self.store.files.read_data()):
+            return self._unplanned(workers)
         file = self.store.directory / "sweep.toml"
-        with relative_to(file):
-            sweep = with_rounds(read_sweep(file), read_rounds(self.store.directory))
+        try:
+            with relative_to(file):
+                sweep = with_rounds(read_sweep(file), read_rounds(self.store.directory))
+        except (ValueError, OSError) as error:
+            if self.store.shares_folder:
+                raise
+            self._say(f"what the file names is not on this machine, so the time left is not known: {sentence(error)}")
+            return self._unplanned(workers)
         self.pace.take(self.known.values())
         again = {key for key in self.store.unfinished() if key in self.known}
         known = [observation for key, observation in self.known.items() if key not in again]
         state = plan_next(sweep, data, known, self.store.cancelled())
         return snapshot(self.store, sweep, data, state, self.pace.speed(workers), workers)
 
+    def _unplanned(self, workers: int) -> Snapshot:
+        """What is known where the plan is not: of a committed folder, or of a sweep whose models are elsewhere."""
+        spent = sum(observation.spent_flops for observation in self.known.values())
+        finished, running = tuple(self.known.values()), tuple(under_way(self.store))
+        waiting = len([key for key in self.store.unfinished() if key not in self.known]) - len(running)
+        return Snapshot(self.store.directory, finished, running, max(0, waiting), (), (), spent, spent, 0.0, workers)
 
-def existing(directory: Path) -> Store:
-    """The store of a sweep that is there. Raises ValueError where there is none."""
+    def _say(self, why: str) -> None:
+        """Say once what is not shown."""
+        if why != self._said:
+            self._said = why
+            print(f"sweep: {why}", file=sys.stderr, flush=True)
+
+
+def existing(place: str | Path, url: str = "") -> Store:
+    """The store of a sweep that is there: in a folder, or at a URL of which this machine then has a folder.
+
+    Raises ValueError where there is none.
+    """
+    directory, url = placed(place, url)
+    if url:
+        join(directory, url)
     if not (directory / "sweep.toml").exists():
         raise ValueError(f"{directory}: no sweep here (it has no sweep.toml)")
     return open_store(directory)
 
 
 def _folder(command: argparse.ArgumentParser) -> None:
-    command.add_argument("directory", type=Path, metavar="DIR", help="folder of the sweep")
+    command.add_argument("directory", metavar="DIR", help="folder of the sweep, or its URL (s3://BUCKET/PREFIX/NAME)")
+    add_store(command)
 
 
 def add_status(command: argparse.ArgumentParser) -> None:
@@ -75,13 +101,10 @@ def add_status(command: argparse.ArgumentParser) -> None:
     how = command.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print it as JSON")
     how.add_argument("--watch", action="store_true", help="refresh until the sweep is finished")
-    add_store(command)
 
 
 def status(arguments: argparse.Namespace) -> int:
-    if arguments.store:
-        join(arguments.directory, arguments.store)
-    standing = Standing(arguments.directory)
+    standing = Standing(existing(arguments.directory, arguments.store))
     if arguments.watch:
         return _watch(standing)
     gc.disable()  # what is read lives to the end; looking for garbage among it took a fifth of the time
@@ -110,14 +133,14 @@ def add_logs(command: argparse.ArgumentParser) -> None:
 
 
 def logs(arguments: argparse.Namespace) -> int:
-    store = existing(arguments.directory)
+    store = existing(arguments.directory, arguments.store)
     if arguments.trial is None:
         return _sweep_log(store, arguments)
     key = store.find(arguments.trial)
-    path = store.folder(key) / "log.txt"
+    log = store.open_log(key)
     if arguments.json:
         observation = store.result(key)
-        content = {"key": key, "trial": store.read_trial(key).to_json(), "lines": _tail(path, arguments.lines)}
+        content = {"key": key, "trial": store.read_trial(key).to_json(), "lines": _tail(log, arguments.lines)}
         attempts = [
             {"number": tried.number, "host": tried.host, "pid": tried.pid, "ended": tried.ended}
             for tried in store.attempts(key)
@@ -127,11 +150,11 @@ def logs(arguments: argparse.Namespace) -> int:
     trial = store.read_trial(key)
     print(plain(f"{key}  {name(trial)}"))
     shown = _told(store, key, 0)
-    for line in _tail(path, arguments.lines):
+    for line in _tail(log, arguments.lines):
         print(f"  {line}")
     if arguments.follow:
         with suppress(KeyboardInterrupt):
-            _follow(store, trial, shown)
+            _follow(store, trial, log, shown)
     if observation := store.result(key):
         print(plain(result(observation)))
     elif store.is_cancelled(key):
@@ -141,11 +164,11 @@ def logs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(store: Store, trial: Trial, shown: int) -> None:
+def _follow(store: Store, trial: Trial, log: Log, shown: int) -> None:
     """Until the trial has a result: what is added to its log and to its attempts, and how far it is in one place."""
     before = _figures(store, trial.key).get("step", 0)
     with Progress(trial.key, trial.steps, "steps", done=before) as progress:
-        for line in _added(store.folder(trial.key) / "log.txt", lambda: store.result(trial.key) is not None):
+        for line in _added(log, lambda: store.result(trial.key) is not None):
             if line:
                 print(f"  {line}", flush=True)
                 continue
@@ -161,15 +184,15 @@ def _figures(store: Store, key: str) -> dict[str, Any]:
 
 
 def _sweep_log(store: Store, arguments: argparse.Namespace) -> int:
-    path = store.directory / "logs" / "sweep.log"
-    lines = _tail(path, arguments.lines)
+    log = store.open_log()
+    lines = _tail(log, arguments.lines)
     if arguments.json:
         print(json.dumps({"lines": lines}))
         return 0
     print("\n".join(lines))
     if arguments.follow:
         with suppress(KeyboardInterrupt):
-            for line in _added(path, lambda: store.closed and all(map(store.finished, store.queue()))):
+            for line in _added(log, lambda: store.closed and all(map(store.finished, store.queue()))):
                 if line:
                     print(line, flush=True)
     return 0
@@ -181,28 +204,21 @@ def _told(store: Store, key: str, shown: int) -> int:
     for attempt in store.attempts(key):
         told.append(f"attempt {attempt.number} on {attempt.host}, process {attempt.pid}")
         told += [f"attempt {attempt.number} ended: {attempt.ended}"] if attempt.ended else []
-    for sentence in told[shown:]:
-        print(plain(sentence), flush=True)
+    for said in told[shown:]:
+        print(plain(said), flush=True)
     return len(told)
 
 
-def _tail(path: Path, count: int) -> list[str]:
-    return [plain(line) for line in read_end(path).splitlines()[-count:]] if count > 0 else []
+def _tail(log: Log, count: int) -> list[str]:
+    lines = log.new().splitlines()
+    return [plain(line) for line in lines[-count:]] if count > 0 else []
 
 
-def _added(path: Path, over: Callable[[], bool]) -> Iterator[str]:
-    """Whole lines added to a file from now on, and "" whenever nothing was added, until `over()` is true."""
-    at = path.stat().st_size if path.exists() else 0
-    rest = b""
+def _added(log: Log, over: Callable[[], bool]) -> Iterator[str]:
+    """Lines added to a log that was read before, and "" whenever nothing was added, until `over()` is true."""
     while True:
         last = over()  # before the look, so that nothing said until then is missed
-        if path.exists():
-            with open_file(path) as file:
-                file.seek(at)
-                new = file.read(MOST_END)
-            at += len(new)
-            *whole, rest = (rest + new).split(b"\n")
-            yield from (plain(line.decode("utf-8", errors="replace")) for line in whole)
+        yield from map(plain, log.new().splitlines())
         yield ""
         if last:
             return
@@ -216,7 +232,7 @@ def add_cancel(command: argparse.ArgumentParser) -> None:
 
 
 def cancel(arguments: argparse.Namespace) -> int:
-    store = existing(arguments.directory)
+    store = existing(arguments.directory, arguments.store)
     keys = list(dict.fromkeys(store.find(prefix) for prefix in arguments.trials))
     for key in keys:
         if observation := store.result(key):
@@ -247,7 +263,7 @@ def add_retry(command: argparse.ArgumentParser) -> None:
 
 
 def retry(arguments: argparse.Namespace) -> int:
-    store = existing(arguments.directory)
+    store = existing(arguments.directory, arguments.store)
     if not (arguments.trials or arguments.failed or arguments.cancelled):
         raise ValueError("no trial is named; give --failed, --cancelled or keys of trials")
     cancelled = store.cancelled()
@@ -280,8 +296,8 @@ def retry(arguments: argparse.Namespace) -> int:
 
 
 def _log(store: Store, sentences: list[str]) -> None:
-    for sentence in sentences:
-        store.files.log(sentence)
+    for said in sentences:
+        store.log(said)
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
@@ -294,7 +310,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    store = existing(arguments.directory)
+    store = existing(arguments.directory, arguments.store)
     path = arguments.csv or arguments.parquet
     if path.exists() and not arguments.force:
         raise ValueError(f"{path}: is there already; --force replaces it")
@@ -318,7 +334,7 @@ def add_dashboard(command: argparse.ArgumentParser) -> None:
 def dashboard(arguments: argparse.Namespace) -> int:
     from sweeps.commands.dashboard import serve
 
-    store = existing(arguments.directory)
+    store = existing(arguments.directory, arguments.store)
     with suppress(KeyboardInterrupt):
         serve(store, arguments.port, browse=not arguments.no_browser, say=lambda line: print(line, file=sys.stderr))
     return 0

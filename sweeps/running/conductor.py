@@ -131,6 +131,7 @@ class Conductor:
             for key in self.store.cancelled() & self.known.keys():
                 self.store.stopped(key)
             self._export()
+            self._publish()
         return self.snapshot(workers.count if workers else 1)
 
     def snapshot(self, workers: int) -> Snapshot:
@@ -154,7 +155,7 @@ class Conductor:
 
     def say(self, sentence: str) -> None:
         self.screen.say(sentence)
-        self.store.files.log(sentence)
+        self.store.log(sentence)
 
     def _goes_on(self) -> bool:
         """Look; whether there is something to run. A `sweep retry` that finds the sweep open is always heeded."""
@@ -288,6 +289,12 @@ class Conductor:
 
     def _plan_next(self) -> SweepState:
         return plan_next(self.sweep, self.data, self.known.values(), self.cancelled)
+
+    def _publish(self) -> None:
+        try:
+            self.store.publish(self.store.directory / name for name in records.EXPORTS)
+        except OSError as error:  # they are here, and whole
+            self.say(f"exports were not copied: {error}")
 
     def _export(self) -> None:
         now = {trial.key for trial in self.state.now}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,27 +167,24 @@ class Snapshot:
         }
 
 
+def under_way(store: Store, varied: tuple[str, ...] = ()) -> Iterator[Running]:
+    """What runs now, by what its processes last told. varied: see Snapshot."""
+    for trial, attempt, figures in store.running():
+        seconds = max(0.0, time.time() - attempt.started)
+        where = f"{attempt.host}:{attempt.pid}"
+        yield Running(trial, where, figures.get("step", 0), figures.get("loss"), seconds, varied)
+
+
 def snapshot(store: Store, sweep: Sweep, data: Data, state: SweepState, speed: Speed, workers: int) -> Snapshot:
     """How the sweep stands; `state` is what is known of it, `speed` and `workers` are for the time still needed."""
     wanted = {trial.key for trial in state.now}
-    running = tuple(
-        Running(
-            trial,
-            f"{attempt.host}:{attempt.pid}",
-            figures.get("step", 0),
-            figures.get("loss"),
-            max(0.0, time.time() - attempt.started),
-            sweep.varied,
-        )
-        for trial, attempt, figures in store.running()
-        if trial.key in wanted
-    )
+    running = tuple(item for item in under_way(store, sweep.varied) if item.trial.key in wanted)
     coming = costs(state, sweep, data, store.trunks.steps())
     done = sum(trial_flops(observation.trial, sweep, data) - observation.reused_flops for observation in state.finished)
-    under_way = {item.trial.key: item for item in running}
+    begun = {item.trial.key: item for item in running}
     seconds, alone = [], []
     for cost in coming:
-        item = under_way.get(cost.trial.key)
+        item = begun.get(cost.trial.key)
         alone.append(_left(speed.seconds(cost.trial, cost.flops), item))
         own = _left(speed.seconds(cost.trial, cost.spent), item)
         seconds.append(alone[-1] if item and item.step else own)  # steps count from the trunk's first

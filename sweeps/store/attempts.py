@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.store.retry import LOST
+from sweeps.store.retry import CAUSES, LOST
 from sweeps.support.checks import check_fields
 from sweeps.trial import Trial
 
 LEASE = 300.0  # s without a sign of life; NFS shows changed times up to 90 s late (nfs-ganesha issue 294)
+ASKED = 60.0  # s between looks at a clock elsewhere
 _LIMITS = {"pid": (1, 2**31 - 1), "started": (-1e12, 1e12), "state": (0, 1e20), "restarts": (0, 1e9)}
+REASON = 1000  # characters of a sentence that are kept
 _HOLDER = ("host", "boot", "pid", "started", "state", "job", "restarts")
 
 
@@ -89,12 +91,46 @@ def attempt_of(number: int, note: Any, cause: str = "", ended: str = "") -> Atte
     return Attempt(number, **noted, cause=cause, ended=ended)
 
 
+def ending_of(content: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """How an attempt ended, from what was left of that: its cause, and that as a sentence. name: of what was left."""
+    if not content:
+        return LOST, f"{name} cannot be read"
+    cause = str(content.get("cause", ""))
+    known = cause if cause in CAUSES else LOST  # older ends hold only a sentence
+    return known, str(content.get("said") or cause)[:REASON]
+
+
+class Clock:
+    """The clock of a file server or a bucket, which stamps what all machines write; asked once a minute.
+
+    ask: writes something and returns when it was written, by that clock. In between this machine counts the seconds.
+    """
+
+    def __init__(self, ask: Callable[[], float]) -> None:
+        self._ask = ask
+        self._asked = -ASKED
+        self._ahead = 0.0  # of this machine's count
+
+    def now(self) -> float:
+        """Seconds since 1970 by that clock. Raises as `ask` does."""
+        if time.monotonic() - self._asked > ASKED:
+            begun = time.monotonic()
+            self._ahead = self._ask() - begun
+            self._asked = time.monotonic()
+        return time.monotonic() + self._ahead
+
+
 def host_and_boot() -> tuple[str, str]:
     """This host's name, and what tells its processes' numbers from those of another boot or container."""
     boot = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     return socket.gethostname(), boot
+
+
+def this_host() -> str:
+    """This host's name, as attempts note it."""
+    return host_and_boot()[0]
 
 
 def _alive(pid: int) -> bool:

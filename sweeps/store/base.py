@@ -10,6 +10,7 @@ cost the way twice. It waits for a living one only, so that nothing is waited fo
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +20,18 @@ from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import ANY_TRIAL, Eligibility, Requirements
 from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, holder
+from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.files import SweepFiles
+from sweeps.store.identity import identity_of
+from sweeps.store.logs import Log
 from sweeps.store.records import exported, parse_record
 from sweeps.store.retry import CAUSES, EXCEPTION, LOST, verdict
 from sweeps.store.trunks import Trunk, Trunks
 from sweeps.support.checksum import sealed
 from sweeps.trial import Observation, Trial, failure
+
+MOST_LOOKS = 8  # at all trials, before a worker that finds others everywhere waits a while
+SPREAD = 4  # times further over the queue after each trial that another was faster to take
 
 
 class Store(ABC):
@@ -38,13 +45,24 @@ class Store(ABC):
     shares_folder: bool
     """Whether all workers share this folder, with the checkpoints and the states of trunks in it."""
 
-    def __init__(self, directory: Path, lease: float = LEASE) -> None:
+    looks_at_once: bool
+    """Whether `refresh` looks at all trials at once, not only at what is remembered."""
+    pause: float = 0.0
+    """Seconds between looks of an idle worker, at least."""
+
+    def __init__(self, directory: Path, lease: float = LEASE, checkpoints: str = "") -> None:
+        """checkpoints: URL under which copies of them are kept, for machines that do not share this folder."""
         self.directory = directory  # of the sweep on this machine
+        self.name = directory.resolve().name
+        self.copies = checkpoints
+        self.claims_at = ""  # URL of the objects that are its claims, where they are
         self.lease = lease  # s after which an attempt without a sign of life counts as dead
         self.curves = True  # whether results are read with their training curves, most of what they hold
         self.files = SweepFiles(directory)
         self.trunks = Trunks(directory)
         self._trunk_of: dict[str, Trunk | None] = {}  # by key: a trial never changes
+        self._checkpoints: Checkpoints | None = None
+        self._misses = 0  # trials that another worker was faster to take
 
     # -- what is wanted
 
@@ -131,6 +149,10 @@ class Store(ABC):
     def refresh(self) -> None:
         """Ask anew for what is remembered and can be asked for at once."""
 
+    @abstractmethod
+    def busy(self) -> Container[str]:
+        """Keys of trials that others run for certain, as last looked at by `refresh`, where it looks at all at once."""
+
     @final
     def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
         """The first wanted trial that nobody runs and that waits for no other, now ours; None when there is none.
@@ -138,18 +160,38 @@ class Store(ABC):
         eligibility: which trials the worker may take, and which of them first. Raises PermissionError or
         ValueError when all that could be taken may not be written to or are damaged.
         """
-        self.refresh()
+        for crowd in range(MOST_LOOKS):
+            self.refresh()
+            before = self._misses
+            claim = self._look(eligibility, self.busy(), crowd)
+            if claim or self._misses == before or not self.looks_at_once:
+                return claim
+        return None
+
+    def _look(self, eligibility: Eligibility, busy: Container[str], crowd: int) -> Claim | None:
+        """The first trial that can be claimed; None when there is none, or when another worker was faster where all are
+        to be looked at anew then. crowd: how often that was so: the more, the further workers spread over the queue."""
         denied: PermissionError | ValueError | None = None
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
-        for key in eligibility.order(self.queue()):
-            if self.finished(key):
+        keys = [key for key in eligibility.order(self.queue()) if key not in busy]
+        start = random.randrange(SPREAD**crowd) % len(keys) if keys else 0
+        passed = 0
+        for key in keys[start:] + keys[:start]:
+            if passed or self.finished(key):
+                passed = max(0, passed - 1)
                 continue
             try:
                 trunk = self._trunk(key)
-                if trunk and trunk.folder in under_way and not self.files.checkpointed(key):
+                if trunk and trunk.folder in under_way and not self.checkpointed(key):
                     continue
+                before = self._misses
                 if claim := self._claim(key, eligibility):
                     return claim
+                if self._misses > before and self.looks_at_once:
+                    return None
+                if self._misses > before and not trunk:
+                    crowd += 1
+                    passed = random.randrange(SPREAD**crowd)
             except (PermissionError, ValueError) as error:  # another user's, or damaged; others may not be
                 denied = error
                 continue
@@ -175,11 +217,12 @@ class Store(ABC):
         attempts = self.attempts(key)
         if attempts and not attempts[-1].ended:
             if not (death := self.death(key, attempts[-1])):
+                self._misses += self.looks_at_once  # it was free when they were all looked at
                 return None
             self.end(key, attempts[-1].number, LOST, death)
             attempts = self.attempts(key)
         trial = self.read_trial(key)
-        state = self.files.checkpointed(key)
+        state = self.checkpointed(key)
         retried = self.retried(key)
         past = [attempt for attempt in attempts if attempt.number > retried]
         following = verdict(past, state, eligibility.requirements.classes_above(key))
@@ -190,6 +233,7 @@ class Store(ABC):
             return None
         number = attempts[-1].number + 1 if attempts else 1
         ours = self.attempt(key, number, holder(state, eligibility.job))
+        self._misses += not ours
         return Claim(trial, number, following.smaller) if ours else None
 
     def _give_up(self, failed: Observation, last: int) -> None:
@@ -244,7 +288,7 @@ class Store(ABC):
     def finish(self, observation: Observation) -> bool:
         """Leave the trial's result unless it has one already; True if this one was the first."""
         first = self.record_result(observation.key, _text(observation))
-        self.files.drop_checkpoint(observation.key)  # it was there to continue the trial
+        self._drop_checkpoint(observation.key)  # it was there to continue the trial
         return first
 
     @abstractmethod
@@ -255,7 +299,7 @@ class Store(ABC):
     def stopped(self, key: str) -> None:
         """An attempt at a trial was stopped by `cancel`: where the trial has a result, that was all it was for."""
         if self.finished(key):
-            self.files.drop_checkpoint(key)
+            self._drop_checkpoint(key)
             self.requeue([key])
 
     @final
@@ -272,8 +316,7 @@ class Store(ABC):
             if last:
                 self.end(observation.key, last, EXCEPTION, f"failed: {observation.reason}")
             self.set_aside(observation.key, last)
-            again_after = f"to be tried again after attempt {last}: {observation.reason}"
-            self.files.log_trial(observation.key, again_after)
+            self.log_trial(observation.key, f"to be tried again after attempt {last}: {observation.reason}")
         return failed
 
     @abstractmethod
@@ -283,6 +326,72 @@ class Store(ABC):
     @abstractmethod
     def retried(self, key: str) -> int:
         """The last attempt before the trial was last to be tried again; 0 when it never was."""
+
+    # -- what it takes to continue a trial
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """The copies of checkpoints that other machines go on from; None where all share the folder that holds them."""
+        if self.copies and not self._checkpoints:
+            self._checkpoints = Checkpoints(f"{self.copies}/{self.name}-{identity_of(self.directory)[:12]}")
+        return self._checkpoints
+
+    @final
+    @property
+    def places(self) -> list[tuple[str, bool]]:
+        """URLs of objects that it needs, and whether trials are claimed there."""
+        return [(url, claims) for url, claims in ((self.claims_at, True), (self.copies, False)) if url]
+
+    @final
+    def checkpointed(self, key: str) -> int:
+        """When the checkpoint that a trial would go on from here was written, ns; 0 when there is none."""
+        here = self.files.checkpointed(key)
+        return max(here, self.checkpoints.newest(key)) if self.checkpoints else here
+
+    @final
+    def fetch_checkpoint(self, trial: Trial) -> list[str]:
+        """Have the newest copy of a trial's checkpoint in its folder; what went wrong, as sentences."""
+        return self.checkpoints.fetch(trial.key, self.folder(trial.key), self.trunks.parts) if self.checkpoints else []
+
+    @final
+    def copy_checkpoint(self, claim: Claim) -> None:
+        """Copy what an attempt has saved to where other machines go on from it."""
+        if self.checkpoints:
+            trial = claim.trial
+            parts = [self.trunks.parts / f"{part.key}.safetensors" for part in trial.parts]
+            self.checkpoints.save(trial.key, claim.attempt, [*self.files.checkpoint_files(trial.key), *parts])
+
+    def _drop_checkpoint(self, key: str) -> None:
+        self.files.drop_checkpoint(key)
+        try:
+            if self.checkpoints:
+                self.checkpoints.drop(key)
+        except OSError as error:  # the result is there: what is left over harms nobody
+            self.log(f"the checkpoint of {key} could not be deleted: {error}")
+
+    # -- what was said
+
+    @final
+    def log(self, sentence: str) -> None:
+        """Append to the sweep's log."""
+        self.share_log("", self.files.log(sentence))
+
+    @final
+    def log_trial(self, key: str, text: str) -> None:
+        """Append to a trial's log. A worker appends to the file, and what is new there is shared from time to time."""
+        self.share_log(key, self.files.log_trial(key, text))
+
+    @abstractmethod
+    def share_log(self, key: str, text: str) -> None:
+        """Let other machines read what was appended here to the log of a trial, or of the sweep for the key ""."""
+
+    @abstractmethod
+    def open_log(self, key: str = "") -> Log:
+        """The log of a trial, or of the sweep, as all machines wrote it."""
+
+    @abstractmethod
+    def publish(self, paths: Iterable[Path]) -> None:
+        """Put gathered exports where the results are kept, if that is not this folder."""
 
     # -- what is known
 

@@ -5,25 +5,18 @@ sweep_queue      a row a sweep: its file and data, what is wanted in order, canc
 sweep_trials     every trial by its key
 sweep_attempts   claims: who, the last sign of life by the server's clock, the figures last told, how it ended
 sweep_results    what a trial left; the first stays         sweep_failures   results that were tried again
+sweep_places     where its checkpoints are kept             sweep_logs       pieces of its log, and of its trials' logs
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from sweeps.store.identity import identity_of
-from sweeps.store.records import lenient
-from sweeps.support.atomic import write_text
-
-_NOTE = "store.json"  # in the sweep's folder: in which database the sweep is
 PATIENCE = 60.0  # s that a lost connection is tried anew before the caller hears of it
 PAUSE = 2.0  # s between the tries, at most
 LOCK = 7_341_066_520  # of the tables' making, any number that is ours
@@ -40,6 +33,10 @@ CREATE TABLE IF NOT EXISTS sweep_attempts (sweep text, key text, number integer,
 CREATE TABLE IF NOT EXISTS sweep_failures (sweep text, key text, attempt integer, observation text NOT NULL,
     PRIMARY KEY (sweep, key, attempt));
 CREATE TABLE IF NOT EXISTS sweep_results (sweep text, key text, observation text NOT NULL, PRIMARY KEY (sweep, key));
+CREATE TABLE IF NOT EXISTS sweep_places (sweep text PRIMARY KEY, checkpoints text NOT NULL);
+CREATE TABLE IF NOT EXISTS sweep_logs (number bigserial PRIMARY KEY, sweep text NOT NULL, key text NOT NULL,
+    token text NOT NULL UNIQUE, said text NOT NULL);
+CREATE INDEX IF NOT EXISTS sweep_logs_of_a_trial ON sweep_logs (sweep, key, number);
 """
 
 
@@ -94,7 +91,7 @@ class Database:
             prepare_threshold=None,  # poolers in between may not keep prepared statements
         )
         connection.execute("SET statement_timeout = '30s'")
-        if not self._met and connection.execute("SELECT to_regclass('sweep_names')").fetchone()[0] is None:
+        if not self._met and connection.execute("SELECT to_regclass('sweep_logs')").fetchone()[0] is None:
             with connection.transaction():  # IF NOT EXISTS alone fails when two do it at once
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 connection.execute(TABLES)
@@ -122,35 +119,10 @@ def without_password(url: str) -> str:
     user, _, password = credentials.partition(":")
     if scheme not in ("postgresql", "postgres") or not colons or "@" in credentials + path or "password=" in url:
         # What is wrong may be the password, so nothing of it is repeated.
-        raise ValueError("`store` must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in it / and @ as %2F and %40")
+        raise ValueError(
+            "`store` must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in it / and @ as %2F and %40, or "
+            "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX"
+        )
     if password:
         os.environ["PGPASSWORD"] = unquote(password)
     return f"{scheme}://{user}{at}{host}{slash}{path}"
-
-
-def read_note(directory: Path) -> str:
-    """The address of the database that the sweep in `directory` is kept in; "" when it is kept in the folder.
-
-    Raises ValueError when the note is not as it was written: what it says then is neither repeated nor connected to.
-    """
-    path = directory / _NOTE
-    if not path.exists() and not path.is_symlink():
-        return ""
-    note = lenient(path)
-    url = note.get("postgresql")
-    if not isinstance(url, str) or note.get("check") != _check(url, directory):
-        raise ValueError(
-            f"{path}: is damaged, or was changed by hand; say the database again: `sweep status DIR --store URL`"
-        )
-    return without_password(url)
-
-
-def write_note(directory: Path, url: str) -> None:
-    """Leave the address of the sweep's database, which holds no password."""
-    note = {"postgresql": url, "check": _check(url, directory)}
-    write_text(directory / _NOTE, json.dumps(note) + "\n")
-
-
-def _check(url: str, directory: Path) -> str:
-    """What tells a note that was written from one that was changed, or brought from another sweep's folder."""
-    return hashlib.sha256(f"{identity_of(directory)} {url}".encode()).hexdigest()[:16]

@@ -74,6 +74,10 @@ class SweepFiles:
         """When a trial's checkpoint was last written, ns; 0 when there is none."""
         return changed(self.trial(key) / CHECKPOINT)
 
+    def checkpoint_files(self, key: str) -> list[Path]:
+        """The checkpoint of a trial, and the best state that belongs to it."""
+        return [self.trial(key) / CHECKPOINT, self.trial(key) / f"best-{CHECKPOINT}"]
+
     def drop_checkpoint(self, key: str) -> None:
         """Delete what was there to continue a trial."""
         folder = self.own_trial(key)
@@ -85,16 +89,24 @@ class SweepFiles:
         """The figures that a trial's process last left here: step and loss."""
         return figures(lenient(self.trial(key) / PROGRESS))
 
-    def log(self, sentence: str) -> None:
-        """Append to the sweep's log."""
+    def log(self, sentence: str) -> str:
+        """Append to the sweep's log here; returns the line."""
         self.refuse_links()
         self.logs.mkdir(exist_ok=True)
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        append_text(self.logs / "sweep.log", f"{stamp} {sentence}\n")
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n"
+        append_text(self.log_file(), line)
+        return line
 
-    def log_trial(self, key: str, text: str) -> None:
-        """Append to a trial's own log."""
-        append_text(self.own_trial(key) / "log.txt", text if text.endswith("\n") else f"{text}\n")
+    def log_trial(self, key: str, text: str) -> str:
+        """Append to a trial's own log here; returns the lines."""
+        folder, lines = self.own_trial(key), text if text.endswith("\n") else f"{text}\n"
+        folder.mkdir(parents=True, exist_ok=True)  # it may have run elsewhere
+        append_text(folder / "log.txt", lines)
+        return lines
+
+    def log_file(self, key: str = "") -> Path:
+        """The log of a trial on this machine, or of the sweep."""
+        return self.trial(key) / "log.txt" if key else self.logs / "sweep.log"
 
 
 def report(folder: Path, step: int, loss: float) -> None:

@@ -23,12 +23,14 @@ from typing import Any, final
 from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import Requirements
 from sweeps.search.learning_rates import EVERYTHING
-from sweeps.store.attempts import LEASE, Attempt, Claim, attempt_of
+from sweeps.store.attempts import LEASE, Attempt, Claim, Clock, attempt_of, ending_of
 from sweeps.store.base import Store
 from sweeps.store.files import KEY, changed
 from sweeps.store.identity import mark, refuse_foreign
+from sweeps.store.logs import FileLog, Log
+from sweeps.store.note import Note, write_note
 from sweeps.store.records import lenient, read_record
-from sweeps.store.retry import CAUSES, LOST, STOPPED
+from sweeps.store.retry import STOPPED
 from sweeps.support.atomic import new_folder, publish_text, touch, write_text
 from sweeps.support.checks import require
 from sweeps.support.checksum import sealed
@@ -37,7 +39,6 @@ from sweeps.trial import Observation, Trial
 
 _ATTEMPT = re.compile(r"attempt-(\d{4,})")
 _FAILED = re.compile(r"failed-(\d{4,})\.json")
-REASON = 1000  # characters of a sentence that are kept
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -46,11 +47,13 @@ class FolderStore(Store):
     """A store whose trials, claims and results are files in the sweep's folder."""
 
     shares_folder = True
+    looks_at_once = False
 
-    def __init__(self, directory: Path, lease: float = LEASE) -> None:
-        super().__init__(directory, lease)
+    def __init__(self, directory: Path, lease: float = LEASE, checkpoints: str = "") -> None:
+        super().__init__(directory, lease, checkpoints)
         self._done: set[str] = set()  # saves asking again: a result stays until it is retried
         self._looked_at: set[str] = set()  # trials whose descriptions were read, or written
+        self._clock = Clock(self._probe_clock)
         self._queue: tuple[list[str], int] = ([], 0)  # as last read, and when it had changed
 
     # -- what is wanted
@@ -61,6 +64,8 @@ class FolderStore(Store):
     def begin(self, sweep_file: Path, data: Data) -> None:
         mark(self.directory, sweep_file)
         self.files.begin(sweep_file.read_text(encoding="utf-8"), json.dumps(data.to_json(), indent=1) + "\n")
+        if self.copies:
+            write_note(self.directory, Note(checkpoints=self.copies))
         self._renew_queue()
         self.reopen()
 
@@ -177,33 +182,37 @@ class FolderStore(Store):
         return True
 
     def attempts(self, key: str) -> list[Attempt]:
-        attempts = []
-        for number in self._numbers(key, _ATTEMPT):
-            path = self._attempt(key, number)
-            attempts.append(attempt_of(number, lenient(path), *_ending(path.with_suffix(".end"))))
-        return attempts
+        names = set(self._listed(key))
+        return [_read_attempt(self._attempt(key, number), number, names) for number in _numbers(names, _ATTEMPT)]
 
     def _attempt(self, key: str, number: int) -> Path:
         return self.folder(key) / f"attempt-{number:04d}"
 
-    def _numbers(self, key: str, names: re.Pattern[str]) -> list[int]:
-        """The numbers in the names of a trial's files that look like this, ascending."""
+    def _listed(self, key: str) -> list[str]:
+        """Names of a trial's files."""
         try:
-            matches = [names.fullmatch(name) for name in os.listdir(self.folder(key))]
+            return os.listdir(self.folder(key))
         except FileNotFoundError:  # of a committed folder the observations alone are there
             return []
-        return sorted(int(match[1]) for match in matches if match)
 
     def silence(self, key: str, number: int) -> float:
-        probe = self.files.trials / f".clock-{os.urandom(8).hex()}.tmp"  # by the file server's clock
         try:
-            probe.touch()
-            return probe.stat().st_mtime - self._attempt(key, number).stat().st_mtime
+            return self._clock.now() - self._attempt(key, number).stat().st_mtime
         except OSError:
             return 0.0
+
+    def _probe_clock(self) -> float:
+        """When a file made now was made, by the file server's clock."""
+        probe = self.files.trials / f".clock-{os.urandom(8).hex()}.tmp"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
+
+    def busy(self) -> Container[str]:
+        return ()  # files are looked at one by one
 
     def renew(self, claim: Claim) -> bool:
         try:
@@ -214,7 +223,7 @@ class FolderStore(Store):
 
     def check(self, claim: Claim) -> bool:
         key = claim.trial.key
-        return self._numbers(key, _ATTEMPT)[-1:] == [claim.attempt] and not self.finished(key)
+        return _numbers(self._listed(key), _ATTEMPT)[-1:] == [claim.attempt] and not self.finished(key)
 
     def record_end(self, key: str, number: int, cause: str, reason: str) -> None:
         content = sealed({"cause": cause, "said": reason})
@@ -239,7 +248,18 @@ class FolderStore(Store):
         self._done.discard(key)
 
     def retried(self, key: str) -> int:
-        return max(self._numbers(key, _FAILED), default=0)
+        return max(_numbers(self._listed(key), _FAILED), default=0)
+
+    # -- what was said
+
+    def share_log(self, key: str, text: str) -> None:
+        """Nothing: all read the file."""
+
+    def open_log(self, key: str = "") -> Log:
+        return FileLog(self.files.log_file(key))
+
+    def publish(self, paths: Iterable[Path]) -> None:
+        """Nothing: they lie in the folder already."""
 
     # -- what is known
 
@@ -279,11 +299,11 @@ class FolderStore(Store):
                 yield self.read_trial(key), attempts[-1], self.files.progress(key)
 
 
-def _ending(path: Path) -> tuple[str, str]:
-    """How an attempt ended, from its .end file: its cause, and that as a sentence; "" while it has none."""
-    content = lenient(path)
-    if not content:
-        return (LOST, f"{path.name} cannot be read") if os.path.lexists(path) else ("", "")
-    cause = str(content.get("cause", ""))
-    known = cause if cause in CAUSES else LOST  # older ends hold only a sentence
-    return known, str(content.get("said") or cause)[:REASON]
+def _read_attempt(path: Path, number: int, names: Container[str]) -> Attempt:
+    end = path.with_suffix(".end")
+    return attempt_of(number, lenient(path), *(ending_of(lenient(end), end.name) if end.name in names else ("", "")))
+
+
+def _numbers(names: Iterable[str], like: re.Pattern[str]) -> list[int]:
+    """The numbers in names that look like this, ascending."""
+    return sorted(int(match[1]) for name in names if (match := like.fullmatch(name)))

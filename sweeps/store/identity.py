@@ -6,11 +6,13 @@ Folders of earlier versions and committed ones have no marker; they are known by
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from sweeps.experiment.sources import Data
 from sweeps.store.records import OBSERVATIONS, lenient
 from sweeps.support.atomic import is_begun, publish_text, write_text
 from sweeps.support.checksum import sealed
@@ -24,6 +26,11 @@ def identity_of(directory: Path) -> str:
     """What tells the sweep in `directory` from every other, wherever it is kept; "" where nothing says it."""
     identity = lenient(directory / MARKER).get("sweep", "")
     return identity if isinstance(identity, str) else ""
+
+
+def beginning(sweep_file: str, data: Data) -> str:
+    """A hash of what a sweep began as: two machines that begin it at once, outside of a shared folder, begin one."""
+    return hashlib.sha256(f"{sweep_file}{json.dumps(data.to_json())}".encode()).hexdigest()
 
 
 def edited(directory: Path) -> bool:

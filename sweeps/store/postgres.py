@@ -1,12 +1,11 @@
 """A store in a PostgreSQL database, for machines that share no folder. See database.py for its tables.
 
-Checkpoints, states of trunks, logs and exports stay in each machine's own folder, so a trial that goes on elsewhere
-begins anew. The name of that folder is the sweep's name in the database.
+Checkpoints, states of trunks and exports stay in each machine's own folder; a trial that goes on elsewhere begins anew
+unless a URL is given for copies of its checkpoints. The name of that folder is the sweep's name in the database.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +16,14 @@ from typing import Any, final
 from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import Requirements
 from sweeps.search.learning_rates import EVERYTHING
-from sweeps.store.attempts import LEASE, Attempt, Claim, attempt_of
+from sweeps.store.attempts import LEASE, Attempt, Claim, attempt_of, this_host
 from sweeps.store.base import Store
-from sweeps.store.database import Database, write_note
+from sweeps.store.database import Database
 from sweeps.store.files import figures
-from sweeps.store.identity import identity_of, mark, refuse_foreign
+from sweeps.store.identity import beginning, identity_of, mark, refuse_foreign
+from sweeps.store.logs import Log, PieceLog
+from sweeps.store.note import Note, write_note
+from sweeps.store.objects import checked_url
 from sweeps.store.records import parse_record
 from sweeps.support.json_io import parse_json
 from sweeps.trial import Observation, Trial
@@ -32,10 +34,10 @@ class PostgresStore(Store):
     """A store whose trials, claims and results are rows; `directory` holds what only this machine needs."""
 
     shares_folder = False  # to wait for a state on another machine is worth nothing
+    looks_at_once = True
 
-    def __init__(self, directory: Path, url: str, lease: float = LEASE) -> None:
-        super().__init__(directory, lease)
-        self.name = directory.resolve().name
+    def __init__(self, directory: Path, url: str, lease: float = LEASE, checkpoints: str = "") -> None:
+        super().__init__(directory, lease, checkpoints)
         self.database = Database(url)
         self._finished: set[str] = set()  # keys, as last asked
         self._ours = False  # whether the name is known to be that of this folder's sweep
@@ -73,7 +75,7 @@ class PostgresStore(Store):
         # Begun on another machine, or somebody else's altogether.
         text = sweep_file.read_text(encoding="utf-8")
         rows = self._ask_any("SELECT file, data FROM sweep_queue WHERE sweep = %(sweep)s")
-        if begun != _beginning(text, data) and (text, json.dumps(data.to_json())) not in rows:
+        if begun != beginning(text, data) and (text, json.dumps(data.to_json())) not in rows:
             raise ValueError(
                 f"{self.database.url}: holds another sweep {self.name!r}, which is this folder's name; give another "
                 f"folder. To go on with that one: `sweep status {self.directory} --store URL`"
@@ -84,12 +86,12 @@ class PostgresStore(Store):
         self._ask_any(
             "INSERT INTO sweep_names VALUES (%(sweep)s, %(identity)s, %(begun)s) ON CONFLICT DO NOTHING",
             identity=identity_of(self.directory) or uuid.uuid4().hex,
-            begun=_beginning(text, data),
+            begun=beginning(text, data),
         )
         self.admit(sweep_file, data)
         mark(self.directory, sweep_file, self._named()[0])
         self.files.begin(text, json.dumps(data.to_json(), indent=1) + "\n")
-        write_note(self.directory, self.database.url)
+        self._settle_place()
         self._ask(
             "INSERT INTO sweep_queue (sweep, file, data) VALUES (%(sweep)s, %(file)s, %(data)s) ON CONFLICT (sweep) "
             "DO UPDATE SET file = excluded.file, data = excluded.data, closed = false",
@@ -104,7 +106,23 @@ class PostgresStore(Store):
             raise ValueError(f"{self.database.url}: holds no sweep {self.name!r}, which is this folder's name")
         mark(self.directory, identity=self._named()[0])
         self.files.begin(*rows[0])
-        write_note(self.directory, self.database.url)
+        self._settle_place()
+
+    def _settle_place(self) -> None:
+        """Leave in the database where checkpoints are copied to, unless it says so already, and the note in the folder.
+
+        Raises ValueError where it says another place than was given here.
+        """
+        if self.copies:
+            self._ask("INSERT INTO sweep_places VALUES (%(sweep)s, %(url)s) ON CONFLICT DO NOTHING", url=self.copies)
+        rows = self._ask("SELECT checkpoints FROM sweep_places WHERE sweep = %(sweep)s")
+        place = checked_url(rows[0][0]) if rows else ""
+        if self.copies and place != self.copies:
+            raise ValueError(
+                f"{self.directory}: the checkpoints of this sweep are kept in {place}, not in {self.copies}"
+            )
+        self.copies = place
+        write_note(self.directory, Note(self.database.url, place))
 
     def insert(self, trials: Sequence[Trial]) -> None:
         self._ask(
@@ -175,6 +193,17 @@ class PostgresStore(Store):
 
     def refresh(self) -> None:
         self._finished = {key for (key,) in self._ask("SELECT key FROM sweep_results WHERE sweep = %(sweep)s")}
+
+    def busy(self) -> Container[str]:
+        """Asked for all at once. Attempts of this host are looked at one by one: their process may be gone."""
+        rows = self._ask(
+            "SELECT key FROM (SELECT DISTINCT ON (key) * FROM sweep_attempts WHERE sweep = %(sweep)s "
+            "ORDER BY key, number DESC) newest WHERE cause IS NULL AND position('\"pid\": ' IN holder) > 0 "
+            "AND position(%(host)s IN holder) = 0 AND seen > clock_timestamp() - make_interval(secs => %(lease)s)",
+            host=json.dumps({"host": this_host()})[1:-1],
+            lease=self.lease,
+        )
+        return self._finished | {key for (key,) in rows}
 
     def attempt(self, key: str, number: int, holder: Mapping[str, Any]) -> bool:
         token = uuid.uuid4().hex  # tells our own row from another's when the statement had to be repeated
@@ -258,6 +287,33 @@ class PostgresStore(Store):
         newest = "SELECT max(attempt) FROM sweep_failures WHERE sweep = %(sweep)s AND key = %(key)s"
         return self._ask(newest, key=key)[0][0] or 0
 
+    # -- what was said
+
+    def share_log(self, key: str, text: str) -> None:
+        self._ask(
+            "INSERT INTO sweep_logs (sweep, key, token, said) VALUES (%(sweep)s, %(key)s, %(token)s, %(said)s) "
+            "ON CONFLICT DO NOTHING",
+            key=key,
+            token=uuid.uuid4().hex,  # a statement that is repeated says nothing twice
+            said=text.replace("\0", "\ufffd"),  # which the database takes in no text
+        )
+
+    def open_log(self, key: str = "") -> Log:
+        return PieceLog(lambda known: self._pieces(key, known))
+
+    def _pieces(self, key: str, known: Sequence[str]) -> list[tuple[str, str]]:
+        """Numbers and texts of the pieces of a log after the known ones: of a log never read, the last thousand."""
+        rows = self._ask(
+            "SELECT number, said FROM sweep_logs WHERE sweep = %(sweep)s AND key = %(key)s AND number > %(after)s "
+            "ORDER BY number DESC LIMIT 1000",
+            key=key,
+            after=int(known[-1]) if known else 0,
+        )
+        return [(str(number), said) for number, said in reversed(rows)]
+
+    def publish(self, paths: Iterable[Path]) -> None:
+        """Nothing: exports stay on the machine that conducts the sweep."""
+
     # -- what is known
 
     def read_trial(self, key: str) -> Trial:
@@ -298,17 +354,20 @@ class PostgresStore(Store):
         return [key for (key,) in self._ask("SELECT key FROM sweep_trials WHERE sweep = %(sweep)s")]
 
     def running(self) -> Iterator[tuple[Trial, Attempt, dict[str, Any]]]:
-        rows = self._ask("SELECT key, figures FROM sweep_attempts WHERE sweep = %(sweep)s AND cause IS NULL")
-        told = dict(rows)
+        rows = self._ask(
+            "SELECT DISTINCT ON (key) key, number, holder, cause, figures, trial, "
+            "extract(epoch FROM clock_timestamp() - seen)::float FROM sweep_attempts JOIN sweep_trials "
+            "USING (sweep, key) WHERE sweep = %(sweep)s ORDER BY key, number DESC"
+        )
+        newest = {key: rest for key, *rest in rows}
         for key in self.unfinished():
-            if key in told and (last := self.attempts(key)[-1]) and not last.ended and not self.death(key, last):
-                here = self.files.progress(key)  # newer than what the last renewal told
-                yield self.read_trial(key), last, here if last.here and here else figures(_loads(told[key]))
-
-
-def _beginning(sweep_file: str, data: Data) -> str:
-    """A hash of what a sweep began as: two machines that begin it at once begin one sweep."""
-    return hashlib.sha256(f"{sweep_file}{json.dumps(data.to_json())}".encode()).hexdigest()
+            if key in newest:
+                number, note, cause, told, trial, silent = newest[key]
+                last = attempt_of(number, _loads(note), cause or "", cause or "")
+                if not last.ended and not last.gone and silent <= self.lease:
+                    here = self.files.progress(key) if last.here else {}  # newer than what the last renewal told
+                    where = f"{self.database.url}: trial {key}"
+                    yield parse_record(Trial, trial, where), last, here or figures(_loads(told))
 
 
 def _loads(text: str) -> Any:

@@ -21,6 +21,8 @@ OBSERVATIONS = "observations.jsonl"
 _WRONG = (KeyError, ValueError, TypeError, AttributeError, OverflowError)  # raised by what is no record
 OTHER_CONDITIONS = "other-conditions.jsonl"  # observations that no law may share with those of the sweep
 
+EXPORTS = (OBSERVATIONS, OTHER_CONDITIONS, "rates.json", "left-out.json", "sweep.toml")  # gathered, for people
+
 
 @dataclass(frozen=True)
 class BrokenLine:
@@ -90,7 +92,13 @@ def export_left_out(directory: Path, cells: Sequence[Cell]) -> None:
 def lenient(path: Path) -> dict[str, Any]:
     """The object in a file that says nothing durable; empty when the file is missing, torn, changed or none at all."""
     with suppress(OSError, ValueError):
-        text = read_bytes(path)
+        return lenient_text(read_bytes(path))
+    return {}
+
+
+def lenient_text(text: bytes) -> dict[str, Any]:
+    """The object in a text that says nothing durable; empty when the text is torn, changed or none at all."""
+    with suppress(ValueError):
         if isinstance(content := parse_json(text), dict):
             checksums.refuse_changed(text, content.pop(checksums.NAME, None))
             return content

@@ -69,7 +69,7 @@ class Trunks:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "trunks"
-        self._parts = directory / "parts"
+        self.parts = directory / "parts"
 
     def of(self, trial: Trial) -> Trunk | None:
         """The trunk of a trial; None for a trial whose schedule has none."""
@@ -78,7 +78,7 @@ class Trunks:
     def share(self, trials: Iterable[Trial]) -> None:
         """Say which trials may yet start from the state of another of their trunk, and delete what none will take: such
         states, and models of one source that none will merge."""
-        for folder in (self.directory, self._parts):
+        for folder in (self.directory, self.parts):
             refuse_link(folder)
         wanted: dict[str, list[int]] = {}
         parts = set()
@@ -91,7 +91,7 @@ class Trunks:
             write_text(self.directory / _WANTED, json.dumps(wanted))
         else:
             (self.directory / _WANTED).unlink(missing_ok=True)
-        _drop(self._parts, _PART, parts)
+        _drop(self.parts, _PART, parts)
         for folder in self._folders():
             refuse_link(folder)
             kept = {Trunk(folder, step).newest() for step in wanted.get(folder.name, [])}

@@ -25,8 +25,13 @@ def publish_text(path: Path, text: str, durable: bool = True) -> None:
 
     Raises OSError when `path` exists or cannot be made. durable: see `replacing`.
     """
+    publish_bytes(path, text.encode(), durable)
+
+
+def publish_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """As `publish_text`."""
     with _removed(_beside(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         if durable:
             to_disk(temporary)
         os.link(temporary, path)

@@ -18,6 +18,7 @@ from sweeps.store.open import open_store
 from sweeps.store.retry import EXCEPTION, LOST, MEMORY, STOPPED, out_of_memory
 from sweeps.support.console import sentence
 from sweeps.trial import Observation, Trial
+from sweeps.workers.carrier import Carrier, NotFetched
 from sweeps.workers.lease import Lease
 from sweeps.workers.options import WorkerOptions
 from sweeps.workers.stop_requests import TERMINATED, StopRequests
@@ -63,7 +64,7 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
                     time.sleep(10 * IDLE)
                 if (code := idle.over(store, eligibility)) is not None:
                     return code
-                time.sleep(IDLE)
+                time.sleep(max(IDLE, store.pause))
         return 0
     except SystemExit:  # folding up torch has taken 9 s on a busy machine, as long as a launcher waits
         if options.job and stop.cause:
@@ -129,10 +130,16 @@ def _leave(why: str, code: int) -> int:
 def _run(store: Store, claim: Claim, train: Train, stop: StopRequests, parent: int) -> None:
     try:
         with Lease(store, claim, parent, stop) as lease:
-            observation = _observe(store, claim, train, stop.begin(claim))
+            with Carrier(store, claim) as carrier:
+                observation = _observe(store, claim, train, stop.begin(claim))
+                carrier.finished = observation is not None
             lease.training = False
             if observation:
                 _insist(claim, lambda: store.finish(observation))
+    except NotFetched as error:  # not the trial's fault; the worker waits until it can be had again
+        why = str(error)
+        _insist(claim, lambda: store.end(claim.trial.key, claim.attempt, STOPPED, why))
+        raise OSError(why) from None
     except (SystemExit, KeyboardInterrupt):
         with suppress(OSError):  # nothing may keep it from leaving; others see that it is gone
             store.end(claim.trial.key, claim.attempt, stop.cause or STOPPED)

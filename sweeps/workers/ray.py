@@ -18,7 +18,7 @@ from typing import Any
 
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
 from sweeps.store.base import Store
-from sweeps.store.database import read_note
+from sweeps.store.note import read_note
 from sweeps.store.retry import LOST, STOPPED
 from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, environment, sweep_name
 from sweeps.workers.classes import main_memory, most_workers, wanted, worker_arguments
@@ -234,7 +234,7 @@ class RayWorkers(Workers):
         assert self.link is not None
         folder = str(self.store.directory.resolve())
         shared = self.store.shares_folder
-        url = "" if shared else read_note(self.store.directory)
+        url = "" if shared else read_note(self.store.directory).store
         worker = [*self.command, "--sweep", folder, *(["--store", url] if url else []), *kind.arguments]
         setup = self.profile.setup if self.profile else ()
         if setup:

@@ -28,6 +28,7 @@ from sweeps.experiment.sources import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
 from sweeps.store import attempts
+from sweeps.store.bucket import BucketStore
 from sweeps.store.files import report
 from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.trial import Observation, Trial, failure
@@ -143,6 +144,7 @@ if __name__ == "__main__":
     loop.IDLE = 0.1
     if actor := os.environ.get(ray_job.NAME):  # as if each were on a machine of its own, whose processes nobody sees
         attempts.host_and_boot = lambda: (actor, "")
+    loop.IDLE = BucketStore.pause = 0.1
     if "TOY_LEASE" in os.environ:
         loop.work = partial(loop.work, lease=float(os.environ["TOY_LEASE"]))
     if sys.argv[1] == "--sweep":

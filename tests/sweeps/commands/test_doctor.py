@@ -114,7 +114,7 @@ def test_a_real_file_system_without_links_is_refused(tmp_path):
     try:
         with pytest.raises(ValueError, match="no hard links"):
             refuse_unfit(disk / "results")
-        assert not all(finding.holds for finding in examine(disk))
+        assert not all(finding.holds for finding in examine(str(disk)))
         assert os.listdir(disk) == []
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)

@@ -63,7 +63,7 @@ def test_run_and_status_say_the_same(tmp_path, done):
     fill(store, seeds=6, closed=False)
     for _ in range(done):
         store.finish(observe(store.claim().trial))
-    looked = Standing(store.directory).look()
+    looked = Standing(store).look()
     sweep = read_sweep(store.directory / "sweep.toml")
     run = Conductor(sweep, DATA, store, None, Screen("toy")).snapshot(looked.workers)
     assert run.waiting == looked.waiting == 6 - done

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from sweeps.store.base import Store
+from sweeps.store.bucket import BucketStore
 from sweeps.store.folder import FolderStore
 from sweeps.store.postgres import PostgresStore
 
-STORES = (FolderStore, PostgresStore)
+STORES = (FolderStore, PostgresStore, BucketStore)
 
 
 def methods(kind: type, private: bool) -> set[str]:

@@ -181,11 +181,13 @@ def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, cap
     assert toy_main(["run", "toy.toml", "--store", secret, "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["done"] == 13
-    assert json.loads(Path("results/toy/store.json").read_text())["postgresql"] == url
+    assert json.loads(Path("results/toy/store.json").read_text())["store"] == url
     assert toy_main(["run", "toy.toml"]) == 0  # continues, and there is nothing more to do
     assert cli.main(["status", "elsewhere/toy", "--store", url]) == 0  # as on another machine
     captured += capsys.readouterr()
     assert "13 trials: 13 done" in captured[2]
+    assert cli.main(["logs", "elsewhere/toy", "--store", url]) == 0  # what the other machine wrote
+    assert "learning rate of" in capsys.readouterr().out
     assert not any("s3cret" in text for text in captured)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 5 and not any(b"s3cret" in path.read_bytes() for path in written)
@@ -314,7 +316,7 @@ def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(ne
                 assert cli.main([command[0], str(store.directory), *command[1:]]) == 2
                 said = capsys.readouterr().err
                 assert (
-                    "was changed by hand; say the database again: `sweep status DIR --store URL`" in said
+                    "was changed by hand; say the store again: `sweep status DIR --store URL`" in said
                     and said.count("\n") == 1
                 )
                 assert "ev1l" not in said and "s3cret" not in said
