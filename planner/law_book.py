@@ -309,7 +309,7 @@ class LawBook:
         a model that is none of those, and for laws of runs that name no models.
         """
         if not self.models:
-            raise ValueError(f"the laws of {self.name} name no models; `fit` draws such tables: fit runs.csv --figures")
+            raise ValueError(f"the laws of {self.name} name no models, and their curves are of one")
         if model and model not in self.models:
             raise ValueError(f"`model` is {model!r}; measured: {', '.join(self.models)}")
         spec = find_model(model or self.models[len(self.models) // 2])

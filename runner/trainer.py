@@ -23,7 +23,7 @@ def train(
     """Returns the observation of `trial`; never raises for what training does, only for what cannot be started.
 
     folder: where the checkpoint is kept and looked for; in a sweep's, what other trials left of the stable phase that
-    they share (their trunk) is used too. on: "cpu" or "cuda", by default the GPU where there is one. quiet: show no
+    they share (their trunk) is used too. on: one of runner.training.device.DEVICES, by default the GPU. quiet: show no
     progress.
     """
     return train_encoder(trial, folder, on, quiet, options)[0]

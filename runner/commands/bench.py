@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from runner.commands.options import at_least_one, seconds
+from runner.commands.options import add_device, at_least_one, seconds
 from runner.libraries import quiet_libraries
 
 
@@ -17,16 +17,15 @@ def bench(arguments: argparse.Namespace) -> int:
     # Before torch is loaded: nothing is downloaded only to be measured, and the profiler does not report itself.
     os.environ |= {"HF_HUB_OFFLINE": "1", "KINETO_LOG_LEVEL": "6"}
     quiet_libraries()
-    import torch
-
     from runner.bench import BATCH, METHODS, MODELS, BenchSettings, measure_machine, report
+    from runner.training.device import device_of
     from runner.training.engine import Options
     from sweeps.machine.measured import profile_path, write_machine_profile
     from sweeps.methods import make_method
     from sweeps.models import SUITES, find_model
     from sweeps.trial import Training
 
-    device = torch.device(arguments.on or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(arguments.on)
     suite = [model.name for model in SUITES[arguments.suite]] if arguments.suite else []
     names = list(dict.fromkeys([*suite, *arguments.model])) or MODELS[device.type]
     methods = METHODS if arguments.methods is None else [name.strip() for name in arguments.methods.split(",")]
@@ -66,7 +65,7 @@ def add_bench(command: argparse.ArgumentParser) -> None:
         "--batch", type=at_least_one, metavar="PAIRS", help="pairs in a step (default: 64, on a GPU 1024)"
     )
     command.add_argument("--seconds", type=seconds, default=2.0, help="time for each model and method (default: 2)")
-    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    add_device(command)
     command.add_argument(
         "--compile", action="store_true", help="torch.compile every block, as `embed train --compile` does"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from runner.training.device import DEVICES
 from sweeps.workers.base import TRACKERS
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
         "--recompute", action="store_true", help="gradient checkpointing: less memory, a third more work"
     )
     group.add_argument("--compile", action="store_true", help="torch.compile every block: faster in long trainings")
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the option that names the device."""
+    command.add_argument("--on", choices=DEVICES, help="device (default: a GPU where there is one)")
 
 
 def add_tracking(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, add_tracking, run_options
+from runner.commands.options import add_device, add_run_options, add_tracking, run_options
 from runner.libraries import quiet_libraries
 from sweeps.experiment.recipe_file import read_recipe
 from sweeps.methods import with_adapter
@@ -78,7 +78,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed train`."""
     command.add_argument("recipe", type=Path, help="TOML file of one trial")
     command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
-    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    add_device(command)
     add_run_options(command)
     command.add_argument(
         "--shard", action="store_true", help="under torchrun: keep a part of the model on each GPU (FSDP)"

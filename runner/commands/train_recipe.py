@@ -15,6 +15,7 @@ from runner.export.loaded import must_be_writable
 from runner.export.sentence_transformers import export, must_have_adapter
 from runner.libraries import quiet_libraries
 from runner.trainer import train_encoder
+from runner.training.device import device_of
 from runner.training.distributed import ALONE, Ranks
 from runner.training.engine import DEFAULTS, Options
 from runner.training.trackers import tracked
@@ -50,18 +51,19 @@ def train(
     """Train a recipe; returns the model, which `encode` and `save_pretrained` work on.
 
     recipe: its TOML file, a Trial, or what holds one: `planner.plan(...)`. out: folder that the model and its record,
-    observation.json, are written to; a training that was interrupted goes on there. None keeps no file. on: "cpu" or
-    "cuda", by default the GPU where there is one. options: how it is run, which changes no result beyond rounding.
-    adapter: the adapter alone is written, not the merged model. Raises ValueError for what cannot be trained, and
-    RuntimeError with the reason where the training diverged or failed.
+    observation.json, are written to; a training that was interrupted goes on there. None keeps no file. on: one of
+    runner.training.device.DEVICES, by default the GPU where there is one. options: how it is run, which changes no
+    result beyond rounding. adapter: the adapter alone is written, not the merged model. Raises ValueError for what
+    cannot be trained, and RuntimeError with the reason where the training diverged or failed.
     """
     quiet_libraries()
+    device_of(on)  # what is wrong with it is told before anything is read
     from sentence_transformers import SentenceTransformer
 
     if out is None:
         with TemporaryDirectory() as folder:
             train(recipe, Path(folder) / "model", on=on, options=options, adapter=adapter)
-            return SentenceTransformer(str(Path(folder) / "model"), device=on)
+            return SentenceTransformer(str(Path(folder) / "model"), device=device_of(on).type)
     if isinstance(recipe, (Path, str)):
         file = Path(recipe)
         with relative_to(file):
@@ -75,7 +77,7 @@ def train(
     observation, _ = done
     if observation.status != "done":
         raise RuntimeError(f"{observation.status}: {observation.reason}")
-    return SentenceTransformer(str(out), device=on)
+    return SentenceTransformer(str(out), device=device_of(on).type)
 
 
 def train_into(

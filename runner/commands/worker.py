@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_run_options, add_tracking, at_least_one, run_options, seconds
+from runner.commands.options import add_device, add_run_options, add_tracking, at_least_one, run_options, seconds
 from runner.libraries import quiet_libraries
 from runner.training import trackers
 
@@ -143,7 +143,7 @@ def add_rank(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed rank`."""
     command.add_argument("meeting", type=Path, help="folder that the worker made")
     command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
-    command.add_argument("--on", choices=("cpu", "cuda"), help="device (default: a GPU where there is one)")
+    add_device(command)
     command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)
     add_run_options(command)

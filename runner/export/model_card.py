@@ -82,17 +82,18 @@ def _stated_in(folder: Path) -> str:
 
 def metadata(base: Base, tags: Sequence[str], training: Training | None = None) -> str:
     """Returns the block that model hubs read, YAML."""
+    from huggingface_hub import ModelCardData
+
     data = [name.removeprefix(HUB) for name, _ in training.sources if name.startswith(HUB)] if training else []
-    named = {
-        "library_name": ["sentence-transformers"],
-        "pipeline_tag": ["sentence-similarity"],
-        "base_model": [base.hub] if base.hub else [],
-        "license": [base.licence] if base.licence else [],
-    }
-    lines = [f"{key}: {json.dumps(values[0])}" for key, values in named.items() if values]
-    for key, values in {"tags": [*TAGS, *tags], "datasets": data}.items():
-        lines += [f"{key}:", *(f"- {json.dumps(value)}" for value in values)] if values else []
-    return "\n".join(["---", *lines, "---"])
+    content = ModelCardData(
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity",
+        base_model=base.hub or None,
+        license=base.licence or None,
+        tags=[*TAGS, *tags],
+        datasets=data or None,
+    )
+    return f"---\n{content.to_yaml()}\n---"
 
 
 def licence_words(base: Base, name: str) -> str:

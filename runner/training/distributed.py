@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from runner.training.device import device_of
 from sweeps.store.retry import out_of_memory
 
 PATIENCE = timedelta(days=1)  # one rank may tokenise for hours while the others wait
@@ -197,8 +198,9 @@ def fingerprint(module: torch.nn.Module) -> int:
 def joined(on: str | None = None, sharded: bool = False) -> Iterator[Ranks]:
     """Join the ranks that torchrun has started, this process being one of them; yields ALONE when it has not.
 
-    on: the device, "cpu" or "cuda", by default GPUs where there are any. Whatever ends one rank ends all, and only the
-    first says why. Raises ValueError when the environment is not that of torchrun, or there are fewer GPUs than ranks.
+    on: one of runner.training.device.DEVICES, by default GPUs where there are any. Whatever ends one rank ends all,
+    and only the first says why. Raises ValueError when the environment is not that of torchrun, for a device that is
+    not here, or when there are fewer GPUs than ranks.
     """
     count = world_size()
     if count == 1:
@@ -242,7 +244,7 @@ def _variable(name: str, default: int | None = None) -> int:
 
 def _backend(on: str | None) -> str:
     """Returns the backend that moves tensors between ranks. On GPUs, this rank's GPU is made the current one."""
-    if on == "cpu" or (on is None and not torch.cuda.is_available()):
+    if device_of(on).type == "cpu":
         return "gloo"
     local = _variable("LOCAL_RANK")
     if local >= torch.cuda.device_count():

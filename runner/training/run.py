@@ -15,6 +15,7 @@ import torch
 from runner.data.pairs import Pairs, open_prepared, pools
 from runner.model.encoder import Encoder, make_encoder
 from runner.tasks.kinds import check_tasks
+from runner.training.device import device_of
 from runner.training.distributed import ALONE, Ranks, fingerprint
 from runner.training.early_stopping import EarlyStopping
 from runner.training.engine import Engine, Options
@@ -202,10 +203,10 @@ def start(
 ) -> Run:
     """Returns a training before its first step. Raises ValueError for a trial that cannot be trained.
 
-    on: the device, "cpu" or "cuda", by default the GPU where there is one. share: what it takes of the trial's data
-    and the steps before it, where it is one of several trainings.
+    on: one of runner.training.device.DEVICES, by default the GPU where there is one. share: what it takes of the
+    trial's data and the steps before it, where it is one of several trainings.
     """
-    device, model = torch.device(on or ("cuda" if torch.cuda.is_available() else "cpu")), find_model(trial.model)
+    device, model = device_of(on), find_model(trial.model)
     _check(trial, model, ranks)
     check_tasks(trial.training.tasks)
     pairs = share.pairs if share else ranks.run_on_zero_first(lambda: open_prepared(trial.training, model.source))

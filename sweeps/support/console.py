@@ -32,7 +32,11 @@ def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser
     )
     made.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     made.add_argument(
-        "--print-completion", action=_Completion, choices=SHELLS, help="print a script for completion in that shell"
+        "--print-completion",
+        action=_Completion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print a script for completion in that shell",
     )
     return made
 

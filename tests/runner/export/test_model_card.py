@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import yaml
 
 from runner.export.model_card import base_of, model_card
 from sweeps.experiment.prediction import Predicted
@@ -33,16 +35,16 @@ SEEN = Observation(
 REACHED = (Predicted("held-out loss", 1.2, 1.1, 1.3, 1.25),)
 
 
-def block(text: str) -> list[str]:
+def block(text: str) -> dict[str, Any]:
+    """The metadata, as a hub reads them."""
     lines = text.splitlines()
-    return lines[1 : lines.index("---", 1)]
+    return yaml.safe_load("\n".join(lines[1 : lines.index("---", 1)]))
 
 
 def test_the_metadata_name_base_licence_data_and_tags():
-    lines = block(model_card(SEEN, REACHED))
-    for line in ('base_model: "EleutherAI/pythia-70m"', 'license: "apache-2.0"', '- "me/pairs"', '- "lora"'):
-        assert line in lines
-    assert '- "sentence-transformers"' in lines
+    content = block(model_card(SEEN, REACHED))
+    assert content["base_model"] == "EleutherAI/pythia-70m" and content["license"] == "apache-2.0"
+    assert content["datasets"] == ["me/pairs"] and {"lora", "sentence-transformers"} <= set(content["tags"])
 
 
 def test_the_text_holds_what_made_it_and_what_came_of_it():

@@ -145,7 +145,7 @@ def test_completion_of_a_shell_knows_the_options(shell, capsys):
     with pytest.raises(SystemExit) as end:
         parser.parse_args(["--print-completion", shell])
     out = capsys.readouterr().out
-    assert end.value.code == 0 and "--budget" in out and "plan" in out
+    assert end.value.code == 0 and "budget" in out and "plan" in out
 
 
 def test_the_version_is_that_of_the_distribution(capsys):
