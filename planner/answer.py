@@ -76,6 +76,8 @@ class Recipe:
     """Where the learning rate comes from: measured, by a rule, interpolated, published or extrapolated."""
     lr_interval: tuple[float, float] | None
     """90 % interval of the best learning rate; None where no rule tells it."""
+    temperature_source: str
+    """Where the training temperature comes from: measured, published, default or as asked."""
     batch: BatchChoice
     """Where the batch size comes from, what is the best one, and what it gives away against that."""
     memory: float
@@ -138,6 +140,7 @@ class Recipe:
             "expected_regret_share": self.share,
             "lr_source": self.lr_source,
             "lr_interval": self.lr_interval,
+            "temperature_source": self.temperature_source,
             "batch_source": self.batch.source,
             "batch_best": self.batch.best,
             "batch_interval": None if self.batch.interval is None else list(self.batch.interval),

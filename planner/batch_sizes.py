@@ -68,7 +68,15 @@ def _lent_to(book: LawBook, lender: LawBook) -> LawBook:
     if not lender.training or lender.training.data != book.training.data:
         return book
     size = book.training.batch_size
-    return replace(book, laws=tuple(_with_batch(law, batch_law_of(lender, law), size) for law in book.laws))
+    laws = [_with_batch(law, batch_law_of(lender, law), size) for law in book.laws]
+    return replace(book, laws=tuple(_with_rates(law, lender) for law in laws))
+
+
+def _with_rates(law: MethodLaw, lender: LawBook) -> MethodLaw:
+    """The law, its rate following the batch size as in a sweep of several."""
+    name = str(law.settings["name"])
+    others = [other.rate_rule for other in lender.laws if other.rate_rule and other.settings["name"] == name]
+    return replace(law, rate_rule=law.rate_rule.with_batches_of(others[0])) if law.rate_rule and others else law
 
 
 def _with_batch(law: MethodLaw, batch: BatchLaw | None, size: int) -> MethodLaw:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.support.checks import all_numbers, check_fields, choice, number, require, within
@@ -56,6 +56,25 @@ class RateRule:
         products = [sum(x * c for x, c in zip(row, line, strict=True)) for line in self.covariance]
         variance = sum(x * c for x, c in zip(row, products, strict=True))
         return math.exp(centre), math.sqrt(max(variance, 0.0) + self.scatter**2)
+
+    def with_batches_of(self, other: RateRule) -> RateRule:
+        """The rule with the other's power of the batch size, where it knows one size alone and the other several."""
+        (low, high), (least, most) = (rule.ranges["batch_size"] for rule in (self, other))
+        if low != high or least == most:
+            return self
+        place = list(self.exponents).index("batch_size") + 1
+        variance = other.covariance[list(other.exponents).index("batch_size") + 1]
+        own = [list(row) for row in self.covariance]
+        for i, row in enumerate(own):
+            row[place] = 0.0
+            own[place][i] = 0.0
+        own[place][place] = variance[list(other.exponents).index("batch_size") + 1]
+        return replace(
+            self,
+            exponents={**self.exponents, "batch_size": other.exponents["batch_size"]},
+            covariance=tuple(map(tuple, own)),
+            ranges={**self.ranges, "batch_size": other.ranges["batch_size"]},
+        )
 
     def formula(self) -> str:
         """The rule as people write it: 0.0021 (N / 1e+05)^-0.30 (B / 24)^0.31."""

@@ -32,6 +32,7 @@ from planner.menu import check_suites, menu
 from planner.quantities import short
 from planner.settings import best_share, distinct, with_settings_between
 from planner.size_rules import SizeRule, led_by, size_caveat, size_rule
+from planner.temperatures import lent_temperatures, temperature_choice
 from planner.training_data import TrainingData, training_data
 from planner.warnings import AS_ASKED, provenance, warnings
 from sweeps.flops import FLOPS
@@ -184,7 +185,7 @@ def plan(
         conditions=_checked(conditions or {}),
         lr=lr,
     )
-    nearest, others = _nearest(lent(open_books(laws)), question)
+    nearest, others = _nearest(lent_temperatures(lent(open_books(laws))), question)
     return _plan(nearest, others, question, top, curve)
 
 
@@ -383,6 +384,10 @@ def recipe_of(
     peak = learning_rate(candidate) if question.lr is None else PeakRate(question.lr, AS_ASKED)
     steps, spent = candidate.steps(budget), candidate.relative_speed * budget
     training = replace(question.training(book), batch_size=candidate.batch_size)
+    temperature = temperature_choice(candidate.law, book, candidate.batch_size, question.conditions)
+    if "temperature" not in question.conditions and temperature.temperature != training.temperature:
+        held_out = training.loss_temperature or training.temperature  # the loss is to be read as the laws predict it
+        training = replace(training, temperature=temperature.temperature, loss_temperature=held_out)
     trial = Trial(candidate.model.name, candidate.method, training, peak.rate, steps, 0, spent)
     law_tokens = steps * candidate.law_step_tokens
     far = candidate.extrapolation(law_tokens)
@@ -408,6 +413,7 @@ def recipe_of(
         share=chance.share if chance and known else None,
         lr_source=peak.source,
         lr_interval=peak.interval,
+        temperature_source=temperature.source,
         batch=batch_choice(candidate, law_tokens, book, question.fixes_batch),
         memory=candidate.batch.peak_bytes,
         micro_batch_tokens=candidate.batch.micro_batch_tokens,

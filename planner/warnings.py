@@ -259,7 +259,7 @@ def provenance(
         "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
         "learning_rate": recipe.lr_source,
         "batch_size": _batch_origin(recipe, under),
-        "temperature": f"as {under}, unless asked for",
+        "temperature": recipe.temperature_source,
         "schedule, weight decay": f"{_schedule(recipe)}; {_as_in(book, recipe)}",
         "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
         "memory": "estimated from the shape, by what the trainer keeps"

@@ -52,6 +52,7 @@ LAYERS = {
     "analysis.conditions": ("sweeps", "planner"),
     "analysis.page": ("sweeps.machine", "planner"),
     "analysis.formula": ("planner",),
+    "analysis.methods_report": ("sweeps.support",),
     "analysis.batch_report": ("sweeps.support", "planner"),
     "analysis.batch_prediction": ("sweeps.experiment", "planner"),
     "analysis.report": ("sweeps.support", "planner"),

@@ -39,13 +39,15 @@ def give(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, o
 
 def _print(args: argparse.Namespace, table: Table, book: LawBook, how: Settings, asked: Answers) -> None:
     """The laws, what was asked of them, and what laws of smaller budgets would have chosen, as text or as JSON."""
-    from analysis import report
+    from analysis import methods_report, report
     from analysis.fitting.decisions import standings
     from analysis.fitting.retrospective import retrospective, size_choices
 
     tested = retrospective(table, how) if args.backtest else None
     if args.json:
         more = asked.to_json()
+        if args.methods:
+            more |= methods_report.document(table)
         if tested is not None:
             more |= {
                 "decisions": [each.to_json() for each in tested],
@@ -56,5 +58,7 @@ def _print(args: argparse.Namespace, table: Table, book: LawBook, how: Settings,
     print(console.flagged(report.text(book), FLAGS))
     if said := str(asked):
         print("\n" + said)
+    if args.methods:
+        print("\n" + methods_report.text(table))
     if tested is not None:
         print("\n" + report.retrospective(tested))

@@ -20,6 +20,7 @@ def show_comparison(args: argparse.Namespace) -> int:
     from analysis.tables.comparison import read_comparison
 
     given = {"page": args.page, "out": args.out, "with": args.reference, "score": args.score, "backtest": args.backtest}
+    given["methods"] = args.methods
     for name in (name for name, value in given.items() if value):
         raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
     comparison = read_comparison(args.path)

@@ -45,7 +45,7 @@ def fit_conditions(args: argparse.Namespace, how: Settings, names: Sequence[str]
     """
     from analysis.conditions import document, side_by_side, text
 
-    for name in ("page", "out", "backtest"):
+    for name in ("page", "out", "backtest", "methods"):
         if getattr(args, name):
             raise ValueError(
                 f"--{name}: {args.path} holds {len(names)} conditions; choose one: --condition {names[0]!r}"

@@ -43,6 +43,8 @@ def _read(args: argparse.Namespace) -> Table:
     for name, why in OF_FOLDERS.items():
         if getattr(args, name) not in (None, "", False):
             raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
+    if args.methods:
+        raise ValueError(f"--methods: only of results folders; {args.path} is a table")
     if args.backtest and not (args.n and (args.d or args.c)):
         raise ValueError("--backtest: of laws in N and D, which choose a size; name --n, and --d or --c")
     if not args.loss:

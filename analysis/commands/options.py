@@ -110,6 +110,11 @@ def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
         help="also print what laws of budgets up to C/4 would have chosen at C, and what was measured there",
     )
     ours.add_argument(
+        "--methods",
+        action="store_true",
+        help="also compare methods whose token tables are treated alike, at equal FLOPs, and print the best LoRA rank",
+    )
+    ours.add_argument(
         "--score",
         default="",
         metavar="NAME",

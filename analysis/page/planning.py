@@ -21,6 +21,7 @@ from planner.law_book import LawBook, MethodLaw, columns_of
 from planner.learning_rates import rate_by_size
 from planner.menu import EVERY, own_menu
 from planner.settings import with_settings_between
+from planner.temperatures import lent_temperatures
 from sweeps.flops import Work, exact_flops, forward_flops, paper_flops
 from sweeps.machine.chips import CHIPS
 from sweeps.machine.hardware import THIS, Machine, read_machine
@@ -32,7 +33,7 @@ from sweeps.models import SUITES, ModelSpec
 
 def planning(book: LawBook) -> dict[str, Any]:
     """What the page plans with. The laws must be of a results folder, which has conditions and a mean pair."""
-    (book,) = lent([book])
+    (book,) = lent_temperatures(lent([book]))
     assert book.training and book.pair
     known, missing = own_menu(book)
     models = list(
@@ -113,6 +114,7 @@ def _law(law: MethodLaw) -> dict[str, Any]:
         "batch": _batch(law.batch) if law.batch else None,
         "rates_batch": law.rates_batch,
         "rate_rule": law.rate_rule.to_json() if law.rate_rule else None,
+        "temperature_rule": law.temperature_rule.to_json() if law.temperature_rule else None,
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -114,3 +115,13 @@ def test_what_cannot_be_is_refused_with_its_place(change, reason):
     content = {**json.loads(json.dumps(RULE.to_json())), **change}
     with pytest.raises(ValueError, match=re.escape(reason)):
         read_rate_rule(content, "rule")
+
+
+def test_a_rule_of_one_batch_size_takes_the_power_of_a_sweep_of_several():
+    taken = RANKED.with_batches_of(replace(RULE, exponents={"params": -0.3, "batch_size": 0.55}))
+    assert taken.exponents == {**RANKED.exponents, "batch_size": 0.55}
+    assert taken.ranges["batch_size"] == RULE.ranges["batch_size"]
+    assert taken.covariance[2][2] == RULE.covariance[2][2] and taken.predict(1e5, 24, 8)[0] == pytest.approx(
+        RANKED.rate
+    )
+    assert RULE.with_batches_of(RANKED) is RULE

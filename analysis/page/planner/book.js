@@ -1,8 +1,8 @@
 /* The laws and the machines of the page's data, as the planner knows them. */
 
 import {
-  BatchLaw, ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, RateRule, ScoreLaw, TERMS, Weighted, Work, launch_seconds,
-  step_seconds,
+  BatchLaw, ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, RateRule, ScoreLaw, TERMS, TemperatureRule, Weighted,
+  Work, launch_seconds, step_seconds,
 } from './generated.js';
 import {g, percent, repr} from './python.js';
 import {exact_flops, positive, step_work} from './shapes.js';
@@ -70,7 +70,11 @@ function readBatch(batch) {
 function readLaw({law: {parts: coefficients, weights, draws, ...fields}, cells, smaller}, place) {
   const parts = Object.entries(coefficients).map(([family, own]) => new LAWS[family](own));
   const whole = parts.length > 1 ? new Weighted({parts, weights}) : parts[0];
-  const given = {...fields, batch: readBatch(fields.batch), rate_rule: fields.rate_rule && new RateRule(fields.rate_rule)};
+  const rules = {
+    rate_rule: fields.rate_rule && new RateRule(fields.rate_rule),
+    temperature_rule: fields.temperature_rule && new TemperatureRule(fields.temperature_rule),
+  };
+  const given = {...fields, ...rules, batch: readBatch(fields.batch)};
   const law = new MethodLaw({...given, law: whole, draws: readDraws(draws)});
   return Object.assign(law, {place, method: new Method(law.label, law.settings, cells, smaller)});
 }

@@ -1222,7 +1222,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, batch_size: _batch_origin(recipe, under), temperature: `as ${under}, unless asked for`, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, batch_size: _batch_origin(recipe, under), temperature: recipe.temperature_source, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -1519,6 +1519,52 @@ export class Consulted {
   }
 }
 
+/** The training temperature of a recipe. */
+export class TemperatureChoice {
+  constructor({temperature, source}) {
+    Object.assign(this, {temperature, source});
+  }
+}
+
+/** What is known of a temperature that was asked for. */
+export function _asked(asked, own, rule) {
+  if (asked === own) {
+    return 'that of the laws';
+  }
+  if (rule == null) {
+    return `the laws know ${g(own, 6)} alone: what another does was not measured`;
+  }
+  const [best, low, high] = rule.best(rule.batch_size);
+  const beyond = rule.tried[0] <= asked && asked <= rule.tried[1] ? '' : `, ${g(rule.tried[0], 6)} to ${g(rule.tried[1], 6)} were tried`;
+  return `best ${g(best, 2)}, 90 % ${g(low, 2)} to ${g(high, 2)} (${rule.runs})${beyond}`;
+}
+
+/** The temperature of a recipe by a law. conditions: settings that were asked for. */
+export function temperature_choice(law, book, batch_size, conditions) {
+  let told, factor;
+  const [own, rule] = [book.training.temperature, law.temperature_rule];
+  if (has(conditions, 'temperature')) {
+    const asked = Number(conditions['temperature']);
+    return new TemperatureChoice({temperature: asked, source: `as asked; ${_asked(asked, own, rule)}`});
+  }
+  if (truth(book.published)) {
+    return new TemperatureChoice({temperature: own, source: `published: ${either(book.weighed_by, () => book.published)}`});
+  }
+  if (rule == null) {
+    return new TemperatureChoice({temperature: own, source: `default: as in the runs of ${book.name}, which tried no other`});
+  }
+  const [best, low, high] = rule.best(Math.min(Math.max(Number(batch_size), rule.batches[0]), rule.batches[1]));
+  told = `measured (${rule.runs}, ${rule.curves} curves): best ${g(best, 2)}, 90 % ${g(low, 2)} to ${g(high, 2)}`;
+  told += join('', items(rule.by_scores).map(([name, temperature]) => `; by ${name} ${g(temperature, 2)}`));
+  if ((factor = extrapolation_factor(batch_size, rule.batches)) > 1) {
+    told += `; the batch lies ${times(factor)} beyond those tried, and has that of the nearest`;
+  }
+  if (low <= own && own <= high) {
+    return new TemperatureChoice({temperature: own, source: told});
+  }
+  return new TemperatureChoice({temperature: Number(`${g(best, 2)}`), source: `${told}; the loss is predicted, and read, for ${g(own, 6)} of the laws`});
+}
+
 /** One training run, wholly described. */
 export class Trial {
   constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
@@ -1534,8 +1580,8 @@ export const NODE = 8;
 
 /** A trial and what is predicted of it. */
 export class Recipe {
-  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
-    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
+  constructor({trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, temperature_source, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation}) {
+    Object.assign(this, {trial, params, dim, tokens, epochs, flops, exact_flops, serving_flops, loss, low, high, best, regret, share, lr_source, lr_interval, temperature_source, batch, memory, micro_batch_tokens, second_forward, chips, sharded, recompute, step_seconds, utilisation, hours, cost, extrapolation});
   }
   /** Training pairs, repeats counted. */
   get pairs() {
@@ -1623,10 +1669,16 @@ export function batch_choice(candidate, tokens, book, asked) {
 
 /** The recipe that this candidate of a book makes of the budget, in whole steps. */
 export function recipe_of(candidate, budget, question, book, chance = null) {
+  let training;
   const machine = question.machine;
   const peak = question.lr == null ? learning_rate(candidate) : new PeakRate({rate: question.lr, source: AS_ASKED});
   const [steps, spent] = [candidate.steps(budget), candidate.relative_speed * budget];
-  const training = replace(question.training(book), {batch_size: candidate.batch_size});
+  training = replace(question.training(book), {batch_size: candidate.batch_size});
+  const temperature = temperature_choice(candidate.law, book, candidate.batch_size, question.conditions);
+  if (!has(question.conditions, 'temperature') && temperature.temperature !== training.temperature) {
+    const held_out = either(training.loss_temperature, () => training.temperature);
+    training = replace(training, {temperature: temperature.temperature, loss_temperature: held_out});
+  }
   const trial = new Trial({model: candidate.model.name, method: candidate.method, training, lr: peak.rate, steps, seed: 0, budget: spent});
   const law_tokens = steps * candidate.law_step_tokens;
   const far = candidate.extrapolation(law_tokens);
@@ -1635,7 +1687,7 @@ export function recipe_of(candidate, budget, question, book, chance = null) {
   const [low, high] = candidate.law.interval(...list(candidate.inputs(law_tokens)), true, drift);
   const exact = trial.pairs * candidate.exact_pair_flops;
   const hours = candidate.step_seconds == null ? null : steps * candidate.step_seconds / 3600;
-  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: peak.source, lr_interval: peak.interval, batch: batch_choice(candidate, law_tokens, book, question.fixes_batch), memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
+  return new Recipe({trial, params: candidate.model.params, dim: candidate.model.width, tokens: trial.pairs * candidate.pair.tokens, epochs: candidate.limits.max_pairs < Infinity ? trial.pairs / candidate.limits.max_pairs : null, flops: trial.pairs * candidate.pair_flops, exact_flops: exact, serving_flops: candidate.serving, loss: truth(known) ? candidate.expected_loss(law_tokens) : null, low: truth(known) ? low : null, high: truth(known) ? high : null, best: truth(chance) && truth(known) ? chance.best : null, regret: truth(chance) && truth(known) ? chance.regret : null, share: truth(chance) && truth(known) ? chance.share : null, lr_source: peak.source, lr_interval: peak.interval, temperature_source: temperature.source, batch: batch_choice(candidate, law_tokens, book, question.fixes_batch), memory: candidate.batch.peak_bytes, micro_batch_tokens: candidate.batch.micro_batch_tokens, second_forward: candidate.batch.second_forward, chips: truth(machine) && truth(machine.kind.mixed) ? machine.count : 1, sharded: candidate.batch.sharded, recompute: candidate.batch.recompute, step_seconds: candidate.step_seconds, utilisation: truth(machine) && truth(hours) ? machine.utilisation(exact, hours) : null, hours, cost: truth(machine) && hours != null ? machine.cost(hours) : null, extrapolation: far});
 }
 
 /** A task's score that is to be expected of a recipe. */
@@ -2234,6 +2286,21 @@ export class RateRule {
   formula() {
     const parts = items(this.exponents).map(([name, power]) => `(${LETTERS[name]} / ${g(this.at[name], 3)})^${fixed(power, 2)}`);
     return join(' ', [`${g(this.rate, 2)}`, ...list(parts)]);
+  }
+}
+
+/** Temperature of the lowest held-out loss, read at one temperature: temperature (B / batch_size)**exponent. */
+export class TemperatureRule {
+  constructor({runs, temperature, batch_size, exponent, covariance, scatter, curves, tried, batches, given_away = {}, by_scores = {}}) {
+    Object.assign(this, {runs, temperature, batch_size, exponent, covariance, scatter, curves, tried, batches, given_away, by_scores});
+  }
+  /** The best temperature at a batch size, and the ends of its 90 % interval. */
+  best(batch_size) {
+    const log = Math.log(batch_size / this.batch_size);
+    const centre = Math.log(this.temperature) + this.exponent * log;
+    const [[level, both], [, power]] = this.covariance;
+    const half = 1.645 * Math.sqrt(Math.max(level + 2 * both * log + power * log ** 2, 0));
+    return [Math.exp(centre), Math.exp(centre - half), Math.exp(centre + half)];
   }
 }
 
