@@ -52,7 +52,7 @@ export function plan(book, question) {
   const atSpeed = timed(considered, asked, machine);
   const [fits, tooSmall] = feasible(atSpeed, asked.flops);
   const refused = [...impossible, ...tooSmall];
-  if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed, refused));
+  if (!fits.length) throw new Error(nothing_fits(asked.flops, atSpeed.map((one) => one.at(asked.flops)), refused));
   const byLaw = by_regret(fits, asked.flops);
   const size = size_rule(byLaw, asked.flops);
   const ranked = led_by(size, byLaw);
