@@ -26,7 +26,7 @@ RULE = TemperatureRule(
 
 def recipe(rule: TemperatureRule | None = RULE, **conditions):
     book = law_book(method_law(FULL, {"name": "full"}, temperature_rule=rule))
-    return plan(1e13, laws=book, models=["nano-100k"], conditions=conditions).recipe
+    return plan(1e13, laws=book, models=["nano-100k"], conditions={"batch_size": 64, **conditions}).recipe
 
 
 def test_a_rule_gives_the_temperature_and_the_loss_is_read_at_that_of_the_laws():
