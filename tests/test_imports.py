@@ -47,7 +47,7 @@ LAYERS = {
     "analysis.frontier": ("planner",),
     "analysis.fitting": ("sweeps", "planner"),
     "analysis.goal": ("sweeps.search", "planner"),
-    "analysis.figures": ("sweeps", "planner"),
+    "analysis.figures": ("sweeps.search", "planner"),
     "analysis.comparison": ("sweeps",),
     "analysis.conditions": ("sweeps", "planner"),
     "analysis.page": ("sweeps.machine", "planner"),

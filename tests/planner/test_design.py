@@ -174,7 +174,7 @@ def test_the_command_writes_the_sweep(tmp_path, capsys):
     assert main([*asked, "--sweep-out", str(out)]) == 0
     assert "expected regret" in capsys.readouterr().out
     sweep = read_sweep(out)
-    assert len(sweep.models) >= 2 and sweep.goal == Goal("1e15", "10%", laws="laws.json")
+    assert len(sweep.models) >= 2 and sweep.goal == Goal("1e15", "10%", laws=laws)
     assert main([*asked[:-1], "150%"]) == 2 and "--calibrate is '150%'" in capsys.readouterr().err
     assert main([*asked[:-2], "--sweep-out", str(out)]) == 2 and "--sweep-out" in capsys.readouterr().err
     assert main([*asked[:-2], "--run"]) == 2 and "--run" in capsys.readouterr().err
