@@ -52,7 +52,10 @@ def lent(books: Sequence[LawBook]) -> list[LawBook]:
 
 def _lender(books: Sequence[LawBook]) -> LawBook | None:
     own = [book for book in books if any(law.batch for law in book.laws)]
-    return own[0] if own else _bundled()
+    if own:
+        return own[0]
+    # Sweeps of people's own keep their batch size, unless they name the sweep that tells what others are worth.
+    return _bundled() if any(book.name in shipped() for book in books) else None
 
 
 @cache
