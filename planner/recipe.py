@@ -25,6 +25,7 @@ from planner.candidates import (
 )
 from planner.discrepancy import FARTHEST
 from planner.evidence import Evidence, Other, check_reach, decades_of_compute, open_books
+from planner.extrapolation import extrapolation_factor
 from planner.frontier import Odds, budget_grid, by_regret
 from planner.law_book import LawBook
 from planner.learning_rates import PeakRate, learning_rate
@@ -121,9 +122,13 @@ class Consulted:
 
     @property
     def distance(self) -> float:
-        """Decades from what the book has measured; planner/evidence.py has the rule."""
+        """Decades from what the book has measured; planner/evidence.py has the rule.
+
+        Compute counts as asked: where pairs run out, a small model that spends little of it is not the nearer one.
+        """
         asked = self.budget.flops / self.best.relative_speed
-        return self.best.extrapolation(self.best.tokens(asked)).distance
+        far = self.best.extrapolation(self.best.tokens(asked))
+        return replace(far, flops=max(far.flops, extrapolation_factor(asked, self.best.law.measured.flops))).distance
 
     @property
     def sentence(self) -> str:

@@ -167,7 +167,8 @@ def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
 
 def _names(property: str, value: bool = True) -> str:
     """The launchers of which that is true, or not."""
-    return " or ".join(name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value)
+    names = [name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _summary(end: Snapshot, reused: int) -> list[str]:

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar, final
 from urllib.parse import unquote, urlsplit
 
 from sweeps.support.atomic import publish_bytes, replacing
+from sweeps.support.extras import lacking
 from sweeps.support.json_io import MOST_BYTES, read_bytes
 
 AT_ONCE = 16  # requests to a bucket
@@ -262,8 +263,8 @@ def _obstore() -> tuple[Any, Any]:
         import obstore
         import obstore.exceptions
         import obstore.store
-    except ImportError:
-        raise ValueError("objects in a bucket need the extra s3: pip install obstore") from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"objects in a bucket: {lacking(error)}") from None
     return obstore, obstore.exceptions
 
 

@@ -13,6 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "hub": ("datasets",),
     "postgres": ("psycopg",),
+    "s3": ("obstore",),
     "mteb": ("mteb",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "quantized": ("bitsandbytes",),

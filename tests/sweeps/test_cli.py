@@ -312,7 +312,7 @@ def test_workers_may_be_started_elsewhere(file):
     [
         (["--launcher", "slurm"], "--launcher slurm needs --profile FILE.toml"),
         (["--detach"], "--detach is for --launcher slurm; the launcher is local"),
-        (["--profile", "x.toml"], "--profile is for --launcher slurm or external"),
+        (["--profile", "x.toml"], "--profile is for --launcher ray, slurm or external"),
         (["--launcher", "external", "--slots", "2"], "--slots is for --launcher local"),
     ],
 )

@@ -116,9 +116,9 @@ def test_the_command_refuses_it_before_anything_is_written(monkeypatch, capsys, 
     assert cli.main(["run", "one.toml", "--dry-run", "--no-law"]) == 0
 
 
-def test_the_sample_of_the_readme_ends_in_laws(asked):
+def test_the_sample_of_the_docs_ends_in_laws(asked):
     project = Path(__file__).parents[3]
-    sample = (project / "README.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    sample = (project / "docs/sweeps.md").read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
     data = Data.from_json(json.loads((project / "results/reference/data.json").read_text()), "data.json")
     assert 'data        = "python-env"' in sample and asked(sample, data) == Prospect()
 

@@ -97,5 +97,5 @@ def test_without_obstore_it_says_what_to_install(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(ValueError, match="need the extra s3: pip install obstore"):
+    with pytest.raises(ValueError, match=r"obstore is not installed; pip install 'recipe-planner\[s3\]'"):
         open_objects("s3://bucket/x")

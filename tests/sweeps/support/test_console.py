@@ -73,8 +73,9 @@ def test_library_errors_speak_of_parameters():
 
 # An option of another command, which the error tells to use or whose file it is about.
 ALLOWED: dict[str, list[str]] = {
-    "sweeps/store/database.py": [
-        ": is damaged, or was changed by hand; say the database again: `sweep status DIR --store URL`"
+    "sweeps/store/bucket.py": [" --store "],
+    "sweeps/store/note.py": [
+        ": is damaged, or was changed by hand; say the store again: `sweep status DIR --store URL`"
     ],
     "sweeps/store/postgres.py": [" --store URL`"],
     "analysis/tables/comparison.py": [": is not what `embed merge --surface` writes: "],
