@@ -100,7 +100,7 @@ def batch_choice(candidate: Candidate, tokens: float, book: LawBook, asked: bool
     batch = candidate.law.batch
     if batch is None:
         assert book.training
-        plain = PUBLISHED if book.published else OF_THE_LAWS
+        plain = PUBLISHED if book.published and not book.weighed_by else OF_THE_LAWS
         if candidate.batch_size != book.training.batch_size:
             plain += f" {book.training.batch_size:,}, made smaller for {ENOUGH_STEPS:,} steps"
         return BatchChoice(ASKED if asked else plain, beside=_beside(candidate, tokens))

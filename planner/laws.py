@@ -16,7 +16,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 ROUNDING = 1e-6  # by which weights may miss a sum of 1
-LOWEST = 1e-9  # of a term that must stay above 0
 
 
 class Law(ABC):
@@ -154,7 +153,7 @@ class Joined(Law):
 class TrainableShare(Law):
     """L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3).
 
-    The first bracket is above 0 at the tokens of the runs, and held there beyond them.
+    The first bracket is above 0 at the tokens of the runs, and never below 0 beyond them.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("N", "D", "S")
@@ -172,8 +171,9 @@ class TrainableShare(Law):
 
     def loss(self, N: Any, D: Any, S: Any = 1.0) -> Any:
         height = self.a_d * _log(D) + self.b_d
-        height = LOWEST + (height - LOWEST) * (height > LOWEST)
-        return self.E + height / N**self.alpha + (self.a_s * (1 - S) ** self.b_s + self.c_s) / D**self.beta
+        return (
+            self.E + height * (height > 0) / N**self.alpha + (self.a_s * (1 - S) ** self.b_s + self.c_s) / D**self.beta
+        )
 
 
 @dataclass(frozen=True)

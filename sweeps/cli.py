@@ -21,7 +21,7 @@ from sweeps.support import console
 from sweeps.support.console import positive
 from sweeps.support.paths import relative_to
 from sweeps.support.text import plain
-from sweeps.workers import LAUNCHERS
+from sweeps.workers import DEFAULT, LAUNCHERS
 from sweeps.workers.base import TRACKERS, LaunchOptions
 
 EXAMPLES = """\
@@ -74,9 +74,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--workers", type=_positive, metavar="K", help="number of trials at once (default: one per GPU, or per core)"
     )
-    command.add_argument(
-        "--launcher", choices=list(LAUNCHERS), default=next(iter(LAUNCHERS)), help="how workers are started"
-    )
+    command.add_argument("--launcher", choices=list(LAUNCHERS), default=DEFAULT, help="how workers are started")
     command.add_argument(
         "--profile", type=Path, metavar="FILE.toml", help="cluster profile: the resource classes of a cluster"
     )

@@ -22,7 +22,7 @@ from sweeps.support.frames import cell, data_frame, html_table
 from sweeps.support.paths import relative_to
 from sweeps.support.toml_io import comments, lines
 from sweeps.trial import by_key
-from sweeps.workers import LAUNCHERS
+from sweeps.workers import DEFAULT, LAUNCHERS
 from sweeps.workers.base import LaunchOptions
 
 REMARK = "Written by sweeps.Sweep from its arguments; `sweep run` runs it too."
@@ -80,7 +80,7 @@ class Sweep:
             asked = self._opened(fresh)
             if hardware is None:
                 throughput = here(asked.store, workers, price)
-                machine = this_class(LAUNCHERS["local"], LaunchOptions(workers))
+                machine = this_class(LAUNCHERS[DEFAULT], LaunchOptions(workers))
             else:
                 kind = read_machine(hardware, *(None if each is None else str(each) for each in (mfu, price)))
                 throughput, machine = throughput_on(kind, asked.sweep, asked.data, workers), None
@@ -93,7 +93,7 @@ class Sweep:
         self,
         *,
         workers: int | None = None,
-        launcher: str = "local",
+        launcher: str = DEFAULT,
         profile: Path | str | None = None,
         slots: int = 1,
         track: str | None = None,

@@ -9,8 +9,9 @@ from sweeps.workers.local import Local
 from sweeps.workers.ray import Ray
 from sweeps.workers.slurm import Slurm
 
+DEFAULT = "local"  # how workers start where nobody says
 # `ray` before `slurm`: a Ray cluster may run inside a job of Slurm's, whose workers are Ray's to begin and to end.
-LAUNCHERS: dict[str, type[Launcher]] = {"local": Local, "ray": Ray, "slurm": Slurm, external.NAME: external.External}
+LAUNCHERS: dict[str, type[Launcher]] = {DEFAULT: Local, "ray": Ray, "slurm": Slurm, external.NAME: external.External}
 LAUNCHERS |= installed(LAUNCHERS)
 
 

@@ -89,8 +89,6 @@ export class Joined extends Law {
 }
 Joined.prototype.factors = ['E', 'A'];
 
-export const LOWEST = 1e-09;
-
 /** L = E + (a_d ln D + b_d) / N**alpha + (a_s (1 - S)**b_s + c_s) / D**beta (Ziarko et al. 2024, section 4.3). */
 export class TrainableShare extends Law {
   constructor({E, a_d, b_d, alpha, a_s, b_s, c_s, beta}) {
@@ -98,10 +96,8 @@ export class TrainableShare extends Law {
     Object.assign(this, {E, a_d, b_d, alpha, a_s, b_s, c_s, beta});
   }
   loss(N, D, S = 1) {
-    let height;
-    height = this.a_d * _log(D) + this.b_d;
-    height = LOWEST + (height - LOWEST) * (height > LOWEST);
-    return this.E + height / N ** this.alpha + (this.a_s * (1 - S) ** this.b_s + this.c_s) / D ** this.beta;
+    const height = this.a_d * _log(D) + this.b_d;
+    return this.E + height * (height > 0) / N ** this.alpha + (this.a_s * (1 - S) ** this.b_s + this.c_s) / D ** this.beta;
   }
 }
 TrainableShare.prototype.inputs = ['N', 'D', 'S'];
@@ -1653,7 +1649,7 @@ export function batch_choice(candidate, tokens, book, asked) {
   let plain;
   const batch = candidate.law.batch;
   if (batch == null) {
-    plain = truth(book.published) ? PUBLISHED : OF_THE_LAWS;
+    plain = truth(book.published) && !truth(book.weighed_by) ? PUBLISHED : OF_THE_LAWS;
     if (candidate.batch_size !== book.training.batch_size) {
       plain += ` ${grouped(book.training.batch_size, 0)}, made smaller for ${grouped(ENOUGH_STEPS, 0)} steps`;
     }

@@ -30,7 +30,7 @@ def centred(share: float) -> Chinchilla:
 def methods(laws, noise: float, seed: int = 0, sizes: int = 6, budgets: int = 5) -> Rows:
     """The runs of one method a law, each in a grid of its own."""
     parts = [rows_of(grid(law, sizes, budgets, noise, 1000 * seed + g)) for g, law in enumerate(laws)]
-    names = [name for name in Rows.__dataclass_fields__ if name != "times"]
+    names = [name for name in Rows.__dataclass_fields__ if name not in ("times", "B")]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     count = sum(map(len, parts))
     return Rows(**{**columns, "run": np.arange(count), "group": np.repeat(np.arange(len(parts)), count // len(parts))})

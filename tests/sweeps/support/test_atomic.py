@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # What renames and links outside atomic.py, and why it may.
 ELSEWHERE = {
     "sweeps/commands/doctor.py": "tries whether the file system keeps what renames and links promise",
+    "sweeps/workers/ray_node.py": "a temporary file takes what a process prints; nothing is renamed",
     "sweeps/store/folder.py": "sets a result aside under another name: it moves a file and writes none",
 }
 ALWAYS = {"link", "hardlink_to", "renames", "mkstemp", "NamedTemporaryFile"}

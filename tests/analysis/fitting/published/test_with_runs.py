@@ -108,7 +108,7 @@ def test_the_command_writes_it_and_plan_answers_from_both(mine, tmp_path, capsys
     assert any(caveat.code == "few_draws" for caveat in read_laws(out).warnings)
     answer = plan(1e18, laws=out, suite="pythia")
     assert "Ziarko et al. 2024" in answer.provenance["loss"] and "12 runs of mine" in answer.provenance["loss"]
-    assert answer.provenance["batch_size, temperature"].startswith("as in mine")
+    assert answer.provenance["batch_size"].startswith("as in the laws, which know one batch size, in mine")
     assert "published (Ziarko et al. 2024) and the runs of mine: " in " ".join(text(answer).split())
     assert answer.recipe.trial.training.data == "mine.jsonl"
 
