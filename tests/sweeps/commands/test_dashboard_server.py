@@ -70,7 +70,7 @@ def serving(tmp_path):
     fill(store, 2)
     arguments = ("dashboard", str(store.directory), "--port", "0", "--no-browser")
     process = spawn(*arguments, stderr=subprocess.PIPE, text=True)
-    line = next(line for line in process.stderr if "studies at" in line)
+    line = next(line for line in process.stderr if "trials at" in line)
     (server,) = psutil.Process(process.pid).children()
     try:
         yield process, server, re.search(r"127\.0\.0\.1:\d+", line)[0]
