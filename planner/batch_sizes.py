@@ -134,4 +134,4 @@ def _beside(candidate: Candidate, tokens: float) -> str:
 
 def rounded(pairs: float) -> str:
     """A batch size to two digits: 130, 2,100."""
-    return f"{float(f'{pairs:.2g}'):,.0f}"
+    return f"{pairs:.0f}" if pairs < 99.5 else f"{float(f'{pairs:.2g}'):,.0f}"

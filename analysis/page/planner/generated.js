@@ -1165,7 +1165,7 @@ export function _form(law) {
 
 /** A batch size to two digits: 130, 2,100. */
 export function rounded(pairs) {
-  return `${grouped(Number(`${g(pairs, 2)}`), 0)}`;
+  return pairs < 99.5 ? `${fixed(pairs, 0)}` : `${grouped(Number(`${g(pairs, 2)}`), 0)}`;
 }
 
 /** Where the batch size comes from, the best one with its interval, and what the one taken gives away. */
