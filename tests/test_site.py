@@ -149,7 +149,7 @@ def test_its_search_works_from_files(site, chromium):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((site / "index.html").as_uri())
     page.keyboard.press("/")
-    page.keyboard.type("temperature")
+    page.get_by_placeholder("Search").fill("temperature")
     page.get_by_text(re.compile(r"\d+ results")).wait_for()
     context.close()
     assert not errors and all(url.startswith(("file:", "data:", "about:")) for url in asked), (errors, asked)
