@@ -57,6 +57,7 @@ def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     data = tomllib.loads(recipe)["training"]["data"]  # written for where the recipe lies
     assert ((folder / out).parent / data).samefile((folder / file).parent / "pairs.jsonl")
     recipe = recipe.replace(json.dumps(data), '"pairs.jsonl"').partition("\n")[2]
+    recipe = recipe.replace(f"runs of {Path(out).name}", "runs of the sweep")
     run("embed", "train", f"{out}.toml", "--out", f"{out}-model", folder=folder)
     trained = json.loads((folder / f"{out}-model" / "observation.json").read_text())
     lines = (folder / out / "observations.jsonl").read_text().splitlines()
