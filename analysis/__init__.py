@@ -86,7 +86,7 @@ def fit_laws(
     if exponents not in EXPONENTS:
         raise ValueError(f"`exponents` is {exponents!r}; known: {', '.join(EXPONENTS)}")
     folder = isinstance(runs, (str, Path)) and Path(runs).is_dir()
-    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {}, profile)
+    settings = Settings(family, delta, bootstraps, seed, EXPONENTS[exponents], fix or {}, profile=profile)
     filters = Filters((where,) if isinstance(where, str) else tuple(where), holdout, best, drop_highest)
     if folder:
         if given := [*columns, *(name for name, value in asdict(filters).items() if value)]:

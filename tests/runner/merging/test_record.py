@@ -21,7 +21,7 @@ def test_a_merge_by_a_rule_names_its_parents_and_their_weights(tasks, tmp_path, 
     assert len({parent["hash"] for parent in record["parents"]}) == 2
     assert factors is None or [parent["factor"] for parent in record["parents"]] == factors == [0.75, 0.25]
     assert ("density" in record) == (method == "ties")
-    assert all(parent["hash"] in card for parent in record["parents"]) and '- "merge"' in card
+    assert all(parent["hash"] in card for parent in record["parents"]) and "- merge" in card
 
 
 def test_a_search_names_its_probe_set_and_a_merge_of_merges_keeps_no_old_record(tasks, tmp_path):
