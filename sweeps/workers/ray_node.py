@@ -85,12 +85,15 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGTERM)
 
 
-def run_part(command: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
-    """Run one node's part of a trial: its exit code, and the end of what it printed."""
+def run_part(command: Sequence[str], variables: Mapping[str, str], own: str) -> tuple[int, str]:
+    """Run one node's part of a trial: its exit code, and the end of what it printed.
+
+    variables: of its environment, besides this node's. own: name of the variable for this node's address.
+    """
     with tempfile.NamedTemporaryFile() as out:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **variables},
+            env={**os.environ, **variables, own: _address()},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -14,6 +14,9 @@ from sweeps.workers.ray_job import ADDRESS, HOST, NAME, NAMESPACE
 
 WAIT = 30.0  # s that the other parts may take to end after one has failed
 ABOUT_A_NODE = ("CUDA_VISIBLE_DEVICES", HOST)  # variables that are each node's own
+# torchrun's variables for which node keeps the meeting point, and for this node's address. Left alone it looks for
+# both by the machine's host name, which on many machines leads to a loopback address: then no node keeps it.
+CONFIGURATION, LOCAL_ADDRESS = "PET_RDZV_CONF", "PET_LOCAL_ADDR"
 
 
 def main(nodes: int, command: Sequence[str]) -> int:
@@ -36,7 +39,8 @@ def main(nodes: int, command: Sequence[str]) -> int:
             resources=others,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, index),
         )
-        waiting.append(options.remote(list(command), mine | memory_environment() | own_code()))
+        variables = mine | memory_environment() | own_code() | {CONFIGURATION: f"is_host={index == 0}"}
+        waiting.append(options.remote(list(command), variables, LOCAL_ADDRESS))
     codes: list[int] = []
     while waiting:
         patience = WAIT if any(codes) else None

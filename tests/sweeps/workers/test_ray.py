@@ -301,7 +301,6 @@ nodes = 2
 """
 
 
-@unsteady
 def test_two_nodes_train_one_trial_with_the_real_trainer(ray_cluster, tmp_path, pairs_file):
     text = 'models = ["nano-25k"]\nbudgets = [2e9]\nmin_steps = 1\n[[methods]]\nname = "full"\nlr = 1e-2\n[training]\n'
     text += f'data = "{pairs_file}"\nbatch_size = 16\ncontext = 48\npool_size = 32\npools = 1\n'
