@@ -7,7 +7,8 @@ Weights & Biases does, writes over ours.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 # Command -> the module whose `main` it is.
 COMMANDS = {"plan": "planner.cli", "sweep": "sweeps.cli", "fit": "analysis.cli", "embed": "runner.cli"}
@@ -79,6 +80,21 @@ def _main(module: str) -> Callable[[list[str] | None], int]:
 
     main: Callable[[list[str] | None], int] = importlib.import_module(module).main
     return main
+
+
+def public(package: str, homes: Mapping[str, str], name: str) -> Any:
+    """A public name of a package, from the module that `homes` gives (name -> module inside the package).
+
+    Raises AttributeError for a name that is not among them, ImportError with the reason where the module does not load.
+    """
+    if name not in homes:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+    except ImportError as error:
+        raise ImportError(reason(error), name=error.name, path=error.path) from error
 
 
 def reason(error: Exception) -> str:

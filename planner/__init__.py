@@ -52,13 +52,6 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first asked for: the fitter reads planner.laws alone."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    import importlib
+    from recipe_planner_cli import public
 
-    try:
-        return getattr(importlib.import_module(f"planner.{HOMES[name]}"), name)
-    except ImportError as error:
-        from recipe_planner_cli import reason
-
-        raise ImportError(reason(error), name=error.name, path=error.path) from error
+    return public(__name__, HOMES, name)

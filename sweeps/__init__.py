@@ -29,13 +29,6 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first asked for: whoever needs one module waits for no other."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'sweeps' has no attribute {name!r}")
-    import importlib
+    from recipe_planner_cli import public
 
-    try:
-        return getattr(importlib.import_module(f"sweeps.{HOMES[name]}"), name)
-    except ImportError as error:
-        from recipe_planner_cli import reason
-
-        raise ImportError(reason(error), name=error.name, path=error.path) from error
+    return public(__name__, HOMES, name)
