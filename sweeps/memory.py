@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
@@ -49,6 +50,7 @@ class Memory:
         return self.fixed(shards) + self.token * tokens
 
 
+@cache  # a plan asks for one model and method at every batch size
 def training_memory(model: ModelSpec, method: Method, mixed: bool = False, recompute: bool = False) -> Memory:
     """Returns the memory that training takes. mixed: products in 16 bits over fp32 weights, as on a GPU. recompute:
     blocks keep their inputs only, and run once more in the backward pass, one at a time.

@@ -45,6 +45,24 @@ def test_tokens_of_the_same_worth_are_found_again_at_another_size(name):
         assert found * term.share(found, size) == pytest.approx(tokens, rel=1e-9)
 
 
+class Counted(Balanced):
+    """A term that counts how often it is asked."""
+
+    asked = 0
+
+    def share(self, D, B):
+        type(self).asked += 1
+        return super().share(D, B)
+
+
+@pytest.mark.parametrize("size", [8, 24, 512, 65536])
+def test_few_questions_find_tokens_of_the_same_worth_for_every_draw_asks_them(size):
+    Counted.asked, term = 0, Counted(k=0.108, q=0.48, s=0.07)
+    found = same_worth(term, 1e7, size)
+    assert Counted.asked <= 8
+    assert found * term.share(found, size) == pytest.approx(1e7, rel=1e-11)
+
+
 def test_a_law_of_one_batch_size_is_itself_at_that_size_and_better_at_the_best():
     at_own = AtBatch(LAW, TERM, 24, 24)
     assert at_own.loss(1e6, 1e8) == pytest.approx(LAW.loss(1e6, 1e8), rel=1e-9)

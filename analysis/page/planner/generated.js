@@ -164,17 +164,23 @@ export class TwoSided extends BatchTerm {
 
 export const TERMS = {balanced: Balanced, ['two-sided']: TwoSided};
 
-export const INVERTING = 8;
+export const INVERTING = 30;
 
-/** How many tokens in batches of this size are worth `tokens` at the best one. */
+export const CLOSE = 1e-12;
+
+/** How many tokens in batches of this size are worth `tokens` at the best one: by secants in ln D. */
 export function same_worth(term, tokens, batch) {
-  let found, step;
+  let before, off_before, found;
   const aim = Math.log(tokens);
-  [found, step] = [aim - Math.log(term.share(tokens, batch)), 0.0001];
+  [before, off_before] = [aim, Math.log(term.share(tokens, batch))];
+  found = before - off_before;
   for (const _ of range(INVERTING)) {
-    const here = found + Math.log(term.share(Math.exp(found), batch)) - aim;
-    const ahead = found + step + Math.log(term.share(Math.exp(found + step), batch)) - aim;
-    found = found - here * step / (ahead - here);
+    const off = found + Math.log(term.share(Math.exp(found), batch)) - aim;
+    if (Math.abs(off) < CLOSE) {
+      break;
+    }
+    const change = off * (found - before) / (off - off_before);
+    [before, off_before, found] = [found, off, found - change];
   }
   return Math.exp(found);
 }
