@@ -7,22 +7,19 @@ import json
 from pathlib import Path
 
 from sweeps.commands import views
-from sweeps.commands.conduct import OpenedSweep, folder_of_file, opened, this_class
+from sweeps.commands.conduct import OpenedSweep, folder_of_file, launchers, launching, opened
 from sweeps.commands.doctor import add_doctor, doctor
 from sweeps.commands.goal import with_next_round, write_chosen
 from sweeps.commands.init import add_init, init
 from sweeps.commands.manifest import add_manifest, manifest
-from sweeps.machine.cluster_file import ClusterProfile, read_cluster_profile
-from sweeps.machine.hardware import read_machine
 from sweeps.running.display import Snapshot, status_lines
-from sweeps.running.dry_run import here, plan_lines, throughput_on
+from sweeps.running.dry_run import plan_lines
 from sweeps.store.open import add_store, keep_password_out_of_sight, placed
 from sweeps.support import console
-from sweeps.support.console import positive
 from sweeps.support.paths import relative_to
 from sweeps.support.text import plain
 from sweeps.workers import DEFAULT, LAUNCHERS
-from sweeps.workers.base import TRACKERS, LaunchOptions
+from sweeps.workers.base import TRACKERS, Launcher, LaunchOptions
 
 EXAMPLES = """\
   sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that ends in laws
@@ -81,14 +78,14 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--detach",
         action="store_true",
-        help=f"with {_names('detachable')}: keep the workers running when this command stops",
+        help=f"with {launchers('detachable')}: keep the workers running when this command stops",
     )
     command.add_argument(
         "--slots",
         type=_positive,
         default=1,
         metavar="K",
-        help=f"with {_names('here')}: number of trials at once per GPU",
+        help=f"with {launchers('here')}: number of trials at once per GPU",
     )
     add_store(command)
     command.add_argument(
@@ -122,51 +119,28 @@ def _run(arguments: argparse.Namespace) -> int:
     for flag in ("hardware", "mfu", "price"):
         if getattr(arguments, flag) is not None and not arguments.dry_run:
             raise ValueError(f"--{flag} is for --dry-run; give that too")
-    if arguments.mfu is not None and arguments.hardware is None:
-        raise ValueError("--mfu is for --hardware; give that too")
     with relative_to(arguments.file):
         return _run_file(arguments)
 
 
 def _run_file(arguments: argparse.Namespace) -> int:
-    profile = _profile(arguments)
+    launcher, options = launching(
+        arguments.launcher, arguments.workers, arguments.profile, arguments.detach, arguments.slots
+    )
     place = arguments.out or str(folder_of_file(arguments.file))
     directory, url = placed(place, arguments.store, own=Path("results"))
     asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints)
-    options = LaunchOptions(arguments.workers, profile, arguments.detach, arguments.slots)
     if arguments.dry_run:
-        _dry_run(arguments, with_next_round(asked) if asked.sweep.goal else asked, options)
+        _dry_run(arguments, with_next_round(asked), launcher, options)
     asked.refuse_hopeless(arguments.no_law)
     if arguments.dry_run:
         return 0
-    end, reused = asked.conduct(
-        LAUNCHERS[arguments.launcher], options.tracked_in(arguments.track), arguments.retry_failed
-    )
+    end, reused = asked.conduct(launcher, options.tracked_in(arguments.track), arguments.retry_failed)
     if arguments.json:
         print(json.dumps({**end.to_json(), "reused": reused}))
     else:
         print("\n".join(_summary(end, reused)))
     return 1 if end.count("failed") else 0
-
-
-def _profile(arguments: argparse.Namespace) -> ClusterProfile | None:
-    """The cluster profile. Raises ValueError for flags that the launcher has no use for."""
-    name, launcher = arguments.launcher, LAUNCHERS[arguments.launcher]
-    if launcher.needs_profile and arguments.profile is None:
-        raise ValueError(f"--launcher {name} needs --profile FILE.toml; examples/slurm.toml is one")
-    if arguments.detach and not launcher.detachable:
-        raise ValueError(f"--detach is for --launcher {_names('detachable')}; the launcher is {name}")
-    if arguments.slots > 1 and not launcher.here:
-        raise ValueError(f"--slots is for --launcher {_names('here')}; with {name} a class of the profile has slots")
-    if arguments.profile and launcher.here:
-        raise ValueError(f"--profile is for --launcher {_names('here', False)}; the launcher is {name}")
-    return read_cluster_profile(arguments.profile) if arguments.profile else None
-
-
-def _names(property: str, value: bool = True) -> str:
-    """The launchers of which that is true, or not."""
-    names = [name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value]
-    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _summary(end: Snapshot, reused: int) -> list[str]:
@@ -180,18 +154,13 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     return [*lines, *write_chosen(end)] if end.rounds else [*lines, "", f"next: fit {end.directory}"]
 
 
-def _dry_run(arguments: argparse.Namespace, asked: OpenedSweep, options: LaunchOptions) -> None:
+def _dry_run(
+    arguments: argparse.Namespace, asked: OpenedSweep, launcher: type[Launcher], options: LaunchOptions
+) -> None:
     """Print what would be trained. Raises ValueError for a trial that this machine has not the memory for."""
-    if arguments.hardware is None:
-        price = None if arguments.price is None else positive("--price", arguments.price, "the price of an hour of one")
-        throughput = here(asked.store, arguments.workers, price)
-    else:
-        machine = read_machine(arguments.hardware, arguments.mfu, arguments.price)
-        throughput = throughput_on(machine, asked.sweep, asked.data, arguments.workers)
-    classes = options.profile.classes if options.profile else ()
-    launcher = LAUNCHERS[arguments.launcher]
-    own = this_class(launcher, options) if arguments.hardware is None and not classes else None
-    plan, state = asked.foresee(throughput, arguments.retry_failed, classes, own)
+    plan, state = asked.foresee(
+        launcher, options, arguments.hardware, arguments.mfu, arguments.price, arguments.retry_failed
+    )
     expected = asked.expected
     if arguments.json:
         print(json.dumps(plan | {"remarks": expected.remarks, "refusal": expected.refusal}))

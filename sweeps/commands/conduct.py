@@ -14,11 +14,12 @@ from sweeps.commands.doctor import refuse_unfit
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.machine.cluster_file import ResourceClass
+from sweeps.machine.cluster_file import ResourceClass, read_cluster_profile
 from sweeps.machine.cores import gpus
+from sweeps.machine.hardware import read_machine
 from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, result
-from sweeps.running.dry_run import Throughput, foresee
+from sweeps.running.dry_run import foresee, here, throughput_on
 from sweeps.running.gate import Prospect, prospect
 from sweeps.running.proposals import propose
 from sweeps.running.resources import this_machine
@@ -27,7 +28,10 @@ from sweeps.store.base import Store
 from sweeps.store.identity import refuse_foreign
 from sweeps.store.open import open_store
 from sweeps.store.reuse import Library
+from sweeps.support.checks import choice, whole
+from sweeps.support.console import positive
 from sweeps.support.extras import require
+from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import Launcher, LaunchOptions
 
 
@@ -59,16 +63,30 @@ class OpenedSweep:
 
     def foresee(
         self,
-        throughput: Throughput,
+        launcher: type[Launcher],
+        options: LaunchOptions,
+        hardware: str | None = None,
+        mfu: str | None = None,
+        price: str | None = None,
         again: bool = False,
-        classes: Sequence[ResourceClass] = (),
-        machine: ResourceClass | None = None,
     ) -> tuple[dict[str, Any], SweepState]:
-        """What would be trained and what that takes; see sweeps.running.dry_run.foresee."""
-        return foresee(self.sweep, self.data, self.store, self.library, throughput, again, classes, machine)
+        """What would be trained and what that takes, here or on other hardware; see sweeps.running.dry_run.foresee.
+
+        hardware, mfu, price: as a user writes them. Raises ValueError naming the parameter.
+        """
+        classes, own = _classes(options), None
+        if hardware is not None:
+            throughput = throughput_on(read_machine(hardware, mfu, price), self.sweep, self.data, options.workers)
+        elif mfu is not None:
+            raise ValueError("`mfu` is for `hardware`; give that too")
+        else:
+            each = None if price is None else positive("`price`", price, "the price of one core or GPU for an hour")
+            throughput = here(self.store, options.workers, each)
+            own = None if classes else this_class(launcher, options)
+        return foresee(self.sweep, self.data, self.store, self.library, throughput, again, classes, own)
 
     def conduct(
-        self, launcher: type[Launcher], options: LaunchOptions = LaunchOptions(), retry_failed: bool = False
+        self, launcher: type[Launcher], options: LaunchOptions, retry_failed: bool = False
     ) -> tuple[Snapshot, int]:
         """Run the sweep to its end; how it stands then, and how many trials were taken over from other sweeps.
 
@@ -82,10 +100,9 @@ class OpenedSweep:
         store.admit(self.file, self.data)
         failed = store.retry_failed() if retry_failed else []
         with Screen(self.directory.resolve().name) as screen:
-            classes = options.profile.classes if options.profile else ()
-            here = this_class(launcher, options)
+            own = this_class(launcher, options)
             ask = partial(propose, self.file)
-            conductor = Conductor(self.sweep, self.data, store, self.library, screen, classes, here, ask)
+            conductor = Conductor(self.sweep, self.data, store, self.library, screen, _classes(options), own, ask)
             store.begin(self.file, self.data)  # only now: nothing is written for a sweep that cannot be
             for remark in self.expected.remarks:
                 conductor.say(remark)
@@ -108,6 +125,39 @@ def opened(file: Path, directory: Path, url: str = "", fresh: bool = False, chec
         print(f"sweep: {note}", file=sys.stderr)
     store = open_store(directory, url=url, checkpoints=checkpoints)
     return OpenedSweep(file, directory, sweep, data, store, None if fresh else Library(store), prospect(sweep, data))
+
+
+def launching(
+    launcher: str, workers: int | None, profile: Path | None, detach: bool = False, slots: int = 1
+) -> tuple[type[Launcher], LaunchOptions]:
+    """The launcher of that name and how it is to start workers.
+
+    Raises ValueError for a name that is not known, for what the launcher lacks, and for what it has no use for.
+    """
+    kind = LAUNCHERS[choice("`launcher`", launcher, list(LAUNCHERS))]
+    if workers is not None:
+        whole("`workers`", workers)
+    if kind.needs_profile and profile is None:
+        raise ValueError(f"`launcher` {launcher} needs `profile`, such as examples/slurm.toml")
+    if detach and not kind.detachable:
+        raise ValueError(f"`detach` is for `launcher` {launchers('detachable')}; the launcher is {launcher}")
+    if whole("`slots`", slots) > 1 and not kind.here:
+        told = f"with {launcher} a class of the profile has slots"
+        raise ValueError(f"`slots` is for `launcher` {launchers('here')}; {told}")
+    if profile is not None and kind.here:
+        raise ValueError(f"`profile` is for `launcher` {launchers('here', False)}; the launcher is {launcher}")
+    cluster = read_cluster_profile(profile) if profile is not None else None
+    return kind, LaunchOptions(workers, cluster, detach, slots)
+
+
+def launchers(property: str, value: bool = True) -> str:
+    """The launchers of which that is true, or not, as words."""
+    names = [name for name, launcher in LAUNCHERS.items() if getattr(launcher, property) == value]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _classes(options: LaunchOptions) -> Sequence[ResourceClass]:
+    return options.profile.classes if options.profile else ()
 
 
 def this_class(launcher: type[Launcher], options: LaunchOptions) -> ResourceClass | None:

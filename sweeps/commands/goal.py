@@ -15,7 +15,12 @@ from sweeps.trial import Trial, by_key
 
 
 def with_next_round(asked: OpenedSweep) -> OpenedSweep:
-    """A sweep with a goal and its next round, which is not begun; remarks say what later ones may cost."""
+    """A sweep with a goal and its next round, which is not begun; remarks say what later ones may cost.
+
+    A sweep without a goal is as it was.
+    """
+    if not asked.sweep.goal:
+        return asked
     rounds = [each for each in read_rounds(asked.directory) if not each.stop]
     begun, known = with_rounds(asked.sweep, rounds), by_key(asked.store.results())
     running = not all(cell.reason or cell.trial(cell.lr or 0.0).key in known for cell in cells(begun, asked.data))

@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.commands.conduct import OpenedSweep, folder_of_file, opened, this_class
+from sweeps.commands.conduct import OpenedSweep, folder_of_file, launching, opened
+from sweeps.commands.goal import with_next_round, write_chosen
 from sweeps.commands.views import Standing, existing
 from sweeps.experiment import sweep as experiment
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.machine.cluster_file import read_cluster_profile
-from sweeps.machine.hardware import read_machine
 from sweeps.running.display import Snapshot
-from sweeps.running.dry_run import here, plan_lines, throughput_on
+from sweeps.running.dry_run import plan_lines
+from sweeps.store.base import Store
 from sweeps.store.export import flat_rows
+from sweeps.store.open import placed
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import choice
 from sweeps.support.frames import cell, data_frame, html_table
 from sweeps.support.paths import relative_to
 from sweeps.support.toml_io import comments, lines
 from sweeps.trial import by_key
-from sweeps.workers import DEFAULT, LAUNCHERS
-from sweeps.workers.base import LaunchOptions
+from sweeps.workers import DEFAULT
+from sweeps.workers.base import TRACKERS
 
 REMARK = "Written by sweeps.Sweep from its arguments; `sweep run` runs it too."
 SHOWN = ("model", "method", "budget", "seed", "lr", "steps", "epochs", "flops", "state")  # columns in a notebook
@@ -45,17 +46,22 @@ class Sweep:
     def __init__(self, file: Path | str | None = None, *, out: Path | str | None = None, store: str = "", **keys: Any):
         """A sweep of a sweep file, or of the keys of one (docs/sweep-file.md).
 
-        file: the sweep file. out: folder of the sweep, by default results/<the file's name>. store: a database for
-        machines that share no folder. keys: without a file, what would stand in it; `out` is needed then, and beside
-        it <out>.toml is written. Raises ValueError naming the key, its value and the choices.
+        file: the sweep file. out: folder of the sweep, by default results/<the file's name>, or its URL in a bucket.
+        store: a database or a bucket for machines that share no folder. keys: without a file, what would stand in it;
+        `out` is needed then, and beside the folder <out>.toml is written. Raises ValueError naming the key, its value
+        and the choices.
         """
         if (file is None) == (not keys):
             raise ValueError("a sweep is made of a file or of the keys of one: give either of these")
         if file is None and out is None:
             raise ValueError("`out` is needed: the folder of a sweep that is made of keys")
-        self.file = Path(file) if file is not None else _written(Path(str(out)), keys)
-        self.folder = Path(out) if out is not None else folder_of_file(self.file)
-        self.store = store
+        own = Path("results")
+        if file is not None:
+            self.file = Path(file)
+            self.folder, self.store = placed(out or folder_of_file(self.file), store, own)
+        else:
+            self.folder, self.store = placed(out or "", store, own)
+            self.file = _written(self.folder, keys)
         with relative_to(self.file):
             self.experiment: experiment.Sweep = read_sweep(self.file)
 
@@ -74,17 +80,11 @@ class Sweep:
         training reaches; price: of a chip for an hour. fresh: no observations of other sweeps are reused. Raises
         ValueError.
         """
-        if mfu is not None and hardware is None:
-            raise ValueError("`mfu` is of a machine; name it with `hardware`")
+        launcher, options = launching(DEFAULT, workers, None)
+        reached, hourly = (None if each is None else str(each) for each in (mfu, price))
         with relative_to(self.file):
-            asked = self._opened(fresh)
-            if hardware is None:
-                throughput = here(asked.store, workers, price)
-                machine = this_class(LAUNCHERS[DEFAULT], LaunchOptions(workers))
-            else:
-                kind = read_machine(hardware, *(None if each is None else str(each) for each in (mfu, price)))
-                throughput, machine = throughput_on(kind, asked.sweep, asked.data, workers), None
-            plan, state = asked.foresee(throughput, machine=machine)
+            asked = with_next_round(self._opened(fresh))
+            plan, state = asked.foresee(launcher, options, hardware, reached, hourly)
         expected = asked.expected
         remarks = (*expected.remarks, *([expected.refusal] if expected.refusal else []))
         return DryRun(plan, tuple(plan_lines(plan, asked.data, state)), remarks)
@@ -106,41 +106,43 @@ class Sweep:
         workers: trials at once, by default one for each GPU or core. launcher: a key of sweeps.workers.LAUNCHERS;
         profile: the cluster profile of one that needs it. slots: trials at once on each GPU. track: one of
         sweeps.workers.base.TRACKERS. fresh: no observations of other sweeps are reused. retry_failed: failed trials
-        are tried again. no_law: run it even where no law can come of it. Raises ValueError; KeyboardInterrupt leaves
-        a state that the next call continues.
+        are tried again. no_law: run it even where no law can come of it. The recipe of a sweep with a goal is written
+        into its folder. Raises ValueError; KeyboardInterrupt leaves a state that the next call continues.
         """
-        kind = LAUNCHERS[choice("`launcher`", launcher, list(LAUNCHERS))]
-        if kind.needs_profile and profile is None:
-            raise ValueError(f"`launcher` {launcher} needs a `profile`; examples/slurm.toml is one")
-        if kind.here and profile is not None:
-            raise ValueError(f"`profile` is of a cluster; `launcher` is {launcher}")
-        cluster = read_cluster_profile(Path(profile)) if profile is not None else None
+        kind, options = launching(launcher, workers, None if profile is None else Path(profile), slots=slots)
+        if track is not None:
+            choice("`track`", track, TRACKERS)
         with relative_to(self.file):
             asked = self._opened(fresh)
             asked.refuse_hopeless(no_law)
-            options = LaunchOptions(workers, cluster, slots=slots).tracked_in(track)
-            return asked.conduct(kind, options, retry_failed)[0]
+            end, _ = asked.conduct(kind, options.tracked_in(track), retry_failed)
+            write_chosen(end)
+            return end
 
     def status(self) -> Snapshot:
         """How the sweep stands now; it may be run from elsewhere. Raises ValueError where it was never run."""
-        return Standing(existing(self.folder)).look()
+        return Standing(self._kept()).look()
 
     def observations(self) -> Any:
         """What the trials left, as a pandas.DataFrame: a row each, the cheapest first; columns as of `sweep export`.
 
         Raises ValueError where the sweep was never run.
         """
-        store = existing(self.folder)
+        store = self._kept()
         columns, rows = flat_rows((by_key(store.exported()) | by_key(store.results())).values())
         return data_frame(rows, columns)
 
     def _opened(self, fresh: bool) -> OpenedSweep:
         return opened(self.file, self.folder, self.store, fresh)
 
+    def _kept(self) -> Store:
+        return existing(self.folder, self.store)
+
     def __repr__(self) -> str:
         asked = self.experiment
         methods = ", ".join(entry.method.label for entry in asked.entries)
-        return f"Sweep({self.file}: {len(asked.models)} models x {len(asked.budgets)} budgets x [{methods}])"
+        spent = f"a goal of {asked.goal.budget}" if asked.goal else f"{len(asked.budgets)} budgets"
+        return f"Sweep({self.file}: {len(asked.models)} models x {spent} x [{methods}])"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sweeps import cli
-from sweeps.commands import conduct, in_python
+from sweeps.commands import conduct
 from sweeps.experiment.sources import Data
 from sweeps.models import find_model
 from sweeps.running import conductor
@@ -112,8 +112,7 @@ def observe(trial: Trial) -> Observation:
 @contextmanager
 def toys() -> Iterator[None]:
     """Inside, sweeps have the toy's worker and data."""
-    ours = [mock.patch.object(cli, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
-    ours += [mock.patch.object(in_python, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
+    ours = [mock.patch.object(conduct, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
     ours += [mock.patch.object(slurm, "POLL", 0.5)]
     ours += [mock.patch.object(conduct, "prepare", partial(conductor.prepare, command=COMMAND))]
     ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds

@@ -310,7 +310,7 @@ def test_workers_may_be_started_elsewhere(file):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--launcher", "slurm"], "--launcher slurm needs --profile FILE.toml"),
+        (["--launcher", "slurm"], "--launcher slurm needs --profile, such as examples/slurm.toml"),
         (["--detach"], "--detach is for --launcher slurm; the launcher is local"),
         (["--profile", "x.toml"], "--profile is for --launcher ray, slurm or external"),
         (["--launcher", "external", "--slots", "2"], "--slots is for --launcher local"),

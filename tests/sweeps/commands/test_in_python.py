@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.toy_sweeps import DATA, SWEEP, toys
 from sweeps import Sweep
+from sweeps.experiment.sweep import Proposed
 from sweeps.experiment.sweep_file import read_sweep
 
 KEYS = {
@@ -67,10 +69,18 @@ def test_in_a_notebook_each_is_a_line_and_a_table():
         (lambda: Sweep(**KEYS), "`out` is needed"),
         (lambda: Sweep(out="results/mine", **KEYS | {"budget": [1e9]}), "budget"),
         (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slrum"), "launcher.*'slrum'.*known: local"),
-        (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slurm"), "needs a `profile`"),
+        (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slurm"), "needs `profile`"),
         (lambda: Sweep(out="results/mine", **KEYS | {"methods": KEYS["methods"][:1]}).run(), "no law can come of it"),
         (lambda: Sweep(out="results/mine", **KEYS).observations(), "no sweep here"),
-        (lambda: Sweep(out="results/mine", **KEYS).dry_run(mfu=0.4), "`mfu` is of a machine"),
+        (
+            lambda: Sweep(out="results/mine", **KEYS).run(launcher="external", slots=2),
+            "`slots` is for `launcher` local",
+        ),
+        (lambda: Sweep(out="results/mine", **KEYS).run(workers=0), "`workers` is 0"),
+        (lambda: Sweep(out="results/mine", **KEYS).run(track="paper"), "`track` is 'paper'.*known: tensorboard"),
+        (lambda: Sweep(out="results/mine", **KEYS).dry_run(price=-1), "`price` is '-1'"),
+        (lambda: Sweep(out="s3://mine", **KEYS), "names no sweep"),
+        (lambda: Sweep(out="results/mine", **KEYS).dry_run(mfu=0.4), "`mfu` is for `hardware`"),
     ],
 )
 def test_what_is_wrong_is_said(make, message):
@@ -83,3 +93,25 @@ def test_a_file_of_somebody_else_is_never_written_over():
     with pytest.raises(ValueError, match=r"mine\.toml: is there and was not written by Sweep"):
         Sweep(out="mine", **KEYS)
     assert Path("mine.toml").read_text() == SWEEP
+
+
+def test_a_sweep_in_a_bucket_has_its_folder_in_results_as_that_of_the_command():
+    sweep = Sweep(out="s3://bucket/sweeps/mine", **KEYS)
+    assert (sweep.folder, sweep.store) == (Path("results/mine"), "s3://bucket/sweeps")
+    assert sweep.file == Path("results/mine.toml") and not Path("s3:").exists()
+
+
+def test_what_is_in_a_store_is_looked_for_there():
+    with pytest.raises(ValueError, match="postgresql://"):
+        Sweep(out="results/mine", store="mysql://here/db", **KEYS).status()
+
+
+def test_a_sweep_with_a_goal_shows_its_next_round(monkeypatch):
+    first = Proposed("nano-25k", "full", 1e11, 1e-3)
+    monkeypatch.setattr(
+        "sweeps.commands.in_python.with_next_round",
+        lambda asked: replace(asked, sweep=replace(asked.sweep, proposed=(first,))),
+    )
+    sweep = Sweep(out="results/goal", models=["nano-25k"], goal={"budget": "1e13"}, methods=[{"name": "full"}])
+    assert "a goal of 1e13" in repr(sweep)
+    assert list(sweep.dry_run().to_frame()["budget"]) == [1e11]
