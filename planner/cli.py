@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from planner import quantities, report
+    from planner.design import HERE
     from planner.evidence import is_table, read_books
     from planner.recipe import plan
 
@@ -127,6 +128,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         if given and arguments.calibrate is None:
             raise ValueError(f"{flag} --calibrate; give that too")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
+    _refuse_to_overwrite("--out", arguments.out)
+    _refuse_to_overwrite("--sweep-out", arguments.sweep_out or (HERE if arguments.run else None))
     answer = plan(
         arguments.budget,
         laws=books,
@@ -229,6 +232,12 @@ def _advised(answer: Plan) -> Calibration | None:
     from planner.design import advised
 
     return advised(answer)
+
+
+def _refuse_to_overwrite(flag: str, path: Path | None) -> None:
+    """Raises ValueError for a file that `plan` has not written: its first line tells."""
+    if path and path.is_file() and not path.read_bytes().startswith(b"# `plan "):
+        raise ValueError(f"{flag} is {path}, a file that `plan` did not write; name another file")
 
 
 def _methods(arguments: argparse.Namespace) -> list[str]:

@@ -290,3 +290,14 @@ def test_the_first_screen_tells_what_the_fit_doubts_of_the_law_that_answers(tmp_
     screen = " ".join(capsys.readouterr().out.split())
     assert "full: the runs do not follow the law" in screen
     assert "lora rank 8: the runs" not in screen and "A is another" not in screen
+
+
+@pytest.mark.parametrize("flags", [["--out", "a.toml"], ["--calibrate", "2%", "--sweep-out", "a.toml"]])
+def test_somebodys_file_is_not_overwritten_and_its_own_is(tmp_path, monkeypatch, capsys, flags):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.toml").write_text("mine = true\n")
+    assert main(["--budget", "1e13", *flags]) == 2
+    assert f"{flags[-2]} is a.toml, a file that `plan` did not write" in capsys.readouterr().err
+    assert (tmp_path / "a.toml").read_text() == "mine = true\n"
+    (tmp_path / "a.toml").unlink()
+    assert main(["--budget", "1e13", *flags]) == main(["--budget", "1e13", *flags]) == 0
