@@ -79,7 +79,9 @@ def _with_rates(law: MethodLaw, lender: LawBook) -> MethodLaw:
     """The law, its rate following the batch size as in a sweep of several."""
     name = str(law.settings["name"])
     others = [other.rate_rule for other in lender.laws if other.rate_rule and other.settings["name"] == name]
-    return replace(law, rate_rule=law.rate_rule.with_batches_of(others[0])) if law.rate_rule and others else law
+    if not law.rate_rule or not others:
+        return law
+    return replace(law, rate_rule=law.rate_rule.with_batches_of(others[0], lender.name))
 
 
 def _with_batch(law: MethodLaw, batch: BatchLaw | None, size: int) -> MethodLaw:

@@ -247,10 +247,11 @@ def _methods(arguments: argparse.Namespace) -> list[str]:
 
 def _conditions(arguments: argparse.Namespace) -> dict[str, object]:
     """The training conditions that were asked for."""
-    wholes = {name: getattr(arguments, name) for name in ("batch_size", "context")}
-    given: dict[str, object] = {
-        name: _whole(f"--{name.replace('_', '-')}", text) for name, text in wholes.items() if text is not None
-    }
+    given: dict[str, object] = {}
+    if arguments.batch_size is not None:
+        given["batch_size"] = _whole("--batch-size", arguments.batch_size, 2)  # a query alone has no negatives
+    if arguments.context is not None:
+        given["context"] = _whole("--context", arguments.context)
     if arguments.temperature is not None:
         given["temperature"] = console.positive("--temperature", arguments.temperature, "a temperature such as 0.02")
     for name in ("pooling", "schedule"):
@@ -296,10 +297,10 @@ def _tokens(text: str | None) -> float | None:
     return None if text is None else count("--tokens-per-pair", text, "tokens")
 
 
-def _whole(flag: str, text: str) -> int:
-    """A whole number, 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{flag} is {text!r}; it must be a whole number, 1 or more")
+def _whole(flag: str, text: str, least: int = 1) -> int:
+    """A whole number, `least` or more."""
+    if not text.isdecimal() or int(text) < least:
+        raise ValueError(f"{flag} is {text!r}; it must be a whole number, {least} or more")
     return int(text)
 
 

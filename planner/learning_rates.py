@@ -93,6 +93,7 @@ def _by_rule(rule: RateRule, candidate: Candidate) -> PeakRate:
     if own and (best := rule.measured(candidate.model.name, batch)):
         return PeakRate(best, f"{MEASURED} and batch size", interval)
     text = f"rule of {rule.searches} searches: {rule.formula()}"
+    text += f", power of B from {rule.batches_from}" if rule.batches_from else ""
     text += f", 90 % {interval[0]:.2g} to {interval[1]:.2g}"
     asked = {"params": float(candidate.params), "batch_size": float(batch), "rank": rank}
     return PeakRate(rate, "; ".join([text, *_beyond(rule, asked)]), interval)

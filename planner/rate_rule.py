@@ -42,6 +42,8 @@ class RateRule:
     """Of searches that a rule had not seen, a model at a batch size left out at a time: how many `searches`, the
     `median_factor` to the best rate tried, the mean and the largest share of the loss given away against it
     (`given_away`, `worst`), and of how many that is `unknown`, for the rate lies beside one that diverged."""
+    batches_from: str = ""
+    """Name of the law book whose searches tell the power of the batch size; "": the rule's own."""
 
     def measured(self, model: str, batch_size: int) -> float | None:
         """The best rate tried for a model at a batch size; None where none was."""
@@ -57,23 +59,26 @@ class RateRule:
         variance = sum(x * c for x, c in zip(row, products, strict=True))
         return math.exp(centre), math.sqrt(max(variance, 0.0) + self.scatter**2)
 
-    def with_batches_of(self, other: RateRule) -> RateRule:
-        """The rule with the other's power of the batch size, where it knows one size alone and the other several."""
+    def with_batches_of(self, other: RateRule, book: str) -> RateRule:
+        """The rule with the other's power of the batch size, where it knows one size alone and the other several.
+
+        book: name of the other's law book.
+        """
         (low, high), (least, most) = (rule.ranges["batch_size"] for rule in (self, other))
         if low != high or least == most:
             return self
-        place = list(self.exponents).index("batch_size") + 1
-        variance = other.covariance[list(other.exponents).index("batch_size") + 1]
+        place, theirs = (list(rule.exponents).index("batch_size") + 1 for rule in (self, other))
         own = [list(row) for row in self.covariance]
         for i, row in enumerate(own):
             row[place] = 0.0
             own[place][i] = 0.0
-        own[place][place] = variance[list(other.exponents).index("batch_size") + 1]
+        own[place][place] = other.covariance[theirs][theirs]
         return replace(
             self,
             exponents={**self.exponents, "batch_size": other.exponents["batch_size"]},
             covariance=tuple(map(tuple, own)),
             ranges={**self.ranges, "batch_size": other.ranges["batch_size"]},
+            batches_from=book,
         )
 
     def formula(self) -> str:
@@ -92,6 +97,7 @@ class RateRule:
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "tried": {model: dict(rates) for model, rates in self.tried.items()},
             "left_out": dict(self.left_out),
+            **({"batches_from": self.batches_from} if self.batches_from else {}),
         }
 
 

@@ -77,15 +77,17 @@ def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: M
         and not (name == "batch_size" and candidate.law.batch)
     ]
     if differ:
-        text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe)}"
+        text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe, candidate)}"
         text += _as_short(book, recipe, candidate.pair.tokens)
         caveats.append(Caveat("other-conditions", text))
     return caveats
 
 
-def _counted(book: LawBook, recipe: Recipe) -> str:
+def _counted(book: LawBook, recipe: Recipe, candidate: Candidate) -> str:
     """By what the loss goes where the conditions are not those of the laws."""
     assert book.training
+    if candidate.law.batch:
+        return "the loss goes by the pairs and the batch size alone"
     share = recipe.trial.training.batch_size / book.training.batch_size
     if share < 1:
         return f"a step counts as {share:.2g} of one of theirs, by its pairs"
@@ -206,7 +208,7 @@ def _time(recipe: Recipe) -> list[Caveat]:
 def _batch_origin(recipe: Recipe, under: str) -> str:
     """Where the batch size comes from, the best one with its interval, and what the one taken gives away."""
     batch = recipe.batch
-    parts = [batch.source if batch.best else f"{batch.source}, {under}"]
+    parts = [batch.source if batch.best or batch.source == ASKED else f"{batch.source}, {under}"]
     if batch.best is not None:
         ends = batch.interval
         between = f", 90 % {rounded(ends[0])} to {rounded(ends[1])}" if ends else ""

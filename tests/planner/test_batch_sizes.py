@@ -53,6 +53,24 @@ def test_a_batch_size_that_is_asked_for_stays_and_is_held_against_the_best():
     assert recipe.to_json()["batch_given_away"] == recipe.batch.given_away
 
 
+def test_another_temperature_is_told_to_go_by_what_the_law_goes_by():
+    several, one = (
+        {warning.code: warning.text for warning in plan(1e13, laws=book, conditions=asked).warnings}["other-conditions"]
+        for book, asked in (
+            (OF_SEVERAL, {"temperature": 0.5}),
+            (replace(OF_ONE, training=replace(OF_ONE.training, data="mine.jsonl")), {"temperature": 0.5}),
+        )
+    )
+    assert "by the pairs and the batch size alone" in several
+    assert "by the number of steps alone" in one
+
+
+def test_a_batch_size_that_was_asked_for_is_nobody_elses():
+    asked = plan(1e19, laws="ziarko2024", top=1, conditions={"batch_size": 4096}).provenance["batch_size"]
+    assert asked.startswith("as asked; our own runs (batch)")
+    assert plan(1e19, laws="ziarko2024", top=1).provenance["batch_size"].startswith("published, in Ziarko")
+
+
 def test_no_recipe_has_more_steps_than_allowed_where_a_larger_batch_has_fewer():
     free = plan(1e15, laws=OF_SEVERAL, models=["nano-4.7m"]).recipe
     most = free.trial.steps // 3

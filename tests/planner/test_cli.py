@@ -81,6 +81,7 @@ def test_help_has_examples(capsys):
 
 BAD = [
     (["--budget", "nan"], "--budget is 'nan'"),
+    (["--budget", "1e13", "--batch-size", "1"], "--batch-size is '1'; it must be a whole number, 2 or more"),
     (["--budget", "inf"], "--budget is 'inf'"),
     (["--budget=-1e13"], "--budget is '-1e13'"),
     (["--budget", "0"], "--budget is '0'"),

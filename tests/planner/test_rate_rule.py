@@ -122,10 +122,13 @@ def test_what_cannot_be_is_refused_with_its_place(change, reason):
 
 
 def test_a_rule_of_one_batch_size_takes_the_power_of_a_sweep_of_several():
-    taken = RANKED.with_batches_of(replace(RULE, exponents={"params": -0.3, "batch_size": 0.55}))
+    taken = RANKED.with_batches_of(replace(RULE, exponents={"params": -0.3, "batch_size": 0.55}), "sizes")
     assert taken.exponents == {**RANKED.exponents, "batch_size": 0.55}
     assert taken.ranges["batch_size"] == RULE.ranges["batch_size"]
     assert taken.covariance[2][2] == RULE.covariance[2][2] and taken.predict(1e5, 24, 8)[0] == pytest.approx(
         RANKED.rate
     )
-    assert RULE.with_batches_of(RANKED) is RULE
+    assert RULE.with_batches_of(RANKED, "one") is RULE
+    book = replace(BOOK, laws=(replace(BOOK.laws[1], rate_rule=taken),))
+    text = plan(1e13, laws=book, models=["nano-100k"], conditions={"batch_size": 256}).recipe.lr_source
+    assert "power of B from sizes" in text and "assumed" not in text

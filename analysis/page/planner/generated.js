@@ -1169,6 +1169,8 @@ export function _form(law) {
   return `${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}, the mean by these weights`;
 }
 
+export const ASKED = 'as asked';
+
 /** A batch size to two digits: 130, 2,100. */
 export function rounded(pairs) {
   return pairs < 99.5 ? `${fixed(pairs, 0)}` : `${grouped(Number(`${g(pairs, 2)}`), 0)}`;
@@ -1177,7 +1179,7 @@ export function rounded(pairs) {
 /** Where the batch size comes from, the best one with its interval, and what the one taken gives away. */
 export function _batch_origin(recipe, under) {
   const batch = recipe.batch;
-  const parts = [truth(batch.best) ? batch.source : `${batch.source}, ${under}`];
+  const parts = [truth(batch.best) || batch.source === ASKED ? batch.source : `${batch.source}, ${under}`];
   if (batch.best != null) {
     const ends = batch.interval;
     const between = truth(ends) ? `, 90 % ${rounded(ends[0])} to ${rounded(ends[1])}` : '';
@@ -1243,7 +1245,10 @@ export function provenance(book, recipe, candidate, machine, count) {
 export const FARTHEST = 3;
 
 /** By what the loss goes where the conditions are not those of the laws. */
-export function _counted(book, recipe) {
+export function _counted(book, recipe, candidate) {
+  if (truth(candidate.law.batch)) {
+    return 'the loss goes by the pairs and the batch size alone';
+  }
   const share = recipe.trial.training.batch_size / book.training.batch_size;
   if (share < 1) {
     return `a step counts as ${g(share, 2)} of one of theirs, by its pairs`;
@@ -1280,7 +1285,7 @@ export function _distance(book, candidate, recipe, conditions) {
   }
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name] && !(name === 'batch_size' && truth(candidate.law.batch))).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
-    text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe)}`;
+    text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe, candidate)}`;
     text += _as_short(book, recipe, candidate.pair.tokens);
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
@@ -1328,6 +1333,7 @@ export function _by_rule(rule, candidate) {
     return new PeakRate({rate: best, source: `${MEASURED} and batch size`, interval});
   }
   text = `rule of ${rule.searches} searches: ${rule.formula()}`;
+  text += truth(rule.batches_from) ? `, power of B from ${rule.batches_from}` : '';
   text += `, 90 % ${g(interval[0], 2)} to ${g(interval[1], 2)}`;
   const asked = {params: Number(candidate.params), batch_size: Number(batch), rank: rank};
   return new PeakRate({rate, source: join('; ', [text, ...list(_beyond(rule, asked))]), interval});
@@ -1364,8 +1370,6 @@ export function _rate(recipe, candidate) {
   const text = `the loss is that of the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
   return [new Caveat({code: 'other-rate', text})];
 }
-
-export const ASKED = 'as asked';
 
 export const WORTH_TELLING = 0.005;
 
@@ -2267,8 +2271,8 @@ export function distinct(possible) {
 
 /** Best peak rate of a method = rate (N / N0)**a (B / B0)**b (rank / rank0)**c, where it has a rank. */
 export class RateRule {
-  constructor({rate, at, exponents, covariance, scatter, searches, ranges, tried = {}, left_out = {}}) {
-    Object.assign(this, {rate, at, exponents, covariance, scatter, searches, ranges, tried, left_out});
+  constructor({rate, at, exponents, covariance, scatter, searches, ranges, tried = {}, left_out = {}, batches_from = ''}) {
+    Object.assign(this, {rate, at, exponents, covariance, scatter, searches, ranges, tried, left_out, batches_from});
   }
   /** The best rate tried for a model at a batch size; None where none was. */
   measured(model, batch_size) {
