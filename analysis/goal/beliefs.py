@@ -67,18 +67,33 @@ class Places:
     def covariance(self, these: Indices, those: Indices, scale: float) -> Array:
         """Prior covariance of the log losses [these, those]; scale: of the discrepancy."""
         of_laws = self.deviations[:, these].T @ self.deviations[:, those]
-        return np.asarray(of_laws + scale**2 * self._discrepancy(these, those))
+        return np.asarray(of_laws + scale**2 * self._unsaid(these, those))
 
-    def _discrepancy(self, these: Indices, those: Indices) -> Array:
+    def _unsaid(self, these: Indices, those: Indices) -> Array:
         """Covariance of what the laws do not say [these, those], at scale 1."""
         n, m = self.params[these][:, None], self.params[those][None]
         d, e = self.tokens[these][:, None], self.tokens[those][None]
         method = self.method[these][:, None] == self.method[those][None]
         model = self.model[these][:, None] == self.model[those][None]
-        slopes, near = n * m + d * e, np.exp(-((n - m) ** 2 + (d - e) ** 2) / (2 * LENGTH**2))
-        common = SLOPE**2 * slopes + SMOOTH**2 * near + CHECKPOINT**2 * model
-        own = METHOD_LEVEL**2 + METHOD_SLOPE**2 * slopes + METHOD_SMOOTH**2 * near + TUNED_CHECKPOINT**2 * model
-        return np.asarray(common + method * own)
+        near = np.exp(-((n - m) ** 2 + (d - e) ** 2) / (2 * LENGTH**2))
+        return _discrepancy(n * m + d * e, near, model, method)
+
+    def variance(self, these: Indices, scale: float) -> Array:
+        """The diagonal of `covariance` [these]."""
+        slopes = self.params[these] ** 2 + self.tokens[these] ** 2
+        of_laws = (self.deviations[:, these] ** 2).sum(axis=0)
+        return np.asarray(of_laws + scale**2 * _discrepancy(slopes, 1.0, 1.0, 1.0))
+
+
+def _discrepancy(slopes: Array, near: Array | float, model: Array | float, method: Array | float) -> Array:
+    """Covariance of what the laws do not say between places, at scale 1.
+
+    slopes: products of their log10 N and log10 D, summed. near: 1 where N and D are the same, towards 0 apart. model,
+    method: 1 where they are the same, else 0.
+    """
+    common = SLOPE**2 * slopes + SMOOTH**2 * near + CHECKPOINT**2 * model
+    own = METHOD_LEVEL**2 + METHOD_SLOPE**2 * slopes + METHOD_SMOOTH**2 * near + TUNED_CHECKPOINT**2 * model
+    return np.asarray(common + method * own)
 
 
 @dataclass(frozen=True)
@@ -128,14 +143,8 @@ class Beliefs:
 
     def variance(self, these: Indices) -> Array:
         """Of each log loss [these]."""
-        whitened = self._whitened(these)
-        alone = (self.places.deviations[:, these] ** 2).sum(axis=0)
-        return np.maximum(alone + self.scale**2 * self._own(these) - (whitened**2).sum(axis=0), 1e-12)
-
-    def _own(self, these: Indices) -> Array:
-        n, d = self.places.params[these], self.places.tokens[these]
-        flat = SMOOTH**2 + CHECKPOINT**2 + METHOD_LEVEL**2 + METHOD_SMOOTH**2 + TUNED_CHECKPOINT**2
-        return np.asarray(flat + (SLOPE**2 + METHOD_SLOPE**2) * (n**2 + d**2))
+        told = (self._whitened(these) ** 2).sum(axis=0)
+        return np.maximum(self.places.variance(these, self.scale) - told, 1e-12)
 
 
 def _solve(root: NDArray[Any], values: Array) -> Array:

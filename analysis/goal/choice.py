@@ -31,7 +31,12 @@ class Standing:
     @property
     def chosen(self) -> int:
         """The candidate of the lowest expected loss."""
-        return int(np.argmin(np.round(self.mean, 9)))
+        return _lowest(self.mean)
+
+
+def _lowest(mean: Array) -> int:
+    """The first of the lowest, however their last digits were rounded."""
+    return int(np.argmin(np.round(mean, 9)))
 
 
 def _normals(columns: int) -> Array:
@@ -52,7 +57,7 @@ def standing(beliefs: Beliefs, goals: Indices) -> Standing:
     mean, covariance = beliefs.mean(goals), beliefs.covariance(goals, goals)
     drawn = _samples(mean, covariance)
     wins = np.bincount(drawn.argmin(axis=1), minlength=len(goals)) / len(drawn)
-    chosen = int(np.argmin(np.round(mean, 9)))
+    chosen = _lowest(mean)
     losses = np.exp(drawn)
     regret = float((losses[:, chosen] - losses.min(axis=1)).mean())
     return Standing(mean, np.sqrt(np.maximum(np.diag(covariance), 0)), wins, regret)
@@ -103,7 +108,7 @@ def worth_of(beliefs: Beliefs, goals: Indices, these: Indices, prices: Array) ->
     mean, covariance = beliefs.mean(goals), beliefs.covariance(goals, goals)
     spread = np.sqrt(beliefs.variance(these) + beliefs.places.noise[these] ** 2)
     told = beliefs.covariance(goals, these) / spread  # [candidates, these]: sd of what the outcome moves
-    chosen = int(np.argmin(np.round(mean, 9)))
+    chosen = _lowest(mean)
     bound = _bound(mean, covariance, told, chosen) / prices
     short = np.argsort(-bound, kind="stable")[:SHORTLIST]
     drawn = _samples(mean, covariance)  # [samples, candidates]

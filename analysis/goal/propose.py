@@ -1,7 +1,7 @@
 """The next round of a sweep with a goal: `python -m analysis.goal.propose FILE.toml` for `sweep run`.
 
-Reads on stdin, as JSON, the data and what was tried with its losses; prints the round. The same losses give the same
-round, so that a sweep that is killed and continued proposes as it would have.
+Reads on stdin, as JSON, the data and what was tried with its losses; prints the round, or as `refused` why there can be
+none. The same losses give the same round, so that a sweep that is killed and continued proposes as it would have.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Entry, Goal, Proposed, Sweep
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.hardware import Machine, read_machine
-from sweeps.search.goal_rounds import Contender, GoalRound
+from sweeps.search.goal_rounds import REFUSED, Contender, GoalRound
 from sweeps.support import console
 from sweeps.support.paths import relative_to
 from sweeps.trial import Training, Trial
@@ -38,6 +38,8 @@ from sweeps.trial import Training, Trial
 STEP = 2.0  # between the budgets of trials, as in an isoFLOP grid
 MOST_PLACES = 20_000
 SHOWN = 8  # contenders
+KEYS = {item.name: f"goal.{item.name}" for item in fields(Goal)}  # as the sweep file names what errors name
+UNSPENT = 0.05  # share of the budget that pairs may leave over before it is said
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Question:
         """FLOPs that all trials may take. Raises ValueError for a spend that is no amount."""
         if self.goal.spend.endswith("%"):
             return share("`spend`", self.goal.spend) * self.budget.flops
-        limit = console.positive("`spend`", self.goal.spend, "a share of the budget such as 2%, or FLOP such as 2e17")
+        wanted = "a share of the budget such as 2%, or FLOP such as 2e17"
+        limit = console.positive("`spend`", self.goal.spend, wanted)
         if limit < 1:
             return limit * self.budget.flops
         if limit >= self.budget.flops:
@@ -97,6 +100,7 @@ class Question:
     @cached_property
     def book(self) -> LawBook:
         """The evidence to start from: the laws that were named, or of the bundled ones the nearest to the goal."""
+        budget = self.budget.flops  # what is wrong with it is no fault of the laws
         books = open_books(None if self.goal.laws == "auto" else self.goal.laws)
         silent: list[str] = []
         distances: list[tuple[float, int]] = []
@@ -106,13 +110,13 @@ class Question:
             except ValueError as error:
                 silent.append(str(error))
                 continue
-            fits = [pair for pair in pairs if not pair.refusal(self.budget.flops)]
-            silent += [pair.refusal(self.budget.flops) for pair in pairs if pair not in fits][:1]
+            fits = [pair for pair in pairs if not pair.refusal(budget)]
+            silent += [pair.refusal(budget) for pair in pairs if pair not in fits][:1]
             if fits:
-                nearest = min(pair.extrapolation(pair.tokens(self.budget.flops)).distance for pair in fits)
+                nearest = min(pair.extrapolation(pair.tokens(budget)).distance for pair in fits)
                 distances.append((round(nearest, 6), place))
         if not distances:
-            raise ValueError(f"`budget` of {self.goal.budget}: no model with any method: {silent[0]}")
+            raise ValueError(f"`budget` of {self.goal.budget} trains no model with any method: {silent[0]}")
         return books[min(distances)[1]]
 
     @cached_property
@@ -224,7 +228,13 @@ def _remarks(question: Question, now: Round, aside: int) -> list[str]:
     if now.stop and now.standing.regret > question.goal.regret:
         remarks.append(
             f"{now.standing.regret:.2g} nats are still expected to be given away, more than regret = "
-            f"{question.goal.regret:g}; a larger spend would lower that"
+            f"{question.goal.regret:g}"
+        )
+    chosen, budget = question.pursuit.pairs[question.pursuit.goals[now.standing.chosen]], question.budget.flops
+    if (used := chosen.epoch_steps / chosen.affordable_steps(budget)) < 1 - UNSPENT:
+        remarks.append(
+            f"pairs are the limit: {chosen.model.name} with {chosen.method.label} can use {used:.2%} of the budget in "
+            f"{chosen.epoch_steps:,.0f} steps, which are max_epochs = {question.sweep.max_epochs:g}"
         )
     if aside:
         remarks.append(f"{aside} trials are of no place of the sweep file as it is now; they count for nothing")
@@ -256,12 +266,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(path: Path, asked: Mapping[str, Any]) -> int:
-    with relative_to(path):
-        sweep = read_sweep(path)
-        assert sweep.goal  # `sweep run` has looked
-        question = Question(sweep, sweep.goal, Data.from_json(asked["data"], "data"))
-        now = proposed_round(question, asked["tried"])
-    print(json.dumps(asdict(now)))
+    try:
+        with relative_to(path):
+            sweep = read_sweep(path)
+            assert sweep.goal  # `sweep run` has looked
+            question = Question(sweep, sweep.goal, Data.from_json(asked["data"], "data"))
+            print(json.dumps(asdict(proposed_round(question, asked["tried"]))))
+    except (ValueError, OSError) as error:  # said by `sweep run`, in one line
+        print(json.dumps({REFUSED: console.flagged(console.sentence(error), KEYS)}))
     return 0
 
 

@@ -160,19 +160,19 @@ class Pursuit:
         for i in self._next_places(tried, proposals, recorded, most):
             proposals += self._trials_at(i, tried, _done(proposals))
         cost = self.spent([*tried, *_done(proposals)]) - spent
-        stop = "" if proposals else self._why_none(tried)
+        stop = "" if proposals else self._why_none(spent, most)
         return Round(tuple(proposals), now, spent, cost, scale, stop)
 
     @cached_property
     def _goal_places(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.arange(len(self.open_places), len(self.open_places) + len(self.goals))
 
-    def _why_none(self, tried: Sequence[Tried]) -> str:
-        left = self.aim.limit - self.spent(tried)
-        least = float(np.min(self._prices(tried, [])))
-        if least > left:
-            return f"the spend is used up: {left:.3g} FLOP are left, the cheapest trial takes {least:.3g}"
-        return "no trial is worth its FLOPs: in the training itself they would lower the loss by the expected regret"
+    def _why_none(self, spent: float, most: float) -> str:
+        """most: FLOPs that are worth as much as the expected regret."""
+        left = max(0.0, self.aim.limit - spent)
+        if most < left:
+            return "no trial is worth its FLOPs: spent on the recipe itself they gain as much as the expected regret"
+        return f"the spend is used up: no trial that the {left:.3g} FLOP left allow would lower the expected regret"
 
     def _worth(self, beliefs: Beliefs) -> float:
         """Nats that a FLOP more in the training itself would lower its loss by."""

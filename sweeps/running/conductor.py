@@ -178,11 +178,13 @@ class Conductor:
             return False
         self.rounds = [each for each in self.rounds if not each.stop]
         now = self._propose(with_rounds(self.sweep, self.rounds), self.data, self.known)
+        before = {remark for each in self.rounds for remark in each.remarks}
         self.rounds.append(now)
         write_rounds(self.store.directory, self.rounds)
         self.say(round_line(len(self.rounds), now))
         for remark in now.remarks:
-            self.say(remark)
+            if remark not in before:
+                self.say(remark)
         if now.stop:
             self._propose = None
             self.store.trunks.share([])

@@ -14,12 +14,12 @@ from typing import Any
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep import Sweep
-from sweeps.search.goal_rounds import GoalRound
+from sweeps.search.goal_rounds import REFUSED, GoalRound
 from sweeps.support.json_io import NotJson, parse_json
 from sweeps.support.processes import own_code
 from sweeps.trial import Observation
 
-PROPOSE = (sys.executable, "-m", "analysis.goal.propose")
+PROPOSE = (sys.executable, "-P", "-m", "analysis.goal.propose")
 
 Propose = Callable[[Sweep, Data, Mapping[str, Observation]], GoalRound]
 
@@ -29,8 +29,8 @@ def propose(
 ) -> GoalRound:
     """The next round of the goal in the sweep file at `path`, by the observations by key of what it asked for so far.
 
-    `command` reads what was tried as JSON and prints the round. Raises ValueError when it fails; its own message is on
-    stderr then.
+    `command` reads what was tried as JSON and prints the round. Raises ValueError where there can be none, and when the
+    command fails; its own message is on stderr then.
     """
     asked = json.dumps({"data": data.to_json(), "tried": tried(sweep, data, known)})
     process = subprocess.run(
@@ -41,9 +41,12 @@ def propose(
             f"{path}: its goal cannot be pursued (exit code {process.returncode}, the reason stands above)"
         )
     try:
-        return GoalRound.from_json(parse_json(process.stdout), f"the round proposed for {path}")
+        content = parse_json(process.stdout)
     except NotJson as error:
         raise ValueError(f"{path}: {command[-1]} printed {process.stdout[:80]!r}: {error}") from None
+    if isinstance(content, dict) and REFUSED in content:
+        raise ValueError(f"{path}: {content[REFUSED]}")
+    return GoalRound.from_json(content, f"the round proposed for {path}")
 
 
 def tried(sweep: Sweep, data: Data, known: Mapping[str, Observation]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from sweeps.support.json_io import read_json
 FILE = "goal.json"
 FORMAT = 1
 NUMBERS = (-1e40, 1e40)
+REFUSED = "refused"  # in place of a round: why there can be none
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from analysis.goal.propose import Question, proposed_round
+from analysis.goal.propose import Question, main, proposed_round
 from support.toy_sweeps import DATA
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.trial import Trial
@@ -84,6 +86,8 @@ def test_budgets_of_time_and_money_are_those_of_the_hardware(ask):
 @pytest.mark.parametrize(
     ("goal", "said"),
     [
+        ('budget = "0"', "^`budget` is '0'"),
+        ('budget = "1e13"\nhardware = "8xnosuch"', "^`hardware` is '8xnosuch'"),
         ('budget = "24h"', "needs `hardware`"),
         ('budget = "much"', "`budget` is 'much'"),
         ('budget = "1e13"\nspend = "200%"', "`spend` is '200%'"),
@@ -96,6 +100,23 @@ def test_budgets_of_time_and_money_are_those_of_the_hardware(ask):
 def test_a_goal_that_cannot_be_pursued_is_refused(ask, goal, said):
     with pytest.raises(ValueError, match=said):
         proposed_round(ask(goal), [])
+
+
+def test_what_is_refused_is_said_as_the_file_names_it(ask, tmp_path, monkeypatch, capsys):
+    ask('budget = "24h"\nspend = "200%"')
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"data": DATA.to_json(), "tried": []})))
+    assert main([str(tmp_path / "goal.toml")]) == 0
+    (said,) = json.loads(capsys.readouterr().out).values()
+    assert said.startswith("goal.budget is '24h': time needs goal.hardware")
+
+
+def test_pairs_that_end_before_the_budget_are_said(ask):
+    few = replace(ask(), data=replace(DATA, train_pairs=24 * 500))
+    (said,) = [remark for remark in proposed_round(few, []).remarks if "pairs are the limit" in remark]
+    assert "500 steps, which are max_epochs = 1" in said
+    assert not [
+        remark for remark in proposed_round(ask('budget = "1e11"\nspend = "50%"'), []).remarks if "limit" in remark
+    ]
 
 
 def test_what_is_no_place_any_more_is_said(ask):

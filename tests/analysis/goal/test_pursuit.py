@@ -84,6 +84,8 @@ def test_it_stops_by_regret_by_spend_and_where_nothing_is_worth_it():
     assert first.proposals and "regret fell" in unseen.round([measured(unseen, first.proposals[0])]).stop
     assert "spend is used up" in pursuit(limit=1e10).round([]).stop
     assert "no trial is worth" in pursuit(thrift=1e6).round([]).stop
+    none_open = replace(pursuit(), searched={}, rates={}, open_places=(), flops=np.zeros(0), steps=np.zeros(0))
+    assert "no trial that the 3e+12 FLOP left allow" in none_open.round([]).stop
 
 
 def test_evidence_that_is_wrong_is_outgrown_and_said():

@@ -38,6 +38,7 @@ def test_what_was_tried_is_told_with_its_losses():
         ("import sys; sys.exit(2)", "its goal cannot be pursued .exit code 2"),
         ("print('no')", "printed 'no"),
         ("print('{}')", "the round proposed for"),
+        ('print(\'{"refused": "goal.spend is too much"}\')', "^[^ ]*goal.toml: goal.spend is too much$"),
     ],
 )
 def test_what_cannot_be_proposed_is_said(tmp_path, program, said):
