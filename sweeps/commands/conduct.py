@@ -120,10 +120,10 @@ def opened(file: Path, directory: Path, url: str = "", fresh: bool = False, chec
     sweep = read_sweep(file)
     refuse_foreign(directory, file)
     require("torch", "transformers", "peft")  # else a process that is started below says so, and this one again
+    store = open_store(directory, url=url, checkpoints=checkpoints)  # before what may take minutes
     data = prepare(file)
     for note in data.notes:
         print(f"sweep: {note}", file=sys.stderr)
-    store = open_store(directory, url=url, checkpoints=checkpoints)
     return OpenedSweep(file, directory, sweep, data, store, None if fresh else Library(store), prospect(sweep, data))
 
 

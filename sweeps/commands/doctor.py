@@ -23,7 +23,7 @@ from pathlib import Path
 from sweeps.commands.bucket_doctor import follow as follow_objects
 from sweeps.commands.bucket_doctor import probe_objects, verdict_on
 from sweeps.commands.finding import LATE, Finding
-from sweeps.store.objects import checked_url, is_objects
+from sweeps.store.objects import checked_url, is_place_of_objects
 from sweeps.support.atomic import write_text
 from sweeps.support.processes import own_code
 from sweeps.support.text import table
@@ -303,7 +303,7 @@ def add_doctor(command: argparse.ArgumentParser) -> None:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Exit code 1: a promise was not kept."""
-    objects = is_objects(arguments.directory)
+    objects = is_place_of_objects(arguments.directory)
     place = checked_url(arguments.directory) if objects else arguments.directory
     if not objects and not Path(place).is_dir():
         raise ValueError(f"{place}: no such folder; name one on the file system to be probed")
@@ -324,7 +324,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def _follow(place: str, seconds: float) -> None:
-    if is_objects(place):
+    if is_place_of_objects(place):
         follow_objects(place, seconds)
     else:
         follow(Path(place) / MEETING, seconds)

@@ -24,6 +24,12 @@ AT_ONCE = 16  # requests to a bucket
 CHUNK = 8_000_000  # bytes of an object that are in memory at once
 FIRST = {"max_retries": 5, "retry_timeout": {"seconds": 60}}  # of a request to what may not be there at all
 LATER = {"max_retries": 15, "retry_timeout": {"seconds": 60}}  # of one to what has answered: about a minute
+# Whom the library asks for the machine's own credentials where the environment has none, and what to do about it.
+MACHINE = "169.254.169.254"
+NO_CREDENTIALS = (
+    "no credentials are in the environment, and this machine has none of its own: set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY (s3) or GOOGLE_APPLICATION_CREDENTIALS (gs)"
+)
 BACKOFF = {"init_backoff": {"milliseconds": 100}, "max_backoff": {"seconds": 5}, "base": 2}
 One = TypeVar("One")
 Other = TypeVar("Other")
@@ -253,6 +259,11 @@ def is_objects(url: str) -> bool:
     return urlsplit(url).scheme in SCHEMES
 
 
+def is_place_of_objects(place: str) -> bool:
+    """Whether what may be a folder is the URL of objects. Raises ValueError for a URL of anything else."""
+    return "://" in place and bool(checked_url(place))
+
+
 def open_objects(url: str) -> Objects:
     """The objects under a URL; nothing is asked of anybody yet. Raises ValueError where it cannot be one."""
     return SCHEMES[urlsplit(checked_url(url)).scheme](url)
@@ -302,6 +313,6 @@ def _profile_credentials() -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    """What the library says, without the inside of its error."""
+    """What the library says, without the inside of its error; where credentials are missing, that."""
     text = str(error).split("\n\nDebug source:")[0]
-    return " ".join(text.split())[:300]
+    return NO_CREDENTIALS if MACHINE in text else " ".join(text.split())[:300]

@@ -16,7 +16,7 @@ from sweeps.store.bucket import BucketStore
 from sweeps.store.database import without_password
 from sweeps.store.folder import FolderStore
 from sweeps.store.note import Note, checked_store, read_note
-from sweeps.store.objects import checked_url, is_objects
+from sweeps.store.objects import checked_url, is_objects, is_place_of_objects
 from sweeps.store.postgres import PostgresStore
 
 
@@ -74,7 +74,7 @@ def placed(place: str | Path, url: str = "", own: Path | None = None) -> tuple[P
     place: the sweep's folder, or its URL among objects, whose last part is the sweep's name. url: of the store, if it
     is given apart. own: where the folder of a URL lies; else in results/, where that is this sweep's, or in the cache.
     """
-    if isinstance(place, Path) or not is_objects(place):
+    if isinstance(place, Path) or not is_place_of_objects(place):
         return Path(place), url
     if url:
         raise ValueError(f"the sweep is named by the URL {checked_url(place)}; `store` cannot be given besides")

@@ -55,7 +55,7 @@ class WorkerProcess:
         if folder and not os.path.isdir(folder):
             return (
                 NO_FOLDER,
-                f"node {address} does not see {folder}; share that folder, or keep the sweep in PostgreSQL",
+                f"node {address} does not see {folder}; share that folder, or keep the sweep elsewhere (--store)",
             )
         path = os.path.join(tempfile.gettempdir(), log)  # which is `log` where that is a whole path
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW

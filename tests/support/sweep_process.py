@@ -6,7 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from support.toy_sweeps import COMMAND
+from support.toy_sweeps import COMMAND, SWEEP, toy_main
+from sweeps.store.folder import FolderStore
 from sweeps.store.identity import mark
 
 
@@ -15,6 +16,14 @@ def begin(folder: str, **toy) -> Path:
     mark(Path(folder))
     (Path(folder) / "toy.json").write_text(json.dumps(toy))
     return Path(folder)
+
+
+def partly_failed() -> FolderStore:
+    """The toy's sweep, run in the working folder; three of its trials failed."""
+    Path("toy.toml").write_text(SWEEP)
+    folder = begin("results/toy", raises="nano-100k")
+    assert toy_main(["run", "toy.toml"]) == 1
+    return FolderStore(folder)
 
 
 def started(folder: Path) -> list[str]:

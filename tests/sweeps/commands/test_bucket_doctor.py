@@ -45,3 +45,10 @@ def test_a_bucket_that_is_not_there_is_one_line(s3, capsys):
     assert cli.main(["doctor", "s3://nowhere/x"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("sweep: error: s3://nowhere/x") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["doctor", "status"])
+def test_a_url_of_another_service_is_told_what_there_is(command, capsys):
+    assert cli.main([command, "az://bucket/x"]) == 2
+    said = capsys.readouterr().err
+    assert "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER" in said and said.count("\n") == 1

@@ -7,12 +7,11 @@ import re
 import signal
 import subprocess
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from support.sweep_process import begin, spawn
-from support.toy_sweeps import SWEEP, toy_main
+from support.sweep_process import begin, partly_failed, spawn
+from support.toy_sweeps import toy_main
 from support.waiting import wait_for
 from sweeps import cli
 from sweeps.commands import dashboard
@@ -21,12 +20,8 @@ from sweeps.store.folder import FolderStore
 
 @pytest.fixture
 def store(tmp_path, monkeypatch) -> FolderStore:
-    """A sweep of which three trials failed."""
     monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    begin("results/toy", raises="nano-100k")
-    assert toy_main(["run", "toy.toml"]) == 1
-    return FolderStore(Path("results/toy"))
+    return partly_failed()
 
 
 def asked(address: str, path: str) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from support.sweep_process import begin
+from support.sweep_process import begin, partly_failed
 from support.toy_sweeps import SWEEP, observe, toy_main
 from sweeps.commands.studies import AXIS, Study
 from sweeps.store.folder import FolderStore
@@ -17,12 +17,8 @@ from sweeps.store.records import read_observations
 
 @pytest.fixture
 def store(tmp_path, monkeypatch) -> FolderStore:
-    """A sweep of which three trials failed."""
     monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    begin("results/toy", raises="nano-100k")
-    assert toy_main(["run", "toy.toml"]) == 1
-    return FolderStore(Path("results/toy"))
+    return partly_failed()
 
 
 def trials(path: Path) -> list[optuna.trial.FrozenTrial]:

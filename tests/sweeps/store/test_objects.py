@@ -9,7 +9,7 @@ import time
 import pytest
 
 from support.s3_server import UNCONDITIONAL
-from sweeps.store.objects import open_objects
+from sweeps.store.objects import NO_CREDENTIALS, _first_line, open_objects
 
 BIG = 11_000_000  # bytes: more than one part of an upload
 
@@ -99,3 +99,23 @@ def test_without_obstore_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ValueError, match=r"obstore is not installed; pip install 'recipe-planner\[s3\]'"):
         open_objects("s3://bucket/x")
+
+
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        (
+            "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 12.7ms - Server said "
+            "403 Forbidden",
+            NO_CREDENTIALS,
+        ),
+        (
+            "Generic GCS error: Error performing token request: Error performing GET "
+            "http://169.254.169.254/computeMetadata/v1/instance in 1.8ms",
+            NO_CREDENTIALS,
+        ),
+        ("Generic S3 error:\n  no answer\n\nDebug source:\nGeneric { }", "Generic S3 error: no answer"),
+    ],
+)
+def test_of_what_the_library_says_one_line_is_told_and_what_to_do_without_credentials(library, said):
+    assert _first_line(RuntimeError(library)) == said

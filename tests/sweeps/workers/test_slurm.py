@@ -15,25 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from support.cluster_sweeps import ClusterSweep, ended, trials
 from support.slurm_cluster import Cluster
-from support.sweep_process import begin
-from support.toy_sweeps import COMMAND, SWEEP, observe
+from support.sweep_process import started
+from support.toy_sweeps import SWEEP
 from support.waiting import wait_for
-from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
-from sweeps.store.records import read_observations
 from sweeps.store.retry import LOST, PREEMPTED, STOPPED, TIME
 
 ROOT = Path(__file__).parents[3]
-TRIALS = """
-models = ["nano-25k"]
-budgets = [1e12]
-min_steps = 1
-seeds = {seeds}
-[[methods]]
-name = "full"
-lr = 2e-3
-"""
 SIZES = """
 models = ["nano-25k", "nano-100k"]
 budgets = [1e11, 3e11]
@@ -55,78 +45,40 @@ workers = {workers}
 """
 
 
-class Sweep:
-    """`sweep run` of the toy in a folder of its own."""
+class Sweep(ClusterSweep):
+    """`sweep run` of the toy on the cluster."""
 
     def __init__(self, cluster: Cluster, folder: Path, seeds: int = 0, text: str = SWEEP, **toy) -> None:
-        self.cluster, self.folder = cluster, folder
-        (folder / "toy.toml").write_text(TRIALS.format(seeds=list(range(seeds))) if seeds else text)
-        self.store = FolderStore(folder / "results" / "toy")
-        begin(str(self.store.directory), **toy)
-        self.processes: list[subprocess.Popen[str]] = []
+        super().__init__(folder, trials(seeds) if seeds else text, **toy)
+        self.cluster = cluster
 
     def run(self, *more: str, profile: str = "", workers: int = 4, classes: str = "", **environment: str):
         text = profile or ONE_CLASS.format(workers=workers, more=classes)
         (self.folder / "cluster.toml").write_text(text)
-        command = [*COMMAND, "sweep", "run", "toy.toml", "--launcher", "slurm", "--profile", "cluster.toml", *more]
-        process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.cluster.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
+        known = self.cluster.environment | environment
+        return self.begin("--profile", "cluster.toml", *more, launcher="slurm", environment=known)
 
     def started(self) -> list[str]:
-        path = self.store.directory / "started.txt"
-        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+        return started(self.store.directory)
 
     def jobs(self) -> list[str]:
         """Elements of arrays that wait or run."""
         return self.cluster.run("squeue", "-h", "-r", "-o", "%i").split()
 
-    def running(self) -> list:
-        """Attempts under way that have left a checkpoint of their own."""
-        found = []
-        for trial, attempt, _ in self.store.running():
-            path = self.store.folder(trial.key) / CHECKPOINT
-            if path.exists() and path.stat().st_mtime_ns > attempt.state:
-                found.append((trial.key, attempt))
-        return found
-
     def attempts(self, key: str) -> list:
         return self.store.attempts(key)
-
-    def ends(self, process, code: int = 0) -> str:
-        """What was printed; every trial has the one result that it has undisturbed."""
-        said, _ = process.communicate(timeout=150)
-        assert process.returncode == code, said
-        if code == 0:
-            keys = self.store.queue() or [seen.key for seen in self.store.results()]
-            results = {seen.key: seen for seen in self.store.results()}
-            assert results and all(key in results for key in keys), said
-            assert all(seen == observe(seen.trial) for seen in results.values()), said
-            exported = [seen.key for seen in read_observations(self.store.directory / "observations.jsonl")]
-            assert sorted(exported) == sorted(results)
-        return said
 
 
 @pytest.fixture
 def sweep(cluster, tmp_path):
     """Makes a Sweep; afterwards nothing of it runs."""
-    made: list[Sweep] = []
 
     def make(*arguments, **toy) -> Sweep:
         made.append(Sweep(cluster, tmp_path, *arguments, **toy))
         return made[-1]
 
-    yield make
-    for process in [process for one in made for process in one.processes]:
-        process.kill()
-        process.wait()
+    with ended() as made:
+        yield make
     cluster.clear()
 
 
