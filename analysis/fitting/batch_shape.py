@@ -40,9 +40,18 @@ class BatchForm(ABC):
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
         """Lowest and highest value of each."""
 
-    def terms(self, v: Sequence[Array], centre: float) -> dict[str, Array]:
-        """Coefficients of the planner's term of this form; centre: mean of ln D."""
-        raise NotImplementedError(f"{type(self).__name__} is a rival that no plan uses")
+
+def starts(rows: Rows) -> list[Array]:
+    """Start values of ln k, the best batch or the critical one at the mean of ln D, and of q."""
+    low, high = np.log(rows.B).min(), np.log(rows.B).max()
+    return [np.linspace(low, high, 3), np.array([0.3])]
+
+
+def bounds(rows: Rows) -> list[tuple[float, float]]:
+    """Lowest and highest ln k, q and ln s."""
+    low, high = np.log(rows.B).min(), np.log(rows.B).max()
+    # The share of a small batch falls as D**-q: at 1 more of its tokens would not be worth more.
+    return [(low - 5.0, high + 5.0), (-0.5, 0.9), (-9.0, 9.0)]
 
 
 class OfPlanner(BatchForm):
@@ -60,15 +69,13 @@ class OfPlanner(BatchForm):
         return np.asarray(np.log(term.share(np.exp(d), np.exp(b))))
 
     def grid(self, rows: Rows) -> list[Array]:
-        low, high = np.log(rows.B).min(), np.log(rows.B).max()
-        return [np.linspace(low, high, 3), np.array([0.3]), self.widths]
+        return [*starts(rows), self.widths]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
-        low, high = np.log(rows.B).min(), np.log(rows.B).max()
-        # The share of a small batch falls as D**-q: at 1 more of its tokens would not be worth more.
-        return [(low - 5.0, high + 5.0), (-0.5, 0.9), (-9.0, 9.0)]
+        return bounds(rows)
 
     def terms(self, v: Sequence[Array], centre: float) -> dict[str, Array]:
+        """Coefficients of the planner's term; centre: mean of ln D."""
         k, q, s = v
         return {"k": np.exp(k - q * centre), "q": q, "s": np.exp(s)}
 
@@ -83,10 +90,10 @@ class LogQuadratic(BatchForm):
         return np.asarray(-np.exp(s) * (b - k - q * d) ** 2)
 
     def grid(self, rows: Rows) -> list[Array]:
-        return [*OfPlanner.grid(FORM_OF_START, rows)[:2], np.log([0.05, 0.3])]
+        return [*starts(rows), np.log([0.05, 0.3])]
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
-        return OfPlanner.limits(FORM_OF_START, rows)
+        return bounds(rows)
 
 
 class Critical(BatchForm):
@@ -98,19 +105,23 @@ class Critical(BatchForm):
         return np.asarray(-np.log(1 + np.exp(b - v[0] - v[1] * d)))
 
     def grid(self, rows: Rows) -> list[Array]:
-        return OfPlanner.grid(FORM_OF_START, rows)[:2]
+        return starts(rows)
 
     def limits(self, rows: Rows) -> list[tuple[float, float]]:
-        return OfPlanner.limits(FORM_OF_START, rows)[:2]
+        return bounds(rows)[:2]
 
 
-class Steps(BatchForm):
-    """1 / B: steps carry over between batch sizes, and not tokens (Ziarko et al. 2024, appendix G)."""
+class Power(BatchForm):
+    """B to a given power. -1: steps carry over between batch sizes, and not tokens (Ziarko et al. 2024, appendix G). 0:
+    batch size does not matter at equal tokens."""
 
     names = ()
 
+    def __init__(self, power: float) -> None:
+        self.power = power
+
     def log_share(self, v: Sequence[Value], d: Array, b: Array) -> Value:
-        return np.asarray(np.log(np.mean(np.exp(b))) - b)
+        return np.asarray(self.power * (b - np.log(np.mean(np.exp(b)))))
 
     def grid(self, rows: Rows) -> list[Array]:
         return []
@@ -119,21 +130,13 @@ class Steps(BatchForm):
         return []
 
 
-class Ignored(Steps):
-    """1: batch size does not matter at equal tokens."""
-
-    def log_share(self, v: Sequence[Value], d: Array, b: Array) -> Value:
-        return np.zeros_like(b)
-
-
-FORM_OF_START = OfPlanner(TERMS["balanced"], [0.1])
 BATCH_FORMS: dict[str, BatchForm] = {
     "balanced": OfPlanner(TERMS["balanced"], [0.03, 0.2]),
     "two-sided": OfPlanner(TERMS["two-sided"], [2.0, 20.0]),
     "log-quadratic": LogQuadratic(),
     "critical": Critical(),
-    "steps": Steps(),
-    "ignored": Ignored(),
+    "steps": Power(-1.0),
+    "ignored": Power(0.0),
 }
 
 
@@ -189,8 +192,8 @@ class BatchShape(Shape):
         return self.family.coefficients(c, self._split(v)[0], centre, rows)
 
     def batch_terms(self, v: list[Array], rows: Rows) -> dict[str, Array]:
-        """Coefficients of the planner's term."""
-        return self.form.terms(self._split(v)[1], rows.centre[1])
+        """Coefficients of the planner's term; none of a rival, which no plan uses."""
+        return self.form.terms(self._split(v)[1], rows.centre[1]) if isinstance(self.form, OfPlanner) else {}
 
     def _split(self, v: list[Array]) -> tuple[list[Array], list[Array]]:
         own = len(self.family.curved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from analysis.fitting.forms import SHAPES
 from analysis.fitting.problem import Problem
 from analysis.fitting.solver import starts
 from analysis.tables.sweep_table import read_sweep
-from planner.batch_law import TwoSided
+from planner.batch_law import TERMS, TwoSided
 from support.batch_sweeps import SIZES, TRUTHS, batch_observations, noisy
 from support.made_sweep import write_sweep
 from sweeps.methods import Full
@@ -44,6 +44,16 @@ def test_slopes_by_every_parameter_are_those_of_the_loss(sweep, family, name):
         step[0, j] = 1e-6
         rise = (problem.predict(theta + step) - problem.predict(theta - step)) / 2e-6
         assert slopes[0, :, j] == pytest.approx(rise[0], abs=2e-5)
+
+
+def test_a_plan_can_use_every_form_but_the_rivals(sweep):
+    rows = read_sweep(sweep).of(["full"])
+    for name in BATCH_FORMS:
+        problem = Problem(BatchShape(SHAPES["chinchilla"], name), rows)
+        theta = starts(problem, np.ones((1, len(rows))), 0.03)[0, :1]
+        known = problem.batch_terms(theta)
+        assert set(known) == ({item.name for item in fields(TERMS[name])} if name in TERMS else set())
+    assert set(TERMS) < set(BATCH_FORMS)
 
 
 def test_the_best_batch_size_and_the_law_at_it_are_found_again(book):
