@@ -21,7 +21,7 @@ def docker(deployment: Deployment) -> str:
         f"FROM {BASE}",
         "WORKDIR /src",
         "COPY requirements.lock pyproject.toml README.md LICENSE ./",
-        'RUN pip install --no-cache-dir -r requirements.lock "psycopg[binary]"',
+        "RUN pip install --no-cache-dir -r requirements.lock",
         "COPY . .",
         "RUN pip install --no-cache-dir --no-build-isolation --no-deps . && useradd --create-home worker",
         "USER worker",

@@ -16,17 +16,22 @@ from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import choice, require
-from sweeps.support.paths import relative_to
+from sweeps.support.paths import refuse_to_replace, relative_to
 
 MANIFESTS: dict[str, Callable[[Deployment], str]] = {"kubernetes": kubernetes, "skypilot": skypilot, "docker": docker}
-# What these may be, so that no engine takes one for something else.
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
-_OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_CHIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
+# What these may be, so that no engine takes one for something else, and that in words.
+_OBJECT = (re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"), "small letters, digits, '.' and '-'")
+NAMES = {
+    "image": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}"), "a name such as registry.org/team/image:tag"),
+    "claim": _OBJECT,
+    "secret": _OBJECT,
+    "gpu": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}"), "a name such as A100"),
+}
 
 
 def manifest(arguments: argparse.Namespace) -> int:
     """Run `sweep manifest`; returns the exit code."""
+    refuse_to_replace(arguments.write, arguments.force)
     with relative_to(arguments.file):
         read_sweep(arguments.file)  # one that cannot be run is refused here, and not by every pod
     text = MANIFESTS[arguments.engine](_deployment(arguments))
@@ -39,9 +44,9 @@ def manifest(arguments: argparse.Namespace) -> int:
 
 
 def _deployment(arguments: argparse.Namespace) -> Deployment:
-    for name, wanted in {"image": _IMAGE, "claim": _OBJECT, "secret": _OBJECT, "gpu": _CHIP}.items():
+    for name, (like, words) in NAMES.items():
         value = getattr(arguments, name)
-        require(f"`{name}`", value, not value or bool(wanted.fullmatch(value)), "a plain name of one")
+        require(f"`{name}`", value, not value or bool(like.fullmatch(value)), words)
     path = arguments.profile
     profile = read_cluster_profile(path) if path else ClusterProfile((ResourceClass("worker", memory=4.0),))
     only = getattr(arguments, "class")
@@ -73,3 +78,4 @@ def add_manifest(command: argparse.ArgumentParser) -> None:
     command.add_argument("--secret", default="", help="kubernetes: secret with the key url, a PostgreSQL database")
     command.add_argument("--gpu", default="", metavar="NAME", help="skypilot: which GPU, such as A100")
     command.add_argument("--write", type=Path, metavar="PATH", help="write to this file (default: print)")
+    command.add_argument("--force", action="store_true", help="replace an existing file")

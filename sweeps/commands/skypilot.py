@@ -11,6 +11,8 @@ from sweeps.support.yaml_text import yaml_text
 from sweeps.workers.base import TUNABLES, thread_environment
 from sweeps.workers.classes import main_memory, worker_arguments
 
+EXTRAS = "train,parquet,hub,postgres"  # what trains, reads pairs, and reaches the database
+
 
 def skypilot(deployment: Deployment) -> str:
     """A task for the workers of a class, as a comment says to launch it. Raises ValueError where that cannot be."""
@@ -44,6 +46,6 @@ def _task(deployment: Deployment, resources: ResourceClass, name: str) -> dict[s
     variables |= deployment.profile.environment
     task: dict[str, Any] = {"name": name, "resources": wants}
     if not deployment.image:
-        task |= {"workdir": ".", "setup": "pip install '.[postgres]'"}
+        task |= {"workdir": ".", "setup": f"pip install '.[{EXTRAS}]'"}
     run = "\n".join([*map(shlex.join, deployment.profile.setup), f'exec {worker} --store "${STORE}"'])
     return task | {"envs": variables, "secrets": {STORE: None}, "run": run}

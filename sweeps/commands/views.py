@@ -24,7 +24,7 @@ from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.logs import Log
 from sweeps.store.open import add_store, join, open_store, placed
 from sweeps.support.console import sentence
-from sweeps.support.paths import relative_to
+from sweeps.support.paths import refuse_to_replace, relative_to
 from sweeps.support.progress import Progress
 from sweeps.support.text import plain
 from sweeps.trial import Observation, Trial, by_key
@@ -312,8 +312,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
 def export(arguments: argparse.Namespace) -> int:
     store = existing(arguments.directory, arguments.store)
     path = arguments.csv or arguments.parquet
-    if path.exists() and not arguments.force:
-        raise ValueError(f"{path}: is there already; --force replaces it")
+    refuse_to_replace(path, arguments.force)
     known = by_key(store.exported()) | by_key(store.results())
     columns = (write_csv if arguments.csv else write_parquet)(path, list[Observation](known.values()))
     if arguments.json:

@@ -240,17 +240,20 @@ class BucketObjects(Objects):
 SCHEMES: dict[str, type[Objects]] = {"s3": BucketObjects, "gs": BucketObjects, "file": FolderObjects}
 
 
-def checked_url(url: str) -> str:
-    """The URL of objects. Raises ValueError saying what it must be, and nothing of it, for it may hold a secret."""
+def checked_url(url: str, what: str = "a place for objects") -> str:
+    """The URL of objects. Raises ValueError saying what it must be, and nothing of it, for it may hold a secret.
+
+    what: it is, in the words of who gave it.
+    """
     parts = urlsplit(url)
     wrong = parts.scheme not in SCHEMES or "@" in parts.netloc or parts.query or parts.fragment
     if wrong or not (parts.netloc or parts.scheme == "file") or (parts.scheme == "file" and not parts.path.strip("/")):
         raise ValueError(
-            "a place for objects must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER, with credentials in "
+            f"{what} must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER, with credentials in "
             "the environment and never in the URL"
         )
     if ".." in parts.path.split("/"):
-        raise ValueError("a place for objects must not have .. in it")
+        raise ValueError(f"{what} must not have .. in it")
     return url.rstrip("/")
 
 
@@ -261,7 +264,13 @@ def is_objects(url: str) -> bool:
 
 def is_place_of_objects(place: str) -> bool:
     """Whether what may be a folder is the URL of objects. Raises ValueError for a URL of anything else."""
-    return "://" in place and bool(checked_url(place))
+    scheme, url, _ = place.partition("://")
+    if url and scheme not in SCHEMES:
+        raise ValueError(
+            f"{scheme}:// is the beginning of no folder and no bucket; give a folder, s3://BUCKET/PREFIX, "
+            "gs://BUCKET/PREFIX or file:///FOLDER (a database is given apart, beside a folder)"
+        )
+    return bool(url)
 
 
 def open_objects(url: str) -> Objects:

@@ -27,7 +27,7 @@ def open_store(directory: Path, lease: float = LEASE, url: str = "", checkpoints
     in another store already. The password of `url` goes into PGPASSWORD, for this process and those that it starts, and
     nowhere else.
     """
-    given = Note(checked_store(url) if url else "", checked_url(checkpoints) if checkpoints else "")
+    given = Note(checked_store(url) if url else "", checked_url(checkpoints, "`checkpoints`") if checkpoints else "")
     try:
         noted = read_note(directory)
     except ValueError:

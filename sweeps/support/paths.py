@@ -57,3 +57,9 @@ def named_in(file: Path, name: str, written_for: Path | None = None) -> str:
             if folder is not None and end > 0 and os.path.exists(folder / name[:end]):
                 return os.path.relpath(folder / name[:end], folder_of(file)) + name[end:]
     return name
+
+
+def refuse_to_replace(path: Path | None, force: bool) -> None:
+    """Raise ValueError where `path` is to be written, is there already and is not to be replaced."""
+    if path is not None and path.exists() and not force:
+        raise ValueError(f"{path}: is there already; `force` replaces it")

@@ -48,7 +48,9 @@ def test_a_bucket_that_is_not_there_is_one_line(s3, capsys):
 
 
 @pytest.mark.parametrize("command", ["doctor", "status"])
-def test_a_url_of_another_service_is_told_what_there_is(command, capsys):
-    assert cli.main([command, "az://bucket/x"]) == 2
+@pytest.mark.parametrize("url", ["az://bucket/x", "postgresql://u:s3cret@h/d"])
+def test_a_url_of_another_service_is_told_what_there_is(command, url, capsys):
+    assert cli.main([command, url]) == 2
     said = capsys.readouterr().err
-    assert "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER" in said and said.count("\n") == 1
+    assert "give a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER" in said and said.count("\n") == 1
+    assert "s3cret" not in said

@@ -14,6 +14,7 @@ from jsonschema import Draft7Validator
 
 from sweeps import cli
 from sweeps.commands.manifest import MANIFESTS
+from sweeps.support.extras import EXTRAS
 
 SCHEMAS = Path(__file__).parents[2] / "records" / "schemas"
 SWEEP = 'models = ["nano-25k"]\nbudgets = [3e11]\n[[methods]]\nname = "full"\nlr = 2e-3\n'
@@ -198,3 +199,16 @@ def test_a_manifest_is_written_to_a_file(tmp_path, capsys):
     path.parent.mkdir()
     assert cli.main(["manifest", str(tmp_path / "a.toml"), "--for", "docker", "--write", str(path)]) == 0
     assert path.read_text().startswith("# In a checkout") and capsys.readouterr().out == f"{path}\n"
+    path.write_text("somebody's own")
+    assert cli.main(["manifest", str(tmp_path / "a.toml"), "--for", "docker", "--write", str(path)]) == 2
+    assert path.read_text() == "somebody's own" and "--force replaces it" in capsys.readouterr().err
+    assert cli.main(["manifest", str(tmp_path / "a.toml"), "--for", "docker", "--write", str(path), "--force"]) == 0
+    assert path.read_text().startswith("# In a checkout")
+
+
+def test_a_machine_of_skypilot_installs_what_trains_and_reads_and_reaches_the_database(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(SWEEP)
+    assert cli.main(["manifest", str(tmp_path / "a.toml"), "--for", "skypilot"]) == 0
+    setup = yaml.safe_load(capsys.readouterr().out)["setup"]
+    extras = re.search(r"\[(.*)\]", setup)[1].split(",")
+    assert {"torch", "pyarrow", "datasets", "psycopg"} <= {module for extra in extras for module in EXTRAS[extra]}
