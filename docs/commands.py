@@ -11,8 +11,9 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from recipe_planner_cli import COMMANDS  # noqa: E402 (found by the line above)
+
 PAGE = ROOT / "docs" / "commands.md"
-MODULES = {"plan": "planner.cli", "sweep": "sweeps.cli", "fit": "analysis.cli", "embed": "runner.cli"}
 HIDDEN = {"rank"}  # started by another command, never by hand
 HEAD = """\
 # Commands
@@ -52,7 +53,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 
 def page() -> str:
     """The reference as Markdown."""
-    return "\n".join([HEAD, *(part for name, module in MODULES.items() for part in _command(name, parser_of(module)))])
+    return "\n".join([HEAD, *(part for name, module in COMMANDS.items() for part in _command(name, parser_of(module)))])
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 # Of modules that code names: those that come with others, and those of a tracker that somebody uses already.
-WITH_OTHERS = {"sqlalchemy", "accelerate", "ray"}
+WITH_OTHERS = {"sqlalchemy", "accelerate"}
 NAMES = {"huggingface_hub": "huggingface-hub", "rich_argparse": "rich-argparse", "psycopg": "psycopg"}
 # Runs commands, a list of words each, in one process in which some modules are not installed; prints what each gave.
 PROGRAM = """
@@ -184,3 +184,8 @@ def test_all_commands_are_there_under_one_name(capsys):
     assert all(f"\n  {command} " in shown for command in recipe_planner_cli.COMMANDS)
     assert recipe_planner_cli.recipe(["plam"]) == 2
     assert capsys.readouterr().err == "recipe: error: COMMAND is 'plam'; known: plan, sweep, fit, embed\n"
+
+
+def test_the_page_on_installation_tells_of_every_extra():
+    page = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+    assert not [extra for extra in OPTIONAL if extra != "dev" and f"`{extra}`" not in page and f"[{extra}]" not in page]

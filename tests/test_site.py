@@ -153,3 +153,11 @@ def test_its_search_works_from_files(site, chromium):
     page.get_by_text(re.compile(r"\d+ results")).wait_for()
     context.close()
     assert not errors and all(url.startswith(("file:", "data:", "about:")) for url in asked), (errors, asked)
+
+
+def test_lines_of_the_commands_fit_into_a_wide_page(site, chromium):
+    page = chromium.new_page(viewport={"width": 1400, "height": 900})
+    page.goto((site / "index.html").as_uri())
+    hidden = "found => found.map(each => each.scrollWidth - each.clientWidth)"
+    assert set(page.eval_on_selector_all("pre, pre > code", hidden)) == {0}
+    page.close()
