@@ -187,9 +187,14 @@ def settings(args: argparse.Namespace) -> Settings:
     """How to fit, as asked."""
     from analysis.fitting.estimate import Settings  # numpy takes its time; `fit --help` need not wait for it
 
-    resamples = BOOTSTRAPS if args.bootstraps is None else args.bootstraps
     return Settings(
-        args.family, args.delta, resamples, args.seed, EXPONENTS[args.exponents], _held(args.fix), args.profile
+        family=args.family,
+        delta=args.delta,
+        bootstraps=BOOTSTRAPS if args.bootstraps is None else args.bootstraps,
+        seed=args.seed,
+        shared=EXPONENTS[args.exponents],
+        fixed=_held(args.fix),
+        profile=args.profile,
     )
 
 

@@ -43,9 +43,9 @@ def _fit_batch_sizes(args: argparse.Namespace, how: Settings, names: Sequence[st
     """One fit of all batch sizes; where they do not share a law, one of each, with the reason."""
     from analysis.fitting.batch_forms import Apart
 
-    for name in ("backtest", "page"):
+    for name in ("backtest", "page", "profile"):
         if getattr(args, name):
-            raise ValueError(f"--{name}: of one batch size; choose one: --condition {names[0]!r}")
+            raise ValueError(f"--{name} is of one batch size; choose it with --condition: {'; '.join(names)}")
     try:
         table, book = _table_and_laws(args, how)
     except Apart as apart:

@@ -12,6 +12,7 @@ from analysis.fitting.problem import Problem
 from analysis.fitting.shape import EXPONENT_RANGE
 from analysis.fitting.solver import RESAMPLED, best_of, polish, starts
 from analysis.tables.rows import Array
+from planner.batch_law import TERMS
 from planner.laws import LAWS, coefficients_of
 
 FEW_RUNS = 20  # below it resamples of runs too often hold too few sizes; see `_resample`
@@ -37,14 +38,16 @@ class Settings:
     fixed: Mapping[str, float] = field(default_factory=dict)
     """Coefficients that are held and not fitted, with their values: exponents above 0, at most 4; factors 0 or more."""
     batch_form: str = ""
-    """What batch size is worth, a name of BATCH_FORMS in analysis/fitting/batch_shape.py; "": judged by backtest where
-    runs differ in batch size."""
+    """What batch size is worth, a name of planner.batch_law.TERMS; "": judged by backtest where runs differ in batch
+    size."""
     profile: str = ""
     """Coefficients to profile, separated by commas; weak: those that the bootstrap does not identify."""
 
     def __post_init__(self) -> None:
         if self.family not in ("auto", *LAWS):
             raise ValueError(f"`family` is {self.family!r}; known: auto, {', '.join(LAWS)}")
+        if self.batch_form not in ("", *TERMS):
+            raise ValueError(f"`batch_form` is {self.batch_form!r}; known: {', '.join(TERMS)}")
         if self.delta is not None and not 0 < self.delta < np.inf:
             raise ValueError(f"`delta` is {self.delta}; it must be positive and finite")
         self._check_fixed()

@@ -43,7 +43,7 @@ def fit_table(table: Table, settings: Settings | None = None) -> LawBook:
     batch_forms = {}
     if table.batch_sizes:
         if settings.profile:
-            raise ValueError(f"`profile`: of laws of one batch size; {table.name} has {_listed(table.batch_sizes)}")
+            raise ValueError(f"`profile` is of laws of one batch size; {table.name} has {_listed(table.batch_sizes)}")
         batch_forms = judged(table.of(fitted), settings.first_delta)
         settings = replace(settings, batch_form=settings.batch_form or batch_forms["chosen"])
     laws: list[MethodLaw] = []

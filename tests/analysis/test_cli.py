@@ -15,6 +15,7 @@ from analysis import figures
 from analysis.cli import main
 from planner.law_file import read_laws
 from planner.laws import Chinchilla
+from support.batch_sweeps import batch_observations
 from support.made_sweep import observations, write_sweep
 from sweeps.models import NANO
 
@@ -63,6 +64,22 @@ def test_the_table_names_the_backtest_and_what_was_left_out(sweep, capsys):
     assert "the mean   <- taken" in out
     assert "left out  1 x diverged: loss is nan" in out
     assert len(read_laws(sweep / "laws.json").excluded) == 1
+
+
+def test_coefficients_have_profiles_where_they_were_asked_for(runs, capsys):
+    columns = ["--n", "N", "--c", "C", "--loss", "loss", "--family", "chinchilla", "--bootstraps", "50"]
+    assert main([str(runs), *columns, "--profile", "E", "--json"]) == 0
+    [law] = json.loads(capsys.readouterr().out)["laws"]
+    assert law["profiles"]["E"]["low"] < LAW.E < law["profiles"]["E"]["high"]
+
+
+@pytest.mark.parametrize("asked", [("--backtest",), ("--page", "page.html"), ("--profile", "E")])
+def test_what_is_of_one_batch_size_names_those_that_there_are(tmp_path, capsys, asked):
+    folder = write_sweep(tmp_path, batch_observations(sizes=(8, 64)))
+    assert main([str(folder), *asked]) == 2
+    error = capsys.readouterr().err
+    assert f"{asked[0]} is of one batch size; choose it with --condition: batch_size 8; batch_size 64" in error
+    assert error.count("\n") == 1 and list(tmp_path.glob("*.html")) == []
 
 
 def test_json_names_objective_and_every_coefficient_with_its_interval(runs, capsys):
