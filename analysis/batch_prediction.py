@@ -19,6 +19,7 @@ from planner.law_file import read_laws
 from planner.learning_rates import learning_rate
 from sweeps.experiment.sweep import Sweep
 from sweeps.experiment.sweep_file import read_sweep
+from sweeps.support import console
 
 
 def predicted(book: LawBook, sweep: Sweep, budget: float) -> dict[str, Any]:
@@ -26,8 +27,14 @@ def predicted(book: LawBook, sweep: Sweep, budget: float) -> dict[str, Any]:
     sizes = sorted({training.batch_size for training in sweep.conditions()})
     rows = [_of(one, budget) for size in sizes for one in _candidates(book, sweep, size)]
     trials = [row for row in rows if row["steps"] >= sweep.min_steps and row["epochs"] <= sweep.max_epochs]
+    if not rows:
+        raise ValueError(f"the laws of {book.name} know batch sizes of none of the sweep's methods")
     if not trials:
-        raise ValueError(f"no trial of the sweep at {budget:.3g} FLOP is of a method whose law knows batch sizes")
+        most = max(row["steps"] for row in rows)
+        raise ValueError(
+            f"no trial at {budget:.3g} FLOP has min_steps ({sweep.min_steps}) or more within max_epochs "
+            f"({sweep.max_epochs:g}); at most {most:,} steps"
+        )
     best = [_best(one, budget, trials) for one in _candidates(book, sweep, sizes[0])]
     return {
         "budget": budget,
@@ -82,14 +89,12 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 3:
         print(__doc__, file=sys.stderr)
         return 2
-    laws, sweep, budget = arguments
-    try:
-        told = predicted(read_laws(Path(laws)), read_sweep(Path(sweep)), float(budget))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(told, indent=1))
-    return 0
+    return console.run("batch_prediction", lambda: _print(*arguments))
+
+
+def _print(laws: str, sweep: str, budget: str) -> None:
+    flops = console.positive("BUDGET", budget, "a positive number of FLOP such as 1.28e13")
+    print(json.dumps(predicted(read_laws(Path(laws)), read_sweep(Path(sweep)), flops), indent=1))
 
 
 if __name__ == "__main__":

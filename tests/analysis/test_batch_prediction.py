@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from analysis import fit_laws
 from analysis.batch_prediction import main, predicted
 from analysis.commands.files import write_book
 from planner.batch_law import AtBatch
+from planner.evidence import shipped
 from support.batch_sweeps import TRUTHS, batch_observations
 from support.made_sweep import write_sweep
 from sweeps.experiment.sweep_file import read_sweep
@@ -45,6 +47,18 @@ def test_a_larger_budget_is_predicted_at_every_batch_size(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["laws"]["rows_hash"] == told["laws"]["rows_hash"]
 
 
-def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
-    assert main([str(tmp_path / "none.json"), "none.toml", "1e13"]) == 2
-    assert "none.json" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("laws", "budget", "said"),
+    [
+        ("none", "1e13", "none: no such file or directory"),
+        ("batch", "much", "BUDGET is 'much'; it must be a positive number of FLOP"),
+        ("batch", "1e9", "no trial at 1e+09 FLOP has min_steps (72) or more"),
+        ("reference", "1e13", "the laws of reference know batch sizes of none of the sweep's methods"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_line(tmp_path, capsys, laws, budget, said):
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    path = shipped().get(laws, Path(laws))
+    assert main([str(path), str(tmp_path / "sweep.toml"), budget]) == 2
+    error = capsys.readouterr().err
+    assert said.lower() in error.lower() and error.count("\n") == 1
