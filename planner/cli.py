@@ -223,7 +223,9 @@ def _run_sweep(arguments: argparse.Namespace) -> None:
 
     file = arguments.sweep_out or HERE
     command = [sys.executable, "-m", "sweeps.cli", "run", str(file)]
-    code = subprocess.run(command, env=os.environ | own_code(), check=False).returncode
+    sys.stdout.flush()  # what the sweep says comes after the plan
+    out = 2 if arguments.json else None  # stdout is the document's alone
+    code = subprocess.run(command, env=os.environ | own_code(), stdout=out, check=False).returncode
     if code:
         raise ValueError(f"--run: `sweep run {file}` ended with exit code {code}; the same command continues")
 
@@ -235,7 +237,9 @@ def _advised(answer: Plan) -> Calibration | None:
 
 
 def _refuse_to_overwrite(flag: str, path: Path | None) -> None:
-    """Raises ValueError for a file that `plan` has not written: its first line tells."""
+    """Raises ValueError for a folder, and for a file that `plan` has not written: its first line tells."""
+    if path and path.is_dir():
+        raise ValueError(f"{flag} is {path}, a folder; name a file")
     if path and path.is_file() and not path.read_bytes().startswith(b"# `plan "):
         raise ValueError(f"{flag} is {path}, a file that `plan` did not write; name another file")
 

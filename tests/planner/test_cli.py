@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -302,3 +304,32 @@ def test_somebodys_file_is_not_overwritten_and_its_own_is(tmp_path, monkeypatch,
     assert (tmp_path / "a.toml").read_text() == "mine = true\n"
     (tmp_path / "a.toml").unlink()
     assert main(["--budget", "1e13", *flags]) == main(["--budget", "1e13", *flags]) == 0
+
+
+# Runs `plan` where a sweep says one line instead of being run.
+WITHOUT_A_SWEEP = f"""
+import os, subprocess, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+def run(command, *, stdout=None, **_):
+    os.write(1 if stdout is None else stdout, b"the sweep speaks\\n")
+    return subprocess.CompletedProcess(command, 0)
+subprocess.run = run
+from planner.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_sweep_that_is_run_speaks_after_the_plan_and_not_into_its_json(tmp_path):
+    asked = ["--budget", "1e13", "--laws", "reference", "--calibrate", "1%", "--run"]
+    program = [sys.executable, "-c", WITHOUT_A_SWEEP, *asked]
+    shown, document = (
+        subprocess.run([*program, *more], capture_output=True, text=True, cwd=tmp_path) for more in ([], ["--json"])
+    )
+    assert shown.stdout.startswith("model ") and shown.stdout.endswith("the sweep speaks\n"), shown.stderr
+    assert json.loads(document.stdout)["recipe"] and document.stderr == "the sweep speaks\n"
+
+
+@pytest.mark.parametrize("flag", ["--out", "--sweep-out"])
+def test_a_folder_is_no_file_to_write(tmp_path, capsys, flag):
+    assert main(["--budget", "1e13", "--calibrate", "1%", flag, str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"plan: error: {flag} is {tmp_path}, a folder; name a file\n"
