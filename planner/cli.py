@@ -222,12 +222,12 @@ def _run_sweep(arguments: argparse.Namespace) -> None:
     from sweeps.support.processes import own_code
 
     file = arguments.sweep_out or HERE
-    command = [sys.executable, "-m", "sweeps.cli", "run", str(file)]
+    command = [sys.executable, "-P", "-m", "sweeps.cli", "run", str(file)]
     sys.stdout.flush()  # what the sweep says comes after the plan
     out = 2 if arguments.json else None  # stdout is the document's alone
     code = subprocess.run(command, env=os.environ | own_code(), stdout=out, check=False).returncode
     if code:
-        raise ValueError(f"--run: `sweep run {file}` ended with exit code {code}; the same command continues")
+        raise ValueError(f"--run: `sweep run {file}` ended with exit code {code}; run it again to continue")
 
 
 def _advised(answer: Plan) -> Calibration | None:

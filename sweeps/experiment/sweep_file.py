@@ -65,7 +65,7 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         ["suite", *(item.name for item in fields(Sweep) if item.name not in NO_KEYS), "methods", "data", "tasks"],
     )
     goal = _goal(table) if "goal" in table else None
-    models, budgets = _models(table), () if goal else tuple(numbers("budgets", table.get("budgets")))
+    models, budgets = _models(table), () if goal else _budgets(table)
     conditions = _conditions(table.get("training", {}), table.get("data"), table.get("tasks"))
     sweep = Sweep(
         models=models,
@@ -92,6 +92,12 @@ def _sweep(table: dict[str, Any]) -> Sweep:
     seeds = len(sweep.seeds) + sum(len(repeat.seeds) for repeat in sweep.repeat)
     _few("the grid", seeds * math.prod(map(len, (sweep.models, sweep.entries, sweep.budgets, sweep.conditions()))))
     return sweep
+
+
+def _budgets(file: dict[str, Any]) -> tuple[float, ...]:
+    if "budgets" not in file:
+        raise ValueError("neither budgets nor [goal] says which trials there are; give one of the two")
+    return tuple(numbers("budgets", file["budgets"]))
 
 
 def _goal(file: dict[str, Any]) -> Goal:

@@ -197,7 +197,7 @@ def test_trials_know_their_data_and_their_cost(write):
         ("models = []\nbudgets = [1e11]\n" + FULL, "models is []"),
         ('models = ["nano-25k", "nano-25k"]\nbudgets = [1e11]\n' + FULL, "models names 'nano-25k' twice"),
         ('suite = "nano"\nmodels = ["pythia-14m"]\nbudgets = [1]\n' + FULL, "models[0] is 'pythia-14m'"),
-        ('models = ["nano-25k"]\n' + FULL, "budgets is None"),
+        ('models = ["nano-25k"]\n' + FULL, "neither budgets nor [goal]"),
         ('models = ["nano-25k"]\nbudgets = []\n' + FULL, "budgets is []"),
         ('models = ["nano-25k"]\nbudgets = 1e11\n' + FULL, "budgets is 1e+11; it must be a list"),
         ('models = ["nano-25k"]\nbudgets = [1e11, -1]\n' + FULL, "budgets[1] is -1; it must be a positive number"),
