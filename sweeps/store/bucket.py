@@ -32,7 +32,7 @@ from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.files import KEY, figures
 from sweeps.store.identity import beginning, identity_of, mark, refuse_foreign
 from sweeps.store.logs import Log, PieceLog
-from sweeps.store.note import Note, write_note
+from sweeps.store.note import Note, refuse_other_copies, write_note
 from sweeps.store.objects import Entry, checked_url, open_objects
 from sweeps.store.records import lenient_text, parse_record
 from sweeps.store.retry import STOPPED
@@ -145,13 +145,9 @@ class BucketStore(Store):
     def _place(self) -> str:
         """Where copies of checkpoints are kept, if not here. Raises ValueError where that was said to be elsewhere."""
         told = lenient_text(self._get("file.json") or b"")
-        if told and told.get("checkpoints", "") != self.copies:
-            place = told.get("checkpoints") or self.objects.url
-            if self.copies:
-                raise ValueError(
-                    f"{self.directory}: the checkpoints of this sweep are kept in {place}, not in {self.copies}"
-                )
-            self._keep_copies_in(str(place))
+        if told and (place := str(told.get("checkpoints", ""))) != self.copies:
+            refuse_other_copies(self.directory, place or self.objects.url, self.copies)
+            self._keep_copies_in(place)
         return self.copies
 
     def _keep_copies_in(self, place: str) -> None:
@@ -264,11 +260,8 @@ class BucketStore(Store):
     def _stamp(self) -> float:
         """When an object written now was written, by the bucket's clock."""
         name = f"clock/{uuid.uuid4().hex}"
-        self.objects.write(name, b"")
         try:
-            return next(entry.modified for entry in self.objects.listed("clock") if entry.name == name)
-        except StopIteration:
-            raise OSError(f"{self.objects.url}/{name}: is not listed after it was written") from None
+            return self.objects.stamp(name)
         finally:
             self.objects.delete([name])
 

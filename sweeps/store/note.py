@@ -59,6 +59,12 @@ def write_note(directory: Path, note: Note) -> None:
     write_text(directory / _NOTE, json.dumps({**asdict(note), "check": _check_of(note, directory)}) + "\n")
 
 
+def refuse_other_copies(directory: Path, kept: str, given: str) -> None:
+    """Raise ValueError where another URL is given ("": none is) than the one that copies of checkpoints are kept in."""
+    if given and given != kept:
+        raise ValueError(f"{directory}: the checkpoints of this sweep are kept in {kept}, not in {given}")
+
+
 def _check_of(note: Note, directory: Path) -> str:
     return _check(" ".join(asdict(note).values()), directory)
 

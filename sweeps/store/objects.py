@@ -92,6 +92,18 @@ class Objects(ABC):
         """All objects whose names begin with `folder` and a slash, as they are now; "" for all."""
 
     @final
+    def stamp(self, name: str) -> float:
+        """Write an empty object; when that was, in seconds since 1970 by the clock of whoever keeps it.
+
+        Raises OSError where it is not listed at once.
+        """
+        self.write(name, b"")
+        for entry in self.listed(name.rpartition("/")[0]):
+            if entry.name == name:
+                return entry.modified
+        raise OSError(f"{self.url}/{name}: is not listed after it was written")
+
+    @final
     def each(self, work: Callable[[One], Other], of: Iterable[One]) -> list[Other]:
         """What `work`, which waits for answers, makes of each; several at once."""
         items = list(of)

@@ -15,7 +15,7 @@ from sweeps.store.base import Store
 from sweeps.store.bucket import BucketStore
 from sweeps.store.database import without_password
 from sweeps.store.folder import FolderStore
-from sweeps.store.note import Note, checked_store, read_note
+from sweeps.store.note import Note, checked_store, read_note, refuse_other_copies
 from sweeps.store.objects import checked_url, is_objects, is_place_of_objects
 from sweeps.store.postgres import PostgresStore
 
@@ -36,10 +36,8 @@ def open_store(directory: Path, lease: float = LEASE, url: str = "", checkpoints
         noted = given  # said again: the store itself knows which sweep it holds
     if noted.store and given.store and given.store != noted.store:
         raise ValueError(f"{directory}: this sweep is kept in {noted.store}, not in {given.store}")
-    if noted.checkpoints and given.checkpoints and given.checkpoints != noted.checkpoints:
-        raise ValueError(
-            f"{directory}: the checkpoints of this sweep are kept in {noted.checkpoints}, not in {given.checkpoints}"
-        )
+    if noted.checkpoints:
+        refuse_other_copies(directory, noted.checkpoints, given.checkpoints)
     store, copies = given.store or noted.store, given.checkpoints or noted.checkpoints
     if not store:
         return FolderStore(directory, lease, copies)

@@ -22,7 +22,7 @@ from sweeps.store.database import Database
 from sweeps.store.files import figures
 from sweeps.store.identity import beginning, identity_of, mark, refuse_foreign
 from sweeps.store.logs import Log, PieceLog
-from sweeps.store.note import Note, write_note
+from sweeps.store.note import Note, refuse_other_copies, write_note
 from sweeps.store.objects import checked_url
 from sweeps.store.records import parse_record
 from sweeps.support.json_io import parse_json
@@ -117,10 +117,7 @@ class PostgresStore(Store):
             self._ask("INSERT INTO sweep_places VALUES (%(sweep)s, %(url)s) ON CONFLICT DO NOTHING", url=self.copies)
         rows = self._ask("SELECT checkpoints FROM sweep_places WHERE sweep = %(sweep)s")
         place = checked_url(rows[0][0]) if rows else ""
-        if self.copies and place != self.copies:
-            raise ValueError(
-                f"{self.directory}: the checkpoints of this sweep are kept in {place}, not in {self.copies}"
-            )
+        refuse_other_copies(self.directory, place, self.copies)
         self.copies = place
         write_note(self.directory, Note(self.database.url, place))
 

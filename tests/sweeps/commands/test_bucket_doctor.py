@@ -9,7 +9,7 @@ import pytest
 from support.s3_server import UNCONDITIONAL
 from sweeps import cli
 from sweeps.commands.bucket_doctor import CLAIMS, MEETING, ONCE, refuse_unfit_objects
-from sweeps.store.objects import open_objects
+from sweeps.store.objects import FolderObjects, open_objects
 
 
 def findings(capsys, *arguments: str) -> dict[str, bool]:
@@ -54,3 +54,11 @@ def test_a_url_of_another_service_is_told_what_there_is(command, url, capsys):
     said = capsys.readouterr().err
     assert "give a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or file:///FOLDER" in said and said.count("\n") == 1
     assert "s3cret" not in said
+
+
+def test_a_place_that_lists_late_is_found_and_two_are_not_tried(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(FolderObjects, "listed", lambda self, folder: [])
+    assert cli.main(["doctor", f"file://{tmp_path}"]) == 1
+    said = capsys.readouterr()
+    assert [line[:2] for line in said.out.splitlines()[1:4]] == ["ye", "NO", "ye"]
+    assert "neither sweeps nor checkpoints are safe here" in said.out and "process" not in said.err
