@@ -111,7 +111,7 @@ def _best(axes: Axes, method: Shown, levels: list[Level]) -> None:
     at = [runs for level in levels if not (runs := _of_best_model(method.runs, level)).empty]
     spent = [float(runs["flops"].mean()) for runs in at]
     tried = [float(runs.loc[runs["loss"].idxmin(), "batch"]) for runs in at]
-    axes.plot(spent, tried, method.marker, color=method.colour, markersize=5, mec="white", mew=0.4)
+    axes.plot(spent, tried, **method.points(markersize=5, linestyle=""))
     if method.law and (batch := method.law.batch):
         tokens = [float(runs["tokens"].mean()) for runs in at]
         axes.plot(spent, [batch.best(D) for D in tokens], color=method.colour, linewidth=1.4)

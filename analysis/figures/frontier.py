@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis.figures.axes import flops, limits, log_axis, plain_number
-from analysis.figures.labels import Label, label_ends, spread
+from analysis.figures.labels import Label, contrast, label_ends, spread
 from analysis.figures.layout import head, say, why_empty
 from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, plain, shown
 from analysis.frontier import at_level, budget_levels, contenders
@@ -60,7 +60,7 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     for method in methods:
         best = _best_runs(method)
         heights.append(np.array(best[1]))
-        axes.plot(*best, method.marker, color=method.colour, markersize=6, mec="white", mew=0.6, zorder=4)
+        axes.plot(*best, **method.points(rim=0.6, markersize=6, linestyle="", zorder=4))
         if method.law is None:
             ends.append((best[0][-1], best[1][-1], method.name, method.colour))
     axes.set_ylabel(loss_label(table))
@@ -79,7 +79,7 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
     letters = _mark(axes, below, changes)
     winners = dict.fromkeys(best_method(rivals, budget) for budget in budgets[budgets <= high * 1.001].tolist())
     head(figure, _finding(lawful, list(winners)), _note(changes, lawful, left_out(table)) + _single(table))
-    label_ends(figure, {axes: ends}, markers={method.name: method.marker for method in methods})
+    label_ends(figure, {axes: ends}, markers={method.name: method.points(rim=0.0) for method in methods})
     _side_by_side(axes, letters)
     return figure
 
@@ -138,12 +138,11 @@ def _draw_chances(axes: Axes, methods: Sequence[Shown], rivals: Sequence[Contend
         widest = _widest(share)
         if widest is not None:
             middle = (budgets[widest], floor[widest] + share[widest] / 2)
-            ink = "white" if method.colour in DARK else "black"
+            ink = "white" if contrast(method.colour) > 3 else "black"
             axes.text(*middle, method.name, ha="center", va="center", fontsize=8, color=ink, fontweight="bold")
         floor = floor + share
 
 
-DARK = ("#0072B2", "#000000", "#D55E00", "#009E73")
 ROOM = 0.34  # of the height: where it is less, a name does not fit
 
 

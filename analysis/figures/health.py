@@ -46,7 +46,7 @@ def draw_health(table: Table, book: LawBook) -> Figure | NotRecorded:
         for axes, name in zip(axes_of, names, strict=True):
             values = np.array([each[name] for each in observation.evaluations])
             every = max(1, len(values) // 6)
-            axes.plot(spent, values, color=method.colour, marker=method.marker, markersize=4, markevery=every, lw=1.3)
+            axes.plot(spent, values, **method.points(rim=0.0, markersize=4, markevery=every, lw=1.3))
             axes.plot(spent[collapsed], values[collapsed], "x", color="#000000", markersize=7, mew=1.5)
     for axes, name in zip(axes_of, names, strict=True):
         axes.set_ylabel(MEASURES[name], fontsize=8)

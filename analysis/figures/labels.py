@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,11 +19,14 @@ Label = tuple[float, float, str, ColorType]  # where a line ends, what it is cal
 
 
 def label_ends(
-    figure: Figure, labels: Mapping[Axes, Sequence[Label]], size: float = 8, markers: Mapping[str, str] | None = None
+    figure: Figure,
+    labels: Mapping[Axes, Sequence[Label]],
+    size: float = 8,
+    markers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Each line's name to the right of its panel, at the height of its end, pushed apart where they would touch.
 
-    markers: by name, put before it.
+    markers: by name the arguments of `plot` for the marker that is put before it.
     """
     markers = markers or {}
     annotations: dict[Axes, list[Annotation]] = {}
@@ -57,23 +61,24 @@ def label_ends(
         for text, (_, _, name, colour) in zip(texts, sorted(labels[axes], key=lambda end: end[1]), strict=True):
             if name in markers:
                 height = text.get_position()[1]
-                axes.plot(
-                    1.0, height, markers[name], color=colour, markersize=4.5, mew=0, transform=near, clip_on=False
-                )
+                style = {"color": colour, "mew": 0, **markers[name], "markersize": 4.5}
+                axes.plot(1.0, height, **style, transform=near, clip_on=False)
 
 
 def readable(colour: ColorType) -> tuple[float, float, float]:
     """The colour, darkened as far as words on white need it: a contrast of 4.5 (WCAG 2.2, 1.4.3)."""
     shade = np.array(to_rgb(colour))
-    while (1.05 / (_luminance(shade) + 0.05)) < 4.5:
+    while contrast(tuple(shade)) < 4.5:
         shade *= 0.95
     red, green, blue = shade
     return float(red), float(green), float(blue)
 
 
-def _luminance(shade: Array) -> float:
+def contrast(colour: ColorType) -> float:
+    """The contrast of a colour on white, from 1 to 21 (WCAG 2.2)."""
+    shade = np.array(to_rgb(colour))
     linear = np.where(shade <= 0.04045, shade / 12.92, ((shade + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    return float(1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05))
 
 
 def _push_apart(axes: Axes, texts: Sequence[Annotation], gap: float) -> None:

@@ -48,7 +48,7 @@ def draw_merging(comparison: Comparison) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("training compute C (FLOP)")
     head(figure, finding(comparison), _note(comparison))
-    label_ends(figure, ends, 7.5, dict(zip(WAYS, MARKERS, strict=False)))
+    label_ends(figure, ends, 7.5, {way: {"marker": marker} for way, marker in zip(WAYS, MARKERS, strict=False)})
     return figure
 
 

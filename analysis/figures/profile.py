@@ -42,7 +42,7 @@ def _draw(axes: Axes, method: Shown, name: str) -> np.ndarray:
     if profile is None:
         return np.empty(0)
     values, rises = np.array(profile["points"], float).T
-    axes.plot(values, rises, color=method.colour, marker=method.marker, markersize=3.5, linewidth=1.2)
+    axes.plot(values, rises, **method.points(rim=0.0, markersize=3.5, linewidth=1.2))
     return np.asarray(values[rises <= HIGHEST])
 
 

@@ -33,7 +33,7 @@ def draw_residuals(table: Table, book: LawBook) -> Figure:
         gap = 100 * (method.runs["loss"].to_numpy(float) / law.law.at(*columns) - 1)
         for axes, name in zip(axes_of, AXES, strict=True):
             values = method.runs[name]
-            axes.plot(values, gap, method.marker, color=method.colour, markersize=4.5, alpha=0.85, mec="white", mew=0.3)
+            axes.plot(values, gap, **method.points(rim=0.3, markersize=4.5, alpha=0.85, linestyle=""))
     noise = 100 * NORMAL * float(np.median([law.noise for _, law in fitted]))
     for axes, (title, words) in zip(axes_of, AXES.values(), strict=True):
         axes.axhspan(-noise, noise, color="#000000", alpha=0.05, linewidth=0)

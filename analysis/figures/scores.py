@@ -56,7 +56,7 @@ def _tasks(table: Table) -> list[str]:
 def _panel(axes: Axes, known: pd.DataFrame, name: str, methods: Sequence[Shown]) -> None:
     for method in methods:
         some = known[known["method"] == method.label]
-        axes.plot(some["loss"], some[name], method.marker, color=method.colour, markersize=5, alpha=0.85, mew=0)
+        axes.plot(some["loss"], some[name], **method.points(rim=0.0, markersize=5, alpha=0.85, linestyle=""))
     axes.set_xlabel("held-out loss (nats per pair)")
     axes.set_ylabel(SCORES.get(name, plain(name, 40)))
     for axis in (axes.xaxis, axes.yaxis):

@@ -16,9 +16,10 @@ from matplotlib.lines import Line2D
 
 from analysis.tables.table import Table
 from planner.law_book import LawBook, MethodLaw
+from planner.palette import Look, looks
 from sweeps.methods import METHODS, Method
 
-# Okabe and Ito (2008): told apart under every common colour blindness. Yellow is left out, too pale for lines.
+# Okabe and Ito (2008), for what is no tuning method; those have planner/palette.py.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 BUDGET_COLOURS = plt.get_cmap("viridis")
@@ -42,7 +43,7 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "recipe-planner",  # the same picture gives the same file
 }
-MOST_METHODS = len(COLOURS)
+MOST_METHODS = 8  # names beside a panel, and keys above it, that can be read
 BEYOND = 10  # times the largest budget that laws are drawn to
 LONGEST = 26  # letters of a name; a longer one loses its middle
 
@@ -59,16 +60,31 @@ class Shown:
     """Its law; None where its runs are too few for one."""
     runs: pd.DataFrame
     """Its rows of the table, maybe none."""
-    colour: str
-    marker: str
+    look: Look
+    """Its colour and marker, here and in every other figure."""
+
+    @property
+    def colour(self) -> str:
+        return self.look.colour
+
+    @property
+    def marker(self) -> str:
+        return self.look.marker
+
+    def points(self, rim: float = 0.4, **other: Any) -> dict[str, Any]:
+        """Arguments of `plot` for its markers. rim: width of the white line around full ones, points."""
+        style = {"color": self.colour, "marker": self.marker, "mec": "white", "mew": rim}
+        if self.look.hollow:
+            style |= {"mfc": "white", "mec": self.colour, "mew": 1.0}
+        return style | other
 
     def key(self, **other: Any) -> Line2D:
         """Its entry in a key above the panels."""
-        return Line2D([], [], color=self.colour, marker=self.marker, markersize=5, label=self.name, **other)
+        return Line2D([], [], **self.points(rim=0.0, markersize=5, label=self.name, **other))
 
 
 def shown(table: Table, book: LawBook) -> list[Shown]:
-    """The methods, each with a colour and marker that it has in every figure.
+    """The methods with their looks.
 
     Where there are too many to tell apart, those that reached the lowest losses; `left_out` says so.
     """
@@ -79,10 +95,11 @@ def shown(table: Table, book: LawBook) -> list[Shown]:
         lowest = table.rows.groupby("method")["loss"].min()
         kept = set(sorted(every, key=lambda label: lowest.get(label, float("inf")))[:MOST_METHODS])
     names = _names(table, every)
-    chosen = [label for label in every if label in kept]
+    given = looks({label: settings for label, settings in _settings(table).items() if label in every})
     return [
-        Shown(label, names[label], laws.get(label), table.rows[table.rows["method"] == label], colour, marker)
-        for label, colour, marker in zip(chosen, COLOURS, MARKERS, strict=False)
+        Shown(label, names[label], laws.get(label), table.rows[table.rows["method"] == label], given[label])
+        for label in every
+        if label in kept
     ]
 
 
@@ -107,11 +124,7 @@ def _sizes(method: Method) -> list[str]:
 
 def _names(table: Table, methods: list[str]) -> dict[str, str]:
     """Labels less the settings that all methods of one name share: lora rank 8 alpha 8 is lora rank 8 beside rank 2."""
-    settings = {
-        observation.trial.method.label: {"name": observation.trial.method.name, **observation.trial.method.options}
-        for observation in table.observations
-    }
-    settings |= {label: dict(given) for label, given in table.settings.items()}
+    settings = _settings(table)
     alike = Counter(str(settings[label]["name"]) for label in methods)
     names = {}
     for label in methods:
@@ -121,6 +134,13 @@ def _names(table: Table, methods: list[str]) -> dict[str, str]:
         text = " ".join([str(own["name"]), *(f"{key} {_value(own[key])}" for key in varied)])
         names[label] = plain(label if alike[str(own["name"])] == 1 else text)
     return names
+
+
+def _settings(table: Table) -> dict[str, dict[str, Any]]:
+    """By label the name and the settings of every method that was tried."""
+    tried = {observation.trial.method.label: observation.trial.method for observation in table.observations}
+    settings = {label: {"name": method.name, **method.options} for label, method in tried.items()}
+    return settings | {label: dict(given) for label, given in table.settings.items()}
 
 
 def _value(value: object) -> str:

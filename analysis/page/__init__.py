@@ -13,6 +13,8 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from analysis.page.planning import planning
 from analysis.page.trials import columns
 from analysis.tables.sweep_table import read_observations
 from planner.law_book import LawBook
+from planner.palette import looks
+from sweeps.methods import label_of
+from sweeps.trial import Observation
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -45,16 +50,26 @@ def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | Non
     observations, notices = read_observations(path) if path.exists() else ([], ())
     excluded = dict(book.excluded) if book else {}
     score = book.measure.removeprefix("1 - ") if book and book.measure != "loss" else ""
+    plans = planning(book) if book else None
     return {
         "name": folder.resolve().name,
         "why": why,
         "measure": book.measure if book else "loss",
         "createdBy": book.created_by if book else "",
         "laws": f"--laws {shlex.quote(str(laws))}" if laws else "",
-        "planning": planning(book) if book else None,
+        "planning": plans,
+        "looks": _looks(plans["laws"] if plans else (), observations),
         "trials": columns(observations, excluded, score),
         "broken": [] if book else [notice.text for notice in notices],  # a book's warnings name them already
     }
+
+
+def _looks(laws: Iterable[Mapping[str, Any]], observations: Iterable[Observation]) -> dict[str, dict[str, Any]]:
+    """How each method is drawn that has a law or was tried, by its label."""
+    tried = {seen.trial.method.label: seen.trial.method for seen in observations}
+    methods = {label: {"name": method.name, **method.options} for label, method in tried.items()}
+    methods |= {label_of(each["law"]["settings"]): each["law"]["settings"] for each in laws}
+    return {label: asdict(look) for label, look in looks(methods).items()}
 
 
 def assembled(name: str, content: dict[str, Any]) -> str:

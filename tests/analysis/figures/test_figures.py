@@ -9,7 +9,7 @@ import pytest
 
 from analysis.figures import FIGURES, draw_all
 from analysis.figures.labels import spread
-from analysis.figures.style import MARKERS, MOST_METHODS, STYLE
+from analysis.figures.style import MOST_METHODS, STYLE
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.frontier import budget_levels
@@ -29,10 +29,6 @@ def test_every_figure_becomes_two_files(swept, tmp_path):
         assert path.stat().st_size > 2000
     assert (tmp_path / "frontier.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [line.split(": ")[1] for line in drawn.left_out] == ["batch"]
-
-
-def test_methods_differ_by_marker_as_well_as_colour():
-    assert len(set(MARKERS)) == MOST_METHODS
 
 
 def test_runs_from_elsewhere_can_be_drawn(tmp_path):

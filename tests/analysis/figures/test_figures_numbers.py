@@ -22,6 +22,7 @@ from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from planner.law_book import MeasuredRange
 from planner.laws import Chinchilla
+from planner.palette import FAMILIES
 from support.known_laws import method_law
 from support.made_sweep import observation
 from support.pictures import MODELS
@@ -108,7 +109,11 @@ def test_a_curve_borrows_from_its_trunk_up_to_the_earlier_branch_only():
     assert len(borrowed) and borrowed.max() <= short.trial.cooldown_start
 
 
-@pytest.mark.parametrize("colour", [*COLOURS, *map(tuple, BUDGET_COLOURS(np.linspace(0, 0.85, 6)))], ids=str)
+@pytest.mark.parametrize(
+    "colour",
+    [*COLOURS, *(look.colour for look in FAMILIES.values()), *map(tuple, BUDGET_COLOURS(np.linspace(0, 0.85, 6)))],
+    ids=str,
+)
 def test_words_on_white_can_be_read(colour):
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in readable(colour))
     assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5

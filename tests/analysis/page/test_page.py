@@ -7,16 +7,18 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import pytest
 
 from analysis.cli import main
-from analysis.page import HERE, SCRIPTS, as_json, assembled, inlined
+from analysis.page import HERE, SCRIPTS, as_json, assembled, document, inlined
 from analysis.page.trials import columns, thinned
+from planner.palette import looks
 from support.hostile_pages import HOSTILE, diverged, hostile_observations, hostile_page
-from support.made_sweep import observations, write_sweep
+from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
+from sweeps.methods import Full, LoRA
 from sweeps.models import NANO
 from sweeps.trial import failure
 
@@ -53,6 +55,19 @@ def test_hostile_text_ends_no_script_and_makes_no_tag(tmp_path):
     content = json.loads(there.scripts[0])
     assert set(HOSTILE[:3]) <= set(content["trials"]["model"]["words"])
     assert "<" not in there.scripts[0]
+
+
+def test_the_page_draws_a_method_as_the_figures_do(tmp_path):
+    folder = write_sweep(
+        tmp_path / "sweep", observations({method: LAWS_OF_THE_TESTS[Full()] for method in TWO}, NANO[:1], [1e13])
+    )
+    assert document(folder, None)["looks"] == {
+        "full": {"colour": "#0072B2", "on_dark": "#3D96E0", "marker": "o", "hollow": False},
+        **{label: asdict(look) for label, look in looks({"lora rank 8 alpha 8": {"name": "lora", "rank": 8}}).items()},
+    }
+
+
+TWO = (Full(), LoRA(rank=8))
 
 
 def test_the_policy_names_each_script_and_nothing_is_fetched(tmp_path):
