@@ -616,8 +616,11 @@ NANO = tuple(
     _neox(name, layers, width, max(1, width // 32), 4096, 256, tied=True, source=str(NANO_FOLDER / name))
     for name, layers, width in [
         ("nano-7k", 2, 16),
+        ("nano-14k", 2, 24),
         ("nano-25k", 2, 32),
+        ("nano-57k", 2, 48),
         ("nano-100k", 2, 64),
+        ("nano-230k", 3, 80),
         ("nano-340k", 3, 96),
         ("nano-1.2m", 4, 160),
         ("nano-4.7m", 6, 256),

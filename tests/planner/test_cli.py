@@ -320,7 +320,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_sweep_that_is_run_speaks_after_the_plan_and_not_into_its_json(tmp_path):
-    asked = ["--budget", "1e13", "--laws", "reference", "--calibrate", "1%", "--run"]
+    asked = ["--budget", "1e13", "--laws", "reference", "--calibrate", "2%", "--run"]
     program = [sys.executable, "-c", WITHOUT_A_SWEEP, *asked]
     shown, document = (
         subprocess.run([*program, *more], capture_output=True, text=True, cwd=tmp_path) for more in ([], ["--json"])

@@ -91,7 +91,7 @@ def test_pairs_that_hold_no_sweep_ask_for_a_smaller_batch():
 
 
 def test_no_sweep_is_advised_that_takes_more_than_the_recipe():
-    few = plan(1e16, laws=["reference"], limits=Limits(max_pairs=600), conditions={"batch_size": 8})
+    few = plan(1e16, laws=["reference"], limits=Limits(max_pairs=6000), conditions={"batch_size": 8})
     sweep = advised(few)
     assert sweep and sweep.flops <= few.recipe.flops < 1e14
     dear = replace(few, candidates=(replace(few.recipe, flops=sweep.flops / 2),))
