@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.models import NANO
+from support.ladder import NANO
 
 SWEEP = """
 suite   = "nano"

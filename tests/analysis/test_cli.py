@@ -16,8 +16,8 @@ from analysis.cli import main
 from planner.law_file import read_laws
 from planner.laws import Chinchilla
 from support.batch_sweeps import batch_observations
+from support.ladder import NANO
 from support.made_sweep import observations, write_sweep
-from sweeps.models import NANO
 
 LAW = Chinchilla(E=0.5, A=40.0, alpha=0.3, B=300.0, beta=0.35)
 

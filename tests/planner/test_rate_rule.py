@@ -11,7 +11,7 @@ from planner.law_file import read_laws
 from planner.rate_rule import RateRule, read_rate_rule
 from planner.recipe import plan
 from support.known_laws import FULL, LORA, TRAINING, law_book, method_law, write_laws
-from sweeps.models import NANO
+from support.ladder import NANO
 
 RULE = RateRule(
     rate=2e-3,

@@ -24,9 +24,10 @@ from support.known_laws import (
     weighted_book,
     write_laws,
 )
+from support.ladder import NANO
 from sweeps.flops import exact_flops, paper_flops
 from sweeps.methods import Full, LoRA, QLoRA
-from sweeps.models import GEMMA3, NANO, PYTHIA, QWEN3, SMOLLM2, find_model
+from sweeps.models import GEMMA3, PYTHIA, QWEN3, SMOLLM2, find_model
 
 BUDGETS = [1e12, 1e13, 1e15]
 # Data that are not here, told in numbers: as many as wanted, as long as those of the laws.
@@ -245,7 +246,13 @@ def test_models_by_folder_keep_the_name_that_finds_them_again(tmp_path):
 
 def test_size_and_dimension_limits_leave_only_what_they_allow():
     answer = plan(1e15, laws=law_book(), limits=Limits(max_params=400e3, max_dim=64, max_steps=10**9), top=99)
-    assert {recipe.trial.model for recipe in answer.candidates} == {"nano-7k", "nano-25k", "nano-100k"}
+    assert {recipe.trial.model for recipe in answer.candidates} == {
+        "nano-7k",
+        "nano-14k",
+        "nano-25k",
+        "nano-57k",
+        "nano-100k",
+    }
     reasons = {refusal.model: refusal.reason for refusal in answer.refused}
     assert "dimensions" in reasons["nano-340k"] and "N is" in reasons["nano-1.2m"]
 
@@ -425,7 +432,7 @@ def test_too_few_pairs_are_told_and_far_smaller_models_do_not_answer_in_their_pl
 
 
 def test_a_refusal_of_every_candidate_names_a_few():
-    with pytest.raises(ValueError, match="over the limit of 1; and 3 more") as caught:
+    with pytest.raises(ValueError, match="over the limit of 1; and 6 more") as caught:
         plan(1e13, laws=law_book(), limits=Limits(max_dim=1))
     assert len(str(caught.value)) < 300
 

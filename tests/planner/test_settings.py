@@ -8,7 +8,8 @@ from planner.laws import Chinchilla, TrainableShare
 from planner.recipe import plan
 from planner.settings import with_settings_between
 from support.known_laws import EVERYWHERE, FULL, law_book, method_law, write_laws
-from sweeps.models import NANO, PYTHIA
+from support.ladder import NANO
+from sweeps.models import PYTHIA
 
 # Tuning the last quarter of the weights alone costs a lot of loss, tuning the first quarter too hardly saves any.
 SHARES = TrainableShare(E=0.5, a_d=-0.1, b_d=30.0, alpha=0.3, a_s=400.0, b_s=4.0, c_s=300.0, beta=0.36)

@@ -13,7 +13,8 @@ from planner.size_plan import plan_sizes
 from planner.size_report import text as size_text
 from planner.size_rules import BEYOND, FEWEST, FOLLOWED
 from support.known_laws import EVERYWHERE, FULL, LORA, PAIR, law_book, method_law
-from sweeps.models import NANO, find_model
+from support.ladder import NANO
+from sweeps.models import find_model
 
 BUDGET = 1e13
 

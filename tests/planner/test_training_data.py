@@ -10,8 +10,8 @@ import pytest
 
 from planner.training_data import training_data
 from support.known_laws import PAIR, TRAINING, law_book
+from support.ladder import NANO
 from sweeps.data.pair_statistics import pair_statistics
-from sweeps.models import NANO
 
 
 def ask(training=TRAINING, named=False, pairs=math.inf, tokens=None):

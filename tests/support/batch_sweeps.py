@@ -9,9 +9,10 @@ import numpy as np
 
 from planner.batch_law import AtBatch, Balanced, BatchTerm
 from planner.laws import Chinchilla, Law
+from support.ladder import NANO
 from support.made_sweep import observation
 from sweeps.methods import Full, LoRA, Method
-from sweeps.models import NANO, ModelSpec
+from sweeps.models import ModelSpec
 from sweeps.trial import Observation, Training
 
 SIZES = (8, 24, 64, 192, 512)

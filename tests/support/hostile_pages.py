@@ -8,9 +8,9 @@ from pathlib import Path
 from analysis.page import page
 from planner.law_book import Caveat
 from support.known_laws import FULL, LORA, law_book, method_law
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
 from sweeps.methods import Full
-from sweeps.models import NANO
 from sweeps.trial import Observation, failure
 
 HOSTILE = [

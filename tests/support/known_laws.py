@@ -21,9 +21,9 @@ from planner.laws import (
     mean_law,
     scaled,
 )
+from support.ladder import NANO
 from sweeps.flops import Work, exact_flops
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO
 from sweeps.trial import Training
 
 TRAINING = Training(batch_size=64, data="python-env", data_hash="abc")

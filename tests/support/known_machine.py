@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from support.ladder import NANO
 from sweeps.machine.measured import MachineProfile, Reached, profile_path, this_host, write_machine_profile
 from sweeps.methods import Full, LoRA, Method
-from sweeps.models import NANO, ModelSpec
+from sweeps.models import ModelSpec
 
 
 def reached(model: ModelSpec, method: Method, flops: float) -> Reached:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from planner.laws import Law, Rectified
+from support.ladder import NANO
 from sweeps.flops import Work, exact_flops, paper_flops, steps_for
 from sweeps.methods import FreezeBlocks, Full, LoRA, Method
-from sweeps.models import NANO, ModelSpec
+from sweeps.models import ModelSpec
 from sweeps.trial import Observation, Training, Trial
 
 PAIR = Work(pairs=1, tokens=44.0, sum_sq_lengths=44.0 * 30, batch_size=64)

@@ -19,9 +19,9 @@ from analysis.tables.sweep_table import sweep_table
 from analysis.tables.table import Table
 from planner.law_book import LawBook
 from planner.laws import Rectified
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.methods import BiasOnly, FreezeBlocks, Full, LoRA, Method
-from sweeps.models import NANO
 from sweeps.search.goal_rounds import Contender, GoalRound
 from sweeps.tasks import score_name
 from sweeps.trial import Observation, Training, failure

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.tables.rate_curves import RateCurve
+from support.ladder import NANO
 from sweeps.methods import Full, LoRA, Method
-from sweeps.models import NANO, ModelSpec
+from sweeps.models import ModelSpec
 
 MODELS = NANO[1:5]
 BATCHES = (8, 24, 64, 192, 512)

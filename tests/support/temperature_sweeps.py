@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from planner.laws import Chinchilla
+from support.ladder import NANO
 from support.made_sweep import observation, write_sweep
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO
 from sweeps.trial import Training
 
 LAW = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)

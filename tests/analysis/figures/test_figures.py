@@ -15,10 +15,10 @@ from analysis.fitting.fit import fit_table
 from analysis.frontier import budget_levels
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observations
 from support.pictures import METHODS, check_words, fitted, grid, words
 from sweeps.methods import Full
-from sweeps.models import NANO
 
 
 def test_every_figure_becomes_two_files(swept, tmp_path):

@@ -17,9 +17,9 @@ from analysis.fitting.solver import huber, polish, solve
 from planner.laws import LAWS, Chinchilla, Law, Multiplicative, TrainableShare
 from support.known_laws import LAW_EXAMPLES
 from support.known_runs import TRUTH, UNEVEN, columns, grid, name_of, rows_of
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observation, observations, write_sweep
 from sweeps.methods import FreezeBlocks, Full
-from sweeps.models import NANO
 
 
 def test_every_family_can_be_solved():

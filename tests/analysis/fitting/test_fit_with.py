@@ -17,10 +17,11 @@ from analysis.tables.table import Table
 from planner import plan
 from planner.law_file import read_laws
 from planner.laws import Rectified, family_of
+from support.ladder import NANO
 from support.made_sweep import PAIR, observation, observations, write_sweep
 from sweeps.flops import steps_for
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO, PYTHIA
+from sweeps.models import PYTHIA
 from sweeps.trial import Training
 
 REFERENCE = {

@@ -10,9 +10,9 @@ from analysis import methods_report
 from analysis.fitting.method_order import best_ranks, pairings
 from analysis.tables.sweep_table import read_sweep
 from planner.laws import Chinchilla
+from support.ladder import NANO
 from support.made_sweep import observation, write_sweep
 from sweeps.methods import FreezeBlocks, Full, LoRA
-from sweeps.models import NANO
 
 LAW = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)
 BUDGETS = tuple(np.geomspace(1e14, 1e16, 5))

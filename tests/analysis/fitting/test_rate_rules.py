@@ -8,9 +8,9 @@ import pytest
 
 from analysis.fitting.rate_rules import PRIORS, found, left_out, rate_rules, solve, summary
 from analysis.tables.rate_curves import RateCurve
+from support.ladder import NANO
 from support.rate_searches import BATCHES, METHODS, MODELS, best_rate, search, searches
 from sweeps.methods import Full
-from sweeps.models import NANO
 
 
 def test_a_rule_finds_the_exponents_that_made_the_searches():

@@ -19,8 +19,8 @@ from analysis.tables.foreign_table import runs_table
 from analysis.tables.sweep_table import read_sweep
 from support.isoflop_sweeps import isoflop_runs
 from support.known_runs import UNEVEN
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
-from sweeps.models import NANO
 
 BUDGETS = [1e12, 2e12, 4e12, 8e12, 1.6e13, 3.2e13]
 FEW = Settings(bootstraps=20)

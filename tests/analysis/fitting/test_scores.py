@@ -16,8 +16,8 @@ from analysis.fitting.scores import score_laws
 from analysis.tables.sweep_table import read_sweep
 from planner.law_file import read_laws
 from planner.scores import expected_scores
+from support.ladder import NANO
 from support.made_sweep import observations, write_sweep
-from sweeps.models import NANO
 from sweeps.trial import Training
 
 TASKS = ("sts:stsb.jsonl#test", "retrieval:mine")

@@ -17,9 +17,9 @@ from analysis.page import HERE, SCRIPTS, as_json, assembled, document, inlined
 from analysis.page.trials import columns, thinned
 from planner.palette import looks
 from support.hostile_pages import HOSTILE, diverged, hostile_observations, hostile_page
+from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO
 from sweeps.trial import failure
 
 

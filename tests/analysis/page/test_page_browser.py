@@ -25,8 +25,8 @@ from support.browser import tab
 from support.hostile_pages import diverged, hostile_page
 from support.known_laws import FULL, LORA, crossing_laws, law_book, method_law, write_laws
 from support.known_machine import measured_machine
+from support.ladder import NANO
 from support.made_sweep import observations, write_sweep
-from sweeps.models import NANO
 from sweeps.support.console import named_as_flags
 from sweeps.trial import failure
 

@@ -10,9 +10,9 @@ from analysis import report
 from analysis.tables.rate_curves import RateCurve, rate_curves
 from analysis.tables.sweep_table import read_sweep
 from planner.law_file import read_laws
+from support.ladder import NANO
 from support.made_sweep import observations, write_sweep
 from sweeps.methods import Full
-from sweeps.models import NANO
 from sweeps.trial import Observation, Training, Trial, failure
 
 

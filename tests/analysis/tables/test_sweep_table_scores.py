@@ -14,8 +14,8 @@ from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.tables.sweep_table import read_sweep
 from planner.law_file import read_laws
+from support.ladder import NANO
 from support.made_sweep import observations, write_sweep
-from sweeps.models import NANO
 
 SETTINGS = Settings(family="rectified", bootstraps=20)
 

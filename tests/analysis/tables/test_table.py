@@ -8,9 +8,9 @@ import pytest
 
 from analysis.tables.sweep_table import read_sweep
 from planner.laws import Chinchilla
+from support.ladder import NANO
 from support.made_sweep import PAIR, observation, observations, write_sweep
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO
 from sweeps.trial import Training, failure
 
 LAW = Chinchilla(E=0.3, A=50.0, alpha=0.35, B=300.0, beta=0.37)

@@ -15,8 +15,9 @@ from runner.model.folded_lora import unfold
 from runner.model.fused_attention import LONGEST, make_row
 from runner.model.fused_block import Block, Parts
 from support.backbones import build, examples_for
+from support.ladder import NANO
 from sweeps.methods import Full, LoRA
-from sweeps.models import NANO, find_model
+from sweeps.models import find_model
 
 CPU = torch.device("cpu")
 METHODS = [*examples_for(NANO[1]), LoRA(2, only="query_key_value,dense_4h_to_h")]
