@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from planner.batch_law import AtBatch, BatchLaw
 from planner.candidates import ENOUGH_STEPS, Candidate
-from planner.evidence import LENDER, is_table, shipped
+from planner.evidence import BATCHES, bundled, is_table, shipped
 from planner.extrapolation import extrapolation_factor, times
 from planner.law_book import LawBook, MethodLaw
-from planner.law_file import read_laws
 
 CHOICES = tuple(2**power for power in range(3, 21))  # 8 to 1,048,576 pairs: powers of two, as people train
 PUBLISHED = "published"
@@ -55,13 +53,7 @@ def _lender(books: Sequence[LawBook]) -> LawBook | None:
     if own:
         return own[0]
     # Sweeps of people's own keep their batch size, unless they name the sweep that tells what others are worth.
-    return _bundled() if any(book.name in shipped() for book in books) else None
-
-
-@cache
-def _bundled() -> LawBook | None:
-    path = shipped().get(LENDER)
-    return read_laws(path) if path else None
+    return bundled(BATCHES) if any(book.name in shipped() for book in books) else None
 
 
 def _lent_to(book: LawBook, lender: LawBook) -> LawBook:
@@ -123,7 +115,7 @@ def _at_best(candidate: Candidate, best: float, tokens: float) -> float:
 
 def _beside(candidate: Candidate, tokens: float) -> str:
     """What our own runs of several batch sizes would say, however far they lie from the question; "" without any."""
-    lender = _bundled()
+    lender = bundled(BATCHES)
     batch = batch_law_of(lender, candidate.law) if lender else None
     if batch is None:
         return ""

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from planner.law_file import read_laws
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results"
 FILE = "laws.json"
-LENDER = "batch"  # a sweep of batch sizes, which other books borrow; by itself it answers only where it is named
+BATCHES = "batch"  # the bundled sweep of batch sizes, and that of temperatures: other law books borrow of them
+TEMPERATURES = "temperature"
+ASIDE = (BATCHES, TEMPERATURES, "bracket")  # these answer only where they are named
 REACH = 6.0  # decades of compute beyond every law book: from there on nothing is said at all
 
 
@@ -69,13 +72,20 @@ def shipped() -> Mapping[str, Path]:
     return books
 
 
+@cache
+def bundled(name: str) -> LawBook | None:
+    """The bundled law book of this name; None without one."""
+    path = shipped().get(name)
+    return read_laws(path) if path else None
+
+
 def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | None) -> list[LawBook]:
-    """The law books: all bundled ones but LENDER for None; else books, names of bundled ones, their folders or files.
+    """The law books: all bundled ones but ASIDE for None; else books, names of bundled ones, their folders or files.
 
     Raises ValueError or FileNotFoundError naming what cannot be read.
     """
     if laws is None:
-        return [read_laws(path) for name, path in shipped().items() if name != LENDER]
+        return [read_laws(path) for name, path in shipped().items() if name not in ASIDE]
     books = read_books([laws] if isinstance(laws, (LawBook, Path, str)) else laws)
     for book in books:
         if is_table(book):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
-from planner.evidence import is_table, shipped
+from planner.evidence import TEMPERATURES, bundled, is_table
 from planner.extrapolation import extrapolation_factor, times
 from planner.law_book import LawBook, MethodLaw
-from planner.law_file import read_laws
 from planner.temperature_rule import TemperatureRule
-
-LENDER = "temperature"  # the bundled sweep of temperatures
 
 
 @dataclass(frozen=True)
@@ -70,14 +66,8 @@ def lent_temperatures(books: Sequence[LawBook]) -> list[LawBook]:
     The sweep is one of the books, else the bundled one.
     """
     own = [book for book in books if any(law.temperature_rule for law in book.laws)]
-    lender = own[0] if own else _bundled()
+    lender = own[0] if own else bundled(TEMPERATURES)
     return [_lent_to(book, lender) if lender else book for book in books]
-
-
-@cache
-def _bundled() -> LawBook | None:
-    path = shipped().get(LENDER)
-    return read_laws(path) if path else None
 
 
 def _lent_to(book: LawBook, lender: LawBook) -> LawBook:

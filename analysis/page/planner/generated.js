@@ -1,6 +1,6 @@
 /* Written by `python -m analysis.page.generate` from planner/*.py: change those, then run it again. */
 import {truth, either, both, list, len, items, get, any, all, sum, unique, enumerate, range, repeat, zip, join, removesuffix, has, sorted, min, named, replace, kept, cached, ord, repr, round, fixed, exponential, g, percent, grouped} from './python.js';
-import {FLOPS, _bundled, _log, exact_flops, forward_flops, micro_tokens, positive, rate_by_size, scaled, training_memory, unseen_of} from './shapes.js';
+import {FLOPS, _log, bundled, exact_flops, forward_flops, micro_tokens, positive, rate_by_size, scaled, training_memory, unseen_of} from './shapes.js';
 
 /** Expected held-out loss as a function of what was spent: a sum of positive terms. */
 export class Law {
@@ -1624,6 +1624,8 @@ export class BatchChoice {
   }
 }
 
+export const BATCHES = 'batch';
+
 /** What a book knows of batch size for a method: of the same settings, else of the same name, else of any method. */
 export function batch_law_of(book, law) {
   const name = String(law.settings['name']);
@@ -1634,7 +1636,7 @@ export function batch_law_of(book, law) {
 
 /** What our own runs of several batch sizes would say, however far they lie from the question; "" without any. */
 export function _beside(candidate, tokens) {
-  const lender = _bundled();
+  const lender = bundled(BATCHES);
   const batch = truth(lender) ? batch_law_of(lender, candidate.law) : null;
   if (batch == null) {
     return '';

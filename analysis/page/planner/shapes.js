@@ -67,4 +67,4 @@ export function positive(flag, text, wanted, number = text) {
 }
 
 /** Of a page, no sweep of batch sizes is at hand but that which its laws know. */
-export const _bundled = () => null;
+export const bundled = () => null;
