@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
 
-STORE = "SWEEP_STORE"  # variable of the containers: address of the database that the sweep is kept in
+STORE = "SWEEP_STORE"  # variable of the containers: address of the database or the bucket that the sweep is kept in
 LONGEST = 40  # characters of a name: Kubernetes adds to those that we make, and takes 63
 
 
@@ -30,7 +30,9 @@ class Deployment:
     claim: str = ""
     """Kubernetes: name of the claim of a volume that all pods can write to."""
     secret: str = ""
-    """Kubernetes: name of the secret whose key url is the address of the database."""
+    """Kubernetes: name of the secret whose key url is the address of the database or the bucket."""
+    checkpoints: str = ""
+    """URL for copies of checkpoints; "" where all share a folder or a bucket, or trials begin anew elsewhere."""
     gpu: str = ""
     """SkyPilot: which GPU, such as A100."""
 

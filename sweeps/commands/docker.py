@@ -17,7 +17,8 @@ def docker(deployment: Deployment) -> str:
     lines = [
         "# In a checkout of the project:  docker build -t IMAGE -f THIS_FILE .",
         "# A worker, with the folder that all share:  docker run --init -v /shared:/shared IMAGE",
-        f"# With a database instead:  docker run --init IMAGE --sweep {deployment.name} --store URL",
+        f"# With a database instead:  docker run --init -e PGPASSWORD IMAGE --sweep {deployment.name} --store URL",
+        "# and for a bucket also:  -e AWS_ACCESS_KEY_ID -e AWS_SECRET_ACCESS_KEY -e AWS_REGION -e AWS_ENDPOINT_URL",
         f"FROM {BASE}",
         "WORKDIR /src",
         "COPY requirements.lock pyproject.toml README.md LICENSE ./",

@@ -28,7 +28,7 @@ def kubernetes(deployment: Deployment) -> str:
     if bool(deployment.claim) == bool(deployment.secret):
         raise ValueError(
             "give `claim`, a volume claim that all pods can write to, or `secret`, a secret whose key url is the "
-            "address of a PostgreSQL database"
+            "address of a PostgreSQL database or a bucket"
         )
     jobs = [_workers(deployment, resources) for resources in deployment.classes]
     return yaml_text(_files(deployment), _runner(deployment), *jobs)
@@ -64,6 +64,7 @@ def _runner(deployment: Deployment) -> dict[str, Any]:
     command = ["sweep", "run", f"{FILES}/sweep.toml", "--out", _folder(deployment), "--launcher", external.NAME]
     command += ["--workers", str(sum(resources.workers for resources in deployment.classes))]
     command += ["--profile", f"{FILES}/cluster.toml"] if deployment.profile_text else []
+    command += ["--checkpoints", deployment.checkpoints] if deployment.checkpoints else []
     container: dict[str, Any] = {"name": "run", "command": [*map(_literal, command), *_store(deployment)]}
     container["resources"] = {"requests": {"cpu": "1", "memory": "2G"}, "limits": {"memory": "4G"}}
     ends = {"action": "FailJob", "onExitCodes": {"containerName": "run", "operator": "In", "values": [1, 2]}}
@@ -133,6 +134,8 @@ def _job(
     if deployment.secret:
         env.append({"name": STORE, "valueFrom": {"secretKeyRef": {"name": deployment.secret, "key": "url"}}})
     full = {**container, "image": deployment.image, "env": env, "volumeMounts": mounts}
+    if deployment.secret:  # what else is in it, such as AWS_ACCESS_KEY_ID, are variables too
+        full["envFrom"] = [{"secretRef": {"name": deployment.secret}}]
     pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": grace, "containers": [full], "volumes": volumes}
     disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     return {

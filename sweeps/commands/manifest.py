@@ -14,6 +14,7 @@ from sweeps.commands.kubernetes import kubernetes
 from sweeps.commands.skypilot import skypilot
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass, read_cluster_profile
+from sweeps.store.objects import checked_url
 from sweeps.support.atomic import write_text
 from sweeps.support.checks import choice, require
 from sweeps.support.paths import refuse_to_replace, relative_to
@@ -61,6 +62,7 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
         image=arguments.image,
         claim=arguments.claim,
         secret=arguments.secret,
+        checkpoints=checked_url(arguments.checkpoints, "`checkpoints`") if arguments.checkpoints else "",
         gpu=arguments.gpu,
     )
 
@@ -75,7 +77,12 @@ def add_manifest(command: argparse.ArgumentParser) -> None:
     command.add_argument("--class", default="", metavar="C", help="only the workers of this class of the profile")
     command.add_argument("--image", default="", help="container image of the workers")
     command.add_argument("--claim", default="", help="kubernetes: claim of the volume that all pods share")
-    command.add_argument("--secret", default="", help="kubernetes: secret with the key url, a PostgreSQL database")
+    command.add_argument(
+        "--secret",
+        default="",
+        help="kubernetes: secret with the key url, a PostgreSQL database or a bucket; its other keys are variables",
+    )
+    command.add_argument("--checkpoints", default="", metavar="URL", help="copy checkpoints there: s3://BUCKET/PREFIX")
     command.add_argument("--gpu", default="", metavar="NAME", help="skypilot: which GPU, such as A100")
     command.add_argument("--write", type=Path, metavar="PATH", help="write to this file (default: print)")
     command.add_argument("--force", action="store_true", help="replace an existing file")

@@ -1,9 +1,11 @@
-"""SkyPilot: one task, launched once for every worker. Its machines share no folder: the sweep is in PostgreSQL."""
+"""SkyPilot: one task, launched once for every worker. Its machines share no folder: the sweep is in PostgreSQL or in a
+bucket, and so may the copies of its checkpoints be."""
 
 from __future__ import annotations
 
 import shlex
 from typing import Any
+from urllib.parse import urlsplit
 
 from sweeps.commands.deployment import STORE, Deployment
 from sweeps.machine.cluster_file import ResourceClass
@@ -11,7 +13,8 @@ from sweeps.support.yaml_text import yaml_text
 from sweeps.workers.base import TUNABLES, thread_environment
 from sweeps.workers.classes import main_memory, worker_arguments
 
-EXTRAS = "train,parquet,hub,postgres"  # what trains, reads pairs, and reaches the database
+EXTRAS = "train,parquet,hub,postgres,s3"  # what trains, reads pairs, and reaches the database and the bucket
+KEYS = {"s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
 
 
 def skypilot(deployment: Deployment) -> str:
@@ -22,7 +25,8 @@ def skypilot(deployment: Deployment) -> str:
     (resources,) = deployment.classes
     name = f"{deployment.name}-{deployment.label(resources)}"
     head = f"# A worker of the sweep; {resources.workers} at once: run this line so often, with another -n each time.\n"
-    head += f"#   sky jobs launch -n {name}-1 --secret {STORE} FILE.yaml\n"
+    given = " ".join(f"--secret {secret}" for secret in _secrets(deployment))
+    head += f"#   sky jobs launch -n {name}-1 {given} FILE.yaml\n"
     return head + yaml_text(_task(deployment, resources, name))
 
 
@@ -48,4 +52,9 @@ def _task(deployment: Deployment, resources: ResourceClass, name: str) -> dict[s
     if not deployment.image:
         task |= {"workdir": ".", "setup": f"pip install '.[{EXTRAS}]'"}
     run = "\n".join([*map(shlex.join, deployment.profile.setup), f'exec {worker} --store "${STORE}"'])
-    return task | {"envs": variables, "secrets": {STORE: None}, "run": run}
+    return task | {"envs": variables, "secrets": dict.fromkeys(_secrets(deployment)), "run": run}
+
+
+def _secrets(deployment: Deployment) -> list[str]:
+    """Variables that are told at every launch: where the sweep is kept, and what opens the bucket of checkpoints."""
+    return [STORE, *(KEYS.get(urlsplit(deployment.checkpoints).scheme, ()))]

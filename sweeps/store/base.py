@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -32,6 +34,7 @@ from sweeps.trial import Observation, Trial, failure
 
 MOST_LOOKS = 8  # at all trials, before a worker that finds others everywhere waits a while
 SPREAD = 4  # times further over the queue after each trial that another was faster to take
+DOUBTED = 16  # of the trials said to be busy that a claim looks at all the same: one of their workers may have died
 
 
 class Store(ABC):
@@ -46,7 +49,7 @@ class Store(ABC):
     """Whether all workers share this folder, with the checkpoints and the states of trunks in it."""
 
     looks_at_once: bool
-    """Whether `refresh` looks at all trials at once, not only at what is remembered."""
+    """Whether `refresh` looks at all trials at once, not only at what is remembered, and `busy` is certain by that."""
     pause: float = 0.0
     """Seconds between looks of an idle worker, at least."""
 
@@ -62,7 +65,8 @@ class Store(ABC):
         self.trunks = Trunks(directory)
         self._trunk_of: dict[str, Trunk | None] = {}  # by key: a trial never changes
         self._checkpoints: Checkpoints | None = None
-        self._misses = 0  # trials that another worker was faster to take
+        self._misses = 0  # trials that others run, though that was not known when all were looked at
+        self._races = 0  # those of them that another worker was faster to take while this one tried
 
     # -- what is wanted
 
@@ -150,8 +154,9 @@ class Store(ABC):
         """Ask anew for what is remembered and can be asked for at once."""
 
     @abstractmethod
-    def busy(self) -> Container[str]:
-        """Keys of trials that others run for certain, as last looked at by `refresh`, where it looks at all at once."""
+    def busy(self) -> Set[str]:
+        """Keys of trials that others run: for certain, as last looked at by `refresh`, where it looks at all at once;
+        else as far as they said so."""
 
     @final
     def claim(self, eligibility: Eligibility = ANY_TRIAL) -> Claim | None:
@@ -168,28 +173,40 @@ class Store(ABC):
                 return claim
         return None
 
-    def _look(self, eligibility: Eligibility, busy: Container[str], crowd: int) -> Claim | None:
+    def _look(self, eligibility: Eligibility, busy: Set[str], crowd: int) -> Claim | None:
         """The first trial that can be claimed; None when there is none, or when another worker was faster where all are
-        to be looked at anew then. crowd: how often that was so: the more, the further workers spread over the queue."""
+        to be looked at anew then. What is busy is not looked at where that is certain, else last but for a few. crowd:
+        how often another was faster: the more, the further workers spread over the queue."""
         denied: PermissionError | ValueError | None = None
         under_way: set[Path] = set()  # trunks with a trial on its way to a state; fewer steps come first in the queue
-        keys = [key for key in eligibility.order(self.queue()) if key not in busy]
+        order = eligibility.order(self.queue())
+        keys = [key for key in order if key not in busy] if self.looks_at_once else order
         start = random.randrange(SPREAD**crowd) % len(keys) if keys else 0
+        said = [key for key in keys if key in busy]
+        doubted = random.sample(said, min(DOUBTED, len(said)))
+        left = _last(keys[start:] + keys[:start], busy - set(doubted))
         passed = 0
-        for key in keys[start:] + keys[:start]:
+        while left:
+            key = left.popleft()
             if passed or self.finished(key):
                 passed = max(0, passed - 1)
                 continue
             try:
                 trunk = self._trunk(key)
-                if trunk and trunk.folder in under_way and not self.checkpointed(key):
-                    continue
-                before = self._misses
+                if trunk and not self.checkpointed(key):
+                    if trunk.folder not in under_way and self._awaited(trunk, busy, order, key):
+                        under_way.add(trunk.folder)
+                    if trunk.folder in under_way:
+                        continue
+                misses, races = self._misses, self._races
                 if claim := self._claim(key, eligibility):
                     return claim
-                if self._misses > before and self.looks_at_once:
+                if self._misses > misses and self.looks_at_once:
                     return None
-                if self._misses > before and not trunk:
+                if self._misses > misses and key not in busy:
+                    busy = self.busy()
+                    left = _last(left, busy)
+                if self._races > races and not trunk:
                     crowd += 1
                     passed = random.randrange(SPREAD**crowd)
             except (PermissionError, ValueError) as error:  # another user's, or damaged; others may not be
@@ -209,15 +226,28 @@ class Store(ABC):
             self._trunk_of[key] = self.trunks.of(self.read_trial(key))
         return self._trunk_of[key]
 
+    def _awaited(self, trunk: Trunk, busy: Container[str], order: Sequence[str], key: str) -> bool:
+        """Whether a living trial of this trunk, busy and before `key` in the order, is on its way to a state.
+
+        The busy ones are looked at last, so that `_look` does not know of them yet.
+        """
+        for other in [other for other in order[: order.index(key)] if other in busy]:
+            with suppress(PermissionError, ValueError):  # another user's, or damaged: `_look` says so where it matters
+                its = self._trunk(other)
+                without = its and its.folder == trunk.folder and not its.own.exists() and not self.finished(other)
+                if without and self._under_way(other):
+                    return True
+        return False
+
     def _under_way(self, key: str) -> bool:
         attempts = self.attempts(key)
-        return bool(attempts) and not attempts[-1].ended
+        return bool(attempts) and not attempts[-1].ended and not self.death(key, attempts[-1])
 
     def _claim(self, key: str, eligibility: Eligibility) -> Claim | None:
         attempts = self.attempts(key)
         if attempts and not attempts[-1].ended:
             if not (death := self.death(key, attempts[-1])):
-                self._misses += self.looks_at_once  # it was free when they were all looked at
+                self._misses += 1
                 return None
             self.end(key, attempts[-1].number, LOST, death)
             attempts = self.attempts(key)
@@ -234,6 +264,7 @@ class Store(ABC):
         number = attempts[-1].number + 1 if attempts else 1
         ours = self.attempt(key, number, holder(state, eligibility.job))
         self._misses += not ours
+        self._races += not ours
         return Claim(trial, number, following.smaller) if ours else None
 
     def _give_up(self, failed: Observation, last: int) -> None:
@@ -435,6 +466,11 @@ class Store(ABC):
     def exported(self) -> Iterator[Observation]:
         """The observations in the gathered exports, whether or not their trials are in the store."""
         return exported(self.directory, self.curves)
+
+
+def _last(keys: Iterable[str], late: Container[str]) -> deque[str]:
+    """The keys in their order, but these behind all others."""
+    return deque(sorted(keys, key=late.__contains__))
 
 
 def _text(observation: Observation) -> str:

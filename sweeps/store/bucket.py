@@ -19,7 +19,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, final
 
@@ -265,7 +265,7 @@ class BucketStore(Store):
         finally:
             self.objects.delete([name])
 
-    def busy(self) -> Container[str]:
+    def busy(self) -> Set[str]:
         newest = {key: f"{_attempt(key, numbers[-1])}" for key in self._seen if (numbers := _attempts(self._seen[key]))}
         open_ = [key for key, name in newest.items() if f"{_last(name)}.end" not in self._seen[key]]
         self.objects.each(self._kept, [newest[key] for key in open_ if newest[key] not in self._unchanging])

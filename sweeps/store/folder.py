@@ -3,10 +3,12 @@
     queue.json          trials wanted, in the order to run   closed        present when no more will come
     needs.json          what each of them takes, for workers that may not take all
     cancelled/          a file for every trial that is cancelled, named by its key; `everything` for all
+    running/            a file for every trial with an attempt that has not ended, named by its key: where to look last
     trials/<key>/       trial.json, attempt-0001 (a claim), attempt-0001.end (how it ended), result.json,
                         failed-0001.json (a result tried again)
 
-A trial is claimed by creating its next attempt file; the file's age is the lease.
+A trial is claimed by creating its next attempt file; the file's age is the lease. What running/ says may be out of date
+and is never believed: without it every claim looks at all trials that run.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -64,6 +66,7 @@ class FolderStore(Store):
     def begin(self, sweep_file: Path, data: Data) -> None:
         mark(self.directory, sweep_file)
         self.files.begin(sweep_file.read_text(encoding="utf-8"), json.dumps(data.to_json(), indent=1) + "\n")
+        self._said_running.mkdir(exist_ok=True)
         if self.copies:
             write_note(self.directory, Note(checkpoints=self.copies))
         self._renew_queue()
@@ -179,7 +182,17 @@ class FolderStore(Store):
         if self.finished(key):
             self.end(key, number, STOPPED, "there was a result already")
             return False
+        with suppress(OSError):  # another user's folder; whoever looks sees the attempt all the same
+            touch(self._said_running / key)
         return True
+
+    @property
+    def _said_running(self) -> Path:
+        return self.directory / "running"
+
+    def _runs_no_more(self, key: str) -> None:
+        with suppress(OSError):
+            (self._said_running / key).unlink(missing_ok=True)
 
     def attempts(self, key: str) -> list[Attempt]:
         names = set(self._listed(key))
@@ -211,8 +224,10 @@ class FolderStore(Store):
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
 
-    def busy(self) -> Container[str]:
-        return ()  # files are looked at one by one
+    def busy(self) -> Set[str]:
+        with suppress(OSError):
+            return frozenset(os.listdir(self._said_running))
+        return frozenset()
 
     def renew(self, claim: Claim) -> bool:
         try:
@@ -229,16 +244,18 @@ class FolderStore(Store):
         content = sealed({"cause": cause, "said": reason})
         with suppress(FileExistsError):
             publish_text(self._attempt(key, number).with_suffix(".end"), content, durable=False)
+        self._runs_no_more(key)
 
     def record_result(self, key: str, text: str) -> bool:
         path = self.folder(key) / "result.json"
         try:
             publish_text(path, text)
-            return True
         except OSError:
             if not path.exists():
                 raise
             return path.read_text(encoding="utf-8") == text  # a link may succeed and say otherwise
+        self._runs_no_more(key)
+        return True
 
     def set_aside(self, key: str, last: int) -> None:
         self.files.own_trial(key)

@@ -19,7 +19,7 @@ from sweeps.support.checksum import sealed
 from sweeps.support.json_io import parse_json, read_lines
 from sweeps.support.paths import MARKER
 
-WITHIN = ("trials", "trunks", "parts", "logs", "cancelled")  # folders that a sweep makes in its own
+WITHIN = ("trials", "trunks", "parts", "logs", "cancelled", "running")  # folders that a sweep makes in its own
 
 
 def identity_of(directory: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -191,7 +191,7 @@ class PostgresStore(Store):
     def refresh(self) -> None:
         self._finished = {key for (key,) in self._ask("SELECT key FROM sweep_results WHERE sweep = %(sweep)s")}
 
-    def busy(self) -> Container[str]:
+    def busy(self) -> Set[str]:
         """Asked for all at once. Attempts of this host are looked at one by one: their process may be gone."""
         rows = self._ask(
             "SELECT key FROM (SELECT DISTINCT ON (key) * FROM sweep_attempts WHERE sweep = %(sweep)s "

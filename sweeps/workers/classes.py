@@ -13,11 +13,10 @@ def wanted(store: Store, classes: Sequence[str]) -> dict[str, int]:
     """How many trials are without a result, by class. classes: names, the smallest first, which has all others."""
     requirements = store.requirements()
     counts: dict[str, int] = {}
-    for key in store.queue():
-        if not store.finished(key):
-            scarce = sum(attempt.cause == MEMORY for attempt in store.attempts(key))
-            name = requirements.resource_class(key, bigger=int(scarce > 1)) or classes[0]
-            counts[name] = counts.get(name, 0) + 1
+    for key in store.unfinished():
+        scarce = sum(attempt.cause == MEMORY for attempt in store.attempts(key))
+        name = requirements.resource_class(key, bigger=int(scarce > 1)) or classes[0]
+        counts[name] = counts.get(name, 0) + 1
     return counts
 
 

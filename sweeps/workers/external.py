@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
+from sweeps.store.access import access
 from sweeps.store.base import Store
+from sweeps.store.note import read_note
 from sweeps.workers.base import Launcher, Workers
 
 NAME = "external"
@@ -30,7 +34,10 @@ class ExternalWorkers(Workers):
         if self._told:
             return []
         self._told = True
-        return [f"waiting for workers: embed worker --sweep {self.store.directory.resolve()}"]
+        url = "" if self.store.shares_folder else read_note(self.store.directory).store
+        sweep = f"results/{self.store.name} --store {shlex.quote(url)}" if url else self.store.directory.resolve()
+        needed = ", ".join(access(self.store))
+        return [f"waiting for workers: embed worker --sweep {sweep}{f'; they need {needed}' if needed else ''}"]
 
     def stop(self) -> None:
         """Nothing: they leave when all is finished."""

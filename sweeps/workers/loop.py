@@ -25,7 +25,11 @@ from sweeps.workers.stop_requests import TERMINATED, StopRequests
 
 TIME_IS_UP = 75  # exit code: there is more to do, but not by this process (EX_TEMPFAIL of sysexits.h)
 PARENT = "SWEEP_LAUNCHER"  # variable: process id of what started the worker; it may be gone before we can ask
-IDLE = 0.5  # s between looks at the queue
+IDLE = 0.5  # s between looks at the queue, at least
+# Times as long as a look at all trials took, until the next: what a thousand idle workers ask of the store, or what
+# `sweep run` asks about a thousand trials, must not slow down those that train.
+RARELY = 10
+LONGEST = 10.0  # s between looks at the queue, at most
 LOOK = 20.0  # s between looks at the cluster's jobs, while idle
 REASON_LENGTH = 300  # characters
 DISK_FULL = os.strerror(errno.ENOSPC)
@@ -50,6 +54,7 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
         with stop.installed():
             while os.getppid() == parent:
                 stop.exit_if_requested()
+                began = time.monotonic()
                 eligibility = _eligibility(store, stop)
                 try:
                     claim = store.claim(eligibility)
@@ -62,9 +67,10 @@ def work(directory: Path, train: Train, lease: float = LEASE, options: WorkerOpt
                 except OSError as error:  # a full disk or a cut connection may pass: what is claimed stays claimable
                     idle.complain(sentence(error))
                     time.sleep(10 * IDLE)
+                    began = time.monotonic()
                 if (code := idle.over(store, eligibility)) is not None:
                     return code
-                time.sleep(max(IDLE, store.pause))
+                time.sleep(max(IDLE, store.pause, min(RARELY * (time.monotonic() - began), LONGEST)))
         return 0
     except SystemExit:  # folding up torch has taken 9 s on a busy machine, as long as a launcher waits
         if options.job and stop.cause:

@@ -7,7 +7,6 @@ Ray is loaded here, see ray_driver.py; where its head is lost, it is looked for 
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
 import time
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from sweeps.machine.cluster_file import ClusterProfile, ResourceClass
+from sweeps.store.access import access
 from sweeps.store.base import Store
 from sweeps.store.note import read_note
 from sweeps.store.retry import LOST, STOPPED
@@ -24,12 +24,12 @@ from sweeps.workers.base import ClusterJob, Launcher, LaunchOptions, Workers, en
 from sweeps.workers.classes import main_memory, most_workers, wanted, worker_arguments
 from sweeps.workers.lease import LOST_CLAIM
 from sweeps.workers.local import GRACE
-from sweeps.workers.loop import TIME_IS_UP
+from sweeps.workers.loop import RARELY, TIME_IS_UP
 from sweeps.workers.ray_job import job_of, this_actor
 from sweeps.workers.ray_link import Event, Link
 from sweeps.workers.stop_requests import TERMINATED
 
-POLL = 5.0  # s between counts of what is wanted
+POLL = 5.0  # s between counts of what is wanted, at least
 AGAIN = 5.0  # s between looks for a cluster that was lost
 ABSENT = 3  # looks in a row at a cluster without an actor, after which it is gone; it may just have been made
 BARREN = 3  # workers in a row that may fail before a trial is begun or ended
@@ -103,7 +103,7 @@ class RayWorkers(Workers):
         self._happened = -1
         self._told: set[str] = set()  # what need not be said again
         self._absent: dict[str, int] = {}  # jobs of attempts -> looks without them
-        self._counted = self._lost = 0.0
+        self._counting = self._lost = 0.0  # when to count again; when the cluster was lost
 
     def _connect(self) -> Link:
         return Link(self.profile.address if self.profile else "", self.store.files.logs / "ray.log")
@@ -129,7 +129,7 @@ class RayWorkers(Workers):
             living = event if "living" in event else living
         if living is not None:
             messages += self._reap(living["living"]) + self._misfits(living["nodes"])
-            if messages or time.monotonic() - self._counted > POLL:
+            if messages or time.monotonic() > self._counting:
                 messages += self._start_missing(living["living"])
         return messages + (self._lose() if self.link.over else [])
 
@@ -206,7 +206,7 @@ class RayWorkers(Workers):
 
     def _start_missing(self, living: Sequence[str]) -> list[str]:
         assert self.link is not None
-        self._counted = time.monotonic()
+        begun = time.monotonic()
         self._notice_failures()
         kinds = self._kinds()
         trials = wanted(self.store, [kind.name for kind in kinds])
@@ -219,6 +219,7 @@ class RayWorkers(Workers):
                 self._start(f"{begin}{secrets.token_hex(4)}", kind)
             if new > 0:
                 messages.append(f"{new} {'worker' if new == 1 else 'workers'} of class {kind.name} started")
+        self._counting = time.monotonic() + max(POLL, RARELY * (time.monotonic() - begun))
         return messages
 
     def _notice_failures(self) -> None:
@@ -240,9 +241,8 @@ class RayWorkers(Workers):
         if setup:
             lines = [*map(shlex.join, setup), f"exec {shlex.join(worker)}"]
             worker = ["bash", "-c", "\n".join(lines)]
-        variables = environment(kind.threads) | (dict(self.profile.environment) if self.profile else {})
-        if url and "PGPASSWORD" in os.environ:
-            variables["PGPASSWORD"] = os.environ["PGPASSWORD"]
+        variables = environment(kind.threads) | access(self.store)
+        variables |= self.profile.environment if self.profile else {}
         log = f"{name.replace('/', '-')}.log"
         self.mine.add(name)
         self.started.add(job_of(name, self.head))

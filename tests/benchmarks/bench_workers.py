@@ -1,6 +1,6 @@
 """A thousand workers on one sweep: claims a second, what they ask of the folder, the database or the bucket, status.
 
-    python tests/benchmarks/bench_workers.py [folder] [postgres] [s3] [--workers 1000] [--trials 2000]
+    python tests/benchmarks/bench_workers.py [folder] [postgres] [s3] [--workers 1000] [--trials 1100]
 
 Threads, each with a store of its own, of the same class that real workers use, on hosts of different names. All begin
 at once, which is the worst that can happen, and each claims one trial; nothing is trained. Then, with all of them
@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*", default=["folder", "postgres", "s3"])
     parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=0, help="by default a tenth more than workers")
     arguments = parser.parse_args()
     threading.stack_size(512 * 1024)
     attempts.host_and_boot = host_and_boot
@@ -160,7 +160,7 @@ def main() -> None:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             url = PLACES[kind](stack)
-            measure(kind, folder, url, arguments.workers, arguments.trials)
+            measure(kind, folder, url, arguments.workers, arguments.trials or arguments.workers * 11 // 10 + 2)
 
 
 def host_and_boot() -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,24 @@ lr = 2e-3
 def trials(count: int) -> str:
     """A sweep file of so many trials, which differ in their seeds."""
     return _TRIALS.format(seeds=list(range(count)))
+
+
+def one_class(workers: int, more: str = "", memory: float = 1.5, lease: int = 0, **keys: int) -> str:
+    """A cluster profile of one class.
+
+    more: lines of the class. lease: seconds, 0 for that of real sweeps. keys: of the file.
+    """
+    lines = [f"{name} = {value}" for name, value in keys.items()]
+    lines += [f'environment = {{ TOY_LEASE = "{lease}" }}'] if lease else []
+    lines += ["[[classes]]", 'name = "cpu"', f"memory = {memory}", f"workers = {workers}", more]
+    return "\n".join(lines) + "\n"
+
+
+def devices(pid: int) -> str:
+    """The GPUs that a process may see; "" where nothing says it. Raises OSError when it is gone."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    named = [each.partition(b"=")[2].decode() for each in variables if each.startswith(b"CUDA_VISIBLE_DEVICES=")]
+    return named[0] if named else ""
 
 
 class ClusterSweep:
@@ -85,3 +105,50 @@ def ended() -> Iterator[list[ClusterSweep]]:
         for process in [process for one in made for process in one.processes]:
             process.kill()
             process.wait()
+
+
+_TWO_NODES = """
+environment = {{ GLOO_SOCKET_IFNAME = "lo", RECIPE_PLANNER_CACHE = "{cache}" }}
+[[classes]]
+name = "2x1"
+memory = 2
+nodes = 2
+"""
+_REAL = """
+models = ["nano-25k"]
+budgets = [2e9]
+min_steps = 1
+[[methods]]
+name = "full"
+lr = 1e-2
+[training]
+data = "{data}"
+batch_size = 16
+context = 48
+pool_size = 32
+pools = 1
+"""
+
+
+def two_nodes_train_one_trial(
+    folder: Path, pairs: Path, launcher: str, environment: dict[str, str], **keys: int
+) -> None:
+    """Two nodes of a cluster train one trial with the real trainer and gloo. keys: of the cluster profile."""
+    out = folder / "out"
+    (folder / "real.toml").write_text(_REAL.format(data=pairs))
+    profile = "".join(f"{name} = {value}\n" for name, value in keys.items())
+    (folder / "cluster.toml").write_text(profile + _TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
+    command = [sys.executable, "-m", "sweeps.cli", "run", "real.toml", "--no-law", "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--launcher", launcher, "--profile", "cluster.toml"],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    logs = "\n".join(path.read_text() for path in out.glob("*/**/*log*") if path.is_file())
+    assert done.returncode == 0, done.stderr + logs
+    (seen,) = FolderStore(out).results()
+    assert seen.status == "done" and seen.environment["ranks"] == 2, logs
+    assert not list(out.glob("trials/*/ranks-*"))

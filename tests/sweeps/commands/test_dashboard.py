@@ -8,20 +8,11 @@ import signal
 import subprocess
 import urllib.request
 
-import pytest
-
-from support.sweep_process import begin, partly_failed, spawn
+from support.sweep_process import begin, spawn
 from support.toy_sweeps import toy_main
 from support.waiting import wait_for
 from sweeps import cli
 from sweeps.commands import dashboard
-from sweeps.store.folder import FolderStore
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch) -> FolderStore:
-    monkeypatch.chdir(tmp_path)
-    return partly_failed()
 
 
 def asked(address: str, path: str) -> dict:

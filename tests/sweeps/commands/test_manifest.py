@@ -85,6 +85,21 @@ def test_kubernetes_takes_what_is_made_for_it(tmp_path, capsys, state):
     assert "--shard" in worker["command"] and "--patience" not in worker["command"]
 
 
+def test_pods_and_machines_get_what_opens_the_database_and_the_bucket(tmp_path, capsys):
+    copies = ("--checkpoints", "s3://bucket/sweeps")
+    text = made(tmp_path, capsys, "kubernetes", "--image", "a", "--secret", "places", *copies)
+    _, run, *workers = yaml.safe_load_all(text)
+    for job in (run, *workers):
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": "places"}}]
+        assert ("s3://bucket/sweeps" in container["command"]) == (job is run)  # workers ask the database
+    task = yaml.safe_load(made(tmp_path, capsys, "skypilot", *ENGINES["skypilot"], *copies))
+    assert list(task["secrets"]) == ["SWEEP_STORE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"]
+    arguments = ["--for", "docker", "--checkpoints", "http://x"]
+    assert cli.main(["manifest", str(tmp_path / "My Sweep.toml"), *arguments]) == 2
+    assert "--checkpoints must be s3://" in capsys.readouterr().err
+
+
 def expanded(text: str) -> str:
     """What Kubernetes makes of a word: $$ is $, and $(NAME) what the variable holds."""
     return re.sub(r"\$(\$|\((\w+)\))", lambda found: "$" if found[1] == "$" else f"<{found[2]}>", text)

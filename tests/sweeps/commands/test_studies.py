@@ -8,17 +8,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from support.sweep_process import begin, partly_failed
+from support.sweep_process import begin
 from support.toy_sweeps import SWEEP, observe, toy_main
 from sweeps.commands.studies import AXIS, Study
-from sweeps.store.folder import FolderStore
 from sweeps.store.records import read_observations
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch) -> FolderStore:
-    monkeypatch.chdir(tmp_path)
-    return partly_failed()
 
 
 def trials(path: Path) -> list[optuna.trial.FrozenTrial]:

@@ -16,6 +16,9 @@ from support.store_truths import StoreTruths
 from support.toy_stores import start
 from support.toy_sweeps import COMMAND, observe
 from support.waiting import wait_for
+from sweeps.store import attempts
+from sweeps.store.base import DOUBTED
+from sweeps.store.open import open_store
 from sweeps.store.records import read_observations
 from sweeps.store.retry import LOST, TRIES
 from sweeps.trial import failure
@@ -38,6 +41,48 @@ def test_many_stores_added_at_once_hold_each_trial_once(new_store, tmp_path):
     assert [process.wait(30) for process in adding] == [0, 0, 0]
     assert sorted(os.listdir(store.files.trials)) == sorted(trial.key for trial in wanted)
     assert [store.read_trial(key) for key in store.queue()] == wanted
+
+
+def test_a_claim_looks_at_few_of_the_trials_that_run(new_store, monkeypatch):
+    store, wanted = new_store(60)
+    for _ in range(50):
+        assert store.claim()
+    other, looked = open_store(store.directory), []
+    of = other.attempts
+    monkeypatch.setattr(other, "attempts", lambda key: looked.append(key) or of(key))
+    assert other.claim().trial == wanted[50]
+    assert len(looked) <= DOUBTED + 1  # and the one that it took
+
+
+def test_what_is_said_of_running_trials_is_never_believed(new_store):
+    store, wanted = new_store(3)
+    first = store.claim()
+    said = store.directory / "running"
+    assert [path.name for path in said.iterdir()] == [first.trial.key]
+    (said / first.trial.key).unlink()
+    for trial in wanted[1:]:
+        (said / trial.key).touch()
+    assert {store.claim().trial.key for _ in range(2)} == {trial.key for trial in wanted[1:]}
+    assert store.claim() is None
+    (said / first.trial.key).touch()
+    store.end(first.trial.key, 1, LOST)
+    assert not (said / first.trial.key).exists()
+    shutil.rmtree(said)
+    said.touch()  # nobody can say anything
+    assert store.claim().trial == first.trial and store.claim() is None
+
+
+def test_a_dead_worker_among_many_is_found_while_others_still_wait(new_store, monkeypatch):
+    store, wanted = new_store(80)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(attempts, "host_and_boot", lambda: ("elsewhere", "boot"))
+        dead = store.claim().trial.key
+        claims = [store.claim() for _ in range(30)]
+    os.utime(store.folder(dead) / "attempt-0001", (0, 0))
+    taken = []
+    while dead not in taken:
+        taken.append(store.claim().trial.key)
+    assert len(taken) < len(wanted) - len(claims)
 
 
 def test_names_from_files_never_become_paths(new_store):

@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+
+import pytest
 
 from support.sweep_process import started
 from support.toy_stores import start
@@ -14,6 +17,7 @@ from support.toy_sweeps import COMMAND, observe, toy_train
 from support.waiting import wait_for
 from sweeps.store.folder import FolderStore
 from sweeps.store.retry import TIME
+from sweeps.workers import loop
 from sweeps.workers.lease import LOST_CLAIM
 from sweeps.workers.loop import work
 from sweeps.workers.options import WorkerOptions
@@ -68,3 +72,21 @@ def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
     assert work(store.directory, toy_train, options=WorkerOptions(patience=0.1)) == 0
     assert work(store.directory, toy_train, options=WorkerOptions(resource_class="gpu", patience=0.1)) == 0
     assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
+
+
+def test_an_idle_worker_rests_ten_times_as_long_as_it_looked(new_store, monkeypatch):
+    store, _ = new_store(1, closed=False)
+    now, looks, rests = [0.0], iter([0.01, 0.4, 30.0, 0.01]), []
+
+    def claim(self, eligibility):
+        now[0] += next(looks)
+
+    def rest(seconds):
+        rests.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(FolderStore, "claim", claim)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=rest))
+    patience = 30.0 + loop.LONGEST
+    assert work(store.directory, toy_train, options=WorkerOptions(patience=patience)) == 0
+    assert rests == [loop.IDLE, pytest.approx(4.0), loop.LONGEST]

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from support.cluster_sweeps import ClusterSweep, ended, trials
+from support.cluster_sweeps import ClusterSweep, devices, ended, one_class, trials, two_nodes_train_one_trial
 from support.missing import missing
 from support.ray_cluster import missing as ray_missing
 from support.sweep_process import started
@@ -23,22 +22,17 @@ from support.toy_sweeps import COMMAND
 from support.waiting import wait_for
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.store.folder import FolderStore
+from sweeps.store.identity import mark
+from sweeps.store.note import Note, write_note
+from sweeps.store.open import open_store
 from sweeps.store.retry import LOST, STOPPED
 from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import LaunchOptions
 from sweeps.workers.ray_link import Link
 
-ROOT = Path(__file__).parents[3]
-ONE_CLASS = """
-grace = 20
-patience = 60
-[environment]
-TOY_LEASE = "{lease}"
-[[classes]]
-name = "cpu"
-memory = 1.5
-workers = 3
-"""
+
+def three_workers(lease: int = 300) -> str:
+    return one_class(3, lease=lease, grace=20, patience=60)
 
 
 class Sweep(ClusterSweep):
@@ -47,7 +41,7 @@ class Sweep(ClusterSweep):
     def __init__(self, ray_cluster, folder: Path, seeds: int, **toy) -> None:
         super().__init__(folder, trials(seeds), **toy)
         self.ray_cluster = ray_cluster
-        (folder / "ray.toml").write_text(ONE_CLASS.format(lease=300))
+        (folder / "ray.toml").write_text(three_workers())
 
     def run(self, *more: str, launcher: str = "ray", environment: dict[str, str] | None = None):
         return self.begin(*more, launcher=launcher, environment=environment or self.ray_cluster.environment)
@@ -85,7 +79,7 @@ def test_a_node_that_dies_is_seen_at_once_and_its_trial_goes_on_elsewhere(sweep,
 def test_a_head_that_is_lost_and_comes_back_costs_no_result(sweep, ray_cluster):
     one = sweep(14, seconds=5.0, checkpoints=True)  # more than the others do before they end too
     # Nobody tells that a worker died with the head: its trial is taken over after the lease.
-    (one.folder / "ray.toml").write_text(ONE_CLASS.format(lease=20))
+    (one.folder / "ray.toml").write_text(three_workers(lease=20))
     process = one.run("--profile", "ray.toml")
     wait_for(lambda: len(one.running()) == 3)
     ray_cluster.restart_head()
@@ -96,7 +90,7 @@ def test_a_head_that_is_lost_and_comes_back_costs_no_result(sweep, ray_cluster):
 
 def test_a_worker_that_pauses_beyond_its_lease_loses_its_trial_and_leaves(sweep):
     one = sweep(4, seconds=6.0, checkpoints=True)
-    (one.folder / "ray.toml").write_text(ONE_CLASS.format(lease=2))
+    (one.folder / "ray.toml").write_text(three_workers(lease=2))
     process = one.run("--profile", "ray.toml")
     wait_for(lambda: len(one.running()) == 3)
     key, paused = one.running()[0]
@@ -122,7 +116,7 @@ def test_a_sweep_goes_on_from_this_machine_to_ray_to_slurm_in_one_folder(sweep, 
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert all(one.store.finished(key) or one.store.attempts(key)[-1].cause == STOPPED for key in running)
-    profile = ONE_CLASS.format(lease=300).replace("grace = 20", "grace = 20\nminutes = 10").replace("60", "5")
+    profile = one_class(3, grace=20, minutes=10, patience=5)
     (one.folder / "slurm.toml").write_text(profile)
     one.ends(one.run("--profile", "slurm.toml", launcher="slurm", environment=cluster.environment))
     jobs = {attempt.job for seen in one.store.results() for attempt in one.store.attempts(seen.key)}
@@ -135,11 +129,10 @@ def test_workers_get_the_share_of_a_gpu_and_the_resources_of_their_class(sweep, 
     text = "[[classes]]\nname = 'half'\nmemory = 2\ngpus = 1\nslots = 2\nresources = {roomy = 0.1}\nworkers = 2\n"
     (one.folder / "ray.toml").write_text(text)
     process = one.run("--profile", "ray.toml")
-    given = {}
+    given: dict[int, str] = {}
     while process.poll() is None:
         for _, attempt, _ in one.store.running():
-            variables = Path(f"/proc/{attempt.pid}/environ").read_bytes().split(b"\0")
-            given[attempt.pid] = [one for one in variables if one.startswith(b"CUDA_VISIBLE_DEVICES=")]
+            given[attempt.pid] = devices(attempt.pid)
         time.sleep(0.1)
     one.ends(process)
     assert given
@@ -147,7 +140,7 @@ def test_workers_get_the_share_of_a_gpu_and_the_resources_of_their_class(sweep, 
 
 def test_workers_that_cannot_start_end_the_sweep_with_their_last_words(sweep):
     one = sweep(3)
-    (one.folder / "ray.toml").write_text('setup = ["false", "exit 3"]\n' + ONE_CLASS.format(lease=300))
+    (one.folder / "ray.toml").write_text('setup = ["false", "exit 3"]\n' + three_workers())
     said = one.ends(one.run("--profile", "ray.toml"), code=2)
     assert "sweep: error: workers do not start: exit code 3" in said and "Traceback" not in said
 
@@ -210,6 +203,27 @@ def test_without_the_extra_the_launcher_says_what_to_install(new_store, monkeypa
         LAUNCHERS["ray"](LaunchOptions()).start(store, 1)
 
 
+def test_workers_on_other_nodes_get_what_opens_the_places_of_their_sweep(tmp_path, monkeypatch):
+    from sweeps.workers import ray
+
+    mark(tmp_path)
+    write_note(tmp_path, Note("postgresql://u@h/d", "s3://b/p"))
+    for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "GOOGLE_SERVICE_ACCOUNT"):
+        monkeypatch.setenv(name, "secret")
+    orders = []
+
+    def take(start):
+        orders.append(start)
+
+    monkeypatch.setattr(ray.RayWorkers, "_connect", lambda self: SimpleNamespace(order=take))
+    workers = ray.RayWorkers(open_store(tmp_path), LaunchOptions())
+    workers._start("sweep-x.any.1", ray.Kind(ray.ANY, 1, ({"CPU": 1.0},), 1, ()))
+    (order,) = orders
+    secrets = {name for name, value in order["variables"].items() if value == "secret"}
+    assert secrets == {"PGPASSWORD", "AWS_SECRET_ACCESS_KEY"}
+    assert order["command"][-2:] == ["--store", "postgresql://u@h/d"] and "secret" not in " ".join(order["command"])
+
+
 @pytest.mark.parametrize(
     ("printed", "said"),
     [
@@ -248,28 +262,5 @@ def test_a_class_that_ray_has_not_is_refused(new_store, wrong, said):
         ray._refuse(ResourceClass("x", memory=2, nodes=2), False)
 
 
-TWO_NODES = """
-[environment]
-GLOO_SOCKET_IFNAME = "lo"
-RECIPE_PLANNER_CACHE = "{cache}"
-[[classes]]
-name = "2x1"
-memory = 2
-nodes = 2
-"""
-
-
 def test_two_nodes_train_one_trial_with_the_real_trainer(ray_cluster, tmp_path, pairs_file):
-    text = 'models = ["nano-25k"]\nbudgets = [2e9]\nmin_steps = 1\n[[methods]]\nname = "full"\nlr = 1e-2\n[training]\n'
-    text += f'data = "{pairs_file}"\nbatch_size = 16\ncontext = 48\npool_size = 32\npools = 1\n'
-    (tmp_path / "real.toml").write_text(text)
-    (tmp_path / "ray.toml").write_text(TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
-    command = [sys.executable, "-m", "sweeps.cli", "run", str(tmp_path / "real.toml"), "--no-law"]
-    command += ["--out", str(tmp_path / "out"), "--launcher", "ray", "--profile", str(tmp_path / "ray.toml")]
-    environment = ray_cluster.environment | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    logs = "\n".join(path.read_text() for path in (tmp_path / "out").glob("*/**/*log*") if path.is_file())
-    assert done.returncode == 0, done.stderr + logs
-    (seen,) = FolderStore(tmp_path / "out").results()
-    assert seen.status == "done" and seen.environment["ranks"] == 2, logs
-    assert not list((tmp_path / "out").glob("trials/*/ranks-*"))
+    two_nodes_train_one_trial(tmp_path, pairs_file, "ray", ray_cluster.environment)

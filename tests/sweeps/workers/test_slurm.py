@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from support.cluster_sweeps import ClusterSweep, ended, trials
+from support.cluster_sweeps import ClusterSweep, devices, ended, one_class, trials, two_nodes_train_one_trial
 from support.slurm_cluster import Cluster
 from support.sweep_process import started
 from support.toy_sweeps import SWEEP
 from support.waiting import wait_for
-from sweeps.store.folder import FolderStore
 from sweeps.store.retry import LOST, PREEMPTED, STOPPED, TIME
 
-ROOT = Path(__file__).parents[3]
 SIZES = """
 models = ["nano-25k", "nano-100k"]
 budgets = [1e11, 3e11]
@@ -33,16 +29,10 @@ seeds = [0, 1]
 name = "full"
 lr = 2e-3
 """
-ONE_CLASS = """
-minutes = 10
-grace = 20
-patience = 5
-[[classes]]
-name = "cpu"
-memory = 1.5
-workers = {workers}
-{more}
-"""
+
+
+def workers_of(workers: int, more: str = "", memory: float = 1.5, minutes: int = 10, grace: int = 20) -> str:
+    return one_class(workers, more, memory, minutes=minutes, grace=grace, patience=5)
 
 
 class Sweep(ClusterSweep):
@@ -53,7 +43,7 @@ class Sweep(ClusterSweep):
         self.cluster = cluster
 
     def run(self, *more: str, profile: str = "", workers: int = 4, classes: str = "", **environment: str):
-        text = profile or ONE_CLASS.format(workers=workers, more=classes)
+        text = profile or workers_of(workers, classes)
         (self.folder / "cluster.toml").write_text(text)
         known = self.cluster.environment | environment
         return self.begin("--profile", "cluster.toml", *more, launcher="slurm", environment=known)
@@ -167,8 +157,7 @@ def test_a_node_that_dies_loses_no_more_than_since_the_checkpoint(sweep):
 
 def test_a_time_limit_is_passed_in_segments(sweep):
     one = sweep(1, seconds=11.0, checkpoints=True)
-    short = ONE_CLASS.format(workers=1, more="").replace("minutes = 10", "minutes = 1")
-    process = one.run(profile=short.replace("grace = 20", "grace = 55"))
+    process = one.run(profile=workers_of(1, minutes=1, grace=55))
     one.ends(process)
     (key,) = [seen.key for seen in one.store.results()]
     attempts = one.attempts(key)
@@ -211,9 +200,7 @@ def test_classes_get_their_gpus_and_small_trials_share_one(sweep):
         at_once = {job: max(jobs.count(job), at_once.get(job, 0)) for job in {*jobs, *at_once}}
         for _, attempt, _ in one.store.running():
             with suppress(OSError):
-                variables = Path(f"/proc/{attempt.pid}/environ").read_bytes().split(b"\0")
-                chosen = [each.partition(b"=")[2].decode() for each in variables if each.startswith(b"CUDA_VISIBLE")]
-                given[attempt.pid] = chosen[0] if chosen else ""
+                given[attempt.pid] = devices(attempt.pid)
         time.sleep(0.1)
     one.ends(process)
     assert classes == {"gpu/2", "shard"}
@@ -251,7 +238,7 @@ def test_detached_jobs_go_on_alone_and_leave_when_nothing_is_left(sweep):
 
 def test_jobs_that_cannot_start_are_not_submitted_for_ever(sweep):
     one = sweep(4)
-    process = one.run(profile='setup = ["exit 3"]\n' + ONE_CLASS.format(workers=2, more=""))
+    process = one.run(profile='setup = ["exit 3"]\n' + workers_of(2))
     said = one.ends(process, code=2)
     assert "sweep: error: workers do not start" in said and said.count("submitted") <= 3
     wait_for(lambda: not one.jobs())
@@ -260,9 +247,9 @@ def test_jobs_that_cannot_start_are_not_submitted_for_ever(sweep):
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        ('partition = "none"\n' + ONE_CLASS.format(workers=1, more=""), "sbatch: "),
+        ('partition = "none"\n' + workers_of(1), "sbatch: "),
         (
-            ONE_CLASS.format(workers=1, more="").replace("1.5", "0.5"),
+            workers_of(1, memory=0.5),
             "nano-25k full at 1e+12 FLOPs needs about 1.01 GB",
         ),
     ],
@@ -275,47 +262,8 @@ def test_what_cannot_be_is_one_line_and_leaves_no_job(sweep, profile, said):
     wait_for(lambda: not one.jobs())
 
 
-TWO_NODES = """
-minutes = 10
-patience = 5
-[environment]
-GLOO_SOCKET_IFNAME = "lo"
-RECIPE_PLANNER_CACHE = "{cache}"
-[[classes]]
-name = "2x1"
-memory = 2
-nodes = 2
-"""
-
-
 def test_two_nodes_train_one_trial_with_the_real_trainer(cluster, tmp_path, pairs_file):
-    text = 'models = ["nano-25k"]\nbudgets = [2e9]\nmin_steps = 1\n[[methods]]\nname = "full"\nlr = 1e-2\n[training]\n'
-    text += f'data = "{pairs_file}"\nbatch_size = 16\ncontext = 48\npool_size = 32\npools = 1\n'
-    (tmp_path / "real.toml").write_text(text)
-    (tmp_path / "cluster.toml").write_text(TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
-    command = [
-        sys.executable,
-        "-m",
-        "sweeps.cli",
-        "run",
-        str(tmp_path / "real.toml"),
-        "--out",
-        str(tmp_path / "out"),
-        "--no-law",
-    ]
-    environment = cluster.environment | {"PYTHONPATH": str(ROOT)}
     try:
-        done = subprocess.run(
-            [*command, "--launcher", "slurm", "--profile", str(tmp_path / "cluster.toml")],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-        )
-        logs = "\n".join(path.read_text() for path in (tmp_path / "out" / "logs").glob("*"))
-        assert done.returncode == 0, done.stderr + logs
-        (seen,) = FolderStore(tmp_path / "out").results()
-        assert seen.status == "done" and seen.environment["ranks"] == 2, logs
-        assert not list((tmp_path / "out").glob("trials/*/ranks-*"))
+        two_nodes_train_one_trial(tmp_path, pairs_file, "slurm", cluster.environment, minutes=10, patience=5)
     finally:
         cluster.clear()
