@@ -56,13 +56,12 @@ bench-gpu: $(INSTALLED)
 	$(BIN)/embed bench --on cuda --methods full,lora --compile --out out/gpu-compiled.json
 	$(BIN)/python -W ignore tests/benchmarks/bench_training.py
 
-# setuptools is in the lock: building the project fetches nothing more.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	@echo "Installing the exact versions of requirements.lock into .venv (a few minutes, about 2 GB)"
 	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e .
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	touch $@
 
 # The newest versions that pyproject.toml admits. The CPU build's suffix and the CUDA packages depend on the machine.

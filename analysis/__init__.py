@@ -7,7 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.admission import MAX_EPOCHS, MIN_STEPS
+from recipe_planner.packages import claim
+
+claim(__name__)
+
+from sweeps.admission import MAX_EPOCHS, MIN_STEPS  # noqa: E402 (our sweeps, by the line above)
 
 if TYPE_CHECKING:
     import pandas

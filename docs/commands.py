@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from recipe_planner_cli import COMMANDS  # noqa: E402 (found by the line above)
+from recipe_planner.cli import COMMANDS  # noqa: E402 (found by the line above)
 
 PAGE = ROOT / "docs" / "commands.md"
 HIDDEN = {"rank"}  # started by another command, never by hand

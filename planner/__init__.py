@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recipe_planner.packages import claim, public
+
+claim(__name__)
+
 if TYPE_CHECKING:
     from planner.answer import Calibration as Calibration
     from planner.answer import Plan as Plan
@@ -52,6 +56,4 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first asked for: the fitter reads planner.laws alone."""
-    from recipe_planner_cli import public
-
     return public(__name__, HOMES, name)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recipe_planner.packages import claim, public
+
+claim(__name__)
+
 if TYPE_CHECKING:
     from runner.commands.train_recipe import train as train
 
@@ -17,6 +21,4 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first asked for: the command line starts without the heavy libraries."""
-    from recipe_planner_cli import public
-
     return public(__name__, HOMES, name)

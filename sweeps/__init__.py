@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recipe_planner.packages import public
+
 if TYPE_CHECKING:
     from sweeps.commands.in_python import DryRun as DryRun
     from sweeps.commands.in_python import Sweep as Sweep
@@ -29,6 +31,4 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when first asked for: whoever needs one module waits for no other."""
-    from recipe_planner_cli import public
-
     return public(__name__, HOMES, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.support.processes import ROOT
+from recipe_planner.packages import ROOT
 
 MODULES = {"sweep": "sweeps.cli", "fit": "analysis.cli", "plan": "planner.cli", "embed": "runner.cli"}
 # What a user's own folder may hold: modules and packages of the names of ours, and of libraries' that ours import.

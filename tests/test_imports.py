@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from recipe_planner.packages import NEEDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("sweeps", "planner", "runner", "analysis")
 HEAVY = {"torch", "numpy", "scipy", "pandas", "transformers", "matplotlib", "peft", "optuna", "rich"}
@@ -117,7 +119,8 @@ def test_every_layer_is_there_and_every_file_in_one():
 
 @pytest.mark.parametrize("package", FRONTS)
 def test_the_front_of_a_package_loads_nothing_by_itself(package):
-    assert {name.partition(".")[0] for name in imported(MODULES[package], everywhere=False)} <= {"__future__", "typing"}
+    loaded = {name.partition(".")[0] for name in imported(MODULES[package], everywhere=False)}
+    assert loaded <= {"__future__", "typing", "recipe_planner"}
     assert all(name.startswith(f"{package}.") for name in ours(MODULES[package]))
 
 
@@ -132,7 +135,7 @@ def test_a_layer_imports_what_it_may(name):
     allowed = below(name).union(*(below(other) if other in LAYERS else {other} for other in LAYERS[name]))
     for module, path in MODULES.items():
         if layer_of(module) == name and module not in FRONTS:
-            used = {layer_of(other) for other in ours(path)} | {"results"} & imported(path)
+            used = {layer_of(other) for other in ours(path)}
             assert used <= allowed, f"{module} imports {', '.join(sorted(used - allowed))}"
 
 
@@ -157,7 +160,7 @@ def test_contributing_shows_the_table_of_layers():
 def test_light_packages_import_only_the_standard_library_when_loaded(package):
     for path in files(package):
         tops = {name.partition(".")[0] for name in imported(path, everywhere=False)}
-        others = tops - set(sys.stdlib_module_names) - {*PACKAGES, "results"}
+        others = tops - set(sys.stdlib_module_names) - {*PACKAGES, "recipe_planner"}
         assert not others, f"{path.name} imports {others}"
 
 
@@ -197,7 +200,13 @@ def test_a_heavy_import_would_be_seen():
     assert heavy_after("import numpy") == ["numpy"]
 
 
-@pytest.mark.parametrize("package", ["planner", *FRONTS])
+def test_what_the_front_of_all_needs_of_ours_is_what_the_packages_import():
+    for package, needs in NEEDS.items():
+        used = {name.partition(".")[0] for path in files(package) for name in ours(path)}
+        assert used - {package} == set(needs)
+
+
+@pytest.mark.parametrize("package", ["recipe_planner", "planner", *FRONTS])
 def test_what_a_package_names_as_public_is_there(package):
     front = importlib.import_module(package)
     assert sorted(front.__all__) == sorted(front.HOMES)

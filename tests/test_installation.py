@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-import recipe_planner_cli
-from sweeps.support.extras import EXTRAS, PACKAGES, how_to_install
+from recipe_planner import cli
+from recipe_planner.packages import NEEDS as PACKAGES
+from sweeps.support.extras import EXTRAS, how_to_install
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -31,13 +34,13 @@ class Lacking(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Lacking())
-import recipe_planner_cli
+from recipe_planner import cli
 said = []
 for words in json.loads(sys.argv[2]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = recipe_planner_cli.recipe(words)
+            code = cli.recipe(words)
         except SystemExit as end:
             code = end.code
     said.append([code, out.getvalue(), err.getvalue()])
@@ -52,6 +55,11 @@ def run_without(modules: list[str], commands: list[str], folder: Path) -> dict[s
     done = subprocess.run([*program, json.dumps(modules), words], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     return dict(zip(commands, map(tuple, json.loads(done.stdout)), strict=True))
+
+
+def without_progress(err: str) -> list[str]:
+    """The lines of stderr but for what something slow is doing, which a busy machine shows sooner."""
+    return [line for line in err.splitlines() if not line.endswith((" s", " ..."))]
 
 
 EVERYTHING = sorted({module for modules in EXTRAS.values() for module in modules} | WITH_OTHERS)
@@ -110,8 +118,8 @@ def test_without_any_library_a_command_works_or_names_the_extra(command, extra, 
         assert code == 0 and out, err
         return
     assert (code, out) == (2, "")
-    assert len(err.splitlines()) == 1 and f"pip install 'recipe-planner[{extra}]'" in err, err
-    assert err.startswith(f"{command.split()[0]}: error: ")
+    (line,) = without_progress(err)
+    assert line.startswith(f"{command.split()[0]}: error: ") and f"pip install 'recipe-planner[{extra}]'" in line
 
 
 @pytest.mark.slow
@@ -125,8 +133,7 @@ def test_without_any_library_a_command_works_or_names_the_extra(command, extra, 
 )
 def test_one_library_that_is_missing_is_named(module, command, extra, folder):
     code, _, err = run_without([module], [command], folder)[command]
-    lines = [line for line in err.splitlines() if not line.endswith(" s")]  # how long something takes
-    assert code == 2 and lines == [
+    assert code == 2 and without_progress(err) == [
         f"{command.split()[0]}: error: {module} is not installed; pip install 'recipe-planner[{extra}]'"
     ]
 
@@ -145,7 +152,7 @@ def test_an_extra_brings_the_modules_that_it_is_named_for(extra):
 
 
 def test_every_library_that_the_code_imports_belongs_to_an_extra():
-    ours = {*PACKAGES, "recipe_planner_cli"}
+    ours = {*PACKAGES, "recipe_planner"}
     used: dict[str, Path] = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -160,29 +167,67 @@ def test_a_module_of_no_extra_is_installed_by_its_name():
     assert how_to_install("scipy.optimize") == "pip install 'recipe-planner[fit]'"
 
 
-def test_a_package_that_was_overwritten_is_named_with_what_to_do(monkeypatch, capsys):
-    def overwritten(module: str) -> None:
-        raise ImportError(f"cannot import name 'support' from 'sweeps' ({module})")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder like site-packages with our packages as a wheel lays them, and a neighbour's package `sweeps`."""
+    site = tmp_path_factory.mktemp("site")
+    shutil.copytree(ROOT / "recipe_planner", site / "recipe_planner", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (*PACKAGES, "examples"):
+        (site / "recipe_planner" / name).symlink_to(ROOT / name)
+    (site / "sweeps").mkdir()
+    (site / "sweeps" / "__init__.py").write_text("def next_run():\n    return 'the neighbour'\n")
+    return site
 
-    owners = {"sweeps": ["recipe-planner", "sweeps"], "planner": ["recipe-planner"]}
-    monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: owners)
-    monkeypatch.setattr("importlib.import_module", overwritten)
-    assert recipe_planner_cli.plan(["--budget", "1e13"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert (
-        line.startswith("plan: error: the package sweeps was overwritten by that of the distribution sweeps")
-        and "pip uninstall" in line
+
+def beside_a_neighbour(site: Path, program: str) -> str:
+    """The last line that a program says, in a Python that looks in `site` first and then where its .pth file says."""
+    paths = f"import sys; sys.path[:] = [{str(site)!r}, {str(site / 'recipe_planner')!r}, *sys.path[1:]]\n"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-P", "-c", paths + program]
+    done = subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True)
+    return (done.stderr or done.stdout).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from recipe_planner import Sweep as name",
+        "from recipe_planner import plan as name",
+        "from planner import plan as name",
+        "from planner.law_book import LawBook as name",
+        "import runner as name",
+        "from analysis import fit_laws as name",
+        "from recipe_planner import cli; cli.sweep(['init', '--example', 'demo']); from sweeps import Sweep as name",
+    ],
+)
+def test_a_neighbours_package_of_the_same_name_hides_none_of_ours(installed, statement):
+    before = "import sweeps; assert sweeps.next_run() == 'the neighbour'; del sys.modules['sweeps']"
+    found = beside_a_neighbour(installed, f"{before}\n{statement}\nprint(sys.modules['sweeps'].__file__, name)")
+    assert found.startswith(str(installed / "recipe_planner" / "sweeps")), found
+
+
+@pytest.mark.parametrize("statement", ["from planner import plan", "from recipe_planner import Sweep"])
+def test_a_neighbours_package_that_is_loaded_already_is_named(installed, statement):
+    assert beside_a_neighbour(installed, f"import sweeps\n{statement}") == (
+        f"ImportError: another package sweeps is loaded already, from {installed / 'sweeps' / '__init__.py'}: "
+        "`from recipe_planner import ...` must come before it, or each in a process of its own"
     )
 
 
+def test_importing_ours_changes_no_path_and_loads_no_other_package(installed):
+    program = "before = list(sys.path)\nfrom recipe_planner import plan\nprint(sys.path == before, "
+    program += "sorted({'sweeps', 'planner', 'runner', 'analysis'} & set(sys.modules)))"
+    assert beside_a_neighbour(installed, program) == "True ['planner', 'sweeps']"
+
+
 def test_all_commands_are_there_under_one_name(capsys):
-    assert recipe_planner_cli.recipe(["plan", "--budget", "1e13"]) == 0
+    assert cli.recipe(["plan", "--budget", "1e13"]) == 0
     first = capsys.readouterr().out
-    assert recipe_planner_cli.plan(["--budget", "1e13"]) == 0 and capsys.readouterr().out == first
-    assert recipe_planner_cli.recipe(["--help"]) == 0
+    assert cli.plan(["--budget", "1e13"]) == 0 and capsys.readouterr().out == first
+    assert cli.recipe(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"\n  {command} " in shown for command in recipe_planner_cli.COMMANDS)
-    assert recipe_planner_cli.recipe(["plam"]) == 2
+    assert all(f"\n  {command} " in shown for command in cli.COMMANDS)
+    assert cli.recipe(["plam"]) == 2
     assert capsys.readouterr().err == "recipe: error: COMMAND is 'plam'; known: plan, sweep, fit, embed\n"
 
 

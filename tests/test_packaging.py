@@ -9,7 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sweeps.experiment.examples import FOLDER, examples
+from recipe_planner.packages import NEEDS
+from sweeps.experiment.examples import examples
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -62,28 +63,13 @@ def test_a_command_is_there_and_explains_itself(command, capsys):
     assert f"usage: {command}" in capsys.readouterr().out
 
 
-def test_the_examples_are_installed_and_found_beside_the_code():
-    shipped = PROJECT["tool"]["setuptools"]["data-files"]["share/recipe-planner/examples"]
-    files = {file for pattern in shipped for file in ROOT.glob(pattern)}
-    assert {file for file in (ROOT / "examples").iterdir() if file.is_file()} == files
-    assert set(examples()) == {file.stem for file in files if file.suffix == ".toml"}
-    assert FOLDER == ("share", OURS, "examples")
+def test_everything_is_installed_below_one_package():
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    folders = {"recipe_planner", *NEEDS, "results", "examples"}
+    assert set(wheel["only-include"]) == folders
+    assert wheel["sources"] == {name: f"recipe_planner/{name}" for name in folders - {"recipe_planner"}}
+    assert (ROOT / "recipe_planner.pth").read_text() == "recipe_planner\n"  # relative to where the file is installed
 
 
-PACKAGES = ("analysis.page", "analysis", "planner", "runner", "sweeps", "results")
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_data_file_is_in_the_wheel(package):
-    folder = ROOT / package.replace(".", "/")
-    shipped = {
-        file for pattern in PROJECT["tool"]["setuptools"]["package-data"][package] for file in folder.glob(pattern)
-    }
-    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    within = [other for other in PACKAGES if other.startswith(f"{package}.")]  # a package of its own
-    data = {
-        file
-        for file in files
-        if file.suffix != ".py" and not any(file.is_relative_to(ROOT / other.replace(".", "/")) for other in within)
-    }
-    assert data and data <= shipped
+def test_the_examples_are_found_beside_the_code():
+    assert set(examples()) == {file.stem for file in (ROOT / "examples").glob("*.toml")} >= {"demo", "reference"}

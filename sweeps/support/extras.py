@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from recipe_planner.packages import NEEDS
+
 DISTRIBUTION = "recipe-planner"
-PACKAGES = ("sweeps", "planner", "runner", "analysis")
 # Extra -> the modules that it brings first; pyproject.toml has the versions.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "tokenizers", "safetensors", "peft", "optuna", "psutil", "huggingface_hub"),
@@ -24,7 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 def is_ours(module: str) -> bool:
     """Whether a module is of this program: where one of these is not found, no installation helps."""
-    return module.partition(".")[0] in PACKAGES
+    return module.partition(".")[0] in NEEDS
 
 
 def how_to_install(module: str) -> str:

@@ -9,26 +9,22 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from recipe_planner.packages import ROOT
 from sweeps.support.paths import FOLDER
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder that this program's packages lie in
-INSTALLED = ("site-packages", "dist-packages")  # where Python looks by itself, behind its standard library
 _PDEATHSIG = 1  # of prctl: a signal when the parent is gone
 _libc = ctypes.CDLL(None)  # here, for nothing may be loaded between fork and exec
 
 
 def own_code() -> dict[str, str]:
-    """Variables under which `python -m` runs the packages of this program, whatever lies in the current folder.
+    """Variables under which `python -m` runs the packages of this program, whatever others of their names there are.
 
     A folder that holds a runner.py or an analysis/ of its own would else hide ours: `python -m` looks there first.
     Relative paths stay those of the file that this process reads.
     """
     variables = {"PYTHONSAFEPATH": "1"} | {name: os.environ[name] for name in (FOLDER,) if name in os.environ}
-    if ROOT.name in INSTALLED:
-        return variables
     before = os.environ.get("PYTHONPATH", "")
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), before]))}
 

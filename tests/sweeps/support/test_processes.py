@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from sweeps.support.processes import ROOT, own_code
+from recipe_planner.packages import ROOT
+from sweeps.support.processes import own_code
 
 
 @pytest.mark.parametrize("package", ["sweeps", "planner", "runner", "analysis"])
@@ -22,8 +23,8 @@ def test_a_users_own_modules_hide_none_of_ours(tmp_path, monkeypatch, package):
     assert run.returncode == 0 and run.stdout.startswith("usage: "), run.stderr
 
 
-def test_where_it_is_installed_python_finds_it_by_itself(monkeypatch):
+def test_our_folder_comes_before_what_the_shell_names(monkeypatch, tmp_path):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert own_code()["PYTHONPATH"] == str(ROOT)
-    monkeypatch.setattr("sweeps.support.processes.ROOT", ROOT / "site-packages")
-    assert "PYTHONPATH" not in own_code()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert own_code()["PYTHONPATH"] == f"{ROOT}{os.pathsep}{tmp_path}"
