@@ -2,7 +2,7 @@
 
 Pages link to files of the repository (examples, results, sources), so that they can be read in it. Zensical knows the
 folder docs/ alone. This copies docs/ into FOLDER/docs and everything that its pages link to, directly or by way of
-another page, into FOLDER/docs/repository: pages as pages, other text files as pages that show them,
+another page, into FOLDER/docs/repository: pages and notebooks as pages, other text files as pages that show them,
 pictures and HTML as they are. Links are rewritten to where the files then lie. Zensical makes FOLDER/site from that.
 """
 
@@ -15,14 +15,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 REPOSITORY = Path("repository")  # in the site: what lies outside docs/
 LANGUAGES = {".toml": "toml", ".py": "python", ".json": "json", ".cff": "yaml", ".jsonl": "json", "": "text"}
 COPIED = {".png", ".svg", ".html", ".css"}  # shown as they are
+LINKING = {".md", ".ipynb"}  # whose text has links
 LARGEST = 100_000  # bytes of a text file that is shown as a page
 INSTEAD = {ROOT / "README.md": DOCS / "index.md", ROOT / "results/reference/figures": DOCS / "gallery.md"}
 # A link or picture of Markdown: what it shows, where it leads, and the rest behind #.
@@ -44,11 +46,14 @@ def stage(folder: Path) -> list[Path]:
         done.append(source)
         target = folder / "docs" / place(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix in COPIED or source.stat().st_size > LARGEST:
+        if not is_page(source):
             shutil.copy(source, target)
             continue
         text = source.read_text(encoding="utf-8")
-        target.write_text(rewritten(source, text) if source.suffix == ".md" else shown(source, text), encoding="utf-8")
+        text = of_notebook(text) if source.suffix == ".ipynb" else text
+        target.write_text(
+            rewritten(source, text) if source.suffix in LINKING else shown(source, text), encoding="utf-8"
+        )
         new = {linked for linked in links(source, text) if DOCS not in linked.parents}
         waiting += sorted(new.difference(done, waiting))
     return [source for source in done if DOCS not in source.parents]
@@ -67,7 +72,10 @@ def navigation() -> list[Path]:
     menu = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
     pages = [page for section in menu for pages in section.values() for entry in pages for page in entry.values()]
     found = [
-        ROOT / Path(page).relative_to(REPOSITORY) if REPOSITORY in Path(page).parents else DOCS / page for page in pages
+        ROOT / Path(page.replace(".ipynb.md", ".ipynb")).relative_to(REPOSITORY)
+        if REPOSITORY in Path(page).parents
+        else DOCS / page
+        for page in pages
     ]
     for page, file in zip(pages, found, strict=True):
         if not file.is_file():
@@ -80,13 +88,17 @@ def place(source: Path) -> Path:
     if DOCS in source.parents:
         return source.relative_to(DOCS)
     name = REPOSITORY / source.relative_to(ROOT)
-    page = source.suffix not in {".md", *COPIED} and source.stat().st_size <= LARGEST
-    return name.with_name(f"{name.name}.md") if page else name
+    return name.with_name(f"{name.name}.md") if source.suffix != ".md" and is_page(source) else name
+
+
+def is_page(source: Path) -> bool:
+    """Whether the site shows a file as a page; else it is copied as it is."""
+    return source.suffix in LINKING or (source.suffix not in COPIED and source.stat().st_size <= LARGEST)
 
 
 def links(source: Path, text: str) -> Iterator[Path]:
     """Files of the repository that a page links to; of another text file, none."""
-    if source.suffix != ".md":
+    if source.suffix not in LINKING:
         return
     for part in FENCED.split(text)[::2]:
         for link in LINK.finditer(part):
@@ -117,6 +129,28 @@ def rewritten(source: Path, text: str) -> str:
 
     parts = FENCED.split(text)
     return "".join(part if number % 2 else LINK.sub(moved, part) for number, part in enumerate(parts))
+
+
+def of_notebook(text: str) -> str:
+    """A notebook as Markdown: its text, its code, and below each what it gave when it was executed."""
+    return "\n\n".join(part for cell in json.loads(text)["cells"] for part in _parts(cell)) + "\n"
+
+
+def _parts(cell: Mapping[str, Any]) -> Iterator[str]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield source
+        return
+    yield f"```python\n{source}\n```"
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        if "image/png" in data:
+            yield f"![{source.strip(';')}](data:image/png;base64,{''.join(data['image/png']).strip()})"
+        elif "text/html" in data:  # without empty lines, at which Markdown would go on
+            lines = "".join(data["text/html"]).splitlines()
+            yield "\n".join(["<div>", *(line for line in lines if line.strip()), "</div>"])
+        else:
+            yield f"```text\n{''.join(data.get('text/plain', output.get('text', ''))).rstrip()}\n```"
 
 
 def shown(source: Path, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -100,6 +101,28 @@ def test_pages_take_along_what_they_link_to_and_stand_in_the_menu(build, tmp_pat
     )
     menu = tomllib.loads((site / "zensical.toml").read_text())["project"]["nav"]
     assert menu == [{"Start": [{"First": "index.md"}]}, {"More": ["other.md"]}]
+
+
+def test_a_notebook_is_a_page_with_what_its_cells_gave(build, tmp_path):
+    outputs = [
+        {"output_type": "execute_result", "data": {"text/plain": ["3"], "text/html": ["<b>\n", "\n", "3</b>"]}},
+        {"output_type": "stream", "text": ["said\n"]},
+        {"output_type": "display_data", "data": {"image/png": "iVBO", "text/plain": ["a figure"]}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Own runs\n", "[what is new](../results/README.md)"]},
+        {"cell_type": "code", "source": ["a = 1\n", "a + 2"], "outputs": outputs},
+    ]
+    (build.ROOT / "examples" / "own.ipynb").write_text(json.dumps({"cells": cells}))
+    menu = build.ROOT / "zensical.toml"
+    menu.write_text(
+        menu.read_text().replace("  ] },", '    { "Own" = "repository/examples/own.ipynb.md" },\n  ] },', 1)
+    )
+    build.stage(tmp_path / "site")
+    page = (tmp_path / "site/docs/repository/examples/own.ipynb.md").read_text()
+    assert page.startswith("# Own runs\n[what is new](../results/README.md)\n\n```python\na = 1\na + 2\n```\n")
+    assert "<div>\n<b>\n3</b>\n</div>" in page and "```text\nsaid\n```" in page
+    assert "](data:image/png;base64,iVBO)" in page and (tmp_path / "site/docs/repository/results/README.md").is_file()
 
 
 def test_a_link_or_a_page_of_the_menu_that_is_not_there_is_named(build, tmp_path):
