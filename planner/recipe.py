@@ -215,37 +215,63 @@ def check_choices(flops: str, top: int, asked: Budget) -> None:
         raise ValueError(f"`top` is {top!r}; it must be 1 or more")
 
 
+@dataclass(frozen=True)
+class Silent:
+    """A law book without an answer."""
+
+    book: LawBook
+    """The law book."""
+    reason: str
+    """Why it has none."""
+    few_pairs: bool
+    """Whether the given pairs are too few for it, and nothing else."""
+
+
 def _nearest(books: Sequence[LawBook], question: Question) -> tuple[Consulted, list[Other]]:
-    """What the nearest law book says, and what the others would have said.
+    """What the nearest law book says, and what the others would have said. Raises ValueError as `nearest_of` does."""
+    check_reach(books, question.budget.flops)
+    said, silent = [], []
+    for book in by_evidence(books):
+        try:
+            said.append(consult(book, question))
+        except ValueError as error:
+            silent.append(Silent(book, str(error), isinstance(error, TooFewPairs)))
+    free = not (question.suites or question.models)
+    return nearest_of(books, said, silent, question.budget.flops, free)
+
+
+def by_evidence(books: Sequence[LawBook]) -> list[LawBook]:
+    """Measured ones come first, and of these the one of more runs: of books at the same distance the first answers."""
+    most = sorted(books, key=lambda book: -sum([law.rows for law in book.laws]))
+    return sorted(most, key=lambda book: book.published != "")
+
+
+def nearest_of(
+    books: Sequence[LawBook], said: Sequence[Consulted], silent: Sequence[Silent], budget: float, free: bool
+) -> tuple[Consulted, list[Other]]:
+    """What the nearest law book says, and what the others would have said. free: whether no models were asked for.
 
     Raises ValueError where none has an answer: the reason of the book whose budgets are the nearest. Where that one
     lacks only pairs, one of far smaller models that would do with them does not answer in its place.
     """
-    check_reach(books, question.budget.flops)
-    said, silent = [], []
-    # Of books at the same distance measured ones come first, and of these the one of more runs.
-    for book in sorted(books, key=lambda book: (book.published != "", -sum(law.rows for law in book.laws))):
-        try:
-            said.append(consult(book, question))
-        except ValueError as error:
-            silent.append((book, error))
     if not said:
-        raise min(silent, key=lambda pair: decades_of_compute(pair[0], question.budget.flops))[1]
-    said.sort(key=lambda consulted: round(consulted.distance, 6))
-    nearest = said[0]
-    closest = min(books, key=lambda book: decades_of_compute(book, question.budget.flops))
-    for book, reason in silent:
-        if book is closest and isinstance(reason, TooFewPairs) and not (question.suites or question.models):
-            raise ValueError(f"{reason}; or `laws` {nearest.book.name}, which says {nearest.sentence}")
+        raise ValueError(min(silent, key=lambda each: decades_of_compute(each.book, budget)).reason)
+    ranked = sorted(said, key=lambda consulted: round(1e6 * consulted.distance))
+    nearest = ranked[0]
+    closest = min(books, key=lambda book: decades_of_compute(book, budget))
+    for each in silent:
+        if each.book is closest and each.few_pairs and free:
+            raise ValueError(f"{each.reason}; or `laws` {nearest.book.name}, which says {nearest.sentence}")
     others = [
-        Other(other.book.name, other.distance, other.sentence, other.sentence != nearest.sentence) for other in said[1:]
+        Other(other.book.name, other.distance, other.sentence, other.sentence != nearest.sentence)
+        for other in ranked[1:]
     ]
-    return nearest, others + [Other(book.name, None, str(error), True) for book, error in silent]
+    return nearest, [*others, *[Other(each.book.name, None, each.reason, True) for each in silent]]
 
 
 def consult(book: LawBook, question: Question) -> Consulted:
     """What a law book says. Raises ValueError where no candidate fits the budget and the limits."""
-    _check_methods(question.methods, book)
+    check_methods(question.methods, book)
     machine, training, limits = question.machine, question.training(book), question.limits
     models = menu(book, question.suites, question.models)
     data = training_data(book, training, question.data != "", models, limits.max_pairs, question.tokens_per_pair)
@@ -269,7 +295,7 @@ def consult(book: LawBook, question: Question) -> Consulted:
     fits, too_small = feasible(at_speed, question.budget.flops)
     if not fits:
         chosen = [candidate.at(question.budget.flops) for candidate in at_speed]
-        kind = TooFewPairs if chosen and all(candidate.lacks_pairs for candidate in chosen) else ValueError
+        kind = TooFewPairs if lack_pairs(chosen) else ValueError
         raise kind(nothing_fits(question.budget.flops, chosen, [*refused, *too_small]))
     by_law = by_regret(fits, question.budget.flops)
     size = size_rule(by_law, question.budget.flops)
@@ -278,7 +304,12 @@ def consult(book: LawBook, question: Question) -> Consulted:
     return Consulted(book, tuple(considered), (*refused, *too_small), tuple(ranked), size, spent, data)
 
 
-def _check_methods(methods: Sequence[str], book: LawBook) -> None:
+def lack_pairs(chosen: Sequence[Candidate]) -> bool:
+    """Whether the given pairs make too few steps with every candidate."""
+    return len(chosen) > 0 and all(candidate.lacks_pairs for candidate in chosen)
+
+
+def check_methods(methods: Sequence[str], book: LawBook) -> None:
     known = list(dict.fromkeys(method.name for law in book.laws for method in tunings(law, ())))
     for name in methods:
         if name not in METHODS:

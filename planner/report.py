@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from planner.answer import SURE, Calibration, Plan, Recipe
 from planner.candidates import Refusal
@@ -37,6 +38,8 @@ SHOWN = (
     "scattered",
     "exponents_differ",
 )
+FAR = 1  # decades from the evidence from which on an answer is called far: as far as a suite that was not measured
+DISTANT = ("too-far", "extrapolated", "other-suite", "other-data")  # codes of the warnings that say how far
 RECIPE = "recipe.toml"  # the file that the first screen names
 CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")  # columns of the table
 
@@ -51,17 +54,26 @@ def write(plan: Plan, path: Path) -> None:
             f"{path}: not written: the laws are of {plan.recipe.trial.training.data}, which do not come with this "
             "program; name the pairs to train on with `data`"
         )
-    remarks = (
-        f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(path.name)}` trains it.",
-        f"Evidence: {plan.recipe.extrapolation}.",
-    )
     from sweeps.experiment.recipe_file import write_recipe  # only here: a plan that is not written starts at once
 
-    scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
-    predicted = {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
     trial = plan.recipe.trial
     training = replace(trial.training, data=plan.named_in(path, trial.training.data))
-    write_recipe(path, replace(trial, model=plan.named_in(path, trial.model), training=training), predicted, remarks)
+    trial = replace(trial, model=plan.named_in(path, trial.model), training=training)
+    write_recipe(path, trial, predicted_table(plan), recipe_remarks(plan, path.name))
+
+
+def recipe_remarks(plan: Plan, name: str) -> tuple[str, ...]:
+    """What stands at the top of a recipe file of this name."""
+    return (
+        f"`plan --budget {plan.budget.asked}` chose this; `{plan.recipe.train_command(name)}` trains it.",
+        f"Evidence: {plan.recipe.extrapolation}.",
+    )
+
+
+def predicted_table(plan: Plan) -> dict[str, Any]:
+    """What a recipe file says under [predicted]."""
+    scores = {each.task: [each.score, each.low, each.high] for each in plan.scores}
+    return {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
 
 
 def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
@@ -84,7 +96,7 @@ def explanation(plan: Plan) -> str:
     parts = [
         _list("what is spent", spent_lines(plan.recipe)),
         _list("the best method changes", [crossover_text(crossover, measured) for crossover in plan.crossovers]),
-        _list("law books, the nearest first", _books(plan)),
+        _list("law books, the nearest first", book_lines(plan)),
         refused_text(plan.refused),
         _list("warnings", [warning.text for warning in plan.warnings]),
         _list("published, not measured here", [fact_text(fact) for fact in plan.facts]),
@@ -114,6 +126,13 @@ def recipe_rows(plan: Plan) -> dict[str, str]:
 def outlook_rows(plan: Plan) -> dict[str, str]:
     """What the recipe reaches, how sure that is, what it rests on and its caveats: name of a line -> its text."""
     return {**_prediction(plan), **_sureness(plan), **_evidence(plan), **_notes(plan)}
+
+
+def banner_lines(plan: Plan) -> list[str]:
+    """What to say above an answer that lies far from the evidence: FAR decades or more; none nearer by."""
+    if plan.recipe.extrapolation.distance < FAR:
+        return []
+    return [warning.text for warning in plan.warnings if warning.code in DISTANT]
 
 
 def _recipe_lines(plan: Plan) -> dict[str, str]:
@@ -227,7 +246,8 @@ def spent_lines(recipe: Recipe) -> list[str]:
     return [spent, held]
 
 
-def _books(plan: Plan) -> list[str]:
+def book_lines(plan: Plan) -> list[str]:
+    """The law book that answers and the others, the nearest first."""
     evidence = plan.evidence
     first = f"{evidence.book} ({evidence.kind}), {evidence.extrapolation.distance:.2g} decades away: answers"
     return [first, *(_other(other) for other in evidence.others)]

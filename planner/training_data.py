@@ -46,13 +46,31 @@ def training_data(
         pairs = found.train_pairs if pairs == math.inf else pairs
         mean_tokens, squares = found.tokens, found.sum_sq_lengths
         said = [f"{found.train_pairs:,} training pairs and {found.held_out:,} held out in {training.data}: {found.how}"]
-    if tokens is None and not named and training.context < book.training.context:
-        tokens = mean_tokens
-    if tokens is not None:
-        mean_tokens = min(tokens, (2 + training.hard_negatives) * training.context)
-        # As uneven as the texts of the laws are, but for texts that are cut at the context.
-        squares = book.pair.sum_sq_lengths * (mean_tokens / book.pair.tokens) ** 2
-        squares = min(squares, mean_tokens * training.context)
-        cut = f", cut at a context of {training.context}" if mean_tokens < tokens else ""
-        said.append(f"{short(mean_tokens)} tokens a pair, as asked{cut}")
-    return TrainingData(Work(1, mean_tokens, squares, training.batch_size), pairs, "; ".join(said))
+    if tokens is None and not named:
+        tokens = cut_by_context(book, training)
+    pair, asked = mean_pair(book, training, mean_tokens, squares, tokens)
+    return TrainingData(pair, pairs, "; ".join([*said, *asked]))
+
+
+def cut_by_context(book: LawBook, training: Training) -> float | None:
+    """Tokens of a mean pair of the laws where the context of `training` may cut it; None where it does not."""
+    assert book.pair and book.training
+    return book.pair.tokens if training.context < book.training.context else None
+
+
+def mean_pair(
+    book: LawBook, training: Training, mean_tokens: float, squares: float, tokens: float | None
+) -> tuple[Work, list[str]]:
+    """The mean pair in batches of `training`, and what to say of its length.
+
+    mean_tokens, squares: as counted. tokens: as asked; None: as counted.
+    """
+    assert book.pair
+    if tokens is None:
+        return Work(1, mean_tokens, squares, training.batch_size), []
+    cut_tokens = min(tokens, (2 + training.hard_negatives) * training.context)
+    # As uneven as the texts of the laws are, but for texts that are cut at the context.
+    uneven = book.pair.sum_sq_lengths * (cut_tokens / book.pair.tokens) ** 2
+    pair = Work(1, cut_tokens, min(uneven, cut_tokens * training.context), training.batch_size)
+    cut = f", cut at a context of {training.context}" if cut_tokens < tokens else ""
+    return pair, [f"{short(cut_tokens)} tokens a pair, as asked{cut}"]

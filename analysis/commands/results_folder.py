@@ -43,7 +43,7 @@ def _fit_batch_sizes(args: argparse.Namespace, how: Settings, names: Sequence[st
     """One fit of all batch sizes; where they do not share a law, one of each, with the reason."""
     from analysis.fitting.batch_forms import Apart
 
-    for name in ("backtest", "page", "profile"):
+    for name in ("backtest", "profile"):
         if getattr(args, name):
             raise ValueError(f"--{name} is of one batch size; choose it with --condition: {'; '.join(names)}")
     try:
@@ -68,7 +68,9 @@ def _table_and_laws(args: argparse.Namespace, how: Settings) -> tuple[Table, Law
             with waiting(f"fitting {len(table.rows)} runs"):
                 return table, fitted(table, args, how)
     except (ValueError, FileNotFoundError) as error:
-        if differ_in_batch_size(args.path) and not args.condition:
+        from analysis.fitting.batch_forms import Apart
+
+        if isinstance(error, Apart):
             raise  # each batch size is fitted by itself then
         if args.page:
             why = str(error) if isinstance(error, ValueError) else "The folder holds no observations.jsonl yet."

@@ -12,26 +12,20 @@ import html
 import json
 import math
 import re
-import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.page.planning import planning
-from analysis.page.trials import columns
-from analysis.tables.sweep_table import read_observations
+from analysis.page.content import document
 from planner.law_book import LawBook
-from planner.palette import looks
-from sweeps.methods import label_of
-from sweeps.trial import Observation
 
 HERE = Path(__file__).parent
+WHOLE = 1e15  # up to which a whole number is written without a fraction
 SCRIPTS = (
     "vendor/echarts.common.min.js",
     *(f"planner/{name}.js" for name in ("python", "shapes", "generated", "book", "plan")),
-    *(f"{name}.js" for name in ("dom", "trials", "state", "charts", "controls", "answer", "frontier", "about")),
-    *(f"{name}.js" for name in ("table", "dialog", "page")),
+    *(f"{name}.js" for name in ("dom", "glossary", "meanings", "trials", "state", "looks", "charts", "fields")),
+    *(f"{name}.js" for name in ("address", "controls", "recipe_file", "answer", "frontier", "residuals", "fit")),
+    *(f"{name}.js" for name in ("about", "table", "dialog", "page")),
 )
 
 
@@ -42,34 +36,6 @@ def page(folder: Path, book: LawBook | None, why: str = "", laws: Path | None = 
     """
     name = folder.resolve().name
     return assembled(name, document(folder, book, why, laws))
-
-
-def document(folder: Path, book: LawBook | None, why: str = "", laws: Path | None = None) -> dict[str, Any]:
-    """All that the page shows, ready for JSON."""
-    path = folder / "observations.jsonl"
-    observations, notices = read_observations(path) if path.exists() else ([], ())
-    excluded = dict(book.excluded) if book else {}
-    score = book.measure.removeprefix("1 - ") if book and book.measure != "loss" else ""
-    plans = planning(book) if book else None
-    return {
-        "name": folder.resolve().name,
-        "why": why,
-        "measure": book.measure if book else "loss",
-        "createdBy": book.created_by if book else "",
-        "laws": f"--laws {shlex.quote(str(laws))}" if laws else "",
-        "planning": plans,
-        "looks": _looks(plans["laws"] if plans else (), observations),
-        "trials": columns(observations, excluded, score),
-        "broken": [] if book else [notice.text for notice in notices],  # a book's warnings name them already
-    }
-
-
-def _looks(laws: Iterable[Mapping[str, Any]], observations: Iterable[Observation]) -> dict[str, dict[str, Any]]:
-    """How each method is drawn that has a law or was tried, by its label."""
-    tried = {seen.trial.method.label: seen.trial.method for seen in observations}
-    methods = {label: {"name": method.name, **method.options} for label, method in tried.items()}
-    methods |= {label_of(each["law"]["settings"]): each["law"]["settings"] for each in laws}
-    return {label: asdict(look) for label, look in looks(methods).items()}
 
 
 def assembled(name: str, content: dict[str, Any]) -> str:
@@ -104,7 +70,11 @@ def as_json(content: object) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return (
+            int(value) if value.is_integer() and abs(value) < WHOLE else value
+        )  # one number to JavaScript, and shorter
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -2,7 +2,7 @@
 
 import {byId, element, fill, whole, words} from './dom.js';
 import {g} from './planner/python.js';
-import {book, content, planning, trialData} from './state.js';
+import {book, books, content, planning, trialData} from './state.js';
 
 export function about() {
   const source = book?.source ?? {};
@@ -15,6 +15,7 @@ export function about() {
       (book.published
         ? `${book.laws.length}, drawn so that they agree with what ${book.published} printed; no runs of our own`
         : `${book.laws.length}, fitted to ${source.observations} of ${content.trials.count} trials; rows ${source.rows_hash}`),
+    'law books beside': books.slice(1).map(({name, published}) => `${name}, drawn so that they agree with what ${published} printed`).join('; '),
     'entered the fit': source.filters?.join(', '),
     models: book?.models.join(', '),
     conditions: conditions.map(([name, value]) => `${name} ${textOf(value)}`).join(', '),
@@ -41,7 +42,7 @@ export function summary() {
     const {models, laws, measured} = book;
     parts.push(`${counted(models.length, 'model')}, ${counted(laws.length, 'method')}`);
     parts.push(`${measured.flops.map((value) => g(value, 2).replace('e+', 'e')).join(' to ')} FLOP ${book.published ? 'published' : 'measured'}`);
-    const {missing} = planning;
+    const {missing} = book;
     if (missing.length) parts.push(`no shape found for ${missing.join(', ')}: no recipes for these`);
   }
   return `${parts.join('; ')}.`;

@@ -1,33 +1,53 @@
 /* The answer: the first screen of `plan`, and what stands behind it. */
 
 import {command} from './controls.js';
-import {byId, cell, element, fill, head, markImage, methodText, words} from './dom.js';
+import {byId, cell, element, fill, head, methodText, words} from './dom.js';
+import {markImage} from './looks.js';
+import {explained} from './meanings.js';
 import {
-  CANDIDATE, RECIPE, USUAL, candidate_row, crossover_text, fact_text, outlook_rows, recipe_flags, recipe_rows, spent_lines,
-  sweep_flags,
+  CANDIDATE, RECIPE, USUAL, banner_lines, book_lines, candidate_row, crossover_text, fact_text, outlook_rows, recipe_flags,
+  recipe_rows, spent_lines, sweep_flags,
 } from './planner/generated.js';
-import {book} from './state.js';
+import {fileMeans, whyNoFile} from './recipe_file.js';
 
+/** What of a line of the answer weighs most. */
+const WEIGHTY = {
+  model: /^[^,]+/,
+  method: /^.+/,
+  loss: /^[^,]+/,
+  scores: /^[^;]+/,
+  sure: /^[^,\n]+/,
+  evidence: /(?<=: )[^,\n]+/,
+};
+/** Name of a line or a column -> its word in the glossary. */
+const WORDS = {
+  method: 'tuning method',
+  loss: 'loss',
+  sure: 'regret, given away',
+  evidence: 'law book',
+  '90 % interval': '90 % prediction interval',
+  'given away': 'regret, given away',
+};
 const TEXTS = 2; // columns of the candidates that are words, the others are numbers
 const SWEEP = 0.02; // of the budget, for a sweep that makes the choice surer
-const FAR = 1; // decades from the evidence, beyond which a banner says so: as far as a suite that was not measured
-const DISTANT = new Set(['too-far', 'extrapolated', 'other-suite', 'other-data']); // codes of warnings
 
 let allCandidates = false; // whether the table shows more than the first ones
 let saying = 0; // timer of what screen readers are told
 
 export function showAnswer({question, answer}) {
-  const {recipe, warnings} = answer;
+  const {recipe} = answer;
   const asks = command(question);
   const outlook = outlook_rows(answer);
-  const far = distance(recipe, warnings);
+  const far = banner_lines(answer);
   showFar(recipe, far);
   showRows('recipe-rows', recipe_rows(answer));
   showRows('outlook-rows', {...outlook, note: withoutLines(outlook.note ?? '', far)});
   byId('surer').textContent = `${asks} ${sweep_flags(SWEEP)}`;
   byId('surer-row').hidden = recipe.sure;
+  byId('same').textContent = asks;
+  showFile(answer);
   byId('train').textContent = `${asks} ${recipe_flags(answer)} && ${recipe.train_command(RECIPE)}`;
-  for (const button of document.querySelectorAll('.copy')) button.textContent = 'Copy';
+  for (const button of document.querySelectorAll('[data-copies]')) button.textContent = button.dataset.says;
   showCandidates(answer);
   if (byId('explain').open) explain(answer);
   const {model, method} = recipe.trial;
@@ -39,13 +59,21 @@ function showRows(id, rows) {
   const shown = Object.entries(rows).filter(([, text]) => text);
   fill(
     byId(id),
-    ...shown.map(([name, text]) => element('div', {class: name}, element('dt', {}, name), element('dd', {}, words(text)))),
+    ...shown.map(([name, text]) =>
+      element('div', {class: name}, element('dt', {}, titled(name)), element('dd', {}, weighed(name, text))),
+    ),
   );
 }
 
-/** What the banner says of an answer that lies far from what was measured; empty nearer by. */
-const distance = ({extrapolation}, warnings) =>
-  extrapolation.distance < FAR ? [] : warnings.filter(({code}) => DISTANT.has(code)).map(({text}) => text);
+const titled = (name) => (name in WORDS ? explained(WORDS[name], name) : name);
+
+/** A line with what weighs most in it set off. */
+function weighed(name, text) {
+  const heavy = WEIGHTY[name]?.exec(text);
+  if (!heavy) return words(text);
+  const [before, after] = [text.slice(0, heavy.index), text.slice(heavy.index + heavy[0].length)];
+  return element('bdi', {class: 'text'}, before, element('b', {}, heavy[0]), after);
+}
 
 function showFar({loss}, texts) {
   byId('far').hidden = !texts.length;
@@ -55,9 +83,15 @@ function showFar({loss}, texts) {
 
 const withoutLines = (text, lines) => text.split('\n').filter((line) => !lines.includes(line)).join('\n');
 
+function showFile(answer) {
+  const none = whyNoFile(answer);
+  byId('download').disabled = Boolean(none);
+  byId('download-means').textContent = none || fileMeans(answer);
+}
+
 /** What is folded away, worked out when it is opened. */
 export function explain(answer) {
-  const measured = book.measured.flops;
+  const measured = answer.laws.measured.flops;
   const items = (id, texts) => fill(byId(id), ...texts.map((text) => element('li', {}, words(text))));
   items('spent', spent_lines(answer.recipe));
   items(
@@ -65,6 +99,7 @@ export function explain(answer) {
     answer.crossovers.map((one) => crossover_text(one, measured)),
   );
   byId('changes').hidden = !answer.crossovers.length;
+  items('book-list', book_lines(answer));
   items(
     'warning-list',
     answer.warnings.map(({text}) => text),
@@ -96,9 +131,9 @@ function showRefused(refused) {
 function showCandidates(answer) {
   const {ranked, candidates, recipeOf} = answer;
   const shown = allCandidates ? ranked.map((_, i) => recipeOf(i)) : candidates;
-  const rows = shown.map((recipe, i) => candidateLine(recipe, ranked[i][0].law.place, i));
+  const rows = shown.map((recipe, i) => candidateLine(recipe, i));
   byId('candidates').parentElement.hidden = answer.recipe.loss === null && !allCandidates;
-  fill(byId('candidates'), head(CANDIDATE, TEXTS), element('tbody', {}, ...rows));
+  fill(byId('candidates'), head(CANDIDATE.map(titled), TEXTS), element('tbody', {}, ...rows));
   byId('all-candidates').textContent = allCandidates ? `Show the first ${USUAL}` : `Show all ${ranked.length}`;
   byId('all-candidates').parentElement.hidden = ranked.length <= USUAL;
 }
@@ -108,13 +143,13 @@ export function toggleCandidates(answer) {
   showCandidates(answer);
 }
 
-function candidateLine(recipe, place, i) {
+function candidateLine(recipe, i) {
   const [model, method, ...numbers] = candidate_row(recipe);
   return element(
     'tr',
     i ? {} : {class: 'best'},
     cell(words(model)),
-    cell(element('span', {class: 'mark'}, markImage(place), words(method))),
+    cell(element('span', {class: 'mark'}, markImage(recipe.trial.method.label), words(method))),
     ...numbers.map((text) => cell(text, 'number')),
   );
 }
@@ -122,6 +157,7 @@ function candidateLine(recipe, place, i) {
 /** Copies a command; where a browser forbids that, selects it. */
 export async function copy(button) {
   const code = byId(button.dataset.copies);
+  code.hidden = false;
   try {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = 'Copied';

@@ -1,6 +1,7 @@
 /* Charts: options for ECharts. Both axes hold log10 of what they show, so that bands may be stacked on them. */
 
-import {colourOf, element, lossText, markOf, plain, shortened, whole} from './dom.js';
+import {element, lossText, plain, shortened, whole} from './dom.js';
+import {colourOf, filled, markOf} from './looks.js';
 import {short} from './planner/generated.js';
 import {g} from './planner/python.js';
 import {content, trialData} from './state.js';
@@ -41,7 +42,7 @@ export function ticks(low, high) {
 /** Every n-th, so that at most `most` are left. */
 export const fewer = (values, most) => values.filter((_, i) => i % Math.ceil(values.length / most) === 0);
 
-function logAxis(name, low, high, values, text, colours) {
+export function logAxis(name, low, high, values, text, colours) {
   const at = values.map(Math.log10);
   return {
     type: 'value',
@@ -63,7 +64,7 @@ function logAxis(name, low, high, values, text, colours) {
   };
 }
 
-const base = (colours) => ({
+export const base = (colours) => ({
   animation: false,
   textStyle: {fontFamily: 'system-ui, "Segoe UI", Roboto, sans-serif', color: colours.ink},
   tooltip: {
@@ -103,7 +104,7 @@ export function frontierOption(book, span, lines, trials, changes, narrow, measu
     yAxis: {...logAxis(measureName, low, high, ticks(low, high), (value) => g(value, 3), colours), nameGap: 40},
     series: [
       ...lines.flatMap((line) => lawSeries(line, largestMeasured)),
-      ...book.laws.flatMap(({label, place}) => trialSeries(label, place, trials, colours)),
+      ...book.laws.flatMap(({label}) => trialSeries(label, trials, colours)),
       {
         type: 'line',
         data: [],
@@ -147,13 +148,13 @@ function lossSpan(lines, trials) {
 
 /** One law: a line, dashed beyond the measured budgets, and its band. Budgets it cannot train are gaps. */
 function lawSeries({law, points}, largestMeasured) {
-  const {place} = law;
-  const colour = colourOf(place);
+  const {label} = law;
+  const colour = colourOf(label);
   const row = (point, value) => [Math.log10(point.budget), value];
   const known = points.filter(Boolean);
   const within = known.filter((point) => point.budget <= largestMeasured);
   const after = known.filter((point) => point.budget > largestMeasured);
-  const stack = `band ${place}`;
+  const stack = `band ${label}`;
   const line = {
     type: 'line',
     showSymbol: false,
@@ -209,16 +210,16 @@ export function apart(trials) {
 }
 
 /** Trials of a method: those that entered its law strong, the others pale. */
-function trialSeries(label, place, trials, colours) {
+function trialSeries(label, trials, colours) {
   const mine = trials.filter((trial) => trial.method === label);
   const series = (some, opacity) => ({
     type: 'scatter',
     name: label,
-    symbol: `path://${markOf(place)}`,
+    symbol: `path://${markOf(label)}`,
     symbolSize: 9,
     z: 4,
     cursor: 'pointer',
-    itemStyle: {color: colourOf(place), opacity, borderColor: colours.panel, borderWidth: 0.6},
+    itemStyle: {...filled(label, colours.panel), opacity},
     data: some.map((trial) => [Math.log10(trial.flops), Math.log10(trial.loss), trial.place]),
     tooltip: {formatter: ({data}) => trialTip(data[2])},
   });
@@ -242,22 +243,28 @@ export function labelShapes(chart, lines) {
     .map(({law, points}) => {
       const last = points.findLast(Boolean);
       const [, y] = chart.convertToPixel('grid', [Math.log10(last.budget), Math.log10(last.loss)]);
-      return {x: chart.getWidth() - LABELS + 10, y, place: law.place, text: shortened(law.label, 20)};
+      return {x: chart.getWidth() - LABELS + 10, y, label: law.label};
     })
     .sort((a, b) => a.y - b.y);
   spread(ends, GRID.top, chart.getHeight() - GRID.bottom);
-  return ends.flatMap(({x, y, place, text}) => [
+  return ends.flatMap(({x, y, label}) => [
     echarts.graphic.makePath(
-      markOf(place),
-      {...above, style: {fill: colourOf(place)}},
+      markOf(label),
+      {...above, style: drawn(label, colours.panel)},
       {x, y: y - 4.5, width: 9, height: 9},
     ),
     new echarts.graphic.Text({
       ...above,
-      style: {text, x: x + 14, y, verticalAlign: 'middle', fill: colours.ink, font: '12px system-ui, sans-serif'},
+      style: {text: shortened(label, 20), x: x + 14, y, verticalAlign: 'middle', fill: colours.ink, font: '12px system-ui, sans-serif'},
     }),
   ]);
 }
+
+/** How a mark is drawn over a chart. */
+const drawn = (label, ground) => {
+  const {color, borderColor, borderWidth} = filled(label, ground);
+  return {fill: color, stroke: borderColor, lineWidth: borderWidth, strokeNoScale: true};
+};
 
 /** Pushes places, in order from the top, apart: down first, then up from the lower end. */
 function spread(places, top, bottom) {
@@ -273,7 +280,7 @@ function spread(places, top, bottom) {
 
 /** The asked budget and the recipe's expected loss with its interval, where there is a loss: shapes on a layer of their
     own, so that the slider draws nothing else anew. */
-export function nowShapes(chart, budget, recipe, place) {
+export function nowShapes(chart, budget, recipe, label) {
   const colours = theme();
   const above = {zlevel: 1, silent: true};
   const at = (loss) => chart.convertToPixel('grid', [Math.log10(budget), Math.log10(loss)]);
@@ -287,8 +294,8 @@ export function nowShapes(chart, budget, recipe, place) {
   const [, high] = at(recipe.high);
   const inside = (place) => Math.min(bottom, Math.max(top, place));
   const mark = echarts.graphic.makePath(
-    markOf(place),
-    {...above, style: {fill: colourOf(place), stroke: colours.ink, lineWidth: 2, strokeNoScale: true}},
+    markOf(label),
+    {...above, style: {fill: colourOf(label), stroke: colours.ink, lineWidth: 2, strokeNoScale: true}},
     {x: x - 8, y: y - 8, width: 16, height: 16},
   );
   return [
@@ -298,7 +305,7 @@ export function nowShapes(chart, budget, recipe, place) {
   ];
 }
 
-function trialTip(place) {
+export function trialTip(place) {
   const trial = trialData.trials[place];
   return tip(
     `${shortened(trial.model, 60)}, ${shortened(trial.method, 60)}`,
@@ -309,7 +316,8 @@ function trialTip(place) {
 }
 
 /** The training loss of one trial; held: its held-out loss, or null. */
-export function curveOption(steps, losses, held, place) {
+/** label: of the trial's method. */
+export function curveOption(steps, losses, held, label) {
   const colours = theme();
   const positive = losses.filter((loss) => loss > 0 && Number.isFinite(loss));
   const all = held > 0 ? [...positive, held] : positive;
@@ -341,8 +349,8 @@ export function curveOption(steps, losses, held, place) {
         showSymbol: steps.length < 60,
         symbolSize: 4,
         data: steps.map((step, i) => [step, losses[i] > 0 ? Math.log10(losses[i]) : null]),
-        lineStyle: {color: colourOf(place), width: 2},
-        itemStyle: {color: colourOf(place)},
+        lineStyle: {color: colourOf(label), width: 2},
+        itemStyle: {color: colourOf(label)},
         tooltip: {formatter: ({data}) => tip(`step ${whole(data[0])}`, `${g(10 ** data[1], 4)} nats per pair`)},
         markLine:
           held > 0

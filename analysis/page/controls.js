@@ -1,57 +1,16 @@
 /* The controls: what they ask of `plan`, what is wrong with it, and the command that asks the same. */
 
-import {byId, element, fill, markImage, plain, shortened, words} from './dom.js';
+import {byId, element, fill, plain, shortened, words} from './dom.js';
+import {askedLimits, askedTraining, checked, countSet, flagsOfFields, given, setUpFields, wholeNumber} from './fields.js';
+import {markImage} from './looks.js';
 import {readMachine} from './planner/book.js';
-import {Limits, SECONDS, count, memory, tunings} from './planner/generated.js';
-import {g, repr} from './planner/python.js';
+import {SECONDS, tunings} from './planner/generated.js';
+import {g} from './planner/python.js';
 import {budgetsWithAnswer} from './planner/plan.js';
 import {FLOPS} from './planner/shapes.js';
-import {book, content, current, planning} from './state.js';
+import {book, books, booksOf, content, current, planning} from './state.js';
 
 const INSIDE = 1.01; // by how much the slider stays within the budgets that have an answer: its texts are rounded
-
-/** Fields of Limits. id: its name there and in the page. */
-const LIMITS = [
-  {id: 'max_params', label: 'parameters at most', what: 'parameters', example: '1.4B'},
-  {id: 'max_dim', label: 'dimensions at most', what: 'dimensions', example: '1024'},
-  {id: 'memory', label: 'memory per chip', what: 'bytes', example: '24GB'},
-  {id: 'max_pairs', label: 'unique pairs', what: 'pairs', example: '2M'},
-  {id: 'max_epochs', label: 'epochs at most', what: 'epochs', example: '4'},
-  {id: 'min_steps', label: 'steps at least', what: 'steps', example: '50'},
-  {id: 'max_steps', label: 'steps at most', what: 'steps', example: '1000000'},
-  {id: 'serve_tokens', label: 'tokens to serve', what: 'tokens', example: '1T'},
-];
-
-const FLAGS = {max_pairs: '--pairs'}; // where a flag is not named as its field
-const flagOf = (name) => FLAGS[name] ?? `--${name.replaceAll('_', '-')}`;
-
-const COMMANDS = ['plan', 'embed']; // which errors name as they name parameters
-
-/** The planner's error with its parameters named as on the command line. */
-export const asFlags = (error) =>
-  error.replace(/`(\w+)`/g, (name, word) => (COMMANDS.includes(word) ? name : flagOf(word)));
-
-function wholeNumber(flag, text) {
-  if (!/^\d+$/.test(text) || Number(text) < 1)
-    throw new Error(`${flag} is ${repr(text)}; it must be a whole number, 1 or more`);
-  return Number(text);
-}
-
-export const given = (id) => byId(id).value.trim();
-
-/** What `read` gives, or null with the error beside the field `id`. */
-function checked(id, read) {
-  let error = '';
-  let value = null;
-  try {
-    value = read();
-  } catch (thrown) {
-    error = asFlags(thrown.message);
-  }
-  byId(`${id}-error`).textContent = error;
-  byId(id).setAttribute('aria-invalid', String(Boolean(error)));
-  return {value, wrong: Boolean(error)};
-}
 
 function askedMachine() {
   const name = given('machine');
@@ -66,44 +25,27 @@ function askedMachine() {
   return {value: machine, wrong: false};
 }
 
-/** The limits that are set, under the names of Limits. */
-export function askedLimits() {
-  const limits = {};
-  let wrong = false;
-  for (const limit of LIMITS) {
-    const read = checked(limit.id, () => (given(limit.id) === '' ? undefined : readLimit(limit, given(limit.id))));
-    limits[limit.id] = read.value;
-    wrong ||= read.wrong;
-  }
-  wrong ||= checked('max_epochs', () => new Limits(limits)).wrong; // they must agree with one another
-  return {value: limits, wrong};
-}
-
-function readLimit({id, what}, text) {
-  if (what === 'steps') return wholeNumber(flagOf(id), text);
-  return what === 'bytes' ? memory(flagOf(id), text) : count(flagOf(id), text, what);
-}
-
-/** Names of the methods that are ticked, and of the same over backbones in 4 bits. */
+/** Names of the methods that are ticked, and of the same over backbones in 4 bits; none where all are ticked. */
 function askedMethods() {
   const boxes = [...document.querySelectorAll('#methods input')];
   const ticked = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
-  return methodNames(book.laws.filter((law) => ticked.has(law.method.name)));
+  const laws = books.flatMap((each) => each.laws).filter((law) => ticked.has(law.method.name));
+  const names = new Set(laws.flatMap((law) => tunings(law, []).map((method) => method.name)));
+  return {value: boxes.length === ticked.size ? [] : [...names], wrong: !ticked.size};
 }
-
-const methodNames = (laws) => [...new Set(laws.flatMap((law) => tunings(law, []).map((method) => method.name)))];
 
 /** All that the controls ask for, or null where one of them is wrong. */
 export function asked() {
   const machine = askedMachine();
   const limits = askedLimits();
+  const training = askedTraining();
   const methods = askedMethods();
-  byId('methods-error').textContent = methods.length ? '' : 'Choose at least one method.';
-  if (machine.wrong || limits.wrong || !methods.length) return null;
+  byId('methods-error').textContent = methods.wrong ? 'Choose at least one method.' : '';
+  if (machine.wrong || limits.wrong || training.wrong || methods.wrong) return null;
   const suite = given('suite');
-  const models = planning.suites[suite].map((place) => planning.models[place]);
-  const asksFor = {budget: given('budget'), count: given('count'), suite};
-  return {...asksFor, machine: machine.value, limits: limits.value, methods, models};
+  const asksFor = {budget: given('budget'), count: given('count'), suite, books: booksOf(given('laws'))};
+  const from = {models: planning.models, places: suite ? planning.suites[suite] : null, methods: methods.value};
+  return {...asksFor, ...from, ...training.value, machine: machine.value, limits: limits.value};
 }
 
 /** The command that gives the same answer. */
@@ -112,18 +54,20 @@ export function command(question) {
   const number = given('chips') && machine?.name !== 'this' ? `${given('chips')}x` : '';
   const flags = [
     ['--suite', suite],
-    ['--methods', methods.length < methodNames(book.laws).length && methods.join(',')],
+    ['--methods', methods.join(',')],
     ['--flops', question.count !== 'exact' && question.count],
     ['--hardware', machine && number + machine.name],
     ['--mfu', machine && given('mfu')],
     ['--price', machine && given('price')],
-    ...LIMITS.map(({id}) => [flagOf(id), given(id)]),
+    ...flagsOfFields(),
   ];
   const set = flags.filter(([, value]) => value).map(([flag, value]) => `${flag} ${value}`);
-  return ['plan --budget', budget.startsWith('$') ? `'${budget}'` : budget, content.laws, ...set]
-    .filter(Boolean)
-    .join(' ');
+  return ['plan --budget', budget.startsWith('$') ? `'${budget}'` : budget, ...flagsOfLaws(question), ...set].join(' ');
 }
+
+/** `--laws` of each book that is asked; none where the page's own lies in no file. */
+const flagsOfLaws = ({books: asks}) =>
+  content.flags.filter((_, i) => asks.some((one) => one.name === books[i].name));
 
 // ---- budget: the box, its kind and the slider say the same
 
@@ -196,11 +140,12 @@ export function machineChosen() {
 export function showControls(question) {
   const machine = askedMachine().value;
   const kind = kindOf(given('budget'));
-  const set =
-    LIMITS.filter(({id}) => given(id)).length + Number(given('suite') !== '') + Number(given('count') !== 'exact');
-  byId('limits-set').textContent = set ? `${set} set` : 'none set';
+  const limits = countSet('limits') + Number(given('suite') !== '') + Number(given('count') !== 'exact');
+  byId('limits-set').textContent = limits ? `${limits} set` : 'none set';
+  const conditions = countSet('training');
+  byId('training-set').textContent = conditions ? `${conditions} set` : 'by the laws';
   byId('machine-set').textContent = given('machine') || 'none';
-  const ends = question && budgetsWithAnswer(book, question, kind);
+  const ends = question && budgetsWithAnswer(question.books, question, kind);
   if (question) span = ends && [ends[0] * INSIDE, ends[1] / INSIDE];
   byId('slider').disabled = !span;
   const [low, high] = span ? span.map((flops) => budgetText(flops, kind, machine)) : ['', ''];
@@ -222,40 +167,37 @@ function showMachine(machine) {
 }
 
 export function setUpControls() {
-  const names = [...new Set(book.laws.map((law) => law.method.name))];
+  const names = [...new Set(books.flatMap((each) => each.laws.map((law) => law.method.name)))];
   fill(byId('methods'), element('legend', {class: 'unseen'}, 'Methods to choose from'), ...names.map(methodBox));
   const choices = (id, values, text) =>
     byId(id).append(...values.map((value) => element('option', {value}, text(value))));
   choices('machine', Object.keys(planning.machines), (name) => (name === 'this' ? 'this (measured)' : name));
-  choices('suite', Object.keys(planning.suites), (name) => name || 'the measured ones');
+  choices('suite', Object.keys(planning.suites), (name) => name);
+  choices('laws', books.map(({name}) => name), nameOfBook);
+  byId('laws').parentElement.hidden = books.length < 2;
   choices('count', Object.keys(FLOPS), (name) => (name === 'exact' ? 'exactly' : `by the ${name}'s rule`));
-  fill(byId('limit-fields'), ...LIMITS.map(limitField));
+  setUpFields();
 }
 
-/** A method, with the mark of each of its settings that has a law. */
+/** A law book in the list: what it rests on. */
+const nameOfBook = (name) => {
+  const {published, laws} = books.find((one) => one.name === name);
+  return `${name}: ${published ? 'published' : `${laws.reduce((sum, law) => sum + law.rows, 0)} runs`}`;
+};
+
+/** A method, with room for the marks of its settings; see showMethods. */
 function methodBox(name) {
   const box = element('input', {type: 'checkbox', value: name, checked: ''});
-  const laws = book.laws.filter((law) => law.method.name === name);
-  const mark = (law, text) => element('span', {class: 'mark'}, markImage(law.place), words(shortened(text, 60)));
-  if (laws.length === 1) return element('label', {}, box, mark(laws[0], laws[0].label));
-  const settings = (law) => mark(law, law.label.slice(name.length).trim());
-  return element('label', {}, box, words(name), ...laws.map(settings));
+  return element('label', {}, box, words(name), element('span', {class: 'marks', 'data-method': name}));
 }
 
-function limitField({id, label, what, example}) {
-  const placeholder = what === 'steps' ? String(new Limits({})[id]) : `such as ${example}`;
-  const input = element('input', {
-    id,
-    type: 'text',
-    placeholder,
-    'aria-describedby': `${id}-error`,
-    spellcheck: 'false',
-  });
-  return element(
-    'div',
-    {},
-    element('label', {for: id}, label),
-    input,
-    element('p', {class: 'error', id: `${id}-error`}),
-  );
+/** The mark of each setting that has a law in the book that is drawn. */
+export function showMethods({laws, name: drawn}) {
+  const mark = (law, text) => element('span', {class: 'mark'}, markImage(law.label), words(shortened(text, 60)));
+  for (const place of document.querySelectorAll('#methods .marks')) {
+    const {method: name} = place.dataset;
+    const own = laws.filter((law) => law.method.name === name);
+    const none = element('span', {class: 'muted'}, `not in ${drawn}`);
+    fill(place, ...(own.length ? own.map((law) => mark(law, law.label.slice(name.length).trim())) : [none]));
+  }
 }

@@ -8,8 +8,8 @@ import {g} from './planner/python.js';
 
 /** The dialog of one trial. */
 export class TrialDialog {
-  constructor(columns, scores, lawOf) {
-    Object.assign(this, {columns, scores, lawOf, chart: null});
+  constructor(columns, scores) {
+    Object.assign(this, {columns, scores, chart: null});
     byId('close-trial').addEventListener('click', () => byId('trial').close());
     byId('trial').addEventListener('close', () => {
       this.chart?.dispose();
@@ -72,14 +72,15 @@ export class TrialDialog {
       `Training loss over ${whole(steps[steps.length - 1])} steps, from ${g(losses[0], 3)} to ${g(losses[losses.length - 1], 3)} nats per pair`,
     );
     this.chart = echarts.init(byId('trial-chart'));
-    this.chart.setOption(curveOption(steps, losses, trial.loss, this.lawOf.get(trial.method)?.place ?? 5));
+    this.chart.setOption(curveOption(steps, losses, trial.loss, trial.method));
   }
 
   evaluations(trial) {
-    const rows = this.columns.evaluations[trial.place] ?? [];
-    const names = [...new Set(rows.flatMap(Object.keys))];
+    const {names: kinds, trials} = this.columns.evaluations;
+    const [kind, rows] = trials[trial.place] ?? [0, []];
+    const names = kinds[kind] ?? [];
     const cells = (row) =>
-      element('tr', {}, ...names.map((name) => cell(name in row ? g(row[name], 4) : '', 'number')));
+      element('tr', {}, ...row.map((value) => cell(value === null ? '' : g(value, 4), 'number')));
     const table = element('table', {}, head(names), element('tbody', {}, ...rows.map(cells)));
     fill(
       byId('trial-evaluations'),

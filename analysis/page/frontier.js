@@ -3,11 +3,11 @@
 import {
   MANY, MOST_POINTS, PER_DECADE, apart, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
 } from './charts.js';
-import {setBudget} from './controls.js';
+import {setBudget, showMethods} from './controls.js';
 import {byId, cell, element, fill, head, lossText, methodText, plain, words} from './dom.js';
 import {FARTHEST, budget_grid, crossovers, frontier, ranked, searched_budgets} from './planner/generated.js';
 import {consider} from './planner/plan.js';
-import {book, content, current, lawOf, measureName, trialData} from './state.js';
+import {book, current, lawOf, measureName, trialData} from './state.js';
 
 const NARROW = 560; // pixels, under which the lines have no names at their ends
 
@@ -44,37 +44,44 @@ export function showFrontierSoon(question) {
   awaited = {question};
 }
 
+/** The book whose lines the chart shows: that of the answer. */
+const drawnBook = (question) => current?.answer.laws ?? question.books[0];
+
 /** The lines are drawn anew where a control changes them; the budget alone moves the mark. */
 function showFrontier(question) {
   chart ??= startChart();
   if (question) {
-    const spent = current ? current.answer.budget.flops : book.measured.flops[1];
-    const span = chartSpan(book, spent);
+    const drawn = drawnBook(question);
+    const spent = current ? current.answer.budget.flops : drawn.measured.flops[1];
+    const span = chartSpan(drawn, spent);
     const narrow = byId('chart').clientWidth < NARROW;
-    const {methods, suite, count, limits, machine} = question;
-    const key = JSON.stringify([span, methods, suite, count, limits, machine?.memory, machine?.count, narrow, theme()]);
-    if (key !== charted) drawFrontier(question, span, narrow);
+    const {methods, suite, count, limits, machine, conditions, tokens_per_pair: tokens, books} = question;
+    const asks = [methods, suite, count, limits, machine?.memory, machine?.count, conditions, tokens];
+    const key = JSON.stringify([drawn.name, books.length, span, asks, narrow, theme()]);
+    if (key !== charted) drawFrontier(drawn, question, span, narrow);
     charted = key;
     byId('chart').setAttribute('aria-label', chartLabel(spent));
   }
   showShapes();
 }
 
-function drawFrontier(question, span, narrow) {
-  const [considered] = consider(book, question);
+function drawFrontier(drawn, question, span, narrow) {
+  const [considered] = consider(drawn, question);
   const of = ({place}) => considered.filter((candidate) => candidate.law.place === place);
-  const wanted = book.laws.filter((law) => question.methods.includes(law.method.name));
+  const asks = (name) => !question.methods.length || question.methods.includes(name);
+  const wanted = drawn.laws.filter((law) => asks(law.method.name));
   const along = budget_grid(...span, Math.min(PER_DECADE, MOST_POINTS / Math.log10(span[1] / span[0])));
   const lines = wanted
     .map((law) => ({law, candidates: of(law)}))
     .map(({law, candidates}) => ({law, points: along.map((budget) => pointOf(candidates, budget).point)}))
     .filter(({points}) => points.some(Boolean));
-  const changes = crossovers(considered, ...searched_budgets(book.measured.flops, span[1] / 10)); // as the chart goes
-  const trials = apart(chartTrials.filter((trial) => question.methods.includes(trial.name)));
-  chart.setOption(frontierOption(book, span, lines, trials, changes, narrow, measureName), {notMerge: true});
+  const changes = crossovers(considered, ...searched_budgets(drawn.measured.flops, span[1] / 10)); // as the chart goes
+  const trials = drawn.name === book.name ? apart(chartTrials.filter((trial) => asks(trial.name))) : [];
+  chart.setOption(frontierOption(drawn, span, lines, trials, changes, narrow, measureName), {notMerge: true});
   lined = narrow ? [] : lines;
   frontierTable(fewer(ticks(...span), 12), wanted, of);
-  byId('chart-means').textContent = chartMeans(changes);
+  byId('chart-means').textContent = chartMeans(drawn, trials, changes);
+  showMethods(drawn);
 }
 
 function showShapes() {
@@ -82,12 +89,8 @@ function showShapes() {
   for (const shape of shapes) zr.remove(shape);
   shapes = labelShapes(chart, lined);
   if (current) {
-    const {
-      budget,
-      recipe,
-      ranked: [[best]],
-    } = current.answer;
-    shapes.push(...nowShapes(chart, budget.flops, recipe, best.law.place));
+    const {budget, recipe} = current.answer;
+    shapes.push(...nowShapes(chart, budget.flops, recipe, recipe.trial.method.label));
   }
   for (const shape of shapes) zr.add(shape);
 }
@@ -118,14 +121,14 @@ function chartLabel(spent) {
   return `${sentence} At ${plain(spent)} FLOP ${trial.model} with ${methodText(trial.method.label)} ${reaches}.`;
 }
 
-function chartMeans(changes) {
+function chartMeans(drawn, trials, changes) {
   const many = chartTrials.length > MANY ? ', one where several lie on one another' : '';
   return [
-    content.trials.count ? `Points: trials, pale where they entered no law${many}.` : '',
-    `Lines: the law with the best model at each budget, dashed beyond the largest budget ${book.published ? 'published' : 'measured'}, up to ${10 ** FARTHEST}x outside the evidence; bands: 90 % interval of the law.`,
+    trials.length ? `Points: trials, pale where they entered no law${many}.` : '',
+    `Lines: the law${drawn.name === book.name ? '' : ` of ${drawn.name}`} with the best model at each budget, dashed beyond the largest budget ${drawn.published ? 'published' : 'measured'}, up to ${10 ** FARTHEST}x outside the evidence; bands: 90 % interval of the law.`,
     changes.length ? 'Grey: where the best method changes, 90 % interval.' : '',
     'The mark: the recipe with its 90 % prediction interval.',
-    content.trials.count
+    trials.length
       ? 'Click a point to open its trial, anywhere else to set the budget.'
       : 'Click anywhere to set the budget.',
   ]

@@ -1,4 +1,4 @@
-"""`python -m analysis.page.generate` writes planner/generated.js: the planner as the page runs it.
+"""`python -m analysis.page.generate` writes planner/generated.js, the planner as the page runs it, and glossary.js.
 
 What is translated: everything of `planner` that ROOTS lead to, as it stands in the Python: law families and intervals,
 candidates and what refuses them, budgets, frontier, odds and crossovers, recipes, warnings, provenance, published
@@ -21,6 +21,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -32,14 +33,17 @@ from analysis.page.javascript.definitions import class_text, function_text
 from analysis.page.javascript.expressions import Expressions, Source
 from planner.laws import Law
 from sweeps.machine.chips import CHIPS
+from sweeps.methods import METHODS
 
 FILE = Path(__file__).parent / "planner" / "generated.js"
+MEANINGS = Path(__file__).parent / "glossary.js"
+WORDS = Path(__file__).resolve().parents[2] / "docs" / "glossary.md"
 # Where the page enters: module -> names.
 ROOTS = {
     "planner.laws": ("LAWS",),
     "planner.batch_law": ("TERMS", "AtBatch", "BatchLaw"),
     "planner.batch_sizes": ("CHOICES",),
-    "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat"),
+    "planner.law_book": ("LawBook", "MeasuredRange", "MethodLaw", "Caveat", "NORMAL"),
     "planner.budget": ("read_budget",),
     "planner.quantities": ("count", "memory", "short", "SECONDS"),
     "planner.candidates": ("Limits", "candidates", "on_machine", "timed", "feasible"),
@@ -48,13 +52,18 @@ ROOTS = {
     "planner.warnings": ("provenance", "warnings"),
     "planner.evidence": ("REACH", "check_reach"),
     "planner.discrepancy": ("FARTHEST",),
-    "planner.recipe": ("Consulted", "_plan", "check_choices", "nothing_fits", "recipe_of"),
+    "planner.recipe": (
+        *("Consulted", "Silent", "_plan", "by_evidence", "check_choices", "check_methods", "lack_pairs", "nearest_of"),
+        *("nothing_fits", "recipe_of"),
+    ),
     "planner.report": (
-        *("CANDIDATE", "candidate_row", "crossover_text", "fact_text", "outlook_rows", "recipe_flags", "recipe_rows"),
-        *("RECIPE", "USUAL", "spent_lines", "sweep_flags"),
+        *("CANDIDATE", "RECIPE", "USUAL", "banner_lines", "book_lines", "candidate_row", "crossover_text", "fact_text"),
+        *("outlook_rows", "predicted_table", "recipe_flags", "recipe_remarks", "recipe_rows", "spent_lines"),
+        *("sweep_flags",),
     ),
     "planner.scores": ("ScoreLaw",),
     "planner.settings": ("distinct",),
+    "planner.training_data": ("cut_by_context", "mean_pair"),
     "planner.size_rules": ("led_by", "size_rule"),
     "planner.rate_rule": ("RateRule",),
     "planner.temperature_rule": ("TemperatureRule",),
@@ -71,9 +80,9 @@ MEMBERS = {
     "MethodLaw": ("any_batch", "at_batch", "label", "interval", "noise_at", "weights"),
     "RateRule": ("formula", "measured", "predict"),
     "TemperatureRule": ("best",),
-    "Recipe": ("pairs", "sure", "train_command"),
+    "Recipe": ("pairs", "predicted", "sure", "train_command"),
     "Plan": ("recipe", "scores", "crossovers"),
-    "Consulted": ("best",),
+    "Consulted": ("best", "distance", "sentence"),
     "Evidence": (),
     "Extrapolation": ("of", "within_range", "decades", "distance", "to_json", "__str__", "_sentence"),
     "SizeRule": ("chooses", "record", "__str__"),
@@ -84,7 +93,7 @@ FAMILY = ("loss", "inputs", "factors")
 # Besides `planner`, modules that are translated as they stand where shapes.js has no stand-in.
 TRANSLATED = ("sweeps.methods", "sweeps.memory", "sweeps.machine.utilisation")
 # What is a value and not a formula to the page.
-VALUES = {"CHIPS": list(CHIPS)}
+VALUES = {"CHIPS": list(CHIPS), "METHODS": list(METHODS)}
 
 
 def exported(script: str) -> list[str]:
@@ -221,9 +230,22 @@ def generated() -> str:
     return "\n".join(head) + f"\n\n{body}\n"
 
 
+def glossary() -> str:
+    """The words of docs/glossary.md with their meanings, as a script."""
+    rows = re.findall(
+        r"^\| (?!word )([^|-].*?) \|(?:.*\|)? ([^|]+?) \|$", WORDS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    words = {word.replace("`", ""): meaning.replace("`", "") for word, meaning in rows}
+    return (
+        "/* Written by `python -m analysis.page.generate` from docs/glossary.md: change that, then run it again. */\n"
+        f"export const GLOSSARY = {json.dumps(words, ensure_ascii=False, indent=2)};\n"
+    )
+
+
 def main() -> None:
-    FILE.write_text(generated(), encoding="utf-8")
-    print(f"wrote {FILE}")
+    for file, text in ((FILE, generated()), (MEANINGS, glossary())):
+        file.write_text(text, encoding="utf-8")
+        print(f"wrote {file}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 /* The table of trials: sorted, filtered, shown by the page; one opens. */
 
-import {byId, cell, element, fill, markImage, shortened, whole, words} from './dom.js';
+import {byId, cell, element, fill, shortened, whole, words} from './dom.js';
+import {markImage} from './looks.js';
 import {COLUMNS, matching, sortedBy} from './trials.js';
 
-const ROWS = 50; // shown at once
+const FIRST = 10; // shown before more are asked for
+const ROWS = 50; // shown at once then
 
 /** The table of trials with its filters and pages. open: called with a trial. */
 export class TrialTable {
-  constructor(trials, lawOf, open) {
-    Object.assign(this, {trials, lawOf, open, sortBy: 'flops', descending: true, first: 0});
+  constructor(trials, open) {
+    Object.assign(this, {trials, open, sortBy: 'flops', descending: true, first: 0, many: false});
+    const sizes = new Set(trials.map((trial) => trial.batch));
+    this.columns = COLUMNS.filter(({id}) => id !== 'batch' || sizes.size > 1);
     for (const [id, name] of [
       ['find-model', 'model'],
       ['find-method', 'method'],
@@ -22,7 +26,15 @@ export class TrialTable {
     byId('filters').addEventListener('submit', (event) => event.preventDefault());
     byId('earlier').addEventListener('click', () => this.turnPage(-ROWS));
     byId('later').addEventListener('click', () => this.turnPage(ROWS));
+    byId('more-trials').addEventListener('click', () => {
+      Object.assign(this, {many: !this.many, first: 0});
+      this.show();
+    });
     this.show();
+  }
+
+  get rows() {
+    return this.many ? ROWS : FIRST;
   }
 
   choices(select, values) {
@@ -54,19 +66,23 @@ export class TrialTable {
       status: byId('find-status').value,
     };
     const matches = sortedBy(matching(this.trials, asked), this.sortBy, this.descending);
-    const shown = matches.slice(this.first, this.first + ROWS);
+    const {rows} = this;
+    const shown = matches.slice(this.first, this.first + rows);
     fill(byId('trial-table'), this.head(), element('tbody', {}, ...shown.map((trial) => this.row(trial))));
-    const part = matches.length > ROWS ? `, ${whole(this.first + 1)} to ${whole(this.first + shown.length)} shown` : '';
+    const part = matches.length > rows ? `, ${whole(this.first + 1)} to ${whole(this.first + shown.length)} shown` : '';
     byId('match-count').textContent = this.trials.length
       ? `${whole(matches.length)} of ${whole(this.trials.length)} trials${part}`
       : 'The folder holds no trial.';
     byId('earlier').disabled = this.first === 0;
-    byId('later').disabled = this.first + ROWS >= matches.length;
-    byId('earlier').parentElement.hidden = matches.length <= ROWS;
+    byId('later').disabled = this.first + rows >= matches.length;
+    for (const id of ['earlier', 'later']) byId(id).hidden = !this.many || matches.length <= ROWS;
+    const paged = matches.length > ROWS ? `, ${ROWS} at a time` : '';
+    byId('more-trials').textContent = this.many ? `Show ${FIRST}` : `Show all ${whole(matches.length)}${paged}`;
+    byId('more-trials').hidden = matches.length <= FIRST;
   }
 
   head() {
-    const cells = COLUMNS.map(({id, title, number}) => {
+    const cells = this.columns.map(({id, title, number}) => {
       const sorts = this.sortBy === id;
       const button = element(
         'button',
@@ -86,18 +102,17 @@ export class TrialTable {
   }
 
   row(trial) {
-    const cells = COLUMNS.map((column) => {
+    const cells = this.columns.map((column) => {
       if (column.id === 'key') return cell(this.opener(trial));
       const text = shortened(column.text(trial), 160);
-      const inside =
-        column.id === 'method' && this.lawOf.has(trial.method) ? this.marked(trial.method, text) : words(text);
+      const inside = column.id === 'method' ? this.marked(trial.method, text) : words(text);
       return cell(inside, column.number ? 'number' : column.long ? 'long' : '');
     });
     return element('tr', {}, ...cells);
   }
 
   marked(method, text) {
-    return element('span', {class: 'mark'}, markImage(this.lawOf.get(method).place), words(text));
+    return element('span', {class: 'mark'}, markImage(method), words(text));
   }
 
   opener(trial) {

@@ -10,12 +10,13 @@ export function readTrials(columns) {
     Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpacked(text, 'f')]));
   const texts = (name) => columns[name].places.map((place) => columns[name].words[place]);
   const [model, method, status, reason, excluded] = ['model', 'method', 'status', 'reason', 'excluded'].map(texts);
-  const {lr, loss, measured, start, accuracy, flops, tokens, epochs, seconds} = floats(columns.numbers);
+  const {lr, loss, measured, predicted, start, accuracy, flops, tokens, epochs, seconds} = floats(columns.numbers);
   const trials = columns.key.map((key, i) => ({
     place: i,
     key,
     steps: columns.steps[i],
     seed: columns.seed[i],
+    batch: columns.batch[i],
     model: model[i],
     method: method[i],
     status: status[i],
@@ -25,6 +26,7 @@ export function readTrials(columns) {
     lr: lr[i],
     loss: loss[i],
     measured: measured[i],
+    predicted: predicted[i],
     start: start[i],
     accuracy: accuracy[i],
     flops: flops[i],
@@ -45,6 +47,7 @@ export const COLUMNS = [
   {id: 'lr', title: 'learning rate', number: true, text: (trial) => numberText(trial.lr, 3)},
   {id: 'steps', title: 'steps', number: true, text: (trial) => whole(trial.steps)},
   {id: 'tokens', title: 'tokens', number: true, text: (trial) => (trial.tokens > 0 ? short(trial.tokens) : '')},
+  {id: 'batch', title: 'batch size', number: true, text: (trial) => whole(trial.batch)},
   {id: 'seed', title: 'seed', number: true, text: (trial) => String(trial.seed)},
   {
     id: 'seconds',

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.page.planning import packed
+from analysis.page.planning import once, packed
+from planner.law_book import LawBook, MethodLaw
 from sweeps.trial import Observation
 
 CURVES = 240_000  # points that the curves of all trials may have together: about 2.5 MB of the page
@@ -16,9 +17,11 @@ MOST_EVALUATIONS = 12  # of one trial
 MOST_TEXT = 400  # characters of a name or a reason
 
 
-def columns(observations: Sequence[Observation], excluded: Mapping[str, str], score: str = "") -> dict[str, Any]:
+def columns(
+    observations: Sequence[Observation], excluded: Mapping[str, str], score: str = "", book: LawBook | None = None
+) -> dict[str, Any]:
     """Every observation, those that failed among them. excluded: key -> why it is no part of a law. score: the laws are
-    about 1 less this one, instead of the loss.
+    about 1 less this one, instead of the loss. book: the laws; None where there are none.
 
     Measured numbers keep the seven digits of four bytes. curves: the points of all trials on end, with how many each
     trial has; a point is the mean over its stretch, `points` of them at most.
@@ -35,14 +38,19 @@ def columns(observations: Sequence[Observation], excluded: Mapping[str, str], sc
         "excluded": _words(excluded.get(observation.key, "") for observation in observations),
         "steps": [observation.trial.steps for observation in observations],
         "seed": [observation.trial.seed for observation in observations],
-        "numbers": {name: packed(map(_single, values), "f") for name, values in _numbers(observations, score).items()},
+        "batch": [observation.trial.training.batch_size for observation in observations],
+        "numbers": {
+            name: packed(map(_single, values), "f")
+            for name, values in {
+                **_numbers(observations, score),
+                "predicted": _predicted(observations, excluded, book),
+            }.items()
+        },
         "scores": {
             name: packed((_single(observation.scores.get(name)) for observation in observations), "f")
             for name in sorted({_short(name) for observation in observations for name in observation.scores})
         },
-        "evaluations": {
-            str(i): _evaluations(observation) for i, observation in enumerate(observations) if observation.evaluations
-        },
+        "evaluations": _evaluations(observations),
         "points": points,
         "thinned": any(len(observation.curve) > points for observation in observations),
         "curves": {
@@ -71,6 +79,26 @@ def _numbers(observations: Sequence[Observation], score: str) -> dict[str, list[
     }
 
 
+def _predicted(
+    observations: Sequence[Observation], excluded: Mapping[str, str], book: LawBook | None
+) -> list[float | None]:
+    """What the law of a trial's method says of it, as the laws measure; None for trials that entered none."""
+    laws = {law.label: law for law in book.laws} if book else {}
+    return [
+        None if observation.key in excluded else _by_law(laws.get(observation.trial.method.label), observation)
+        for observation in observations
+    ]
+
+
+def _by_law(law: MethodLaw | None, observation: Observation) -> float | None:
+    if law is None:
+        return None
+    spent, params = observation.tokens, observation.params
+    unique = spent * observation.data_pairs / observation.pairs if observation.data_pairs else math.inf
+    share = min(1.0, observation.trainable / params)
+    return law.at_batch(observation.trial.training.batch_size).law.at(params, spent, share, unique)
+
+
 def thinned(curve: Sequence[Sequence[float]], points: int) -> list[tuple[float, float]]:
     """(last step, mean loss) of at most `points` equal stretches of a training curve."""
     if len(curve) <= points:
@@ -80,19 +108,35 @@ def thinned(curve: Sequence[Sequence[float]], points: int) -> list[tuple[float, 
     return [(rows[-1][0], sum(row[2] for row in rows) / len(rows)) for rows in stretches]
 
 
-def _evaluations(observation: Observation) -> list[dict[str, float]]:
-    """At most so many evaluations, evenly spaced, with the last."""
-    rows = observation.evaluations
-    if len(rows) > MOST_EVALUATIONS:
-        rows = tuple(rows[round((i + 1) * len(rows) / MOST_EVALUATIONS) - 1] for i in range(MOST_EVALUATIONS))
-    return [{_short(name): float(f"{value:.5g}") for name, value in row.items() if _finite(value)} for row in rows]
+def _evaluations(observations: Sequence[Observation]) -> dict[str, Any]:
+    """At most so many evaluations of each trial, evenly spaced, with the last.
+
+    names: the columns of each kind of trial, each once. trials: place of a trial -> place of its columns, and its rows,
+    where a number that is missing is None.
+    """
+    kinds: dict[tuple[str, ...], int] = {}
+    trials = {}
+    for place, observation in enumerate(observations):
+        if rows := _spaced(observation.evaluations):
+            names = tuple(dict.fromkeys(_short(name) for row in rows for name in row))
+            cells = [{_short(name): _rounded(value) for name, value in row.items()} for row in rows]
+            kind = kinds.setdefault(names, len(kinds))
+            trials[str(place)] = [kind, [[row.get(name) for name in names] for row in cells]]
+    return {"names": [list(names) for names in kinds], "trials": trials}
+
+
+def _spaced(rows: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
+    if len(rows) <= MOST_EVALUATIONS:
+        return rows
+    return [rows[round((i + 1) * len(rows) / MOST_EVALUATIONS) - 1] for i in range(MOST_EVALUATIONS)]
+
+
+def _rounded(value: object) -> float | None:
+    return float(f"{value:.4g}") if _finite(value) else None
 
 
 def _words(texts: Iterable[str]) -> dict[str, Any]:
-    """Texts, each different one once."""
-    known: dict[str, int] = {}
-    places = [known.setdefault(_short(text), len(known)) for text in texts]
-    return {"words": list(known), "places": places}
+    return once(map(_short, texts))
 
 
 def _short(text: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,13 +74,24 @@ def test_coefficients_have_profiles_where_they_were_asked_for(runs, capsys):
     assert law["profiles"]["E"]["low"] < LAW.E < law["profiles"]["E"]["high"]
 
 
-@pytest.mark.parametrize("asked", [("--backtest",), ("--page", "page.html"), ("--profile", "E")])
+@pytest.mark.parametrize("asked", [("--backtest",), ("--profile", "E")])
 def test_what_is_of_one_batch_size_names_those_that_there_are(tmp_path, capsys, asked):
     folder = write_sweep(tmp_path, batch_observations(sizes=(8, 64)))
     assert main([str(folder), *asked]) == 2
     error = capsys.readouterr().err
     assert f"{asked[0]} is of one batch size; choose it with --condition: batch_size 8; batch_size 64" in error
-    assert error.count("\n") == 1 and list(tmp_path.glob("*.html")) == []
+    assert error.count("\n") == 1
+
+
+def test_a_sweep_of_several_batch_sizes_has_one_page(tmp_path, capsys):
+    folder, file = write_sweep(tmp_path, batch_observations(sizes=(8, 24, 64, 192))), tmp_path / "page.html"
+    assert main([str(folder), "--bootstraps", "20", "--family", "chinchilla", "--page", str(file)]) == 0
+    assert f"wrote {file}" in capsys.readouterr().out
+    page = file.read_text()
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    content = json.loads(data)
+    assert set(content["trials"]["batch"]) == {8, 24, 64, 192}
+    assert all(law["law"]["batch"] for law in content["planning"]["books"][0]["laws"])
 
 
 def test_json_names_objective_and_every_coefficient_with_its_interval(runs, capsys):

@@ -33,6 +33,7 @@ def tab(running, file: Path, width: int = 1280, height: int = 900, scheme: str =
     page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(120_000)  # of a machine that is busy with other work
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-ready=yes]", state="attached")
     yield page

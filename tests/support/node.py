@@ -28,6 +28,6 @@ def call(node: str, script: Path, body: str, given: object) -> Any:
         console.log(JSON.stringify({body}));
     """
     command = [node, "--no-warnings", "--input-type=module", "--eval", text]
-    ran = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

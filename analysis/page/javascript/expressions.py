@@ -169,7 +169,8 @@ class Expressions:
 
     def _compared(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> str:
         if isinstance(op, (ast.Is, ast.IsNot)):
-            return f"{self.of(left, 4)} {'==' if isinstance(op, ast.Is) else '!='} {self.of(right, 4)}"
+            same = "" if isinstance(right, ast.Constant) and right.value is None else "="  # undefined is none, too
+            return f"{self.of(left, 4)} {'=' if isinstance(op, ast.Is) else '!'}={same} {self.of(right, 4)}"
         if isinstance(op, (ast.In, ast.NotIn)):
             return f"{'!' if isinstance(op, ast.NotIn) else ''}has({self.of(right)}, {self.of(left)})"
         return f"{self.of(left, 4)} {COMPARED[type(op)]} {self.of(right, 4)}"

@@ -4,23 +4,25 @@ import {
   BatchLaw, ESTIMATED, LAWS, LawBook, Memory, MethodLaw, NOMINAL, RateRule, ScoreLaw, TERMS, TemperatureRule, Weighted,
   Work, launch_seconds, step_seconds,
 } from './generated.js';
-import {g, percent, repr} from './python.js';
-import {exact_flops, positive, step_work} from './shapes.js';
+import {g, percent, replace, repr} from './python.js';
+import {exact_flops, positive, standBeside, step_work} from './shapes.js';
 
-/** What rests on the shape of one model. */
-const readCell = ({memory: {fp32, mixed}, ...cell}) => {
-  const read = (numbers) => numbers.map((each) => new Memory(each));
-  return {...cell, memory: {fp32: read(fp32), mixed: read(mixed)}};
+/** What rests on the shape of one model. source: of its learning rate. */
+const readCell = ({memory: {fp32, mixed}, ...cell}, source) => {
+  const read = (numbers) =>
+    numbers.map(([state, folded, gathered, working, token]) => new Memory({state, folded, gathered, working, token}));
+  return {...cell, lr_source: source, memory: {fp32: read(fp32), mixed: read(mixed)}};
 };
 
 /** A tuning method of a law. smaller: the same over a backbone in 4 bits, where there is one. */
 class Method {
-  constructor(label, {name, ...options}, cells, smaller = null) {
-    Object.assign(this, {label, name, options, cells: cells.map(readCell), smaller});
+  constructor(label, {name, ...options}, {cells, sources: {words, places}}, smaller = null) {
+    const read = cells.map((cell, i) => readCell(cell, words[places[i]]));
+    Object.assign(this, {label, name, options, cells: read, smaller});
   }
 
   quantized() {
-    return this.smaller && new Method(this.smaller.label, this.smaller.settings, this.smaller.cells);
+    return this.smaller && new Method(this.smaller.label, this.smaller.settings, this.smaller);
   }
 
   trainable(model) {
@@ -67,26 +69,44 @@ function readBatch(batch) {
   return new BatchLaw({...fields, term: new TERMS[form](coefficients), draws: Array.from(columns[0][1], term)});
 }
 
-function readLaw({law: {parts: coefficients, weights, draws, ...fields}, cells, smaller}, place) {
+/** What a law may have from another book. */
+const readLendable = ({batch, rate_rule: rates, temperature_rule: temperatures}) => ({
+  batch: readBatch(batch),
+  rate_rule: rates && new RateRule(rates),
+  temperature_rule: temperatures && new TemperatureRule(temperatures),
+});
+
+function readLaw({law: {parts: coefficients, weights, draws, ...fields}, cells, sources, smaller}, place) {
   const parts = Object.entries(coefficients).map(([family, own]) => new LAWS[family](own));
   const whole = parts.length > 1 ? new Weighted({parts, weights}) : parts[0];
-  const rules = {
-    rate_rule: fields.rate_rule && new RateRule(fields.rate_rule),
-    temperature_rule: fields.temperature_rule && new TemperatureRule(fields.temperature_rule),
-  };
-  const given = {...fields, ...rules, batch: readBatch(fields.batch)};
-  const law = new MethodLaw({...given, law: whole, draws: readDraws(draws)});
-  return Object.assign(law, {place, method: new Method(law.label, law.settings, cells, smaller)});
+  const law = new MethodLaw({...fields, ...readLendable(fields), law: whole, draws: readDraws(draws)});
+  return Object.assign(law, {place, method: new Method(law.label, law.settings, {cells, sources}, smaller)});
 }
 
-/** The law book as the planner knows it. `place` of a law and of a model: where it stands in its list. */
-export const readBook = ({laws, book}) =>
-  new LawBook({
+/** A law book as the planner knows it. `place` of a law and of a model: where it stands in its list. known: places of
+    the models that it chooses from; unseenSuite: by place of a model its suite, where the book has not seen that. */
+function readBook({laws, book, known, missing, unseen}) {
+  const read = new LawBook({
     ...book,
     pair: new Work(book.pair),
     laws: laws.map(readLaw),
     scores: book.scores.map((law) => new ScoreLaw(law)),
   });
+  return Object.assign(read, {known, missing, unseenSuite: unseen.places.map((place) => unseen.words[place])});
+}
+
+/** The law books of the page, its own first. */
+export function readBooks({books, beside}) {
+  standBeside(beside.map(({settings, batch}) => new MethodLaw({settings, batch: readBatch(batch)})));
+  return books.map(readBook);
+}
+
+/** The i-th of them as `plan` has it where no other is asked. */
+export function byItself({books}, read, i) {
+  const {alone} = books[i];
+  if (!alone) return read[i];
+  return replace(read[i], {laws: read[i].laws.map((law, k) => replace(law, readLendable(alone[k])))});
+}
 
 /** Chips that train together. kind: peak, memory, mixed and source of one; profile: rates and their origins where
     `embed bench` measured this machine, else null. */
@@ -101,14 +121,17 @@ export class Machine {
 
   step_seconds(model, method, pair, second_forward, micro, sharded) {
     const flops = pair.batch_size * exact_flops(model, method, pair, second_forward);
-    if (this.profile) return flops / cellOf(this.profile.rates, model, method);
+    if (this.profile) return flops / this.profile.rates[method.label][model.place];
     const work = step_work(model, method, pair, second_forward);
     if (this.mfu === null) return step_seconds(work, pair, this.kind, this.count, micro, sharded);
     return Math.max(flops / this.rate, this.kind.mixed ? launch_seconds(work, pair, this.count, micro, sharded) : 0);
   }
 
   origin(model, method) {
-    if (this.profile) return cellOf(this.profile.origins, model, method);
+    if (this.profile) {
+      const {words, places} = this.profile.origins[method.label];
+      return words[places[model.place]];
+    }
     const {peak, source} = this.kind;
     return `peak ${g(peak, 4)} FLOP/s a chip (${source}), ${this.mfu === null ? ESTIMATED : `${percent(this.mfu, 0)} of it reached`}`;
   }
@@ -121,8 +144,6 @@ export class Machine {
     return this.price === null ? null : hours * this.count * this.price;
   }
 }
-
-const cellOf = (table, model, method) => table[method.label][model.place];
 
 /** One of the page's machines with what was given of it: texts, empty where nothing was. */
 export function readMachine(name, {kind, count, mfu, profile}, given) {

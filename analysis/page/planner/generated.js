@@ -1523,6 +1523,22 @@ export class Consulted {
   get best() {
     return this.ranked[0][0];
   }
+  /** Decades from what the book has measured; planner/evidence.py has the rule. */
+  get distance() {
+    const asked = this.budget.flops / this.best.relative_speed;
+    const far = this.best.extrapolation(this.best.tokens(asked));
+    return replace(far, {flops: Math.max(far.flops, extrapolation_factor(asked, this.best.law.measured.flops))}).distance;
+  }
+  get sentence() {
+    return `${this.best.model.name} with ${this.best.method.label}`;
+  }
+}
+
+/** A law book without an answer. */
+export class Silent {
+  constructor({book, reason, few_pairs}) {
+    Object.assign(this, {book, reason, few_pairs});
+  }
 }
 
 /** The training temperature of a recipe. */
@@ -1606,6 +1622,10 @@ export class Recipe {
   /** Whether the recipe lies within what was measured and is the best with high probability. */
   get sure() {
     return both(this.extrapolation.distance === 0, () => both(this.best != null, () => this.best >= SURE));
+  }
+  /** What is expected of the trial, under the names of the JSON document. */
+  predicted() {
+    return {params: this.params, dim: this.dim, tokens: this.tokens, pairs: this.pairs, epochs: this.epochs, flops: this.flops, exact_flops: this.exact_flops, serving_flops: this.serving_flops, loss: this.loss, interval: this.low == null ? null : [this.low, this.high], best_probability: this.best, expected_regret: this.regret, expected_regret_share: this.share, lr_source: this.lr_source, lr_interval: this.lr_interval, temperature_source: this.temperature_source, batch_source: this.batch.source, batch_best: this.batch.best, batch_interval: this.batch.interval == null ? null : list(this.batch.interval), batch_given_away: this.batch.given_away, memory_bytes: this.memory, micro_batch_tokens: this.micro_batch_tokens, second_forward: this.second_forward, chips: this.chips, sharded: this.sharded, recompute: this.recompute, step_seconds: this.step_seconds, utilisation: this.utilisation, hours: this.hours, cost: this.cost};
   }
 }
 
@@ -1983,6 +2003,12 @@ export function _plan(consulted, others, question, top, curve) {
   return new Plan({budget: consulted.budget, candidates: recipes, method_chances: truth(known) ? _chances(ranked, (candidate) => candidate.method.name) : {}, model_chances: truth(known) ? _chances(ranked, (candidate) => candidate.model.name) : {}, evidence: new Evidence({book: book.name, kind, extrapolation: recipes[0].extrapolation, others: list(others)}), refused: consulted.refused, size: consulted.size, warnings: [...list(warnings(book, recipes, fits, consulted.budget.flops, question.conditions)), ...list(size_caveat(consulted.size))], provenance: _provenance(consulted, recipes[0], question), facts: facts_of(book, recipes[0], best), curve: _curve(consulted.considered, curve, question, book), laws: book, considered: consulted.considered});
 }
 
+/** Measured ones come first, and of these the one of more runs: of books at the same distance the first answers. */
+export function by_evidence(books) {
+  const most = sorted(books, {key: (book) => -sum(list(book.laws).map((law) => law.rows))});
+  return sorted(most, {key: (book) => book.published !== ''});
+}
+
 /** Raises ValueError for a count of FLOPs or a number of recipes that there is not. */
 export function check_choices(flops, top, asked) {
   if (!has(FLOPS, flops)) {
@@ -1994,6 +2020,49 @@ export function check_choices(flops, top, asked) {
   if (top < 1) {
     throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
   }
+}
+
+export const METHODS = ['full', 'lora', 'dora', 'qlora', 'freeze', 'bias'];
+
+export function check_methods(methods, book) {
+  const known = list(unique(list(book.laws).flatMap((law) => list(tunings(law, [])).map((method) => method.name))));
+  for (const name of list(methods)) {
+    if (!has(METHODS, name)) {
+      throw new Error(`\`methods\` has ${repr(name)}; known: ${join(', ', METHODS)}`);
+    }
+    if (!has(known, name)) {
+      throw new Error(`\`methods\` has ${repr(name)}; the laws of ${book.name} know only ${join(', ', known)}`);
+    }
+  }
+}
+
+/** Whether the given pairs make too few steps with every candidate. */
+export function lack_pairs(chosen) {
+  return both(len(chosen) > 0, () => all(list(chosen).map((candidate) => candidate.lacks_pairs)));
+}
+
+/** A law book that lies farther from the question than the one that answers. */
+export class Other {
+  constructor({book, distance, answer, differs}) {
+    Object.assign(this, {book, distance, answer, differs});
+  }
+}
+
+/** What the nearest law book says, and what the others would have said. free: whether no models were asked for. */
+export function nearest_of(books, said, silent, budget, free) {
+  if (!truth(said)) {
+    throw new Error(min(silent, {key: (each) => decades_of_compute(each.book, budget)}).reason);
+  }
+  const ranked = sorted(said, {key: (consulted) => round(1000000 * consulted.distance)});
+  const nearest = ranked[0];
+  const closest = min(books, {key: (book) => decades_of_compute(book, budget)});
+  for (const each of list(silent)) {
+    if (each.book === closest && truth(each.few_pairs) && truth(free)) {
+      throw new Error(`${each.reason}; or \`laws\` ${nearest.book.name}, which says ${nearest.sentence}`);
+    }
+  }
+  const others = list(ranked.slice(1)).map((other) => new Other({book: other.book.name, distance: other.distance, answer: other.sentence, differs: other.sentence !== nearest.sentence}));
+  return [nearest, [...list(others), ...list(silent).map((each) => new Other({book: each.book.name, distance: null, answer: each.reason, differs: true}))]];
 }
 
 export function _serving(candidate) {
@@ -2047,6 +2116,36 @@ export function nothing_fits(budget, at_speed, refused) {
 }
 
 export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'given away'];
+
+export const RECIPE = 'recipe.toml';
+
+export const USUAL = 5;
+
+export const FAR = 1;
+
+export const DISTANT = ['too-far', 'extrapolated', 'other-suite', 'other-data'];
+
+/** What to say above an answer that lies far from the evidence: FAR decades or more; none nearer by. */
+export function banner_lines(plan) {
+  if (plan.recipe.extrapolation.distance < FAR) {
+    return [];
+  }
+  return list(plan.warnings).filter((warning) => has(DISTANT, warning.code)).map((warning) => warning.text);
+}
+
+export function _other(other) {
+  if (other.distance == null) {
+    return `${other.book}: no answer: ${other.answer}`;
+  }
+  return `${other.book}, ${g(other.distance, 2)} decades away: ${other.answer}`;
+}
+
+/** The law book that answers and the others, the nearest first. */
+export function book_lines(plan) {
+  const evidence = plan.evidence;
+  const first = `${evidence.book} (${evidence.kind}), ${g(evidence.extrapolation.distance, 2)} decades away: answers`;
+  return [first, ...list(evidence.others).map((other) => _other(other))];
+}
 
 export function _loss(recipe) {
   if (recipe.loss == null) {
@@ -2160,17 +2259,26 @@ export function outlook_rows(plan) {
   return {..._prediction(plan), ..._sureness(plan), ..._evidence(plan), ..._notes(plan)};
 }
 
+/** What a recipe file says under [predicted]. */
+export function predicted_table(plan) {
+  const scores = Object.fromEntries(list(plan.scores).map((each) => [each.task, [each.score, each.low, each.high]]));
+  return {...plan.recipe.predicted(), measure: plan.laws.measure, ...(truth(scores) ? {scores: scores} : {})};
+}
+
 /** Whether the data were named; those of a paper come with no plan. */
 export function _own_data(plan) {
   return has(plan.recipe.extrapolation.unseen, plan.recipe.trial.training.data);
 }
 
-export const RECIPE = 'recipe.toml';
-
 /** What to add to the command that asked, so that it writes the recipe. */
 export function recipe_flags(plan) {
   const own = plan.evidence.kind === 'measured' || truth(_own_data(plan)) ? '' : '--data PAIRS.jsonl ';
   return `${own}--out ${RECIPE}`;
+}
+
+/** What stands at the top of a recipe file of this name. */
+export function recipe_remarks(plan, name) {
+  return [`\`plan --budget ${plan.budget.asked}\` chose this; \`${plan.recipe.train_command(name)}\` trains it.`, `Evidence: ${plan.recipe.extrapolation}.`];
 }
 
 export function _recipe_lines(plan) {
@@ -2208,8 +2316,6 @@ export function _machine(recipe) {
 export function recipe_rows(plan) {
   return {..._recipe_lines(plan), ..._machine(plan.recipe)};
 }
-
-export const USUAL = 5;
 
 export function _kept_for_serving(recipe) {
   return truth(recipe.serving_flops) ? `, ${g(recipe.serving_flops, 3)} kept for serving` : '';
@@ -2271,6 +2377,33 @@ export function distinct(possible) {
   return kept;
 }
 
+/** Tokens of a mean pair of the laws where the context of `training` may cut it; None where it does not. */
+export function cut_by_context(book, training) {
+  return training.context < book.training.context ? book.pair.tokens : null;
+}
+
+/** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */
+export class Work {
+  constructor({pairs, tokens, sum_sq_lengths, batch_size}) {
+    Object.assign(this, {pairs, tokens, sum_sq_lengths, batch_size});
+  }
+  times(factor) {
+    return new Work({pairs: this.pairs * factor, tokens: this.tokens * factor, sum_sq_lengths: this.sum_sq_lengths * factor, batch_size: this.batch_size});
+  }
+}
+
+/** The mean pair in batches of `training`, and what to say of its length. */
+export function mean_pair(book, training, mean_tokens, squares, tokens) {
+  if (tokens == null) {
+    return [new Work({pairs: 1, tokens: mean_tokens, sum_sq_lengths: squares, batch_size: training.batch_size}), []];
+  }
+  const cut_tokens = Math.min(tokens, (2 + training.hard_negatives) * training.context);
+  const uneven = book.pair.sum_sq_lengths * (cut_tokens / book.pair.tokens) ** 2;
+  const pair = new Work({pairs: 1, tokens: cut_tokens, sum_sq_lengths: Math.min(uneven, cut_tokens * training.context), batch_size: training.batch_size});
+  const cut = cut_tokens < tokens ? `, cut at a context of ${training.context}` : '';
+  return [pair, [`${short(cut_tokens)} tokens a pair, as asked${cut}`]];
+}
+
 /** Best peak rate of a method = rate (N / N0)**a (B / B0)**b (rank / rank0)**c, where it has a rank. */
 export class RateRule {
   constructor({rate, at, exponents, covariance, scatter, searches, ranges, tried = {}, left_out = {}, batches_from = ''}) {
@@ -2309,16 +2442,6 @@ export class TemperatureRule {
     const [[level, both], [, power]] = this.covariance;
     const half = 1.645 * Math.sqrt(Math.max(level + 2 * both * log + power * log ** 2, 0));
     return [Math.exp(centre), Math.exp(centre - half), Math.exp(centre + half)];
-  }
-}
-
-/** Texts that go through a model. A mean over pairs is a Work of one pair; `times` makes it that of many. */
-export class Work {
-  constructor({pairs, tokens, sum_sq_lengths, batch_size}) {
-    Object.assign(this, {pairs, tokens, sum_sq_lengths, batch_size});
-  }
-  times(factor) {
-    return new Work({pairs: this.pairs * factor, tokens: this.tokens * factor, sum_sq_lengths: this.sum_sq_lengths * factor, batch_size: this.batch_size});
   }
 }
 

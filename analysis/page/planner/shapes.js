@@ -4,24 +4,25 @@ import {repr} from './python.js';
 
 const shapeOf = (model, method) => method.cells[model.place];
 
-/** FLOPs of a pair that are more in batches of this size than in those of the laws: of logits, and of what is done once a
-    step. */
-const moreInBatch = ({by_batch: [each, over], own_batch: own}, {batch_size: size}) =>
-  each * (size - own) + over * (1 / size - 1 / own);
+/** FLOPs of a pair of texts by those of a token and of a token's square. */
+const ofTexts = ([token, square], pair) => token * pair.tokens + square * pair.sum_sq_lengths;
+
+/** FLOPs of a pair by the size of its batch: of logits, and of what is done once a step. */
+const ofBatch = ([each, over], {batch_size: size}) => each * size + over / size;
 
 /** Training FLOPs of `pair`; linear in the share of the batch that is embedded twice. */
 export function exact_flops(model, method, pair, second_forward) {
   const shape = shapeOf(model, method);
-  const [once, twice] = shape.exact_flops;
-  return pair.pairs * (once + (twice - once) * second_forward + moreInBatch(shape, pair));
+  const [once, twice] = shape.exact_flops.map((costs) => ofTexts(costs, pair));
+  return once + (twice - once) * second_forward + pair.pairs * ofBatch(shape.by_batch, pair);
 }
 
 export const FLOPS = {
   exact: exact_flops,
-  paper: (model, method, pair) => pair.pairs * shapeOf(model, method).paper_flops,
+  paper: (model, method, pair) => pair.tokens * shapeOf(model, method).paper_flops,
 };
 
-export const forward_flops = (model, work) => work.pairs * model.forward_flops;
+export const forward_flops = (model, work) => ofTexts(model.forward_flops, work);
 
 /** What book.js read as a Memory. */
 export const training_memory = (model, method, mixed = false, recompute = false) =>
@@ -29,13 +30,17 @@ export const training_memory = (model, method, mixed = false, recompute = false)
 
 export const micro_tokens = (model, kind) => model.micro_tokens[kind];
 
+const STEP_WORK = [
+  'products', 'attention', 'moved', 'pass_moved', 'step_moved', 'gradients', 'gathered', 'kernels', 'shard_kernels',
+];
+
 /** Linear in the share of the batch that is embedded twice. */
 export function step_work(model, method, pair, second_forward) {
   const shape = shapeOf(model, method);
-  const [once, twice] = shape.step_work;
-  const between = ([name, value]) => [name, value + (twice[name] - value) * second_forward];
-  const work = Object.fromEntries(Object.entries(once).map(between));
-  return {...work, products: work.products + moreInBatch(shape, pair)};
+  const of = ([own = 0, token = 0, square = 0]) => own + ofTexts([token, square], pair);
+  const between = ([once, twice = once]) => of(once) + (of(twice) - of(once)) * second_forward;
+  const work = Object.fromEntries(STEP_WORK.map((name, i) => [name, between(shape.step_work[i])]));
+  return {...work, products: work.products + ofBatch(shape.by_batch, pair)};
 }
 
 export function rate_by_size({model, method}) {
@@ -55,7 +60,7 @@ export const scaled = (law, factors) =>
   );
 
 /** The suite of the model, where the laws have not seen it; a page plans for the data of its laws. */
-export const unseen_of = (book, model) => model.unseen; // [suite, ""]
+export const unseen_of = (book, model) => [book.unseenSuite[model.place], ''];
 
 const NUMBER = /^\s*\+?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
 
@@ -66,5 +71,11 @@ export function positive(flag, text, wanted, number = text) {
   return value;
 }
 
-/** Of a page, no sweep of batch sizes is at hand but that which its laws know. */
-export const bundled = () => null;
+let beside = null; // the bundled sweep of batch sizes, as far as the page holds it
+
+export const standBeside = (laws) => {
+  beside = laws.length ? {laws} : null;
+};
+
+/** The bundled sweep that others borrow of: on a page, that of batch sizes. */
+export const bundled = () => beside;

@@ -27,6 +27,12 @@ def test_the_generated_file_is_that_of_todays_planner():
     assert fresh, "planner/ has changed: run python -m analysis.page.generate"
 
 
+def test_the_meanings_of_words_are_those_of_the_glossary():
+    assert generate.glossary() == generate.MEANINGS.read_text(encoding="utf-8"), "run python -m analysis.page.generate"
+    assert '"backtest": "a law of the small runs, asked about the large ones"' in generate.glossary()
+    assert generate.glossary().count('": "') > 50
+
+
 def cases(family: str) -> list[list]:
     """Coefficients and N, D, S, U of many sizes, repeats and none."""
     chance = random.Random(family)

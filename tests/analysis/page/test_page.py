@@ -152,7 +152,9 @@ def test_the_command_writes_the_page_of_a_folder_and_refuses_a_table(tmp_path, c
     assert main([str(folder), "--bootstraps", "20", "--family", "tied", "--page", str(file)]) == 0
     assert f"wrote {file}" in capsys.readouterr().out
     content = json.loads(Tags(file.read_text(encoding="utf-8")).scripts[0])
-    assert content["laws"] == f"--laws {folder / 'laws.json'}" and len(content["planning"]["laws"]) == 3
+    assert content["flags"] == [f"--laws {folder / 'laws.json'}", "--laws ziarko2024"]
+    own, beside = content["planning"]["books"]
+    assert len(own["laws"]) == 3 and beside["book"]["source"]["kind"] == "published"
     table = tmp_path / "runs.csv"
     table.write_text("N,D,loss\n1,2,3\n")
     assert main([str(table), "--n", "N", "--d", "D", "--loss", "loss", "--page", str(file)]) == 2

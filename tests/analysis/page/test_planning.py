@@ -33,6 +33,8 @@ ASKED = {
     "other models": ({"max_params": 1.4e9}, {"suite": "pythia", "methods": ["full", "lora"]}, BUDGETS),
     "the paper's count": ({"max_steps": 1e12}, {"flops": "paper"}, BUDGETS),
     "backbones in 4 bits": ({"memory": 9e9, "max_steps": 1e12}, {"hardware": "8xh100", "suite": "qwen3"}, MINUTES),
+    "training": ({"max_steps": 1e12}, {"conditions": {"batch_size": 500, "context": 30, "temperature": 0.1}}, BUDGETS),
+    "long pairs": ({"max_steps": 1e12}, {"conditions": {"context": 600}, "tokens_per_pair": 500, "lr": 0.1}, BUDGETS),
     "eight chips": ({"max_pairs": 3e6}, {"hardware": "8xh100", "mfu": "0.4", "price": "2.5"}, HOURS),
 }
 MINIMA = {
@@ -53,21 +55,24 @@ MINIMA = {
     },
 }
 PLANS = """(({planning, budgets, limits, asked}) => {
-  const book = readBook(planning);
+  const books = readBooks(planning);
   const {suite = '', methods = [], flops: count = 'exact', hardware, mfu = '', price = ''} = asked;
-  const models = planning.suites[suite].map((place) => planning.models[place]);
+  const {conditions = {}, tokens_per_pair = null, lr = null} = asked;
+  const training = {conditions, tokens_per_pair, lr};
+  const from = {models: planning.models, places: suite ? planning.suites[suite] : null};
   const kind = hardware && planning.machines.h100;
   const machine = hardware ? readMachine('h100', kind, {count: 8, mfu, price}) : null;
   return budgets.map((budget) => {
     try {
-      const answer = plan(book, {budget, machine, limits, methods, models, count});
-      const {ranked, recipeOf, warnings, provenance, refused, facts} = answer;
+      const answer = plan(books, {budget, machine, limits, methods, count, ...from, ...training});
+      const {ranked, recipeOf, warnings, provenance, refused, facts, evidence} = answer;
       const numbers = ranked.map((_, i) => [recipeOf(i).trial, recipeOf(i)]).map(([trial, one]) =>
         ({...one, trial: [trial.model, trial.method.label, trial.steps, trial.lr]}));
       return {numbers, spent: answer.budget.flops, warnings: warnings.map((one) => [one.code, one.text]),
         screen: {...recipe_rows(answer), ...outlook_rows(answer)}, spends: spent_lines(answer.recipe),
         trains: [recipe_flags(answer), answer.recipe.train_command('a.toml')],
-        rows: answer.candidates.map(candidate_row),
+        rows: answer.candidates.map(candidate_row), banner: banner_lines(answer), books: book_lines(answer),
+        others: evidence.others, predicted: [predicted_table(answer), recipe_remarks(answer, 'a.toml')],
         provenance, refused, facts, changes: crossovers(answer.considered, 1e10, 1e16)};
     } catch (error) {
       return {error: error.message};
@@ -95,7 +100,7 @@ def laws(request, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page_data(laws) -> dict:
-    return json.loads(as_json(planning(read_laws(laws))))
+    return json.loads(as_json(planning([read_laws(laws)])))
 
 
 def close(mine, theirs) -> None:
@@ -127,6 +132,10 @@ def content(answer: Plan) -> dict:
         "spends": report.spent_lines(answer.recipe),
         "trains": [report.recipe_flags(answer), answer.recipe.train_command("a.toml")],
         "rows": [list(report.candidate_row(recipe)) for recipe in answer.candidates[:5]],
+        "banner": report.banner_lines(answer),
+        "books": report.book_lines(answer),
+        "others": [asdict(other) for other in answer.evidence.others],
+        "predicted": [report.predicted_table(answer), report.recipe_remarks(answer, "a.toml")],
         "warnings": [[warning.code, warning.text] for warning in answer.warnings],
         "provenance": answer.provenance,
         "refused": [asdict(refusal) for refusal in answer.refused],
@@ -138,17 +147,31 @@ def content(answer: Plan) -> dict:
 @pytest.mark.parametrize("name", ASKED)
 def test_the_page_plans_as_the_planner_does(node, laws, page_data, name, monkeypatch, tmp_path):
     limits, asked, budgets = ASKED[name]
-    script = tmp_path / "all.mjs"
-    words = "candidate_row, crossovers, outlook_rows, recipe_rows, spent_lines, recipe_flags"
-    names = {"plan": "plan", "book": "readBook, readMachine", "generated": words}
+    given = {"planning": page_data, "budgets": budgets, "limits": limits, "asked": asked}
+    same_as_planner(node, given, [laws], monkeypatch, tmp_path / "all.mjs")
+
+
+@pytest.mark.parametrize("asked", [{}, {"methods": ["bias"]}, {"suite": "qwen3", "conditions": {"batch_size": 64}}])
+def test_the_nearest_of_two_law_books_answers_as_in_plan(node, asked, monkeypatch, tmp_path):
+    books = [LAWS, RESULTS / "ziarko2024" / "laws.json"]
+    data = json.loads(as_json(planning([read_laws(path) for path in books])))
+    given = {"planning": data, "budgets": BUDGETS[::2], "limits": {}, "asked": asked}
+    same_as_planner(node, given, books, monkeypatch, tmp_path / "all.mjs", least=3)
+
+
+def same_as_planner(node, given, laws, monkeypatch, script, least=8) -> None:
+    """The page's answers, and its errors, are those of `plan`."""
+    budgets, limits, asked = given["budgets"], given["limits"], given["asked"]
+    words = "banner_lines, book_lines, candidate_row, crossovers, outlook_rows, predicted_table, recipe_remarks"
+    words += ", recipe_rows, spent_lines, recipe_flags"
+    names = {"plan": "plan", "book": "readBooks, readMachine", "generated": words}
     folder = (SCRIPTS / "planner").as_uri()
     script.write_text("\n".join(f"export {{{what}}} from '{folder}/{file}.js';" for file, what in names.items()))
-    given = {"planning": page_data, "budgets": budgets, "limits": limits, "asked": asked}
-    bound = f"(({{plan, readBook, readMachine, {words}}}) => {PLANS})(all)"
+    bound = f"(({{plan, readBooks, readMachine, {words}}}) => {PLANS})(all)"
     monkeypatch.setattr(planner.answer, "searched_budgets", lambda *_: (1e10, 1e16))
     answers = call(node, script, bound, given)
     answered = [mine for mine in answers if "error" not in mine]
-    assert len(answered) >= 8
+    assert len(answered) >= least
     for budget, mine in zip(budgets, answers, strict=True):
         asks = partial(plan, budget, laws=laws, limits=Limits(**limits), top=1000, **asked)
         if mine in answered:
@@ -158,16 +181,15 @@ def test_the_page_plans_as_the_planner_does(node, laws, page_data, name, monkeyp
                 asks()
 
 
-ENDS = """(({budgetsWithAnswer, plan, readBook}) => {
+ENDS = """(({budgetsWithAnswer, plan, readBooks}) => {
   const {planning, limits} = given;
-  const book = readBook(planning);
-  const methods = [...new Set(book.laws.map((law) => law.method.name))];
-  const question = {machine: null, limits, methods, models: planning.suites[''].map((i) => planning.models[i]),
-    count: 'exact'};
-  const ends = budgetsWithAnswer(book, question, 'flops');
+  const books = readBooks(planning);
+  const question = {machine: null, limits, methods: [], models: planning.models, places: null,
+    count: 'exact', conditions: {}, tokens_per_pair: null, lr: null};
+  const ends = budgetsWithAnswer(books, question, 'flops');
   const answers = (budget) => {
     try {
-      plan(book, {...question, budget: String(budget)});
+      plan(books, {...question, budget: String(budget)});
       return true;
     } catch {
       return false;
@@ -178,15 +200,15 @@ ENDS = """(({budgetsWithAnswer, plan, readBook}) => {
 })(all)"""
 
 
-@pytest.mark.parametrize("name", ["reference", "ziarko2024"])
+@pytest.mark.parametrize("names", [["reference"], ["ziarko2024"], ["reference", "ziarko2024"]])
 @pytest.mark.parametrize("limits", [{}, {"min_steps": 500, "max_steps": 3000}, {"max_params": 2e8}])
-def test_budgets_between_the_ends_have_answers_and_those_outside_have_none(node, tmp_path, name, limits):
+def test_budgets_between_the_ends_have_answers_and_those_outside_have_none(node, tmp_path, names, limits):
     script = tmp_path / "all.mjs"
     folder = (SCRIPTS / "planner").as_uri()
     script.write_text(
-        f"export {{budgetsWithAnswer, plan}} from '{folder}/plan.js';\nexport {{readBook}} from '{folder}/book.js';"
+        f"export {{budgetsWithAnswer, plan}} from '{folder}/plan.js';\nexport {{readBooks}} from '{folder}/book.js';"
     )
-    data = json.loads(as_json(planning(read_laws(RESULTS / name / "laws.json"))))
+    data = json.loads(as_json(planning([read_laws(RESULTS / name / "laws.json") for name in names])))
     given = {"planning": data, "limits": limits}
     assert call(node, script, ENDS, given) == [False, True, True, False]
     assert call(node, script, ENDS, {**given, "limits": {"max_params": 1.0}}) is None

@@ -4,7 +4,7 @@ import test from 'node:test';
 import {COLUMNS, matching, readTrials, sortedBy} from '../../../analysis/page/trials.js';
 
 const packed = (values) => Buffer.from(Float32Array.from(values).buffer).toString('base64');
-const NUMBERS = ['lr', 'loss', 'measured', 'start', 'accuracy', 'flops', 'tokens', 'epochs', 'seconds'];
+const NUMBERS = ['lr', 'loss', 'measured', 'predicted', 'start', 'accuracy', 'flops', 'tokens', 'epochs', 'seconds'];
 const words = (...texts) => ({words: [...new Set(texts)], places: texts.map((text) => [...new Set(texts)].indexOf(text))});
 
 const {trials, scores} = readTrials({
@@ -16,6 +16,7 @@ const {trials, scores} = readTrials({
   excluded: words('', '', 'too short'),
   steps: [10, 20, 30],
   seed: [0, 1, 2],
+  batch: [24, 24, 64],
   numbers: {...Object.fromEntries(NUMBERS.map((name) => [name, packed([1, 2, 3])])), loss: packed([0.5, NaN, 0.25])},
   scores: {ndcg: packed([0.5, NaN, 0.75])},
 });
