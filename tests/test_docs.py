@@ -52,6 +52,33 @@ def test_examples_in_docstrings_run(name):
     assert found.attempted >= 2 and not found.failed
 
 
+# Python on a page; a file with a title belongs to the tutorial, whose test runs it.
+SNIPPETS = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(
+        re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    )
+    if page.name != "CONTRIBUTING.md"  # tests/test_walk.py puts that where it belongs
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_python_on_a_page_runs(code, tmp_path, monkeypatch, capsys):
+    grid = [(size, tokens) for size in (10, 30, 100, 300) for tokens in (3, 10, 30, 100)]
+    rows = [
+        f"{size},{tokens},{1.7 + 400 / (size * 1e6) ** 0.34 + 410 / (tokens * 1e9) ** 0.28}" for size, tokens in grid
+    ]
+    (tmp_path / "runs.csv").write_text("\n".join(["size,tokens,loss", *rows]))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "page", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_some_pages_show_python():
+    assert len(SNIPPETS) >= 3
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
