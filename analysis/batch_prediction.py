@@ -28,7 +28,7 @@ def predicted(book: LawBook, sweep: Sweep, budget: float) -> dict[str, Any]:
     rows = [_of(one, budget) for size in sizes for one in _candidates(book, sweep, size)]
     trials = [row for row in rows if row["steps"] >= sweep.min_steps and row["epochs"] <= sweep.max_epochs]
     if not rows:
-        raise ValueError(f"the laws of {book.name} know batch sizes of none of the sweep's methods")
+        raise ValueError(f"the laws of {book.name} know no batch sizes for the sweep's methods")
     if not trials:
         most = max(row["steps"] for row in rows)
         raise ValueError(

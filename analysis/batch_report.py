@@ -26,7 +26,9 @@ def batch_text(laws: Sequence[MethodLaw]) -> str:
         middle = ends[1]
         beside = [float(batch.term.share(middle, batch.best(middle) * times)) for times in (1 / BESIDE, BESIDE)]
         rows.append([label, *(_best(batch, tokens) for tokens in ends), *(f"{share:.0%} of D" for share in beside)])
-    said = f"batch     measured at {sizes} pairs: one law, of D tokens at the best batch size B*, which D alone decides"
+    said = (
+        f"batch     measured at {sizes} pairs; one law in N and D, at the best batch size B*, which depends on D alone"
+    )
     lines = [said, *(f"          {line}" for line in table(rows, numbers_right=False))]
     return "\n".join([*lines, *_rivals(first)])
 
@@ -45,7 +47,7 @@ def _rivals(batch: BatchLaw) -> list[str]:
     """How each form of the worth of a batch size predicted larger runs, the best first."""
     tried = batch.backtest.get("tried", {})
     if not tried:
-        return ["          too few runs to hold its form against others"]
+        return ["          too few runs to compare its form with others"]
     order = sorted(tried, key=lambda name: tried[name]["error"])
     errors = [f"{name} {100 * tried[name]['error']:.2f} ± {100 * tried[name]['se']:.2f} %" for name in order]
     return [

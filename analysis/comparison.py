@@ -28,9 +28,7 @@ FIGURES: dict[str, Callable[[Comparison], Figure | NotRecorded]] = {
 
 def text(comparison: Comparison) -> str:
     """The table: loss by task at each budget, mean and range over the seeds."""
-    lines = [
-        f"{comparison.name}: ways to train on several sources are compared; no law holds over them, none is fitted"
-    ]
+    lines = [f"{comparison.name}: a comparison of ways to train on several sources; no laws are fitted"]
     short = short_names(comparison.tasks)
     for (model, method, ratio), part in comparison.rows.groupby(["model", "method", "ratio"], sort=False):
         for budget, rows in part.groupby("budget"):

@@ -195,7 +195,12 @@ def text(compared: SideBySide) -> str:
     varied = " x ".join(compared.settings)
     parts = [
         f"{compared.name}: {len(compared.fits)} conditions of {varied}, each with laws of its own",
-        "\n".join(["each value against the first, everything else equal, at equal FLOPs", *_effect_table(compared)]),
+        "\n".join(
+            [
+                "each value compared with the first, at equal FLOPs and otherwise equal conditions",
+                *_effect_table(compared),
+            ]
+        ),
     ]
     if compared.budget:
         head = f"the best run of each condition at {compared.budget:.3g} FLOPs, the largest budget that all reached"
@@ -204,13 +209,13 @@ def text(compared: SideBySide) -> str:
         parts.append("\n".join(_temperatures(compared.temperatures)))
     if compared.other_losses:
         varied = " and ".join(compared.other_losses)
-        parts.append(f"warning   the loss of another {varied} is another quantity: compare conditions by accuracy")
+        parts.append(f"warning   losses at different {varied} are different quantities: compare conditions by accuracy")
     without = [f"warning   {fit.name}: no law: {fit.why}" for fit in compared.fits if not fit.book]
     return "\n\n".join([*parts, *(["\n".join(without)] if without else [])])
 
 
 def _temperatures(best: Sequence[BestTemperature]) -> list[str]:
-    """The best temperature at the smallest and the largest batch, by each measure; what each one tried gives away."""
+    """The best temperature at the smallest and the largest batch, by each measure; the regret of each one tried."""
     ends = best[0].rule.batches
     head = ["training temperature", "best by", *(part for size in ends for part in (f"at {size:g} pairs", "90 %"))]
     rows = [[*head, "power of B"]]

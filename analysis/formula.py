@@ -13,8 +13,8 @@ END = re.compile(r": | \([A-Z][a-z]+ |\.(?: |$)")  # of the formula, in the firs
 LACKING = {"N": re.compile(r" \+ B / .*$"), "D": re.compile(r" \+ A / N\^\w+"), "C": re.compile(r" \+ A / N\^\w+")}
 # What a coefficient means, where its name does not say it.
 MEANINGS = {
-    "D_l": "D_l is what a model has learnt before its first token, as tokens to the power of beta: its pretraining. "
-    "Where nothing was pretrained, it says no more than that the curve is flatter at small D.",
+    "D_l": "D_l is the value of pretraining, as tokens to the power of beta. "
+    "Where nothing was pretrained, it only makes the curve flatter at small D.",
     "repeats": "repeats is how many passes after the first keep most of their value.",
 }
 

@@ -17,7 +17,10 @@ SURE = 0.9  # share of the draws in which the order changes, from which on it do
 def text(runs: Table) -> str:
     """The order of methods, where it changes, and the best rank."""
     parts = [_pairs(pairings(runs)), *map(_rank, best_ranks(runs))]
-    return "\n\n".join(part for part in parts if part) or "methods: no two treat the token table alike at one budget"
+    return (
+        "\n\n".join(part for part in parts if part)
+        or "methods: no two methods treat the token table alike at the same budget"
+    )
 
 
 def document(runs: Table) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _order(pair: Pairing) -> str:
     low, high = pair.interval
     better = pair.first if pair.mean < 0 else pair.second
     if pair.crossover is None or pair.crosses < 1 - SURE:
-        return f"{better} at all budgets" if low > 0 or high < 0 else "not told apart"
+        return f"{better} at all budgets" if low > 0 or high < 0 else "undecided"
     before, after = (pair.second, pair.first) if pair.slope < 0 else (pair.first, pair.second)
     ends = [f"{end:.2g}" if end else "beyond" for end in pair.crossover_interval]
     return f"{before} up to {pair.crossover:.2g} FLOP (90 %: {' to '.join(ends)}), then {after}"
@@ -67,9 +70,9 @@ def _order(pair: Pairing) -> str:
 def _rank(best: BestRank) -> str:
     power, sd = best.in_size
     lines = [
-        f"best rank of {best.method}: {best.rank:.3g}, 90 % {best.interval[0]:.2g} to {best.interval[1]:.2g}, of ranks "
-        f"{best.tried[0]:g} to {best.tried[1]:g}; inside them in {best.inside} of {best.curves} models and budgets; "
-        f"N^{power:+.2f} ± {sd:.2f}"
+        f"best rank of {best.method}: {best.rank:.3g}, 90 % {best.interval[0]:.2g} to {best.interval[1]:.2g}, tried "
+        f"ranks {best.tried[0]:g} to {best.tried[1]:g}; within them in {best.inside} of {best.curves} models and "
+        f"budgets; N^{power:+.2f} ± {sd:.2f}"
     ]
     if best.rates:
         told = ", ".join(f"rank {rank}: {rate:.2g}" for rank, rate in best.rates.items())

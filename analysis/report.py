@@ -60,24 +60,24 @@ def _scores(laws: Sequence[ScoreLaw]) -> str:
             f"{law.rows}",
             f"{law.correlation:+.2f}",
             *(f"{law.at(loss, N):.3f}" for loss, N in _ends(law)),
-            f"{2**law.c:.2f}" if law.c else "not told",
+            f"{2**law.c:.2f}" if law.c else "-",
             f"{law.noise:.3f}",
         )
         for law in laws
     ]
-    return "\n".join(["scores on tasks by the held-out loss", *table([head, *rows])])
+    return "\n".join(["scores on tasks as a function of the held-out loss", *table([head, *rows])])
 
 
 def _rates(book: LawBook) -> str:
     """The rule of every method's rates, and how a rule did on searches of models and batch sizes it had not seen."""
     rules = {law.label: law.rate_rule for law in book.laws if law.rate_rule}
-    rows = [["best learning rate", "searches", "N ~", "B ~", "off the best tried", "loss given away", "at most"]]
+    rows = [["best learning rate", "searches", "N ~", "B ~", "off the best tried", "mean regret", "worst regret"]]
     for label, rule in rules.items():
         sds = [f"± {math.sqrt(rule.covariance[place][place]):.2f}" for place in (1, 2)]
         rows.append([f"  {label}: {rule.formula()}", f"{rule.searches}", *sds, *_missed(rule.left_out)])
     if every := book.source.get("rates_left_out"):
         rows.append(["  all", f"{every['searches']:.0f}", "", "", *_missed(every)])
-    where = "  the last three columns: of searches that the rule had not seen, a model and batch left out at a time"
+    where = "  last three columns: on searches that the rule had not seen, one model and batch size left out at a time"
     return "\n".join([_aligned(rows), where])
 
 
@@ -117,13 +117,13 @@ def published(book: LawBook, rows: Sequence[Narrowed]) -> str:
     counts = book.source["draws"]
     lines = [
         f"{book.source['name']}: {draws} sets of laws that agree with {len(rows)} facts of {book.published}",
-        "Nothing here was measured by us. * marks facts with assumed numbers, which facts.toml names.",
-        f"Of {counts['proposed']:,} proposals the priors allow {counts['possible']:,}, and {counts['agree']:,} agree.",
+        "Nothing here was measured by us. * marks facts with assumed numbers, listed in facts.toml.",
+        f"Of {counts['proposed']:,} proposals the priors admit {counts['possible']:,}; {counts['agree']:,} agree.",
         "",
-        f"At {budget:.3g} FLOP, ten times the largest budget, the draws leave {first.open_with:.1f} choices open;",
+        f"At {budget:.3g} FLOP, ten times the largest budget, {first.open_with:.1f} choices remain open;",
         f"{first.top_method} is best with probability {first.method_with:.2f}. What each fact adds to the others:",
     ]
-    head = ("agree", "with the others", "open without", f"{first.top_method} without", "fact")
+    head = ("agree", "given the others", "open without", f"{first.top_method} without", "fact")
     table_rows = [
         (
             f"{100 * row.agree:.0f} %",
@@ -143,7 +143,7 @@ def _unless(value: float | None, form: str) -> str:
 
 def retrospective(tested: Sequence[Decision]) -> str:
     """A line for every budget, and how many runs lay in their interval at all."""
-    lines = [f"decisions, by laws of budgets at most 1/{BELOW:g} as large", *map(_decision, tested)]
+    lines = [f"decisions by laws of budgets at most 1/{BELOW:g} as large", *map(_decision, tested)]
     predicted = sum(decision.predicted_runs for decision in tested)
     inside = sum(decision.inside for decision in tested)
     if predicted:
@@ -153,19 +153,19 @@ def retrospective(tested: Sequence[Decision]) -> str:
 
 
 def _beside(rival: Mapping[str, Any]) -> str:
-    """By how much a rule gave away more than the law, in the decisions of both."""
+    """By how much the regret of a rule exceeds the law's, in the decisions of both."""
     return f"{0 - 100 * rival['gap']:+.2f} ± {100 * rival['error']:.2f} % in {rival['decisions']}"
 
 
 def _rules(found: Mapping[str, Any]) -> str:
-    """What each rule for the size of a model gave away; "" where no decision has all rules."""
+    """The regret of each rule for the size of a model; "" where no decision has all rules."""
     if not found["rules"]:
         return ""
-    rows = [["size chosen by", "decisions", "given away", "worst", "against the law"]]
+    rows = [["size chosen by", "decisions", "mean regret", "worst", "against the law"]]
     for rule, record in found["rules"].items():
         rival = found["against_law"].get(rule)
         beside = _beside(rival) if rival else ""
-        least = "   <- least" if rule == found["least"] and len(found["rules"]) > 1 else ""
+        least = "   <- lowest" if rule == found["least"] and len(found["rules"]) > 1 else ""
         given = f"{100 * record['mean']:.2f} ± {100 * record['error']:.2f} %"
         rows.append([RULES[rule], f"{record['decisions']}", given, f"{100 * record['worst']:.2f} %", beside + least])
     return "\n\n" + _aligned(rows)
@@ -174,7 +174,11 @@ def _rules(found: Mapping[str, Any]) -> str:
 def _decision(decision: Decision) -> str:
     best, chosen = decision.cells[0], decision.chosen
     if chosen is None or decision.regret is None:
-        why = f"of {decision.runs} runs; --json says why" if decision.reason else "of a method that was tried here"
+        why = (
+            f"from {decision.runs} runs; --json gives the reason"
+            if decision.reason
+            else "for a method that was tried at this budget"
+        )
         return f"  {decision.budget:8.3g}  no law yet {why}"
     error = "no law yet" if decision.error is None else f"{100 * decision.error:+.1f} %"
     return (
@@ -207,16 +211,16 @@ def _asked(book: LawBook) -> list[str]:
     delta = book.source.get("delta")
     parts = [
         *book.source.get("filters", []),
-        f"rows count {columns['weights']} times" if "weights" in columns else "",
-        f"{held} held" if held else "",
-        f"least Huber loss of ln residuals{'' if delta is None else f', delta {delta:.3g}'}",
+        f"rows weighted by {columns['weights']}" if "weights" in columns else "",
+        f"{held} fixed" if held else "",
+        f"lowest Huber loss of ln residuals{'' if delta is None else f', delta {delta:.3g}'}",
     ]
     return [f"fitted: {'; '.join(part for part in parts if part)}"]
 
 
 def _weighed(record: Mapping[str, Any]) -> str:
     """How many draws of published facts the runs weighed, and what they are worth."""
-    worth = f"worth {record['effective']:.0f} independent ones"
+    worth = f"effective sample size {record['effective']:.0f}"
     return (
         f"prior: facts of {record['citation']}; {record['draws']} draws of laws that agree with these and predict "
         f"{record['observations']} runs, {worth}; they miss the runs by {100 * record['missed']:.2g} %"
@@ -241,13 +245,13 @@ def _backtest(law: MethodLaw) -> list[str]:
     if not law.backtest:
         return []
     found, mean = law.backtest, len(law.weights) > 1
-    held = f"; 90 % intervals held {100 * found['coverage']:.0f} %" if "coverage" in found else ""
-    lines = [f"backtest  mean error on {found['predicted']} larger runs that the fit had not seen{held}"]
+    held = f"; 90 % intervals cover {100 * found['coverage']:.0f} %" if "coverage" in found else ""
+    lines = [f"backtest  mean error on {found['predicted']} larger runs, left out of the fit{held}"]
     tried = sorted(found["tried"].items(), key=lambda item: item[1]["error"])
     if not mean:
         taken = "   <- chosen" if len(tried) > 1 else ""
         return [*lines, *(f"{_error(s)}  {label}{taken if label == found['chosen'] else ''}" for label, s in tried)]
-    lines.append(f"{_error(found)}  the mean   <- taken")
+    lines.append(f"{_error(found)}  the weighted mean   <- used")
     lines += [f"{_error(s)}  {label}, weight {s['weight']:.2f}" for label, s in tried if s["weight"]]
     if others := [f"{label} {100 * s['error']:.2f} %" for label, s in tried if not s["weight"]]:
         more = f"; and {len(others) - NAMED} more" if len(others) > NAMED else ""
@@ -264,7 +268,7 @@ def _weights(law: MethodLaw) -> str:
     if len(law.weights) == 1:
         return law.family
     shares = [f"{family} {weight:.2f}" for family, weight in law.weights.items()]
-    return f"{', '.join(shares)}: the mean of what they predict, by these weights"
+    return f"{', '.join(shares)}: mean of their predictions, with these weights"
 
 
 def _formulas(law: MethodLaw, book: LawBook) -> list[str]:
@@ -298,7 +302,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _isoflop(laws: Sequence[MethodLaw]) -> str:
     """isoFLOP minima beside the law: exponents of the compute-optimal N and D, why some budgets have none."""
-    rows = [["isoFLOP minima, which use no law", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
+    rows = [["isoFLOP minima, without a law", "budgets", "N ~ C^", "D ~ C^", "by the law: N ~ C^", "D ~ C^", ""]]
     for law in laws:
         bottoms = law.isoflop.get("bottoms", [])
         known = f"{sum(b['params'] is not None for b in bottoms)} of {len(bottoms)}"
@@ -317,7 +321,7 @@ def _isoflop(laws: Sequence[MethodLaw]) -> str:
 def _verdict(told: Mapping[str, Any]) -> str:
     law, rival = (100 * told["given_away"][rule] for rule in ("law", "isoflop"))
     return (
-        f"  in {told['decisions']} decisions at unseen larger budgets {RULES['law']} gave away {law:.2f} % of the loss"
+        f"  mean regret in {told['decisions']} decisions at larger budgets: {RULES['law']} {law:.2f} % of the loss"
         f", {RULES['isoflop']} {rival:.2f} % (difference {0 - 100 * told['gap']:+.2f} ± {100 * told['error']:.2f})"
     )
 
@@ -335,7 +339,7 @@ def _coefficients(laws: Sequence[MethodLaw], book: LawBook) -> str:
     parts = [_part(laws, winner, heads[winner] if others else "method", facts, book)]
     if len(laws) == 1:
         parts += [_part(laws, family, heads[family], [[], []], book) for family in others]
-    more = f"laws.json holds the coefficients of {_and(others)} too" if others and len(laws) > 1 else ""
+    more = f"laws.json also holds the coefficients of {_and(others)}" if others and len(laws) > 1 else ""
     return "\n".join(filter(None, [*map(_aligned, parts), more]))
 
 
@@ -348,7 +352,7 @@ def _facts(laws: Sequence[MethodLaw], weighing: Mapping[str, int]) -> list[list[
         "runs": [str(law.rows or weighing.get(law.label, 0)) for law in laws],
         "noise": [f"{100 * law.noise:.1f} %" for law in laws],
         "MAD": [f"{100 * law.scatter['mad']:.1f} %" if "mad" in law.scatter else "" for law in laws],
-        "model error a decade": ["" if law.drift is None else f"{100 * law.drift:.1f} %" for law in laws],
+        "model error per decade": ["" if law.drift is None else f"{100 * law.drift:.1f} %" for law in laws],
         "objective": ["" if law.delta is None else f"{law.objective:.4g}" for law in laws],
     }
     known = {name: column for name, column in columns.items() if any(column)}
@@ -372,7 +376,7 @@ def _part(
             [
                 "  90 % interval",
                 *[""] * len(own),
-                *("held" if name in held else _interval(*ends[name]) for name in names),
+                *("fixed" if name in held else _interval(*ends[name]) for name in names),
             ]
         )
     return rows
@@ -397,7 +401,7 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 def _interval(low: float, high: float) -> str:
     """Nothing is known to be 0 exactly: such a coefficient lies at the end of the search, as a warning says."""
-    return "not told" if low == high == 0 else f"{_value(low)} to {_value(high)}"
+    return "unknown" if low == high == 0 else f"{_value(low)} to {_value(high)}"
 
 
 def _variants(law: MethodLaw) -> str:
@@ -412,7 +416,7 @@ def _excluded(book: LawBook) -> str:
     counts = Counter(re.sub(r" \([^()]*\)$", "", reason) for _, reason in book.excluded).most_common()
     lines = [f"left out  {count} x {reason}" for reason, count in counts[:SHOWN]]
     if len(counts) > SHOWN:
-        lines.append(f"          and {len(counts) - SHOWN} reasons more; laws.json names every row")
+        lines.append(f"          and {len(counts) - SHOWN} more reasons; laws.json names every row")
     return "\n".join(lines)
 
 

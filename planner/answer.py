@@ -1,4 +1,4 @@
-"""What the planner answers: a recipe, the plan around it, the sweep that would make it surer; and their JSON."""
+"""What the planner answers: a recipe, the plan around it, the calibration sweep; and their JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHOWN = {  # heading of a table in a notebook -> field of Recipe.row
     "5 %": "low",
     "95 %": "high",
     "best": "best_probability",
-    "given away": "expected_regret_share",
+    "regret": "expected_regret_share",
 }
 
 
@@ -69,9 +69,9 @@ class Recipe:
     best: float | None
     """Probability, 0 to 1, that this candidate has the lowest expected loss; None without draws and without a loss."""
     regret: float | None
-    """Expected loss given away against the best candidate, nats per pair; None as `best`."""
+    """Expected regret against the best candidate, nats per pair; None as `best`."""
     share: float | None
-    """Expected share of the loss given away against the best candidate; None as `best`."""
+    """Expected regret as a share of the loss; None as `best`."""
     lr_source: str
     """Where the learning rate comes from: measured, by a rule, interpolated, published or extrapolated."""
     lr_interval: tuple[float, float] | None
@@ -79,7 +79,7 @@ class Recipe:
     temperature_source: str
     """Where the training temperature comes from: measured, published, default or as asked."""
     batch: BatchChoice
-    """Where the batch size comes from, what is the best one, and what it gives away against that."""
+    """Where the batch size comes from, the best one, and the regret against that."""
     memory: float
     """Peak memory of training, bytes per chip."""
     micro_batch_tokens: int
@@ -202,7 +202,7 @@ class Plan:
     budget: Budget
     """What is spent; of time and money, the FLOPs that the first candidate makes of them."""
     candidates: tuple[Recipe, ...]
-    """Recipes of the best candidates, those first that give away the least; the first one is the answer."""
+    """Recipes of the best candidates, the lowest expected regret first; the first one is the answer."""
     method_chances: Mapping[str, float]
     """Name of a tuning method -> probability that one of its candidates is the best; empty without draws or loss."""
     model_chances: Mapping[str, float]
@@ -265,7 +265,7 @@ class Plan:
         """
         known = [recipe for recipe in self.candidates if recipe.loss is not None]
         if not known:
-            raise ValueError("no loss is predicted so far from what was measured: there is nothing to draw")
+            raise ValueError("no loss is predicted this far from the evidence, so there is nothing to plot")
         names = [f"{recipe.trial.model}, {recipe.trial.method.label}" for recipe in known]
         measure = "held-out loss, nats per pair" if self.laws.measure == "loss" else self.laws.measure
         title = f"Candidates for {self.budget.flops:.3g} FLOP"
@@ -343,7 +343,7 @@ def _laws_json(laws: LawBook) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sweep that makes a plan surer, and what it is expected to gain."""
+    """A sweep that lowers the expected regret of a plan, and by how much."""
 
     models: tuple[str, ...]
     """Names of the models that it trains."""
@@ -358,9 +358,9 @@ class Calibration:
     limit: float
     """What it was allowed to cost, FLOPs."""
     regret_now: float
-    """Expected loss given away by choosing without the sweep, nats per pair."""
+    """Expected regret of choosing without the sweep, nats per pair."""
     regret_after: float
-    """Expected loss given away by choosing after the sweep, nats per pair."""
+    """Expected regret of choosing after the sweep, nats per pair."""
     assumed: str
     """What was assumed of models or data that the laws have not measured; empty where nothing was."""
     toml: str

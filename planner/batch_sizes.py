@@ -15,7 +15,7 @@ CHOICES = tuple(2**power for power in range(3, 21))  # 8 to 1,048,576 pairs: pow
 PUBLISHED = "published"
 ASKED = "as asked"
 WITHIN = "measured"
-OF_THE_LAWS = "as in the laws, which know one batch size"
+OF_THE_LAWS = "that of the laws, measured at one batch size"
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ def batch_choice(candidate: Candidate, tokens: float, book: LawBook, asked: bool
         assert book.training
         plain = PUBLISHED if book.published and not book.weighed_by else OF_THE_LAWS
         if candidate.batch_size != book.training.batch_size:
-            plain += f" {book.training.batch_size:,}, made smaller for {ENOUGH_STEPS:,} steps"
+            plain += f" {book.training.batch_size:,}, reduced to allow {ENOUGH_STEPS:,} steps"
         return BatchChoice(ASKED if asked else plain, beside=_beside(candidate, tokens))
     size, best = candidate.batch_size, batch.best(tokens)
     tried = (float(batch.sizes[0]), float(batch.sizes[-1]))
     beyond = max(extrapolation_factor(tokens, batch.tokens), extrapolation_factor(size, tried))
-    source = WITHIN if beyond == 1 else f"law, extrapolated {times(beyond)}"
+    source = WITHIN if beyond == 1 else f"by law, extrapolated {times(beyond)}"
     given = candidate.loss(tokens) / _at_best(candidate, best, tokens) - 1
-    return BatchChoice(ASKED if asked else f"{source} ({batch.runs})", best, batch.interval(tokens), given)
+    return BatchChoice(ASKED if asked else f"{source} (sweep {batch.runs})", best, batch.interval(tokens), given)
 
 
 def _at_best(candidate: Candidate, best: float, tokens: float) -> float:
@@ -122,7 +122,7 @@ def _beside(candidate: Candidate, tokens: float) -> str:
     best, ends = batch.best(tokens), batch.interval(tokens)
     between = f", 90 % {rounded(ends[0])} to {rounded(ends[1])}" if ends else ""
     far = times(extrapolation_factor(tokens, batch.tokens))
-    text = f"our own runs ({batch.runs}) would put the best batch at {rounded(best)} pairs{between}"
+    text = f"our own runs (sweep {batch.runs}) give {rounded(best)} pairs as the best{between}"
     return f"{text}; extrapolated {far} in tokens"
 
 

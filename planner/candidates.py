@@ -55,7 +55,7 @@ class Limits:
         if self.max_steps < self.min_steps:
             raise ValueError(f"`max_steps` is {self.max_steps!r}; it must be `min_steps` ({self.min_steps}) or more")
         if self.max_epochs is not None and self.max_pairs == math.inf:
-            raise ValueError(f"`max_epochs` is {self.max_epochs:g}: passes over which pairs? give `max_pairs` too")
+            raise ValueError(f"`max_epochs` is {self.max_epochs:g}, which needs `max_pairs`, the number of pairs")
 
     @property
     def epochs(self) -> float:
@@ -243,7 +243,7 @@ class Candidate:
         if steps >= self.limits.min_steps:
             return ""
         if self.lacks_pairs:
-            return f"the allowed epochs over {short(self.limits.max_pairs)} pairs hold {self.epoch_steps:.0f} steps"
+            return f"the allowed epochs over {short(self.limits.max_pairs)} pairs give {self.epoch_steps:.0f} steps"
         return f"{steps} steps, under the minimum of {self.limits.min_steps}; needs {self.least_flops():.3g} FLOP"
 
     def inputs(self, tokens: float) -> tuple[float, float, float, float]:
@@ -398,7 +398,7 @@ def _too_large(model: ModelSpec, limits: Limits) -> str:
 
 
 def _no_room(limits: Limits) -> str:
-    return f"one text at a time does not fit in {limits.memory / 1e9:.3g} GB"
+    return f"a single text does not fit in {limits.memory / 1e9:.3g} GB"
 
 
 def on_machine(possible: Sequence[Candidate], machine: Machine | None) -> list[Candidate]:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # the planner itself is imported when it is used: `plan --hel
     from planner.law_book import LawBook
 
 EXAMPLES = """\
-  plan --budget 1e19                                    the nearest of the bundled law books answers
-  plan --budget 1e19 --suite qwen3 --suite gemma3       which of two suites
-  plan --budget 24h --hardware 8xh100 --json            a day of eight chips, for a program
-  plan --budget 24h --hardware h100 --data pairs.jsonl  a day of one chip, with these pairs: they are counted
+  plan --budget 1e19                                    answer from the nearest bundled law book
+  plan --budget 1e19 --suite qwen3 --suite gemma3       choose from two suites
+  plan --budget 24h --hardware 8xh100 --json            a day on eight chips, as JSON
+  plan --budget 24h --hardware h100 --data pairs.jsonl  a day on one chip, with these pairs
   plan --budget '$500' --hardware 8xh100 --price 2.5 --suite qwen3 --max-dim 1024
   plan --budget 1e17 --laws results/mine/laws.json --out recipe.toml && embed train recipe.toml
-  plan --budget 1e22 --laws table-laws.json --suite pythia   laws of a table of runs: size and tokens alone
+  plan --budget 1e22 --laws table-laws.json --suite pythia   laws of a table of runs: size and tokens only
   plan --budget 1e15 --curve 1e13..1e17                 the frontier as a table
   plan --budget 1e18 --suite pythia --calibrate 2% --sweep-out calibrate.toml && sweep run calibrate.toml
 """
@@ -40,22 +40,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = console.parser("plan", "The recipe to train for a budget, and how sure it is.", EXAMPLES)
+    parser = console.parser("plan", "The best training recipe for a budget, and how sure it is.", EXAMPLES)
     add = parser.add_argument
     add("--budget", required=True, help="FLOP (1e19), time on --hardware (24h) or money ('$500', with --price)")
     add(
         "--laws",
         action="append",
         metavar="NAME|FOLDER|FILE",
-        help="law book of `fit`, or a bundled one by name; repeatable: the nearest answers (default: all bundled)",
+        help="law book of `fit`, or name of a bundled one; repeatable, the nearest one answers (default: all bundled)",
     )
     add("--suite", action="append", help="suite to choose from, or all; repeatable (default: that of the law book)")
     add("--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="a model, its folder or its config.json")
-    add("--methods", help="tuning methods to choose from, with commas between (default: all that were measured)")
-    add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N a token")
+    add("--methods", help="tuning methods to choose from, comma-separated (default: all that were measured)")
+    add("--flops", default="exact", help="how FLOPs are counted: exact, from the shapes; or paper, 6N per token")
     add(
         "--data",
-        help="pairs to train on, counted: a file, hf:owner/name, ...; docs/data.md (default: as the laws)",
+        help="training pairs, which are counted: a file, hf:owner/name, ...; docs/data.md (default: those of the laws)",
     )
     add("--top", default="5", help="candidates to show (default: 5)")
     training = parser.add_argument_group("training (default: the conditions of the law book)")
@@ -67,47 +67,49 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TOKENS",
         help="mean length of a pair, both texts together (default: counted in --data)",
     )
-    training.add_argument("--pooling", help="how token states become one vector: mean, weighted or last")
+    training.add_argument("--pooling", help="pooling of token states into one vector: mean, weighted or last")
     training.add_argument("--schedule", help="learning-rate schedule: wsd or cosine")
     training.add_argument("--lr", help="peak learning rate")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--hardware",
         metavar="COUNTxCHIP",
-        help="number and kind of chips, such as 8xh100; cpu; or this, as `embed bench` measured it",
+        help="number and kind of chips, such as 8xh100; or cpu; or this, the machine that `embed bench` measured",
     )
-    machine.add_argument("--mfu", help="share of the peak rate that training reaches (default: stated in the answer)")
-    machine.add_argument("--price", help="price of one chip for an hour")
+    machine.add_argument(
+        "--mfu", help="model FLOPs utilisation, a share of the peak rate (default: an estimate, shown in the answer)"
+    )
+    machine.add_argument("--price", help="price per chip-hour")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--min-steps", default="50", help="fewest optimiser steps of a recipe (default: 50)")
     limits.add_argument("--max-steps", default="1000000", help="most optimiser steps of a recipe (default: 1,000,000)")
     limits.add_argument("--max-params", help="most parameters outside the embedding tables, such as 1.4B")
     limits.add_argument("--max-dim", help="most dimensions of the vectors")
-    limits.add_argument("--memory", help="memory of a chip, such as 24GB (default: all that --hardware has)")
+    limits.add_argument("--memory", help="memory per chip, such as 24GB (default: that of --hardware)")
     limits.add_argument(
         "--pairs",
         "--max-pairs",
         dest="max_pairs",
         help="number of unique training pairs, such as 5M; repeats are worth less (default: counted in --data)",
     )
-    limits.add_argument("--max-epochs", help="most passes over the pairs (default: 4, where their number is given)")
+    limits.add_argument("--max-epochs", help="most passes over the pairs (default: 4, if their number is known)")
     limits.add_argument(
-        "--serve-tokens", help="tokens that the model will embed in use; their compute is taken from the budget"
+        "--serve-tokens", help="tokens to embed with the trained model; their compute is taken from the budget"
     )
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print the answer as JSON; fields in docs/plan-json.md")
-    out.add_argument("--explain", action="store_true", help="also print where each part of the answer comes from")
+    out.add_argument("--explain", action="store_true", help="also print the source of each part of the answer")
     out.add_argument("--out", type=Path, metavar="RECIPE.TOML", help="write the recipe for `embed train`")
     out.add_argument("--curve", metavar="LOW..HIGH", help="also print the best recipe at budgets from LOW to HIGH")
     out.add_argument(
         "--calibrate",
         metavar="SHARE",
-        help="also design the sweep that makes the choice surest for SHARE of the budget, such as 2%%",
+        help="also design the sweep that lowers the expected regret most for SHARE of the budget, such as 2%%",
     )
     out.add_argument(
-        "--sweep-out", type=Path, metavar="SWEEP.TOML", help="write a sweep with this goal and spend for `sweep run`"
+        "--sweep-out", type=Path, metavar="SWEEP.TOML", help="with --calibrate: write that sweep for `sweep run`"
     )
-    out.add_argument("--run", action="store_true", help="with --calibrate: go on to run that sweep")
+    out.add_argument("--run", action="store_true", help="with --calibrate: also run that sweep")
     return parser
 
 
@@ -122,11 +124,11 @@ def _plan(arguments: argparse.Namespace) -> None:
         _plan_sizes(arguments, books[0])
         return
     for flag, given in (
-        ("--sweep-out is the file of", arguments.sweep_out),
-        ("--run runs the sweep of", arguments.run),
+        ("--sweep-out", arguments.sweep_out),
+        ("--run", arguments.run),
     ):
         if given and arguments.calibrate is None:
-            raise ValueError(f"{flag} --calibrate; give that too")
+            raise ValueError(f"{flag} needs --calibrate, such as --calibrate 2%")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
     _refuse_to_overwrite("--out", arguments.out)
     _refuse_to_overwrite("--sweep-out", arguments.sweep_out or (HERE if arguments.run else None))
@@ -173,8 +175,8 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
         if value != plain[name] and name not in SIZES_ALONE:
             known = ", ".join(flags[name] for name in SIZES_ALONE)
             raise ValueError(
-                f"{flags[name]}: the laws of {book.name} are of a table of runs and say size and tokens alone; with "
-                f"them go {known}"
+                f"{flags[name]}: the laws of {book.name} come from a table of runs and give size and tokens only; "
+                f"options for them: {known}"
             )
     most = arguments.max_params
     answer = plan_sizes(

@@ -1,4 +1,4 @@
-"""`plan --calibrate`: the small sweep that makes the coming choice surer, chosen before any of it is run.
+"""`plan --calibrate`: the small sweep that lowers the expected regret most, chosen before any of it is run.
 
 The bootstrap draws of the laws are a sample of what may be true. Taken as jointly normal in log loss, they say how much
 one trial would teach about the candidates at the asked budget. Grids grow greedily by the size or the budget
@@ -79,13 +79,15 @@ def calibrate(
     chances = by_regret(fits, plan.budget.flops)
     candidates = _worth_trying(plan, chances)
     if not all(candidate.law.draws for candidate in candidates):
-        raise ValueError("a calibration needs bootstrap draws, and the laws hold none")
+        raise ValueError("a calibration needs bootstrap draws, and the laws have none")
     unmeasured = "; ".join(plan.recipe.extrapolation.unseen)
     labels = {candidate.law.label for candidate in candidates}
     targets = [candidate for candidate, _ in chances if candidate.law.label in labels][:TARGETS]
     beliefs = _Beliefs(targets, plan.budget.flops, draws)
     grid = _grow(beliefs, [_for_sweeps(candidate, plan.laws) for candidate in candidates], limit, worth_adding)
-    assumed = f"{unmeasured}: factors of its laws differ by {FACTOR_SPREAD:.0%}, by {METHOD_SPREAD:.0%} between methods"
+    assumed = (
+        f"{unmeasured}: factors of its laws differ by {FACTOR_SPREAD:.0%}, and by {METHOD_SPREAD:.0%} between methods"
+    )
     return Calibration(
         models=tuple(candidate.model.name for candidate in grid.first_of_models()),
         budgets=grid.budgets,
@@ -240,8 +242,8 @@ def _start(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float) -> 
         raise ValueError(f"`share` allows {limit:.3g} FLOP; the smallest sweep takes {least:.3g}: raise the share")
     one = candidates[0]
     raise ValueError(
-        f"no sweep fits: {one.limits.epochs:g} epochs of {short(one.limits.max_pairs)} pairs hold "
-        f"{one.epoch_steps:,.0f} steps of {one.batch_size:,}, and trials at different budgets take "
+        f"no sweep fits: {one.limits.epochs:g} epochs of {short(one.limits.max_pairs)} pairs give "
+        f"{one.epoch_steps:,.0f} steps of {one.batch_size:,}, and trials at different budgets need "
         f"{one.limits.min_steps} or more; set a smaller `batch_size`"
     )
 
@@ -336,7 +338,7 @@ class _Beliefs:
         return rows[: len(self.targets)], rows[len(self.targets) + len(points) :], moves
 
     def regret(self, points: Sequence[DesignPoint]) -> float:
-        """Expected loss given away, nats: each draw in turn is the truth, its trials are run, a candidate is chosen."""
+        """Expected regret, nats: each draw in turn is the truth, its trials are run, a candidate is chosen."""
         _, _, moves = self._learn(points)
         truths = [*self.targets, *(self._point(point) for point in points)]
         means = [sum(row) / self.count for row in truths]
@@ -366,7 +368,7 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
         f"`sweep run` it, then `fit` its folder `--with` that of {plan.laws.source.get('name', 'the laws')}.",
     ]
     if plan.data_to_name:
-        remarks += ["Set `data` to the pairs that you have; those of the laws are not they."]
+        remarks += ["Set `data` to your own pairs; those of the laws are not available."]
     limits = grid.candidates[0].limits
     conditions = replace(plan.recipe.trial.training, batch_size=grid.candidates[0].batch_size)
     training = {name: value for name, value in asdict(conditions).items() if name != "data_hash"}
@@ -406,7 +408,7 @@ def goal_file(
         "It chooses its own trials in rounds; without rates, methods take those of the laws or search them.",
     ]
     if plan.data_to_name:
-        remarks += ["Set `data` to the pairs that you have; those of the laws are not they."]
+        remarks += ["Set `data` to your own pairs; those of the laws are not available."]
     head = {
         "models": list(dict.fromkeys(named(candidate.model.name) for candidate in candidates)),
         "flops": candidates[0].count,

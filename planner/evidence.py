@@ -90,8 +90,8 @@ def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | Non
     for book in books:
         if is_table(book):
             raise ValueError(
-                f"{book.name}: fitted to runs from elsewhere, without training conditions; a recipe needs those. "
-                "Alone, such laws say size and tokens"
+                f"{book.name}: fitted to a table of runs, without the training conditions that a recipe needs; "
+                "given alone, such laws answer with size and tokens"
             )
     return books
 
@@ -118,7 +118,9 @@ def _path(name: Path | str) -> Path:
     books = shipped()
     if str(name) in books:
         return books[str(name)]
-    raise ValueError(f"`laws` is {str(name)!r}: no file, no folder with {FILE}, and not bundled: {', '.join(books)}")
+    raise ValueError(
+        f"`laws` is {str(name)!r}; it must be a law file, a folder with {FILE}, or bundled: {', '.join(books)}"
+    )
 
 
 def decades_of_compute(book: LawBook, flops: float) -> float:

@@ -59,9 +59,9 @@ class Odds:
     best: float
     """Probability, 0 to 1, of the lowest expected loss."""
     regret: float
-    """Expected loss given away against the best contender, nats per pair."""
+    """Expected regret against the best contender, nats per pair."""
     share: float
-    """Expected share of the loss given away, as a mean of logs. Unlike the regret it does not weigh those draws more in
+    """Expected regret as a share of the loss, a mean of logs. Unlike the regret it does not weigh those draws more in
     which all losses are high, so choices go by it."""
 
 
@@ -134,7 +134,7 @@ def ranked(contenders: Sequence[AnyContender], budget: float) -> list[AnyContend
 
 
 def by_regret(fits: Sequence[AnyContender], budget: float) -> list[tuple[AnyContender, Odds | None]]:
-    """The contenders with their odds, those first that give away the least; in the order given without draws."""
+    """The contenders with their odds, the lowest expected regret first; in the order given without draws."""
     chances = odds(fits, budget)
     if chances is None:
         return [(contender, None) for contender in fits]

@@ -55,7 +55,9 @@ def learning_rate(candidate: Candidate) -> PeakRate:
     if batch is None or batch == candidate.batch_size:
         return peak
     factor = (candidate.batch_size / batch) ** BATCH_SLOPE
-    text = f"{peak.source}; times (B / {batch:,})^{BATCH_SLOPE:g}, assumed: half-way between none and a square root"
+    text = (
+        f"{peak.source}; times (B / {batch:,})^{BATCH_SLOPE:g}, assumed: half-way between no scaling and a square root"
+    )
     return PeakRate(factor * peak.rate, text)
 
 
@@ -65,10 +67,10 @@ def rate_by_size(candidate: Candidate) -> PeakRate:
     if name in law.learning_rates:
         return PeakRate(law.learning_rates[name], law.rates_from or MEASURED)
     tried, lost = _tried([law])
-    remark = f"; left out, since not found here: {', '.join(lost)}" if lost else ""
+    remark = f"; left out, not found here: {', '.join(lost)}" if lost else ""
     remark += f"; {law.rates_from}" if law.rates_from else ""
     if not tried:
-        raise ValueError(f"the laws hold no learning rate for {candidate.method.label}{remark}")
+        raise ValueError(f"the laws have no learning rate for {candidate.method.label}{remark}")
     for (low, slow, first), (high, fast, second) in itertools.pairwise(tried):
         if low <= params <= high:
             place = math.log(params / low) / math.log(high / low)
@@ -80,7 +82,7 @@ def rate_by_size(candidate: Candidate) -> PeakRate:
     level = sum(math.log(rate) for _, rate, _ in edge) / len(edge)
     slope = _slope(candidate.kin)
     rate = math.exp(level + slope * math.log(params / edge[0][0]))
-    source = f"carried on from {edge[0][2]} as N^{slope:.2f}, {times(factor)} beyond the models with a rate{remark}"
+    source = f"extrapolated from {edge[0][2]} as N^{slope:.2f}, {times(factor)} beyond the models with a rate{remark}"
     return PeakRate(rate, source)
 
 
@@ -93,7 +95,7 @@ def _by_rule(rule: RateRule, candidate: Candidate) -> PeakRate:
     if own and (best := rule.measured(candidate.model.name, batch)):
         return PeakRate(best, f"{MEASURED} and batch size", interval)
     text = f"rule of {rule.searches} searches: {rule.formula()}"
-    text += f", power of B from {rule.batches_from}" if rule.batches_from else ""
+    text += f", exponent of B from {rule.batches_from}" if rule.batches_from else ""
     text += f", 90 % {interval[0]:.2g} to {interval[1]:.2g}"
     asked = {"params": float(candidate.params), "batch_size": float(batch), "rank": rank}
     return PeakRate(rate, "; ".join([text, *_beyond(rule, asked)]), interval)
@@ -106,7 +108,7 @@ def _beyond(rule: RateRule, asked: Mapping[str, float]) -> list[str]:
         if (factor := extrapolation_factor(asked[name], (low, high))) == 1:
             continue
         if low == high:
-            told.append(f"its power of {LETTERS[name]} is assumed: one value was searched")
+            told.append(f"its exponent of {LETTERS[name]} is assumed: only one value was searched")
         else:
             told.append(f"extrapolated {times(factor)} beyond the {what[name]} searched")
     return told

@@ -30,7 +30,7 @@ def facts(budget: float, method: str, rank: float | None) -> tuple[Fact, ...]:
     low, high = LORA_RANKS
     return (
         Fact(
-            f"full tuning is best up to {CROSSOVER:.3g} FLOP and LoRA above, hence {chosen} here"
+            f"full fine-tuning is best up to {CROSSOVER:.3g} FLOP and LoRA above, hence {chosen} here"
             f" (Pythia 14M to 2.8B, one seed, no interval given{where})",
             f"{PAPER}, section 4.4",
             method == chosen,
@@ -42,13 +42,13 @@ def facts(budget: float, method: str, rank: float | None) -> tuple[Fact, ...]:
             None if rank is None else low <= rank <= high,
         ),
         Fact(
-            "full tuning and freezing take a tenth of the peak rate of pretraining (Pythia: 1e-4 at 14M to 1.2e-5 at"
-            " 12B), LoRA and biases 1e-3 at any size, in batches of 1,024 pairs at temperature 0.025; weight decay"
-            " (0.1) hardly matters, temperature a lot",
+            "full fine-tuning and freezing take a tenth of the peak rate of pretraining (Pythia: 1e-4 at 14M to 1.2e-5"
+            " at 12B), LoRA and biases 1e-3 at any size, in batches of 1,024 pairs at temperature 0.025; weight decay"
+            " (0.1) matters little, temperature a lot",
             f"{PAPER}, appendix E and the authors' code",
         ),
         Fact(
-            "freezing the first blocks is never the predicted best but close to it, easier and lighter on memory",
+            "freezing the first blocks is never the predicted best but close to it, simpler and takes less memory",
             f"{PAPER}, section 4.4",
         ),
         Fact(

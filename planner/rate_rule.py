@@ -40,7 +40,7 @@ class RateRule:
     """Model -> batch size, as text -> best of the rates tried there with this method and its settings."""
     left_out: Mapping[str, float] = field(default_factory=dict)
     """Of searches that a rule had not seen, a model at a batch size left out at a time: how many `searches`, the
-    `median_factor` to the best rate tried, the mean and the largest share of the loss given away against it
+    `median_factor` to the best rate tried, the mean and the largest regret against it, shares of the loss,
     (`given_away`, `worst`), and of how many that is `unknown`, for the rate lies beside one that diverged."""
     batches_from: str = ""
     """Name of the law book whose searches tell the power of the batch size; "": the rule's own."""

@@ -106,7 +106,7 @@ class Consulted:
     refused: tuple[Refusal, ...]
     """Those that they do not, and those that the budget cannot train."""
     ranked: tuple[tuple[Candidate, Odds | None], ...]
-    """The candidates that the budget can train with their odds, those first that give away the least; before them that
+    """The candidates that the budget can train with their odds, the lowest expected regret first; before them that
     of isoFLOP minima where these choose the size."""
     size: SizeRule | None
     """What isoFLOP minima say of the size; None where they were not shown to choose better than the law."""
@@ -154,7 +154,7 @@ def plan(
     lr: float | None = None,
     curve: tuple[float, float] | None = None,
 ) -> Plan:
-    """The recipe that gives away the least of the loss on average and spends `budget`, and what stands behind it.
+    """The recipe with the lowest expected regret that spends `budget`, and what stands behind it.
 
     budget: training FLOPs, or text such as "24h" and "$500" with `hardware` ("8xh100") and `price` (per chip and hour).
     laws: law books, their folders or files, or names of bundled ones; all bundled ones by default. The nearest answers
@@ -174,7 +174,7 @@ def plan(
     asked = read_budget(budget if isinstance(budget, str) else repr(budget), machine)
     check_choices(flops, top, asked)
     if machine is None and (mfu is not None or price is not None):
-        raise ValueError(f"`{'price' if mfu is None else 'mfu'}` is of a machine; name it with `hardware`")
+        raise ValueError(f"`{'price' if mfu is None else 'mfu'}` needs `hardware`, such as 8xh100")
     suites = (suite,) if isinstance(suite, str) else tuple(suite or ())
     check_suites(suites)
     question = Question(
@@ -210,7 +210,7 @@ def check_choices(flops: str, top: int, asked: Budget) -> None:
     if flops not in FLOPS:
         raise ValueError(f"`flops` is {flops!r}; known: {', '.join(FLOPS)}")
     if flops != "exact" and asked.kind != "flops":
-        raise ValueError(f"`flops` is {flops!r}: a machine does every FLOP, so a budget of {asked.asked} needs exact")
+        raise ValueError(f"`flops` is {flops!r}; a budget of {asked.asked} is counted in exact FLOPs")
     if top < 1:
         raise ValueError(f"`top` is {top!r}; it must be 1 or more")
 
@@ -261,7 +261,7 @@ def nearest_of(
     closest = min(books, key=lambda book: decades_of_compute(book, budget))
     for each in silent:
         if each.book is closest and each.few_pairs and free:
-            raise ValueError(f"{each.reason}; or `laws` {nearest.book.name}, which says {nearest.sentence}")
+            raise ValueError(f"{each.reason}; or `laws` {nearest.book.name}, which answers {nearest.sentence}")
     others = [
         Other(other.book.name, other.distance, other.sentence, other.sentence != nearest.sentence)
         for other in ranked[1:]
@@ -355,7 +355,7 @@ def _provenance(consulted: Consulted, recipe: Recipe, question: Question) -> dic
     best, budget = consulted.best, question.budget.flops
     if share := best_share([candidate for candidate, _ in consulted.ranked], best, budget):
         told["trained share"] = (
-            f"{share[0]:.2f} of the parameters by the law (90 % {share[1]:.2f} to {share[2]:.2f}), were every share "
+            f"{share[0]:.2f} of the parameters by the law (90 % {share[1]:.2f} to {share[2]:.2f}), if every share were "
             f"possible on {best.model.name}; {best.method.label} trains {best.trained_share:.2g}"
         )
     return {**told, "data": consulted.data.how} if consulted.data.how else told
@@ -402,7 +402,7 @@ def _too_few_pairs(candidate: Candidate) -> str:
     smaller, enough = int(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs
     change = f"set `batch_size` to {smaller:,} or less, or " if smaller > 1 else ""
     return (
-        f"{short(limits.max_pairs)} pairs hold {candidate.epoch_steps:,.0f} steps of {batch:,} pairs in "
+        f"{short(limits.max_pairs)} pairs give {candidate.epoch_steps:,.0f} steps of {batch:,} pairs in "
         f"{limits.epochs:.3g} epochs, under the minimum of {limits.min_steps}: {change}take "
         f"{math.ceil(enough):,} pairs or more"
     )

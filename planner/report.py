@@ -41,7 +41,7 @@ SHOWN = (
 FAR = 1  # decades from the evidence from which on an answer is called far: as far as a suite that was not measured
 DISTANT = ("too-far", "extrapolated", "other-suite", "other-data")  # codes of the warnings that say how far
 RECIPE = "recipe.toml"  # the file that the first screen names
-CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "given away")  # columns of the table
+CANDIDATE = ("model", "method", "steps", "lr", "loss", "90 % interval", "best", "regret")  # columns of the table
 
 
 def write(plan: Plan, path: Path) -> None:
@@ -52,7 +52,7 @@ def write(plan: Plan, path: Path) -> None:
     if plan.evidence.kind == "published" and not _own_data(plan):
         raise ValueError(
             f"{path}: not written: the laws are of {plan.recipe.trial.training.data}, which do not come with this "
-            "program; name the pairs to train on with `data`"
+            "program; name your training pairs with `data`"
         )
     from sweeps.experiment.recipe_file import write_recipe  # only here: a plan that is not written starts at once
 
@@ -94,13 +94,16 @@ def explanation(plan: Plan) -> str:
     """Everything that stands behind the answer."""
     measured = plan.laws.measured.flops
     parts = [
-        _list("what is spent", spent_lines(plan.recipe)),
-        _list("the best method changes", [crossover_text(crossover, measured) for crossover in plan.crossovers]),
-        _list("law books, the nearest first", book_lines(plan)),
+        _list("cost", spent_lines(plan.recipe)),
+        _list(
+            "crossovers, where the best method changes",
+            [crossover_text(crossover, measured) for crossover in plan.crossovers],
+        ),
+        _list("law books, nearest first", book_lines(plan)),
         refused_text(plan.refused),
         _list("warnings", [warning.text for warning in plan.warnings]),
-        _list("published, not measured here", [fact_text(fact) for fact in plan.facts]),
-        _list("where it comes from", [f"{part}: {source}" for part, source in plan.provenance.items()]),
+        _list("published findings, not measured here", [fact_text(fact) for fact in plan.facts]),
+        _list("sources", [f"{part}: {source}" for part, source in plan.provenance.items()]),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -155,15 +158,15 @@ def _machine(recipe: Recipe) -> dict[str, str]:
         return {}
     cost = "" if recipe.cost is None else f", cost {recipe.cost:,.2f}"
     reached = "" if recipe.utilisation is None else f", {recipe.utilisation:.0%} of the peak rate"
-    memory = f"{memory_text(recipe.memory)} a chip" + (", sharded over the chips" if recipe.sharded else "")
-    memory += ", blocks recomputed" if recipe.recompute else ""
+    memory = f"{memory_text(recipe.memory)} per chip" + (", sharded (FSDP)" if recipe.sharded else "")
+    memory += ", gradient checkpointing" if recipe.recompute else ""
     return {"time": f"{time_text(3600 * recipe.hours)}{cost}{reached}; {memory}"}
 
 
 def _prediction(plan: Plan) -> dict[str, str]:
     recipe, book = plan.recipe, plan.laws
     if recipe.loss is None or recipe.low is None or recipe.high is None:
-        return {"loss": "not predicted so far from what was measured"}
+        return {"loss": "not predicted this far from the evidence"}
     unit = "nats per pair" if book.measure == "loss" else f"as {book.measure}"
     ends = f"{recipe.low:#.3g} to {recipe.high:#.3g}"
     rows = {"loss": f"{recipe.loss:.3f} {unit}, held out; 90 % prediction interval {ends}"}
@@ -175,9 +178,9 @@ def _sureness(plan: Plan) -> dict[str, str]:
     recipe = plan.recipe
     if recipe.best is None or recipe.regret is None or recipe.share is None:
         return {"sure": "unknown"}
-    given = f"gives away {100 * recipe.share:.2g} % of the loss ({recipe.regret:.2g} nats) on average"
+    regret = f"expected regret {100 * recipe.share:.2g} % of the loss ({recipe.regret:.2g} nats)"
     chance = f"probability {recipe.best:.2f}" if recipe.best >= 0.005 else "a probability under 0.01"
-    first = f"best with {chance}, {given}"
+    first = f"best with {chance}; {regret}"
     if recipe.best >= SURE:
         return {"sure": first}
     shares = [
@@ -202,7 +205,7 @@ def _evidence(plan: Plan) -> dict[str, str]:
     differs = [other for other in evidence.others if other.differs and other.distance is not None]
     if differs:
         other = differs[0]
-        lines += f"\nthe next law book, {other.book} ({other.distance:.2g} decades away), says {other.answer}"
+        lines += f"\nnext nearest law book, {other.book} ({other.distance:.2g} decades away): {other.answer}"
     return {"evidence": lines}
 
 
@@ -216,7 +219,7 @@ def _notes(plan: Plan) -> dict[str, str]:
 
 def _commands(plan: Plan) -> dict[str, str]:
     trains = plan.recipe.train_command(RECIPE)
-    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": "add `--explain`, or `--json`"}
+    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": "add `--explain` or `--json`"}
 
 
 def recipe_flags(plan: Plan) -> str:
@@ -226,7 +229,7 @@ def recipe_flags(plan: Plan) -> str:
 
 
 def sweep_flags(share: float) -> str:
-    """What to add to it, so that it writes the sweep for a share of the budget that makes the answer surer."""
+    """What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret."""
     return f"--calibrate {share:.0%} --sweep-out calibrate.toml"
 
 
@@ -241,7 +244,7 @@ def spent_lines(recipe: Recipe) -> list[str]:
         f"{recipe.flops:.4g} FLOP of training{_kept_for_serving(recipe)}; {recipe.exact_flops:.4g} by the exact count"
     )
     again = f", {recipe.second_forward:.0%} of the batch embedded twice" if recipe.second_forward else ""
-    where = "memory of one device without a limit" if recipe.hours is None else "memory of a chip"
+    where = "memory on one device without a limit" if recipe.hours is None else "memory per chip"
     held = f"{where}: {memory_text(recipe.memory)}, micro-batches of {short(recipe.micro_batch_tokens)} tokens{again}"
     return [spent, held]
 
@@ -298,7 +301,7 @@ def interval_text(crossover: Crossover) -> str:
     """The 90 % interval of a crossover in words, FLOP."""
     low, high = crossover.low, crossover.high
     if low is None and high is None:
-        return "90 %: could be anywhere"
+        return "90 %: unbounded"
     if low is None or high is None:
         return f"90 %: below {high:.2g}" if low is None else f"90 %: above {low:.2g}"
     return f"90 %: {low:.2g} to {high:.2g}"
@@ -334,9 +337,9 @@ def _calibration(sweep: Calibration | None) -> str:
     lines = [
         f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
         f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
-        f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, searches of learning rates included",
+        f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, learning-rate searches included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
-        *([f"assumed of {sweep.assumed}"] if sweep.assumed else []),
+        *([f"assumed for {sweep.assumed}"] if sweep.assumed else []),
         "`sweep run` chooses its trials in rounds, as losses come in, and ends with the recipe: docs/goal.md",
     ]
     folded = [
@@ -344,7 +347,7 @@ def _calibration(sweep: Calibration | None) -> str:
         for line in lines
         for part in textwrap.wrap(line, WIDTH - 2, subsequent_indent="  ", break_on_hyphens=False)
     ]
-    return _list("a sweep that makes the choice surer", folded)
+    return _list("calibration sweep", folded)
 
 
 def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
@@ -352,15 +355,15 @@ def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:
         return {}
     gain = ""  # not the regret after it: the few draws that advice takes promise too much
     if sweep.regret_now < 1e-3 or plan.recipe.loss is None:
-        gain = "; it tests the laws nearer to the budget"
+        gain = "; it tests the laws closer to the budget"
     share = sweep.limit / plan.budget.flops
     cost = f"about {sweep.cells} trials, {100 * sweep.flops / plan.budget.flops:.2g} % of the budget{gain}"
-    return {"surer": f"add `{sweep_flags(share)}`: {cost}"}
+    return {"improve": f"add `{sweep_flags(share)}`: {cost}"}
 
 
 def fact_text(fact: Fact) -> str:
     """A published finding, where it stands, and whether the answer is in line with it."""
-    verdict = {True: "; in line with this answer", False: "; against this answer", None: ""}[fact.agrees]
+    verdict = {True: "; agrees with this answer", False: "; contradicts this answer", None: ""}[fact.agrees]
     return f"{fact.text} ({fact.citation}){verdict}"
 
 

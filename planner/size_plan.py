@@ -26,11 +26,11 @@ from sweeps.support.frames import cell, data_frame, html_table
 STEP, STEPS = 0.1, 15  # decades between the sizes of a continuum that compete, and how many lie on either side
 # What such laws cannot know, and why.
 UNKNOWN = {
-    "learning_rate": "the laws hold none; search one at the size that is chosen",
-    "batch_size": "the laws hold none",
-    "time": "a table of runs does not tell the speed of a machine",
+    "learning_rate": "not in the laws; search one at the size that is chosen",
+    "batch_size": "not in the laws",
+    "time": "a table of runs does not contain the speed of a machine",
     "memory": "the laws know sizes, not the shapes of models",
-    "recipe": "`embed train` needs training conditions, which a table of runs does not hold",
+    "recipe": "`embed train` needs training conditions, which a table of runs does not contain",
 }
 
 
@@ -49,7 +49,7 @@ class SizeAnswer:
     best: float | None
     """Probability, 0 to 1, that it, or on a continuum its method, is the best; None without draws or too far away."""
     share: float | None
-    """Expected share of the loss given away against the best of the suite; None as `best`, and on a continuum."""
+    """Expected regret against the best of the suite, a share of the loss; None as `best`, and on a continuum."""
 
     @property
     def far(self) -> bool:
@@ -117,7 +117,7 @@ class SizePlan:
         """
         near = [answer for answer in self.answers if not answer.far]
         if not near:
-            raise ValueError("no loss is predicted so far from what was measured: there is nothing to draw")
+            raise ValueError("no loss is predicted this far from the evidence, so there is nothing to plot")
         names = [", ".join(filter(None, [answer.model, answer.point.method])) for answer in near]
         intervals = [(answer.point.loss, *answer.point.interval) for answer in near]
         return draw_intervals(names, intervals, f"Sizes for {self.budget.flops:.3g} FLOP", "loss", axes)
@@ -243,7 +243,7 @@ def _budget(budget: float | str, book: LawBook) -> Budget:
     text = budget if isinstance(budget, str) else repr(budget)
     if text[:1] == "$" or text[-1:] in tuple("sdhn"):
         raise ValueError(
-            f"`budget` is {text!r}: the laws of {book.name} are of a table of runs, which knows no "
+            f"`budget` is {text!r}: the laws of {book.name} come from a table of runs, without a "
             "machine; give FLOP such as 1e22"
         )
     return read_budget(text)
@@ -252,7 +252,7 @@ def _budget(budget: float | str, book: LawBook) -> Budget:
 def _laws(book: LawBook, methods: Sequence[str]) -> tuple[list[MethodLaw], list[Refusal]]:
     """The laws that are asked, and those of runs of one size. Raises ValueError where no law can choose a size."""
     if alone := book.source.get("variables"):
-        raise ValueError(f"{book.name}: laws in {alone[0]} alone choose no size; fit N and D, or N and C")
+        raise ValueError(f"{book.name}: laws in {alone[0]} alone cannot choose a size; fit N and D, or N and C")
     labels = [law.label for law in book.laws]
     for name in methods:
         if name not in labels:
@@ -261,11 +261,11 @@ def _laws(book: LawBook, methods: Sequence[str]) -> tuple[list[MethodLaw], list[
     for law in of:
         if "S" in law.law.inputs:
             raise ValueError(
-                f"{book.name}: the law {law.family} takes S, the trained share, which no table tells of a size"
+                f"{book.name}: the law {law.family} needs S, the trained share, which is not known for other sizes"
             )
     several = [law for law in of if law.measured.params[0] < law.measured.params[1]]
     if not several:
-        raise ValueError(f"{book.name}: runs of one size; their laws choose no other")
+        raise ValueError(f"{book.name}: all runs have one size, so their laws cannot choose another")
     return several, [Refusal("any size", law.label, ONE_SIZE) for law in of if law not in several]
 
 
@@ -319,7 +319,7 @@ def _of_models(
     costs: Mapping[str, TokenCost],
     max_params: float,
 ) -> tuple[list[SizeAnswer], list[Refusal]]:
-    """Models with methods, those first that give away the least, and those that cannot be chosen."""
+    """Models with methods, the lowest expected regret first, and those that cannot be chosen."""
     allowed, refused = [], []
     for law in laws:
         for model in models:
@@ -345,10 +345,10 @@ def _warnings(book: LawBook, answer: SizeAnswer) -> tuple[Caveat, ...]:
     """Warnings about the answer, then those of the fit."""
     told = []
     if answer.far:
-        text = f"more than {10**FARTHEST:,.0f}x beyond what was measured: no loss and no probability is told"
+        text = f"more than {10**FARTHEST:,.0f}x beyond what was measured: no loss and no probability is given"
         told.append(Caveat("too-far", text))
     elif decades_of_compute(book, answer.point.flops or 0.0):
         told.append(Caveat("extrapolated", f"{answer.point.extrapolation}; the intervals allow for it"))
     if answer.model:
-        told.append(Caveat("size-alone", "models are told apart by N alone, taken as the table's N"))
+        told.append(Caveat("size-alone", "models are compared by N alone, assumed to be the table's N"))
     return (*told, *book.warnings)

@@ -25,8 +25,7 @@ def text(plan: SizePlan) -> str:
         "loss": _loss(answer),
         **({"sure": _sure(answer)} if answer.best is not None and len(plan.answers) > 1 else {}),
         "evidence": "\n".join([_evidence(plan.laws, answer), *([str(plan.size)] if chosen else [])]),
-        "unknown": f"{', '.join(name.replace('_', ' ') for name in UNKNOWN)}: the laws are of a table of runs, which "
-        "tells none of them",
+        "unknown": f"{', '.join(name.replace('_', ' ') for name in UNKNOWN)}: a table of runs does not contain them",
     }
     parts = [lined(lines), _candidates(plan), refused_text(plan.refused, REFUSALS), _notes(plan)]
     return "\n\n".join(part for part in parts if part)
@@ -34,14 +33,14 @@ def text(plan: SizePlan) -> str:
 
 def _loss(answer: SizeAnswer) -> str:
     if answer.far:
-        return "too far from what was measured for a loss"
+        return "not predicted this far from the evidence"
     low, high = answer.point.interval
     return f"{answer.point.loss:.4g}; 90 % prediction interval {low:.4g} to {high:.4g}"
 
 
 def _sure(answer: SizeAnswer) -> str:
     what = "" if answer.model else " method"
-    given = "" if answer.share is None else f", gives away {100 * answer.share:.2g} % of the loss on average"
+    given = "" if answer.share is None else f"; expected regret {100 * answer.share:.2g} % of the loss"
     return f"best{what} with probability {answer.best:.2f}{given}"
 
 
@@ -67,7 +66,7 @@ def _candidates(plan: SizePlan) -> str:
         )
         for each in plan.answers
     ]
-    return "\n".join(table([("model", "method", "N", "D", "loss", "90 % interval", "best", "given away"), *rows]))
+    return "\n".join(table([("model", "method", "N", "D", "loss", "90 % interval", "best", "regret"), *rows]))
 
 
 def _notes(plan: SizePlan) -> str:

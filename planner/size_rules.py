@@ -1,6 +1,6 @@
 """Which rule chooses a model's size: the law, or isoFLOP minima carried on, where those were shown to choose better.
 
-`fit` lets both choose at budgets that neither has seen and counts the loss that each gave away
+`fit` lets both choose at budgets that neither has seen and measures the regret of each
 (analysis/fitting/decisions.py). MethodLaw.isoflop holds the "verdict" over all methods that are compared, and the
 "line" N*(C) through the method's minima, with its draws.
 """
@@ -18,7 +18,7 @@ from planner.law_book import Caveat, MethodLaw
 from planner.quantiles import quantile
 from planner.quantities import short
 
-FEWEST = 6  # decisions in which one rule must have given away less, on average, to be called the better one
+FEWEST = 6  # decisions in which one rule must have had the lower mean regret to be called the better one
 FOLLOWED = 2.0  # standard errors by which isoFLOP minima must be better than the law to choose in its place
 BEYOND = 10.0  # times beyond the largest minimum that their line is followed: decisions were tested up to about there
 TRUST = 4.0  # ratio of the ends of its 90 % interval up to which N* says which size to take
@@ -43,11 +43,11 @@ class SizeRule:
     decisions: int
     """Decisions at larger budgets in which both rules were tried."""
     given_away: float
-    """Mean share of the loss that isoFLOP minima gave away in them."""
+    """Mean regret of isoFLOP minima in them, as a share of the loss."""
     law_given_away: float
-    """Mean share that the law gave away."""
+    """Mean regret of the law, as a share of the loss."""
     law_worst: float
-    """The largest share that the law gave away in one of them."""
+    """The largest regret of the law in one of them, as a share of the loss."""
     error: float
     """Standard error of the difference."""
     doubt: str
@@ -64,25 +64,25 @@ class SizeRule:
 
     @property
     def record(self) -> str:
-        """What they gave away, in words."""
+        """Their regret, in words."""
         return (
-            f"in {self.decisions} decisions at larger budgets isoFLOP minima carried on gave away "
+            f"in {self.decisions} decisions at larger budgets extrapolated isoFLOP minima had a mean regret of "
             f"{100 * self.given_away:.2g} % of the loss, the law {100 * self.law_given_away:.2g} %"
         )
 
     def __str__(self) -> str:
         size = f"N {short(self.params)} (90 %: {short(self.low)} to {short(self.high)})"
         if self.chooses:
-            other = "as by the law" if self.model == self.law_model else f"the law would take {self.law_model}"
+            other = "the law agrees" if self.model == self.law_model else f"the law would choose {self.law_model}"
             return f"size by isoFLOP minima, {size}; {other}; {self.record}"
         model = "the same model, " if self.model == self.law_model else f"{self.model}, " if self.model else ""
-        return f"{self.record}; they would take {model}{size}; the law chooses: {self.doubt}"
+        return f"{self.record}; they would choose {model}{size}; the law is used: {self.doubt}"
 
 
 def heard(law: MethodLaw, flops: float) -> SizeRule | None:
     """What a method's isoFLOP minima say of its size at so many training FLOPs by the exact count.
 
-    None where they did not give away less than the law beyond one standard error, or are too few to be carried on.
+    None where their regret was not lower than the law's by one standard error, or they are too few to extrapolate.
     """
     told, line = law.isoflop.get("verdict"), law.isoflop.get("line")
     if not told or not line or told["decisions"] < FEWEST or told["gap"] <= told["error"]:
@@ -94,19 +94,17 @@ def heard(law: MethodLaw, flops: float) -> SizeRule | None:
     elif flops > BEYOND * line["largest"]:
         doubt = f"the budget lies {flops / line['largest']:.2g} times beyond the largest minimum"
     elif high > TRUST * low:
-        doubt = "their interval holds too many sizes"
+        doubt = "their interval is too wide"
     shares = told["given_away"]
     worst, error = told["worst"]["law"], told["error"]
     return SizeRule(middle, low, high, "", "", told["decisions"], shares["isoflop"], shares["law"], worst, error, doubt)
 
 
 def contradicted(rule: SizeRule, share: float) -> SizeRule:
-    """The rule, in doubt where its size gives away a larger share by the law than the law's own choices ever did."""
+    """The rule, in doubt where, by the law, its size has a larger regret than the law's own choices ever had."""
     if rule.doubt or share <= rule.law_worst:
         return rule
-    told = (
-        f"by it they give away {100 * share:.2g} %, and its own sizes never gave away over {100 * rule.law_worst:.2g} %"
-    )
+    told = f"by the law their regret is {100 * share:.2g} %; its own was never above {100 * rule.law_worst:.2g} %"
     return replace(rule, doubt=told)
 
 

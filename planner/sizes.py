@@ -151,7 +151,7 @@ class Optimum:
         return {**asdict(self), "best": best, **{name: list(getattr(self, name)) for name in INTERVALS}}
 
 
-ONE_SIZE = "its runs have one size, so its law says nothing of others"
+ONE_SIZE = "its runs have one size, so its law says nothing about others"
 INTERVALS = ("params_interval", "tokens_interval")
 
 

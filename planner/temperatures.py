@@ -43,10 +43,12 @@ def temperature_choice(
     told = f"measured ({rule.runs}, {rule.curves} curves): best {best:.2g}, 90 % {low:.2g} to {high:.2g}"
     told += "".join(f"; by {name} {temperature:.2g}" for name, temperature in rule.by_scores.items())
     if (factor := extrapolation_factor(batch_size, rule.batches)) > 1:
-        told += f"; the batch lies {times(factor)} beyond those tried, and has that of the nearest"
+        told += f"; the batch size lies {times(factor)} beyond those tried, so the nearest one's is taken"
     if low <= own <= high:
         return TemperatureChoice(own, told)
-    return TemperatureChoice(float(f"{best:.2g}"), f"{told}; the loss is predicted, and read, for {own:g} of the laws")
+    return TemperatureChoice(
+        float(f"{best:.2g}"), f"{told}; the loss is predicted for, and measured at, {own:g} as in the laws"
+    )
 
 
 def _asked(asked: float, own: float, rule: TemperatureRule | None) -> str:
@@ -54,7 +56,7 @@ def _asked(asked: float, own: float, rule: TemperatureRule | None) -> str:
     if asked == own:
         return "that of the laws"
     if rule is None:
-        return f"the laws know {own:g} alone: what another does was not measured"
+        return f"the laws were measured at {own:g} only"
     best, low, high = rule.best(rule.batch_size)
     beyond = "" if rule.tried[0] <= asked <= rule.tried[1] else f", {rule.tried[0]:g} to {rule.tried[1]:g} were tried"
     return f"best {best:.2g}, 90 % {low:.2g} to {high:.2g} ({rule.runs}){beyond}"

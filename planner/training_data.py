@@ -41,8 +41,8 @@ def training_data(
         tokenizer = next((model.source for model in models if tokenizer_file(model.source)), "")
         found = pair_statistics(training, tokenizer)
         if training.hard_negatives and not found.negatives:
-            wanted = f"{training.hard_negatives} hard negatives a pair, under which the laws of {book.name} hold"
-            raise ValueError(f"{training.data} has none of the {wanted}; `embed mine` finds some")
+            wanted = f"{training.hard_negatives} hard negatives per pair, under which the laws of {book.name} hold"
+            raise ValueError(f"{training.data} has none of the {wanted}; `embed mine` can find them")
         pairs = found.train_pairs if pairs == math.inf else pairs
         mean_tokens, squares = found.tokens, found.sum_sq_lengths
         said = [f"{found.train_pairs:,} training pairs and {found.held_out:,} held out in {training.data}: {found.how}"]
@@ -73,4 +73,4 @@ def mean_pair(
     uneven = book.pair.sum_sq_lengths * (cut_tokens / book.pair.tokens) ** 2
     pair = Work(1, cut_tokens, min(uneven, cut_tokens * training.context), training.batch_size)
     cut = f", cut at a context of {training.context}" if cut_tokens < tokens else ""
-    return pair, [f"{short(cut_tokens)} tokens a pair, as asked{cut}"]
+    return pair, [f"{short(cut_tokens)} tokens per pair, as asked{cut}"]

@@ -16,12 +16,12 @@ from planner.learning_rates import learning_rate
 from planner.quantities import time_text
 from sweeps.machine.hardware import Machine
 
-QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here"
+QUANTIZED = "4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; not measured here"
 FEW_ROWS = 15  # three for each coefficient of the plain law
 AS_ASKED = "as asked"  # the source of a rate that the user gave
 RATE_STEP = 3.0  # between the rates that a search tries: nearer ones were not told apart
 SCHEDULE = ("schedule", "warmup", "warmup_steps", "cooldown", "weight_decay")  # settings of Training
-WORTH_TELLING = 0.005  # share of the loss that a batch size gives away
+WORTH_TELLING = 0.005  # regret of a batch size, as a share of the loss
 IDLE = 0.05  # of the peak rate: below it most of a step's time goes to starting kernels and to exchange
 
 
@@ -58,17 +58,21 @@ def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: M
         )
         caveats.append(Caveat("too-far", text))
     elif not far.within_range:
-        law, here = candidate.law, "assumed" if candidate.law.drift is None else "learnt from its runs"
-        text = f"{far}: interval, probability and regret allow the law's form {drift_sd(law):.1%} of the loss a decade"
-        caveats.append(Caveat("extrapolated", f"{text}, {here}"))
+        law, here = candidate.law, "assumed" if candidate.law.drift is None else "from the backtest"
+        text = f"{far}: interval, probability and regret include a model error of {drift_sd(law):.1%} per decade"
+        caveats.append(Caveat("extrapolated", f"{text} ({here})"))
     if suites := [name for name in far.unseen if name != data]:
-        text = f"{suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors"
-        caveats.append(Caveat("other-suite", f"{text} are taken to differ by {FACTOR_SPREAD:.0%}, an assumption"))
+        text = (
+            f"{suites[0]} was not measured: the loss is predicted from N, the cost from its shapes; the laws' factors"
+        )
+        caveats.append(Caveat("other-suite", f"{text} are assumed to differ by {FACTOR_SPREAD:.0%}"))
     if data in far.unseen and book.training:
         text = (
-            f"the laws are of {book.training.data}: on {data} all losses may be {math.exp(LEVEL_SPREAD):.2g}x as high"
+            f"laws measured on {book.training.data}: on {data} all losses may be {math.exp(LEVEL_SPREAD):.2g}x higher"
         )
-        caveats.append(Caveat("other-data", f"{text} or as low (one standard deviation); order and exponents are kept"))
+        caveats.append(
+            Caveat("other-data", f"{text} or lower (one standard deviation), with the same ranking and exponents")
+        )
     differ = [
         f"{name} {value}"
         for name, value in conditions.items()
@@ -77,21 +81,21 @@ def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: M
         and not (name == "batch_size" and candidate.law.batch)
     ]
     if differ:
-        text = f"the laws have not seen {', '.join(differ)}; {_counted(book, recipe, candidate)}"
+        text = f"the laws were not measured at {', '.join(differ)}; {_counted(book, recipe, candidate)}"
         text += _as_short(book, recipe, candidate.pair.tokens)
         caveats.append(Caveat("other-conditions", text))
     return caveats
 
 
 def _counted(book: LawBook, recipe: Recipe, candidate: Candidate) -> str:
-    """By what the loss goes where the conditions are not those of the laws."""
+    """What the loss is predicted from where the conditions are not those of the laws."""
     assert book.training
     if candidate.law.batch:
-        return "the loss goes by the pairs and the batch size alone"
+        return "the loss is predicted from the pairs and the batch size alone"
     share = recipe.trial.training.batch_size / book.training.batch_size
     if share < 1:
-        return f"a step counts as {share:.2g} of one of theirs, by its pairs"
-    return "the loss goes by the number of steps alone"
+        return f"a step counts as {share:.2g} of a measured step, by its pairs"
+    return "the loss is predicted from the number of steps alone"
 
 
 def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
@@ -99,7 +103,7 @@ def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
     assert book.training and book.pair
     if recipe.trial.training.context <= book.training.context or tokens != book.pair.tokens:
         return ""
-    return f", and pairs are taken to have {tokens:.3g} tokens, as theirs, until told otherwise"
+    return f"; pairs are assumed to have {tokens:.3g} tokens, as in the laws (set `tokens_per_pair`)"
 
 
 def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
@@ -109,38 +113,42 @@ def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
     factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)
     if factor < RATE_STEP:
         return []
-    text = f"the loss is that of the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
+    text = (
+        f"the loss is predicted for the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
+    )
     return [Caveat("other-rate", text)]
 
 
 def _batch(recipe: Recipe) -> list[Caveat]:
-    """What a batch size that was asked for gives away."""
+    """The regret of a batch size that was asked for."""
     batch = recipe.batch
     if batch.source != ASKED or batch.best is None or batch.given_away is None or batch.given_away < WORTH_TELLING:
         return []
     size, given = recipe.trial.training.batch_size, 100 * batch.given_away
     return [
-        Caveat("batch-size", f"{size:,} pairs a step give away {given:.2g} % of the loss against {rounded(batch.best)}")
+        Caveat(
+            "batch-size", f"batch size {size:,} has a regret of {given:.2g} % of the loss against {rounded(batch.best)}"
+        )
     ]
 
 
 def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Caveat]:
     candidate, caveats = fits[0], []
     if not candidate.law.draws:
-        text = "the law holds no bootstrap draws: nothing is known of how sure this choice is"
+        text = "the law has no bootstrap draws: the uncertainty of this choice is not known"
         caveats.append(Caveat("no-draws", text))
     elif recipe.best is not None and recipe.best < SURE and len(fits) > 1:
         text = f"the top candidates are statistically tied: this one is best with probability {recipe.best:.2f}"
-        text += f" and gives away {recipe.regret:.3g} nats on average"
+        text += f", expected regret {recipe.regret:.3g} nats"
         caveats.append(Caveat("not-told-apart", text))
     suites = {_unseen_suite(other, recipe) for other in fits}
     if len(suites) > 1:
-        text = "suites that nobody measured are told apart by size and cost alone: one of them may well be better"
-        caveats.append(Caveat("suites-unknown", f"{text} than this answer, and only runs tell which"))
+        text = "suites without measurements are compared by size and cost alone: another one may be better"
+        caveats.append(Caveat("suites-unknown", f"{text} than this answer; only runs can show it"))
     sizes = sorted({other.model.params for other in fits})
     if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
         end = "largest" if recipe.params == sizes[-1] else "smallest"
-        text = f"the {end} model that this budget can train wins: one beyond it may be better"
+        text = f"the {end} model that this budget can train wins: a {end[:-2]}r one may be better"
         caveats.append(Caveat("edge-of-menu", text))
     if candidate.law.rows < FEW_ROWS and not book.published:
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
@@ -157,7 +165,7 @@ def _unseen_suite(candidate: Candidate, recipe: Recipe) -> str:
 def _borrows(candidate: Candidate) -> list[Caveat]:
     if not candidate.borrows:
         return []
-    text = f"{candidate.method.name} is predicted by the law of {candidate.law.label}, for it has none of its own"
+    text = f"{candidate.method.name} has no law of its own and is predicted by that of {candidate.law.label}"
     return [Caveat("borrowed-law", f"{text}: {QUANTIZED}")]
 
 
@@ -175,11 +183,11 @@ def _data(recipe: Recipe, candidate: Candidate, budget: float, published: bool) 
     if unspent > 0.05 * budget and recipe.epochs is not None:
         text = f"pairs are the limit: {unspent / budget:.0%} of the budget stays unspent at {recipe.epochs:.3g} epochs"
         if published:
-            text += "; the paper, too, then takes the largest model (appendix D)"
+            text += "; the paper also takes the largest model then (appendix D)"
         caveats.append(Caveat("data-limited", text))
     if recipe.epochs is not None and recipe.epochs > 1 and not candidate.law.law.knows_repetition:
         text = (
-            f"what {recipe.epochs:.3g} epochs are worth was measured on pretraining, not here: watch a held-out score"
+            f"the value of {recipe.epochs:.3g} epochs was measured on pretraining, not here: monitor a held-out score"
         )
         caveats.append(Caveat("repeated-data", text))
     return caveats
@@ -192,21 +200,23 @@ def _repeats(book: LawBook, recipe: Recipe) -> list[Caveat]:
     if recipe.epochs is not None or data in recipe.extrapolation.unseen or not unique or recipe.tokens <= unique:
         return []
     passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the laws were measured on"
-    text = f"the recipe makes {passes}, and its loss holds for fresh ones: give the number of unique pairs (max_pairs)"
+    text = (
+        f"the recipe makes {passes}; its loss is predicted for fresh pairs: give the number of unique ones (max_pairs)"
+    )
     return [Caveat("repeated-data", text)]
 
 
 def _time(recipe: Recipe) -> list[Caveat]:
     if recipe.utilisation is None or recipe.step_seconds is None or recipe.utilisation >= IDLE:
         return []
-    text = f"a step of {recipe.trial.training.batch_size} pairs takes {time_text(recipe.step_seconds)}, in which the"
-    text += f" machine reaches {recipe.utilisation:.1%} of its peak rate"
+    text = f"a step of {recipe.trial.training.batch_size} pairs takes {time_text(recipe.step_seconds)}"
+    text += f" at {recipe.utilisation:.1%} of the machine's peak rate"
     text += ": fewer chips would be nearly as fast" if recipe.chips > 1 else ""
     return [Caveat("short-steps", text)]
 
 
 def _batch_origin(recipe: Recipe, under: str) -> str:
-    """Where the batch size comes from, the best one with its interval, and what the one taken gives away."""
+    """Where the batch size comes from, the best one with its interval, and the regret of the one taken."""
     batch = recipe.batch
     parts = [batch.source if batch.best or batch.source == ASKED else f"{batch.source}, {under}"]
     if batch.best is not None:
@@ -214,7 +224,7 @@ def _batch_origin(recipe: Recipe, under: str) -> str:
         between = f", 90 % {rounded(ends[0])} to {rounded(ends[1])}" if ends else ""
         parts.append(f"best for {recipe.tokens:.3g} tokens {rounded(batch.best)} pairs{between}")
     if batch.given_away is not None:
-        parts.append(f"{recipe.trial.training.batch_size:,} gives away {100 * max(batch.given_away, 0.0):.2g} %")
+        parts.append(f"regret of {recipe.trial.training.batch_size:,} pairs {100 * max(batch.given_away, 0.0):.2g} %")
     return "; ".join([*parts, *([batch.beside] if batch.beside else [])])
 
 
@@ -222,7 +232,7 @@ def _form(law: MethodLaw) -> str:
     """Of which family a law is, or of which families with their weights."""
     if len(law.weights) == 1:
         return law.family
-    return f"{', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])}, the mean by these weights"
+    return f"weighted mean of {', '.join([f'{name} {weight:.2f}' for name, weight in law.weights.items()])}"
 
 
 def _schedule(recipe: Recipe) -> str:
@@ -258,15 +268,15 @@ def provenance(
     origins = {
         "loss": f"law of {law.label}, {what}; {distance}",
         "law": _form(law),
-        "choice": f"least share of the loss given away among the candidates; {drawn}: {len(law.draws)}",
+        "choice": f"lowest expected regret among the candidates; {len(law.draws)} {drawn}",
         "learning_rate": recipe.lr_source,
         "batch_size": _batch_origin(recipe, under),
         "temperature": recipe.temperature_source,
         "schedule, weight decay": f"{_schedule(recipe)}; {_as_in(book, recipe)}",
-        "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens a pair",
-        "memory": "estimated from the shape, by what the trainer keeps"
+        "tokens": f"{count} FLOPs of this shape; {candidate.pair.tokens:.4g} tokens per pair",
+        "memory": "estimated from the shape and from what the trainer keeps"
         + (", sharded" if recipe.sharded else "")
-        + (", blocks recomputed" if recipe.recompute else ""),
+        + (", gradient checkpointing" if recipe.recompute else ""),
     }
     if candidate.borrows:
         origins["method"] = f"{candidate.method.label} by the law of {law.label}: {QUANTIZED}"

@@ -381,10 +381,10 @@ def report(profile: MachineProfile, skipped: Sequence[str]) -> str:
             f"{row.peak_bytes / 1e6:>7,.0f} MB"
         )
     if any(row.random for row in profile.rows):
-        lines.append("* not on this machine: random weights of its shape, texts as the nano suite reads them")
+        lines.append("* not on this machine: random weights of its shape, texts tokenised as for the nano suite")
     if profile.load > BUSY * profile.host.cores:
         lines.append(
-            f"the machine was busy (load {profile.load:.1f}): measure again when it is not, these rates are too low"
+            f"the machine was busy (load {profile.load:.1f}): these rates are too low, measure again when it is idle"
         )
     return "\n".join([*lines, *(f"not possible: {line}" for line in skipped)])
 

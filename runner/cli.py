@@ -10,17 +10,17 @@ from sweeps.support import console
 from sweeps.support.progress import waiting
 
 EXAMPLES = """\
-  embed train recipe.toml --out model          train what `plan --out recipe.toml` wrote
+  embed train recipe.toml --out model          train the recipe of `plan --out recipe.toml`
   torchrun --nproc-per-node 4 --no-python embed train recipe.toml --out model
                                                the same on four GPUs; --shard when it does not fit in one
-  embed prepare sweep.toml                     read and tokenise a sweep's data, say what it holds
-  embed prepare sweep.toml --pairs 1e8         what so many pairs like its own would take
+  embed prepare sweep.toml                     read and tokenise a sweep's data, and print statistics
+  embed prepare sweep.toml --pairs 1e8         estimate time, disk and memory for 1e8 such pairs
   embed pretrain ladder.toml --out ladder      make a suite of small language models
   embed bench                                  measure this machine for `plan --hardware this`
-  embed evaluate model --tasks code-search     scores on real tasks
-  embed mine python-env --model model --out mined.jsonl   hard negatives for pairs that have none
-  embed merge nano-340k a b --method slerp --out merged   one model out of several
-  embed worker --sweep results/demo            take trials of a sweep until none is left
+  embed evaluate model --tasks code-search     score it on real tasks
+  embed mine python-env --model model --out mined.jsonl   find hard negatives for pairs
+  embed merge nano-340k a b --method slerp --out merged   merge several models into one
+  embed worker --sweep results/demo            run trials of a sweep until none is left
 """
 
 
@@ -45,14 +45,14 @@ WORKERS = ("worker", "rank")  # their logs tell why one ended: nothing else is t
 COMMANDS = {
     "train": (train.train, "Train one recipe and write the model.", train.add_train),
     "prepare": (prepare.prepare, "Read and tokenise the data of a sweep.", prepare.add_prepare),
-    "pretrain": (pretrain.pretrain, "Pretrain a ladder of small language models on one text.", pretrain.add_pretrain),
+    "pretrain": (pretrain.pretrain, "Pretrain a ladder of small language models on one corpus.", pretrain.add_pretrain),
     "bench": (bench.bench, "Measure how fast this machine trains, for `plan --hardware this`.", bench.add_bench),
-    "evaluate": (evaluation.evaluate, "Score an embedding model on real tasks.", evaluation.add_evaluate),
+    "evaluate": (evaluation.evaluate, "Score an embedding model on evaluation tasks.", evaluation.add_evaluate),
     "mine": (evaluation.mine, "Find hard negatives for pairs.", evaluation.add_mine),
     "export": (evaluation.export, "Export a trained model to ONNX.", evaluation.add_export),
     "project": (evaluation.project, "2-D projection of embeddings before and after training.", evaluation.add_project),
-    "merge": (merging.merge, "Make one model out of several tuned from one base.", merging.add_merge),
-    "worker": (worker.worker, "Take trials of a sweep until none is left.", worker.add_worker),
+    "merge": (merging.merge, "Merge several models that were tuned from one base.", merging.add_merge),
+    "worker": (worker.worker, "Run trials of a sweep until none is left.", worker.add_worker),
     "rank": (worker.rank, "Started by a worker: one of the processes of a trial.", worker.add_rank),
 }
 

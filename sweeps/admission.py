@@ -32,7 +32,7 @@ def why_no_shared_law(runs: Runs) -> str:
     """The same where the exponents come from another sweep and only the offsets are their own."""
     count, _, lengths = _counted(runs)
     if count < SHARING_RUNS or lengths < SHARING_LENGTHS:
-        return f"{count} runs of {lengths} token counts; offsets of its own take {SHARING_RUNS} of {SHARING_LENGTHS}"
+        return f"{count} runs of {lengths} token counts; own offsets need {SHARING_RUNS} of {SHARING_LENGTHS}"
     return ""
 
 

@@ -22,8 +22,8 @@ from sweeps.workers import DEFAULT, LAUNCHERS
 from sweeps.workers.base import TRACKERS, Launcher, LaunchOptions
 
 EXAMPLES = """\
-  sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that ends in laws
-  sweep init --example demo                 write demo.toml, an example that ships
+  sweep init mine.toml --suite nano --data pairs.jsonl --budget 1e12   write a sweep file that is enough for laws
+  sweep init --example demo                 write demo.toml, a bundled example
   sweep run examples/demo.toml --dry-run    list the trials, their cost, and what is left out with the reason
   sweep run examples/demo.toml              train it into results/demo; the same command continues after Ctrl-C
   sweep run examples/demo.toml --retry-failed   the same, with failed trials tried again
@@ -66,10 +66,13 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out",
         metavar="DIR",
-        help="folder of the sweep (default: results/<FILE's name>), or its URL (s3://BUCKET/PREFIX/NAME)",
+        help="folder of the sweep (default: results/NAME for NAME.toml), or its URL (s3://BUCKET/PREFIX/NAME)",
     )
     command.add_argument(
-        "--workers", type=_positive, metavar="K", help="number of trials at once (default: one per GPU, or per core)"
+        "--workers",
+        type=_positive,
+        metavar="K",
+        help="number of trials in parallel (default: one per GPU, or per core)",
     )
     command.add_argument("--launcher", choices=list(LAUNCHERS), default=DEFAULT, help="how workers are started")
     command.add_argument(
@@ -92,7 +95,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--checkpoints",
         default="",
         metavar="URL",
-        help="s3://, gs:// or file:// URL for copies of checkpoints, so that trials continue on other machines",
+        help="s3://, gs:// or file:// URL for copies of checkpoints, so that trials can continue on other machines",
     )
     command.add_argument("--dry-run", action="store_true", help="print the trials and their cost, train nothing")
     command.add_argument(
@@ -102,9 +105,11 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         "--mfu", help="with --hardware: model FLOPs utilisation, the share of the peak rate that training reaches"
     )
     command.add_argument("--price", help="with --dry-run: price per chip-hour (here: per GPU or core)")
-    command.add_argument("--no-law", action="store_true", help="run it even where no law can come of it")
-    command.add_argument("--track", choices=TRACKERS, help="let the workers log every step of their trainings there")
-    command.add_argument("--fresh", action="store_true", help="train everything; reuse no observations of other sweeps")
+    command.add_argument("--no-law", action="store_true", help="run it even if its trials cannot give a law")
+    command.add_argument("--track", choices=TRACKERS, help="tracker to which workers log every training step")
+    command.add_argument(
+        "--fresh", action="store_true", help="train every trial; reuse no observations of other sweeps"
+    )
     command.add_argument("--retry-failed", action="store_true", help="try failed trials again")
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
@@ -118,7 +123,7 @@ def _positive(text: str) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     for flag in ("hardware", "mfu", "price"):
         if getattr(arguments, flag) is not None and not arguments.dry_run:
-            raise ValueError(f"--{flag} is for --dry-run; give that too")
+            raise ValueError(f"--{flag} needs --dry-run")
     with relative_to(arguments.file):
         return _run_file(arguments)
 
@@ -147,8 +152,8 @@ def _summary(end: Snapshot, reused: int) -> list[str]:
     lines = [plain(line) for line in status_lines(end)]
     lines[0] += f", {reused} reused" if reused else ""
     if end.count("failed"):
-        lines += ["", "to try failed trials again: the same command with --retry-failed"]
-    lines += ["", f"{end.directory / 'observations.jsonl'}  every observation, one a line"]
+        lines += ["", "to retry failed trials: the same command with --retry-failed"]
+    lines += ["", f"{end.directory / 'observations.jsonl'}  all observations, one per line"]
     if end.searches:
         lines += [f"{end.directory / 'rates.json'}  the learning rates tried and chosen"]
     return [*lines, *write_chosen(end)] if end.rounds else [*lines, "", f"next: fit {end.directory}"]

@@ -42,8 +42,8 @@ class Method(ABC):
     adapts_token_table: ClassVar[bool] = False
     """Whether it may give the token table an adapter."""
     token_table: str = field(default=FREEZE, kw_only=True)
-    """What becomes of the token table, whatever the method does with the blocks: train (with the table of positions,
-    where there is one), adapter (of the rank of the others; of lora and qlora) or freeze."""
+    """How the token table is treated, independently of the blocks: train (with the table of positions,
+    if there is one), adapter (of the same rank; for lora and qlora) or freeze."""
 
     def __post_init__(self) -> None:
         choice(f"{self.name}: token_table", self.token_table, self.token_tables())
@@ -205,8 +205,8 @@ class LoRA(Method):
     alpha: float = 8.0
     """The adapter's product is scaled by alpha / sqrt(rank); positive."""
     only: str = ""
-    """Names of the maps that get an adapter, with commas between, at least one that attention reads its input through
-    among them ("q_proj,v_proj"). "": every map."""
+    """Names of the linear maps that get an adapter, comma-separated, at least one of the query, key and value maps
+    ("q_proj,v_proj"). "": every map."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -355,7 +355,7 @@ class QLoRA(Method):
 
     def refusal(self, model: ModelSpec) -> str:
         if model.family.transposed:
-            return f"{model.name} ({model.architecture}) keeps its maps transposed, which 4 bits do not"
+            return f"{model.name} ({model.architecture}) stores its maps transposed, which 4 bits do not support"
         odd = sorted({x.inputs for x in model.linears if x.inputs % QUANTIZED_TOGETHER})
         return f"{model.name} has maps of {odd[0]} inputs, not a multiple of {QUANTIZED_TOGETHER}" if odd else ""
 
@@ -431,7 +431,7 @@ class FreezeBlocks(Method):
         return [replace(self, share=round(frozen / layers, SHARE_DIGITS)) for frozen in range(1, layers)]
 
     def refusal(self, model: ModelSpec) -> str:
-        return "" if model.layers > 1 else f"{model.name} has one block only, none can be frozen beside a trained one"
+        return "" if model.layers > 1 else f"{model.name} has only one block, so none can be frozen"
 
     def frozen_blocks(self, model: ModelSpec) -> int:
         return self.frozen(model.layers)

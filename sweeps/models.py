@@ -347,7 +347,7 @@ def from_config(config: dict[str, Any], name: str, source: str = "") -> ModelSpe
         if config.get(key, wanted) != wanted:
             raise ValueError(f"{name}: {key} is {config[key]!r}; only {wanted} is counted for {kind}")
     if (both := config.get("use_bidirectional_attention")) and kind != "gemma3_text":
-        raise ValueError(f"{name}: use_bidirectional_attention is {both!r}; of {kind} it is not known what that means")
+        raise ValueError(f"{name}: use_bidirectional_attention is {both!r}; its meaning for {kind} is not known")
     heads, width = _count(config, "num_attention_heads", name), _count(config, "hidden_size", name)
     given = config
     config = {"num_key_value_heads": heads, "head_dim": width // heads, **config}
@@ -402,7 +402,9 @@ def _count(config: dict[str, Any], key: str, name: str) -> int:
 def _must_hold_together(config: Mapping[str, Any], model: ModelSpec) -> None:
     """Raises ValueError for a shape that no model has."""
     if model.heads % model.kv_heads:
-        raise ValueError(f"{model.name}: {model.heads} attention heads do not share {model.kv_heads} key-value heads")
+        raise ValueError(
+            f"{model.name}: {model.heads} attention heads are not a multiple of {model.kv_heads} key-value heads"
+        )
     if "head_dim" not in config and model.width % model.heads:
         raise ValueError(f"{model.name}: a width of {model.width} cannot be split into {model.heads} attention heads")
     if model.params > MOST_PARAMS:
@@ -425,7 +427,7 @@ def _begins_with(file: Path, start: bytes) -> bool:
 def _must_hold_weights(folder: Path, model: ModelSpec) -> None:
     """Raises ValueError where the files of a folder cannot hold that model: told before any memory is taken."""
     if not any(folder.glob("*.safetensors")) and (pickled := next(folder.glob("pytorch_model*.bin"), None)):
-        raise ValueError(f"{pickled}: is pickled, which can run anything when read; convert it to safetensors")
+        raise ValueError(f"{pickled}: is pickled, which can execute code when read; convert it to safetensors")
     index = folder / "model.safetensors.index.json"
     if index.exists():
         named = read_json(index)
@@ -458,7 +460,7 @@ def read_model(path: Path) -> ModelSpec:
     quantized = config.get("quantization_config")
     if isinstance(quantized, dict):
         kind = quantized.get("quant_method", "of an unknown kind")
-        raise ValueError(f"{file}: its weights are quantised ({kind}); give the checkpoint that is not")
+        raise ValueError(f"{file}: its weights are quantised ({kind}); give the unquantised checkpoint")
     model = from_config(config, name=folder.resolve().name, source=str(folder))
     if path.is_dir():
         refuse_special(folder)
@@ -489,7 +491,7 @@ def _must_be_pooled_only(file: Path) -> None:
         raise ValueError(f"{file}: not a list of modules, each with its type") from None
     if others := [kind for kind in kinds if kind not in KEPT_MODULES]:
         raise ValueError(
-            f"{file}: the model has a module {others[0]} behind its decoder, which would be dropped; known: "
+            f"{file}: the model has a module {others[0]} after its decoder, which would be dropped; known: "
             f"{', '.join(KEPT_MODULES)}"
         )
 

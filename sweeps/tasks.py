@@ -17,7 +17,7 @@ def parse_task(text: str) -> tuple[str, str]:
     if kind not in METRICS:
         raise ValueError(f"task {text!r} is not KIND:WHERE; known kinds: {', '.join(METRICS)}")
     if not where and kind not in EMPTY:
-        raise ValueError(f"task {text!r} does not say which: {kind}:" + ("NAME" if kind == "mteb" else "PATH"))
+        raise ValueError(f"task {text!r} is incomplete: {kind}:" + ("NAME" if kind == "mteb" else "PATH"))
     if where and kind in EMPTY:
         raise ValueError(f"task {text!r}: {kind} takes no file")
     return kind, where

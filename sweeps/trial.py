@@ -80,71 +80,71 @@ class Training:
     batch_size: int = 64
     """Text pairs in a step, at least 2; a query has batch_size - 1 in-batch negatives."""
     temperature: float = 0.05
-    """The cosine is divided by it in the loss; positive. A lower one weighs hard negatives more."""
+    """Divisor of the cosine in the loss; positive. A lower one gives hard negatives more weight."""
     pooling: str = "mean"
-    """How token states become one vector: mean, weighted (by position, so that later states count more) or last (the
-    state of the end token)."""
+    """Pooling of token states into one vector: mean, weighted (by position, so that later states count more) or last
+    (the state of the end token)."""
     context: int = 75
-    """Tokens at which a text is cut, at least 1."""
+    """Most tokens of a text, at least 1; longer texts are cut."""
     hard_negatives: int = 0
-    """Given hard negatives that are used per pair, 0 or more."""
+    """Number of listed hard negatives used per pair, 0 or more."""
     schedule: str = "wsd"
     """Learning-rate schedule: wsd (warmup, stable, decay) or cosine."""
     warmup: float = 0.1
-    """Share of the steps in which the rate rises, 0 to 1; see warmup_steps."""
+    """Share of the steps during which the learning rate rises, 0 to 1; see warmup_steps."""
     cooldown: float = 0.3
-    """Share of the steps after warm-up in which the rate of schedule wsd falls to 0, from 0 to 1."""
+    """Share of the steps after warm-up during which the rate of schedule wsd falls to 0, from 0 to 1."""
     weight_decay: float = 0.1
     """Decoupled weight decay of AdamW on matrices; vectors, such as biases, have none."""
     clip: float = 1.0
     """Largest norm of the gradient; longer gradients are scaled down to it. Positive."""
     pool_size: int = 256
-    """Held-out pairs in one pool of the held-out loss, which grows with it."""
+    """Held-out pairs in one pool of the held-out loss; a larger pool gives a larger loss."""
     pools: int = 2
-    """Number of such pools."""
+    """Number of pools over which the held-out loss is averaged."""
     warmup_steps: int = 0
-    """Steps of the warm-up in place of a share, for schedule wsd. Trials that differ only in their steps then do the
+    """Steps of the warm-up instead of a share, for schedule wsd. Trials that differ only in their steps are then the
     same until the shortest cools down, and share that stable phase. 0: the share `warmup` of each trial's own steps."""
     precision: str = "auto"
-    """Of the matrix products: fp32, bf16, or auto, which is bf16 on a GPU and fp32 on a CPU (there bf16 is faster for
-    wide models with AMX only)."""
+    """Precision of matrix products: fp32, bf16, or auto: bf16 on a GPU, fp32 on a CPU (where bf16 is faster only for
+    wide models with AMX)."""
     symmetric: bool = True
-    """Whether documents look for their query too (symmetric InfoNCE)."""
+    """Whether the loss also runs from documents to queries (symmetric InfoNCE)."""
     margin: float | None = None
     """A candidate whose cosine to the query exceeds that of the query's own document by more than this, 0 to 2, is
-    taken for a false negative and left out. None: none is."""
+    treated as a false negative and left out. None: none is left out."""
     learn_temperature: bool = False
-    """Whether the temperature is trained, starting from `temperature`; the held-out loss keeps `temperature`."""
+    """Whether the temperature is trained, starting from `temperature`; the held-out loss uses `temperature`."""
     loss_temperature: float | None = None
-    """The held-out loss is measured at this temperature, positive, so that trials of several temperatures compare.
+    """Temperature of the held-out loss, positive, so that trials of several training temperatures can be compared.
     None: at `temperature`."""
     dims: tuple[int, ...] = ()
-    """The loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022); rising. ():
-    all dimensions alone."""
+    """The loss is the mean over these first dimensions and all of them (Matryoshka, Kusupati et al. 2022); ascending.
+    (): all dimensions alone."""
     query_prompt: str = ""
-    """Text put before every query."""
+    """Text prepended to every query."""
     document_prompt: str = ""
-    """Text put before every document."""
+    """Text prepended to every document."""
     bidirectional: bool = False
-    """Whether attention looks both ways instead of back only."""
+    """Whether attention is bidirectional instead of causal."""
     score: bool = False
-    """Whether retrieval scores and the health of the space are measured at the end, in the pools of the loss."""
+    """Whether retrieval scores and space health are measured at the end, in the pools of the loss."""
     tasks: tuple[str, ...] = ()
     """Tasks that are scored at the end and at every evaluation during training: sts:FILE#SPLIT, retrieval:FOLDER#SPLIT,
-    code-search, mteb:NAME. The first one decides when `patience` ends the training; report another split than that."""
+    code-search, mteb:NAME. The first one decides when `patience` ends the training; report a different split."""
     evaluate_every: int = 0
-    """Steps between evaluations during training, of `tasks` and in a held-out pool; 0: none. Without tasks the pool is
-    one beside those of the loss."""
+    """Steps between evaluations during training, of `tasks` and in a held-out pool; 0: none. Without tasks an
+    additional pool is used."""
     patience: int = 0
-    """Training ends after so many evaluations without a better score of the first of `tasks`, without tasks a better
-    nDCG@10 in the pool, and the best state is kept; 0: never."""
+    """Training ends after this many evaluations without a better score on the first of `tasks` (without tasks, a better
+    nDCG@10 in the pool), and the best state is kept; 0: never."""
     stop_on_collapse: bool = False
     """Whether training ends when the space collapses."""
     merge: str = ""
-    """How several sources become one model: "" trains it on all of them. With one of MERGES a model is trained on each
-    source, the steps are shared out by the weights, and what is judged is their merge, with the same weights."""
+    """How several sources become one model: "" trains it on all of them. With a merging rule a model is trained on each
+    source, with steps in proportion to the weights, and their merge, with the same weights, is the trial's model."""
     search_steps: int = 1000
-    """Steps of the search of self-positioning (Li et al. 2024, appendix A)."""
+    """Steps of the self-positioning search (Li et al. 2024, appendix A)."""
     search_rate: float = 5e-3
     """Learning rate of that search; positive."""
 
@@ -193,7 +193,9 @@ class Training:
             if getattr(self, name) and not self.evaluate_every:
                 raise ValueError(f"training.{name} is {getattr(self, name)!r} but training.evaluate_every is 0")
         if self.warmup_steps and (self.patience or self.stop_on_collapse):
-            raise ValueError("training.warmup_steps lets trials share a trunk, which none may leave early: no patience")
+            raise ValueError(
+                "training.warmup_steps lets trials share a trunk, which no trial may leave early: leave out patience"
+            )
         self._check_merge()
         if self.warmup_steps and self.schedule != "wsd":
             raise ValueError(
@@ -220,8 +222,8 @@ class Training:
         for name in ("warmup_steps", "evaluate_every", "learn_temperature"):
             if getattr(self, name):
                 raise ValueError(
-                    f"training.merge is {self.merge!r} and training.{name} {getattr(self, name)!r}; that is for one "
-                    "model, and merging trains several"
+                    f"training.merge is {self.merge!r} and training.{name} {getattr(self, name)!r}, which is for "
+                    "one model; merging trains several"
                 )
 
 
@@ -262,7 +264,7 @@ def mixed(parts: Iterable[tuple[str, float]]) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run, wholly described."""
+    """One training run, completely described."""
 
     model: str
     """Name of the backbone, or its folder."""
@@ -275,12 +277,12 @@ class Trial:
     steps: int
     """Optimiser steps, at least 1."""
     seed: int = 0
-    """Seed of the order of the data and of whatever the method initialises."""
+    """Seed of the order of the data and of the method's initialisation."""
     budget: float = 0.0
-    """Training FLOPs that the trial was cut for; no part of its key. 0: none."""
+    """Training FLOPs that the number of steps was computed from; not part of the key. 0: none."""
     model_hash: str = ""
-    """Hash of the model in a folder. It stands in the key in place of the folder: what lies there matters, not where.
-    "": a model of a suite, or a trial of earlier versions."""
+    """Hash of the model in a folder; the key contains it instead of the path, so a folder can be moved.
+    "": a model of a suite, or a trial of an earlier version."""
 
     @cached_property
     def key(self) -> str:
@@ -390,7 +392,7 @@ def how_far(step: int, steps: int, rising: int) -> float:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one trial left, whatever became of it."""
+    """The result of one trial, also of a failed one."""
 
     trial: Trial
     """What was tried."""
@@ -401,11 +403,11 @@ class Observation:
     loss: float | None = None
     """Held-out loss in nats per pair: symmetric InfoNCE in fixed pools. None unless done."""
     accuracy: float | None = None
-    """Share of held-out queries whose own document is nearest in its pool, 0 to 1."""
+    """Share of held-out queries whose own document is the nearest in the pool, 0 to 1."""
     start_loss: float | None = None
     """Held-out loss before training, nats per pair."""
     flops: float = 0.0
-    """C: training FLOPs that the trial takes on its own, by the exact count."""
+    """C: training FLOPs of the trial on its own, by the exact count."""
     paper_flops: float = 0.0
     """The same by the paper's count."""
     params: int = 0
@@ -413,11 +415,11 @@ class Observation:
     trainable: int = 0
     """T: parameters that received a gradient."""
     tokens: int = 0
-    """D: real tokens trained on, repeats counted, never padding."""
+    """D: tokens trained on, repeats included, without padding."""
     squares: int = 0
-    """Sum of the squared text lengths in tokens, which attention costs."""
+    """Sum of the squared text lengths in tokens, for the cost of attention."""
     pairs: int = 0
-    """Text pairs trained on, repeats counted."""
+    """Text pairs trained on, repeats included."""
     data_pairs: int = 0
     """Unique training pairs of the data."""
     problems: Mapping[str, Any] = field(default_factory=dict)

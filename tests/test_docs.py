@@ -35,6 +35,12 @@ ODD = {
     "what to mind": "caveats",
     "as of plain": "see Plain",
     "the way of an answer": "how it works",
+    "gives away": "has a regret of",
+    "given away": "regret",
+    "makes the choice surer": "lowers the expected regret",
+    "with commas between": "comma-separated",
+    "no law can come": "the trials cannot give a law",
+    "gone on from": "continued from",
 }
 
 

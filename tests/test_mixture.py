@@ -103,7 +103,7 @@ def test_weights_and_names_that_cannot_be_are_refused(data):
     [
         ('[[data]]\nsource = "a"\n', "two or more"),
         ('[[data]]\nsource = "a"\n[[data]]\nsource = "b"\nweigth = 2\n', "weight"),
-        ('[[data]]\nsource = "a*2"\n[[data]]\nsource = "b"\n', "holds neither"),
+        ('[[data]]\nsource = "a*2"\n[[data]]\nsource = "b"\n', "must not contain"),
         ('[[data]]\nsource = "a"\n[[data]]\nsource = "b"\nweight = -1\n', "weight"),
         (TABLES + '[training]\ndata = "c"\n', "give one"),
     ],

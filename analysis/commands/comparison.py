@@ -22,7 +22,7 @@ def show_comparison(args: argparse.Namespace) -> int:
     given = {"page": args.page, "out": args.out, "with": args.reference, "score": args.score, "backtest": args.backtest}
     given["methods"] = args.methods
     for name in (name for name, value in given.items() if value):
-        raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, over which no law holds")
+        raise ValueError(f"--{name}: {args.path} compares ways to train on several sources, which gives no laws")
     comparison = read_comparison(args.path)
     drawn = draw_all(comparison, args.figures) if args.figures else None
     if args.json:

@@ -69,7 +69,7 @@ def fit_conditions(args: argparse.Namespace, how: Settings, names: Sequence[str]
         return 0
     print(console.flagged(text(compared), FLAGS))
     print("\n".join(["", *(f"wrote {path}" for path in written)]))
-    print(f"laws{score}.json holds those of {best.name}; fit {args.path} --condition NAME tells all of one")
+    print(f"laws{score}.json holds those of {best.name}; fit {args.path} --condition NAME prints all of one")
     return 0
 
 

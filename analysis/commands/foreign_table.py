@@ -18,7 +18,7 @@ OF_FOLDERS = {
     "condition": "only a results folder has conditions; this is a table of runs",
     "score": "only a results folder has scores; of a table, --loss names any column",
     "reference": "only a results folder shares exponents with another; this is a table of runs",
-    "page": "only a results folder has one, with its trials; this is a table of runs",
+    "page": "only a results folder has one; this is a table of runs",
 }
 
 
@@ -44,10 +44,12 @@ def _read(args: argparse.Namespace) -> Table:
         if getattr(args, name) not in (None, "", False):
             raise ValueError(f"{FLAGS.get(name, f'--{name}')}: {why}")
     if args.methods:
-        raise ValueError(f"--methods: only of results folders; {args.path} is a table")
+        raise ValueError(f"--methods: only for results folders; {args.path} is a table")
     if args.backtest and not (args.n and (args.d or args.c)):
-        raise ValueError("--backtest: of laws in N and D, which choose a size; name --n, and --d or --c")
+        raise ValueError("--backtest: needs laws in N and D, which choose a size; name --n, and --d or --c")
     if not args.loss:
-        raise ValueError(f"{args.path}: --loss must name the column of final losses; it has: {titles_of(args.path)}")
+        raise ValueError(
+            f"{args.path}: --loss must name the column of final losses; the columns are: {titles_of(args.path)}"
+        )
     filters = Filters(tuple(args.where), args.holdout, args.best, args.drop_highest)
     return read_runs(args.path, Columns(**{name: getattr(args, name) for name in COLUMNS}), filters)

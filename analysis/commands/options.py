@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   fit results/nano                              fits the sweep, prints the table, writes results/nano/laws.json
   fit results/nano --figures results/nano/figures
-  fit results/nano --page nano.html             a page that plans in the browser, with no network
-  fit results/nano --backtest                   and what laws of small budgets would have chosen at large ones
-  fit results/ziarko2024                        laws from what a paper printed (facts.toml)
+  fit results/nano --page nano.html             a page that plans in the browser, without network
+  fit results/nano --backtest                   and the choices of laws of small budgets at larger ones
+  fit results/ziarko2024                        laws from a paper's published facts (facts.toml)
   fit results/merging --figures figures         a sweep with [compare]: a table and two figures, no laws
-  fit results/mine --with reference             few runs of your own: exponents shared with the bundled sweep
-  fit results/mine --with ziarko2024            laws that agree with that paper's facts and predict your runs
+  fit results/mine --with reference             few own runs: exponents shared with the bundled sweep
+  fit results/mine --with ziarko2024            laws that agree with a paper's facts and with your runs
   fit runs.csv --n params --d tokens --loss val_loss --predict N=7e9,D=2e12 --optimum 1e22 --holdout 'C > 1e21'
   fit runs.csv --n N --c flops --loss loss --method optimizer --run run_id --family chinchilla --json
   fit runs.csv --n 'size*1e9' --d tokens --loss loss --where 'D/N > 5' --fix alpha=0.35 --out table-laws.json
@@ -44,7 +44,7 @@ FLAGS = {
 
 def parser() -> argparse.ArgumentParser:
     """The parser of `fit`."""
-    made = console.parser("fit", "Fit loss laws to the runs of a sweep and say how far to trust them.", EXAMPLES)
+    made = console.parser("fit", "Fit scaling laws to the runs of a sweep, with their uncertainty.", EXAMPLES)
     made.add_argument(
         "path",
         type=Path,
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--exponents",
         choices=list(EXPONENTS),
         default="auto",
-        help="exponents of the methods: own, shared, or auto, as tests decide",
+        help="exponents of the methods: own, shared, or auto (decided by tests)",
     )
     made.add_argument(
         "--delta",
@@ -77,19 +77,19 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="hold a coefficient, such as alpha=0.35; the others are fitted; repeatable",
+        help="fix a coefficient, such as alpha=0.35; the others are fitted; repeatable",
     )
     made.add_argument(
         "--profile",
         default="",
         metavar="NAMES",
-        help="90 %% profile intervals (likelihood ratio) of coefficients such as E,alpha; weak: those not identifiable",
+        help="90 %% profile intervals (likelihood ratio) of coefficients such as E,alpha; weak: unidentifiable ones",
     )
     made.add_argument("--seed", type=int, default=0, help="seed of the resamples")
     made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
     made.add_argument(
-        "--page", type=Path, metavar="FILE.html", help="write one page of a results folder: recipes, frontier, trials"
+        "--page", type=Path, metavar="FILE.html", help="write a page of a results folder: recipes, frontier, trials"
     )
     made.add_argument("--json", action="store_true", help="print the laws as JSON")
     _add_those_of_folders(made)
@@ -107,12 +107,12 @@ def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--backtest",
         action="store_true",
-        help="also print what laws of budgets up to C/4 would have chosen at C, and what was measured there",
+        help="also compare the choices of laws fitted to budgets up to C/4 with the measurements at C",
     )
     ours.add_argument(
         "--methods",
         action="store_true",
-        help="also compare methods whose token tables are treated alike, at equal FLOPs, and print the best LoRA rank",
+        help="also compare methods that treat the token table alike, at equal FLOPs, and print the best LoRA rank",
     )
     ours.add_argument(
         "--score",
@@ -125,52 +125,54 @@ def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
         dest="reference",
         metavar="FOLDER",
         help="share exponents with this sweep's runs (reference: the bundled one); E, A and B stay your own. Or start "
-        "from a paper's facts (ziarko2024: the bundled ones), which your runs weigh",
+        "from a paper's facts (ziarko2024: the bundled ones), reweighted by your runs",
     )
     ours.add_argument(
         "--condition",
         default="",
         metavar="NAME",
-        help="fit one condition only, of a sweep whose lists under [training] span several; its name in the table",
+        help="fit only this condition of a sweep with lists under [training]; its name is in the table",
     )
 
 
 def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
     theirs = made.add_argument_group(
-        "tables of runs: names of columns, a factor behind them where they count in another unit ('size*1e9')"
+        "tables of runs: column names, with a factor if they have another unit ('size*1e9')"
     )
-    theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B are in the same")
+    theirs.add_argument("--loss", metavar="COLUMN", help="final loss, in any unit; E, A and B have the same unit")
     theirs.add_argument(
         "--n", metavar="COLUMN", help="parameters; with one of --n, --d and --c the law is in that quantity alone"
     )
     theirs.add_argument("--d", metavar="COLUMN", help="training tokens")
     theirs.add_argument(
-        "--c", metavar="COLUMN", help="training FLOPs; beside --d what the runs cost, without it D = C / 6N"
+        "--c", metavar="COLUMN", help="training FLOPs; with --d the cost of the runs, without it D = C / 6N"
     )
-    theirs.add_argument("--method", metavar="COLUMN", help="each value gets a law of its own")
-    theirs.add_argument("--run", metavar="COLUMN", help="rows of one training run, resampled together")
+    theirs.add_argument("--method", metavar="COLUMN", help="a label; each value gets a law of its own")
+    theirs.add_argument(
+        "--run", metavar="COLUMN", help="training run of each row; rows of one run are resampled together"
+    )
     theirs.add_argument("--share", metavar="COLUMN", help="trained share of the parameters (family trainable)")
     theirs.add_argument("--unique", metavar="COLUMN", help="unique training tokens (family repeated)")
-    theirs.add_argument("--weights", metavar="COLUMN", help="how many times a row counts")
+    theirs.add_argument("--weights", metavar="COLUMN", help="weight of a row")
     theirs.add_argument(
         "--where",
         action="append",
         default=[],
         metavar="CONDITION",
-        help="take rows for which this holds, such as 'D/N > 5': of N, D, C, loss and the table's columns; repeatable",
+        help="use only rows where this is true, such as 'D/N > 5', of N, D, C, loss and table columns; repeatable",
     )
     theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
-    theirs.add_argument("--best", action="store_true", help="of rows with equal N and D take the lowest loss only")
+    theirs.add_argument("--best", action="store_true", help="use only the lowest loss of each N and D")
 
 
 def _add_questions(made: argparse.ArgumentParser) -> None:
-    asked = made.add_argument_group("questions to the laws of a table of runs")
+    asked = made.add_argument_group("predictions from the laws of a table of runs")
     asked.add_argument(
         "--predict",
         action="append",
         default=[],
         metavar="N=7e9,D=2e12",
-        help="print the loss there: two of N, D and C, and S or U where the law has them; repeatable",
+        help="print the predicted loss: two of N, D and C, and S or U if the law has them; repeatable",
     )
     asked.add_argument(
         "--optimum", action="append", default=[], metavar="FLOP", help="print the best N and D for a budget; repeatable"
@@ -209,7 +211,7 @@ def _held(given: Sequence[str]) -> dict[str, float]:
             except ValueError:
                 number = math.nan
             if not equals or not math.isfinite(number):
-                raise ValueError(f"--fix is {text!r}; it must be coefficients with numbers, such as alpha=0.35")
+                raise ValueError(f"--fix is {text!r}; it must be coefficients with values, such as alpha=0.35")
             if name in held:
                 raise ValueError(f"--fix gives {name} twice: {held[name]:g} and {number:g}")
             held[name] = number

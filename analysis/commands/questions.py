@@ -118,8 +118,8 @@ def _held_out(tested: HeldOut | None) -> str:
     count = len(tested.runs)
     way = "too high" if tested.bias > 0 else "too low"
     return (
-        f"{first}: {count} rows predicted, off by {100 * tested.error:.2g} % in the mean, "
-        f"{100 * abs(tested.bias):.2g} % {way} together; {tested.inside} of {count} in their 90 % interval "
+        f"{first}: {count} rows predicted, mean error {100 * tested.error:.2g} %, "
+        f"{100 * abs(tested.bias):.2g} % {way} on average; {tested.inside} of {count} in their 90 % interval "
         f"({100 * tested.inside / count:.0f} %){lost}"
     )
 

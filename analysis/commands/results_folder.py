@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def fit_folder(args: argparse.Namespace) -> int:
     """Fit the sweep, one condition or each of several; print, draw and write as asked."""
     if args.backtest and args.reference:
-        raise ValueError("--backtest: only of a results folder by itself, whose budgets tell what smaller laws may see")
+        raise ValueError("--backtest: only for a results folder without --with")
     if args.fix and args.reference:
         raise ValueError("--fix: with --with the exponents are those of the other runs; give one of the two")
     if args.profile and args.reference:
-        raise ValueError("--profile: of laws whose exponents are their own; with --with they are those of other runs")
+        raise ValueError("--profile: only for laws with exponents of their own; with --with they come from other runs")
     how = settings(args)
     if not args.condition and (names := names_of_conditions(args.path)):
         if args.reference or not differ_in_batch_size(args.path):
@@ -45,7 +45,7 @@ def _fit_batch_sizes(args: argparse.Namespace, how: Settings, names: Sequence[st
 
     for name in ("backtest", "profile"):
         if getattr(args, name):
-            raise ValueError(f"--{name} is of one batch size; choose it with --condition: {'; '.join(names)}")
+            raise ValueError(f"--{name} needs one batch size; choose it with --condition: {'; '.join(names)}")
     try:
         table, book = _table_and_laws(args, how)
     except Apart as apart:

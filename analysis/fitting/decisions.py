@@ -25,8 +25,8 @@ ROUNDING = 1.02  # runs spend their budget up to the rounding to whole steps
 TOKENS_PER_PARAMETER = 20.0  # what is quoted most (Hoffmann et al. 2022)
 RULES = {
     "law": "the law",
-    "isoflop": "isoFLOP minima carried on",
-    "ratio": f"{TOKENS_PER_PARAMETER:g} tokens a parameter",
+    "isoflop": "extrapolated isoFLOP minima",
+    "ratio": f"{TOKENS_PER_PARAMETER:g} tokens per parameter",
 }
 
 
@@ -181,7 +181,7 @@ def with_decisions(laws: Sequence[MethodLaw], decisions: Mapping[str, Sequence[S
 
 
 def verdict(decisions: Sequence[SizeDecision], rival: str = "isoflop") -> dict[str, Any] | None:
-    """What the law and a rival rule gave away where both chose; None where no decision compares them.
+    """The regret of the law and of a rival rule where both chose; None where no decision compares them.
 
     "given_away": mean of each; "worst": the largest; "gap": the law's mean less the rival's; "error": the standard
     error of that, decisions of one budget taken together.
@@ -201,7 +201,7 @@ def verdict(decisions: Sequence[SizeDecision], rival: str = "isoflop") -> dict[s
 
 
 def standings(decisions: Sequence[SizeDecision]) -> dict[str, Any]:
-    """Each rule's record: "decisions", "mean", "worst" and "error" (of the mean) of the shares given away.
+    """Each rule's record: "decisions", "mean", "worst" and "error" (of the mean) of its regret, as shares of the loss.
 
     They are of the decisions in which all rules chose that chose at all; "against_law": each rival beside the law.
     """

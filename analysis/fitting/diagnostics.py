@@ -83,10 +83,10 @@ def diagnostics(law: MethodLaw, estimate: Estimate) -> list[Caveat]:
         if high > 3 * max(low, 0.01):
             warn("exponent_unidentified", f"exponent {name} is poorly known (90 % interval {low:.3g} to {high:.3g})")
     if law.measured.params[0] == law.measured.params[1]:
-        text = "one model size only: its part of the loss is in E, and the law says nothing about other sizes"
+        text = "only one model size: the law says nothing about other sizes, whose effect is part of E"
         warn("one_size", text)
     elif _one_line(estimate.problem.rows):
-        warn("one_ratio", "in all runs the tokens follow from the size, so what each of them does cannot be told apart")
+        warn("one_ratio", "in all runs the tokens follow from the size, so the effects of the two cannot be separated")
     if not estimate.settled:
         warn("not_settled", "the solver ran out of steps; the coefficients may be off")
     return caveats

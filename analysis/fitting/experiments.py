@@ -48,11 +48,11 @@ def experiments(label: str, solved: Estimate, mine: NDArray[np.bool_], others: p
         told = [f"{value!r} {_side(named.shifts[value])}" for value in far[:NAMED]]
         more = f", and {len(far) - NAMED} more" if len(far) > NAMED else ""
         text = f"{label}: runs differ by the column {named.title!r} (p = {named.p:.1g}): {', '.join(told)}{more}; "
-        text += "where it tells experiments apart, name it as `method`; where it is a setting that was tried, `best` "
+        text += "if it separates experiments, name it as `method`; if it is a setting that was tried, `best` "
         return [Caveat("experiments", f"{text}keeps the lowest loss of each N and D", label)]
     if solved.scatter.sd > SCATTERED:
         text = f"{label}: single runs lie {100 * solved.scatter.sd:.2g} % from the law, where runs of one experiment "
-        text += "mostly lie within 5 %: they may be of several experiments, or in several units"
+        text += "mostly lie within 5 %: they may come from several experiments, or have several units"
         return [Caveat("scattered", text, label)]
     return []
 

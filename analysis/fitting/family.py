@@ -123,7 +123,7 @@ def choose_family(rows: Rows, methods: Sequence[str], settings: Settings) -> Cho
     tested = testable(possible, rows)
     if not tested:
         usual = [choice for choice in possible if choice.family in ("tied", settings.family)] or possible
-        text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was taken untested"
+        text = f"too few sizes or budgets to predict unseen runs; {usual[0].family} was used untested"
         caveats = _differ(_contradicted(usual[0], rows, shapes, settings))
         return ChosenFamily({usual[0]: 1.0}, usual[:1], None, [*caveats, Caveat("no_backtest", text)])
     backtest = score(tested, rows, settings.first_delta)

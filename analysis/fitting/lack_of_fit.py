@@ -62,9 +62,9 @@ def _trend(label: str, rows: Rows, residuals: Array, found: Added) -> str:
     gap = float(np.mean(residuals[largest]))
     side = "over-predicts" if gap < 0 else "under-predicts"
     size = 100 * _rms(found.explained)
-    text = f"{label}: the runs do not follow the law: its errors have a trend of {size:.2g} % (p = {found.p:.1g})"
+    text = f"{label}: the runs do not follow the law: residuals have a trend of {size:.2g} % (p = {found.p:.1g})"
     text += f" in {', '.join(told)}" if told else " in ln N and ln D"
-    return f"{text}; it {side} the {largest.sum()} largest runs by {100 * abs(np.expm1(gap)):.2g} % on average"
+    return f"{text}; the law {side} the {largest.sum()} largest runs by {100 * abs(np.expm1(gap)):.2g} % on average"
 
 
 def _repeat_variance(rows: Rows, residuals: Array) -> tuple[float, int] | None:
@@ -106,4 +106,5 @@ def _neighbours(rows: Rows, residuals: Array) -> str:
     if (1 + as_far.sum()) / (1 + PERMUTATIONS) >= LEVEL / TESTS:
         return ""
     local = 100 * np.sqrt(((residuals - residuals[nearest]) ** 2).mean() / 2)
-    return f"neighbouring runs miss the law alike: by {100 * _rms(residuals):.2g} %, and differ by {local:.2g} % only"
+    away = f"by {100 * _rms(residuals):.2g} %, and from each other by only {local:.2g} %"
+    return f"neighbouring runs deviate from the law in the same direction: {away}"

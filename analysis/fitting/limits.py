@@ -23,7 +23,7 @@ def at_limits(label: str, number: int, solved: Estimate) -> list[Caveat]:
     values = {name: float(v[0]) for name, v in problem.coefficients(solved.theta)[number].items() if name in places}
     told = {name: _where(solved, number, places[name], value) for name, value in values.items()}
     return [
-        Caveat("at_limit", f"{label}: {name} {where}; its interval is no evidence that it is known", label)
+        Caveat("at_limit", f"{label}: {name} {where}; its interval does not mean that it is known", label)
         for name, where in told.items()
         if where
     ]
@@ -38,10 +38,10 @@ def _where(solved: Estimate, number: int, place: int, value: float) -> str:
         ("lower", np.concatenate([solved.theta, solved.draws])[:, place] <= low + slack),
         ("upper", np.concatenate([solved.theta, solved.draws])[:, place] >= high - slack),
     ):
-        end = f"the {side} end of where the fit looks for it ({value:.3g})" if value else "0"
+        end = f"the {side} end of the range of the fit ({value:.3g})" if value else "0"
         bound = "small" if side == "lower" else "large"
         if there[0]:
-            return f"is at {end}: the runs tell only that it is {bound}"
+            return f"is at {end}: the runs show only that it is {bound}"
         if there[1:].mean() > MOSTLY:
             return f"is at {end.split(' (', 1)[0]} in {100 * there[1:].mean():.0f} % of the resamples"
     slopes = problem.slopes(solved.theta)[1][0, problem.rows.group == number]

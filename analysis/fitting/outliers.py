@@ -19,10 +19,10 @@ def far_off(label: str, solved: Estimate, mine: NDArray[np.bool_]) -> list[Cavea
     if not len(far):
         return []
     places = far[np.argsort(-np.abs(solved.residuals[far]))]
-    count = f"{len(places)} of {mine.sum()} rows lie" if len(places) > 1 else "one row lies"
-    text = f"{label}: {count} too far off to be noise: {_named(solved, places.tolist())}; check for slips. "
+    count = f"{len(places)} of {mine.sum()} rows are" if len(places) > 1 else "one row is"
+    text = f"{label}: {count} too far off to be noise: {_named(solved, places.tolist())}; check for errors. "
     them = "them" if len(places) > 1 else "it"
-    text += f"Nothing is dropped; the noise is {100 * solved.scatter.sd:.2g} % without {them} and "
+    text += f"No row is dropped; the noise is {100 * solved.scatter.sd:.2g} % without {them} and "
     return [Caveat("far_off", f"{text}{100 * solved.scatter.rms:.2g} % with {them}", label)]
 
 

@@ -35,7 +35,9 @@ def predictions(book: LawBook, asked: str) -> list[Point]:
     places = {name: value for name, value in given.items() if name in ("N", "D", "C")}
     wanted = "two of N, D and C" if len(variables) > 1 else variables[0]
     if len(places) != len(variables) or (len(variables) == 1 and set(places) != set(variables)):
-        raise ValueError(f"{flag} is {asked!r}; of these laws it must give {wanted}, and S or U where a law takes them")
+        raise ValueError(
+            f"{flag} is {asked!r}; for these laws it must give {wanted}, and S or U where a law needs them"
+        )
     costs = costs_of(book)
     return [_prediction(law, given, places, variables, costs[law.label], asked) for law in book.laws]
 
@@ -53,7 +55,7 @@ def _prediction(
         if name in given and name not in taken:
             raise ValueError(f"`predict` is {asked!r}; the law {law.family} takes no {name}")
     if "S" in taken and "S" not in given:
-        raise ValueError(f"`predict` is {asked!r}; the law {law.family} takes S too, the trained share, such as S=0.5")
+        raise ValueError(f"`predict` is {asked!r}; the law {law.family} also needs S, the trained share, such as S=0.5")
     N, D, C = _all_three(places, variables, cost)
     return point(law, N, D, C, variables, given.get("S", 1.0), given.get("U", math.inf))
 
@@ -83,11 +85,11 @@ def optima(book: LawBook, asked: str) -> list[tuple[str, Optimum]]:
     """Label of each law and its best size for a budget in FLOP. Raises ValueError for laws that trade nothing off."""
     variables = variables_of(book)
     if len(variables) == 1:
-        raise ValueError(f"`optimum`: laws in {variables[0]} alone have no best size; it takes N, and D or C")
+        raise ValueError(f"`optimum`: laws in {variables[0]} alone have no best size; it needs N, and D or C")
     budget = read_flops(asked, "`optimum`")
     for law in book.laws:
         if "S" in law.law.inputs:
-            raise ValueError(f"`optimum`: the law {law.family} takes S, the trained share, too; ask it with `predict`")
+            raise ValueError(f"`optimum`: the law {law.family} also needs S, the trained share; use `predict`")
     costs = costs_of(book)
     return [(law.label, optimum(law, budget, costs[law.label])) for law in book.laws]
 

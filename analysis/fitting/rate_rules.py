@@ -252,7 +252,7 @@ class Missed:
 
     @property
     def given_away(self) -> float:
-        """Share of the loss given away against the best rate tried, by the curve of the search; 0 where its loss is
+        """Regret against the best rate tried, a share of the loss, by the curve of the search; 0 where its loss is
         lower, NaN beside a rate that diverged."""
         return max(math.exp(self.curve.log_loss_at(self.rate)) / min(self.curve.losses) - 1, 0.0)
 
@@ -278,7 +278,7 @@ def left_out(curves: Sequence[RateCurve], scatter: float) -> list[Missed]:
 def summary(missed: Sequence[Missed]) -> dict[str, float]:
     """What `RateRule.left_out` holds; empty where no search could be left out.
 
-    What is given away beside a rate that diverged is not known, and such searches are counted.
+    The regret beside a rate that diverged is not known, and such searches are counted.
     """
     away = [each.given_away for each in missed]
     known = [share for share in away if math.isfinite(share)]

@@ -86,7 +86,7 @@ def retrospective(table: Table, settings: Settings | None = None) -> list[Decisi
     Raises ValueError for a table without N or D.
     """
     if table.variables != ("N", "D"):
-        raise ValueError(f"{table.name}: laws in {table.variables[0]} alone choose no size to look back on")
+        raise ValueError(f"{table.name}: laws in {table.variables[0]} alone cannot choose a size")
     return [_decision(table, *case, settings) for case in _cases(table.rows) if len(case[2])]
 
 

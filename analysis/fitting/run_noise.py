@@ -77,5 +77,5 @@ def noise_in_tokens(label: str, solved: Estimate, mine: NDArray[np.bool_]) -> li
         return []
     times = float(np.exp(abs(slope) * np.ptp(np.log(rows.D))))
     few, many = ("few", "many") if slope > 0 else ("many", "few")
-    text = f"{label}: by their repeats, runs of {few} tokens scatter {times:.2g} times as much as those of {many} "
-    return [Caveat("noise_in_tokens", f"{text}(p = {p:.1g}); intervals of a run follow that", label)]
+    text = f"{label}: repeated runs of {few} tokens scatter {times:.2g} times as much as those of {many} "
+    return [Caveat("noise_in_tokens", f"{text}(p = {p:.1g}); prediction intervals allow for it", label)]

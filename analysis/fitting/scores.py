@@ -27,7 +27,7 @@ def score_laws(table: Table) -> tuple[tuple[ScoreLaw, ...], tuple[Caveat, ...]]:
         if isinstance(found, ScoreLaw):
             laws.append(found)
         else:
-            caveats.append(Caveat("no_score_law", f"{name}: {found}; no score is expected from a loss"))
+            caveats.append(Caveat("no_score_law", f"{name}: {found}; no score is predicted from the loss"))
     return tuple(laws), tuple(caveats)
 
 

@@ -13,9 +13,9 @@ multiplicative laws can bend where a few short runs are off, and carry that far;
 twice as sharp, or without PRIOR, would predict the simulations 4 % better (of the error) and real sweeps, which follow
 no simulation, worse.
 
-300 sweeps of each of six truths (docs/forecasts.md), errors and losses given away at 10 and 100 times the compute in
+300 sweeps of each of six truths (docs/forecasts.md), errors and regrets at 10 and 100 times the compute in
 percent: weighed 1.6 and 3.2, 0.11 and 0.26; lowest backtest 1.6 and 3.3, 0.38 and 0.55; always plain 2.1 and 4.2, 0.17
-and 0.40; always tied 3.0 and 5.4, 0.99 and 1.47; 20 tokens a parameter gives away 0.79 and 1.00.
+and 0.40; always tied 3.0 and 5.4, 0.99 and 1.47; 20 tokens per parameter has a regret of 0.79 and 1.00.
 """
 
 from __future__ import annotations

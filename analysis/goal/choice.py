@@ -26,7 +26,7 @@ class Standing:
     best: Array
     """Probability of being the best."""
     regret: float
-    """Expected loss given away by the choice of the lowest mean, nats."""
+    """Expected regret of the choice of the lowest mean, nats."""
 
     @property
     def chosen(self) -> int:
@@ -123,7 +123,7 @@ def worth_of(beliefs: Beliefs, goals: Indices, these: Indices, prices: Array) ->
 
 
 def _bound(mean: Array, covariance: Array, told: Array, chosen: int) -> Array:
-    """About how much each outcome shrinks what the chosen candidate may give away to each other [these]."""
+    """About how much each outcome shrinks the regret of the chosen candidate against each other [these]."""
     gaps = mean - mean[chosen]
     own = np.diag(covariance)
     sd = np.sqrt(np.maximum(own + own[chosen] - 2 * covariance[chosen], 1e-16))

@@ -40,7 +40,7 @@ def law_of(book: LawBook, method: Method) -> MethodLaw:
     full = [law for law in book.laws if law.settings["name"] == "full"]
     if not (own or named or full):
         known = ", ".join(law.label for law in book.laws)
-        raise ValueError(f"the laws of {book.name} know neither {method.label} nor full tuning, only {known}")
+        raise ValueError(f"the laws of {book.name} know neither {method.label} nor full fine-tuning, only {known}")
     nearest = min(own or named or full, key=lambda law: _apart(law, method))
     return replace(nearest, settings={"name": method.name, **method.options})
 
@@ -80,7 +80,7 @@ def places_of(pairs: Sequence[Candidate], places: Sequence[Place]) -> Places:
         own[place.pair].append(i)
     count = min(len(pair.law.draws) for pair in pairs)
     if not count:
-        raise ValueError("the laws hold no draws, by which a goal is pursued")
+        raise ValueError("the laws have no draws, which a goal needs")
     draws, tokens = np.zeros((count, len(places))), np.zeros(len(places))
     for pair, which in zip(pairs, own, strict=True):
         if which:

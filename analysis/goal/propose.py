@@ -80,7 +80,7 @@ class Question:
         if limit < 1:
             return limit * self.budget.flops
         if limit >= self.budget.flops:
-            raise ValueError(f"`spend` is {self.goal.spend}, which is no less than the budget of {self.goal.budget}")
+            raise ValueError(f"`spend` is {self.goal.spend}, which is not less than the budget of {self.goal.budget}")
         return limit
 
     def pairs(self, book: LawBook) -> list[Candidate]:
@@ -219,16 +219,15 @@ def _remarks(question: Question, now: Round, aside: int) -> list[str]:
     remarks = []
     unseen = list(dict.fromkeys(name for pair in question.pursuit.pairs for name in pair.unseen))
     if unseen:
-        remarks.append(f"{', '.join(unseen)}: not seen by the laws of {question.book.name}, which count for less")
+        remarks.append(f"{', '.join(unseen)}: not covered by the laws of {question.book.name}, which get less weight")
     if now.contradicted:
         remarks.append(
-            f"the losses contradict the laws of {question.book.name}, which miss them by {now.scale:.2g} times "
-            "what laws usually miss; they count for little now"
+            f"the losses contradict the laws of {question.book.name}, by {now.scale:.2g} times their "
+            "usual error; these laws get little weight now"
         )
     if now.stop and now.standing.regret > question.goal.regret:
         remarks.append(
-            f"{now.standing.regret:.2g} nats are still expected to be given away, more than regret = "
-            f"{question.goal.regret:g}"
+            f"{now.standing.regret:.2g} nats of expected regret remain, more than regret = {question.goal.regret:g}"
         )
     chosen, budget = question.pursuit.pairs[question.pursuit.goals[now.standing.chosen]], question.budget.flops
     if (used := chosen.epoch_steps / chosen.affordable_steps(budget)) < 1 - UNSPENT:
@@ -237,7 +236,7 @@ def _remarks(question: Question, now: Round, aside: int) -> list[str]:
             f"{chosen.epoch_steps:,.0f} steps, which are max_epochs = {question.sweep.max_epochs:g}"
         )
     if aside:
-        remarks.append(f"{aside} trials are of no place of the sweep file as it is now; they count for nothing")
+        remarks.append(f"{aside} trials do not belong to the present sweep file and are ignored")
     return remarks
 
 

@@ -65,7 +65,7 @@ class Aim:
     limit: float
     """What trials may cost together, FLOPs."""
     regret: float
-    """Expected loss given away, nats, below which the choice is safe."""
+    """Expected regret, nats, below which the choice is safe."""
     together: int = 4
     """Places of a round at most."""
     thrift: float = 1.0
@@ -171,7 +171,7 @@ class Pursuit:
         """most: FLOPs that are worth as much as the expected regret."""
         left = max(0.0, self.aim.limit - spent)
         if most < left:
-            return "no trial is worth its FLOPs: spent on the recipe itself they gain as much as the expected regret"
+            return "no trial is worth its FLOPs: spending them on the recipe itself gains as much"
         return f"the spend is used up: no trial that the {left:.3g} FLOP left allow would lower the expected regret"
 
     def _worth(self, beliefs: Beliefs) -> float:

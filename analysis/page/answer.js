@@ -16,20 +16,20 @@ const WEIGHTY = {
   method: /^.+/,
   loss: /^[^,]+/,
   scores: /^[^;]+/,
-  sure: /^[^,\n]+/,
+  sure: /^[^;\n]+/,
   evidence: /(?<=: )[^,\n]+/,
 };
 /** Name of a line or a column -> its word in the glossary. */
 const WORDS = {
   method: 'tuning method',
   loss: 'loss',
-  sure: 'regret, given away',
+  sure: 'regret',
   evidence: 'law book',
   '90 % interval': '90 % prediction interval',
-  'given away': 'regret, given away',
+  regret: 'regret',
 };
 const TEXTS = 2; // columns of the candidates that are words, the others are numbers
-const SWEEP = 0.02; // of the budget, for a sweep that makes the choice surer
+const SWEEP = 0.02; // of the budget, for a calibration sweep
 
 let allCandidates = false; // whether the table shows more than the first ones
 let saying = 0; // timer of what screen readers are told

@@ -56,7 +56,7 @@ def _at_an_edge(cells: Cells, best: Sequence[Observation]) -> list[Caveat]:
             edges.setdefault(method, []).append(where)
     caveats = []
     for method, places in edges.items():
-        more = f" and {len(places) - LISTED} cells more" if len(places) > LISTED else ""
+        more = f" and {len(places) - LISTED} more cells" if len(places) > LISTED else ""
         text = f"{method}: the best learning rate lies at the edge of the tried ones for "
         caveats.append(Caveat("rate_edge", f"{text}{'; '.join(places[:LISTED])}{more}", method))
     return caveats
@@ -67,7 +67,7 @@ def _one_rate(cells: Cells) -> list[Caveat]:
     rates = {observation.trial.lr for tried in cells.values() for observation in tried}
     if len(rates) != 1 or any(len(tried) > 1 for tried in cells.values()):
         return []
-    text = f"every run used learning rate {rates.pop():g}: exponents may be off where it was not the best"
+    text = f"every run used learning rate {rates.pop():g}: exponents may be wrong where it was not the best"
     return [Caveat("one_rate", text)]
 
 

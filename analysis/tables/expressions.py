@@ -117,7 +117,7 @@ class _Reading:
     def _column(self, name: str) -> Column:
         if name not in self.columns:
             known = ", ".join(name if name.isidentifier() else f"`{name}`" for name in self.columns)
-            raise ValueError(f"{self.asked.where} has {name!r}, which the table has not; it has: {known}")
+            raise ValueError(f"{self.asked.where} has {name!r}, which is no column; the table has: {known}")
         return self.columns[name]
 
     def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Any:
@@ -126,7 +126,7 @@ class _Reading:
         if len(kinds) > 1 or (kinds != {"a number"} and not isinstance(op, (ast.Eq, ast.NotEq))):
             raise ValueError(
                 f"{self.asked.where} compares {self._shown(left)} ({_kind(sides[0])}) with {self._shown(right)} "
-                f"({_kind(sides[1])}); numbers compare with numbers, texts and truths are == or != to their like"
+                f"({_kind(sides[1])}); both must be numbers, or of one kind with == or !="
             )
         return COMPARISONS[type(op)](*sides)
 

@@ -60,7 +60,7 @@ def sift(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns, filters: Fil
     sieve = Sieve(rows)
     for text in filters.where:
         true = _true_of(text, "`where`", sieve.rows, frame, columns)
-        sieve.leave_out(~true, f"where {text}: not true of it")
+        sieve.leave_out(~true, f"where {text}: false")
     _leave_out_failures(sieve, columns)
     copies = sieve.rows.duplicated([*CELL, "run_given", "loss"])
     if copies.any():
@@ -71,7 +71,7 @@ def sift(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns, filters: Fil
     if filters.best:
         lowest = sieve.rows.sort_values("loss", kind="stable").drop_duplicates(CELL).index
         sieve.leave_out(
-            ~sieve.rows.index.isin(lowest), f"another run of its {' and '.join(columns.variables)} did better"
+            ~sieve.rows.index.isin(lowest), f"another run with its {' and '.join(columns.variables)} has a lower loss"
         )
     if filters.holdout:
         true = _true_of(filters.holdout, "`holdout`", sieve.rows, frame, columns)
@@ -82,7 +82,7 @@ def sift(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns, filters: Fil
         if not 0 < filters.drop_highest < len(sieve.rows):
             raise ValueError(f"{name}: `drop_highest` is {filters.drop_highest}; there are {len(sieve.rows)} rows")
         high = sieve.rows["loss"].rank(method="first") > len(sieve.rows) - filters.drop_highest
-        sieve.leave_out(high, f"one of the {filters.drop_highest} highest losses, dropped as asked")
+        sieve.leave_out(high, f"one of the {filters.drop_highest} highest losses")
     if sieve.rows.empty:
         reasons = "; ".join(dict.fromkeys(reason for _, reason in sieve.excluded))
         raise ValueError(f"{name}: no row can enter a fit: {reasons}")
@@ -94,7 +94,7 @@ def _leave_out_failures(sieve: Sieve, columns: Columns) -> None:
     for column, title in {**needed, "unique": columns.unique, "weight": columns.weights}.items():
         sieve.leave_out(sieve.rows[column].isna(), f"its {title} is missing")
     sieve.leave_out(~np.isfinite(sieve.rows["loss"]), "its loss is missing or not finite")
-    sieve.leave_out(sieve.rows["tokens"] == 0, "it saw no tokens; the laws are about training")
+    sieve.leave_out(sieve.rows["tokens"] == 0, "it has no tokens; the laws are about training")
 
 
 def _true_of(text: str, where: str, rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns) -> pd.Series:

@@ -26,7 +26,7 @@ def read_runs(path: Path, columns: Columns, filters: Filters = Filters()) -> Tab
 
 def _read_frame(path: Path) -> pd.DataFrame:
     if ending(path) not in READERS:
-        raise ValueError(f"{path}: neither a results folder nor a table; known endings: {known_endings()}")
+        raise ValueError(f"{path}: neither a results folder nor a table; known extensions: {known_endings()}")
     frame = pd.DataFrame([row for _, row in read_rows(path)])
     if frame.empty:
         raise ValueError(f"{path}: has no rows")
@@ -41,7 +41,7 @@ def _titles(frame: pd.DataFrame) -> str:
 
 
 def titles_of(path: Path) -> str:
-    """The titles of the columns of a file, with commas between."""
+    """The titles of the columns of a file, comma-separated."""
     return _titles(_read_frame(path))
 
 
@@ -85,8 +85,8 @@ def _check_runs(rows: pd.DataFrame, columns: Columns, name: str) -> None:
     for place in np.flatnonzero((rows["params"].to_numpy() != known["params"].to_numpy()) & rows["params"].notna()):
         raise ValueError(
             f"{name}: {known['name'].iloc[place]} and {rows['name'].iloc[place]} have the same {columns.run} "
-            f"({rows['run'].iloc[place]!r}, given as `run`) and differ in N, which no training run does; where the "
-            "column tells experiments apart, name it as `method`"
+            f"({rows['run'].iloc[place]!r}, given as `run`) and differ in N, which is impossible in one training "
+            "run; if the column separates experiments, name it as `method`"
         )
 
 

@@ -16,7 +16,7 @@ LEAST_PARAMS = 1e4
 LEAST_TOKENS = 1e3
 LEAST_FLOPS = 1e9
 MOST_RATIO = 30.0  # of C to 6ND, either way: frozen blocks make it a third, wide embeddings several times
-PLAUSIBLE = {"params": (1e5, 1e13), "tokens": (1e6, 1e14), "tokens a parameter": (0.1, 1e5)}
+PLAUSIBLE = {"params": (1e5, 1e13), "tokens": (1e6, 1e14), "tokens per parameter": (0.1, 1e5)}
 UNITS = (1.0, 1e3, 1e6, 1e9, 1e12)
 
 
@@ -25,15 +25,15 @@ def check_units(rows: pd.DataFrame, columns: Columns, name: str) -> None:
     params, tokens = rows["params"].to_numpy(), rows["tokens"].to_numpy()
     for place in np.flatnonzero((params < 1) & (columns.n is not None)):
         raise ValueError(
-            f"{name}: row {place + 1}: {columns.n} is {params[place]:g} parameters; where it counts in another unit, "
-            f"say so: `n`='{columns.n}*1e9'"
+            f"{name}: row {place + 1}: {columns.n} is {params[place]:g} parameters; if it has another unit, "
+            f"give it: `n`='{columns.n}*1e9'"
         )
     for place in np.flatnonzero((tokens < 1) & (tokens > 0)):
         by_flops = columns.c and not columns.d
         what = f"C / 6N, with {columns.c} as C," if by_flops else columns.d
         raise ValueError(
-            f"{name}: row {place + 1}: {what} is {tokens[place]:g} tokens; where a column counts in another unit, "
-            f"say so: `{'c' if by_flops else 'd'}`='{columns.c if by_flops else columns.d}*1e9'"
+            f"{name}: row {place + 1}: {what} is {tokens[place]:g} tokens; if a column has another unit, "
+            f"give it: `{'c' if by_flops else 'd'}`='{columns.c if by_flops else columns.d}*1e9'"
         )
 
 
@@ -54,8 +54,8 @@ def check_scale(frame: pd.DataFrame, rows: pd.DataFrame, columns: Columns, name:
             small[f"6ND, as FLOP, is {_median(by_rule):.3g}"] = _median(by_rule) < LEAST_FLOPS
         if odd := [text for text, less in small.items() if less]:
             raise ValueError(
-                f"{name}: {' and '.join(odd)} in the median, less than anybody trains with; say in which units they "
-                f"count: {_proposal(frame, columns, params, tokens)} (or `n`='{columns.n}*1' where they are right)"
+                f"{name}: {' and '.join(odd)} in the median, too little for any training; give the units: "
+                f"{_proposal(frame, columns, params, tokens)} (or `n`='{columns.n}*1' if they are right)"
             )
     return _beside_the_rule(flops / by_rule, columns, name) if columns.c and columns.d else []
 
@@ -69,12 +69,12 @@ def _beside_the_rule(ratio: Array, columns: Columns, name: str) -> list[Caveat]:
     if not 1 / MOST_RATIO < middle < MOST_RATIO:
         raise ValueError(
             f"{name}: {columns.c} is {middle:.3g} times 6 x {columns.n} x {columns.d} in the median: one of the three "
-            f"counts in another unit; say so: `n`='{columns.n}*1e6', `d`='{columns.d}*1e9' or `c`='{columns.c}*1e18'"
+            f"has another unit; give it: `n`='{columns.n}*1e6', `d`='{columns.d}*1e9' or `c`='{columns.c}*1e18'"
         )
     if max(high - 1, 1 - low) < 0.01:
         return []
     text = f"{columns.c} is {middle:.3g} times 6ND in the median ({low:.3g} to {high:.3g} in nine of ten rows); "
-    return [Caveat("flops", f"{text}costs go by it, not by 6ND")]
+    return [Caveat("flops", f"{text}costs are counted in it, not in 6ND")]
 
 
 def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Array) -> str:
@@ -102,7 +102,7 @@ def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Arra
 
 def _plausible(params: float, tokens: float) -> bool:
     """Whether somebody may have trained so many parameters on so many tokens."""
-    given = {"params": params, "tokens": tokens, "tokens a parameter": tokens / params}
+    given = {"params": params, "tokens": tokens, "tokens per parameter": tokens / params}
     return all(low < given[name] < high for name, (low, high) in PLAUSIBLE.items())
 
 

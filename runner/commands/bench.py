@@ -58,18 +58,18 @@ def add_bench(command: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="NAME_OR_FOLDER", help="measure this model; repeatable"
     )
     command.add_argument(
-        "--methods", metavar="NAMES", help="tuning methods, with commas between (default: full,lora,freeze,bias)"
+        "--methods", metavar="NAMES", help="tuning methods, comma-separated (default: full,lora,freeze,bias)"
     )
-    command.add_argument("--data", default="python-env", help="texts to train on (default: python-env)")
+    command.add_argument("--data", default="python-env", help="training texts (default: python-env)")
     command.add_argument(
-        "--batch", type=at_least_one, metavar="PAIRS", help="pairs in a step (default: 64, on a GPU 1024)"
+        "--batch", type=at_least_one, metavar="PAIRS", help="pairs per step (default: 64, on a GPU 1024)"
     )
-    command.add_argument("--seconds", type=seconds, default=2.0, help="time for each model and method (default: 2)")
+    command.add_argument("--seconds", type=seconds, default=2.0, help="seconds per model and method (default: 2)")
     add_device(command)
     command.add_argument(
         "--compile", action="store_true", help="torch.compile every block, as `embed train --compile` does"
     )
     command.add_argument(
-        "--out", type=Path, metavar="FILE", help="file of the profile (default: where `plan` looks for it)"
+        "--out", type=Path, metavar="FILE", help="file of the profile (default: where `plan` reads it)"
     )
     command.add_argument("--json", action="store_true", help="print the profile as JSON")

@@ -21,18 +21,18 @@ def run_options(arguments: argparse.Namespace) -> Options:
 
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options that change how training is run, not what it gives."""
-    group = command.add_argument_group("how it is run, which changes no result beyond rounding")
+    group = command.add_argument_group("execution (results are the same up to rounding)")
     group.add_argument(
         "--micro-tokens",
         type=at_least_one,
         default=0,
         metavar="N",
-        help="padded tokens in a micro-batch (default: by the model's width; halved when memory runs out)",
+        help="padded tokens per micro-batch (default: from the model's width; halved when memory runs out)",
     )
     group.add_argument(
-        "--recompute", action="store_true", help="gradient checkpointing: less memory, a third more work"
+        "--recompute", action="store_true", help="gradient checkpointing: less memory, a third more compute"
     )
-    group.add_argument("--compile", action="store_true", help="torch.compile every block: faster in long trainings")
+    group.add_argument("--compile", action="store_true", help="torch.compile every block: faster for long trainings")
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

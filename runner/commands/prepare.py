@@ -36,7 +36,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
     hashes = {model.name: tokenizer_hash(load_tokenizer(model.source)) for model in sweep.models}
     if len(set(hashes.values())) > 1:
-        raise ValueError(f"{arguments.sweep}: models have different tokenizers, {hashes}; sweep them apart")
+        raise ValueError(
+            f"{arguments.sweep}: models have different tokenizers, {hashes}; give each tokenizer its own sweep"
+        )
     source = sweep.models[0].source
     if arguments.pairs:
         return _plan_data(arguments, sweep.training, source)
@@ -86,7 +88,7 @@ def _lines(training: Training, report: Mapping[str, Any]) -> list[str]:
         f"{training.data}: {report['train_pairs']:,} training pairs, {report['held_out_pairs']:,} held out",
         f"hash {report['data_hash']}; a pair has {report['tokens']:.1f} tokens of at most {2 * training.context}",
         f"the held-out loss is measured in {report['pools']} x {report['pool_size']} of them",
-        f"{report['bytes_per_pair']:.0f} bytes a pair on disk; {new}",
+        f"{report['bytes_per_pair']:.0f} bytes per pair on disk; {new}",
         *(report["notes"] or [f"all {report['problems']['records']:,} records can be used"]),
     ]
 
@@ -109,7 +111,7 @@ def add_prepare(command: argparse.ArgumentParser) -> None:
         "--pairs",
         type=_number_of_pairs,
         metavar="N",
-        help="print what N pairs like the sweep's would take in time, disk and memory, such as 1e8; prepare nothing",
+        help="only estimate the time, disk and memory for N pairs like the sweep's, such as 1e8",
     )
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
 

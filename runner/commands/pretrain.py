@@ -36,7 +36,7 @@ def add_pretrain(command: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="folder of the models; an interrupted run is continued"
     )
     command.add_argument(
-        "--model", action="append", help="train this size only; repeatable, and sizes can train side by side"
+        "--model", action="append", help="train only this size; repeatable, and sizes can be trained in parallel"
     )
     command.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     command.add_argument("--json", action="store_true", help="print the models' records as JSON")

@@ -30,7 +30,7 @@ def train(arguments: argparse.Namespace) -> int:
     from runner.training.distributed import joined, world_size
 
     if arguments.shard and world_size() == 1:
-        raise ValueError("--shard needs several ranks: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
+        raise ValueError("--shard needs several processes: torchrun --nproc-per-node 2 -m runner.cli train ... --shard")
     with relative_to(arguments.recipe), joined(arguments.on, arguments.shard) as ranks:
         return _train_with(ranks, arguments)
 
@@ -70,14 +70,14 @@ def _quality_lines(observation: Observation) -> list[str]:
     if observation.stopped:
         lines.append(f"stopped early: {observation.stopped}")
     if collapses := [evaluation["step"] for evaluation in observation.evaluations if evaluation["collapsed"]]:
-        lines.append(f"warning: the space had lost half of its directions at step {collapses[0]:.0f}")
+        lines.append(f"warning: the embedding space had lost half of its effective rank at step {collapses[0]:.0f}")
     return lines
 
 
 def add_train(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed train`."""
     command.add_argument("recipe", type=Path, help="TOML file of one trial")
-    command.add_argument("--out", type=Path, help="folder of the model (default: the recipe's name)")
+    command.add_argument("--out", type=Path, help="output folder of the model (default: the recipe's name)")
     add_device(command)
     add_run_options(command)
     command.add_argument(
@@ -86,6 +86,6 @@ def add_train(command: argparse.ArgumentParser) -> None:
     add_tracking(command)
     names = ", ".join(with_adapter())
     command.add_argument(
-        "--adapter", action="store_true", help=f"with {names}: write the adapter alone instead of merging it"
+        "--adapter", action="store_true", help=f"with {names}: write only the adapter instead of merging it"
     )
     command.add_argument("--json", action="store_true", help="print the observation as JSON")

@@ -24,9 +24,9 @@ def begin(out: Path, trial: Trial) -> None:
         tidy_up(out)  # it was ended between the model and this
     must_be_free(out)
     if key not in (None, trial.key):
-        raise ValueError(f"{out}: holds a training of another recipe, not ended yet; give another folder")
+        raise ValueError(f"{out}: holds an unfinished training of another recipe; give another folder")
     if key is None and out.exists() and not (out / CHECKPOINT).exists() and _is_occupied(out):
-        raise ValueError(f"{out}: is not empty and holds no training to go on with; give an empty or new folder")
+        raise ValueError(f"{out}: is not empty and holds no training to continue; give an empty or new folder")
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / MARKER, json.dumps({"key": trial.key}) + "\n")
 

@@ -82,28 +82,26 @@ def add_worker(command: argparse.ArgumentParser) -> None:
 
     command.add_argument("--sweep", required=True, metavar="DIR", help="folder of the sweep, or its URL (s3://...)")
     add_store(command)
+    command.add_argument("--class", dest="resource_class", default="", metavar="C", help="prefer trials of this class")
     command.add_argument(
-        "--class", dest="resource_class", default="", metavar="C", help="take trials of this class first"
-    )
-    command.add_argument(
-        "--seconds", type=seconds, metavar="S", help="stop after this time, with a checkpoint (default: no limit)"
+        "--seconds", type=seconds, metavar="S", help="stop after S seconds, with a checkpoint (default: no limit)"
     )
     command.add_argument(
         "--grace",
         type=seconds,
         default=30.0,
         metavar="S",
-        help="time between a signal and the end of the worker (default: 30)",
+        help="seconds between a signal and the end of the worker (default: 30)",
     )
-    command.add_argument("--patience", type=seconds, metavar="S", help="stop when idle for so long (default: never)")
+    command.add_argument("--patience", type=seconds, metavar="S", help="stop after S idle seconds (default: never)")
     command.add_argument(
-        "--slots", type=at_least_one, default=1, metavar="K", help="number of workers that share its GPU"
-    )
-    command.add_argument(
-        "--processes", type=at_least_one, default=1, metavar="K", help="processes of each trial, started by torchrun"
+        "--slots", type=at_least_one, default=1, metavar="K", help="number of workers that share the GPU"
     )
     command.add_argument(
-        "--nodes", type=at_least_one, default=1, metavar="K", help="nodes of each trial, inside a Slurm job"
+        "--processes", type=at_least_one, default=1, metavar="K", help="processes per trial, started by torchrun"
+    )
+    command.add_argument(
+        "--nodes", type=at_least_one, default=1, metavar="K", help="nodes per trial, inside a Slurm job"
     )
     command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)

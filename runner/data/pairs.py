@@ -171,7 +171,7 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     known = survey(data)
     if training.data_hash and training.data_hash != known.data_hash:
         raise ValueError(
-            f"data {training.data!r} has hash {known.data_hash}, the trial wants {training.data_hash}: it changed"
+            f"data {training.data!r} has hash {known.data_hash}, the trial needs {training.data_hash}: the data changed"
         )
     folder, tokenised = _token_folder(known.data_hash, settings), 0
     if not recalled(folder, sound_tokens):
@@ -183,7 +183,7 @@ def prepare(training: Training, source: str, judged: bool = True) -> Prepared:
     if empty := [
         part for (part, _), train in zip(parts_of(training.data), pairs.trained, strict=False) if not len(train)
     ]:
-        raise ValueError(f"data {empty[0]!r} has no pair to train on")
+        raise ValueError(f"data {empty[0]!r} has no training pair")
     if judged and len(pairs.held_out) < training.pool_size:
         raise ValueError(
             f"data {training.data!r} has {len(pairs.held_out)} held-out pairs, training.pool_size is "
@@ -215,7 +215,7 @@ def _lacking(pairs: Pairs, training: Training) -> list[str]:
         if not some:
             raise ValueError(
                 f"training.hard_negatives is {asked} and no training pair of data {name!r} has a hard negative; "
-                "`embed mine` finds some; 0 trains without"
+                "`embed mine` can find them; with 0 none are used"
             )
         if full < len(train):
             sentences.append(
@@ -330,7 +330,7 @@ def fitting_pools(pairs: Pairs, training: Training) -> tuple[int, int]:
     for size in range(min(training.pool_size, distinct // (1 + beside)), least - 1, -1):
         if (pools := filled(size)) > 0:
             return size, pools
-    another = f", and training.evaluate_every = {training.evaluate_every} takes a second pool" if beside else ""
+    another = f", and training.evaluate_every = {training.evaluate_every} needs a second pool" if beside else ""
     raise ValueError(
         f"data {training.data!r} has {distinct} distinct held-out pairs; a pool of the held-out loss takes at least "
         f"{least}{another}: give more data, or rows with held_out = true"

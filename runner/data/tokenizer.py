@@ -44,9 +44,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerFast:
         raise ValueError(f"{source}: has no tokenizer.json; only fast tokenizers are used")
     one, other = tokenizer(list(UNLIKE), add_special_tokens=False)["input_ids"]
     if one == other or not one:  # of a model type that has a class of its own, transformers makes an empty one
-        raise ValueError(
-            f"{source}: has no tokenizer (tokenizer.json), or one without a vocabulary: all texts are alike"
-        )
+        raise ValueError(f"{source}: has no tokenizer (tokenizer.json), or one without a vocabulary")
     return tokenizer
 
 
@@ -88,7 +86,7 @@ def _keep_below(tokenizer: PreTrainedTokenizerFast, rows: int, source: str) -> N
         token, place = max(vocabulary.items(), key=lambda item: item[1])
         raise ValueError(
             f"{source}: token {token!r} of tokenizer.json has id {place}; the token table in config.json (vocab_size) "
-            f"has {rows} rows: one of the two is another model's"
+            f"has {rows} rows: one of the two belongs to another model"
         )
     if any(place >= rows for place in backend.get_added_tokens_decoder()):
         content = json.loads(backend.to_str())
@@ -142,7 +140,7 @@ def _followed_by(own: PostProcessor | None, end: str, place: int, source: str) -
     processor = content["post_processor"]
     steps = processor["processors"] if processor["type"] == "Sequence" else [processor]
     if unknown := [step["type"] for step in steps if step["type"] not in ("ByteLevel", "TemplateProcessing")]:
-        raise ValueError(f"{source}: its tokenizer ends texts by {unknown[0]}, to which no end token can be added")
+        raise ValueError(f"{source}: its tokenizer ends texts with {unknown[0]}, to which no end token can be added")
     if templates := [step for step in steps if step["type"] == "TemplateProcessing"]:
         token = {"SpecialToken": {"id": end, "type_id": 0}}
         templates[-1]["single"].append(token)
@@ -183,7 +181,7 @@ def must_read_alike(trained: PreTrainedTokenizerFast, read: PreTrainedTokenizerF
         own, other = (each([text], truncation=True, max_length=context)["input_ids"][0] for each in (trained, read))
         if own != other:
             raise ValueError(
-                f"{where}: its tokenizer reads {text[:40]!r} as {_shortly(other)}, trained on were {_shortly(own)}"
+                f"{where}: its tokenizer reads {text[:40]!r} as {_shortly(other)}, the training used {_shortly(own)}"
             )
 
 

@@ -193,7 +193,7 @@ def write_tokens(
             _merge(paths, merged)
             keep_json(merged / CONTENT, {path.name: _state(path) for path in merged.glob("*.npy")})
     except BrokenProcessPool:
-        raise ValueError("a tokenising process was killed (out of memory?); what it had finished is kept") from None
+        raise ValueError("a tokenising process was killed (out of memory?); its finished part is kept") from None
     except OSError:
         if not folder.exists():  # else another process was first, and took the shards away
             raise

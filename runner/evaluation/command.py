@@ -18,7 +18,7 @@ examples:
 """
 MINE_EXAMPLES = """\
 examples:
-  embed mine python-env --model model --out mined.jsonl           one negative a pair
+  embed mine python-env --model model --out mined.jsonl           one negative per pair
   embed mine pairs.jsonl --model BAAI/bge-small-en-v1.5 --negatives 4 --margin 0.1 --out mined.jsonl
 """
 EXPORT_EXAMPLES = """\
@@ -93,16 +93,20 @@ def mine(arguments: argparse.Namespace) -> int:
 def add_mine(command: argparse.ArgumentParser) -> None:
     command.epilog, command.formatter_class = MINE_EXAMPLES, console.help_formatter
     command.add_argument("data", help="python-env, a file of pairs, or hf:owner/name")
-    command.add_argument("--model", required=True, metavar="MODEL", help="what looks for them: a folder, or owner/name")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="the pairs with their negatives")
-    command.add_argument("--negatives", type=_count, default=1, metavar="N", help="of each pair (default: 1)")
+    command.add_argument(
+        "--model", required=True, metavar="MODEL", help="model that searches them: a folder, or owner/name"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.jsonl", help="output file: the pairs with their negatives"
+    )
+    command.add_argument("--negatives", type=_count, default=1, metavar="N", help="negatives per pair (default: 1)")
     command.add_argument(
         "--margin",
         type=_share,
         default=0.05,
-        help="nearer than (1 - MARGIN) times the query's own document is taken for an answer (default: 0.05)",
+        help="skip documents with a cosine above (1 - MARGIN) times that of the query's own document (default: 0.05)",
     )
-    command.add_argument("--beyond", type=int, default=0, metavar="K", help="pass over the K nearest (default: 0)")
+    command.add_argument("--beyond", type=int, default=0, metavar="K", help="skip the K nearest documents (default: 0)")
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
@@ -122,7 +126,7 @@ def export(arguments: argparse.Namespace) -> int:
 def add_export(command: argparse.ArgumentParser) -> None:
     command.epilog, command.formatter_class = EXPORT_EXAMPLES, console.help_formatter
     command.add_argument("model", type=Path, metavar="MODEL", help="folder that `embed train` wrote")
-    command.add_argument("--to", choices=("onnx",), default="onnx", help="what to add to it (default: onnx)")
+    command.add_argument("--to", choices=("onnx",), default="onnx", help="format to add (default: onnx)")
     command.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 

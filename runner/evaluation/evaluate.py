@@ -22,9 +22,9 @@ def load_model(path: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-        raise ValueError(f"{path}: no such folder, nor a name on the hub (owner/name)")
+        raise ValueError(f"{path}: neither a folder nor a name on the hub (owner/name)")
     if Path(path).is_dir() and not any((Path(path) / name).exists() for name in MODEL_FILES):
-        raise ValueError(f"{path}: holds no model (it has none of {', '.join(MODEL_FILES)}); `embed train` writes one")
+        raise ValueError(f"{path}: contains no model (none of {', '.join(MODEL_FILES)}); `embed train` writes one")
     if Path(path).is_dir():
         refuse_special(Path(path))
     try:

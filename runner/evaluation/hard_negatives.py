@@ -16,7 +16,7 @@ from sweeps.support.atomic import replacing
 
 LOOKED_AT = 10  # documents, the nearest to a query, for each negative that is wanted
 HELD_OUT = "held out"
-OWN_GROUP = "those found belong to the pair's own group"
+OWN_GROUP = "all candidates belong to the pair's own group"
 
 
 @dataclass(frozen=True)

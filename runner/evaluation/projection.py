@@ -46,7 +46,7 @@ def project(folder: Path, count: int) -> dict[str, Any]:
 def _read(folder: Path) -> Observation:
     path = folder / "observation.json"
     if not path.exists() or not (folder / "config.json").exists():
-        raise ValueError(f"{folder}: holds no whole model with its observation.json; `embed train` writes both")
+        raise ValueError(f"{folder}: needs a full model and its observation.json; `embed train` writes both")
     observation: Observation = read_record(Observation, path)
     return observation
 

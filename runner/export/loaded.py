@@ -24,7 +24,7 @@ from sweeps.trial import Training
 
 # How far two unit vectors of one text may lie apart. Rounding keeps far below it in fp32; a model that was trained in
 # bf16 is loaded in fp32, where its vectors are a little others. A wrong token, mask or pooling is farther off.
-WRITTEN = "the exported model is not the trained one"
+WRITTEN = "the exported model differs from the trained one"
 FARTHEST = {False: 1e-3, True: 0.1}
 
 

@@ -68,14 +68,15 @@ def must_have_adapter(trial: Trial) -> None:
         raise ValueError(f"method {trial.method.name} has no adapter to write; only {', '.join(with_adapter())} do")
     if trial.method.trains_token_table:
         raise ValueError(
-            f"method {trial.method.label} trains the whole token table, which no adapter holds: export the merged model"
+            f"method {trial.method.label} trains the whole token table, so an adapter is not enough: export the "
+            "merged model"
         )
     if training.merge:
         raise ValueError(f"training.merge is {training.merge!r}, which gives a whole model, not an adapter")
     if training.bidirectional and not find_model(trial.model).two_way:
         raise ValueError(
-            "training.bidirectional is True; an adapter is loaded with its base's config.json, which looks back only: "
-            "export the merged model"
+            "training.bidirectional is True; an adapter is loaded with its base's config.json, which is causal: export "
+            "the merged model"
         )
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 SEARCH_OPTIONS = ("steps", "batch", "rate", "mu", "temperature", "negatives", "seed")
 EXAMPLES = """\
 examples:
-  embed merge nano-340k code similarity --method slerp --out merged          both count alike
+  embed merge nano-340k code similarity --method slerp --out merged          equal weights
   embed merge nano-340k code similarity --method average --weights 3,1 --out merged
   embed merge nano-340k code similarity --method self-positioning --probe probe.jsonl --out merged
-                                      weights and scale where the loss of the probe set is lowest
+                                      weights and scale that minimise the loss on the probe set
   embed merge nano-340k code text --method self-positioning --probe probe.jsonl --out merged --surface surface.json
 """
 
@@ -37,7 +37,7 @@ def merge(arguments: argparse.Namespace) -> int:
     if searching != bool(arguments.probe):
         raise ValueError(f"--probe: {'self-positioning needs one' if searching else 'only for self-positioning'}")
     if arguments.surface and not searching:
-        raise ValueError("--surface: only for --method self-positioning, whose way it shows")
+        raise ValueError("--surface: only for --method self-positioning")
     if arguments.out.exists():
         raise ValueError(f"{arguments.out}: exists already; give another --out")
     if arguments.surface and arguments.surface.exists():
@@ -45,7 +45,7 @@ def merge(arguments: argparse.Namespace) -> int:
     if given and not searching:
         raise ValueError(f"--{given[0]}: only for --method self-positioning")
     if searching and (arguments.weights or arguments.scale != 1.0):
-        raise ValueError("--weights and --scale are what self-positioning looks for; leave them out")
+        raise ValueError("self-positioning searches --weights and --scale; leave them out")
     base = Path(find_model(arguments.base).source)
     quiet_libraries()
     if searching:
@@ -122,28 +122,30 @@ def _probed(base: str, first: Path, probe: str, search: PositionSearch) -> tuple
 def add_merge(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed merge`."""
     command.epilog, command.formatter_class = EXAMPLES, console.help_formatter
-    command.add_argument("base", help="the model that all were tuned from: a folder, or a name such as nano-340k")
+    command.add_argument("base", help="base model of all: a folder, or a name such as nano-340k")
     command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
-    command.add_argument("--method", choices=MERGES, required=True, help="how task vectors are put together")
-    command.add_argument("--weights", type=_numbers, metavar="A,B", help="of the models (default: all alike)")
-    command.add_argument("--scale", type=float, default=1.0, help="of what is added to the base (default: 1)")
-    command.add_argument("--density", type=float, default=0.2, help="share of a vector's entries TIES keeps (0.2)")
+    command.add_argument("--method", choices=MERGES, required=True, help="how task vectors are combined")
+    command.add_argument("--weights", type=_numbers, metavar="A,B", help="weights of the models (default: equal)")
+    command.add_argument("--scale", type=float, default=1.0, help="scale of the merged task vector (default: 1)")
+    command.add_argument(
+        "--density", type=float, default=0.2, help="share of the entries that TIES keeps (default: 0.2)"
+    )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the merged model")
     command.add_argument("--json", action="store_true", help="print what was found as JSON")
     searching = command.add_argument_group("self-positioning; the defaults are the paper's")
-    searching.add_argument("--probe", metavar="DATA", help="pairs of all tasks, where its loss is to be low")
+    searching.add_argument("--probe", metavar="DATA", help="pairs of all tasks, on which the search minimises the loss")
     searching.add_argument("--steps", type=int, help="of Adam (1000)")
-    searching.add_argument("--batch", type=int, help="pairs in a step (32)")
+    searching.add_argument("--batch", type=int, help="pairs per step (default: 32)")
     searching.add_argument("--rate", type=float, help="Adam's (5e-3)")
-    searching.add_argument("--mu", type=float, help="price of the scale (0.05)")
-    searching.add_argument("--temperature", type=float, help="of the loss (0.02)")
-    searching.add_argument("--negatives", type=int, help="listed ones used of each pair (1)")
-    searching.add_argument("--seed", type=int, help="of the order of pairs (0)")
+    searching.add_argument("--mu", type=float, help="penalty on the scale (default: 0.05)")
+    searching.add_argument("--temperature", type=float, help="temperature of the loss (default: 0.02)")
+    searching.add_argument("--negatives", type=int, help="listed negatives per pair (default: 1)")
+    searching.add_argument("--seed", type=int, help="seed of the order of pairs (default: 0)")
     searching.add_argument(
         "--surface",
         type=Path,
         metavar="FILE",
-        help="write the probe loss along the first two task vectors and the search's path; `fit` draws surface.json",
+        help="write the probe loss along the first two task vectors and the search path; `fit` draws surface.json",
     )
 
 
@@ -151,4 +153,4 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are wanted") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: it must be comma-separated numbers") from None

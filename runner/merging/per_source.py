@@ -88,7 +88,7 @@ def _check(trial: Trial, ranks: Ranks) -> None:
     merge = trial.training.merge
     if trial.method.bits:
         raise ValueError(
-            f"training.merge is {merge!r}; {trial.method.name} keeps the backbone in bits: not to be merged"
+            f"training.merge is {merge!r}; {trial.method.name} keeps the backbone in few bits, which cannot be merged"
         )
     if ranks.count > 1:
         raise ValueError(f"training.merge is {merge!r}; such a trial is trained by one process, not {ranks.count}")
@@ -154,7 +154,7 @@ def _missing(path: Path) -> bool:
     except FileNotFoundError:
         return True
     except (ValueError, KeyError) as error:
-        print(f"{error}; the model is trained anew", file=sys.stderr, flush=True)
+        print(f"{error}; the model is trained again", file=sys.stderr, flush=True)
         path.unlink()
         return True
     return False
@@ -163,7 +163,7 @@ def _missing(path: Path) -> bool:
 def _drop_stale(run: Run, part: Trial) -> None:
     """Delete the checkpoint of a model that is trained by now: it is of no use to the next."""
     path = run.folder and run.folder / CHECKPOINT
-    with suppress(checkpoint.Damaged):  # told when it is to be gone on from
+    with suppress(checkpoint.Damaged):  # told when it is to be continued
         if path and checkpoint.key_of(path) in {other.key for other in run.trial.parts if other.key != part.key}:
             path.unlink()
 
@@ -271,6 +271,6 @@ def probe_of(pairs: Pairs, batch: int) -> Pairs:
     """Returns as many training pairs of each source, spread over it. Raises ValueError when they make no batch."""
     count = min(PROBED, *map(len, pairs.trained))
     if count * len(pairs.trained) < batch:
-        raise ValueError(f"a source has {count} pairs to train on; the search wants {batch} of all together")
+        raise ValueError(f"a source has {count} training pairs; the search needs {batch} of all together")
     chosen = [train[np.linspace(0, len(train) - 1, count).astype(int)] for train in pairs.trained]
     return replace(pairs, train=np.concatenate(chosen))

@@ -51,7 +51,7 @@ class PositionSearch:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.batch < 2:
-            raise ValueError("batch is 1; a pair needs another beside it")
+            raise ValueError("batch is 1; it must be 2 or more")
         if self.mu < 0 or self.negatives < 0:
             raise ValueError(f"mu is {self.mu} and negatives {self.negatives}; both must be 0 or more")
 

@@ -235,7 +235,7 @@ def _must_reach_all(backbone: nn.Module) -> None:
     inside = {id(parameter) for parameter in inner.parameters()}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad and id(parameter) not in inside:
-            raise ValueError(f"{name} is trained, but lies outside the decoder and would never be used")
+            raise ValueError(f"{name} is trained, but is outside the decoder and would not be used")
 
 
 def frozen_blocks(backbone: nn.Module) -> int:

@@ -255,7 +255,7 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
     if finished.exists():
         result = read_object(finished)
         if result.get("key") != key:
-            raise ValueError(f"{finished}: was made by another ladder file; choose another folder")
+            raise ValueError(f"{finished}: belongs to another ladder file; choose another folder")
         return result
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(ladder, rung).to(device)
@@ -266,7 +266,7 @@ def pretrain(ladder: Ladder, rung: Rung, train: np.ndarray, held_out: np.ndarray
         try:
             record = checkpoint.load(state, key, model, optimizer)
         except checkpoint.Damaged as error:
-            raise ValueError(f"{error}; delete it to start without") from None
+            raise ValueError(f"{error}; delete it to start without it") from None
     with Progress(rung.name, ladder.steps, "steps", done=record["step"]) as progress:
         while record["step"] < ladder.steps:
             step = record["step"]
@@ -348,8 +348,8 @@ def card(ladder: Ladder, results: list[dict], sources: list[str]) -> str:
             "",
             f"Causal language models of one family (GPT-NeoX, tied embeddings), each trained on the same "
             f"{results[0]['tokens']:,} tokens in {ladder.steps:,} steps. One byte-level BPE tokenizer of "
-            f"{ladder.vocab:,} entries; context {ladder.context} tokens. They are small on purpose: to learn scaling "
-            "laws from, not to write text.",
+            f"{ladder.vocab:,} entries; context {ladder.context} tokens. They are small on purpose: for scaling "
+            "laws, not for writing text.",
             "",
             "Made by `embed pretrain ladder.toml --out DIR` from the `ladder.toml` beside this card.",
             "",

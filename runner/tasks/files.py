@@ -75,7 +75,7 @@ def read_similarity(where: str) -> Similarity:
     if len(rows) < 3:
         raise ValueError(f"{where}: {len(rows)} sentence pairs with a score; a rank correlation needs 3")
     if len({score for _, _, score in rows}) == 1:
-        raise ValueError(f"{where}: every score is {rows[0][2]:g}; there is no order to compare with")
+        raise ValueError(f"{where}: every score is {rows[0][2]:g}; there is no ranking to compare with")
     first, second, scores = (list(column) for column in zip(*rows, strict=True))
     return Similarity(_name(path, split), first, second, scores, skips.messages)
 
@@ -142,7 +142,7 @@ def _texts(folder: Path, kind: str) -> dict[str, str]:
                 raise ValueError(f"{place}: {column} is {value!r}, not text")
         name, text = str(name), f"{row.get('title') or ''} {'' if text is None else text}".strip()
         if name in texts:
-            raise ValueError(f"{place}: _id {name!r} is there twice")
+            raise ValueError(f"{place}: _id {name!r} occurs twice")
         texts[name] = text
     if not texts:
         raise ValueError(f"{path}: is empty")

@@ -94,7 +94,7 @@ def read_mteb(where: str) -> Any:
     try:
         task.load_data()
     except OSError as error:
-        raise ValueError(f"mteb:{where}: its data cannot be had: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"mteb:{where}: its data are not available: {str(error).splitlines()[0]}") from None
     return task
 
 
@@ -106,7 +106,9 @@ def score_mteb(model: Any, task: Any) -> Score:
         # No cache: it knows models by name, and those in folders have none of their own.
         result = mteb.evaluate(_for_mteb(model), task, cache=None, show_progress_bar=False)
     except OSError as error:
-        raise ValueError(f"mteb:{task.metadata.name}: its data cannot be had: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"mteb:{task.metadata.name}: its data are not available: {str(error).splitlines()[0]}"
+        ) from None
     task_result = result.task_results[0]
     values = _finite({METRICS["mteb"]: float(task_result.get_score())}, task.metadata.name)
     return Score(task.metadata.name, f"mteb {task.metadata.type}", METRICS["mteb"], values, task.metadata.main_score)

@@ -56,7 +56,7 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, record
 
 
 class Damaged(ValueError):
-    """A file of a training's state that cannot be gone on from, and why."""
+    """A file of a training's state that cannot be continued from, and why."""
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], record: dict) -> None:
@@ -100,10 +100,10 @@ def _checked(path: Path) -> Iterator[Any]:
             sums = parse_json((file.metadata() or {}).get("checksums", "{}"))  # the first files have none
             names = [name for name in sums if name != RECORD]
             if sums and sorted(names) != sorted(file.keys()):
-                raise Damaged(f"{path}: its tensors are not those that were written")
+                raise Damaged(f"{path}: its tensors differ from those that were written")
             for name in names:
                 if checksum(file.get_tensor(name)) != sums[name]:
-                    raise Damaged(f"{path}: {name} is not what was written (checksum)")
+                    raise Damaged(f"{path}: {name} has a wrong checksum")
             yield file
     except Damaged:
         raise
@@ -120,7 +120,7 @@ def _record(file: Any, path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or sums.get(RECORD, zlib.crc32(metadata[RECORD].encode())) != zlib.crc32(
         metadata[RECORD].encode()
     ):
-        raise Damaged(f"{path}: its record is not what was written (checksum)")
+        raise Damaged(f"{path}: its record has a wrong checksum")
     return record
 
 
@@ -148,7 +148,7 @@ def load(
             _restore(file, module, optimizer)
     except (KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         reason = f"has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-        raise Damaged(f"{path}: cannot be gone on from: {reason}") from None
+        raise Damaged(f"{path}: cannot be continued from: {reason}") from None
     return record
 
 
@@ -165,7 +165,7 @@ def _must_fit(file: Any, module: nn.Module, optimizer: torch.optim.Optimizer) ->
             wanted[f"optimizer.{index}.step"] = ([], None)
     wanted["random.cpu"] = (list(torch.get_rng_state().shape), torch.uint8)
     if unlike := names - {"random.cuda"} ^ wanted.keys():
-        raise ValueError(f"{len(unlike)} of its tensors are not this training's, such as {min(unlike)}")
+        raise ValueError(f"{len(unlike)} of its tensors do not belong to this training, such as {min(unlike)}")
     for name, (shape, kind) in wanted.items():
         tensor = file.get_tensor(name)
         if list(tensor.shape) != shape or (kind and tensor.dtype != kind):

@@ -23,11 +23,11 @@ def device_of(on: str | None) -> torch.device:
     if on not in DEVICES:
         raise ValueError(f"`on` is {on!r}; known: {', '.join(DEVICES)}")
     if on == "mps":
-        raise ValueError("`on` is 'mps': Apple GPUs are not supported, for nothing was ever measured there; take cpu")
+        raise ValueError("`on` is 'mps': Apple GPUs are not supported, since nothing was measured there; use cpu")
     if on == "cpu":
         return torch.device("cpu")
     if not here:
-        raise ValueError(f"`on` is {on!r}: torch {torch.__version__} sees no GPU here; take cpu")
+        raise ValueError(f"`on` is {on!r}: torch {torch.__version__} sees no GPU here; use cpu")
     if on == "rocm" and not torch.version.hip:
         raise ValueError(f"`on` is 'rocm': torch {torch.__version__} is not built for ROCm; the GPU here is cuda")
     return torch.device("cuda")

@@ -163,7 +163,7 @@ class DistributedRanks(Ranks):
         if reason and self.sharded:
             # The others wait for this rank's part of a block, and would take anything else for it.
             raise MemoryError(
-                f"sharded ranks cannot go on from this: {reason}; give a smaller micro_tokens, or recompute"
+                f"sharded processes cannot recover from this: {reason}; give a smaller micro_tokens, or recompute"
             )
         if not self.sharded and self.sum_counts([bool(reason)])[0]:
             raise torch.OutOfMemoryError(reason or "another rank is out of memory")
@@ -265,7 +265,7 @@ def _others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ConnectionError("lost the other ranks: one has ended") from error
+        raise ConnectionError("lost the other processes: one has ended") from error
 
 
 def _is_first(store: dist.Store, rank: int) -> bool:

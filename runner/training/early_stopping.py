@@ -62,7 +62,7 @@ class EarlyStopping:
         by_source = pools_by_source(pairs, training.pool_size, place + 1)
         if min(map(len, by_source)) <= place:
             raise ValueError(
-                f"training.evaluate_every needs one pool more: {len(pairs.held_out)} held-out pairs give none "
+                f"training.evaluate_every needs one more pool: {len(pairs.held_out)} held-out pairs give none "
                 f"of {training.pool_size} beside the {training.pools} of the loss: give more data, smaller pools or "
                 "tasks of your own (training.tasks)"
             )

@@ -226,7 +226,7 @@ def _check(trial: Trial, model: ModelSpec, ranks: Ranks) -> None:
     training, method = trial.training, trial.method
     if trial.model_hash and (found := model_hash(trial.model)) != trial.model_hash:
         raise ValueError(
-            f"{model.source}: the model in it has hash {found}, the trial wants {trial.model_hash}: it was replaced"
+            f"{model.source}: its model has hash {found}, the trial needs {trial.model_hash}: the model was replaced"
         )
     if training.context > model.context:
         raise ValueError(f"training.context is {training.context}; {model.name} reads {model.context} tokens")

@@ -101,7 +101,7 @@ def _take_own_state(run: Run, folder: Path) -> None:
     except checkpoint.Damaged as error:
         run.engine.ranks.wait()  # all have read it
         if run.engine.ranks.rank == 0:
-            _say(folder, f"{error}; the training begins anew")
+            _say(folder, f"{error}; the training starts again")
             set_aside(folder / CHECKPOINT)
 
 

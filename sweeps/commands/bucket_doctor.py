@@ -20,12 +20,12 @@ from sweeps.store.objects import Objects, open_objects
 ROUNDS = 25  # races between the two
 GLANCE = 0.05  # s between looks for what the other wrote
 MEETING = ".sweep-doctor"
-CLAIMS = "of two that create one name, one wins"
+CLAIMS = "of two writers that create one name, one wins"
 ONCE = "a name is created once"
 INSTEAD = (
-    "this place ignores conditional puts (If-None-Match), so two workers would claim one trial: keep trials in a "
+    "this place ignores conditional puts (If-None-Match), so two workers could claim one trial: keep trials in a "
     "database (`--store postgresql://...`) or a shared folder. Checkpoints (`--checkpoints URL`) need only the other "
-    "promises"
+    "properties"
 )
 
 
@@ -39,7 +39,7 @@ def refuse_unfit_objects(url: str, claims: bool) -> None:
     try:
         objects.write(name, b"one")
         if objects.read(name) != b"one":
-            raise ValueError(f"{url}: what is written there is not what is read")
+            raise ValueError(f"{url}: data read back differ from the data written")
         if claims and objects.create_once(name, b"two"):
             raise ValueError(f"{url}: cannot hold a sweep: {INSTEAD}")
     finally:
@@ -61,7 +61,7 @@ def written_is_read(objects: Objects) -> Finding:
         times["put"].append(put - begun)
         times["get"].append(time.perf_counter() - put)
     figure = ", ".join(f"{name} takes {1000 * sorted(each)[5]:.1f} ms" for name, each in times.items())
-    return Finding("what is written is read at once", not wrong, f"{wrong} of 10 not; {figure}")
+    return Finding("writes are visible at once", not wrong, f"{wrong} of 10 not; {figure}")
 
 
 def listed_at_once(objects: Objects) -> Finding:
@@ -72,7 +72,7 @@ def listed_at_once(objects: Objects) -> Finding:
         wrong += name not in [entry.name for entry in objects.listed("listed")]
         objects.delete([name])
         wrong += name in [entry.name for entry in objects.listed("listed")]
-    return Finding("what is written or deleted is listed so at once", not wrong, f"{wrong} of 20 not")
+    return Finding("listings show writes and deletions at once", not wrong, f"{wrong} of 20 not")
 
 
 def created_once(objects: Objects) -> Finding:
@@ -100,7 +100,7 @@ def follow(url: str, seconds: float) -> None:
             return
         objects.write(f"answer-{number}", json.dumps(ANSWERS[order["do"]](objects, order)).encode())
         number, deadline = number + 1, time.monotonic() + seconds
-    raise ValueError(f"{url}: nobody leads the probe any more; start `sweep doctor` there first")
+    raise ValueError(f"{url}: the first process of this check has ended; start `sweep doctor` there first")
 
 
 ANSWERS: dict[str, Callable[[Objects, dict[str, Any]], object]] = {
@@ -156,7 +156,7 @@ def others_see_it(other: Other) -> Finding:
         other.objects.write("changing", b"%d" % number)
         other.order("read", name="changing")
         wrong += other.answer() != str(number)
-    return Finding("the other sees what is written at once", not wrong, f"{wrong} of 10 not")
+    return Finding("the other machine sees writes at once", not wrong, f"{wrong} of 10 not")
 
 
 def one_clock(other: Other) -> Finding:
@@ -164,8 +164,8 @@ def one_clock(other: Other) -> Finding:
     other.order("stamp", name="stamped-there")
     here, own = other.objects.stamp("stamped-here"), time.time()
     there = float(other.answer())
-    figure = f"{abs(there - here):.0f} s apart; the clock here is off by {own - here:+.0f} s, which does no harm"
-    return Finding("times are those of one clock", abs(there - here) <= LATE, figure)
+    figure = f"{abs(there - here):.0f} s apart; the clock here is off by {own - here:+.0f} s (harmless)"
+    return Finding("all times come from one clock", abs(there - here) <= LATE, figure)
 
 
 def probe_objects(url: str, seconds: float, start_other: Callable[[], object]) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def verdict_on(findings: list[Finding]) -> str:
     """What holds, in plain words."""
     failed = {finding.promise for finding in findings if not finding.holds}
     if not failed:
-        return "sweeps can be kept here: `--store URL`, `--out URL` and `--checkpoints URL`"
+        return "sweeps can be stored here: `--store URL`, `--out URL` and `--checkpoints URL`"
     if failed <= {CLAIMS, ONCE}:
         return f"checkpoints are safe here, claims are not: {INSTEAD}"
     return "neither sweeps nor checkpoints are safe here"

@@ -55,10 +55,10 @@ class OpenedSweep:
     """What can come of it."""
 
     def refuse_hopeless(self, no_law: bool) -> None:
-        """Raise ValueError where no trial is possible or no law can come of them; no_law: the latter is allowed."""
+        """Raise ValueError where no trial is possible or no law is possible; no_law: the latter is allowed."""
         expected = self.expected
         if expected.refusal and not (no_law and expected.remarks):
-            although = "; `no_law` runs it all the same" if expected.remarks else ""
+            although = "; `no_law` runs it anyway" if expected.remarks else ""
             raise ValueError(f"{self.file}: {expected.refusal}{although}")
 
     def foresee(
@@ -78,9 +78,9 @@ class OpenedSweep:
         if hardware is not None:
             throughput = throughput_on(read_machine(hardware, mfu, price), self.sweep, self.data, options.workers)
         elif mfu is not None:
-            raise ValueError("`mfu` is for `hardware`; give that too")
+            raise ValueError("`mfu` needs `hardware`")
         else:
-            each = None if price is None else positive("`price`", price, "the price of one core or GPU for an hour")
+            each = None if price is None else positive("`price`", price, "a price per core-hour or GPU-hour")
             throughput = here(self.store, options.workers, each)
             own = None if classes else this_class(launcher, options)
         return foresee(self.sweep, self.data, self.store, self.library, throughput, again, classes, own)
@@ -107,7 +107,7 @@ class OpenedSweep:
             for remark in self.expected.remarks:
                 conductor.say(remark)
             for observation in failed:
-                conductor.say(f"to be tried again: {result(observation)}")
+                conductor.say(f"to be retried: {result(observation)}")
             return conductor.run(starter.start), conductor.reused
 
 
@@ -176,5 +176,5 @@ def folder_of_file(file: Path) -> Path:
     """
     copied = file.name == "sweep.toml" and (file.parent / "observations.jsonl").exists()
     if file.stem in (".", ".."):
-        raise ValueError(f"{file}: its name gives no folder for the sweep; give `out`")
+        raise ValueError(f"{file}: no folder for the sweep follows from this name; give `out`")
     return file.parent if copied else Path("results") / file.stem

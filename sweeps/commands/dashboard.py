@@ -48,7 +48,7 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
         try:
             _wait(server, port, Path(folder) / "log.txt")
             address = f"http://{HOST}:{port}/"
-            say(f"{len(study)} trials at {address}, and what comes while the sweep runs  (Ctrl-C ends it)")
+            say(f"{len(study)} trials at {address}, updated while the sweep runs  (Ctrl-C ends it)")
             if browse:
                 webbrowser.open(address)
             while server.poll() is None:
@@ -71,7 +71,7 @@ def _free(port: int) -> int:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise ValueError(f"`port` is {port}, which cannot be used ({error}); 0 takes a free one") from None
+            raise ValueError(f"`port` is {port}, which cannot be used ({error}); 0 selects a free one") from None
         return int(probe.getsockname()[1])
 
 
@@ -83,4 +83,4 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 return
         time.sleep(0.05)
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise ValueError(f"optuna-dashboard does not start: {lines[-1] if lines else 'it says nothing'}")
+    raise ValueError(f"optuna-dashboard did not start: {lines[-1] if lines else 'no output'}")

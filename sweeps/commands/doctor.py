@@ -77,7 +77,7 @@ def hard_link(folder: Path) -> Finding:
     first, second, name = folder / "one", folder / "two", folder / "linked"
     first.write_text("one")
     second.write_text("two")
-    promise = "a hard link lets the first win"
+    promise = "of two hard links with one name, the first wins"
     try:
         os.link(first, name)
     except OSError as error:
@@ -85,7 +85,7 @@ def hard_link(folder: Path) -> Finding:
     with suppress(OSError):
         os.link(second, name)
     kept = name.read_text()
-    return Finding(promise, kept == "one", "the first stayed" if kept == "one" else "the second took its place")
+    return Finding(promise, kept == "one", "the first stayed" if kept == "one" else "the second replaced it")
 
 
 def rename_over(folder: Path) -> Finding:
@@ -111,8 +111,8 @@ def flushed(folder: Path) -> Finding:
                 os.fsync(file.fileno())
             times.append(time.perf_counter() - begun)
     except OSError as error:
-        return Finding("what is flushed is on the disk", False, f"fsync: {error.strerror}")
-    return Finding("what is flushed is on the disk", True, f"fsync takes {1000 * sorted(times)[2]:.1f} ms")
+        return Finding("flushed data are on the disk", False, f"fsync: {error.strerror}")
+    return Finding("flushed data are on the disk", True, f"fsync takes {1000 * sorted(times)[2]:.1f} ms")
 
 
 def room(folder: Path) -> Finding:
@@ -140,7 +140,7 @@ def follow(meeting: Path, seconds: float = WAIT) -> None:
         answer = FOLLOWED[what["do"]](meeting, what)
         write_text(meeting / f"answer-{done}", json.dumps(answer), durable=False)
         done, deadline = done + 1, time.monotonic() + seconds
-    raise ValueError(f"{meeting.parent}: nobody leads the probe any more; start `sweep doctor` there first")
+    raise ValueError(f"{meeting.parent}: the first process of this check has ended; start `sweep doctor` there first")
 
 
 class Other:
@@ -220,7 +220,7 @@ def seen_in_time(other: Other) -> Finding:
         answer = other.answer()
         lags[what] = time.monotonic() - begun if answer["seen"] else float("inf")
     figure = ", ".join(f"{what} after {lag:.3f} s" for what, lag in lags.items())
-    return Finding("the other sees changes in time", max(lags.values()) <= LATE, figure)
+    return Finding("the other machine sees changes in time", max(lags.values()) <= LATE, figure)
 
 
 def _watch(meeting: Path, what: dict[str, str]) -> dict[str, float]:
@@ -244,8 +244,8 @@ def clocks(other: Other) -> Finding:
     here, server = time.time(), path.stat().st_mtime
     answer = other.answer()
     apart = abs(answer["server"] - server)
-    figure = f"{apart:.3f} s apart; own clocks are off by {here - server:+.1f} s here, {answer['clock']:+.1f} s there"
-    return Finding("times are the file server's", apart <= LATE, f"{figure}, which does no harm")
+    figure = f"{apart:.3f} s apart; local clocks are off by {here - server:+.1f} s here, {answer['clock']:+.1f} s there"
+    return Finding("times come from the file server", apart <= LATE, f"{figure} (harmless)")
 
 
 def _touch(meeting: Path, _: dict[str, str]) -> dict[str, float]:
@@ -278,8 +278,8 @@ def lead(meeting: Path, seconds: float = WAIT) -> Iterator[Finding]:
         return
     other.order("touch")  # waits for it to be there
     other.answer()
-    yield race(other, "create", "of two that create a file, one wins")
-    yield race(other, "link", "of two that link a name, one wins")
+    yield race(other, "create", "of two processes that create a file, one wins")
+    yield race(other, "link", "of two processes that link a name, one wins")
     yield seen_in_time(other)
     yield clocks(other)
     other.order("end")
@@ -289,14 +289,12 @@ def lead(meeting: Path, seconds: float = WAIT) -> Iterator[Finding]:
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "directory", metavar="DIR", help="folder that sweeps are to lie in, or s3://, gs:// or file:// URL"
-    )
+    command.add_argument("directory", metavar="DIR", help="folder for sweeps, or s3://, gs:// or file:// URL")
     side = command.add_mutually_exclusive_group()
-    side.add_argument("--two", action="store_true", help="check with a second machine, which is started with --peer")
-    side.add_argument("--peer", action="store_true", help="be the second machine of a check that runs elsewhere")
+    side.add_argument("--two", action="store_true", help="check with a second machine, on which you start --peer")
+    side.add_argument("--peer", action="store_true", help="run as the second machine of a check")
     command.add_argument(
-        "--seconds", type=float, default=WAIT, metavar="S", help="wait this long for the other machine (default: 120)"
+        "--seconds", type=float, default=WAIT, metavar="S", help="seconds to wait for the other machine (default: 120)"
     )
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -306,10 +304,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     objects = is_place_of_objects(arguments.directory)
     place = checked_url(arguments.directory) if objects else arguments.directory
     if not objects and not Path(place).is_dir():
-        raise ValueError(f"{place}: no such folder; name one on the file system to be probed")
+        raise ValueError(f"{place}: no such folder; name one on the file system to be checked")
     if arguments.peer:
         _follow(place, arguments.seconds)
-        print("probed; the other machine has the findings")
+        print("checked; the other machine prints the findings")
         return 0
     findings = (examine_objects if objects else examine)(place, arguments.two, arguments.seconds)
     held = all(finding.holds for finding in findings)
@@ -317,7 +315,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps({"directory": str(place), "findings": [asdict(finding) for finding in findings]}))
     else:
         rows = [["yes" if finding.holds else "NO", finding.promise, finding.figure] for finding in findings]
-        print("\n".join(table([["holds", "promise", "measured"], *rows])))
+        print("\n".join(table([["holds", "requirement", "measured"], *rows])))
         if objects or not held:
             print(f"\n{verdict_on(findings) if objects else f'sweeps are not safe here: {INSTEAD}'}")
     return 0 if held else 1

@@ -36,7 +36,7 @@ def with_next_round(asked: OpenedSweep) -> OpenedSweep:
 
 def _later(now: GoalRound) -> str:
     more = now.limit - now.spent - now.cost
-    return f"later rounds follow from its losses; they may take up to {more:.3g} FLOPs more"
+    return f"later rounds follow from its losses; they may take up to {more:.3g} more FLOPs"
 
 
 def write_chosen(end: Snapshot) -> list[str]:
@@ -53,6 +53,6 @@ def write_chosen(end: Snapshot) -> list[str]:
         "",
         f"plan      {trial.model}, {trial.method.label}, {trial.steps:,} steps, learning rate {trial.lr:.2g}",
         f"loss      {best.loss:.3f} (90 %: {best.low:.3f} to {best.high:.3f}), best with {best.best:.0%}, "
-        f"{last.regret:.2g} nats expected to be given away",
+        f"{last.regret:.2g} nats expected regret",
         f"{path}  the recipe; embed train {path}",
     ]

@@ -52,9 +52,9 @@ class Sweep:
         and the choices.
         """
         if (file is None) == (not keys):
-            raise ValueError("a sweep is made of a file or of the keys of one: give either of these")
+            raise ValueError("give either a sweep file or the keys of one")
         if file is None and out is None:
-            raise ValueError("`out` is needed: the folder of a sweep that is made of keys")
+            raise ValueError("`out` is missing: the folder of a sweep that is given by keys")
         own = Path("results")
         if file is not None:
             self.file = Path(file)
@@ -106,8 +106,8 @@ class Sweep:
         workers: trials at once, by default one for each GPU or core. launcher: a key of sweeps.workers.LAUNCHERS;
         profile: the cluster profile of one that needs it. slots: trials at once on each GPU. track: one of
         sweeps.workers.base.TRACKERS. fresh: no observations of other sweeps are reused. retry_failed: failed trials
-        are tried again. no_law: run it even where no law can come of it. The recipe of a sweep with a goal is written
-        into its folder. Raises ValueError; KeyboardInterrupt leaves a state that the next call continues.
+        are tried again. no_law: run it even where the trials cannot give a law. The recipe of a sweep with a goal is
+        written into its folder. Raises ValueError; KeyboardInterrupt leaves a state that the next call continues.
         """
         kind, options = launching(launcher, workers, None if profile is None else Path(profile), slots=slots)
         if track is not None:
@@ -154,7 +154,7 @@ class DryRun:
     lines: tuple[str, ...]
     """The same for people."""
     remarks: tuple[str, ...]
-    """What to know before it runs, and why no law can come of it, where none can."""
+    """What to know before it runs, and why the trials cannot give a law, where none can."""
 
     def to_frame(self) -> Any:
         """The trials as a pandas.DataFrame, a row each."""
@@ -182,7 +182,9 @@ def _written(out: Path, keys: Mapping[str, Any]) -> Path:
     path = out.with_name(f"{out.name}.toml")
     head = comments((REMARK,))
     if path.exists() and not path.read_text(encoding="utf-8").startswith(head[0]):
-        raise ValueError(f"{path}: is there and was not written by Sweep; name another folder with `out`, or give it")
+        raise ValueError(
+            f"{path}: exists and was not written by Sweep; name another folder with `out`, or pass this file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join([*head, *lines(keys)]) + "\n")
     return path

@@ -36,7 +36,7 @@ def init(arguments: argparse.Namespace) -> int:
     training = Training(data=arguments.data)
     data, how = _data(arguments, training, models[0])
     grid = draft(models, methods, training, data, limit)
-    budget = "the cheapest grid that ends in laws" if limit is None else f"a grid for at most {limit:.3g} FLOPs"
+    budget = "the cheapest grid that is enough for laws" if limit is None else f"a grid for at most {limit:.3g} FLOPs"
     remarks = (
         f"`sweep init`: {budget}: {grid.trials} trials at most, {grid.flops:.3g} FLOPs.",
         f"Data: {how}.",
@@ -52,7 +52,9 @@ def _copy_example(arguments: argparse.Namespace) -> int:
     """Write an example as it is."""
     for name in ("suite", "models", "budget", "pairs", "tokens_per_pair"):
         if getattr(arguments, name):
-            raise ValueError(f"`{name}` is of a new sweep file; an example is written as it is: edit the file")
+            raise ValueError(
+                f"`{name}` is an option of a new sweep file; an example is written unchanged: edit the file"
+            )
     text = example_text(arguments.example)
     file = arguments.file or Path(f"{arguments.example}.toml")
     _must_be_new(file)
@@ -69,7 +71,7 @@ def _must_be_new(file: Path) -> None:
     if file.suffix != ".toml":
         raise ValueError(f"{file}: a sweep file ends in .toml")
     if file.exists():
-        raise ValueError(f"{file}: is there already; name another file")
+        raise ValueError(f"{file}: exists already; name another file")
 
 
 def _listed(text: str) -> list[str]:
@@ -90,7 +92,7 @@ def _models(arguments: argparse.Namespace) -> list[ModelSpec]:
 def _data(arguments: argparse.Namespace, training: Training, model: ModelSpec) -> tuple[Data, str]:
     """How many pairs there are and how long they are: as told, else from the data."""
     if (arguments.pairs is None) != (arguments.tokens_per_pair is None):
-        raise ValueError("--pairs and --tokens-per-pair go together; without both the data are read")
+        raise ValueError("--pairs and --tokens-per-pair must be given together; without both the data are read")
     if arguments.pairs is None:
         found = pair_statistics(training, model.source)
         how = f"{found.train_pairs:,} training pairs of {found.tokens:.0f} tokens; {found.how}"
@@ -99,7 +101,7 @@ def _data(arguments: argparse.Namespace, training: Training, model: ModelSpec) -
     tokens = positive("--tokens-per-pair", arguments.tokens_per_pair, "a number of tokens")
     return Data(
         "", round(pairs), 0, tokens, tokens**2 / 2
-    ), f"{pairs:,.0f} training pairs of {tokens:g} tokens, as told"
+    ), f"{pairs:,.0f} training pairs of {tokens:g} tokens, as given"
 
 
 def _document(grid: Draft, file: Path) -> dict[str, Any]:
@@ -130,20 +132,16 @@ def _lines(grid: Draft, file: Path, how: str) -> list[str]:
 def add_init(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `sweep init`."""
     command.add_argument("file", type=Path, nargs="?", metavar="FILE.toml", help="the sweep file to write")
-    command.add_argument("--example", metavar="NAME", help="write an example that ships as it is, such as demo")
+    command.add_argument("--example", metavar="NAME", help="write a bundled example, such as demo")
     command.add_argument("--suite", choices=list(SUITES), help="suite of models to choose from (default: nano)")
-    command.add_argument("--models", default="", metavar="NAMES", help="models to choose from, with commas between")
+    command.add_argument("--models", default="", metavar="NAMES", help="models to choose from, comma-separated")
     command.add_argument("--methods", default="full,lora", metavar="NAMES", help="tuning methods (default: full,lora)")
     command.add_argument(
         "--data", default="python-env", help="pairs.jsonl, .csv, .parquet, hf:owner/name (default: python-env)"
     )
     command.add_argument(
-        "--budget", metavar="FLOPS", help="most FLOPs of the whole sweep (default: as few as end in laws)"
+        "--budget", metavar="FLOPS", help="most FLOPs of the whole sweep (default: as few as are enough for laws)"
     )
-    command.add_argument(
-        "--pairs", metavar="N", help="number of training pairs, where the data are not on this machine"
-    )
-    command.add_argument(
-        "--tokens-per-pair", metavar="N", help="tokens of a pair, where the data are not on this machine"
-    )
+    command.add_argument("--pairs", metavar="N", help="number of training pairs, if the data are not on this machine")
+    command.add_argument("--tokens-per-pair", metavar="N", help="tokens per pair, if the data are not on this machine")
     command.add_argument("--json", action="store_true", help="print what was chosen as JSON")

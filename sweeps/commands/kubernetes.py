@@ -77,7 +77,9 @@ def _workers(deployment: Deployment, resources: ResourceClass) -> dict[str, Any]
     whose time was up, is started anew and that counts as no failure."""
     name = resources.name
     if resources.nodes > 1:
-        raise ValueError(f"class {name}: nodes is {resources.nodes}; a pod is on one node: use Slurm or Ray for those")
+        raise ValueError(
+            f"class {name}: nodes is {resources.nodes}; a pod runs on one node: use Slurm or Ray for several"
+        )
     if resources.slots > 1 or resources.shards:
         raise ValueError(f"class {name}: a pod has its GPUs to itself; slots must be 1 and shards 0")
     told = worker_arguments(resources, deployment.profile, stays=True) if deployment.profile_text else []

@@ -21,7 +21,7 @@ from sweeps.support.paths import refuse_to_replace, relative_to
 
 MANIFESTS: dict[str, Callable[[Deployment], str]] = {"kubernetes": kubernetes, "skypilot": skypilot, "docker": docker}
 # What these may be, so that no engine takes one for something else, and that in words.
-_OBJECT = (re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"), "small letters, digits, '.' and '-'")
+_OBJECT = (re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"), "lower-case letters, digits, '.' and '-'")
 NAMES = {
     "image": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}"), "a name such as registry.org/team/image:tag"),
     "claim": _OBJECT,
@@ -71,7 +71,7 @@ def add_manifest(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `sweep manifest`."""
     command.add_argument("file", type=Path, metavar="FILE.toml", help="the sweep file")
     command.add_argument(
-        "--for", dest="engine", choices=list(MANIFESTS), required=True, help="what is to start workers"
+        "--for", dest="engine", choices=list(MANIFESTS), required=True, help="system that starts the workers"
     )
     command.add_argument("--profile", type=Path, metavar="FILE.toml", help="cluster profile: the classes of workers")
     command.add_argument("--class", default="", metavar="C", help="only the workers of this class of the profile")

@@ -21,7 +21,7 @@ def skypilot(deployment: Deployment) -> str:
     """A task for the workers of a class, as a comment says to launch it. Raises ValueError where that cannot be."""
     if len(deployment.classes) > 1:
         names = ", ".join(resources.name for resources in deployment.classes)
-        raise ValueError(f"the profile has the classes {names}; a task is of one: say which with `class`")
+        raise ValueError(f"the profile has the classes {names}; a task has one class: choose it with `class`")
     (resources,) = deployment.classes
     name = f"{deployment.name}-{deployment.label(resources)}"
     head = f"# A worker of the sweep; {resources.workers} at once: run this line so often, with another -n each time.\n"
@@ -32,11 +32,9 @@ def skypilot(deployment: Deployment) -> str:
 
 def _task(deployment: Deployment, resources: ResourceClass, name: str) -> dict[str, Any]:
     if resources.gpus and not deployment.gpu:
-        raise ValueError(f"class {resources.name}: gpus is {resources.gpus}; say which with `gpu`, such as A100")
+        raise ValueError(f"class {resources.name}: gpus is {resources.gpus}; name it with `gpu`, such as A100")
     if resources.nodes > 1 or resources.slots > 1 or resources.shards:
-        raise ValueError(
-            f"class {resources.name}: a worker has a machine to itself; nodes and slots must be 1, shards 0"
-        )
+        raise ValueError(f"class {resources.name}: a worker has its own machine; nodes and slots must be 1, shards 0")
     wants: dict[str, Any] = {"cpus": f"{resources.cpus * resources.per_node}+", "use_spot": True}
     if memory := main_memory(resources):
         wants["memory"] = f"{memory:g}+"

@@ -56,7 +56,9 @@ class Standing:
         except (ValueError, OSError) as error:
             if self.store.shares_folder:
                 raise
-            self._say(f"what the file names is not on this machine, so the time left is not known: {sentence(error)}")
+            self._say(
+                f"models or data of the file are not on this machine, so the time left is unknown: {sentence(error)}"
+            )
             return self._unplanned(workers)
         self.pace.take(self.known.values())
         again = {key for key in self.store.unfinished() if key in self.known}
@@ -125,10 +127,10 @@ def _watch(standing: Standing) -> int:
 
 def add_logs(command: argparse.ArgumentParser) -> None:
     _folder(command)
-    command.add_argument("trial", nargs="?", metavar="TRIAL", help="a trial's key or the start of it")
+    command.add_argument("trial", nargs="?", metavar="TRIAL", help="key of a trial, or the first characters of it")
     command.add_argument("--lines", type=int, default=20, metavar="N", help="number of last lines (default: 20)")
     how = command.add_mutually_exclusive_group()
-    how.add_argument("--follow", action="store_true", help="print new lines until all is finished")
+    how.add_argument("--follow", action="store_true", help="follow the log until the trial or sweep is finished")
     how.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -227,7 +229,9 @@ def _added(log: Log, over: Callable[[], bool]) -> Iterator[str]:
 
 def add_cancel(command: argparse.ArgumentParser) -> None:
     _folder(command)
-    command.add_argument("trials", nargs="*", metavar="TRIAL", help="keys or starts of keys (default: all unfinished)")
+    command.add_argument(
+        "trials", nargs="*", metavar="TRIAL", help="keys, or first characters of keys (default: all unfinished trials)"
+    )
     command.add_argument("--json", action="store_true", help="print what was cancelled as JSON")
 
 
@@ -239,26 +243,28 @@ def cancel(arguments: argparse.Namespace) -> int:
             raise ValueError(f"trial {key} has a result already ({observation.status}); nothing was cancelled")
     store.cancel(keys or [EVERYTHING])
     sentences = [f"cancelled: {key} {name(store.read_trial(key))}" for key in keys] or [
-        "cancelled: all that has no result"
+        "cancelled: all trials without a result"
     ]
     _log(store, sentences)
     if arguments.json:
         print(json.dumps({"cancelled": keys or EVERYTHING}))
         return 0
     print("\n".join(sentences))
-    print(f"running ones stop within seconds; to re-queue them: sweep retry {arguments.directory} --cancelled")
+    print(f"running trials stop within seconds; to re-queue them: sweep retry {arguments.directory} --cancelled")
     return 0
 
 
 def add_retry(command: argparse.ArgumentParser) -> None:
     _folder(command)
-    command.add_argument("trials", nargs="*", metavar="TRIAL", help="keys or starts of keys of trials without a loss")
+    command.add_argument(
+        "trials", nargs="*", metavar="TRIAL", help="keys, or first characters of keys, of trials without a loss"
+    )
     command.add_argument(
         "--failed",
         action="store_true",
-        help="re-queue failed trials: a running sweep tries them before it ends, an ended one when it is run again",
+        help="re-queue failed trials: a running sweep retries them before it ends, a finished one when it is run again",
     )
-    command.add_argument("--cancelled", action="store_true", help="re-queue all that was cancelled")
+    command.add_argument("--cancelled", action="store_true", help="re-queue all cancelled trials")
     command.add_argument("--json", action="store_true", help="print what was re-queued as JSON")
 
 

@@ -26,7 +26,7 @@ def recalled(path: Path, read: Callable[[Path], Kept]) -> Kept | None:
         return read(path)
     except DAMAGED as error:
         reason = f"has no {error.args[0]!r}" if isinstance(error, KeyError) else sentence(error)
-        print(f"{path}: cannot be used and is made anew: {reason}", file=sys.stderr, flush=True)
+        print(f"{path}: cannot be used and is rebuilt: {reason}", file=sys.stderr, flush=True)
         discard(path)
         return None
 
@@ -43,5 +43,5 @@ def kept_json(path: Path) -> Any:
     """What `keep_json` wrote. Raises ValueError or OSError where it is not that any more."""
     content = read_json(path)
     if not isinstance(content, dict) or zlib.crc32(json.dumps(content.get("kept")).encode()) != content.get("checksum"):
-        raise ValueError("it is not what was written (checksum)")
+        raise ValueError("its checksum does not match")
     return content["kept"]

@@ -89,7 +89,7 @@ def columns_of(names: tuple[str, ...], mapped: Mapped = ()) -> Columns | str:
     for role in ("query", "positive", "group", "held_out"):
         column = _mapped(names, given[role]) if role in given else _usual(there, ROLES[role])
         if isinstance(column, tuple):
-            return f"{' and '.join(map(repr, column))} may each be the {role}; say which by `columns`"
+            return f"{' and '.join(map(repr, column))} may each be the {role}; choose one with `columns`"
         if column is None and (role in ("query", "positive") or role in given):
             wanted = " or ".join(map(repr, given.get(role, (role,))))
             return f"no {wanted}; the file has: {_listed(names)}"
@@ -105,7 +105,7 @@ def columns_of(names: tuple[str, ...], mapped: Mapped = ()) -> Columns | str:
         negatives += tuple(name for _, name in numbered)
     judged = [name for name in JUDGED if name in there]
     if judged and not given and str(found["query"]).strip().lower() == "sentence1":
-        return f"{there[judged[0]]!r} says how alike two sentences are; not all of them belong together: map `columns`"
+        return f"{there[judged[0]]!r} is a similarity score, so not all rows are positive pairs: map `columns`"
     return Columns(str(found["query"]), str(found["positive"]), negatives, found["group"], found["held_out"])
 
 

@@ -128,7 +128,7 @@ def _records(lines: _Lines, between: str) -> Iterator[tuple[int, list[str] | str
 
 def _reason(error: str) -> str:
     if "new-line character" in error:
-        return "a line break within a cell that has no quotes"
+        return "a line break in a cell without quotes"
     if "NUL" in error:
         return "holds a NUL"
-    return "quotes do not match: one is not closed, or one within a cell is not doubled"
+    return "unmatched quotes: one is not closed, or one within a cell is not doubled"

@@ -63,7 +63,7 @@ def shards(folder: Path, split: str = "") -> tuple[Path, ...]:
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and ending(path) in READERS)
     if not files:
-        raise ValueError(f"{folder}: a folder without a file that can be read; known endings: {known_endings()}")
+        raise ValueError(f"{folder}: no readable file in this folder; known extensions: {known_endings()}")
     found = {path: match[1].lower() if (match := SPLIT.match(path.name)) else "" for path in files}
     splits = list(dict.fromkeys(found.values()))
     if split and split not in splits:
@@ -81,7 +81,7 @@ def shards(folder: Path, split: str = "") -> tuple[Path, ...]:
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Yields the rows of a file, each with its place. Raises ValueError naming what cannot be read."""
     if ending(path) not in READERS:
-        raise ValueError(f"{path}: unknown kind of file; known endings: {known_endings()}")
+        raise ValueError(f"{path}: unknown kind of file; known extensions: {known_endings()}")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     for number, row in rows_of(path, Meter()):

@@ -15,8 +15,8 @@ from sweeps.support.json_io import MOST_LINE
 
 CHUNK = 2**16  # characters that are read of an array at a time
 CUT = 16  # characters before the end of what was read: an error there may be the cut's, not the file's
-DEEP = "lists and objects lie too deep inside one another"
-LONG_NUMBER = "holds a number of thousands of digits"
+DEEP = "lists and objects are nested too deeply"
+LONG_NUMBER = "contains a number with thousands of digits"
 BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -90,19 +90,19 @@ def _values(path: Path, file: Any, meter: Meter) -> Rows:
             if not more and at == len(read) and not closing:
                 return
             if inside or not more:
-                raise ValueError(f"{path}:{number + 1}: not JSON ({error.msg}); what follows cannot be read") from None
+                raise ValueError(f"{path}:{number + 1}: not JSON ({error.msg}); the rest cannot be read") from None
             if len(read) - at > MOST_LINE:
                 raise ValueError(f"{path}:{number + 1}: has more than {MOST_LINE:,} characters in one value") from None
             read, at = read[at:] + more, 0
             continue
         except (RecursionError, ValueError) as error:
             reason = DEEP if isinstance(error, RecursionError) else LONG_NUMBER
-            raise ValueError(f"{path}:{number + 1}: {reason}; what follows cannot be read") from None
+            raise ValueError(f"{path}:{number + 1}: {reason}; the rest cannot be read") from None
         at, number = end, number + 1
         if meter.wants():
             yield number, _row(value)
     if rest := (read[at + 1 :] + text.read(CHUNK)).strip():
-        raise ValueError(f"{path}: goes on behind its array: {rest[:40]!r}; give one array, or one object a line")
+        raise ValueError(f"{path}: has text after its array: {rest[:40]!r}; give one array, or one object per line")
 
 
 def _between(text: str, at: int) -> int:

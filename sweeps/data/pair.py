@@ -117,15 +117,15 @@ def pairs_of(row: Row, mapped: Mapped = ()) -> list[Pair] | str:
         if given is None or given == "":  # one pair may have fewer than another
             continue
         if (texts := _texts(given)) is None:
-            return "negatives are not a list of texts"
+            return "negatives must be a list of texts"
         if not all(map(_is_text, texts)):
             return "a negative is empty or not text"
         negatives += texts
     texts = [query, *positives, *negatives]
     if any(_LIST.match(text) for text in texts[1:]):
-        return "holds a list written as one text; give each text a column, such as negative_1 and negative_2"
+        return "contains a list written as one text; give each text a column, such as negative_1 and negative_2"
     if not is_unicode("".join(texts)):
-        return "has half of a surrogate pair"
+        return "contains an unpaired surrogate"
     group = str(row[columns.group]) if columns.group and row[columns.group] not in (None, "") else query
     held_out = _held_out(row[columns.held_out] if columns.held_out else None, group)
     if held_out is None:

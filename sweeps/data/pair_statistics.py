@@ -144,7 +144,7 @@ def _read(name: str) -> _Sample:
         if not pair.held_out:
             chosen.append(pair)
     if not chosen:
-        raise ValueError(f"data is {name!r}; of its {pairs:,} pairs none is left to train on: all are held out")
+        raise ValueError(f"data is {name!r}; of its {pairs:,} pairs all are held out: none is left to train on")
     scale, exact = meter.rows / problems.records, meter.rows == problems.records
     chosen = chosen[:: max(1, len(chosen) // TOKENISED_PAIRS)]
     found = PairStatistics(
@@ -168,7 +168,7 @@ def _size(path: Path) -> int:
 def _lengths(pairs: Sequence[Pair], training: Training, tokenizer: Path | None) -> tuple[float, float, str]:
     """Mean tokens of these pairs, mean sum of their squared text lengths, and how they were found."""
     by_tokenizer = _tokenizer(tokenizer, training.context) if tokenizer else None
-    measured = "by the tokenizer at hand" if by_tokenizer else f"from bytes, {BYTES_PER_TOKEN:g} a token"
+    measured = "by the tokenizer on this machine" if by_tokenizer else f"from bytes, {BYTES_PER_TOKEN:g} per token"
     count = by_tokenizer or _by_bytes
     end = training.pooling == "last"  # the last token is the one that is read: it is added
     texts = [training.query_prompt + pair.query for pair in pairs]

@@ -80,7 +80,7 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
     if smallest and smallest.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
         raise ValueError(
             f"training.warmup_steps is {smallest.training.warmup_steps}; the smallest trial ({smallest.label}) has "
-            f"{smallest.steps} steps and would not be warm before it cools down"
+            f"{smallest.steps} steps, and its cooldown would begin before the warm-up ends"
         )
     return grid_cells
 
@@ -116,20 +116,20 @@ def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
     if training.context > model.context:
         return f"training.context is {training.context} tokens, {model.name} reads at most {model.context}"
     if training.batch_size > data.train_pairs:
-        return f"a batch takes {training.batch_size} pairs, there are {data.train_pairs:,}"
+        return f"a batch needs {training.batch_size} pairs, there are {data.train_pairs:,}"
     if training.merge and cell.entry.method.bits:
         return f"its backbone is kept in {cell.entry.method.bits} bits, which cannot be merged"
     if cell.steps < sweep.min_steps and (search := search_flops(model, training, data, sweep.flops)):
         return (
-            f"the search takes {search:.3g} FLOPs, the rest buys {max(0, cell.steps)} steps, fewer than min_steps = "
+            f"the search takes {search:.3g} FLOPs, the rest allows {max(0, cell.steps)} steps, fewer than min_steps = "
             f"{sweep.min_steps}"
         )
     if cell.steps < sweep.min_steps:
-        return f"the budget buys {cell.steps} steps, fewer than min_steps = {sweep.min_steps}"
+        return f"the budget allows {cell.steps} steps, fewer than min_steps = {sweep.min_steps}"
     if any(part.steps < 1 for part in cell.trial(1.0).parts):
-        return f"of {cell.steps} steps a source of {training.way} gets none"
+        return f"of {cell.steps} steps, one source of {training.way} gets none"
     if cell.steps > MOST_STEPS:
-        return f"the budget buys {cell.steps:.3g} steps, more than {MOST_STEPS:,}"
+        return f"the budget allows {cell.steps:.3g} steps, more than {MOST_STEPS:,}"
     epochs = cell.pairs / data.train_pairs
     if epochs > sweep.max_epochs:
         return (

@@ -20,10 +20,10 @@ from sweeps.trial import AT_LEAST, CHOICES, JOINT, MERGES, Training
 
 REQUIRED = "required"
 NO_KEYS = ("entries", "spanned", "proposed")  # fields of Sweep that are no key of the file
-ONE_OF_A_SWEEP = "the losses of a sweep are measured in the same pools at the same moments: give one value"
+ONE_OF_A_SWEEP = "all losses of a sweep are measured in the same pools at the same steps: give one value"
 ONE_VALUE = {  # settings of training that span no conditions, and why
     "data": "give one source, several as [[data]] tables, or a sweep file for each",
-    "merge": "ways to merge are compared in [compare]",
+    "merge": "ways to merge are compared with [compare]",
     **dict.fromkeys(("pool_size", "pools", "loss_temperature", "score", "evaluate_every", "tasks"), ONE_OF_A_SWEEP),
 }
 
@@ -75,7 +75,7 @@ KINDS = {
 }
 SETTING_CHOICES = {"token_table": TOKEN_TABLES}  # settings of methods that have few values
 CHANGES = {  # what a key at the top of the file changes
-    **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat", "goal"), "which trials there are"),
+    **dict.fromkeys(("suite", "models", "budgets", "seeds", "methods", "repeat", "goal"), "the set of trials"),
     **dict.fromkeys(("training", "compare", "data", "tasks"), "every trial"),
     "flops": "the steps of every trial",
     **dict.fromkeys(("min_steps", "max_epochs"), "which trials are left out"),
@@ -88,34 +88,34 @@ WRITTEN = {
     "budgets": Key("budgets", "list of numbers", "the goal's", "", least=0),
     "training": Key("training", "table", "the defaults below", ""),
     "seeds": Key("seeds", "list of whole numbers", "[0]", "", least=0),
-    "racing": Key("racing", "table", "nothing is dropped", ""),
-    "repeat": Key("repeat", "list of tables", "no further seeds", ""),
+    "racing": Key("racing", "table", "no racing", ""),
+    "repeat": Key("repeat", "list of tables", "no additional seeds", ""),
     "compare": Key("compare", "table", "one way", ""),
     "goal": Key("goal", "table", "the grid is trained", ""),
 }
 METHODS_KEY = Key("methods", "list of tables", REQUIRED, "Tuning methods of the grid.")
-DATA_KEY = Key("data", "list of tables", "training.data", "Several sources that are trained on together.")
+DATA_KEY = Key("data", "list of tables", "training.data", "Several sources for joint training.")
 TASKS_KEY = Key("tasks", "list of texts", "training.tasks", "The same as training.tasks.")
 COLUMNS_KEY = Key(
     "columns",
     "table of columns",
-    "the usual names",
-    f"Columns of the source whose names are not usual: one or a list for each of {', '.join(ROLES)}.",
+    "the default names",
+    f"Column names of the source that differ from the defaults: one or a list for each of {', '.join(ROLES)}.",
 )
 RATES = (
     Key(
         "lr",
         "number or table",
         "lr_search",
-        "Known peak learning rate, or a table of them by model; one of lr and lr_search is needed, but with a goal.",
+        "Known peak learning rate, or a table of rates by model; lr or lr_search is required, except with a goal.",
         least=0,
     ),
     Key(
         "lr_search",
         "list of numbers or table",
         "lr",
-        "Rates to try for every model at its smallest budget, at least two; the best is continued beyond an end. A "
-        "table is a range that rates are proposed in, see below.",
+        "Rates to try for every model at its smallest budget, at least two; while the best is at an end, the search "
+        "continues beyond it. A table is a range in which rates are proposed, see below.",
         least=0,
     ),
 )
@@ -126,16 +126,21 @@ def tables() -> tuple[Table, ...]:
     top = [SUITE, *(_top(item) for item in fields(Sweep) if item.name not in NO_KEYS), METHODS_KEY, DATA_KEY, TASKS_KEY]
     methods = (
         Key("name", "text", REQUIRED, "The tuning method.", tuple(METHODS)),
-        Key("models", "list of texts", "all", "Names of the models that it is tried on."),
-        Key("budgets", "list of numbers", "all", "Budgets that it is tried at.", least=0),
+        Key("models", "list of texts", "all", "Models on which the method is tried."),
+        Key("budgets", "list of numbers", "all", "Budgets at which the method is tried.", least=0),
         *RATES,
     )
     return (
-        Table("", "at the top of the file", "Which trials there are; those that are known stay so.", tuple(top)),
+        Table(
+            "",
+            "at the top of the file",
+            "The set of trials. Changing it never changes or deletes finished trials.",
+            tuple(top),
+        ),
         Table(
             "[training]",
             "in [training]",
-            "The conditions of every trial. Another value makes other trials. A list spans the grid: each value is a "
+            "The conditions of every trial; another value gives new trials. A list spans the grid: each value is a "
             "condition with learning rates and laws of its own.",
             (*(_setting(item) for item in fields(Training) if item.name != "data_hash"), COLUMNS_KEY),
         ),
@@ -154,24 +159,24 @@ def tables() -> tuple[Table, ...]:
         Table(
             "[racing]",
             "in [racing]",
-            "A method is not run at larger budgets of a model where it is clearly worse.",
+            "A method that is clearly worse on a model is not run at larger budgets.",
             _keys(Racing, least={"margin": 0, "from_budgets": 2}),
         ),
-        Table("[[repeat]]", "in a [[repeat]] table", "Further seeds for a part of the grid.", _keys(Repeat)),
+        Table("[[repeat]]", "in a [[repeat]] table", "Additional seeds for a part of the grid.", _keys(Repeat)),
         Table(
             "[[data]]",
             "in a [[data]] table",
-            "One of several sources, in place of training.data; at least two.",
+            "One of several sources, instead of training.data; at least two.",
             (
                 Key("source", "text", REQUIRED, "A file, `hf:owner/name` or `python-env`."),
                 COLUMNS_KEY,
-                Key("weight", "number", "1", "How often it is drawn from beside the others.", least=0),
+                Key("weight", "number", "1", "How often the source is drawn, relative to the others.", least=0),
             ),
         ),
         Table(
             "[compare]",
             "in [compare]",
-            "Joint training beside merging; gives a table and no laws.",
+            "Compares joint training with merging; gives a table and no laws.",
             (
                 Key("merges", "list of texts", REQUIRED, "Ways to make one model.", (JOINT, *MERGES)),
                 *(key for key in _keys(Compare) if key.name == "ratios"),
@@ -180,7 +185,7 @@ def tables() -> tuple[Table, ...]:
         Table(
             "[goal]",
             "in [goal]",
-            "In place of budgets: the sweep chooses its own trials, in rounds, until the recipe for a budget is safe.",
+            "Instead of budgets: the sweep chooses its own trials, in rounds, until the expected regret is low.",
             _keys(Goal, least={"regret": 0, "together": 1, "price": 0}),
         ),
     )

@@ -67,7 +67,7 @@ class Prediction:
         return (
             self._loss_beside(observation),
             *(
-                Predicted(name, *self.scores[name], got, "" if got is not None else "the training did not score it")
+                Predicted(name, *self.scores[name], got, "" if got is not None else "not scored in the training")
                 for name, got in scored.items()
             ),
         )
@@ -75,11 +75,11 @@ class Prediction:
     def _loss_beside(self, observation: Observation) -> Predicted:
         if self.measure != LOSS:
             score = observation.scores.get(self.measure.removeprefix(SCORE))
-            got, why = (None, "the training did not score it") if score is None else (1 - score, "")
+            got, why = (None, "not scored in the training") if score is None else (1 - score, "")
             return Predicted(self.measure, *self.loss, got, why)
         size = observation.trial.training.pool_size
         if size != self.pool_size:
-            why = f"in pools of {self.pool_size} pairs; the data hold out enough for {size}: not to be compared"
+            why = f"in pools of {self.pool_size} pairs; the held-out data are enough for {size}: not comparable"
             return Predicted(f"held-out {LOSS}", *self.loss, None, why)
         return Predicted(f"held-out {LOSS}", *self.loss, observation.loss)
 

@@ -21,25 +21,27 @@ def with_sources(training: Any, sources: Any) -> dict[str, Any]:
         training = dict(training)
         columns, data = training.pop("columns"), training.get("data")
         if not isinstance(data, str) or MIXED in data:
-            raise ValueError("training.columns is of training.data, one source; of [[data]] each table has its own")
+            raise ValueError(
+                "training.columns belongs to training.data, one source; in [[data]] each table has its own"
+            )
         training["data"] = with_columns(data, columns, "training.columns")
     if sources is None:
         return training
     if "data" in training:
-        raise ValueError("training.data and [[data]] both say what to train on; give one")
+        raise ValueError("training.data and [[data]] both name the training data; give one")
     return {**training, "data": mixed(read_sources(sources))}
 
 
 def read_sources(sources: Any) -> list[tuple[str, float]]:
     """Sources and weights of `[[data]]` tables: source; weight, where it is not 1; columns, where none are usual."""
-    several = "[[data]] lists sources that are trained on together; give two or more, or training.data"
+    several = "[[data]] lists sources for joint training; give two or more, or use training.data"
     named = []
     for i, table in enumerate(tables(sources, 2, several)):
         known_keys(f"data[{i}]", table, ["source", "weight", "columns"])
         source: Any = table.get("source")
         require(f"data[{i}].source", source, isinstance(source, str) and bool(source.strip()), "a file or a name")
         if MIXED in source or "*" in source:
-            raise ValueError(f"data[{i}].source is {source!r}; a name of a source holds neither {MIXED!r} nor '*'")
+            raise ValueError(f"data[{i}].source is {source!r}; a source name must not contain {MIXED!r} or '*'")
         if "columns" in table:
             source = with_columns(source, table["columns"], f"data[{i}].columns")
         named.append((source, number(f"data[{i}].weight", table.get("weight", 1))))

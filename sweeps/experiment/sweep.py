@@ -17,7 +17,7 @@ from sweeps.trial import Training, mixed
 
 @dataclass(frozen=True)
 class RateRange:
-    """Learning rates to search in between."""
+    """A range of learning rates to search."""
 
     low: float
     """Lowest rate, positive."""
@@ -26,9 +26,9 @@ class RateRange:
     trials: int
     """Rates that are tried, at least 2."""
     together: int = 4
-    """Rates that are proposed at a time, and may be tried at once."""
+    """Rates that are proposed at a time and may run in parallel."""
     prune: bool = False
-    """Whether rates that stand badly beside finished ones are stopped, see `hopeless` in search/learning_rates.py."""
+    """Whether rates worse than the finished ones are stopped early, see `hopeless` in search/learning_rates.py."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Racing:
     """When a method is dropped at large budgets, see search/racing.py."""
 
     margin: float = 0.05
-    """Share by which its loss must exceed the best, such as 0.05."""
+    """A method is dropped when its loss exceeds the best by this share, such as 0.05."""
     from_budgets: int = 2
-    """Number of budgets in a row at which it must, at least 2."""
+    """Number of consecutive budgets at which it must, at least 2."""
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Further seeds for some places of the grid."""
+    """Additional seeds for some places of the grid."""
 
     seeds: tuple[int, ...]
-    """The seeds, none of which the sweep itself has."""
+    """The additional seeds; none may be among those of the sweep."""
     models: tuple[str, ...] = ()
     """Names of the models; (): all."""
     budgets: tuple[float, ...] = ()
@@ -54,7 +54,7 @@ class Repeat:
     methods: tuple[str, ...] = ()
     """Names of the methods; (): all."""
     batch_sizes: tuple[int, ...] = ()
-    """Batch sizes in pairs, where a list of them spans the grid; (): all."""
+    """Batch sizes in pairs, if the sweep has a list of them; (): all."""
 
     def admits(self, model: str, budget: float, method: str, batch_size: int) -> bool:
         asked = ((self.models, model), (self.budgets, budget), (self.methods, method), (self.batch_sizes, batch_size))
@@ -63,32 +63,32 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Compare:
-    """Ways to make one model of several sources, tried side by side."""
+    """Ways to make one model of several sources, to be compared."""
 
     merges: tuple[str, ...]
     """"" is joint training, the others are MERGES."""
     ratios: tuple[tuple[float, ...], ...] = ()
-    """Weights of the sources, tried each; (): those of the file alone."""
+    """Lists of weights of the sources, each of which is tried; (): only those of the file."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a sweep without budgets is for: it chooses its own trials, in rounds, see docs/goal.md."""
+    """The goal of a sweep without budgets: it chooses its own trials, in rounds, see docs/goal.md."""
 
     budget: str
-    """What the recipe is for: FLOP such as "1e19", or on `hardware` a time such as "24h" or money such as "$500"."""
+    """Budget of the recipe: FLOP such as "1e19", or on `hardware` a time such as "24h" or money such as "$500"."""
     spend: str = "2%"
-    """What all trials may cost together, searches included: a share of the budget such as "2%", or FLOP."""
+    """Most that all trials together may cost, searches included: a share of the budget such as "2%", or FLOP."""
     regret: float = 0.01
-    """Loss given away, nats, that is safe: trials end when less is expected."""
+    """Target in nats: trials end when the expected regret is below it."""
     laws: str = "auto"
-    """Evidence to start from: auto (the nearest bundled laws), a name of bundled ones, or a folder or file of laws."""
+    """Laws to start from: auto (the nearest bundled ones), a name of bundled ones, or a folder or file of laws."""
     together: int = 4
-    """Places of a round, at least 1: about as many as there are workers. Another number makes other rounds."""
+    """Trials per round, at least 1: about as many as there are workers. The rounds depend on it."""
     hardware: str = ""
-    """Machine of a budget in time or money, such as "8xh100"."""
+    """Machine for a budget in time or money, such as "8xh100"."""
     price: float = 0.0
-    """Price of one of its chips for an hour; 0: not known, and no budget in money."""
+    """Price per chip-hour; 0: not known, so no budget in money."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ class Entry:
     rates: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Known rates by model name."""
     search: tuple[float, ...] = ()
-    """Rates to try, rising; the best is continued beyond an edge."""
+    """Rates to try, ascending; while the best is at an end, the search continues beyond that end."""
     rate_range: RateRange | None = None
-    """What proposed rates lie between."""
+    """The range of proposed rates."""
     models: tuple[str, ...] = ()
     """Names of the models that it is tried on; (): all."""
     budgets: tuple[float, ...] = ()
@@ -139,15 +139,15 @@ class Sweep:
     models: tuple[ModelSpec, ...]
     """Backbones of the grid."""
     budgets: tuple[float, ...]
-    """Training FLOPs of the grid, by the count named in `flops`; none where there is a goal."""
+    """Training FLOPs of the grid, by the count named in `flops`; none with a goal."""
     entries: tuple[Entry, ...]
     """Tuning methods of the grid."""
     training: Training = Training()
     """The conditions of all trials."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds of every place of the grid."""
+    """Seeds at every place of the grid."""
     flops: str = "exact"
-    """The count of the budgets: exact or paper."""
+    """How the budgets are counted: exact or paper."""
     min_steps: int = MIN_STEPS
     """Fewest steps of a trial; a budget that buys fewer is left out."""
     max_epochs: float = 1.0
@@ -155,11 +155,11 @@ class Sweep:
     racing: Racing | None = None
     """When methods are dropped; None: never."""
     repeat: tuple[Repeat, ...] = ()
-    """Further seeds for some places."""
+    """Additional seeds for some places."""
     compare: Compare | None = None
-    """Ways to train on several sources that are compared; None: one way."""
+    """Ways to train on several sources, to be compared; None: one way."""
     goal: Goal | None = None
-    """What the sweep chooses its own trials for; None: it trains its grid."""
+    """A goal for which the sweep chooses its own trials; None: it trains its grid."""
     proposed: tuple[Proposed, ...] = ()
     """Trials that the goal has asked for so far."""
     spanned: tuple[Training, ...] = ()

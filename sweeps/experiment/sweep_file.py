@@ -81,10 +81,10 @@ def _sweep(table: dict[str, Any]) -> Sweep:
         spanned=conditions if len(conditions) > 1 else (),
     )
     if goal and sweep.spanned:
-        raise ValueError(f"a goal is for one condition, {_lists(sweep)} spans several; give one value")
+        raise ValueError(f"a goal needs one condition, but {_lists(sweep)} spans several; give one value")
     if sweep.racing and sweep.spanned:
         raise ValueError(
-            f"racing compares methods under one condition, {_lists(sweep)} spans several; give one of the two"
+            f"racing compares methods under one condition, but {_lists(sweep)} spans several; give one of the two"
         )
     sweep = replace(sweep, repeat=_repeats(table.get("repeat", []), sweep))
     if "compare" in table:
@@ -96,7 +96,7 @@ def _sweep(table: dict[str, Any]) -> Sweep:
 
 def _budgets(file: dict[str, Any]) -> tuple[float, ...]:
     if "budgets" not in file:
-        raise ValueError("neither budgets nor [goal] says which trials there are; give one of the two")
+        raise ValueError("there are neither budgets nor [goal]; give one of the two")
     return tuple(numbers("budgets", file["budgets"]))
 
 
@@ -107,7 +107,7 @@ def _goal(file: dict[str, Any]) -> Goal:
     known_keys("goal", table, [item.name for item in fields(Goal)])
     for name in OF_A_GRID:
         if name in file:
-            raise ValueError(f"{name} and [goal] both say which trials there are; give one of the two")
+            raise ValueError(f"{name} and [goal] exclude each other; give one of the two")
     for name in ("budget", "spend"):
         given = table.get(name, Goal.spend if name == "spend" else None)
         require(f"goal.{name}", given, isinstance(given, str) and given.strip() != "", AMOUNTS[name])
@@ -137,7 +137,7 @@ def _compare(table: Any, sweep: Sweep) -> Compare:
     known_keys("compare", table, [item.name for item in fields(Compare)])
     sources = len(sweep.training.sources)
     if sources < 2:
-        raise ValueError("compare: there is one source; ways to train on several are compared: give [[data]] tables")
+        raise ValueError("compare needs several sources, and there is one: give [[data]] tables")
     if sweep.spanned:
         raise ValueError(f"compare and {_lists(sweep)} both span conditions; give one of the two")
     if sweep.training.merge:
@@ -191,7 +191,7 @@ def _conditions(table: Any, sources: Any = None, tasks: Any = None) -> tuple[Tra
     table = with_sources(table, sources)
     if tasks is not None:
         if "tasks" in table:
-            raise ValueError("tasks and training.tasks both say what is scored; give one")
+            raise ValueError("tasks and training.tasks are the same key; give one")
         table = {**table, "tasks": strings("tasks", tasks)}
     if "data_hash" in table:
         raise ValueError("training.data_hash is filled in from the data; leave it out")
@@ -246,7 +246,7 @@ def _repeats(repeats: Any, sweep: Sweep) -> tuple[Repeat, ...]:
         }
         seeds = _seeds(f"{where}.seeds", table.get("seeds"))
         if trained := sorted(set(seeds) & set(sweep.seeds)):
-            raise ValueError(f"{where}.seeds names {trained[0]}, which all of the grid is trained with")
+            raise ValueError(f"{where}.seeds names {trained[0]}, which the whole grid already has")
         checked.append(Repeat(seeds, **chosen))
     return tuple(checked)
 

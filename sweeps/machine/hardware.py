@@ -83,13 +83,13 @@ class Machine:
     def origin(self, model: ModelSpec, method: Method) -> str:
         """Where `step_seconds` comes from."""
         if self.profile is None:
-            peak = f"peak {self.kind.peak:.4g} FLOP/s a chip ({self.kind.source})"
+            peak = f"peak {self.kind.peak:.4g} FLOP/s per chip ({self.kind.source})"
             return f"{peak}, {ESTIMATED if self.mfu is None else f'{self.mfu:.0%} of it reached'}"
         rows = alike(self.profile, method)
         names = ", ".join(dict.fromkeys(row.model for row in rows))
         methods = ", ".join(dict.fromkeys(label_of(row.method) for row in rows))
         inside = min(row.params for row in rows) <= model.params <= max(row.params for row in rows)
-        how = "between the nearest in N" if inside else "that of the nearest in N"
+        how = "interpolated in N" if inside else "nearest in N"
         measured = f"measured by `embed bench` on {self.profile.created[:10]} with {methods} on {names}"
         return f"{self.rate_of(model, method):.3g} FLOP/s, {how}; {measured}"
 
@@ -153,7 +153,7 @@ def read_machine(text: str, mfu: str | None = None, price: str | None = None) ->
 
 def _this(mfu: str | None, price: str | None) -> Machine:
     if mfu is not None:
-        raise ValueError(f"`mfu` is {mfu!r}: what `hardware` this reaches was measured; leave one of the two out")
+        raise ValueError(f"`mfu` is {mfu!r}: `hardware` this has a measured rate; leave one of the two out")
     from statistics import median
 
     from sweeps.machine.measured import read_machine_profile
@@ -163,4 +163,4 @@ def _this(mfu: str | None, price: str | None) -> Machine:
 
 
 def _hourly(price: str | None) -> float | None:
-    return None if price is None else positive("`price`", price, "the price of one chip for an hour, such as 2.5")
+    return None if price is None else positive("`price`", price, "a price per chip-hour, such as 2.5")

@@ -174,7 +174,7 @@ def read_machine_profile(path: Path | None = None) -> MachineProfile:
     """This machine's profile. Raises ValueError when there is none, or one of another machine or format."""
     path = path or profile_path()
     if not path.exists():
-        raise ValueError(f"{path}: this machine was not measured yet; run `embed bench` first")
+        raise ValueError(f"{path}: this machine has not been measured; run `embed bench` first")
     try:
         content = parse_json(read_bytes(path))
         if content["format"] != FORMAT:

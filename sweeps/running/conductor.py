@@ -54,9 +54,7 @@ def prepare(path: Path, command: Sequence[str] = PREPARE) -> Data:
             end_descendants()  # even one that was just being started; in the background it may never hear of Ctrl-C
             raise
     if process.returncode:
-        raise ValueError(
-            f"{path}: its data cannot be prepared (exit code {process.returncode}, the reason stands above)"
-        )
+        raise ValueError(f"{path}: its data cannot be prepared (exit code {process.returncode}; the reason is above)")
     try:
         content: Any = json.loads(printed)
     except json.JSONDecodeError:

@@ -259,11 +259,11 @@ def status_lines(now: Snapshot) -> list[str]:
     lines = [counts(now), *_cost_lines(now)]
     if now.edited:
         file = now.directory / "sweep.toml"
-        lines += [f"{file} was edited since it was last run, and is counted as it is now; to run it: sweep run {file}"]
+        lines += [f"{file} was edited since the last run, and is counted as it is now; to run it: sweep run {file}"]
     if now.running:
         lines += ["", "running", *(f"  {item.text}  ({item.where})" for item in now.running)]
     elif now.waiting:
-        lines += ["nothing is running now"]
+        lines += ["no trial is running"]
     if now.failures:
         lines += ["", "no loss from", *_first(result(observation, now.varied) for observation in now.failures)]
     lines += goal_lines(now.rounds)
@@ -290,9 +290,9 @@ def status_lines(now: Snapshot) -> list[str]:
 
 def round_line(number: int, now: GoalRound) -> str:
     """A round of a goal in a sentence."""
-    standing = f"{now.regret:.3g} nats expected to be given away after {now.spent:.3g} of {now.limit:.3g} FLOPs"
+    standing = f"{now.regret:.3g} nats expected regret after {now.spent:.3g} of {now.limit:.3g} FLOPs"
     if now.stop:
-        return f"the trials of the goal end: {now.stop}; {standing}"
+        return f"the goal ends: {now.stop}; {standing}"
     return f"round {number}: {len(now.proposed)} trials of {now.cost:.3g} FLOPs; {standing}"
 
 
@@ -322,12 +322,10 @@ def goal_lines(rounds: Sequence[GoalRound]) -> list[str]:
 def _cost_lines(now: Snapshot) -> list[str]:
     lines = []
     if now.flops_spent:
-        alone = (
-            f"; {now.flops_alone:.3g} had each trial been trained alone" if now.flops_alone > now.flops_spent else ""
-        )
+        alone = f"; {now.flops_alone:.3g} if each trial were trained alone" if now.flops_alone > now.flops_spent else ""
         lines += [f"{now.flops_spent:.3g} FLOPs spent{alone}"]
     if now.state_bytes:
-        lines += [f"trunk states occupy {now.state_bytes / 1e6:.1f} MB until no trial can start from them"]
+        lines += [f"trunk states occupy {now.state_bytes / 1e6:.1f} MB while a trial can still start from them"]
     return lines
 
 

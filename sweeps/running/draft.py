@@ -76,7 +76,7 @@ def draft(
             break
     if not found:
         raise ValueError(
-            f"no grid of {len(models)} models ends in a law on {data.train_pairs:,} pairs: a law takes three sizes, "
+            f"no grid of {len(models)} models gives a law on {data.train_pairs:,} pairs: a law needs three sizes, "
             f"trials of at least {MIN_STEPS} steps and at most {passes:g} epochs; name other models or more data"
         )
     if limit is None:
@@ -84,7 +84,7 @@ def draft(
     affordable = [grid for grid in found if grid.flops <= limit]
     if not affordable:
         least = min(grid.flops for grid in found)
-        raise ValueError(f"`budget` is {limit:.3g} FLOPs; the cheapest sweep that ends in laws takes {least:.3g}")
+        raise ValueError(f"`budget` is {limit:.3g} FLOPs; the cheapest sweep that is enough for laws takes {least:.3g}")
     return max(affordable, key=lambda grid: (max(grid.budgets), len(grid.models), len(grid.budgets)))
 
 
@@ -156,7 +156,7 @@ def draft_text(grid: Draft, suite: str, data: str, remarks: Sequence[str]) -> st
     }
     parts = ["\n".join(comments(tuple(remarks))), _commented(head, Sweep)]
     settings = {name: getattr(grid.training, name) for name in WRITTEN} | {"data": data}
-    note = "The conditions of all trials. A list of values makes each a condition with laws of its own."
+    note = "The conditions of all trials. With a list of values, each value is a condition with laws of its own."
     parts.append("\n".join([*comments((note,)), "[training]", _commented(settings, Training)]))
     for method in grid.methods:
         table = {"name": method.name, **method.options, "lr_search": grid.rates(method)}

@@ -73,7 +73,7 @@ def throughput_on(machine: Machine, sweep: Sweep, data: Data, workers: int | Non
 
     rate = machine.rate / machine.count
     known = "by an estimate for each trial" if machine.mfu is None else f"{machine.mfu:.0%} of its peak rate"
-    source = f"{rate:.2g} FLOP/s per {unit}, {known}; loading and evaluation come on top"
+    source = f"{rate:.2g} FLOP/s per {unit}, {known}; loading and evaluation are not included"
     return Throughput(seconds, workers, share, unit, machine.price, rate, source)
 
 
@@ -237,16 +237,14 @@ def plan_lines(plan: dict[str, Any], data: Data, state: SweepState) -> list[str]
     lines += left_out_lines(state.left_out)
     lines += ["", f"data      {data.train_pairs:,} training pairs of {data.tokens:.1f} tokens, hash {data.data_hash}"]
     new = len(plan["trials"]) - plan["known"]
-    alone = f" ({plan['flops_alone']:.3g} were each trained alone)" if plan["flops_alone"] > plan["flops"] else ""
-    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} known already"]
+    alone = f" ({plan['flops_alone']:.3g} if each were trained alone)" if plan["flops_alone"] > plan["flops"] else ""
+    lines += [f"to train  {new} trials, {plan['flops']:.3g} FLOPs{alone}; {plan['known']} already known"]
     if plan["search_trials"]:
-        beyond = (
-            f"; each list may go up to {EXTENSIONS} rates beyond its ends, to at most {plan['flops_most']:.3g} FLOPs"
-        )
+        beyond = f"; a list may grow by {EXTENSIONS} rates beyond its ends, to at most {plan['flops_most']:.3g} FLOPs"
         extra = beyond if plan["listed_searches"] else ""
-        lines += [f"search    {plan['search_trials']} of them look for a learning rate{extra}"]
+        lines += [f"search    {plan['search_trials']} of them search a learning rate{extra}"]
     if plan["racing"] and new:
-        lines += ["racing    what smaller budgets will show to be dominated is not run, and counted here even so"]
+        lines += ["racing    methods that are dominated at smaller budgets will not be run; they are counted here"]
     used = [row for row in plan.get("classes", ()) if row["trials"]]
     for row in used:
         lines += [

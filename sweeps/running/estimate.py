@@ -101,12 +101,14 @@ def speed(observations: Iterable[Observation], cores: int) -> Speed:
             of_batches.setdefault((trial.model, trial.training.batch_size), []).append(reached)
             rests.append(max(0.0, observation.total_seconds - observation.seconds))
     if not speeds:
-        guess = f"a guess of {GUESS:.0e} FLOP/s a core and {GUESSED_REST:g} s a trial; nothing was measured here yet"
+        guess = (
+            f"a guess of {GUESS:.0e} FLOP/s per core and {GUESSED_REST:g} s per trial; nothing was measured here yet"
+        )
         return Speed({}, {}, GUESS * cores, GUESSED_REST, guess)
     by_model = {model: median(values) for model, values in speeds.items()}
     by_batch = {place: median(values) for place, values in of_batches.items()}
     typical, rest = median(by_model.values()), median(rests)
-    source = f"{typical:.2g} FLOP/s a worker and {rest:.1f} s a trial, measured here in {len(rests)} trials"
+    source = f"{typical:.2g} FLOP/s per worker and {rest:.1f} s per trial, measured here in {len(rests)} trials"
     return Speed(by_model, by_batch, typical, rest, source)
 
 

@@ -39,7 +39,7 @@ def prospect(sweep: Sweep, data: Data) -> Prospect:
     if any(hopeful for _, hopeful in verdicts):
         return Prospect(tuple(remarks))
     reasons = "; ".join(remark for remark, _ in verdicts[:NAMED])
-    return Prospect(tuple(remarks), f"no law can come of it: {reasons}")
+    return Prospect(tuple(remarks), f"the trials cannot give a law: {reasons}")
 
 
 def _nothing_left(sweep: Sweep, data: Data) -> str:
@@ -51,7 +51,7 @@ def _nothing_left(sweep: Sweep, data: Data) -> str:
 def _pools(sweep: Sweep, data: Data) -> Iterator[str]:
     asked, got = sweep.training, data.fitted(sweep.training)
     if (asked.pool_size, asked.pools) != (got.pool_size, got.pools):
-        beside = f", and {got.pool_size} to watch the training by" if asked.evaluate_every else ""
+        beside = f", and {got.pool_size} to monitor the training" if asked.evaluate_every else ""
         yield (
             f"the held-out loss is measured in {got.pools} x {got.pool_size} pairs, not in {asked.pools} x "
             f"{asked.pool_size}: the data hold out {data.held_out_pairs:,}{beside}; chance is ln {got.pool_size}"

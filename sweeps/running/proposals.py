@@ -37,16 +37,14 @@ def propose(
         [*command, str(path)], input=asked, env=os.environ | own_code(), stdout=subprocess.PIPE, text=True, check=False
     )
     if process.returncode:
-        raise ValueError(
-            f"{path}: its goal cannot be pursued (exit code {process.returncode}, the reason stands above)"
-        )
+        raise ValueError(f"{path}: its goal cannot be pursued (exit code {process.returncode}; the reason is above)")
     try:
         content = parse_json(process.stdout)
     except NotJson as error:
         raise ValueError(f"{path}: {command[-1]} printed {process.stdout[:80]!r}: {error}") from None
     if isinstance(content, dict) and REFUSED in content:
         raise ValueError(f"{path}: {content[REFUSED]}")
-    return GoalRound.from_json(content, f"the round proposed for {path}")
+    return GoalRound.from_json(content, f"proposal for {path}")
 
 
 def tried(sweep: Sweep, data: Data, known: Mapping[str, Observation]) -> list[dict[str, Any]]:

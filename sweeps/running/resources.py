@@ -99,8 +99,8 @@ def _too_large(trial: Trial, model: ModelSpec, classes: Sequence[ResourceClass])
     methods = f", or with method {' or '.join(fitting)}" if fitting else ""
     sizes = ", ".join(f"{where.name}: {where.memory:g} GB" for where in classes)
     return (
-        f"{_name(trial)} needs about {_at_least(needed[nearest.name])} GB in each process; no class has so much "
-        f"({sizes}); it would fit class {nearest.name!r} with memory = {_at_least(needed[nearest.name])}{methods}"
+        f"{_name(trial)} needs about {_at_least(needed[nearest.name])} GB per process; no class has so much "
+        f"({sizes}); it would fit into class {nearest.name!r} with memory = {_at_least(needed[nearest.name])}{methods}"
     )
 
 

@@ -47,7 +47,7 @@ class GoalRound:
     proposed: tuple[Proposed, ...]
     """The trials of the round; none where the pursuit ended."""
     regret: float
-    """Expected loss given away by choosing before this round, nats per pair."""
+    """Expected regret of choosing before this round, nats per pair."""
     spent: float
     """FLOPs of all trials before it."""
     cost: float

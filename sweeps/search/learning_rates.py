@@ -16,7 +16,7 @@ from sweeps.trial import Observation, Trial
 
 EXTENSIONS = 2  # further rates tried beyond an edge of those listed
 EVERYTHING = "everything"  # in place of a key: all trials without a result
-CANCELLED = "cancelled; `sweep retry` takes that back"
+CANCELLED = "cancelled; `sweep retry` re-queues it"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _listed(cell: Cell, known: Mapping[str, Observation], gone: Container[str]) 
         best = min(losses, key=lambda rate: losses[rate])
         further = _beyond(rates, best)
         if further is None:
-            note = f"extended by {extended} beyond the rates listed" if extended else "inside the rates listed"
+            note = f"extended by {extended} beyond the listed rates" if extended else "within the listed rates"
             return RateSearch(cell, tried, chosen=best, note=note, cancelled=cancelled)
         if extended == EXTENSIONS or cell.trial(further).key in gone:
             note = f"still at the edge after {extended} further rates"
@@ -182,7 +182,7 @@ def hopeless(search: RateSearch, trial: Trial, step: int, loss: float) -> str:
     asked = study.ask()
     asked.report(loss, step)
     return (
-        f"training loss {loss:.3f} at step {step}, above the median of the rates tried" if asked.should_prune() else ""
+        f"training loss {loss:.3f} at step {step}, above the median of the tried rates" if asked.should_prune() else ""
     )
 
 

@@ -84,7 +84,7 @@ def attempt_of(number: int, note: Any, cause: str = "", ended: str = "") -> Atte
     try:
         check_fields(Attempt, {"number": number, **noted}, "", _LIMITS)
         if "pid" not in noted:
-            raise ValueError("it is not what was written")
+            raise ValueError("its checksum does not match")
     except ValueError as error:
         damaged = f"its note is damaged: {error}"
         return Attempt(number, cause=cause or LOST, ended=f"{ended}; {damaged}" if ended else damaged)

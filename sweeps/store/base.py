@@ -290,7 +290,7 @@ class Store(ABC):
         if last.gone:
             return f"worker {last.pid} on {last.host} is gone"
         if (seconds := self.silence(key, last.number)) > self.lease:
-            return f"worker {last.pid} on {last.host} gave no sign of life for {seconds:.0f} s"
+            return f"worker {last.pid} on {last.host} sent no heartbeat for {seconds:.0f} s"
         return ""
 
     @abstractmethod
@@ -347,7 +347,7 @@ class Store(ABC):
             if last:
                 self.end(observation.key, last, EXCEPTION, f"failed: {observation.reason}")
             self.set_aside(observation.key, last)
-            self.log_trial(observation.key, f"to be tried again after attempt {last}: {observation.reason}")
+            self.log_trial(observation.key, f"to be retried after attempt {last}: {observation.reason}")
         return failed
 
     @abstractmethod

@@ -96,7 +96,7 @@ class BucketStore(Store):
         text = self._get("sweep.json")
         told = lenient_text(text or b"")
         if text is not None and not told.get("sweep"):
-            raise ValueError(f"{self.objects.url}/sweep.json: is damaged: nobody can tell which sweep this is")
+            raise ValueError(f"{self.objects.url}/sweep.json: is damaged, so the sweep cannot be identified")
         return str(told.get("sweep", "")), str(told.get("begun", ""))
 
     def _refuse_other_sweep(self) -> None:
@@ -105,8 +105,8 @@ class BucketStore(Store):
         theirs, ours = self._marker()[0], identity_of(self.directory)
         if theirs and ours and theirs != ours:
             raise ValueError(
-                f"{self.objects.url}: the sweep there is another one than that of {self.directory}, though the folders "
-                "are called alike; give this folder another name"
+                f"{self.objects.url}: holds another sweep than {self.directory}, with the same folder name; "
+                "rename this folder"
             )
         self._ours = bool(theirs) and theirs == ours
 
@@ -121,7 +121,7 @@ class BucketStore(Store):
         text = sweep_file.read_text(encoding="utf-8")  # begun on another machine, or somebody else's altogether
         if begun != beginning(text, data) and self._file() != (text, data.to_json()):
             raise ValueError(
-                f"{self.objects.url}: holds another sweep of this folder's name; give another folder. To go on with "
+                f"{self.objects.url}: holds another sweep with this folder's name; give another folder. To continue "
                 f"that one: `sweep status {self.directory} --store {self.url}`"
             )
 
@@ -158,7 +158,7 @@ class BucketStore(Store):
         self._refuse_other_sweep()
         text, data = self._file()
         if data is None:
-            raise ValueError(f"{self.objects.url}: no sweep there")
+            raise ValueError(f"{self.objects.url}: there is no sweep")
         self._place()
         mark(self.directory, identity=self._marker()[0])
         self.files.begin(text, json.dumps(data, indent=1) + "\n")
@@ -175,7 +175,7 @@ class BucketStore(Store):
     def queue(self) -> list[str]:
         text, where = self._get("queue.json"), f"{self.objects.url}/queue.json"
         listed = json_of(text, Path(where)) if text is not None else []
-        require(f"{where}: the queue", listed, isinstance(listed, list), "a list of keys; `sweep run` writes it anew")
+        require(f"{where}: the queue", listed, isinstance(listed, list), "a list of keys; `sweep run` rewrites it")
         gone = self.cancelled()
         keys = [key for key in listed if isinstance(key, str) and KEY.fullmatch(key)]
         return [] if EVERYTHING in gone else [key for key in keys if key not in gone]
@@ -247,7 +247,7 @@ class BucketStore(Store):
             return False
         names = self._names(key, anew=True)
         if _result(names) in names:
-            self.end(key, number, STOPPED, "there was a result already")
+            self.end(key, number, STOPPED, "there is a result already")
             return False
         self.folder(key).mkdir(parents=True, exist_ok=True)  # of its checkpoint
         return True
@@ -336,7 +336,7 @@ class BucketStore(Store):
         try:
             trial: Trial = parse_record(Trial, self._kept(name), where)
         except FileNotFoundError:
-            raise ValueError(f"{where}: is not there") from None
+            raise ValueError(f"{where}: does not exist") from None
         if trial.key != key:
             raise ValueError(f"{where}: holds a trial whose key is {trial.key}")
         return trial

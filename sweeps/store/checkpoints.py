@@ -121,9 +121,9 @@ class Checkpoints:
                         self._take(key, description, folder, parts)
                         return said
                     except Unusable as error:
-                        said.append(f"{error}; it is not gone on from")
+                        said.append(f"{error}; it is not used")
                 return said
-        return [*said, f"{self.url}/{key}: what its newest checkpoint names is not there; it is not gone on from"]
+        return [*said, f"{self.url}/{key}: files of its newest checkpoint are missing; it is not used"]
 
     def _take(self, key: str, mark: Description, folder: Path, parts: Path) -> None:
         copied = self._described(key, mark)
@@ -155,7 +155,7 @@ class Checkpoints:
                 size += len(chunk)
                 file.write(chunk)
         if (size, digest.hexdigest()) != (copied.size, copied.sha256):
-            raise Unusable(f"{self.url}/{name}: is not what was written ({size:,} of {copied.size:,} bytes)")
+            raise Unusable(f"{self.url}/{name}: differs from what was written ({size:,} of {copied.size:,} bytes)")
         os.utime(path, ns=(copied.changed, copied.changed))
 
     def drop(self, key: str) -> None:

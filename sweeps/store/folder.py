@@ -92,7 +92,7 @@ class FolderStore(Store):
         try:
             self.read_trial(trial.key)
         except (ValueError, FileNotFoundError) as error:
-            self.files.log(f"{error}; written anew")
+            self.files.log(f"{error}; rewritten")
             write_text(self.folder(trial.key) / "trial.json", sealed(trial.to_json(), indent=1) + "\n")
 
     def _create(self, trial: Trial) -> None:
@@ -112,7 +112,7 @@ class FolderStore(Store):
             listed = read_json(path)
         except FileNotFoundError:
             return []
-        require(f"{path}: the queue", listed, isinstance(listed, list), "a list of keys; `sweep run` writes it anew")
+        require(f"{path}: the queue", listed, isinstance(listed, list), "a list of keys; `sweep run` rewrites it")
         keys = [key for key in listed if isinstance(key, str) and KEY.fullmatch(key)]
         if (now := (keys, changed(path))) != self._queue:  # what failed may be wanted again
             self._queue = now
@@ -180,7 +180,7 @@ class FolderStore(Store):
                 raise type(error)(error.errno, error.strerror, str(self.folder(key))) from None
             return False  # any other: network file systems have more names than "exists" for losing a race
         if self.finished(key):
-            self.end(key, number, STOPPED, "there was a result already")
+            self.end(key, number, STOPPED, "there is a result already")
             return False
         with suppress(OSError):  # another user's folder; whoever looks sees the attempt all the same
             touch(self._said_running / key)

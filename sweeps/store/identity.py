@@ -68,7 +68,7 @@ def refuse_foreign(directory: Path, sweep_file: Path | None = None) -> None:
     if not is_sweep(directory):
         if occupied:
             raise ValueError(
-                f"{directory}: is not empty and holds no sweep; nothing in it is touched: give an empty or new folder"
+                f"{directory}: is not empty and holds no sweep; nothing was changed: give an empty or new folder"
             )
         return
     refuse_links(directory)
@@ -108,7 +108,7 @@ def refuse_links(directory: Path) -> None:
 def refuse_link(path: Path) -> None:
     """Raise ValueError when `path` is a link: what a sweep writes or deletes lies in its own folder."""
     if path.is_symlink():
-        raise ValueError(f"{path}: is a link to {os.readlink(path)}; a sweep writes into no other folder: remove it")
+        raise ValueError(f"{path}: is a link to {os.readlink(path)}; a sweep does not write through links: remove it")
 
 
 def mark(directory: Path, sweep_file: Path | None = None, identity: str = "") -> str:

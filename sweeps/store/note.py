@@ -49,7 +49,7 @@ def read_note(directory: Path) -> Note:
         return Note(without_password(older))
     if not note or told.get("check") != _check_of(note, directory):
         raise ValueError(
-            f"{path}: is damaged, or was changed by hand; say the store again: `sweep status DIR --store URL`"
+            f"{path}: is damaged, or was changed by hand; name the store again: `sweep status DIR --store URL`"
         )
     return Note(note.store and checked_store(note.store), note.checkpoints and checked_url(note.checkpoints))
 

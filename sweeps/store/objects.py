@@ -27,7 +27,7 @@ LATER = {"max_retries": 15, "retry_timeout": {"seconds": 60}}  # of one to what 
 # Whom the library asks for the machine's own credentials where the environment has none, and what to do about it.
 MACHINE = "169.254.169.254"
 NO_CREDENTIALS = (
-    "no credentials are in the environment, and this machine has none of its own: set AWS_ACCESS_KEY_ID and "
+    "no credentials in the environment or on this machine: set AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY (s3) or GOOGLE_APPLICATION_CREDENTIALS (gs)"
 )
 BACKOFF = {"init_backoff": {"milliseconds": 100}, "max_backoff": {"seconds": 5}, "base": 2}
@@ -101,7 +101,7 @@ class Objects(ABC):
         for entry in self.listed(name.rpartition("/")[0]):
             if entry.name == name:
                 return entry.modified
-        raise OSError(f"{self.url}/{name}: is not listed after it was written")
+        raise OSError(f"{self.url}/{name}: is missing from the listing after it was written")
 
     @final
     def each(self, work: Callable[[One], Other], of: Iterable[One]) -> list[Other]:
@@ -123,7 +123,7 @@ class FolderObjects(Objects):
 
     def _path(self, name: str) -> Path:
         if ".." in name.split("/"):
-            raise ValueError(f"{self.url}: {name!r} is no name of an object")
+            raise ValueError(f"{self.url}: {name!r} is not an object name")
         return self.folder / name
 
     def read(self, name: str) -> bytes:
@@ -279,8 +279,8 @@ def is_place_of_objects(place: str) -> bool:
     scheme, url, _ = place.partition("://")
     if url and scheme not in SCHEMES:
         raise ValueError(
-            f"{scheme}:// is the beginning of no folder and no bucket; give a folder, s3://BUCKET/PREFIX, "
-            "gs://BUCKET/PREFIX or file:///FOLDER (a database is given apart, beside a folder)"
+            f"{scheme}:// is not a supported scheme; give a folder, s3://BUCKET/PREFIX, "
+            "gs://BUCKET/PREFIX or file:///FOLDER (a database is given with `store`, in addition to a folder)"
         )
     return bool(url)
 

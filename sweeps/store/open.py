@@ -35,7 +35,7 @@ def open_store(directory: Path, lease: float = LEASE, url: str = "", checkpoints
             raise
         noted = given  # said again: the store itself knows which sweep it holds
     if noted.store and given.store and given.store != noted.store:
-        raise ValueError(f"{directory}: this sweep is kept in {noted.store}, not in {given.store}")
+        raise ValueError(f"{directory}: this sweep is stored in {noted.store}, not in {given.store}")
     if noted.checkpoints:
         refuse_other_copies(directory, noted.checkpoints, given.checkpoints)
     store, copies = given.store or noted.store, given.checkpoints or noted.checkpoints
@@ -75,7 +75,7 @@ def placed(place: str | Path, url: str = "", own: Path | None = None) -> tuple[P
     if isinstance(place, Path) or not is_place_of_objects(place):
         return Path(place), url
     if url:
-        raise ValueError(f"the sweep is named by the URL {checked_url(place)}; `store` cannot be given besides")
+        raise ValueError(f"the URL {checked_url(place)} already names the store; leave out `store`")
     store, _, name = checked_url(place).rpartition("/")
     directory = (own or Path("results")) / name
     if not name or store.endswith(":/"):

@@ -59,8 +59,8 @@ class PostgresStore(Store):
         theirs, ours = self._named()[0], identity_of(self.directory)
         if theirs and ours and theirs != ours:
             raise ValueError(
-                f"{self.database.url}: the sweep {self.name!r} in it is another one than that of {self.directory}, "
-                "though the folders are called alike; give this folder another name"
+                f"{self.database.url}: holds another sweep {self.name!r} than {self.directory}, with the same "
+                "folder name; rename this folder"
             )
         self._ours = bool(theirs) and theirs == ours
 
@@ -78,7 +78,7 @@ class PostgresStore(Store):
         if begun != beginning(text, data) and (text, json.dumps(data.to_json())) not in rows:
             raise ValueError(
                 f"{self.database.url}: holds another sweep {self.name!r}, which is this folder's name; give another "
-                f"folder. To go on with that one: `sweep status {self.directory} --store URL`"
+                f"folder. To continue that one: `sweep status {self.directory} --store URL`"
             )
 
     def begin(self, sweep_file: Path, data: Data) -> None:
@@ -317,7 +317,7 @@ class PostgresStore(Store):
         rows = self._ask("SELECT trial FROM sweep_trials WHERE sweep = %(sweep)s AND key = %(key)s", key=key)
         where = f"{self.database.url}: trial {key}"
         if not rows:
-            raise ValueError(f"{where} is not there")
+            raise ValueError(f"{where} does not exist")
         trial: Trial = parse_record(Trial, rows[0][0], where)
         if trial.key != key:
             raise ValueError(f"{where}: holds a trial whose key is {trial.key}")

@@ -75,6 +75,6 @@ def verdict(attempts: Sequence[Ended], state: int, classes_above: int = 0) -> Ve
     if len(stuck) >= TRIES:
         return Verdict(reason=f"{stuck[-1].ended}; given up after {len(stuck)} attempts without progress")
     if bigger > min(1, classes_above):
-        where = "in a bigger class" if bigger > 1 else "with half the micro-batch, and there is no bigger class"
+        where = "in a larger class" if bigger > 1 else "with half the micro-batch, and there is no larger class"
         return Verdict(reason=f"{scarce[-1].ended}; given up after {len(scarce)} attempts, the last {where}")
     return Verdict(smaller=min(1, len(scarce)), bigger=bigger)

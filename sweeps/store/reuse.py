@@ -39,11 +39,11 @@ class Library:
                 try:
                     self._exported[parse_json(line)["key"]] = (path, line)
                 except (ValueError, TypeError, KeyError):
-                    self.problems.append(f"{path}:{number}: not an observation, passed over")
+                    self.problems.append(f"{path}:{number}: not an observation; skipped")
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            self.problems.append(f"cannot be read, passed over: {sentence(error)}")
+            self.problems.append(f"cannot be read; skipped: {sentence(error)}")
 
     def find(self, trial: Trial) -> tuple[Observation, Path] | None:
         """The observation of an identical trial, under this trial's budget, and where it was found."""
@@ -64,7 +64,7 @@ class Library:
                 if result := store.result(key):
                     yield result, store.folder(key)
         except (ValueError, OSError) as error:
-            self.problems.append(f"{key} passed over: {sentence(error)}")
+            self.problems.append(f"{key} skipped: {sentence(error)}")
 
 
 def siblings(directory: Path) -> Iterator[Path]:

@@ -27,7 +27,7 @@ def refuse_changed(text: bytes | str, checksum: Any) -> None:
     raw = text.encode() if isinstance(text, str) else text
     before, _, after = raw.rpartition(json.dumps(checksum).encode())
     if _digest(before + after) != checksum:
-        raise ValueError(f'changed since it was written; if by you, remove its "{NAME}", to use it as it is')
+        raise ValueError(f'changed since it was written; if you changed it, remove its "{NAME}" to use it')
 
 
 def _digest(text: bytes) -> str:

@@ -24,7 +24,7 @@ def open_file(path: Path | str) -> IO[bytes]:
         file = open(path, "rb", opener=_not_waiting)  # noqa: SIM115 (the caller closes it)
     except FileNotFoundError:
         if os.path.islink(path):  # something was here: that is not the same as nothing
-            raise ValueError(f"{path}: is a link to {os.readlink(path)}, where nothing is") from None
+            raise ValueError(f"{path}: is a broken link to {os.readlink(path)}") from None
         raise
     mode = os.fstat(file.fileno()).st_mode
     if not stat.S_ISREG(mode):
@@ -102,15 +102,15 @@ def parse_json(text: bytes | str) -> Any:
         text = text if isinstance(text, str) else text.decode("utf-8")
         content = json.loads(text)
     except RecursionError:
-        raise NotJson(f"not JSON of ours: lies more than {DEEPEST} lists and objects deep") from None
+        raise NotJson(f"nested more than {DEEPEST} lists and objects deep") from None
     except UnicodeDecodeError as error:
         raise NotJson(f"not UTF-8: {error}") from None
     except json.JSONDecodeError as error:
         raise NotJson(f"not JSON: {error}") from None
     except ValueError:  # Python's own bound
-        raise NotJson("not JSON of ours: holds a number of thousands of digits") from None
+        raise NotJson("contains a number with thousands of digits") from None
     if text.count("[") + text.count("{") > DEEPEST and too_deep(content):
-        raise NotJson(f"not JSON of ours: lies more than {DEEPEST} lists and objects deep")
+        raise NotJson(f"nested more than {DEEPEST} lists and objects deep")
     return content
 
 

@@ -62,4 +62,4 @@ def named_in(file: Path, name: str, written_for: Path | None = None) -> str:
 def refuse_to_replace(path: Path | None, force: bool) -> None:
     """Raise ValueError where `path` is to be written, is there already and is not to be replaced."""
     if path is not None and path.exists() and not force:
-        raise ValueError(f"{path}: is there already; `force` replaces it")
+        raise ValueError(f"{path}: exists already; `force` replaces it")

@@ -39,7 +39,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except RecursionError:
-        raise ValueError(f"{path}: not TOML: lists or tables inside one another too deeply") from None
+        raise ValueError(f"{path}: not TOML: lists or tables nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     inside: list[tuple[str, Any, int]] = [("", table, 0)]
@@ -57,7 +57,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _absurd(value: Any, depth: int) -> str:
     """What is wrong with a value wherever it stands; "" when nothing is."""
     if depth > DEEPEST:
-        return f"lies more than {DEEPEST} tables and lists deep"
+        return f"is nested more than {DEEPEST} tables and lists deep"
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value!r}; it must be finite"
     if isinstance(value, int) and not -LARGEST <= value <= LARGEST:

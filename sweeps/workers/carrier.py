@@ -68,7 +68,7 @@ class Carrier:
             self._failing = False
         except OSError as error:
             if not self._failing:
-                why = f"{self.claim.trial.key}: not copied for other machines, trying again: {sentence(error)}"
+                why = f"{self.claim.trial.key}: not copied for other machines; retrying: {sentence(error)}"
                 print(why, file=sys.stderr, flush=True)
             self._failing = True
 

@@ -76,14 +76,14 @@ class LocalWorkers(Workers):
             self.barren = 0 if keys or process.returncode == LOST_CLAIM else self.barren + 1
             # Being killed says less about the worker than ending with an error does.
             if self.barren >= (BARREN if process.returncode >= 0 else 10 * BARREN):
-                raise ValueError(f"workers do not start: {cause}; see {self.store.files.worker_log(index + 1)}")
-            messages.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; started anew")
+                raise ValueError(f"workers did not start: {cause}; see {self.store.files.worker_log(index + 1)}")
+            messages.append(f"{cause}{' during ' + ', '.join(keys) if keys else ''}; restarted")
             self.processes[index] = self._start(index)
         return messages
 
     def _cause(self, index: int, code: int) -> str:
         if code == LOST_CLAIM:
-            return "worker lost its claim to another"
+            return "worker lost its claim to another worker"
         if code == -signal.SIGKILL:
             return "worker killed by signal 9 (out of memory?)"
         if code < 0:

@@ -111,7 +111,7 @@ class IdleTimer:
             return _leave("all trials are finished", 0)
         if left and eligibility.seconds < self.options.min_seconds:
             again = bool(self.options.job and self.options.job.requeue())
-            return _leave(f"the time is up{', starting anew' if again else ''}", TIME_IS_UP)
+            return _leave(f"the time limit is reached{', restarting' if again else ''}", TIME_IS_UP)
         if time.monotonic() - self.since > self.options.patience:
             where = f" in class {eligibility.resource_class}" if eligibility.resource_class else ""
             why = f", because {self.complaint}" if self.complaint else ""
@@ -129,7 +129,7 @@ class IdleTimer:
 
 
 def _leave(why: str, code: int) -> int:
-    print(f"{why}: worker leaves", file=sys.stderr, flush=True)
+    print(f"{why}: worker stops", file=sys.stderr, flush=True)
     return code
 
 
@@ -188,5 +188,5 @@ def _insist(claim: Claim, write: Callable[[], object]) -> None:
             write()
             return
         except OSError as error:
-            print(f"{claim.trial.key}: result not written, trying again: {error}", file=sys.stderr, flush=True)
+            print(f"{claim.trial.key}: result not written; retrying: {error}", file=sys.stderr, flush=True)
             time.sleep(10 * IDLE)

@@ -136,7 +136,7 @@ class RayWorkers(Workers):
     def _take(self, event: Event) -> list[str]:
         if "joined" in event:
             again, self.head = bool(self.head), event["joined"]
-            return ["joined the Ray cluster again"] if again else []
+            return ["reconnected to the Ray cluster"] if again else []
         if "ended" in event:
             return self._end(event["ended"], event["code"], event["why"])
         self.cpus, self.gpus = event["cpus"], event["gpus"]
@@ -150,7 +150,7 @@ class RayWorkers(Workers):
             raise ValueError(f"{why}; see {self.store.files.logs / 'ray.log'}")
         lost = bool(self.mine)
         self.mine.clear()
-        return [f"lost the Ray cluster: {why}; looking for it"] if lost else []
+        return [f"lost the Ray cluster: {why}; reconnecting"] if lost else []
 
     def _end(self, name: str, code: int | None, why: str) -> list[str]:
         """An actor is gone. code: its worker's exit code, None where that is not known."""
@@ -200,7 +200,7 @@ class RayWorkers(Workers):
                 where = f"each of {len(kind.bundles)} nodes" if len(kind.bundles) > 1 else "its node"
                 messages.append(
                     f"a worker of class {kind.name} takes {takes} on {where}; the Ray cluster has {fitting} such among "
-                    f"{len(nodes)}: it waits for others"
+                    f"{len(nodes)}: it waits for more"
                 )
         return messages
 
@@ -229,7 +229,7 @@ class RayWorkers(Workers):
             self.barren.clear()
         self._happened = happened
         if len(self.barren) >= BARREN:
-            raise ValueError(f"workers do not start: {self.barren[-1]}")
+            raise ValueError(f"workers did not start: {self.barren[-1]}")
 
     def _start(self, name: str, kind: Kind) -> None:
         assert self.link is not None

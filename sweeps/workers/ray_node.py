@@ -55,14 +55,14 @@ class WorkerProcess:
         if folder and not os.path.isdir(folder):
             return (
                 NO_FOLDER,
-                f"node {address} does not see {folder}; share that folder, or keep the sweep elsewhere (--store)",
+                f"node {address} cannot access {folder}; share that folder, or store the sweep elsewhere (--store)",
             )
         path = os.path.join(tempfile.gettempdir(), log)  # which is `log` where that is a whole path
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         with open(path, "ab", opener=lambda name, _: os.open(name, flags, 0o644)) as out:
             begun = out.tell()
             if self._told:
-                return 0, "told to leave before it began"
+                return 0, "told to stop before it started"
             try:
                 self._process = subprocess.Popen(
                     command,

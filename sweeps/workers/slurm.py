@@ -79,7 +79,7 @@ class SlurmWorkers(Workers):
         except ValueError as error:
             if first or self.barren:
                 raise
-            return [f"{error}; trying again"]  # a controller that restarts is no reason to end
+            return [f"{error}; retrying"]  # a controller that restarts is no reason to end
 
     def _submit(self, known: Sequence[Job]) -> list[str]:
         trials = wanted(self.store, [resources.name for resources in self.profile.classes])
@@ -110,7 +110,7 @@ class SlurmWorkers(Workers):
         self._ended, self._happened = set(ended), happened
         if len(self.barren) >= BARREN:
             log = self._log(known, self.barren[-1])
-            raise ValueError(f"workers do not start: {last_line(read_end(log)) or 'their jobs failed'}; see {log}")
+            raise ValueError(f"workers did not start: {last_line(read_end(log)) or 'their jobs failed'}; see {log}")
 
     def _log(self, known: Sequence[Job], number: str) -> Path:
         resource_class = next(job.name for job in known if job.number == number).partition(".")[2]

@@ -53,7 +53,7 @@ def test_a_larger_budget_is_predicted_at_every_batch_size(tmp_path, capsys):
         ("none", "1e13", "none: no such file or directory"),
         ("batch", "much", "BUDGET is 'much'; it must be a positive number of FLOP"),
         ("batch", "1e9", "no trial at 1e+09 FLOP has min_steps (72) or more"),
-        ("reference", "1e13", "the laws of reference know batch sizes of none of the sweep's methods"),
+        ("reference", "1e13", "the laws of reference know no batch sizes for the sweep's methods"),
     ],
 )
 def test_what_cannot_be_predicted_is_one_line(tmp_path, capsys, laws, budget, said):

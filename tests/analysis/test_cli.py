@@ -62,7 +62,7 @@ def test_the_table_names_the_backtest_and_what_was_left_out(sweep, capsys):
     path.write_text(path.read_text() + json.dumps(record) + "\n")
     assert main([str(sweep), "--bootstraps", "50"]) == 0
     out = capsys.readouterr().out
-    assert "the mean   <- taken" in out
+    assert "the weighted mean   <- used" in out
     assert "left out  1 x diverged: loss is nan" in out
     assert len(read_laws(sweep / "laws.json").excluded) == 1
 
@@ -79,7 +79,7 @@ def test_what_is_of_one_batch_size_names_those_that_there_are(tmp_path, capsys, 
     folder = write_sweep(tmp_path, batch_observations(sizes=(8, 64)))
     assert main([str(folder), *asked]) == 2
     error = capsys.readouterr().err
-    assert f"{asked[0]} is of one batch size; choose it with --condition: batch_size 8; batch_size 64" in error
+    assert f"{asked[0]} needs one batch size; choose it with --condition: batch_size 8; batch_size 64" in error
     assert error.count("\n") == 1
 
 

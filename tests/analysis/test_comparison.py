@@ -81,7 +81,7 @@ def test_fit_tells_the_comparison_and_draws_it_in_place_of_laws(whole, tmp_path,
     (folder / "surface.json").write_text(json.dumps(made_surface()))
     assert main([str(folder), "--figures", str(tmp_path / "figures")]) == 0
     printed = capsys.readouterr().out
-    assert "no law holds" in printed and "ratio 4:1:1" in printed and not (folder / "laws.json").exists()
+    assert "no laws are fitted" in printed and "ratio 4:1:1" in printed and not (folder / "laws.json").exists()
     names = {f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert main([str(folder), "--json"]) == 0

@@ -46,6 +46,6 @@ def test_a_law_in_one_variable_has_its_term_alone(family, variables, formula):
 def test_what_d_l_means_is_said_also_where_nothing_was_pretrained():
     of = {family_of(law): law for law in LAW_EXAMPLES}
     (told,) = meanings([of["chinchilla"], of["rectified"]])
-    assert "before its first token" in told and "Where nothing was pretrained" in told and "at small D" in told
+    assert "the value of pretraining" in told and "Where nothing was pretrained" in told and "at small D" in told
     assert "at small C" in meanings([of["rectified"]], ["C"])[0]
     assert meanings([of["chinchilla"]]) == []

@@ -1,4 +1,4 @@
-"""A plan takes the best batch size that a law knows, says where it comes from, and what another one gives away."""
+"""A plan takes the best batch size that a law knows, says where it comes from, and the regret of another one."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_another_temperature_is_told_to_go_by_what_the_law_goes_by():
             (replace(OF_ONE, training=replace(OF_ONE.training, data="mine.jsonl")), {"temperature": 0.5}),
         )
     )
-    assert "by the pairs and the batch size alone" in several
-    assert "by the number of steps alone" in one
+    assert "from the pairs and the batch size alone" in several
+    assert "from the number of steps alone" in one
 
 
 def test_a_batch_size_that_was_asked_for_is_nobody_elses():
     asked = plan(1e19, laws="ziarko2024", top=1, conditions={"batch_size": 4096}).provenance["batch_size"]
-    assert asked.startswith("as asked; our own runs (batch)")
+    assert asked.startswith("as asked; our own runs (sweep batch)")
     assert plan(1e19, laws="ziarko2024", top=1).provenance["batch_size"].startswith("published, in Ziarko")
 
 
@@ -109,4 +109,4 @@ def test_a_published_batch_size_stays_and_is_halved_only_for_steps_enough():
     assert large.trial.training.batch_size == 1024 and large.batch.source == "published"
     small = plan(1e15, laws="ziarko2024", top=1).recipe
     assert small.trial.steps >= 1000 and small.trial.training.batch_size < 1024
-    assert "published 1,024, made smaller" in small.batch.source
+    assert "published 1,024, reduced" in small.batch.source

@@ -86,7 +86,7 @@ def test_a_method_that_may_win_is_in_the_published_calibration():
 
 def test_pairs_that_hold_no_sweep_ask_for_a_smaller_batch():
     answer = plan(1e14, laws=["reference"], limits=Limits(max_pairs=300))
-    with pytest.raises(ValueError, match=r"4 epochs of 300 pairs hold 50 steps of 24, .* set a smaller `batch_size`"):
+    with pytest.raises(ValueError, match=r"4 epochs of 300 pairs give 50 steps of 24, .* set a smaller `batch_size`"):
         calibrate(answer, 0.5)
 
 

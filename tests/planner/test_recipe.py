@@ -115,15 +115,15 @@ def test_how_far_beyond_the_evidence_is_said():
 
 def test_the_families_of_a_law_their_weights_and_its_model_error_are_said():
     answer = plan(8e15, laws=weighted_book(), models=["pythia-160m"])
-    assert "law: chinchilla 0.62, tied 0.25, rectified 0.13, the mean by these weights" in explanation(answer)
+    assert "law: weighted mean of chinchilla 0.62, tied 0.25, rectified 0.13" in explanation(answer)
     texts = {warning.code: warning.text for warning in answer.warnings}
-    assert "2.0% of the loss a decade, learnt from its runs" in texts["extrapolated"]
+    assert "2.0% per decade (from the backtest)" in texts["extrapolated"]
     laws = answer.to_json()["laws"]
     assert laws["weights"]["full"] == {"chinchilla": 0.62, "tied": 0.25, "rectified": 0.13}
     assert laws["drift"] == {"full": 0.02, "lora rank 8 alpha 8": 0.02}
     plain = plan(8e15, laws=law_book(), models=["pythia-160m"])
     assert plain.provenance["law"] == "chinchilla" and plain.to_json()["laws"]["drift"]["full"] is None
-    assert "3.0% of the loss a decade, assumed" in {w.code: w.text for w in plain.warnings}["extrapolated"]
+    assert "3.0% per decade (assumed)" in {w.code: w.text for w in plain.warnings}["extrapolated"]
 
 
 def test_distance_widens_the_interval_and_lowers_the_probability():
@@ -183,7 +183,7 @@ def test_rates_are_measured_then_interpolated_then_carried_on():
     assert source == "interpolated in N between nano-100k and nano-340k"
     lr, source = rate("pythia-410m")
     carried = RATES["nano-4.7m"] * (PYTHIA[4].params / NANO[-1].params) ** -0.22  # between -0.25, tried, and -0.18
-    assert lr == pytest.approx(carried, rel=0.06) and "carried on from nano-4.7m as N^-0.22" in source
+    assert lr == pytest.approx(carried, rel=0.06) and "extrapolated from nano-4.7m as N^-0.22" in source
 
 
 def test_rates_of_neighbouring_sizes_never_jump():
@@ -213,7 +213,7 @@ def test_laws_without_a_usable_rate_say_so_and_lost_models_are_named():
         plan(1e13, laws=law_book(none))
     lost = method_law(LORA, {"name": "lora"}, learning_rates={"gone/model": 1e-3, "nano-25k": 2e-3})
     source = plan(1e13, laws=law_book(lost), models=["nano-340k"]).recipe.lr_source
-    assert "carried on" in source and "gone/model" in source
+    assert "extrapolated from" in source and "gone/model" in source
 
 
 def test_rates_never_rise_with_size():
@@ -302,7 +302,7 @@ def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():
 
 
 def test_a_model_that_no_memory_holds_is_refused():
-    with pytest.raises(ValueError, match=r"pythia-12b with full: one text at a time does not fit in 24 GB"):
+    with pytest.raises(ValueError, match=r"pythia-12b with full: a single text does not fit in 24 GB"):
         plan(1e18, laws=law_book(), models=["pythia-12b"], methods=["full"], limits=Limits(memory=24e9))
 
 
@@ -328,7 +328,7 @@ def test_where_four_bits_win_their_law_is_said_to_be_anothers_and_their_cost_is_
     small = plan(1e17, **asked, methods=["qlora"])
     assert small.recipe.trial.method == QLoRA(8)
     assert "borrowed-law" in [warning.code for warning in small.warnings]
-    assert "lora rank 8" in small.provenance["method"] and "nobody measured it here" in small.provenance["method"]
+    assert "lora rank 8" in small.provenance["method"] and "not measured here" in small.provenance["method"]
     large = plan(1e17, **asked, methods=["lora"])
     assert "method" not in large.provenance and large.recipe.memory > small.recipe.memory
     assert large.recipe.lr_source == small.recipe.lr_source and large.recipe.trial.lr == small.recipe.trial.lr
@@ -414,11 +414,11 @@ def told(**asked):
 
 
 def test_what_the_laws_cannot_know_of_the_conditions_is_said():
-    assert "a step counts as 0.25 of one of theirs" in told(conditions={"batch_size": 16})["other-conditions"]
+    assert "a step counts as 0.25 of a measured step" in told(conditions={"batch_size": 16})["other-conditions"]
     longer = told(conditions={"context": TRAINING.context + 100})["other-conditions"]
-    assert f"pairs are taken to have {PAIR.tokens:g} tokens" in longer
+    assert f"pairs are assumed to have {PAIR.tokens:g} tokens" in longer
     known = told(conditions={"context": TRAINING.context + 100}, tokens_per_pair=90.0)["other-conditions"]
-    assert "taken to have" not in known
+    assert "assumed to have" not in known
     assert "other-rate" in told(lr=10.0) and "other-rate" not in told(lr=2e-3)
     assert "suites-unknown" in told(suite=["nano", "pythia"]) and "suites-unknown" not in told(suite="pythia")
 

@@ -82,11 +82,11 @@ def test_text_says_size_tokens_loss_and_what_is_not_known(file, capsys):
         "90 % prediction interval",
         "runs.csv: 50 runs",
         "C = 6 N D",
-        "given away",
+        "regret",
     ):
         assert words in text
     flat = " ".join(text.split())
-    assert "learning rate, batch size, time, memory, recipe: the laws are of a table of runs" in flat
+    assert "learning rate, batch size, time, memory, recipe: a table of runs does not contain them" in flat
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -122,9 +122,9 @@ def test_too_far_away_no_loss_is_told():
     [
         (
             ["--hardware", "h100"],
-            "--hardware: the laws of runs.csv are of a table of runs and say size and tokens alone",
+            "--hardware: the laws of runs.csv come from a table of runs and give size and tokens only",
         ),
-        (["--out", "recipe.toml"], "--out: the laws of runs.csv are of a table of runs"),
+        (["--out", "recipe.toml"], "--out: the laws of runs.csv come from a table of runs"),
         (["--pairs", "5M"], "--pairs: the laws of runs.csv"),
         (["--suite", "nowhere"], "--suite is 'nowhere'; known: nano"),
         (["--methods", "lora"], "--methods has 'lora'; the laws of runs.csv know only all"),
@@ -145,12 +145,12 @@ def test_a_budget_is_flop_alone(file, capsys, budget):
 
 
 def test_laws_that_choose_no_size_say_so():
-    with pytest.raises(ValueError, match="laws in C alone choose no size"):
+    with pytest.raises(ValueError, match="laws in C alone cannot choose a size"):
         plan_sizes(1e21, table_book(variables=["C"]))
     with pytest.raises(ValueError, match="any size with all: by the law larger models are always better"):
         plan_sizes(1e21, table_book(method_law(Power(A=9.0, alpha=0.2, beta=0.1), family="power")))
     one = replace(method_law(LAW), measured=replace(RANGE, params=(1e8, 1e8)))
-    with pytest.raises(ValueError, match="runs of one size; their laws choose no other"):
+    with pytest.raises(ValueError, match="all runs have one size, so their laws cannot choose another"):
         plan_sizes(1e21, table_book(one))
     assert optimum(one, 1e21, costs_of(table_book(one))["all"]).reason == ONE_SIZE
     refused = plan_sizes(1e21, table_book(method_law(LAW, "adam"), one)).refused
@@ -161,8 +161,9 @@ def test_laws_that_choose_no_size_say_so():
 
 def test_beside_other_books_and_for_a_recipe_such_laws_are_refused(file, capsys):
     assert main(["--budget", "1e21", "--laws", str(file), "--laws", "reference"]) == 2
-    assert "without training conditions; a recipe needs those. Alone, such laws say size and tokens" in (
-        capsys.readouterr().err
+    assert (
+        "without the training conditions that a recipe needs; given alone, such laws answer with size and tokens"
+        in (capsys.readouterr().err)
     )
     assert planner.plan_sizes is plan_sizes
     assert math.isfinite(plan_sizes("1e21", file).answers[0].point.loss)

@@ -57,7 +57,7 @@ def test_minima_that_chose_better_beyond_doubt_choose_the_size():
     assert size.chooses and size.law_model == by_law() and size.model == answer.recipe.trial.model
     assert size.low < size.params < size.high and size.params == pytest.approx(1.1 * wanted, rel=0.01)
     assert "size by isoFLOP minima" in " ".join(text(answer).split())
-    assert f"the law would take {by_law()}" in " ".join(text(answer).split())
+    assert f"the law would choose {by_law()}" in " ".join(text(answer).split())
     assert "isoFLOP minima" in explanation(answer)
     told = answer.to_json()["size_rule"]
     assert told["chooses"] and told["model"] == answer.recipe.trial.model and told["law_model"] == by_law()
@@ -84,8 +84,8 @@ def test_the_size_follows_the_budget_along_the_line():
     [
         ({"gap": 0.02, "error": 0.02 / FOLLOWED * 1.1}, {}, "less than 2 standard errors"),
         ({"largest": BUDGET / BEYOND / 2}, {}, "20 times beyond the largest minimum"),
-        ({"spread": 1.0}, {}, "holds too many sizes"),
-        ({"worst": 0.001}, {}, "its own sizes never gave away over 0.1 %"),
+        ({"spread": 1.0}, {}, "is too wide"),
+        ({"worst": 0.001}, {}, "its own was never above 0.1 %"),
         ({}, {"models": ["pythia-14m"]}, "pythia was not measured"),
         ({}, {"limits": Limits(max_pairs=4000)}, "the number of pairs, not the budget, ends the training"),
     ],
@@ -120,7 +120,7 @@ def test_where_both_rules_agree_nothing_is_to_be_minded():
     answer = plan(BUDGET, laws=book(same), methods=["full"])
     assert answer.size.chooses and answer.size.model == answer.size.law_model == answer.recipe.trial.model
     assert "size-rule" not in [warning.code for warning in answer.warnings]
-    assert "as by the law" in text(answer)
+    assert "the law agrees" in text(answer)
 
 
 def test_the_curve_follows_the_same_rule():
@@ -146,16 +146,18 @@ def test_laws_of_a_table_take_the_size_of_the_minima_itself():
     assert law.size is None and law.to_json()["size_rule"] is None
     assert answer.to_json()["size_rule"]["chooses"]
     said = " ".join(size_text(answer).split())
-    assert "size by isoFLOP minima, N 300 k" in said and said.count("isoFLOP minima carried on gave away") == 1
+    assert (
+        "size by isoFLOP minima, N 300 k" in said and said.count("extrapolated isoFLOP minima had a mean regret") == 1
+    )
 
 
 def test_laws_of_a_table_name_both_sizes_where_there_is_doubt():
     doubtful = plan_sizes(1e13, table_laws(3e5, gap=0.02, error=0.015))
     assert "less than 2 standard errors" in doubtful.size.doubt
     assert doubtful.answers[0].point.params != pytest.approx(3e5, rel=0.01)
-    assert "they would take N 300 k" in " ".join(size_text(doubtful).split())
+    assert "they would choose N 300 k" in " ".join(size_text(doubtful).split())
     against = plan_sizes(1e13, table_laws(3e5, worst=1e-4))
-    assert "never gave away over 0.01 %" in against.size.doubt
+    assert "never above 0.01 %" in against.size.doubt
     limited = plan_sizes(1e13, table_laws(3e5), max_params=1e5)
     assert "over the limit" in limited.size.doubt and limited.answers[0].point.params <= 1e5
 

@@ -34,14 +34,14 @@ def test_without_data_the_pair_is_that_of_the_laws():
 def test_named_data_are_counted_by_the_tokenizer_of_a_model(mine):
     found, known = ask(mine, True), pair_statistics(mine, NANO[0].source)
     assert (found.pairs, found.pair.tokens, found.pair.sum_sq_lengths) == (180, known.tokens, known.sum_sq_lengths)
-    assert "180 training pairs and 20 held out" in found.how and "by the tokenizer at hand" in found.how
+    assert "180 training pairs and 20 held out" in found.how and "by the tokenizer on this machine" in found.how
 
 
 def test_what_is_told_is_not_counted(mine):
     assert ask(mine, True, pairs=5e6).pairs == 5e6
     assert ask(mine, True, tokens=40.0).pair.tokens == 40
     away = replace(mine, data="not-here.jsonl")
-    assert ask(away, True, 5e6, 40.0).how == "40 tokens a pair, as asked"
+    assert ask(away, True, 5e6, 40.0).how == "40 tokens per pair, as asked"
     with pytest.raises(ValueError, match=r"not-here.jsonl'; there is no such file"):
         ask(away, True, 5e6)
 
@@ -58,5 +58,5 @@ def test_a_shorter_context_cuts_the_pair_of_the_laws_too():
 
 
 def test_hard_negatives_of_the_laws_must_be_in_the_data(mine):
-    with pytest.raises(ValueError, match="has none of the 2 hard negatives a pair, under which the laws of"):
+    with pytest.raises(ValueError, match="has none of the 2 hard negatives per pair, under which the laws of"):
         ask(replace(mine, hard_negatives=2), True)

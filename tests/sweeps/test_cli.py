@@ -42,9 +42,9 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(file, capsys):
     assert toy_main(["run", "toy.toml", "--dry-run", "--workers", "2"]) == 0
     text = capsys.readouterr().out
     assert "fewer than min_steps = 50" in text
-    assert "to train  9 trials, 1.7e+12 FLOPs; 0 known already" in text
-    assert "search    4 of them look for a learning rate" in text
-    assert "(a guess of 2e+10 FLOP/s a core and 3 s a trial; nothing was measured here yet)" in text
+    assert "to train  9 trials, 1.7e+12 FLOPs; 0 already known" in text
+    assert "search    4 of them search a learning rate" in text
+    assert "(a guess of 2e+10 FLOP/s per core and 3 s per trial; nothing was measured here yet)" in text
     assert os.listdir(file.parent) == ["toy.toml"]
     assert toy_main(["run", "toy.toml", "--dry-run", "--workers", "2", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -105,7 +105,7 @@ def test_what_trials_share_is_trained_once_and_both_totals_are_told(file, capsys
     assert plan["flops_alone"] > 1.2 * spent
     assert toy_main(["run", "toy.toml", "--dry-run"]) == 0
     assert (
-        f"{plan['flops']:.3g} FLOPs ({plan['flops_alone']:.3g} were each trained alone); 0 known"
+        f"{plan['flops']:.3g} FLOPs ({plan['flops_alone']:.3g} if each were trained alone); 0 already"
         in capsys.readouterr().out
     )
 
@@ -125,7 +125,7 @@ def test_what_trials_share_is_trained_once_and_both_totals_are_told(file, capsys
     assert not Path("results/toy/trunks").exists() and end["trunk_state_bytes"] == 0
     assert cli.main(["status", "results/toy"]) == 0
     told = capsys.readouterr().out
-    assert f"{end['flops_spent']:.3g} FLOPs spent; {end['flops_alone']:.3g} had each trial been trained alone" in told
+    assert f"{end['flops_spent']:.3g} FLOPs spent; {end['flops_alone']:.3g} if each trial were trained alone" in told
 
 
 def test_states_of_trunks_outlive_an_interruption_and_are_told(file, capsys):
@@ -139,7 +139,7 @@ def test_states_of_trunks_outlive_an_interruption_and_are_told(file, capsys):
     assert cli.main(["status", "results/toy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trunk_state_bytes"] == occupied > 0
     assert cli.main(["status", "results/toy"]) == 0
-    assert "trunk states occupy 0.0 MB until no trial can start from them" in capsys.readouterr().out
+    assert "trunk states occupy 0.0 MB while a trial can still start from them" in capsys.readouterr().out
     (folder / "toy.json").write_text("{}")
     assert toy_main(["run", "toy.toml"]) == 0
     assert not (folder / "trunks").exists()
@@ -250,7 +250,7 @@ def test_failures_are_told_with_their_reason_and_the_exit_code(file, capsys):
     assert "the same command with --retry-failed" in capsys.readouterr().out
     assert toy_main(["run", "toy.toml", "--retry-failed"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.count("to be tried again: nano-100k") == 3 and "13 trials: 13 done" in captured.out
+    assert captured.err.count("to be retried: nano-100k") == 3 and "13 trials: 13 done" in captured.out
     assert '"failed"' not in folder.joinpath("observations.jsonl").read_text()
     assert len(list(folder.glob("trials/*/failed-0002.json"))) == 3
 
@@ -404,7 +404,7 @@ def test_a_damaged_sweep_beside_it_is_said_and_passed_over(file, capsys):
     capsys.readouterr()
     assert toy_main(["run", "toy.toml", "--out", "results/next"]) == 0
     said = capsys.readouterr().err
-    assert "observations.jsonl:1: not an observation, passed over" in said
+    assert "observations.jsonl:1: not an observation; skipped" in said
     assert len(started(Path("results/next"))) == 0  # the whole lines still count
     path.write_text("{torn\n")
     assert toy_main(["run", "toy.toml", "--out", "results/third", "--workers", "1"]) == 0

@@ -70,8 +70,8 @@ def law_book(paper: Paper, draws: Draws, tally: Tally, rows: Sequence[Narrowed],
         warnings=(
             Caveat(
                 "published",
-                f"nothing here was measured by us: {len(draws)} sets of laws that agree with the facts printed in "
-                f"{paper.citation}; its range is that paper's grid, its intervals what those facts leave open",
+                f"not measured by us: {len(draws)} sets of laws that agree with the facts printed in "
+                f"{paper.citation}; its range is that paper's grid, and its intervals are what those facts leave open",
             ),
         ),
         created_by=created_by(),

@@ -22,13 +22,13 @@ from planner.laws import worth
 from sweeps.methods import Method, make_method
 from sweeps.models import find_model
 
-ALIKE = {"qlora": "lora", "dora": "lora"}  # methods that a paper's law of another is taken for
+ALIKE = {"qlora": "lora", "dora": "lora"}  # methods that a paper's law of another is used for
 MISSED = 0.05  # by so much in log loss, root mean square: then the laws are said not to describe the runs
 
 
 @dataclass(frozen=True)
 class Match:
-    """A method of the runs, and the setting of the paper whose law it is taken to have."""
+    """A method of the runs, and the setting of the paper whose law it is used to have."""
 
     label: str
     """The method's label."""
@@ -100,12 +100,12 @@ def _matches(table: Table, paper: Paper) -> tuple[list[Match], list[Caveat]]:
         method = make_method(str(settings["name"]), options)
         nearest = _nearest(label, method, paper)
         if nearest is None:
-            text = f"{label}: {paper.citation} has no law of it, so its runs are left out; `fit` them alone"
+            text = f"{label}: {paper.citation} has no law for it, so its runs are left out; `fit` them alone"
             caveats.append(Caveat("no_prior", text, label))
             continue
         found.append(nearest)
         if not nearest.same:
-            text = f"{label}: {paper.citation} has no law of it; the one of {nearest.named} is taken"
+            text = f"{label}: {paper.citation} has no law for it; that of {nearest.named} is used"
             caveats.append(Caveat("other_setting", text, label))
     if not found:
         raise ValueError(f"{table.name}: {'; '.join(caveat.text for caveat in caveats)}")
@@ -185,7 +185,7 @@ def _with_own(law: MethodLaw, table: Table, weighed: Weighed, match: Match | Non
 
 
 def _evidence(table: Table, paper: Paper, runs: Runs, draws: int) -> Caveat:
-    free = "" if runs.spread == SAME else ", whatever other data and another suite do to the height of all losses"
+    free = "" if runs.spread == SAME else ", with a free level for other data and another suite"
     return Caveat(
         "published",
         f"{draws} sets of laws that agree with the facts printed in {paper.citation} and predict the "
@@ -196,12 +196,12 @@ def _evidence(table: Table, paper: Paper, runs: Runs, draws: int) -> Caveat:
 def _doubts(table: Table, paper: Paper, weighed: Weighed, draws: int) -> list[Caveat]:
     found = []
     if weighed.effective < FEWEST * draws:
-        text = f"the {draws} draws are worth {weighed.effective:.0f} independent ones: intervals and probabilities are "
-        found.append(Caveat("few_draws", f"{text}rough; more of them (`bootstraps`) make them surer"))
+        text = f"the {draws} draws have an effective sample size of {weighed.effective:.0f}: intervals and odds are "
+        found.append(Caveat("few_draws", f"{text}rough; more draws (`bootstraps`) help"))
     if weighed.missed > MISSED:
-        text = f"the laws of {paper.citation} do not describe the runs of {table.name}: they miss them by "
+        text = f"the laws of {paper.citation} do not describe the runs of {table.name}: the error is "
         found.append(
-            Caveat("other_laws", f"{text}{100 * weighed.missed:.2g} %, more than runs differ by chance; fit them alone")
+            Caveat("other_laws", f"{text}{100 * weighed.missed:.2g} %, more than the noise of runs; fit them alone")
         )
     return found
 

@@ -440,7 +440,7 @@ export class Limits {
       throw new Error(`\`max_steps\` is ${repr(this.max_steps)}; it must be \`min_steps\` (${this.min_steps}) or more`);
     }
     if (this.max_epochs != null && this.max_pairs === Infinity) {
-      throw new Error(`\`max_epochs\` is ${g(this.max_epochs, 6)}: passes over which pairs? give \`max_pairs\` too`);
+      throw new Error(`\`max_epochs\` is ${g(this.max_epochs, 6)}, which needs \`max_pairs\`, the number of pairs`);
     }
   }
   /** Passes over the unique pairs at most; without end where their number is unknown. */
@@ -532,7 +532,7 @@ export class Refusal {
 }
 
 export function _no_room(limits) {
-  return `one text at a time does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
+  return `a single text does not fit in ${g(limits.memory / 1000000000, 3)} GB`;
 }
 
 export const MODULUS = 2 ** 31 - 1;
@@ -833,7 +833,7 @@ export class Candidate {
       return '';
     }
     if (truth(this.lacks_pairs)) {
-      return `the allowed epochs over ${short(this.limits.max_pairs)} pairs hold ${fixed(this.epoch_steps, 0)} steps`;
+      return `the allowed epochs over ${short(this.limits.max_pairs)} pairs give ${fixed(this.epoch_steps, 0)} steps`;
     }
     return `${steps} steps, under the minimum of ${this.limits.min_steps}; needs ${g(this.least_flops(), 3)} FLOP`;
   }
@@ -1026,7 +1026,7 @@ export function odds(contenders, budget) {
   return zip(wins, regrets, logs).map(([win, regret, log]) => new Odds({best: win / draws, regret: regret / draws, share: (log - least) / draws}));
 }
 
-/** The contenders with their odds, those first that give away the least; in the order given without draws. */
+/** The contenders with their odds, the lowest expected regret first; in the order given without draws. */
 export function by_regret(fits, budget) {
   const chances = odds(fits, budget);
   if (chances == null) {
@@ -1166,7 +1166,7 @@ export function _form(law) {
   if (len(law.weights) === 1) {
     return law.family;
   }
-  return `${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}, the mean by these weights`;
+  return `weighted mean of ${join(', ', items(law.weights).map(([name, weight]) => `${name} ${fixed(weight, 2)}`))}`;
 }
 
 export const ASKED = 'as asked';
@@ -1176,7 +1176,7 @@ export function rounded(pairs) {
   return pairs < 99.5 ? `${fixed(pairs, 0)}` : `${grouped(Number(`${g(pairs, 2)}`), 0)}`;
 }
 
-/** Where the batch size comes from, the best one with its interval, and what the one taken gives away. */
+/** Where the batch size comes from, the best one with its interval, and the regret of the one taken. */
 export function _batch_origin(recipe, under) {
   const batch = recipe.batch;
   const parts = [truth(batch.best) || batch.source === ASKED ? batch.source : `${batch.source}, ${under}`];
@@ -1186,7 +1186,7 @@ export function _batch_origin(recipe, under) {
     parts.push(`best for ${g(recipe.tokens, 3)} tokens ${rounded(batch.best)} pairs${between}`);
   }
   if (batch.given_away != null) {
-    parts.push(`${grouped(recipe.trial.training.batch_size, 0)} gives away ${g(100 * Math.max(batch.given_away, 0), 2)} %`);
+    parts.push(`regret of ${grouped(recipe.trial.training.batch_size, 0)} pairs ${g(100 * Math.max(batch.given_away, 0), 2)} %`);
   }
   return join('; ', [...list(parts), ...list(truth(batch.beside) ? [batch.beside] : [])]);
 }
@@ -1213,7 +1213,7 @@ export function _as_in(book, recipe) {
   return truth(own) ? `${whose}, but for ${join(', ', own)}, as asked` : whose;
 }
 
-export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; nobody measured it here';
+export const QUANTIZED = '4 bits cost no accuracy in Dettmers et al. 2023 (section 4), on other tasks; not measured here';
 
 /** Part of the answer -> where it comes from. */
 export function provenance(book, recipe, candidate, machine, count) {
@@ -1226,7 +1226,7 @@ export function provenance(book, recipe, candidate, machine, count) {
   }
   const distance = truth(recipe.extrapolation.within_range) ? here : String(recipe.extrapolation);
   const drawn = truth(book.published) ? 'draws of laws that agree with the facts' : 'paired bootstrap draws';
-  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `least share of the loss given away among the candidates; ${drawn}: ${len(law.draws)}`, learning_rate: recipe.lr_source, batch_size: _batch_origin(recipe, under), temperature: recipe.temperature_source, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens a pair`, memory: 'estimated from the shape, by what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', blocks recomputed' : '')};
+  const origins = {loss: `law of ${law.label}, ${what}; ${distance}`, law: _form(law), choice: `lowest expected regret among the candidates; ${len(law.draws)} ${drawn}`, learning_rate: recipe.lr_source, batch_size: _batch_origin(recipe, under), temperature: recipe.temperature_source, ['schedule, weight decay']: `${_schedule(recipe)}; ${_as_in(book, recipe)}`, tokens: `${count} FLOPs of this shape; ${g(candidate.pair.tokens, 4)} tokens per pair`, memory: 'estimated from the shape and from what the trainer keeps' + (truth(recipe.sharded) ? ', sharded' : '') + (truth(recipe.recompute) ? ', gradient checkpointing' : '')};
   if (truth(candidate.borrows)) {
     origins['method'] = `${candidate.method.label} by the law of ${law.label}: ${QUANTIZED}`;
   }
@@ -1244,16 +1244,16 @@ export function provenance(book, recipe, candidate, machine, count) {
 
 export const FARTHEST = 3;
 
-/** By what the loss goes where the conditions are not those of the laws. */
+/** What the loss is predicted from where the conditions are not those of the laws. */
 export function _counted(book, recipe, candidate) {
   if (truth(candidate.law.batch)) {
-    return 'the loss goes by the pairs and the batch size alone';
+    return 'the loss is predicted from the pairs and the batch size alone';
   }
   const share = recipe.trial.training.batch_size / book.training.batch_size;
   if (share < 1) {
-    return `a step counts as ${g(share, 2)} of one of theirs, by its pairs`;
+    return `a step counts as ${g(share, 2)} of a measured step, by its pairs`;
   }
-  return 'the loss goes by the number of steps alone';
+  return 'the loss is predicted from the number of steps alone';
 }
 
 /** What is to be told of a longer context where nobody said how long the texts are. */
@@ -1261,7 +1261,7 @@ export function _as_short(book, recipe, tokens) {
   if (recipe.trial.training.context <= book.training.context || tokens !== book.pair.tokens) {
     return '';
   }
-  return `, and pairs are taken to have ${g(tokens, 3)} tokens, as theirs, until told otherwise`;
+  return `; pairs are assumed to have ${g(tokens, 3)} tokens, as in the laws (set \`tokens_per_pair\`)`;
 }
 
 export function _distance(book, candidate, recipe, conditions) {
@@ -1271,21 +1271,21 @@ export function _distance(book, candidate, recipe, conditions) {
     text = `more than ${grouped(10 ** FARTHEST, 0)}x beyond what was measured: no loss, no probability; the recipe is a guess`;
     caveats.push(new Caveat({code: 'too-far', text}));
   } else if (!truth(far.within_range)) {
-    const [law, here] = [candidate.law, candidate.law.drift == null ? 'assumed' : 'learnt from its runs'];
-    text = `${far}: interval, probability and regret allow the law's form ${percent(drift_sd(law), 1)} of the loss a decade`;
-    caveats.push(new Caveat({code: 'extrapolated', text: `${text}, ${here}`}));
+    const [law, here] = [candidate.law, candidate.law.drift == null ? 'assumed' : 'from the backtest'];
+    text = `${far}: interval, probability and regret include a model error of ${percent(drift_sd(law), 1)} per decade`;
+    caveats.push(new Caveat({code: 'extrapolated', text: `${text} (${here})`}));
   }
   if (truth(suites = list(far.unseen).filter((name) => name !== data))) {
-    text = `${suites[0]} was not measured: capacity goes by N, cost by its shapes, and the laws' factors`;
-    caveats.push(new Caveat({code: 'other-suite', text: `${text} are taken to differ by ${percent(FACTOR_SPREAD, 0)}, an assumption`}));
+    text = `${suites[0]} was not measured: the loss is predicted from N, the cost from its shapes; the laws' factors`;
+    caveats.push(new Caveat({code: 'other-suite', text: `${text} are assumed to differ by ${percent(FACTOR_SPREAD, 0)}`}));
   }
   if (has(far.unseen, data) && truth(book.training)) {
-    text = `the laws are of ${book.training.data}: on ${data} all losses may be ${g(Math.exp(LEVEL_SPREAD), 2)}x as high`;
-    caveats.push(new Caveat({code: 'other-data', text: `${text} or as low (one standard deviation); order and exponents are kept`}));
+    text = `laws measured on ${book.training.data}: on ${data} all losses may be ${g(Math.exp(LEVEL_SPREAD), 2)}x higher`;
+    caveats.push(new Caveat({code: 'other-data', text: `${text} or lower (one standard deviation), with the same ranking and exponents`}));
   }
   const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name] && !(name === 'batch_size' && truth(candidate.law.batch))).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
-    text = `the laws have not seen ${join(', ', differ)}; ${_counted(book, recipe, candidate)}`;
+    text = `the laws were not measured at ${join(', ', differ)}; ${_counted(book, recipe, candidate)}`;
     text += _as_short(book, recipe, candidate.pair.tokens);
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
@@ -1314,7 +1314,7 @@ export function _beyond(rule, asked) {
       continue;
     }
     if (low === high) {
-      told.push(`its power of ${LETTERS[name]} is assumed: one value was searched`);
+      told.push(`its exponent of ${LETTERS[name]} is assumed: only one value was searched`);
     } else {
       told.push(`extrapolated ${times(factor)} beyond the ${what[name]} searched`);
     }
@@ -1333,7 +1333,7 @@ export function _by_rule(rule, candidate) {
     return new PeakRate({rate: best, source: `${MEASURED} and batch size`, interval});
   }
   text = `rule of ${rule.searches} searches: ${rule.formula()}`;
-  text += truth(rule.batches_from) ? `, power of B from ${rule.batches_from}` : '';
+  text += truth(rule.batches_from) ? `, exponent of B from ${rule.batches_from}` : '';
   text += `, 90 % ${g(interval[0], 2)} to ${g(interval[1], 2)}`;
   const asked = {params: Number(candidate.params), batch_size: Number(batch), rank: rank};
   return new PeakRate({rate, source: join('; ', [text, ...list(_beyond(rule, asked))]), interval});
@@ -1352,7 +1352,7 @@ export function learning_rate(candidate) {
     return peak;
   }
   const factor = (candidate.batch_size / batch) ** BATCH_SLOPE;
-  const text = `${peak.source}; times (B / ${grouped(batch, 0)})^${g(BATCH_SLOPE, 6)}, assumed: half-way between none and a square root`;
+  const text = `${peak.source}; times (B / ${grouped(batch, 0)})^${g(BATCH_SLOPE, 6)}, assumed: half-way between no scaling and a square root`;
   return new PeakRate({rate: factor * peak.rate, source: text});
 }
 
@@ -1367,20 +1367,20 @@ export function _rate(recipe, candidate) {
   if (factor < RATE_STEP) {
     return [];
   }
-  const text = `the loss is that of the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
+  const text = `the loss is predicted for the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
   return [new Caveat({code: 'other-rate', text})];
 }
 
 export const WORTH_TELLING = 0.005;
 
-/** What a batch size that was asked for gives away. */
+/** The regret of a batch size that was asked for. */
 export function _batch(recipe) {
   const batch = recipe.batch;
   if (batch.source !== ASKED || batch.best == null || batch.given_away == null || batch.given_away < WORTH_TELLING) {
     return [];
   }
   const [size, given] = [recipe.trial.training.batch_size, 100 * batch.given_away];
-  return [new Caveat({code: 'batch-size', text: `${grouped(size, 0)} pairs a step give away ${g(given, 2)} % of the loss against ${rounded(batch.best)}`})];
+  return [new Caveat({code: 'batch-size', text: `batch size ${grouped(size, 0)} has a regret of ${g(given, 2)} % of the loss against ${rounded(batch.best)}`})];
 }
 
 export const SURE = 0.9;
@@ -1406,22 +1406,22 @@ export function _choice(book, recipe, fits) {
   let text;
   const [candidate, caveats] = [fits[0], []];
   if (!truth(candidate.law.draws)) {
-    text = 'the law holds no bootstrap draws: nothing is known of how sure this choice is';
+    text = 'the law has no bootstrap draws: the uncertainty of this choice is not known';
     caveats.push(new Caveat({code: 'no-draws', text}));
   } else if (recipe.best != null && recipe.best < SURE && len(fits) > 1) {
     text = `the top candidates are statistically tied: this one is best with probability ${fixed(recipe.best, 2)}`;
-    text += ` and gives away ${g(recipe.regret, 3)} nats on average`;
+    text += `, expected regret ${g(recipe.regret, 3)} nats`;
     caveats.push(new Caveat({code: 'not-told-apart', text}));
   }
   const suites = new Set(list(fits).map((other) => _unseen_suite(other, recipe)));
   if (len(suites) > 1) {
-    text = 'suites that nobody measured are told apart by size and cost alone: one of them may well be better';
-    caveats.push(new Caveat({code: 'suites-unknown', text: `${text} than this answer, and only runs tell which`}));
+    text = 'suites without measurements are compared by size and cost alone: another one may be better';
+    caveats.push(new Caveat({code: 'suites-unknown', text: `${text} than this answer; only runs can show it`}));
   }
   const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
   if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
     const end = recipe.params === sizes.at(-1) ? 'largest' : 'smallest';
-    text = `the ${end} model that this budget can train wins: one beyond it may be better`;
+    text = `the ${end} model that this budget can train wins: a ${end.slice(0, -2)}r one may be better`;
     caveats.push(new Caveat({code: 'edge-of-menu', text}));
   }
   if (candidate.law.rows < FEW_ROWS && !truth(book.published)) {
@@ -1435,7 +1435,7 @@ export function _borrows(candidate) {
   if (!truth(candidate.borrows)) {
     return [];
   }
-  const text = `${candidate.method.name} is predicted by the law of ${candidate.law.label}, for it has none of its own`;
+  const text = `${candidate.method.name} has no law of its own and is predicted by that of ${candidate.law.label}`;
   return [new Caveat({code: 'borrowed-law', text: `${text}: ${QUANTIZED}`})];
 }
 
@@ -1446,12 +1446,12 @@ export function _data(recipe, candidate, budget, published) {
   if (unspent > 0.05 * budget && recipe.epochs != null) {
     text = `pairs are the limit: ${percent(unspent / budget, 0)} of the budget stays unspent at ${g(recipe.epochs, 3)} epochs`;
     if (truth(published)) {
-      text += '; the paper, too, then takes the largest model (appendix D)';
+      text += '; the paper also takes the largest model then (appendix D)';
     }
     caveats.push(new Caveat({code: 'data-limited', text}));
   }
   if (recipe.epochs != null && recipe.epochs > 1 && !truth(candidate.law.law.knows_repetition)) {
-    text = `what ${g(recipe.epochs, 3)} epochs are worth was measured on pretraining, not here: watch a held-out score`;
+    text = `the value of ${g(recipe.epochs, 3)} epochs was measured on pretraining, not here: monitor a held-out score`;
     caveats.push(new Caveat({code: 'repeated-data', text}));
   }
   return caveats;
@@ -1465,7 +1465,7 @@ export function _repeats(book, recipe) {
     return [];
   }
   const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the laws were measured on`;
-  const text = `the recipe makes ${passes}, and its loss holds for fresh ones: give the number of unique pairs (max_pairs)`;
+  const text = `the recipe makes ${passes}; its loss is predicted for fresh pairs: give the number of unique ones (max_pairs)`;
   return [new Caveat({code: 'repeated-data', text})];
 }
 
@@ -1486,8 +1486,8 @@ export function _time(recipe) {
   if (recipe.utilisation == null || recipe.step_seconds == null || recipe.utilisation >= IDLE) {
     return [];
   }
-  text = `a step of ${recipe.trial.training.batch_size} pairs takes ${time_text(recipe.step_seconds)}, in which the`;
-  text += ` machine reaches ${percent(recipe.utilisation, 1)} of its peak rate`;
+  text = `a step of ${recipe.trial.training.batch_size} pairs takes ${time_text(recipe.step_seconds)}`;
+  text += ` at ${percent(recipe.utilisation, 1)} of the machine's peak rate`;
   text += recipe.chips > 1 ? ': fewer chips would be nearly as fast' : '';
   return [new Caveat({code: 'short-steps', text})];
 }
@@ -1554,7 +1554,7 @@ export function _asked(asked, own, rule) {
     return 'that of the laws';
   }
   if (rule == null) {
-    return `the laws know ${g(own, 6)} alone: what another does was not measured`;
+    return `the laws were measured at ${g(own, 6)} only`;
   }
   const [best, low, high] = rule.best(rule.batch_size);
   const beyond = rule.tried[0] <= asked && asked <= rule.tried[1] ? '' : `, ${g(rule.tried[0], 6)} to ${g(rule.tried[1], 6)} were tried`;
@@ -1579,15 +1579,15 @@ export function temperature_choice(law, book, batch_size, conditions) {
   told = `measured (${rule.runs}, ${rule.curves} curves): best ${g(best, 2)}, 90 % ${g(low, 2)} to ${g(high, 2)}`;
   told += join('', items(rule.by_scores).map(([name, temperature]) => `; by ${name} ${g(temperature, 2)}`));
   if ((factor = extrapolation_factor(batch_size, rule.batches)) > 1) {
-    told += `; the batch lies ${times(factor)} beyond those tried, and has that of the nearest`;
+    told += `; the batch size lies ${times(factor)} beyond those tried, so the nearest one's is taken`;
   }
   if (low <= own && own <= high) {
     return new TemperatureChoice({temperature: own, source: told});
   }
-  return new TemperatureChoice({temperature: Number(`${g(best, 2)}`), source: `${told}; the loss is predicted, and read, for ${g(own, 6)} of the laws`});
+  return new TemperatureChoice({temperature: Number(`${g(best, 2)}`), source: `${told}; the loss is predicted for, and measured at, ${g(own, 6)} as in the laws`});
 }
 
-/** One training run, wholly described. */
+/** One training run, completely described. */
 export class Trial {
   constructor({model, method, training, lr, steps, seed = 0, budget = 0, model_hash = ''}) {
     Object.assign(this, {model, method, training, lr, steps, seed, budget, model_hash});
@@ -1631,7 +1631,7 @@ export class Recipe {
 
 export const PUBLISHED = 'published';
 
-export const OF_THE_LAWS = 'as in the laws, which know one batch size';
+export const OF_THE_LAWS = 'that of the laws, measured at one batch size';
 
 /** The batch size of a recipe and where it comes from. */
 export class BatchChoice {
@@ -1664,7 +1664,7 @@ export function _beside(candidate, tokens) {
   const [best, ends] = [batch.best(tokens), batch.interval(tokens)];
   const between = truth(ends) ? `, 90 % ${rounded(ends[0])} to ${rounded(ends[1])}` : '';
   const far = times(extrapolation_factor(tokens, batch.tokens));
-  const text = `our own runs (${batch.runs}) would put the best batch at ${rounded(best)} pairs${between}`;
+  const text = `our own runs (sweep ${batch.runs}) give ${rounded(best)} pairs as the best${between}`;
   return `${text}; extrapolated ${far} in tokens`;
 }
 
@@ -1683,16 +1683,16 @@ export function batch_choice(candidate, tokens, book, asked) {
   if (batch == null) {
     plain = truth(book.published) && !truth(book.weighed_by) ? PUBLISHED : OF_THE_LAWS;
     if (candidate.batch_size !== book.training.batch_size) {
-      plain += ` ${grouped(book.training.batch_size, 0)}, made smaller for ${grouped(ENOUGH_STEPS, 0)} steps`;
+      plain += ` ${grouped(book.training.batch_size, 0)}, reduced to allow ${grouped(ENOUGH_STEPS, 0)} steps`;
     }
     return new BatchChoice({source: truth(asked) ? ASKED : plain, beside: _beside(candidate, tokens)});
   }
   const [size, best] = [candidate.batch_size, batch.best(tokens)];
   const tried = [Number(batch.sizes[0]), Number(batch.sizes.at(-1))];
   const beyond = Math.max(extrapolation_factor(tokens, batch.tokens), extrapolation_factor(size, tried));
-  const source = beyond === 1 ? WITHIN : `law, extrapolated ${times(beyond)}`;
+  const source = beyond === 1 ? WITHIN : `by law, extrapolated ${times(beyond)}`;
   const given = candidate.loss(tokens) / _at_best(candidate, best, tokens) - 1;
-  return new BatchChoice({source: truth(asked) ? ASKED : `${source} (${batch.runs})`, best, interval: batch.interval(tokens), given_away: given});
+  return new BatchChoice({source: truth(asked) ? ASKED : `${source} (sweep ${batch.runs})`, best, interval: batch.interval(tokens), given_away: given});
 }
 
 /** The recipe that this candidate of a book makes of the budget, in whole steps. */
@@ -1835,7 +1835,7 @@ export function _provenance(consulted, recipe, question) {
   const told = provenance(consulted.book, recipe, consulted.best, question.machine, question.flops);
   const [best, budget] = [consulted.best, question.budget.flops];
   if (truth(share = best_share(list(consulted.ranked).map(([candidate, ]) => candidate), best, budget))) {
-    told['trained share'] = `${fixed(share[0], 2)} of the parameters by the law (90 % ${fixed(share[1], 2)} to ${fixed(share[2], 2)}), were every share possible on ${best.model.name}; ${best.method.label} trains ${g(best.trained_share, 2)}`;
+    told['trained share'] = `${fixed(share[0], 2)} of the parameters by the law (90 % ${fixed(share[1], 2)} to ${fixed(share[2], 2)}), if every share were possible on ${best.model.name}; ${best.method.label} trains ${g(best.trained_share, 2)}`;
   }
   return truth(consulted.data.how) ? {...told, data: consulted.data.how} : told;
 }
@@ -1861,7 +1861,7 @@ export function facts(budget, method, rank) {
   const where = truth(inside) ? '' : `; ${g(budget, 3)} FLOP lies outside the budgets it tried`;
   const chosen = budget <= CROSSOVER ? 'full' : 'lora';
   const [low, high] = LORA_RANKS;
-  return [new Fact({text: `full tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'full tuning and freezing take a tenth of the peak rate of pretraining (Pythia: 1e-4 at 14M to 1.2e-5 at 12B), LoRA and biases 1e-3 at any size, in batches of 1,024 pairs at temperature 0.025; weight decay (0.1) hardly matters, temperature a lot', citation: `${PAPER}, appendix E and the authors' code`}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, easier and lighter on memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
+  return [new Fact({text: `full fine-tuning is best up to ${g(CROSSOVER, 3)} FLOP and LoRA above, hence ${chosen} here (Pythia 14M to 2.8B, one seed, no interval given${where})`, citation: `${PAPER}, section 4.4`, agrees: method === chosen}), new Fact({text: `LoRA is best at rank ${low} or ${high} at nearly every size and budget; both 8 and 2048 are worse (scale 8 / rank there, which shrinks the step at high ranks)`, citation: `${PAPER}, section 4.2`, agrees: rank == null ? null : low <= rank && rank <= high}), new Fact({text: 'full fine-tuning and freezing take a tenth of the peak rate of pretraining (Pythia: 1e-4 at 14M to 1.2e-5 at 12B), LoRA and biases 1e-3 at any size, in batches of 1,024 pairs at temperature 0.025; weight decay (0.1) matters little, temperature a lot', citation: `${PAPER}, appendix E and the authors' code`}), new Fact({text: 'freezing the first blocks is never the predicted best but close to it, simpler and takes less memory', citation: `${PAPER}, section 4.4`}), new Fact({text: 'tuning biases only is worse than every other method at equal FLOPs', citation: `${PAPER}, section 4`, agrees: method === 'bias' ? false : null})];
 }
 
 /** Published findings, where laws of runs have measured neither the answer's model nor as much compute. */
@@ -1914,18 +1914,18 @@ export class SizeRule {
   get chooses() {
     return !truth(this.doubt);
   }
-  /** What they gave away, in words. */
+  /** Their regret, in words. */
   get record() {
-    return `in ${this.decisions} decisions at larger budgets isoFLOP minima carried on gave away ${g(100 * this.given_away, 2)} % of the loss, the law ${g(100 * this.law_given_away, 2)} %`;
+    return `in ${this.decisions} decisions at larger budgets extrapolated isoFLOP minima had a mean regret of ${g(100 * this.given_away, 2)} % of the loss, the law ${g(100 * this.law_given_away, 2)} %`;
   }
   toString() {
     const size = `N ${short(this.params)} (90 %: ${short(this.low)} to ${short(this.high)})`;
     if (truth(this.chooses)) {
-      const other = this.model === this.law_model ? 'as by the law' : `the law would take ${this.law_model}`;
+      const other = this.model === this.law_model ? 'the law agrees' : `the law would choose ${this.law_model}`;
       return `size by isoFLOP minima, ${size}; ${other}; ${this.record}`;
     }
     const model = this.model === this.law_model ? 'the same model, ' : truth(this.model) ? `${this.model}, ` : '';
-    return `${this.record}; they would take ${model}${size}; the law chooses: ${this.doubt}`;
+    return `${this.record}; they would choose ${model}${size}; the law is used: ${this.doubt}`;
   }
 }
 
@@ -1943,19 +1943,19 @@ export function heard(law, flops) {
   } else if (flops > BEYOND * line['largest']) {
     doubt = `the budget lies ${g(flops / line['largest'], 2)} times beyond the largest minimum`;
   } else if (high > TRUST * low) {
-    doubt = 'their interval holds too many sizes';
+    doubt = 'their interval is too wide';
   }
   const shares = told['given_away'];
   const [worst, error] = [told['worst']['law'], told['error']];
   return new SizeRule({params: middle, low, high, model: '', law_model: '', decisions: told['decisions'], given_away: shares['isoflop'], law_given_away: shares['law'], law_worst: worst, error, doubt});
 }
 
-/** The rule, in doubt where its size gives away a larger share by the law than the law's own choices ever did. */
+/** The rule, in doubt where, by the law, its size has a larger regret than the law's own choices ever had. */
 export function contradicted(rule, share) {
   if (truth(rule.doubt) || share <= rule.law_worst) {
     return rule;
   }
-  const told = `by it they give away ${g(100 * share, 2)} %, and its own sizes never gave away over ${g(100 * rule.law_worst, 2)} %`;
+  const told = `by the law their regret is ${g(100 * share, 2)} %; its own was never above ${g(100 * rule.law_worst, 2)} %`;
   return replace(rule, {doubt: told});
 }
 
@@ -2015,7 +2015,7 @@ export function check_choices(flops, top, asked) {
     throw new Error(`\`flops\` is ${repr(flops)}; known: ${join(', ', FLOPS)}`);
   }
   if (flops !== 'exact' && asked.kind !== 'flops') {
-    throw new Error(`\`flops\` is ${repr(flops)}: a machine does every FLOP, so a budget of ${asked.asked} needs exact`);
+    throw new Error(`\`flops\` is ${repr(flops)}; a budget of ${asked.asked} is counted in exact FLOPs`);
   }
   if (top < 1) {
     throw new Error(`\`top\` is ${repr(top)}; it must be 1 or more`);
@@ -2058,7 +2058,7 @@ export function nearest_of(books, said, silent, budget, free) {
   const closest = min(books, {key: (book) => decades_of_compute(book, budget)});
   for (const each of list(silent)) {
     if (each.book === closest && truth(each.few_pairs) && truth(free)) {
-      throw new Error(`${each.reason}; or \`laws\` ${nearest.book.name}, which says ${nearest.sentence}`);
+      throw new Error(`${each.reason}; or \`laws\` ${nearest.book.name}, which answers ${nearest.sentence}`);
     }
   }
   const others = list(ranked.slice(1)).map((other) => new Other({book: other.book.name, distance: other.distance, answer: other.sentence, differs: other.sentence !== nearest.sentence}));
@@ -2074,7 +2074,7 @@ export function _too_few_pairs(candidate) {
   const [limits, batch] = [candidate.limits, candidate.batch_size];
   const [smaller, enough] = [Math.trunc(limits.max_pairs * limits.epochs / limits.min_steps), limits.min_steps * batch / limits.epochs];
   const change = smaller > 1 ? `set \`batch_size\` to ${grouped(smaller, 0)} or less, or ` : '';
-  return `${short(limits.max_pairs)} pairs hold ${grouped(candidate.epoch_steps, 0)} steps of ${grouped(batch, 0)} pairs in ${g(limits.epochs, 3)} epochs, under the minimum of ${limits.min_steps}: ${change}take ${grouped(Math.ceil(enough), 0)} pairs or more`;
+  return `${short(limits.max_pairs)} pairs give ${grouped(candidate.epoch_steps, 0)} steps of ${grouped(batch, 0)} pairs in ${g(limits.epochs, 3)} epochs, under the minimum of ${limits.min_steps}: ${change}take ${grouped(Math.ceil(enough), 0)} pairs or more`;
 }
 
 export const REASONS = 3;
@@ -2115,7 +2115,7 @@ export function nothing_fits(budget, at_speed, refused) {
   return `no candidate is left: ${reasons_against(refused)}`;
 }
 
-export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'given away'];
+export const CANDIDATE = ['model', 'method', 'steps', 'lr', 'loss', '90 % interval', 'best', 'regret'];
 
 export const RECIPE = 'recipe.toml';
 
@@ -2169,7 +2169,7 @@ export function candidate_row(recipe) {
 export function interval_text(crossover) {
   const [low, high] = [crossover.low, crossover.high];
   if (low == null && high == null) {
-    return '90 %: could be anywhere';
+    return '90 %: unbounded';
   }
   if (low == null || high == null) {
     return low == null ? `90 %: below ${g(high, 2)}` : `90 %: above ${g(low, 2)}`;
@@ -2187,7 +2187,7 @@ export function crossover_text(crossover, measured) {
 
 /** A published finding, where it stands, and whether the answer is in line with it. */
 export function fact_text(fact) {
-  const verdict = {[true]: '; in line with this answer', [false]: '; against this answer', [null]: ''}[fact.agrees];
+  const verdict = {[true]: '; agrees with this answer', [false]: '; contradicts this answer', [null]: ''}[fact.agrees];
   return `${fact.text} (${fact.citation})${verdict}`;
 }
 
@@ -2196,7 +2196,7 @@ export const LIKELY = 3;
 export function _prediction(plan) {
   const [recipe, book] = [plan.recipe, plan.laws];
   if (recipe.loss == null || recipe.low == null || recipe.high == null) {
-    return {loss: 'not predicted so far from what was measured'};
+    return {loss: 'not predicted this far from the evidence'};
   }
   const unit = book.measure === 'loss' ? 'nats per pair' : `as ${book.measure}`;
   const ends = `${g(recipe.low, 3, true)} to ${g(recipe.high, 3, true)}`;
@@ -2210,9 +2210,9 @@ export function _sureness(plan) {
   if (recipe.best == null || recipe.regret == null || recipe.share == null) {
     return {sure: 'unknown'};
   }
-  const given = `gives away ${g(100 * recipe.share, 2)} % of the loss (${g(recipe.regret, 2)} nats) on average`;
+  const regret = `expected regret ${g(100 * recipe.share, 2)} % of the loss (${g(recipe.regret, 2)} nats)`;
   const chance = recipe.best >= 0.005 ? `probability ${fixed(recipe.best, 2)}` : 'a probability under 0.01';
-  const first = `best with ${chance}, ${given}`;
+  const first = `best with ${chance}; ${regret}`;
   if (recipe.best >= SURE) {
     return {sure: first};
   }
@@ -2239,7 +2239,7 @@ export function _evidence(plan) {
   const differs = list(evidence.others).filter((other) => truth(other.differs) && other.distance != null);
   if (truth(differs)) {
     other = differs[0];
-    lines += `\nthe next law book, ${other.book} (${g(other.distance, 2)} decades away), says ${other.answer}`;
+    lines += `\nnext nearest law book, ${other.book} (${g(other.distance, 2)} decades away): ${other.answer}`;
   }
   return {evidence: lines};
 }
@@ -2307,8 +2307,8 @@ export function _machine(recipe) {
   }
   const cost = recipe.cost == null ? '' : `, cost ${grouped(recipe.cost, 2)}`;
   const reached = recipe.utilisation == null ? '' : `, ${percent(recipe.utilisation, 0)} of the peak rate`;
-  memory = `${memory_text(recipe.memory)} a chip` + (truth(recipe.sharded) ? ', sharded over the chips' : '');
-  memory += truth(recipe.recompute) ? ', blocks recomputed' : '';
+  memory = `${memory_text(recipe.memory)} per chip` + (truth(recipe.sharded) ? ', sharded (FSDP)' : '');
+  memory += truth(recipe.recompute) ? ', gradient checkpointing' : '';
   return {time: `${time_text(3600 * recipe.hours)}${cost}${reached}; ${memory}`};
 }
 
@@ -2325,12 +2325,12 @@ export function _kept_for_serving(recipe) {
 export function spent_lines(recipe) {
   const spent = `${g(recipe.flops, 4)} FLOP of training${_kept_for_serving(recipe)}; ${g(recipe.exact_flops, 4)} by the exact count`;
   const again = truth(recipe.second_forward) ? `, ${percent(recipe.second_forward, 0)} of the batch embedded twice` : '';
-  const where = recipe.hours == null ? 'memory of one device without a limit' : 'memory of a chip';
+  const where = recipe.hours == null ? 'memory on one device without a limit' : 'memory per chip';
   const held = `${where}: ${memory_text(recipe.memory)}, micro-batches of ${short(recipe.micro_batch_tokens)} tokens${again}`;
   return [spent, held];
 }
 
-/** What to add to it, so that it writes the sweep for a share of the budget that makes the answer surer. */
+/** What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret. */
 export function sweep_flags(share) {
   return `--calibrate ${percent(share, 0)} --sweep-out calibrate.toml`;
 }
@@ -2401,7 +2401,7 @@ export function mean_pair(book, training, mean_tokens, squares, tokens) {
   const uneven = book.pair.sum_sq_lengths * (cut_tokens / book.pair.tokens) ** 2;
   const pair = new Work({pairs: 1, tokens: cut_tokens, sum_sq_lengths: Math.min(uneven, cut_tokens * training.context), batch_size: training.batch_size});
   const cut = cut_tokens < tokens ? `, cut at a context of ${training.context}` : '';
-  return [pair, [`${short(cut_tokens)} tokens a pair, as asked${cut}`]];
+  return [pair, [`${short(cut_tokens)} tokens per pair, as asked${cut}`]];
 }
 
 /** Best peak rate of a method = rate (N / N0)**a (B / B0)**b (rank / rank0)**c, where it has a rank. */

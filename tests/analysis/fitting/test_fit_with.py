@@ -140,7 +140,7 @@ def test_runs_too_few_for_a_law_alone_get_one_with_the_reference(tmp_path):
         fit_laws(mine, bootstraps=20)
     assert error(fit_laws(mine, reference=lent, **QUICK), law) < 0.15
     one = small_sweep(tmp_path / "one", law, generator, models=PYTHIA[1:2], budgets=(1e14, 4e14))
-    with pytest.raises(ValueError, match="2 runs of 2 token counts; offsets of its own take 4 of 2"):
+    with pytest.raises(ValueError, match="2 runs of 2 token counts; own offsets need 4 of 2"):
         fit_laws(one, reference=lent, bootstraps=20)
 
 

@@ -44,8 +44,8 @@ def test_a_prediction_is_the_formula_whichever_two_are_given(book, asked):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("N=7e9", "of these laws it must give two of N, D and C"),
-        ("N=7e9,D=2e12,C=1e22", "of these laws it must give two of N, D and C"),
+        ("N=7e9", "for these laws it must give two of N, D and C"),
+        ("N=7e9,D=2e12,C=1e22", "for these laws it must give two of N, D and C"),
         ("N=7e9,D=2e12,S=0.5", "the law chinchilla takes no S"),
         ("N=7e9,D=2e12,U=1e9", "the law chinchilla takes no U"),
     ],
@@ -69,8 +69,8 @@ def test_the_optimum_of_a_fit_is_near_that_of_the_truth(book):
 @pytest.mark.parametrize(
     ("columns", "asked", "words"),
     [
-        (Columns(loss="loss", d="D"), "N=1e9", "of these laws it must give D"),
-        (Columns(loss="loss", c="D"), "D=1e9", "of these laws it must give C"),
+        (Columns(loss="loss", d="D"), "N=1e9", "for these laws it must give D"),
+        (Columns(loss="loss", c="D"), "D=1e9", "for these laws it must give C"),
     ],
 )
 def test_laws_in_one_variable_are_asked_for_it_and_have_no_optimum(columns, asked, words):
@@ -94,7 +94,7 @@ def test_the_trained_share_is_asked_for_where_a_law_takes_it():
     book = fit_table(table, Settings("trainable", bootstraps=20))
     (said,) = predictions(book, "N=1e8,D=1e9,S=0.5")
     assert said.loss == pytest.approx(book.laws[0].law.at(1e8, 1e9, 0.5))
-    with pytest.raises(ValueError, match="takes S too, the trained share"):
+    with pytest.raises(ValueError, match="also needs S, the trained share"):
         predictions(book, "N=1e8,D=1e9")
     with pytest.raises(ValueError, match="`optimum`: the law trainable takes S"):
         optima(book, "1e20")

@@ -114,7 +114,7 @@ def test_every_rule_chooses_among_the_sizes_of_each_method():
     assert set(sizes[-1].chosen) == set(RULES) and "isoflop" not in sizes[0].chosen
     assert sizes[-1].given_away["law"] == sizes[-1].given_away["isoflop"] == 0 < sizes[-1].given_away["ratio"]
     printed = report.retrospective(tested)
-    assert "isoFLOP minima carried on" in printed and "20 tokens a parameter" in printed and "<- least" in printed
+    assert "extrapolated isoFLOP minima" in printed and "20 tokens per parameter" in printed and "<- lowest" in printed
 
 
 def test_of_a_sweep_with_methods_each_has_its_decisions(tmp_path):

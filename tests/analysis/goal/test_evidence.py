@@ -36,7 +36,7 @@ def test_a_method_without_a_law_borrows_the_nearest():
     assert law_of(laws, make_method("lora", {"rank": 24})).law == law_of(laws, make_method("lora", {"rank": 32})).law
     assert law_of(laws, make_method("dora", {"rank": 8})).law == law_of(laws, METHODS[0]).law
     alone = replace(laws, laws=tuple(law for law in laws.laws if law.settings["name"] == "bias"))
-    with pytest.raises(ValueError, match=r"know neither full nor full tuning, only bias"):
+    with pytest.raises(ValueError, match=r"know neither full nor full fine-tuning, only bias"):
         law_of(alone, METHODS[0])
 
 

@@ -91,7 +91,7 @@ def test_budgets_of_time_and_money_are_those_of_the_hardware(ask):
         ('budget = "24h"', "needs `hardware`"),
         ('budget = "much"', "`budget` is 'much'"),
         ('budget = "1e13"\nspend = "200%"', "`spend` is '200%'"),
-        ('budget = "1e13"\nspend = "1e14"', "no less than the budget"),
+        ('budget = "1e13"\nspend = "1e14"', "not less than the budget"),
         ('budget = "1e13"\nspend = "1e9"', "the smallest trial takes"),
         ('budget = "1e9"\nspend = "10%"', "no model with any method"),
         ('budget = "1e13"\nlaws = "nowhere"', "`laws` is 'nowhere'"),
@@ -132,6 +132,6 @@ def test_what_is_no_place_any_more_is_said(ask):
         "loss": 2.0,
     }
     later = proposed_round(question, [gone])
-    assert any("no place of the sweep file" in remark for remark in later.remarks)
+    assert any("do not belong to the present sweep file" in remark for remark in later.remarks)
     assert replace(later, remarks=()) == replace(now, remarks=())
     assert math.isfinite(later.regret)

@@ -53,8 +53,11 @@ def test_a_condition_is_true_of_the_rows_that_it_says(text, rows):
         ("N > 1j", "has '1j'"),
         ("N > None", "has 'None'"),
         ("(N := 5) > 1", "has '(N := 5)'"),
-        ("N > params", "`where` has 'params', which the table has not; it has: N, D, `Model Size`, optimizer, failed"),
-        ("`a b` > 1", "`where` has 'a b', which the table has not"),
+        (
+            "N > params",
+            "`where` has 'params', which is no column; the table has: N, D, `Model Size`, optimizer, failed",
+        ),
+        ("`a b` > 1", "`where` has 'a b', which is no column"),
         ("N", "`where` is 'N', a number; it must be true or false"),
         ("N and D", "takes 'N' as true or false; it is a number"),
         ("optimizer + 1 > 2", "takes 'optimizer' as a number; it is a text"),

@@ -29,9 +29,9 @@ def test_a_condition_names_the_quantities_as_read_and_the_columns_as_they_came()
     table = runs_table(FRAME, COLUMNS, Filters(where=("C > 6.1e14", "D/N > 50")))
     assert table.rows["name"].tolist() == ["row 2"]
     assert dict(table.excluded) == {
-        "row 1": "where C > 6.1e14: not true of it",
-        "row 3": "where D/N > 50: not true of it",
-        "row 4": "where D/N > 50: not true of it",
+        "row 1": "where C > 6.1e14: false",
+        "row 3": "where D/N > 50: false",
+        "row 4": "where D/N > 50: false",
     }
     assert table.filters == ("where C > 6.1e14", "where D/N > 50")
 
@@ -50,17 +50,17 @@ def test_held_out_rows_do_not_enter_and_are_kept():
 @pytest.mark.parametrize("run", [None, "run"])
 def test_the_best_of_each_cell_is_so_whatever_the_runs_are_called(run):
     table = runs_table(FRAME, Columns(loss="loss", n="size*1e6", d="d", run=run), Filters(best=True))
-    assert dict(table.excluded) == {"row 4": "another run of its N and D did better"}
+    assert dict(table.excluded) == {"row 4": "another run with its N and D has a lower loss"}
 
 
 def test_of_a_law_in_one_variable_only_that_one_is_known():
     frame = FRAME.assign(flops=[1e17, 1e18, 1e19, 1e20])
     table = runs_table(frame, Columns(loss="loss", c="flops"), Filters(where=("C < 5e19",)))
     assert table.variables == ("C",) and len(table.rows) == 3
-    with pytest.raises(ValueError, match="`where` has 'N', which the table has not; it has: C, loss, size, d, run"):
+    with pytest.raises(ValueError, match="`where` has 'N', which is no column; the table has: C, loss, size, d, run"):
         runs_table(frame, Columns(loss="loss", c="flops"), Filters(where=("N > 1",)))
 
 
 def test_where_nothing_is_left_the_reasons_are_told():
-    with pytest.raises(ValueError, match="no row can enter a fit: where N > 1e10: not true of it"):
+    with pytest.raises(ValueError, match="no row can enter a fit: where N > 1e10: false"):
         runs_table(FRAME, COLUMNS, Filters(where=("N > 1e10",)))

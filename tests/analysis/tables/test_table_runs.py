@@ -44,7 +44,7 @@ def test_tokens_follow_from_flops():
         (
             FRAME.assign(n=[0.07, 0.4, 1.4]),
             COLUMNS,
-            "n, as parameters, is 0.4 in the median, less than anybody trains with",
+            "n, as parameters, is 0.4 in the median, too little for any training",
         ),
         (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: `c`='c*1e9'"),
         (FRAME[:0], COLUMNS, "has no rows"),
@@ -65,7 +65,7 @@ def test_failed_repeated_and_untrained_rows_stay_out_with_a_reason():
     assert len(table.rows) == 3
     assert dict(table.excluded) == {
         "row 4": "it repeats an earlier row",
-        "row 5": "it saw no tokens; the laws are about training",
+        "row 5": "it has no tokens; the laws are about training",
         "row 6": "its loss is missing or not finite",
         "row 7": "its n is missing",
     }
@@ -79,7 +79,7 @@ def test_equal_losses_of_different_runs_are_no_copies():
 
 def test_highest_losses_are_dropped_only_when_asked():
     table = runs_table(FRAME, COLUMNS, Filters(drop_highest=1))
-    assert table.excluded == (("row 1", "one of the 1 highest losses, dropped as asked"),)
+    assert table.excluded == (("row 1", "one of the 1 highest losses"),)
     with pytest.raises(ValueError, match="`drop_highest` is 3; there are 3 rows"):
         runs_table(FRAME, COLUMNS, Filters(drop_highest=3))
 
@@ -101,7 +101,7 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
     assert len({read_runs(path, COLUMNS).hash for path in files}) == 1 and len(files) == 11
 
 
-@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known endings"), ("runs.csv", "has no rows")])
+@pytest.mark.parametrize(("name", "words"), [("runs.txt", "known extensions"), ("runs.csv", "has no rows")])
 def test_an_unreadable_table_is_refused(tmp_path, name, words):
     (tmp_path / name).write_text("")
     with pytest.raises(ValueError, match=words):

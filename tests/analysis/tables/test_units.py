@@ -23,16 +23,16 @@ def test_numbers_too_small_for_any_training_are_asked_about():
     small = FRAME.assign(params=N / 1e6, tokens=D / 1e9)
     words = (
         "runs.csv: params, as parameters, is 400 and tokens, as tokens, is 10 and 6ND, as FLOP, is 2.4e+04 in the "
-        "median, less than anybody trains with; say in which units they count: `n`='params*1e6' `d`='tokens*1e9' would "
-        "make 'flops' what 6ND is (or `n`='params*1' where they are right)"
+        "median, too little for any training; give the units: `n`='params*1e6' `d`='tokens*1e9' would "
+        "make 'flops' what 6ND is (or `n`='params*1' if they are right)"
     )
     with pytest.raises(ValueError, match=re.escape(words)):
         table(small, n="params", d="tokens")
-    with pytest.raises(ValueError, match="say in which units they count"):
+    with pytest.raises(ValueError, match="give the units"):
         table(FRAME.assign(tokens=D / 1e9).drop(columns="flops"), n="params", d="tokens")
-    with pytest.raises(ValueError, match="say in which units they count"):
+    with pytest.raises(ValueError, match="give the units"):
         table(FRAME.assign(params=N / 1e6), n="params", d="tokens")
-    with pytest.raises(ValueError, match=re.escape("say in which units they count: `n`='params*1e6' (or")):
+    with pytest.raises(ValueError, match=re.escape("give the units: `n`='params*1e6' (or")):
         table(FRAME.assign(params=N / 1e6), n="params", c="flops")
 
 
@@ -57,5 +57,5 @@ def test_measured_flops_beside_tokens_are_what_runs_cost():
 
 @pytest.mark.parametrize("factor", [1e-9, 1 / 50, 50, 1e15])
 def test_flops_that_are_wildly_off_are_refused(factor):
-    with pytest.raises(ValueError, match=re.escape("times 6 x params x tokens in the median: one of the three counts")):
+    with pytest.raises(ValueError, match=re.escape("times 6 x params x tokens in the median: one of the three has")):
         table(FRAME.assign(flops=FRAME.flops * factor), n="params", d="tokens", c="flops")

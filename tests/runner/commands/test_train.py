@@ -63,7 +63,7 @@ def test_a_loss_in_smaller_pools_is_not_held_against_the_predicted_one(training,
     write_recipe(tmp_path / "recipe.toml", trial, {"loss": 3.0, "interval": [0.1, 9.0]})
     assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "model"), "--on", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert "in pools of 256 pairs; the data hold out enough for 20: not to be compared" in printed
+    assert "in pools of 256 pairs; the held-out data are enough for 20: not comparable" in printed
 
 
 def test_a_model_that_cannot_be_is_refused_before_any_library_is_loaded(tmp_path):

@@ -32,7 +32,7 @@ def test_a_project_is_refused_and_stays_as_it_is(tmp_path, monkeypatch, capsys):
         Path(name).write_text("mine")
     write_recipe(Path("recipe.toml"), TRIAL, {})
     assert main(["train", "recipe.toml", "--out", ".", "--on", "cpu"]) == 2
-    assert ".: is not empty and holds no training to go on with" in capsys.readouterr().err
+    assert ".: is not empty and holds no training to continue" in capsys.readouterr().err
     assert Path("README.md").read_text() == Path("parts/0123456789abcdef.safetensors").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "parts", "recipe.toml"]
 

@@ -78,7 +78,7 @@ def test_last_token_pooling_ends_every_text_with_the_end_token(training):
 def test_prepared_data_is_opened_by_its_hash_and_another_is_refused(prepared, training):
     named = replace(training, data_hash=prepared.data_hash)
     assert np.array_equal(open_prepared(named, SOURCE).positive.ids, prepared.pairs.positive.ids)
-    with pytest.raises(ValueError, match="it changed"):
+    with pytest.raises(ValueError, match="the data changed"):
         prepare(replace(training, data_hash="0" * 16), SOURCE)
 
 

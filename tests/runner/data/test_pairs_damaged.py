@@ -78,7 +78,7 @@ def test_tokens_of_other_ids_under_the_same_sizes_are_made_anew(training, cache,
     ids = np.load(path)
     np.save(path, ids[::-1].copy())
     assert content(open_prepared(replace(training, data_hash=known.data_hash), SOURCE)) == undisturbed
-    assert "query.ids.npy is not what was written" in capsys.readouterr().err
+    assert "query.ids.npy has a wrong checksum" in capsys.readouterr().err
 
 
 def test_a_restored_file_is_what_it_was(tmp_path):

@@ -73,7 +73,7 @@ def test_an_adapter_alone_and_what_was_saved_again_are_models_too(training, sets
     ("arguments", "words"),
     [
         (["nothing/at/all", "--tasks", "code-search"], "no such folder"),
-        ([".", "--tasks", "code-search"], "holds no model"),
+        ([".", "--tasks", "code-search"], "contains no model"),
         (["MODEL", "--tasks", "sts:missing.jsonl"], "no such file"),
         (["MODEL", "--tasks", "sideways:x"], "known kinds"),
         (["MODEL", "--tasks", "mteb:NoSuchTask"], "NoSuchTask"),

@@ -85,7 +85,7 @@ def test_every_reason_is_told_apart(tmp_path):
     path = tmp_path / "alike.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = mine(str(path), Letters(), tmp_path / "group.jsonl", count=1, margin=0.05)
-    assert found.mined == 0 and "those found belong to the pair's own group" in found.without
+    assert found.mined == 0 and "all candidates belong to the pair's own group" in found.without
     near = mine(str(path), Letters(), tmp_path / "near.jsonl", count=1, margin=0.99)
     assert "fewer than 1 of the 10 nearest documents lie below 1 % of the cosine of the pair's own" in near.without
 

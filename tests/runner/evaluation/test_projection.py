@@ -50,7 +50,7 @@ def test_a_trained_model_is_projected_and_read_back(training, tmp_path, capsys):
     export(encoder, observation, tmp_path / "model")
     model, out = str(tmp_path / "model"), tmp_path / "results" / "projection.json"
     assert main(["project", model, "--out", str(out), "--pairs", "32"]) == 2
-    assert "no whole model with its observation.json" in capsys.readouterr().err
+    assert "needs a full model and its observation.json" in capsys.readouterr().err
     (tmp_path / "model" / "observation.json").write_text(json.dumps(observation.to_json()))
     assert main(["project", model, "--out", str(out), "--pairs", "32", "--json"]) == 0
     told, read = json.loads(capsys.readouterr().out), read_projection(out)

@@ -130,7 +130,9 @@ def test_a_method_without_an_adapter_has_none_to_write(training, tmp_path):
 def test_a_trained_token_table_is_in_no_adapter(training, tmp_path):
     method = LoRA(4, token_table="train")
     observation, encoder = train_encoder(Trial("nano-25k", method, training, lr=1e-2, steps=2))
-    with pytest.raises(ValueError, match="trains the whole token table, which no adapter holds: export the merged"):
+    with pytest.raises(
+        ValueError, match="trains the whole token table, so an adapter is not enough: export the merged"
+    ):
         export(encoder, observation, tmp_path, adapter=True)
     export(encoder, observation, tmp_path / "merged")
 

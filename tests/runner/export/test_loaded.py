@@ -108,7 +108,7 @@ def test_a_model_that_would_embed_otherwise_is_not_written(training, bases, tmp_
 
     settings = writer._write_settings
     monkeypatch.setattr(writer, "_write_settings", other_pooling)
-    with pytest.raises(ValueError, match=r"not the trained one: it embeds .* away"):
+    with pytest.raises(ValueError, match=r"differs from the trained one: it embeds .* away"):
         export(encoder, observation, tmp_path)
 
 
@@ -121,7 +121,9 @@ def test_a_model_that_would_read_otherwise_is_not_written(training, bases, tmp_p
         save_tokenizer(tokenizer, *rest)
 
     monkeypatch.setattr(writer, "save_tokenizer", without_the_first)
-    with pytest.raises(ValueError, match=r"reads 'return the sum of two numbers' as \[\d+, .*trained on were \[4096, "):
+    with pytest.raises(
+        ValueError, match=r"reads 'return the sum of two numbers' as \[\d+, .*the training used \[4096, "
+    ):
         export(encoder, observation, tmp_path)
 
 

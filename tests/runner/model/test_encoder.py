@@ -138,7 +138,7 @@ def test_what_is_not_known_to_be_foldable_runs_as_peft_does(settings, kind, coun
     ("config", "words"),
     [
         (peft.LoraConfig(r=2, target_modules=["embed_in", "dense"], use_dora=True), "table is wrapped in Embedding"),
-        (peft.PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=3), "lies outside the decoder"),
+        (peft.PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=3), "is outside the decoder"),
     ],
     ids=["an adapted token table", "prompt tuning"],
 )

@@ -120,7 +120,7 @@ def test_a_model_that_was_replaced_is_not_trained_for_the_old_one(base, training
     renamed(base, lambda name: name)  # the same weights, written again
     assert train(trial).status == "done"
     change(base, layer_norm_eps=1e-3)
-    with pytest.raises(ValueError, match=rf"base: the model in it has hash \w+, the trial wants {trial.model_hash}"):
+    with pytest.raises(ValueError, match=rf"base: its model has hash \w+, the trial needs {trial.model_hash}"):
         train(trial)
 
 

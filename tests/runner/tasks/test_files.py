@@ -104,7 +104,7 @@ def test_queries_without_a_judgement_are_left_out(folder):
     [
         ({"corpus": []}, "corpus.jsonl: is empty"),
         ({"queries": []}, "queries.jsonl: is empty"),
-        ({"corpus": [*DOCUMENTS, DOCUMENTS[0]]}, "corpus.jsonl:3: _id 'd1' is there twice"),
+        ({"corpus": [*DOCUMENTS, DOCUMENTS[0]]}, "corpus.jsonl:3: _id 'd1' occurs twice"),
         ({"corpus": DOCUMENTS[:1]}, "the corpus has 1 document"),
         ({"corpus": [{"_id": "d1"}]}, "corpus.jsonl:1: has no 'text'"),
         ({"qrels": HEAD + "q1\td9\t1\n"}, "no query has a relevant document"),
@@ -137,8 +137,8 @@ def test_missing_files_and_splits_are_named(folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("sts:", "does not say which: sts:PATH"),
-        ("mteb", "does not say which: mteb:NAME"),
+        ("sts:", "is incomplete: sts:PATH"),
+        ("mteb", "is incomplete: mteb:NAME"),
         ("nothing-there", "known kinds: sts, retrieval, code-search, mteb"),
         ("rank:file", "known kinds"),
     ],

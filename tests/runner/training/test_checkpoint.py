@@ -135,7 +135,8 @@ def test_what_cannot_be_gone_on_from_is_said_and_the_training_begins_anew(stoppe
     seen = train(trial, tmp_path, "cpu")
     said = capsys.readouterr().err
     assert (
-        f"{tmp_path / CHECKPOINT}: cannot be gone on from: " in said and said.count("; the training begins anew\n") == 1
+        f"{tmp_path / CHECKPOINT}: cannot be continued from: " in said
+        and said.count("; the training starts again\n") == 1
     )
     assert (seen.loss, seen.flops, seen.tokens) == (undisturbed.loss, undisturbed.flops, undisturbed.tokens)
     assert (tmp_path / f"damaged-{CHECKPOINT}").exists()
@@ -151,7 +152,7 @@ def test_no_flipped_byte_is_gone_on_from(stopped, tmp_path, capsys):
         with pytest.raises(Damaged, match=CHECKPOINT):
             read_record(tmp_path / CHECKPOINT)
     seen = train(trial, tmp_path, "cpu")
-    assert "the training begins anew" in capsys.readouterr().err and seen.loss == undisturbed.loss
+    assert "the training starts again" in capsys.readouterr().err and seen.loss == undisturbed.loss
 
 
 @pytest.mark.parametrize("how", ["", "half", "text", "folder", "pipe"])
@@ -165,7 +166,7 @@ def test_what_is_no_checkpoint_is_said_and_the_training_begins_anew(stopped, tmp
     else:
         place.write_bytes({"": b"", "half": path.read_bytes()[:5000], "text": b"text" * 100}[how])
     assert train(trial, tmp_path, "cpu").loss == undisturbed.loss
-    assert "the training begins anew" in capsys.readouterr().err
+    assert "the training starts again" in capsys.readouterr().err
 
 
 def test_an_undamaged_checkpoint_is_gone_on_from_without_a_word(stopped, tmp_path, capsys):

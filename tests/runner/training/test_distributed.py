@@ -224,7 +224,7 @@ def test_killed_and_resumed_under_torchrun(found, trial, tmp_path):
     os.kill(started[1].pid, signal.SIGKILL)
     first, second = finish(started)
     assert second[0] == -signal.SIGKILL
-    assert first[0] == 2 and first[2].endswith("embed: error: lost the other ranks: one has ended\n"), first
+    assert first[0] == 2 and first[2].endswith("embed: error: lost the other processes: one has ended\n"), first
     assert state.exists()
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     program = [*torchrun, "-m", "runner.cli", *train_it]
@@ -292,7 +292,7 @@ def test_what_torchrun_did_not_start_is_refused(monkeypatch, capsys, tmp_path, t
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     write_recipe(tmp_path / "recipe.toml", trial, {})
     assert main(["train", str(tmp_path / "recipe.toml"), "--shard"]) == 2
-    assert "--shard needs several ranks: torchrun" in capsys.readouterr().err
+    assert "--shard needs several processes: torchrun" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ValueError, match="WORLD_SIZE is 2 but RANK is not set; start with torchrun"), joined("cpu"):
@@ -303,7 +303,7 @@ def test_what_torchrun_did_not_start_is_refused(monkeypatch, capsys, tmp_path, t
 
 
 def test_sharded_ranks_cannot_go_on_without_memory():
-    said = r"cannot go on from this: .* 9 bytes; give a smaller micro_tokens"
+    said = r"cannot recover from this: .* 9 bytes; give a smaller micro_tokens"
     with pytest.raises(MemoryError, match=said), DistributedRanks(0, 2, sharded=True).synchronise_oom():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
 

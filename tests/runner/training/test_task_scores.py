@@ -86,7 +86,7 @@ def test_a_task_of_mteb_is_scored_while_training(training, tasks, monkeypatch):
     ("names", "words"),
     [
         (["sideways:x"], "training.tasks: task 'sideways:x' is not KIND:WHERE; known kinds: sts, retrieval"),
-        (["retrieval:"], "training.tasks: task 'retrieval:' does not say which"),
+        (["retrieval:"], "training.tasks: task 'retrieval:' is incomplete"),
         (["code-search:x"], "takes no file"),
         (["sts:a/x.jsonl#test", "sts:b/x.jsonl.gz#test"], "training.tasks names 'x-test spearman' twice"),
     ],

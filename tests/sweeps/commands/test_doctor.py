@@ -27,13 +27,13 @@ def test_a_local_disk_keeps_every_promise_and_nothing_is_left(tmp_path, capsys):
     assert cli.main(["doctor", str(tmp_path), "--json"]) == 0
     findings = {one["promise"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
     assert len(findings) == 9 and all(one["holds"] for one in findings.values())
-    for promise in ("of two that create a file, one wins", "of two that link a name, one wins"):
+    for promise in ("of two processes that create a file, one wins", "of two processes that link a name, one wins"):
         figure = findings[promise]["figure"]
         assert figure.startswith("50 races") and figure.endswith("0 by both, 0 by none")
         assert 0 < int(figure.split()[2]) < 50, "one side was always first: that is no race"
     assert os.listdir(tmp_path) == []
     assert cli.main(["doctor", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("holds  promise")
+    assert capsys.readouterr().out.startswith("holds  requirement")
 
 
 def test_two_machines_meet_in_the_folder(tmp_path):
@@ -50,7 +50,7 @@ def test_nobody_on_the_other_side_is_an_error_in_time(tmp_path, capsys):
     assert cli.main(["doctor", str(tmp_path), "--two", "--seconds", "0.2"]) == 2
     assert "the other process gave no answer for 0.2 s" in capsys.readouterr().err
     assert cli.main(["doctor", str(tmp_path), "--peer", "--seconds", "0.2"]) == 2
-    assert "nobody leads the probe" in capsys.readouterr().err
+    assert "the first process of this check has ended" in capsys.readouterr().err
     assert cli.main(["doctor", str(tmp_path / "none")]) == 2
     assert os.listdir(tmp_path) == []
 
@@ -72,14 +72,14 @@ def test_creation_that_both_win_is_found(tmp_path, monkeypatch):
 def test_links_that_both_win_are_found(tmp_path, monkeypatch):
     monkeypatch.setitem(doctor.TAKE, "link", lambda path, who: True)
     held = together(tmp_path)
-    assert [promise for promise, holds in held.items() if not holds] == ["of two that link a name, one wins"]
+    assert [promise for promise, holds in held.items() if not holds] == ["of two processes that link a name, one wins"]
 
 
 def test_changes_that_are_never_seen_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "LATE", 0.2)
     monkeypatch.setitem(doctor.FOLLOWED, "watch", blind)
     held = together(tmp_path)
-    assert [promise for promise, holds in held.items() if not holds] == ["the other sees changes in time"]
+    assert [promise for promise, holds in held.items() if not holds] == ["the other machine sees changes in time"]
 
 
 def blind(meeting: Path, what: dict) -> dict:
@@ -96,7 +96,7 @@ def test_without_hard_links_the_command_says_no_and_no_sweep_begins(tmp_path, mo
     assert "no hard links (Operation not permitted)" in text and "--store postgresql://" in text
     assert toy_main(["run", "toy.toml"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("sweep: error: results/toy: its file system cannot hold a sweep: a hard link")
+    assert said.startswith("sweep: error: results/toy: its file system cannot hold a sweep: of two hard links")
     assert "--store postgresql://" in said and said.count("\n") == 1
     assert os.listdir(tmp_path) == ["toy.toml"]
 

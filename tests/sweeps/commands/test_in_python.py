@@ -64,13 +64,16 @@ def test_in_a_notebook_each_is_a_line_and_a_table():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Sweep, "made of a file or of the keys"),
-        (lambda: Sweep("toy.toml", suite="nano"), "made of a file or of the keys"),
-        (lambda: Sweep(**KEYS), "`out` is needed"),
+        (Sweep, "give either a sweep file or the keys of one"),
+        (lambda: Sweep("toy.toml", suite="nano"), "give either a sweep file or the keys of one"),
+        (lambda: Sweep(**KEYS), "`out` is missing"),
         (lambda: Sweep(out="results/mine", **KEYS | {"budget": [1e9]}), "budget"),
         (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slrum"), "launcher.*'slrum'.*known: local"),
         (lambda: Sweep(out="results/mine", **KEYS).run(launcher="slurm"), "needs `profile`"),
-        (lambda: Sweep(out="results/mine", **KEYS | {"methods": KEYS["methods"][:1]}).run(), "no law can come of it"),
+        (
+            lambda: Sweep(out="results/mine", **KEYS | {"methods": KEYS["methods"][:1]}).run(),
+            "the trials cannot give a law",
+        ),
         (lambda: Sweep(out="results/mine", **KEYS).observations(), "no sweep here"),
         (
             lambda: Sweep(out="results/mine", **KEYS).run(launcher="external", slots=2),
@@ -80,7 +83,7 @@ def test_in_a_notebook_each_is_a_line_and_a_table():
         (lambda: Sweep(out="results/mine", **KEYS).run(track="paper"), "`track` is 'paper'.*known: tensorboard"),
         (lambda: Sweep(out="results/mine", **KEYS).dry_run(price=-1), "`price` is '-1'"),
         (lambda: Sweep(out="s3://mine", **KEYS), "names no sweep"),
-        (lambda: Sweep(out="results/mine", **KEYS).dry_run(mfu=0.4), "`mfu` is for `hardware`"),
+        (lambda: Sweep(out="results/mine", **KEYS).dry_run(mfu=0.4), "`mfu` needs `hardware`"),
     ],
 )
 def test_what_is_wrong_is_said(make, message):
@@ -90,7 +93,7 @@ def test_what_is_wrong_is_said(make, message):
 
 def test_a_file_of_somebody_else_is_never_written_over():
     Path("mine.toml").write_text(SWEEP)
-    with pytest.raises(ValueError, match=r"mine\.toml: is there and was not written by Sweep"):
+    with pytest.raises(ValueError, match=r"mine\.toml: exists and was not written by Sweep"):
         Sweep(out="mine", **KEYS)
     assert Path("mine.toml").read_text() == SWEEP
 

@@ -167,8 +167,8 @@ def test_what_is_in_a_sweep_file_stays_text(tmp_path, capsys, engine):
         (("--for", "kubernetes", "--image", "a", "--claim", "a", "--secret", "b"), "give --claim"),
         (("--for", "kubernetes", "--image", "a\nb", "--claim", "a"), "--image is 'a\\nb'"),
         (("--for", "kubernetes", "--image", "a", "--claim", "A B"), "--claim is 'A B'"),
-        (("--for", "skypilot"), "which with --class"),
-        (("--for", "skypilot", "--class", "gpu.8"), "say which with --gpu"),
+        (("--for", "skypilot"), "choose it with --class"),
+        (("--for", "skypilot", "--class", "gpu.8"), "name it with --gpu"),
         (("--for", "skypilot", "--class", "gpu"), "meant 'gpu.8'?"),
     ],
 )
@@ -183,10 +183,10 @@ def test_what_cannot_be_made_is_one_line(tmp_path, capsys, arguments, said):
 @pytest.mark.parametrize(
     ("engine", "key", "said"),
     [
-        ("kubernetes", "nodes = 2", "a pod is on one node"),
+        ("kubernetes", "nodes = 2", "a pod runs on one node"),
         ("kubernetes", "gpus = 1\nslots = 2", "a pod has its GPUs to itself"),
         ("kubernetes", "resources = { tpu = 0.5 }", "a whole number for Kubernetes"),
-        ("skypilot", "nodes = 2", "a worker has a machine to itself"),
+        ("skypilot", "nodes = 2", "a worker has its own machine"),
     ],
 )
 def test_a_class_that_an_engine_has_not_is_refused(tmp_path, capsys, engine, key, said):

@@ -48,7 +48,7 @@ def test_a_sweep_file_that_was_edited_since_it_was_run_is_told_until_it_is_run_a
     kept.write_text(kept.read_text() + "# one more remark\n")
     assert said(capsys, "status", "results/toy")["edited"] is True
     assert cli.main(["status", "results/toy"]) == 0
-    assert f"{kept} was edited since it was last run" in capsys.readouterr().out
+    assert f"{kept} was edited since the last run" in capsys.readouterr().out
     assert toy_main(["run", str(kept)]) == 0
     assert said(capsys, "status", "results/toy")["edited"] is False
 
@@ -210,7 +210,7 @@ def test_a_table_is_the_same_as_parquet_and_replaces_nothing_unasked(sweep_file,
     before = os.stat("toy.csv").st_mtime_ns
     capsys.readouterr()
     assert cli.main(["export", "results/toy", "--csv", "toy.csv"]) == 2
-    assert "toy.csv: is there already; --force replaces it" in capsys.readouterr().err
+    assert "toy.csv: exists already; --force replaces it" in capsys.readouterr().err
     assert os.stat("toy.csv").st_mtime_ns == before
     assert cli.main(["export", "results/toy", "--csv", "toy.csv", "--force"]) == 0
 

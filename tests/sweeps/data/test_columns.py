@@ -78,7 +78,7 @@ def test_case_and_spaces_do_not_count():
         (("title", "body"), "no 'query'; the file has: title, body"),
         (("query", "body"), "no 'positive'; the file has: query, body"),
         (("question", "answer", "passage"), "'answer' and 'passage' may each be the positive"),
-        (("sentence1", "sentence2", "score"), "'score' says how alike two sentences are"),
+        (("sentence1", "sentence2", "score"), "'score' is a similarity score"),
         (tuple(f"c{i}" for i in range(30)), "c19 and 10 more"),
         ((), "the file has: nothing"),
     ],

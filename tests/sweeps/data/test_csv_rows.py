@@ -58,7 +58,7 @@ UNCLOSED = [
 def test_a_quote_that_is_not_closed_costs_its_own_line_alone(path, line, quoted_later):
     rest = [f'q{i},"a, b {i}"' if quoted_later else f"q{i},p{i}" for i in range(3, 60)]
     rows = read(path, HEAD + "\n".join(["q1,p1", line, *rest]) + "\n")
-    assert rows[1] == (3, "quotes do not match: one is not closed, or one within a cell is not doubled")
+    assert rows[1] == (3, "unmatched quotes: one is not closed, or one within a cell is not doubled")
     assert [row["query"] for number, row in rows if number != 3] == ["q1", *(f"q{i}" for i in range(3, 60))]
     assert [number for number, _ in rows] == list(range(2, 61))
 
@@ -88,7 +88,7 @@ def test_empty_lines_are_no_rows(path):
 def test_a_line_break_in_a_bare_cell_is_a_bad_row(path):
     assert read(path, b"query,positive\nq,p\nbro\rken,p\nr,p\n")[1] == (
         3,
-        "a line break within a cell that has no quotes",
+        "a line break in a cell without quotes",
     )
 
 

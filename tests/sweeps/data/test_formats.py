@@ -68,7 +68,7 @@ def test_splits_are_not_mixed_and_one_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ((), "a folder without a file that can be read; known endings: .jsonl, .ndjson"),
+        ((), "no readable file in this folder; known extensions: .jsonl, .ndjson"),
         (("a.jsonl", "b.csv"), "several kinds, .csv, .jsonl; name one of them"),
     ],
 )

@@ -52,7 +52,7 @@ def test_one_object_is_one_row_that_says_what_it_holds(tmp_path):
         ('[{"query": "a"}, {"query": "b"', "a.json:2: not JSON"),
         ('[{"query": "a"}, {"query": b"}, {"query": "c is long enough"}]', "a.json:2: not JSON (Expecting value)"),
         ('[{"query": "a"}', "a.json:2: not JSON"),
-        ('[{"query": "a"}]\n[{"query": "b"}]', "goes on behind its array: '[{"),
+        ('[{"query": "a"}]\n[{"query": "b"}]', "has text after its array: '[{"),
     ],
 )
 def test_an_array_that_cannot_be_read_on_is_an_error_that_names_the_record(tmp_path, monkeypatch, text, words, chunk):
@@ -95,5 +95,5 @@ def test_what_no_program_writes_is_a_bad_row_or_ends_an_array_with_its_place(tmp
     (_, bad), (_, good) = json_rows(lines, Meter())
     assert re.search("too deep|thousands of digits", bad) and good == {"query": "q"}
     array.write_text(f'[{{"query": "q"}}, {{"query": {value}}}]')
-    with pytest.raises(ValueError, match=r"b\.json:2: .*what follows cannot be read"):
+    with pytest.raises(ValueError, match=r"b\.json:2: .*the rest cannot be read"):
         list(json_rows(array, Meter()))

@@ -50,7 +50,7 @@ def test_lengths_are_those_that_training_finds(pairs_file, training, settings):
     pairs = prepare(asked, NANO).pairs
     assert (found.tokens, found.sum_sq_lengths) == pytest.approx(pairs.mean_pair(0))
     assert (found.train_pairs, found.held_out) == (len(pairs.train), len(pairs.held_out))
-    assert "by the tokenizer at hand" in found.how
+    assert "by the tokenizer on this machine" in found.how
 
 
 def test_negatives_count_as_far_as_they_are_used(tmp_path):

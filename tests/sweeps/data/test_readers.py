@@ -41,8 +41,8 @@ BAD_LINES = {
     b'{"query": "q", "positive": 7}': "'positive' is empty or not text",
     b'{"query": "q", "positive": null}': "'positive' is empty or not text",
     b'{"query": "q", "positive": "p", "negatives": [3]}': "a negative is empty or not text",
-    b'{"query": "q", "positive": "p", "negatives": 3}': "negatives are not a list of texts",
-    b'{"query": "q \\ud800", "positive": "p"}': "half of a surrogate pair",
+    b'{"query": "q", "positive": "p", "negatives": 3}': "negatives must be a list of texts",
+    b'{"query": "q \\ud800", "positive": "p"}': "unpaired surrogate",
 }
 
 

@@ -165,7 +165,7 @@ def test_possible_cells_spend_their_budget_within_the_data(tmp_path_factory, bud
 def test_what_cannot_be_is_listed_with_its_reason(write):
     text = 'models = ["nano-25k"]\nbudgets = [1e10, 1e11, 1e13]\n' + FULL
     few, _, many = cells(read_sweep(write(text)), DATA)
-    assert few.reason == f"the budget buys {few.steps} steps, fewer than min_steps = 50"
+    assert few.reason == f"the budget allows {few.steps} steps, fewer than min_steps = 50"
     assert "epochs of the 200,000 pairs, more than max_epochs = 1" in many.reason
     long = cells(read_sweep(write(HEAD + FULL + "[training]\ncontext = 300\n")), DATA)[0]
     assert long.reason == "training.context is 300 tokens, nano-25k reads at most 256"
@@ -174,7 +174,7 @@ def test_what_cannot_be_is_listed_with_its_reason(write):
     )
     assert "no bias vectors" in biasless[0].reason
     tiny = cells(read_sweep(write(HEAD + FULL)), replace(DATA, train_pairs=30))[0]
-    assert tiny.reason == "a batch takes 64 pairs, there are 30"
+    assert tiny.reason == "a batch needs 64 pairs, there are 30"
 
 
 def test_trials_know_their_data_and_their_cost(write):
@@ -305,7 +305,7 @@ def test_a_repeat_adds_its_seeds_to_the_places_that_it_names_and_to_no_others(wr
     ("table", "said"),
     [
         ("seeds = []", "repeat[0].seeds is []"),
-        ("seeds = [1, 0]", "repeat[0].seeds names 0, which all of the grid is trained with"),
+        ("seeds = [1, 0]", "repeat[0].seeds names 0, which the whole grid already has"),
         ('models = ["nano-25k"]', "repeat[0].seeds is None"),
         ('seeds = [1]\nmodels = ["nano-340k"]', "repeat[0].models[0] is 'nano-340k'; known: nano-25k, nano-100k"),
         ("seeds = [1]\nbudgets = [3e11]", "repeat[0].budgets[0] is 3e+11; known: 1e+11, 2e+11"),

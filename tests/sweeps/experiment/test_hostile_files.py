@@ -212,9 +212,9 @@ def test_what_is_absurd_is_named_with_its_place(tmp_path, change, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x = " + "[" * 100_000, "inside one another too deeply"),
-        (f"x = {DEEP}", f"lies more than {DEEPEST} tables and lists deep"),
-        (".".join(["a"] * 5000) + " = 1", f"lies more than {DEEPEST} tables and lists deep"),
+        ("x = " + "[" * 100_000, "nested too deeply"),
+        (f"x = {DEEP}", f"is nested more than {DEEPEST} tables and lists deep"),
+        (".".join(["a"] * 5000) + " = 1", f"is nested more than {DEEPEST} tables and lists deep"),
         ("# " + "x" * MOST_BYTES, "is larger than 1,000,000 bytes"),
         ("x = " + "9" * 5000, "not TOML"),
         ("x = 1\nx = 2", "not TOML"),
@@ -275,7 +275,7 @@ def test_no_name_of_a_file_leads_out_of_the_results(tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     Path(name).write_text(SWEEP)
     assert toy_main(["run", name]) == 2
-    assert "gives no folder" in capsys.readouterr().err and os.listdir(tmp_path) == [name]
+    assert "no folder for the sweep follows" in capsys.readouterr().err and os.listdir(tmp_path) == [name]
 
 
 def test_what_is_refused_runs_nothing_and_writes_nothing(tmp_path, monkeypatch, capsys):

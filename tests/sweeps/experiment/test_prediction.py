@@ -36,8 +36,8 @@ def test_loss_and_scores_are_held_against_what_was_measured(read):
 def test_what_cannot_be_compared_is_not_and_the_reason_is_said(read):
     smaller = replace(SEEN, trial=replace(TRIAL, training=replace(TRIAL.training, pool_size=64)), scores={})
     loss, score = read({"loss": 1.6, "interval": [1.5, 1.7], "scores": SCORES}).beside(smaller)
-    assert loss.inside is None and "pools of 256 pairs; the data hold out enough for 64" in str(loss)
-    assert score.inside is None and "did not score it" in str(score)
+    assert loss.inside is None and "pools of 256 pairs; the held-out data are enough for 64" in str(loss)
+    assert score.inside is None and "not scored" in str(score)
     (of_score,) = read({"loss": 0.6, "interval": [0.5, 0.7], "measure": "1 - mine-test ndcg@10"}).beside(SEEN)
     assert of_score.got == pytest.approx(0.55) and of_score.inside
 

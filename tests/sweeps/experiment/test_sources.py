@@ -19,8 +19,8 @@ def test_columns_become_part_of_the_name_of_a_source():
 @pytest.mark.parametrize(
     ("training", "sources", "words"),
     [
-        ({"columns": {"query": "q"}}, None, "training.columns is of training.data, one source"),
-        ({"columns": {"query": "q"}, "data": "a.csv + b.csv"}, None, "of [[data]] each table has its own"),
+        ({"columns": {"query": "q"}}, None, "training.columns belongs to training.data, one source"),
+        ({"columns": {"query": "q"}, "data": "a.csv + b.csv"}, None, "in [[data]] each table has its own"),
         (
             {"columns": {"frage": "q"}, "data": "a.csv"},
             None,

@@ -241,7 +241,7 @@ def test_money_buys_hours_of_the_measured_machine(profile):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda text: None, "was not measured yet; run `embed bench` first"),
+        (lambda text: None, "has not been measured; run `embed bench` first"),
         (lambda text: text[:-9], "cannot be used .*; run `embed bench` again"),
         (lambda text: text.replace('"format": 1', '"format": 2'), "format 2, not 1.*; run `embed bench` again"),
         (lambda text: text.replace('"flops"', '"flips"'), "rows.0. has no key 'flips'"),

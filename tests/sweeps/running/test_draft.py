@@ -52,14 +52,16 @@ def test_a_larger_limit_reaches_further_and_is_kept(tmp_path):
     grids = [drafted(tmp_path, PAIRS, limit=cheapest.flops * times)[0] for times in (1, 4, 20)]
     assert all(grid.flops <= cheapest.flops * times for grid, times in zip(grids, (1, 4, 20), strict=True))
     assert max(grids[0].budgets) < max(grids[1].budgets) < max(grids[2].budgets)
-    with pytest.raises(ValueError, match=re.escape(f"the cheapest sweep that ends in laws takes {cheapest.flops:.3g}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"the cheapest sweep that is enough for laws takes {cheapest.flops:.3g}")
+    ):
         drafted(tmp_path, PAIRS, limit=cheapest.flops / 2)
 
 
 def test_too_few_pairs_or_models_for_any_law_are_refused():
-    with pytest.raises(ValueError, match="no grid of 6 models ends in a law on 40 pairs"):
+    with pytest.raises(ValueError, match="no grid of 6 models gives a law on 40 pairs"):
         draft(SUITES["nano"], ("full",), Training(), replace(PAIRS, train_pairs=40), None)
-    with pytest.raises(ValueError, match="no grid of 2 models ends in a law"):
+    with pytest.raises(ValueError, match="no grid of 2 models gives a law"):
         draft(SUITES["nano"][:2], ("full",), Training(), PAIRS, None)
 
 

@@ -49,7 +49,7 @@ def test_too_few_trials_for_any_law_are_refused_with_each_methods_reason(asked):
     bias = '[[methods]]\nname = "bias"\nlr = 1e-2\nmodels = ["nano-25k"]\n'
     one = asked('models = ["nano-25k"]\nbudgets = [4e11, 8e11]\n' + FULL + bias)
     reasons = [f"{name}: 2 runs; a law needs at least 6" for name in ("full", "bias")]
-    assert one.refusal == f"no law can come of it: {'; '.join(reasons)}"
+    assert one.refusal == f"the trials cannot give a law: {'; '.join(reasons)}"
     assert one.remarks == tuple(reasons)
     some = asked(THREE + FULL + bias)
     assert not some.refusal and some.remarks == ("bias: 2 runs; a law needs at least 6",)
@@ -111,7 +111,10 @@ def test_the_command_refuses_it_before_anything_is_written(monkeypatch, capsys, 
     monkeypatch.setattr(conduct, "prepare", lambda file: DATA)
     assert cli.main(["run", "one.toml", *flags]) == 2
     said = capsys.readouterr()
-    assert "one.toml: no law can come of it: full: 1 runs; a law needs at least 6; --no-law runs it all" in said.err
+    assert (
+        "one.toml: the trials cannot give a law: full: 1 runs; a law needs at least 6; --no-law runs it anyway"
+        in said.err
+    )
     assert bool(said.out) == bool(flags) and not Path("results").exists()
     assert cli.main(["run", "one.toml", "--dry-run", "--no-law"]) == 0
 
@@ -145,7 +148,7 @@ LISTS = "[training]\nhard_negatives = [0, 1]\nquery_prompt = ['', 'query: ']\n"
 def test_every_condition_is_judged_by_itself(asked):
     few = FULL.replace("lr = 1e-3", 'lr = 1e-3\nmodels = ["nano-25k"]')
     one = asked(THREE.replace("4e11, 8e11", "4e11") + few + LISTS)
-    assert one.refusal.startswith("no law can come of it: full, hard_negatives 0, query_prompt '': 2 runs")
+    assert one.refusal.startswith("the trials cannot give a law: full, hard_negatives 0, query_prompt '': 2 runs")
     assert len(one.remarks) == 4 and asked(THREE + FULL + LISTS) == Prospect()
 
 

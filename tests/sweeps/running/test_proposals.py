@@ -37,7 +37,7 @@ def test_what_was_tried_is_told_with_its_losses():
     [
         ("import sys; sys.exit(2)", "its goal cannot be pursued .exit code 2"),
         ("print('no')", "printed 'no"),
-        ("print('{}')", "the round proposed for"),
+        ("print('{}')", "proposal for"),
         ('print(\'{"refused": "goal.spend is too much"}\')', "^[^ ]*goal.toml: goal.spend is too much$"),
     ],
 )

@@ -72,7 +72,7 @@ def test_what_can_never_fit_is_refused_and_told_what_would():
         fitting(trial("pythia-2.8b"))
     said = str(caught.value)
     assert "no class has so much (small: 8 GB, large: 20 GB, many: 20 GB)" in said
-    assert "it would fit class 'large' with memory = " in said and "or with method qlora rank 32 alpha 8" in said
+    assert "it would fit into class 'large' with memory = " in said and "or with method qlora rank 32 alpha 8" in said
     roomier = float(said.partition("with memory = ")[2].split(",")[0])
     assert fitting(trial("pythia-2.8b"), classes=(*CLASSES, ResourceClass("huge", memory=roomier, gpus=1))) == "huge"
     assert fitting(trial("pythia-2.8b", QLoRA())) == "large"

@@ -127,7 +127,7 @@ def test_a_whole_sweep_by_its_url_seen_from_a_laptop(tmp_path, monkeypatch, caps
     assert store.objects.read("observations.jsonl").count(b"\n") == 13
     assert not Path("results").exists()  # a look leaves its folder in the cache
     assert cli.main(["status", f"{s3}/other"]) == 2
-    assert f"{s3}/other: no sweep there" in capsys.readouterr().err
+    assert f"{s3}/other: there is no sweep" in capsys.readouterr().err
 
 
 def test_a_bucket_that_ignores_conditions_is_refused_before_anything_is_begun(tmp_path, monkeypatch, capsys, s3):
@@ -151,7 +151,7 @@ def test_two_sweeps_of_one_name_are_not_mixed(tmp_path, monkeypatch, capsys, s3)
     fill(store, 1)
     monkeypatch.chdir(tmp_path / "two")
     assert toy_main(["run", "toy.toml", "--store", s3]) == 2
-    assert "holds another sweep of this folder's name" in capsys.readouterr().err
+    assert "holds another sweep with this folder's name" in capsys.readouterr().err
     assert not Path("results").exists()
 
 
@@ -172,7 +172,7 @@ def test_a_laptop_without_the_models_shows_what_is_known(new_store, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert cli.main(["status", f"{s3}/sweep", "--json"]) == 0
     said = capsys.readouterr()
-    assert "is not on this machine, so the time left is not known" in said.err and said.err.count("\n") == 1
+    assert "so the time left is unknown" in said.err and said.err.count("\n") == 1
     told = json.loads(said.out)
     assert (told["done"], len(told["running"]), told["waiting"]) == (1, 1, 1)
 

@@ -94,7 +94,7 @@ def test_what_was_changed_is_refused_and_said_and_the_attempt_before_is_gone_on_
     objects.write(f"{KEY}/0002-20/{CHECKPOINT}", b"secund")
     content, said = fetched(Checkpoints(url), node("there"))
     assert content == b"first" and len(said) == 1
-    assert said[0].endswith(f"0002-20/{CHECKPOINT}: is not what was written (6 of 6 bytes); it is not gone on from")
+    assert said[0].endswith(f"0002-20/{CHECKPOINT}: differs from what was written (6 of 6 bytes); it is not used")
 
 
 WRONG = {

@@ -42,7 +42,7 @@ def test_how_an_attempt_ended_is_told_though_its_note_was_changed(new_store):
     note = store.folder(trial.key) / "attempt-0001"
     note.write_text(note.read_text().replace('"pid": ', '"pid": 1'))
     (seen,) = store.attempts(trial.key)
-    assert (seen.cause, seen.ended) == (STOPPED, "stopped; its note is damaged: it is not what was written")
+    assert (seen.cause, seen.ended) == (STOPPED, "stopped; its note is damaged: its checksum does not match")
     ending = note.with_suffix(".end")
     ending.write_text(ending.read_text().replace("stopped", "tired"))
     assert store.attempts(trial.key)[0].cause == LOST
@@ -81,7 +81,7 @@ def test_a_sweep_mends_the_description_of_a_trial(tmp_path, monkeypatch, damaged
     for name in ("observations.jsonl", "queue.json"):
         Path("results/toy", name).unlink()
     assert toy_main(["run", "toy.toml", "--fresh"]) == 0
-    assert "written anew" in Path("results/toy/logs/sweep.log").read_text()
+    assert "rewritten" in Path("results/toy/logs/sweep.log").read_text()
     assert len(Path("results/toy/observations.jsonl").read_text().splitlines()) == 13
 
 

@@ -272,7 +272,7 @@ def test_a_wrong_password_is_one_sentence(tmp_path, postgres, capsys, monkeypatc
 
 def test_a_sweep_stays_in_its_database(new_store, url):
     store, _ = new_store(1)
-    with pytest.raises(ValueError, match="this sweep is kept in"):
+    with pytest.raises(ValueError, match="this sweep is stored in"):
         open_store(store.directory, url=url.replace("postgres?", "other?"))
     assert isinstance(open_store(store.directory), PostgresStore)
 
@@ -291,7 +291,7 @@ def test_two_sweeps_of_one_name_are_not_mixed(tmp_path, monkeypatch, capsys, url
     assert "holds another sweep 'toy', which is this folder's name" in capsys.readouterr().err
     assert not (tmp_path / "two" / "results").exists()
     assert toy_main(["run", "toy.toml"]) == 0  # in the folder alone
-    with pytest.raises(ValueError, match="is another one than that of"):
+    with pytest.raises(ValueError, match="holds another sweep 'toy' than"):
         open_store(Path("results/toy"), url=url).queue()
     assert (store.queue(), sorted(store.keys()), results(store)) == before
 
@@ -316,7 +316,7 @@ def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(ne
                 assert cli.main([command[0], str(store.directory), *command[1:]]) == 2
                 said = capsys.readouterr().err
                 assert (
-                    "was changed by hand; say the store again: `sweep status DIR --store URL`" in said
+                    "was changed by hand; name the store again: `sweep status DIR --store URL`" in said
                     and said.count("\n") == 1
                 )
                 assert "ev1l" not in said and "s3cret" not in said

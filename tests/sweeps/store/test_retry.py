@@ -69,8 +69,8 @@ def test_an_exception_is_tried_twice_in_all():
 def test_memory_is_answered_by_half_the_micro_batch_then_a_bigger_class_once():
     assert verdict([Past(MEMORY)], 0, classes_above=3) == Verdict(smaller=1)
     assert verdict([Past(MEMORY)] * 2, 0, classes_above=3) == Verdict(smaller=1, bigger=1)
-    assert "3 attempts, the last in a bigger class" in verdict([Past(MEMORY)] * 3, 0, classes_above=3).reason
-    assert "there is no bigger class" in verdict([Past(MEMORY)] * 2, 0).reason
+    assert "3 attempts, the last in a larger class" in verdict([Past(MEMORY)] * 3, 0, classes_above=3).reason
+    assert "there is no larger class" in verdict([Past(MEMORY)] * 2, 0).reason
 
 
 @given(HISTORIES, st.integers(0, 3), st.integers(0, 2))

@@ -75,7 +75,7 @@ def test_library_errors_speak_of_parameters():
 ALLOWED: dict[str, list[str]] = {
     "sweeps/store/bucket.py": [" --store "],
     "sweeps/store/note.py": [
-        ": is damaged, or was changed by hand; say the store again: `sweep status DIR --store URL`"
+        ": is damaged, or was changed by hand; name the store again: `sweep status DIR --store URL`"
     ],
     "sweeps/store/postgres.py": [" --store URL`"],
     "analysis/tables/comparison.py": [": is not what `embed merge --surface` writes: "],

@@ -86,7 +86,7 @@ def test_a_lost_nodes_trial_goes_on_elsewhere_from_its_checkpoint_to_the_same_bi
     assert (seen.loss, seen.curve, seen.accuracy) == (undisturbed.loss, undisturbed.curve, undisturbed.accuracy)
     assert [attempt.host for attempt in attempts] == ["one", "two"] and attempts[0].cause == LOST
     assert attempts[0].state == 0 < attempts[1].state  # it began from the first's checkpoint
-    assert "gave no sign of life" in attempts[0].ended
+    assert "sent no heartbeat" in attempts[0].ended
     assert not (folders[1] / "trials" / trial.key / CHECKPOINT).exists()
     assert store.checkpoints.newest(trial.key) == 0  # what was there to continue it is gone with it
     assert json.loads((folders[1] / "store.json").read_text())["checkpoints"] == store.copies

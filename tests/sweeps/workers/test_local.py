@@ -37,7 +37,7 @@ def test_workers_that_cannot_start_are_not_started_for_ever(new_store, ending, s
     store, _ = new_store(1)
     workers = LocalWorkers(store, 2, (sys.executable, "-c", ending))
     try:
-        with pytest.raises(ValueError, match=rf"workers do not start: .*exit code {said}; see .*worker-\d.log"):
+        with pytest.raises(ValueError, match=rf"workers did not start: .*exit code {said}; see .*worker-\d.log"):
             wait_for(lambda: workers.tend() and False)
     finally:
         workers.stop()

@@ -40,7 +40,7 @@ def test_a_frozen_worker_loses_its_claim_and_its_process(tmp_path, new_store):
     assert zombie.wait(10) == LOST_CLAIM
     assert store.result(trial.key) == seen
     assert [attempt.number for attempt in store.attempts(trial.key)] == [1, 2]
-    assert "no sign of life" in store.attempts(trial.key)[0].ended
+    assert "no heartbeat" in store.attempts(trial.key)[0].ended
 
 
 def test_a_living_worker_keeps_its_claim_beyond_the_lease(new_store):
@@ -71,7 +71,7 @@ def test_an_idle_worker_leaves_when_told_to_be_impatient(new_store, capfd):
     store, _ = new_store(1, closed=False)
     assert work(store.directory, toy_train, options=WorkerOptions(patience=0.1)) == 0
     assert work(store.directory, toy_train, options=WorkerOptions(resource_class="gpu", patience=0.1)) == 0
-    assert "nothing to do in class gpu for 0.1 s: worker leaves" in capfd.readouterr().err
+    assert "nothing to do in class gpu for 0.1 s: worker stops" in capfd.readouterr().err
 
 
 def test_an_idle_worker_rests_ten_times_as_long_as_it_looked(new_store, monkeypatch):

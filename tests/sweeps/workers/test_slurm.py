@@ -231,7 +231,7 @@ def test_detached_jobs_go_on_alone_and_leave_when_nothing_is_left(sweep):
     wait_for(lambda: all(one.store.finished(key) for key in keys))
     wait_for(lambda: not one.jobs())
     logs = [path.read_text() for path in (one.store.directory / "logs").glob("cpu-*.log")]
-    assert len(logs) == 2 and all("nothing to do in class cpu for 5 s: worker leaves" in log for log in logs)
+    assert len(logs) == 2 and all("nothing to do in class cpu for 5 s: worker stops" in log for log in logs)
     assert len(one.started()) == 4
     one.ends(one.run(workers=2))  # takes in what was done meanwhile
 
@@ -240,7 +240,7 @@ def test_jobs_that_cannot_start_are_not_submitted_for_ever(sweep):
     one = sweep(4)
     process = one.run(profile='setup = ["exit 3"]\n' + workers_of(2))
     said = one.ends(process, code=2)
-    assert "sweep: error: workers do not start" in said and said.count("submitted") <= 3
+    assert "sweep: error: workers did not start" in said and said.count("submitted") <= 3
     wait_for(lambda: not one.jobs())
 
 

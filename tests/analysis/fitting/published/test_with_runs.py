@@ -73,7 +73,7 @@ def test_methods_that_were_run_stand_in_the_place_of_the_papers_nearest(book):
     assert "lora rank 32 alpha 1.41" not in labels and "lora rank 128 alpha 0.707" not in labels
     assert "lora rank 512 alpha 0.354" in labels and "bias" in labels
     told = [caveat.text for caveat in book.warnings if caveat.code == "other_setting"]
-    assert len(told) == 2 and "lora rank 100 alpha 8" in told[1] and "lora rank 128 alpha 0.707 is taken" in told[1]
+    assert len(told) == 2 and "lora rank 100 alpha 8" in told[1] and "lora rank 128 alpha 0.707 is used" in told[1]
 
 
 def test_rates_are_the_users_and_the_papers_only_where_its_scale_is_the_same(book):
@@ -99,16 +99,16 @@ def test_the_command_writes_it_and_plan_answers_from_both(mine, tmp_path, capsys
     printed = capsys.readouterr().out
     assert (
         "mine: 12 runs" in printed
-        and "independent ones; they miss the runs by" in printed
+        and "; they miss the runs by" in printed
         and "facts printed in Ziarko et al. 2024" in printed
     )
     first = out.read_text()
     assert main([*command, "--seed", "3"]) == 0 and out.read_text() == first
-    assert "the 20 draws are worth" in printed and "more of them (--bootstraps)" in printed
+    assert "the 20 draws have an effective sample size" in printed and "more draws (--bootstraps)" in printed
     assert any(caveat.code == "few_draws" for caveat in read_laws(out).warnings)
     answer = plan(1e18, laws=out, suite="pythia")
     assert "Ziarko et al. 2024" in answer.provenance["loss"] and "12 runs of mine" in answer.provenance["loss"]
-    assert answer.provenance["batch_size"].startswith("as in the laws, which know one batch size, in mine")
+    assert answer.provenance["batch_size"].startswith("that of the laws, measured at one batch size, in mine")
     assert "published (Ziarko et al. 2024) and the runs of mine: " in " ".join(text(answer).split())
     assert answer.recipe.trial.training.data == "mine.jsonl"
 
