@@ -72,7 +72,9 @@ function weighed(name, text) {
   const heavy = WEIGHTY[name]?.exec(text);
   if (!heavy) return words(text);
   const [before, after] = [text.slice(0, heavy.index), text.slice(heavy.index + heavy[0].length)];
-  return element('bdi', {class: 'text'}, before, element('b', {}, heavy[0]), after);
+  const [joint] = /^[,;]?\s*/.exec(after); // which a line of its own needs no more: it stays for those who copy or listen
+  const rest = joint ? [element('span', {class: 'joint'}, joint), after.slice(joint.length)] : [after];
+  return element('bdi', {class: 'text'}, before, element('b', {}, heavy[0]), ...rest);
 }
 
 function showFar({loss}, texts) {

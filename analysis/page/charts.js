@@ -129,9 +129,11 @@ export function frontierOption(book, span, lines, trials, changes, narrow, measu
 }
 
 /** Where crossovers may lie, as far as the chart shows it. */
-function changeAreas(changes, [left, right]) {
+export function changeAreas(changes, [left, right]) {
   const inside = changes.map(({low, high}) => [Math.max(low ?? left, left), Math.min(high ?? right, right)]);
-  return inside.filter(([low, high]) => low < high).map((ends) => ends.map((value) => ({xAxis: Math.log10(value)})));
+  // One that covers the chart says nothing on it.
+  const told = inside.filter(([low, high]) => low < high && (low > left || high < right));
+  return told.map((ends) => ends.map((value) => ({xAxis: Math.log10(value)})));
 }
 
 function lossSpan(lines, trials) {

@@ -1,7 +1,7 @@
 /* The chart of the frontier and what lies over it, and the same as a table. */
 
 import {
-  MANY, MOST_POINTS, PER_DECADE, apart, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
+  MANY, MOST_POINTS, PER_DECADE, apart, changeAreas, chartSpan, fewer, frontierOption, labelShapes, nowShapes, theme, ticks,
 } from './charts.js';
 import {setBudget, showMethods} from './controls.js';
 import {byId, cell, element, fill, head, lossText, methodText, plain, words} from './dom.js';
@@ -80,7 +80,7 @@ function drawFrontier(drawn, question, span, narrow) {
   chart.setOption(frontierOption(drawn, span, lines, trials, changes, narrow, measureName), {notMerge: true});
   lined = narrow ? [] : lines;
   frontierTable(fewer(ticks(...span), 12), wanted, of);
-  byId('chart-means').textContent = chartMeans(drawn, trials, changes);
+  byId('chart-means').textContent = chartMeans(drawn, trials, changeAreas(changes, span));
   showMethods(drawn);
 }
 
@@ -121,12 +121,12 @@ function chartLabel(spent) {
   return `${sentence} At ${plain(spent)} FLOP ${trial.model} with ${methodText(trial.method.label)} ${reaches}.`;
 }
 
-function chartMeans(drawn, trials, changes) {
+function chartMeans(drawn, trials, areas) {
   const many = chartTrials.length > MANY ? ', one where several lie on one another' : '';
   return [
     trials.length ? `Points: trials, pale where they entered no law${many}.` : '',
     `Lines: the law${drawn.name === book.name ? '' : ` of ${drawn.name}`} with the best model at each budget, dashed beyond the largest budget ${drawn.published ? 'published' : 'measured'}, up to ${10 ** FARTHEST}x outside the evidence; bands: 90 % interval of the law.`,
-    changes.length ? 'Grey: where the best method changes, 90 % interval.' : '',
+    areas.length ? 'Grey: where the best method changes, 90 % interval.' : '',
     'The mark: the recipe with its 90 % prediction interval.',
     trials.length
       ? 'Click a point to open its trial, anywhere else to set the budget.'

@@ -91,7 +91,7 @@ def _predicted(
 
 
 def _by_law(law: MethodLaw | None, observation: Observation) -> float | None:
-    if law is None:
+    if law is None or min(observation.params, observation.tokens, observation.pairs) <= 0:
         return None
     spent, params = observation.tokens, observation.params
     unique = spent * observation.data_pairs / observation.pairs if observation.data_pairs else math.inf

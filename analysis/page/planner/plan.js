@@ -43,12 +43,13 @@ export function consider(book, question) {
 /** The lowest and the highest budget with an answer, in FLOP of the machine's usual rate; null where there is none.
     kind: what the budget is counted in. */
 export function budgetsWithAnswer(books, question, kind) {
-  const ends = books.flatMap((book) => endsOf(book, question, kind));
+  const reach = Math.max(...books.map(({measured}) => measured.flops[1])) * 10 ** REACH; // see check_reach
+  const ends = books.flatMap((book) => endsOf(book, question, kind, reach));
   if (!ends.length) return null;
   return [Math.min(...ends.map((end) => end[0])), Math.max(...ends.map((end) => end[1]))];
 }
 
-function endsOf(book, question, kind) {
+function endsOf(book, question, kind, reach) {
   const {machine, methods} = question;
   const own = new Set(book.laws.flatMap((law) => [law.method.name, law.method.quantized()?.name]));
   if (!menuOf(book, question.places).length || methods.some((name) => !own.has(name))) return [];
@@ -58,7 +59,7 @@ function endsOf(book, question, kind) {
     .map((one) => [one.least_flops() / one.relative_speed, mostFlops(one) / one.relative_speed]);
   if (!ends.length) return [];
   const low = Math.min(...ends.map((end) => end[0]));
-  const high = Math.min(book.measured.flops[1] * 10 ** REACH, Math.max(...ends.map((end) => end[1])));
+  const high = Math.min(reach, Math.max(...ends.map((end) => end[1])));
   return low < high ? [[low, high]] : [];
 }
 

@@ -221,6 +221,7 @@ def test_a_crossover_is_a_band_and_a_sentence(chromium, tmp_path, planned):
     book, _, crossing = crossing_laws(0.01)
     laws = write_laws(tmp_path / "laws.json", book)
     with tab(chromium, write_page(write_sweep(tmp_path / "sweep", []), laws)) as page:
+        page.select_option("#laws", page.evaluate("book.name"))  # beside others it would borrow batch sizes
         page.fill("#budget", f"{crossing:.4g}")
         page.locator("#explain > summary").click()
         page.wait_for_selector("#crossovers li")
