@@ -29,7 +29,7 @@ def test_the_generated_file_is_that_of_todays_planner():
 
 def test_the_meanings_of_words_are_those_of_the_glossary():
     assert generate.glossary() == generate.MEANINGS.read_text(encoding="utf-8"), "run python -m analysis.page.generate"
-    assert '"backtest": "a law of the small runs, asked about the large ones"' in generate.glossary()
+    assert '"backtest": "a law fitted to the small runs predicts the large ones"' in generate.glossary()
     assert generate.glossary().count('": "') > 50
 
 
