@@ -266,7 +266,7 @@ FIRST_SCREEN = """() => [...document.querySelectorAll('#recipe-rows > div, #outl
   .map((line) => [line.querySelector('dt').textContent, line.querySelector('dd').textContent])"""
 
 
-@pytest.mark.parametrize("budget", ["2e13", "3e14", "1e19", "1e22"])
+@pytest.mark.parametrize("budget", ["2e13", "3e14", "1e19", "4e21"])
 def test_the_first_screen_is_that_of_plan_and_the_commands_are_copied(chromium, tabs, budget):
     page = tabs["reference"]
     page.evaluate("byId('ask').reset()")
