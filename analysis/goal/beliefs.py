@@ -33,6 +33,7 @@ SCALES = (1.0, 1.4, 2.0, 2.8, 4.0, 8.0)  # times the usual one, that the likelih
 USUAL_SCALE, SEEN_SCALE = 1.0, 0.25  # before any loss: of a suite or data that the laws have not seen, and of seen ones
 SCALE_SPREAD = 1.0  # sd of the log of the scale about the usual one
 SURPRISING = 4.0  # times the usual scale: the recorded losses contradict the evidence
+FEW = 1000  # places between which all covariances are kept
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,28 @@ class Places:
 
     @cached_property
     def deviations(self) -> Array:
-        """Draws about their mean, so scaled that their products add up to covariances [draws, P]."""
-        return np.asarray((self.draws - self.mean) / np.sqrt(max(len(self.draws) - 1, 1)))
+        """Draws about their mean, so scaled that their products add up to covariances [P, draws]."""
+        scaled = (self.draws - self.mean) / np.sqrt(max(len(self.draws) - 1, 1))
+        return np.ascontiguousarray(scaled.T)  # a place is a row, so that some of many are picked fast
+
+    @cached_property
+    def _variance_of_laws(self) -> Array:
+        """Of ln loss, by the draws [P]."""
+        return np.einsum("pd,pd->p", self.deviations, self.deviations)
 
     def covariance(self, these: Indices, those: Indices, scale: float) -> Array:
         """Prior covariance of the log losses [these, those]; scale: of the discrepancy."""
-        of_laws = self.deviations[:, these].T @ self.deviations[:, those]
-        return np.asarray(of_laws + scale**2 * self._unsaid(these, those))
+        if len(self.mean) <= FEW:
+            of_laws, unsaid = (whole[np.ix_(these, those)] for whole in self._between_all)
+        else:
+            of_laws, unsaid = self.deviations[these] @ self.deviations[those].T, self._unsaid(these, those)
+        return np.asarray(of_laws + scale**2 * unsaid)
+
+    @cached_property
+    def _between_all(self) -> tuple[Array, Array]:
+        """The two parts of the covariance between all places [P, P]."""
+        every = np.arange(len(self.mean))
+        return self.deviations @ self.deviations.T, self._unsaid(every, every)
 
     def _unsaid(self, these: Indices, those: Indices) -> Array:
         """Covariance of what the laws do not say [these, those], at scale 1."""
@@ -81,8 +97,7 @@ class Places:
     def variance(self, these: Indices, scale: float) -> Array:
         """The diagonal of `covariance` [these]."""
         slopes = self.params[these] ** 2 + self.tokens[these] ** 2
-        of_laws = (self.deviations[:, these] ** 2).sum(axis=0)
-        return np.asarray(of_laws + scale**2 * _discrepancy(slopes, 1.0, 1.0, 1.0))
+        return np.asarray(self._variance_of_laws[these] + scale**2 * _discrepancy(slopes, 1.0, 1.0, 1.0))
 
 
 def _discrepancy(slopes: Array, near: Array | float, model: Array | float, method: Array | float) -> Array:
@@ -141,10 +156,12 @@ class Beliefs:
         told = self._whitened(these).T @ self._whitened(those)
         return np.asarray(self.places.covariance(these, those, self.scale) - told)
 
-    def variance(self, these: Indices) -> Array:
-        """Of each log loss [these]."""
-        told = (self._whitened(these) ** 2).sum(axis=0)
-        return np.maximum(self.places.variance(these, self.scale) - told, 1e-12)
+    def beside(self, goals: Indices, these: Indices) -> tuple[Array, Array]:
+        """Variance of each log loss [these], and its covariances with those of the goals [goals, these]."""
+        white = self._whitened(these)
+        variance = self.places.variance(these, self.scale) - np.einsum("st,st->t", white, white)
+        covariance = self.places.covariance(goals, these, self.scale) - self._whitened(goals).T @ white
+        return np.maximum(variance, 1e-12), covariance
 
 
 def _solve(root: NDArray[Any], values: Array) -> Array:

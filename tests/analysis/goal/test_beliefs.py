@@ -31,7 +31,9 @@ def test_conditioning_is_that_of_a_normal_distribution():
     assert beliefs.mean(asked) == pytest.approx(mean)
     left = whole[np.ix_(asked, asked)] - gain @ whole[np.ix_(seen, asked)]
     assert beliefs.covariance(asked, asked) == pytest.approx(left)
-    assert beliefs.variance(asked) == pytest.approx(np.diag(left))
+    variance, shared = beliefs.beside(np.array([1]), asked)
+    assert variance == pytest.approx(np.diag(left))
+    assert shared == pytest.approx(beliefs.covariance(np.array([1]), asked))
 
 
 def test_what_is_to_come_narrows_and_moves_nothing():
@@ -39,7 +41,7 @@ def test_what_is_to_come_narrows_and_moves_nothing():
     recorded = Recorded(np.array([1]), np.array([0.4]))
     now, later = Beliefs(places, recorded, scale=1.0), Beliefs(places, recorded, [4], scale=1.0)
     assert later.mean(every) == pytest.approx(now.mean(every))
-    assert (later.variance(every) < now.variance(every)).all()
+    assert (np.diag(later.covariance(every, every)) < np.diag(now.covariance(every, every))).all()
 
 
 def test_losses_far_from_the_laws_widen_what_the_laws_may_miss():
