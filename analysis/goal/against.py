@@ -81,7 +81,7 @@ class Verdict:
     def _rows(self) -> list[tuple[str, ...]]:
         """Every candidate that was measured, and those that were only believed in."""
         believed = {(each.model, each.method): each for each in self.last.contenders}
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for each in self.measured:
             said = believed.pop((each.model, each.method), None)
             expected = (
