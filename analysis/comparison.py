@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.files import Drawn, NotRecorded, write
+from analysis.figures.files import Drawn, NotDrawn, write
 from analysis.figures.merge_surface import draw_surface
 from analysis.figures.merging import draw_merging, short_names
 from analysis.tables.comparison import MEAN, Comparison
 from sweeps.support.text import table
 
-FIGURES: dict[str, Callable[[Comparison], Figure | NotRecorded]] = {
+FIGURES: dict[str, Callable[[Comparison], Figure | NotDrawn]] = {
     "merging": draw_merging,
     "merge-surface": draw_surface,
 }

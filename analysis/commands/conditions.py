@@ -54,6 +54,7 @@ def fit_conditions(args: argparse.Namespace, how: Settings, names: Sequence[str]
     if (best := compared.best()) is None:
         raise ValueError(f"{args.path}: " + "; ".join(f"{fit.name}: {fit.why}" for fit in compared.fits))
     score, written = f"-{file_name(args.score)}" if args.score else "", []
+    left_out: list[str] = []
     for place, fit in enumerate(compared.fits, 1):
         if fit.book and fit.runs:
             own = f"{place}-{file_name(fit.name)}"
@@ -61,14 +62,16 @@ def fit_conditions(args: argparse.Namespace, how: Settings, names: Sequence[str]
             if args.figures:
                 from analysis.figures import draw_all
 
-                written += draw_all(fit.runs, fit.book, args.figures / own).files
+                drawn = draw_all(fit.runs, fit.book, args.figures / own)
+                written += drawn.files
+                left_out += [f"{fit.name}: {line}" for line in drawn.left_out]
     assert best.book
     written.append(write_book(args.path / f"laws{score}.json", best.book))
     if args.json:
         print(json.dumps(document(compared), indent=1))
         return 0
     print(console.flagged(text(compared), FLAGS))
-    print("\n".join(["", *(f"wrote {path}" for path in written)]))
+    print("\n".join(["", *(f"wrote {path}" for path in written), *left_out]))
     print(f"laws{score}.json holds those of {best.name}; fit {args.path} --condition NAME prints all of one")
     return 0
 

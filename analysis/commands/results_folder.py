@@ -87,4 +87,5 @@ def _draw_without_laws(args: argparse.Namespace) -> None:
 
     table = sweep_table(args.path, args.min_steps, args.max_epochs, args.score, args.condition)
     drawn = draw_all(table, without_laws(table), args.figures)
-    print(f"drew {len(drawn.files)} files in {args.figures} without laws", file=sys.stderr)
+    said = [f"drew {len(drawn.files)} files in {args.figures} without laws", *drawn.left_out]
+    print("\n".join(said), file=sys.stderr)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.figures.backtest import draw_backtest
 from analysis.figures.batch import draw_batch
 from analysis.figures.curves import draw_curves
-from analysis.figures.files import Drawn, NotRecorded, write
+from analysis.figures.files import Drawn, NotDrawn, write
 from analysis.figures.frontier import draw_frontier
 from analysis.figures.goal import draw_goal
 from analysis.figures.health import draw_health
@@ -25,9 +25,9 @@ from analysis.figures.settings import draw_settings
 from analysis.tables.table import Table
 from planner.law_book import LawBook, MeasuredRange
 
-# Each draws what the table and the laws hold, and says in the picture what they lack; where the sweep did not record
-# what it would show at all, it gives the reason instead.
-FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotRecorded]] = {
+# Each draws what the table and the laws hold, and says in the picture what they lack; where that would be all there is
+# to see, it gives the reason instead.
+FIGURES: dict[str, Callable[[Table, LawBook], Figure | NotDrawn]] = {
     "frontier": draw_frontier,
     "isoflop": draw_isoflop,
     "optimum": draw_optimum,
@@ -51,11 +51,11 @@ def draw_all(table: Table, book: LawBook, folder: Path) -> Drawn:
     return write({name: partial(_draw, name, table, book) for name in FIGURES}, folder)
 
 
-def _draw(name: str, table: Table, book: LawBook) -> Figure | NotRecorded:
+def _draw(name: str, table: Table, book: LawBook) -> Figure | NotDrawn:
     """A figure, or why laws in one variable have none of its kind."""
     alone = table.variables[0] if len(table.variables) == 1 else ""
     if alone and name in OF_SIZES and (name, alone) != ("frontier", "C"):
-        return NotRecorded(f"laws in {alone} alone compare no sizes")
+        return NotDrawn(f"laws in {alone} alone compare no sizes")
     return FIGURES[name](table if name == "batch" else table.at_best_batch, book)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis.figures.axes import limits, log_axis, plain_number
-from analysis.figures.layout import head, panels, say, why_empty
-from analysis.figures.style import INK, Shown, left_out, loss_label, shown
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head, panels, why_empty
+from analysis.figures.style import Shown, family_keys, left_out, loss_label, shown
 from analysis.fitting.backtest import FamilyChoice, Forecasts, forecasts
 from analysis.fitting.estimate import Settings
 from analysis.fitting.forms import shapes_of
@@ -40,17 +40,16 @@ class Misses:
     """How many times each run lies beyond the largest one fitted."""
 
 
-def draw_backtest(table: Table, book: LawBook) -> Figure:
+def draw_backtest(table: Table, book: LawBook) -> Figure | NotDrawn:
     """Predicted against measured loss of runs that the fit had not seen, by how far they lie beyond it."""
     if reason := why_empty(table):
-        return say(TITLE, reason)
+        return NotDrawn(reason)
     by_axis = _forecasts(table, book)
     if not any(by_axis.values()):
-        few = "There are too few sizes or budgets to fit the smaller runs and leave larger ones to predict."
-        return say(TITLE, few)
+        return NotDrawn("there are too few sizes or budgets to fit the smaller runs and leave larger ones to predict")
     every = [misses for some in by_axis.values() for misses in some]
     drawn = [axis for axis in AXES if by_axis[axis]]
-    figure, axes_of = panels(len(drawn) + 1, columns=3, size=(3.3, 3.3))
+    figure, axes_of = panels(len(drawn) + 1, columns=3, size=(2.9, 3.0))
     ends = limits(*(array for m in every for array in (m.measured, m.predicted)), room=1.04)
     factors = np.concatenate([m.factor for m in every])
     shade = LogNorm(factors.min() / 1.05, factors.max() * 1.05)
@@ -78,8 +77,8 @@ def draw_backtest(table: Table, book: LawBook) -> Figure:
     )
     if len(drawn) < len(AXES):
         note += f"There are too few {'sizes' if drawn == ['C'] else 'budgets'} to leave the largest out. "
-    shown_here = {m.method.label: m.method for m in every}
-    head(figure, TITLE, note + left_out(table), [_key(m) for m in shown(table, book) if m.label in shown_here])
+    shown_here = {m.method.label for m in every}
+    head(figure, TITLE, note + left_out(table), family_keys(m for m in shown(table, book) if m.label in shown_here))
     return figure
 
 
@@ -123,12 +122,6 @@ def _alike(book: LawBook) -> list[list[str]]:
 def _summary(axis_misses: Sequence[Misses]) -> str:
     misses = np.abs(np.concatenate([m.predicted / m.measured - 1 for m in axis_misses]))
     return f"{100 * misses.mean():.1f} % off\n{(misses <= NEAR).sum()} of {len(misses)} within {100 * NEAR:.0f} %"
-
-
-def _key(method: Shown) -> Line2D:
-    key = method.key(linestyle="")
-    key.set_color(INK)  # colour tells the distance here
-    return key
 
 
 def _draw_misses(axes: Axes, by_axis: Mapping[str, Sequence[Misses]], shade: LogNorm) -> None:

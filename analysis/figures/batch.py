@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from analysis.figures.axes import count, flops, limits, log_axis, plain_number
-from analysis.figures.files import NotRecorded
+from analysis.figures.budgets import bar, shades
+from analysis.figures.files import NotDrawn
 from analysis.figures.isoflop import nominal
-from analysis.figures.labels import Label, label_ends
 from analysis.figures.layout import head, panels, why_empty
-from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
+from analysis.figures.style import Shown, left_out, loss_label, shown
 from analysis.frontier import Level, at_level, budget_levels
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -23,20 +23,20 @@ TITLE = "Loss against batch size at equal training compute"
 MOST = 2  # methods with a panel of their own
 
 
-def draw_batch(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_batch(table: Table, book: LawBook) -> Figure | NotDrawn:
     """A panel a method: runs of the best model of each budget with the law; and B* against compute."""
     if not table.batch_sizes or why_empty(table):
-        return NotRecorded("every run has the same batch size (several: a list under [training], batch_size)")
+        return NotDrawn("every run has the same batch size (several: a list under [training], batch_size)")
     every = [method for method in shown(table, book) if not method.runs.empty]
     methods = every[:MOST]
     figure, axes_of = panels(len(methods) + 1)
     levels = budget_levels(table.rows["flops"].to_numpy(float))
-    shades = BUDGET_COLOURS(np.linspace(0.0, 0.85, len(levels)))
-    labels: dict[Axes, list[Label]] = {}
+    colours = shades(len(levels))
+    budgets = [nominal(at_level(table.rows, level)) for level in levels]
     for axes, method in zip(axes_of, methods, strict=False):
         heights: list[Array] = []
-        drawn = [_level(axes, method, level, shade, heights) for level, shade in zip(levels, shades, strict=True)]
-        labels[axes] = [label for label in drawn if label]
+        for level, shade in zip(levels, colours, strict=True):
+            _level(axes, method, level, shade, heights)
         axes.set_title(method.name)
         axes.set_xlim(*limits(np.array(table.batch_sizes, float), room=1.3))
         axes.set_ylim(*limits(*heights, room=1.03))
@@ -52,15 +52,13 @@ def draw_batch(table: Table, book: LawBook) -> Figure | NotRecorded:
     last.set_ylabel("B* (pairs)")
     log_axis(last, "x", flops, 4)
     log_axis(last, "y", count)
-    note = (
-        "Points: runs of the model with the lowest loss of a budget, the lines named by it in FLOP. Lines and bands: "
-    )
+    note = "Points: runs of the model with the lowest loss of a budget. Lines and bands: "
     note += (
         "the law, 90 %. White diamonds: its best batch size B*. Right: B* of that model by the law, 90 %; points: the "
     )
     note += "best size tried. "
     head(figure, TITLE, note + left_out(table), [method.key(linestyle="") for method in every])
-    label_ends(figure, labels, 7.5)
+    bar(figure, axes_of[:-1], budgets)
     return figure
 
 
@@ -74,16 +72,15 @@ def _of_best_model(runs: pd.DataFrame, level: Level) -> pd.DataFrame:
     return own.groupby("batch", as_index=False)[numbers].mean()
 
 
-def _level(axes: Axes, method: Shown, level: Level, shade: ColorType, heights: list[Array]) -> Label | None:
-    """The runs of one budget with the law; returns what names it, at the end of the line."""
+def _level(axes: Axes, method: Shown, level: Level, shade: ColorType, heights: list[Array]) -> None:
+    """The runs of one budget with the law."""
     runs = _of_best_model(method.runs, level)
     if runs.empty:
-        return None
+        return
     axes.plot(runs["batch"], runs["loss"], method.marker, color=shade, markersize=4, mec="white", mew=0.4, zorder=3)
     heights.append(runs["loss"].to_numpy(float))
-    end = runs.iloc[-1]
     if method.law is None or method.law.batch is None:
-        return float(end["batch"]), float(end["loss"]), flops(nominal(runs)), shade
+        return
     N, D = float(runs["params"].iloc[0]), float(runs["tokens"].mean())
     sizes = np.geomspace(runs["batch"].min() / 1.1, runs["batch"].max() * 1.1, 80)
     middle, low, high = curve(method.law, N, D, sizes)
@@ -93,7 +90,6 @@ def _level(axes: Axes, method: Shown, level: Level, shade: ColorType, heights: l
     best = method.law.batch.best(D)
     if sizes[0] < best < sizes[-1]:
         axes.plot(best, method.law.law.loss(N, D), "D", color="white", mec=shade, mew=1.2, markersize=4.5, zorder=4)
-    return float(sizes[-1]), float(middle[-1]), flops(nominal(runs)), shade
 
 
 def curve(law: MethodLaw, N: float, D: float, sizes: Array) -> tuple[Array, Array, Array]:

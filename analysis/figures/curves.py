@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.typing import ColorType
 
-from analysis.figures.axes import count, flops, limits, log_axis, plain_number
-from analysis.figures.files import NotRecorded
-from analysis.figures.labels import Label, label_ends
-from analysis.figures.layout import head, panels, say
-from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, plain, shown
+from analysis.figures.axes import count, limits, log_axis, plain_number
+from analysis.figures.budgets import bar, shades
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head, panels, why_empty
+from analysis.figures.style import Shown, left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -22,29 +21,28 @@ from sweeps.trial import Observation
 
 TITLE = "Training loss against tokens"
 TRUNK = "#9A9A9A"
-SMOOTH = 0.2  # of the steps so far: the width of the running mean
+SMOOTH = 0.15  # standard deviation of the weights, in the logarithm of the steps
 SKIPPED = 0.2  # of the shortest trial of a panel: what is not drawn at its left, where the loss falls most
 MOST = 8  # curves in a panel: those of the largest budgets
 
 
-def draw_curves(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_curves(table: Table, book: LawBook) -> Figure | NotDrawn:
     """One panel a method: the trials of its best run's model, the stretch they share in grey."""
     if not table.observations and table.training is None and not table.rows.empty:
-        return NotRecorded("a table of runs holds no training curves")
+        return NotDrawn("a table of runs holds no training curves")
     known = [observation for observation in table.observations if len(observation.curve) > 1]
     if not known:
-        return say(TITLE, "No trial has left a training curve." if table.observations else EMPTY)
+        return NotDrawn("no trial has left a training curve" if table.observations else why_empty(table))
     methods = [method for method in shown(table, book) if of_method(known, method.label)]
     chosen = {method.label: _chosen(of_method(known, method.label)) for method in methods}
     budgets = sorted({budget_of(observation) for some in chosen.values() for observation in some})
-    shades = dict(zip(budgets, BUDGET_COLOURS(np.linspace(0.0, 0.85, len(budgets))), strict=True))
+    colours = dict(zip(budgets, shades(len(budgets)), strict=True))
     figure, axes_of = panels(len(methods), sharex=True, sharey=True)
-    labels: dict[Axes, list[Label]] = {}
     heights: list[Array] = []
     widths: list[Array] = []
     for axes, method in zip(axes_of, methods, strict=True):
         some = chosen[method.label]
-        labels[axes] = _draw(axes, some, shades, heights, widths)
+        _draw(axes, some, colours, heights, widths)
         _title(axes, method, some[0])
     for axes in axes_of:
         axes.set_xlim(*limits(*widths, room=1.05))
@@ -54,18 +52,16 @@ def draw_curves(table: Table, book: LawBook) -> Figure | NotRecorded:
     figure.supxlabel("training tokens D", fontsize=9)
     figure.supylabel("training loss (nats per pair)", fontsize=9)
     note = (
-        "Running mean of the loss in the batch, each method's model with the lowest held-out loss. Named by budget in "
-        "FLOP and held-out loss. "
+        "Each method's model with the lowest held-out loss. Lines: loss in the batch, smoothed by local lines over the "
+        f"log of the steps, weighted by a Gaussian of {100 * SMOOTH:.0f} % of the step. Open circles: held-out loss at "
+        "the end, of larger pools. "
         + ("Grey: the trunk that budgets share; dots: where one branches off to cool down. " if _trunks(chosen) else "")
         + ("" if any(observation.status == "done" for observation in known) else "No trial ended with a loss. ")
         + ("Crosses: diverged. " if any(map(_diverged, chosen.values())) else "")
     )
     head(figure, TITLE, note + left_out(table))
-    label_ends(figure, labels, 7.5)
+    bar(figure, axes_of, budgets)
     return figure
-
-
-EMPTY = "The sweep has no observation yet: nothing was run, or nothing has ended."
 
 
 def _chosen(mine: Sequence[Observation]) -> list[Observation]:
@@ -97,14 +93,13 @@ def _sharing(some: Sequence[Observation], observation: Observation) -> list[Obse
 
 
 def _draw(
-    axes: Axes, some: Sequence[Observation], shades: dict[float, ColorType], heights: list[Array], widths: list[Array]
-) -> list[Label]:
+    axes: Axes, some: Sequence[Observation], colours: dict[float, Array], heights: list[Array], widths: list[Array]
+) -> None:
     """Every trial from where it leaves the trunk that it shares, and the trunk once."""
-    labels: list[Label] = []
     for observation in some:
         shared = _sharing(some, observation)
         steps, tokens, losses = _points(observation, shared)
-        smooth, shade = running_mean(steps, losses), shades[budget_of(observation)]
+        smooth, shade = smoothed(steps, losses), tuple(colours[budget_of(observation)])
         cooldown_start = observation.trial.cooldown_start if len(shared) > 1 else 0
         drawn = steps >= min(SKIPPED * some[0].trial.steps, steps[-2])
         trunk, own = drawn & (steps <= cooldown_start), drawn & (steps >= min(cooldown_start, steps[-2]))
@@ -118,10 +113,9 @@ def _draw(
             axes.plot(tokens[-1], smooth[-1], "x", color=shade, markersize=7, mew=1.8)
         heights.append(smooth[drawn])
         widths.append(tokens[drawn])
-        loss = loss_of(observation)
-        end = f"{loss:.2f}" if np.isfinite(loss) else observation.status
-        labels.append((tokens[-1], smooth[-1], f"{flops(budget_of(observation))}: {end}", shade))
-    return labels
+        if np.isfinite(loss := loss_of(observation)):
+            axes.plot(tokens[-1], loss, "o", mfc="white", mec=shade, mew=1.2, markersize=4, zorder=3)
+            heights.append(np.array([loss]))
 
 
 def _points(observation: Observation, shared: Sequence[Observation]) -> tuple[Array, Array, Array]:
@@ -135,12 +129,14 @@ def _points(observation: Observation, shared: Sequence[Observation]) -> tuple[Ar
     return np.array(steps, float), tokens, losses
 
 
-def running_mean(steps: Array, losses: Array) -> Array:
-    """Each loss averaged with those before it, over a stretch that grows with the steps done."""
-    begin = np.searchsorted(steps, (1 - SMOOTH) * steps)
-    end = np.arange(1, len(steps) + 1)
-    sums = np.concatenate([[0.0], np.cumsum(losses)])
-    return (sums[end] - sums[begin]) / (end - begin)
+def smoothed(steps: Array, losses: Array) -> Array:
+    """The losses by local lines over the logarithm of the steps, which lag behind no fall [points]."""
+    away = np.log(steps) - np.log(steps)[:, None]
+    weights = np.exp(-0.5 * (away / SMOOTH) ** 2)
+    first, second = (weights * away).sum(axis=1), (weights * away**2).sum(axis=1)
+    second += 1e-6 * SMOOTH**2  # a point far from all others keeps its loss
+    lines = weights * (second[:, None] - first[:, None] * away)
+    return (lines @ losses) / lines.sum(axis=1)
 
 
 def _title(axes: Axes, method: Shown, first: Observation) -> None:

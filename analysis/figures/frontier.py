@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from analysis.figures.axes import flops, limits, log_axis, plain_number
+from analysis.figures.files import NotDrawn
 from analysis.figures.labels import Label, contrast, label_ends, spread
-from analysis.figures.layout import head, say, why_empty
-from analysis.figures.style import BEYOND, INK, PALE, Shown, left_out, loss_label, plain, shown
+from analysis.figures.layout import head, why_empty
+from analysis.figures.style import BEYOND, GREY, INK, PALE, Shown, left_out, loss_label, plain, shown
 from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -24,6 +25,8 @@ from planner.law_book import LawBook
 
 TITLE = "Best held-out loss for the compute"
 LETTERS = "abcdefgh"  # of the budgets at which the best method changes
+NEVER = 0.05  # probability of being the best that a method must reach at some budget to have its colour
+SURE = 0.97  # probability at every budget from which a panel of probabilities would be one block
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,32 @@ class Line:
         return cls(*np.array(rows).T)
 
 
-def draw_frontier(table: Table, book: LawBook) -> Figure:
-    """The best loss of each method against training FLOPs, dashed beyond the runs, over who is the best how surely."""
+def draw_frontier(table: Table, book: LawBook) -> Figure | NotDrawn:
+    """The best loss of each method against training FLOPs, dashed beyond the runs, over who is the best how surely.
+
+    Methods that are never the best are grey; where one is so all along, the note says how surely.
+    """
     if reason := why_empty(table):
-        return say(TITLE, reason)
+        return NotDrawn(reason)
     methods = [method for method in shown(table, book) if not method.runs.empty]
     lawful = [method for method in methods if method.law]
-    figure, axes, below = _two_panels(len(lawful) > 1)
     spent = table.rows["flops"].to_numpy(float)
     low, high = float(spent.min()), float(spent.max())
     budgets = np.geomspace(low, high * BEYOND, 150)
     rivals = contenders(book, table.rows)
     lines = [Line.of(rivals, method.label, budgets) for method in lawful]
-    ends, heights = _draw_lines(axes, lawful, lines, budgets, high), [line.middle for line in lines]
+    winners = dict.fromkeys(best_method(rivals, budget) for budget in budgets[budgets <= high * 1.001].tolist())
+    shares = _shares(lawful, rivals, budgets)
+    dominated = _dominated(lawful, shares, list(winners))
+    surest = _surest(lawful, shares)
+    figure, axes, below = _two_panels(len(lawful) > 1 and not surest)
+    ends = _draw_lines(axes, lawful, lines, budgets, high, dominated)
+    heights = [line.middle for line in lines]
     for method in methods:
         best = _best_runs(method)
         heights.append(np.array(best[1]))
-        axes.plot(*best, **method.points(rim=0.6, markersize=6, linestyle="", zorder=4))
+        size = 4.5 if method.label in dominated else 6
+        axes.plot(*best, **method.points(rim=0.6, markersize=size, linestyle="", zorder=4))
         if method.law is None:
             ends.append((best[0][-1], best[1][-1], method.name, method.colour))
     axes.set_ylabel(loss_label(table))
@@ -72,13 +84,13 @@ def draw_frontier(table: Table, book: LawBook) -> Figure:
         axes.text(high, 1, " beyond the runs", transform=axes.get_xaxis_transform(), color=PALE, va="top", fontsize=8)
     changes = _changes(rivals, book, (low, high * BEYOND)) if len(lawful) > 1 else []
     if below:
-        _draw_chances(below, lawful, rivals, budgets)
+        _draw_chances(below, lawful, shares, budgets)
     lowest = below or axes
     lowest.set_xlabel("training compute C (FLOP)")
     log_axis(lowest, "x", flops, 8)
     letters = _mark(axes, below, changes)
-    winners = dict.fromkeys(best_method(rivals, budget) for budget in budgets[budgets <= high * 1.001].tolist())
-    head(figure, _finding(lawful, list(winners)), _note(changes, lawful, left_out(table)) + _single(table))
+    note = _note(changes, lawful, surest, "Grey: never the best. " if dominated else "")
+    head(figure, _finding(lawful, list(winners)), note + left_out(table) + _single(table))
     label_ends(figure, {axes: ends}, markers={method.name: method.points(rim=0.0) for method in methods})
     _side_by_side(axes, letters)
     return figure
@@ -95,19 +107,51 @@ def _two_panels(two: bool) -> tuple[Figure, Axes, Axes | None]:
 
 
 def _draw_lines(
-    axes: Axes, methods: Sequence[Shown], lines: Sequence[Line], budgets: Array, high: float
+    axes: Axes, methods: Sequence[Shown], lines: Sequence[Line], budgets: Array, high: float, dominated: Container[str]
 ) -> list[Label]:
+    """The lines with their bands, those of dominated methods grey and without; returns where each ends."""
     inside, faint = budgets <= high * 1.001, 0.15 if len(methods) < 4 else 0.08
     for method, line in zip(methods, lines, strict=True):
-        axes.plot(budgets[inside], line.middle[inside], color=method.colour, linewidth=1.6)
-        axes.plot(budgets[~inside], line.middle[~inside], color=method.colour, linewidth=1.4, linestyle=(0, (4, 2)))
-        axes.fill_between(budgets, line.low, line.high, color=method.colour, alpha=faint, linewidth=0)
+        grey = method.label in dominated
+        colour, width, order = (GREY, 1.1, 1.8) if grey else (method.colour, 1.8, 2.5)
+        axes.plot(budgets[inside], line.middle[inside], color=colour, linewidth=width, zorder=order)
+        axes.plot(
+            budgets[~inside], line.middle[~inside], color=colour, linewidth=width, linestyle=(0, (4, 2)), zorder=order
+        )
+        if not grey:
+            axes.fill_between(budgets, line.low, line.high, color=colour, alpha=faint, linewidth=0)
     ends: list[Label] = []
     for method, line in zip(methods, lines, strict=True):
         drawn = np.flatnonzero(np.isfinite(line.middle))  # a line ends where its models would take too many steps
         if len(drawn):
-            ends.append((budgets[drawn[-1]], line.middle[drawn[-1]], method.name, method.colour))
+            colour = PALE if method.label in dominated else method.colour
+            ends.append((budgets[drawn[-1]], line.middle[drawn[-1]], method.name, colour))
     return ends
+
+
+def _shares(methods: Sequence[Shown], rivals: Sequence[Contender], budgets: Array) -> Array:
+    """How often each method is the best over the draws [methods, budgets]."""
+    odds = [method_odds(rivals, budget) for budget in budgets.tolist()]
+    return np.array([[at_budget.get(method.label, 0.0) for at_budget in odds] for method in methods])
+
+
+def _dominated(methods: Sequence[Shown], shares: Array, winners: Sequence[str]) -> set[str]:
+    """Labels of the methods that are hardly ever the best of several, at any budget."""
+    never = zip(methods, shares, strict=True)
+    return {method.label for method, share in never if share.max() < NEVER and method.label not in winners}
+
+
+def _surest(methods: Sequence[Shown], shares: Array) -> str:
+    """What to say of a method that is the best at every budget, in nearly all draws; empty where none is."""
+    if len(methods) < 2:
+        return ""
+    trained = shares[:, shares.sum(axis=0) > 0]  # the smallest budgets may train nothing
+    lowest = trained.min(axis=1, initial=1.0)
+    first = int(lowest.argmax())
+    if lowest[first] < SURE:
+        return ""
+    chance = min(int(100 * lowest[first]), 99)  # draws are too few for 100
+    return f"Probability that {methods[first].name} is the best: over {chance} % at every budget. "
 
 
 def _best_runs(method: Shown) -> tuple[list[float], list[float]]:
@@ -124,10 +168,8 @@ def _changes(rivals: Sequence[Contender], book: LawBook, shown: tuple[float, flo
     return [crossover for crossover in every if low <= crossover.flops <= high]
 
 
-def _draw_chances(axes: Axes, methods: Sequence[Shown], rivals: Sequence[Contender], budgets: Array) -> None:
+def _draw_chances(axes: Axes, methods: Sequence[Shown], shares: Array, budgets: Array) -> None:
     """How often each method is the best over the draws, stacked; named where there is room for it."""
-    odds = [method_odds(rivals, budget) for budget in budgets.tolist()]
-    shares = np.array([[at_budget.get(method.label, 0.0) for at_budget in odds] for method in methods])
     axes.stackplot(budgets, shares, colors=[method.colour for method in methods], alpha=0.75, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
@@ -195,14 +237,14 @@ def _name(methods: Sequence[Shown], label: str) -> str:
     return next((method.name for method in methods if method.label == label), plain(label))
 
 
-def _note(changes: Sequence[Crossover], methods: Sequence[Shown], others: str) -> str:
+def _note(changes: Sequence[Crossover], methods: Sequence[Shown], surest: str, grey: str) -> str:
     sentences = [
         f"{letter}: {_name(methods, crossover.above)} overtakes {_name(methods, crossover.below)} at "
         f"{flops(crossover.flops)} FLOP ({_ends(crossover)})."
         for letter, crossover in zip(LETTERS, changes, strict=False)
     ]
     lines = "Lines: laws, best model at each budget. Bands: 90 %." if methods else "Too few runs for a law."
-    return " ".join([f"Points: best run of each budget. {lines}", *sentences, others])
+    return " ".join([f"Points: best run of each budget. {lines}", *sentences, surest + grey])
 
 
 def _single(table: Table) -> str:

@@ -6,23 +6,25 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import flops, limits, log_axis, plain_number
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.layout import head, panels
-from analysis.figures.style import COLOURS, INK, MARKERS, plain
+from analysis.figures.style import INK, looks_in, plain
 from analysis.tables.table import Table
 from planner.law_book import LawBook
+from planner.palette import looks
 from sweeps.search.goal_rounds import GoalRound
 
 TITLE = "Spend and expected regret, round by round"
 LEAST = 1e-4  # nats: below it a regret is drawn there
 SHOWN = 5  # candidates
+DASHES = ("-", "--", ":", "-.")  # of models; the method has the colour
 
 
-def draw_goal(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_goal(table: Table, book: LawBook) -> Figure | NotDrawn:
     """Expected regret and probabilities of the candidates against the FLOPs spent."""
     rounds = table.rounds
     if not rounds:
-        return NotRecorded("the sweep has no goal ([goal] in its file)")
+        return NotDrawn("the sweep has no goal ([goal] in its file)")
     figure, (regret, chances) = panels(2, columns=2, size=(3.7, 3.0))
     spent = np.array([each.spent for each in rounds]) / rounds[-1].budget * 100
     fallen = np.maximum([each.regret for each in rounds], LEAST)
@@ -33,9 +35,13 @@ def draw_goal(table: Table, book: LawBook) -> Figure | NotRecorded:
     regret.set_ylabel("expected regret (nats per pair)")
     names = _candidates(rounds)
     keys = []
-    for (model, method), colour, marker in zip(names, COLOURS, MARKERS, strict=False):
+    given = looks_in(table)
+    models = list(dict.fromkeys(model for model, _ in names))
+    for model, method in names:
+        look = given.get(method) or looks({method: {"name": method.split()[0]}})[method]  # one that was not tried yet
+        dashes = DASHES[models.index(model) % len(DASHES)]
         drawn = [_chance(each, model, method) for each in rounds]
-        (line,) = chances.plot(spent, drawn, color=colour, marker=marker, markersize=4, lw=1.3)
+        (line,) = chances.plot(spent, drawn, dashes, color=look.colour, marker=look.marker, markersize=4, lw=1.3)
         line.set_label(plain(f"{model}, {method}"))
         keys.append(line)
     chances.set_ylim(-0.03, 1.03)

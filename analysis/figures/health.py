@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.figures.axes import flops
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.layout import head, panels
 from analysis.figures.style import left_out, plain, shown
 from analysis.figures.trials import budget_of, loss_of, of_method
@@ -22,10 +22,10 @@ MEASURES = {  # of an evaluation; see runner.training.space_health for what each
     "effective_rank": "effective rank (directions in use;\nhigher is more)",
     "mean_cosine": "mean cosine between documents\n(lower is more spread)",
 }
-NOT_LOOKED_AT = NotRecorded("no trial was looked at during training (training.evaluate_every)")
+NOT_LOOKED_AT = NotDrawn("no trial was looked at during training (training.evaluate_every)")
 
 
-def draw_health(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_health(table: Table, book: LawBook) -> Figure | NotDrawn:
     """Alignment, uniformity and effective rank over training."""
     known = [observation for observation in table.observations if len(observation.evaluations) > 1]
     if not known:

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
-from analysis.figures.axes import count, flops, limits, log_axis, plain_number
-from analysis.figures.labels import Label, label_ends
-from analysis.figures.layout import head, panels, say, why_empty
-from analysis.figures.style import BUDGET_COLOURS, Shown, left_out, loss_label, shown
+from analysis.figures.axes import count, limits, log_axis, plain_number
+from analysis.figures.budgets import bar, shades
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head, panels, why_empty
+from analysis.figures.style import Shown, left_out, loss_label, shown
 from analysis.frontier import Level, Spending, at_level, budget_levels, law_losses
 from analysis.tables.rows import Array
 from analysis.tables.table import Table
@@ -23,30 +24,27 @@ from planner.law_book import LawBook, MethodLaw
 TITLE = "Loss against model size at equal training compute"
 
 
-def draw_isoflop(table: Table, book: LawBook) -> Figure:
+def draw_isoflop(table: Table, book: LawBook) -> Figure | NotDrawn:
     """One panel a method: runs, law and its 90 % interval at each budget, and the best size with and without a law."""
     if reason := why_empty(table):
-        return say(TITLE, reason)
+        return NotDrawn(reason)
     if table.rows["params"].nunique() == 1:
         size = count(table.rows["params"].iloc[0])
-        return say(TITLE, f"Every run has the same size, N = {size}: there is no curve over sizes to draw.")
+        return NotDrawn(f"every run has the same size, N = {size}: there is no curve over sizes")
     methods = [method for method in shown(table, book) if not method.runs.empty]
     figure, axes_of = panels(len(methods), sharex=True, sharey=True)
     levels = budget_levels(table.rows["flops"].to_numpy(float))
-    shades = BUDGET_COLOURS(np.linspace(0.0, 0.85, len(levels)))
-    labels: dict[Axes, list[Label]] = {}
+    colours = shades(len(levels))
     bars: dict[Axes, list[tuple[Mapping[str, Any], ColorType]]] = {}
     heights = [table.rows["loss"].to_numpy(float)]
     for axes, method in zip(axes_of, methods, strict=True):
-        labels[axes] = []
-        for level, shade in zip(levels, shades, strict=True):
+        for level, shade in zip(levels, colours, strict=True):
             some = at_level(method.runs, level)
             if not some.empty:
                 axes.plot(some["params"], some["loss"], "o", color=shade, markersize=4, mec="white", mew=0.4, zorder=3)
-                x, y = _curve(axes, method, level, shade, heights) or _end(some)
-                labels[axes].append((x, y, flops(nominal(some)), shade))
+                _curve(axes, method, level, shade, heights)
         if method.law:
-            bars[axes] = [(each, _shade(each, levels, shades)) for each in _minima(method.law)]
+            bars[axes] = [(each, _shade(each, levels, colours)) for each in _minima(method.law)]
         axes.set_title(method.name)
         if method.law is None:
             axes.text(0.98, 0.98, "too few runs for a law", transform=axes.transAxes, ha="right", va="top", fontsize=8)
@@ -57,13 +55,13 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure:
         log_axis(axes, "y", plain_number)
     figure.supxlabel("model size N (parameters outside the embedding tables)", fontsize=9)
     figure.supylabel(loss_label(table), fontsize=9)
-    note = "Points: runs, the lines named by their budget in FLOP. "
+    note = "Points: runs, coloured by budget. "
     if book.laws:
         note += "Lines and bands: the law, 90 %. White diamonds: its best size, if between tried ones. "
         if any(_minima(law) for law in book.laws):
             note += "Bars below: minima of the runs without a law, 90 %. "
     head(figure, TITLE, note + left_out(table))
-    label_ends(figure, labels, 7.5)
+    bar(figure, axes_of, [nominal(at_level(table.rows, level)) for level in levels])
     return figure
 
 
@@ -72,9 +70,9 @@ def _minima(law: MethodLaw) -> list[Mapping[str, Any]]:
     return [bottom for bottom in law.isoflop.get("bottoms", ()) if bottom.get("interval")]
 
 
-def _shade(bottom: Mapping[str, Any], levels: Sequence[Level], shades: Array) -> ColorType:
+def _shade(bottom: Mapping[str, Any], levels: Sequence[Level], colours: Array) -> ColorType:
     """The colour of the level that is nearest to a minimum's budget."""
-    return tuple(shades[np.argmin([abs(np.log(level.middle / bottom["budget"])) for level in levels])])
+    return tuple(colours[np.argmin([abs(np.log(level.middle / bottom["budget"])) for level in levels])])
 
 
 def _draw_minima(axes: Axes, bars: Sequence[tuple[Mapping[str, Any], ColorType]]) -> None:
@@ -92,15 +90,13 @@ def nominal(runs: pd.DataFrame) -> float:
     return float(runs["budget" if "budget" in runs else "flops"].median())
 
 
-def _curve(
-    axes: Axes, method: Shown, level: Level, shade: ColorType, heights: list[Array]
-) -> tuple[float, float] | None:
-    """Draw the law at one budget; returns where it ends."""
+def _curve(axes: Axes, method: Shown, level: Level, shade: ColorType, heights: list[Array]) -> None:
+    """Draw the law at one budget."""
     if method.law is None:
-        return None
+        return
     sizes = at_level(method.runs, level)["params"].to_numpy(float)
     spending = Spending.of(method.runs)
-    grid = np.geomspace(sizes.min() / 1.3, sizes.max() * 1.3, 120)
+    grid = np.geomspace(sizes.min() / 1.3, sizes.max() * 1.3, 60)
     drawn = law_losses(method.law, grid, spending.tokens(level.middle, grid), spending)
     axes.plot(grid, drawn.middle, color=shade, linewidth=1.4)
     axes.fill_between(grid, drawn.low, drawn.high, color=shade, alpha=0.18, linewidth=0)
@@ -108,9 +104,3 @@ def _curve(
     lowest = int(np.argmin(drawn.middle))
     if sizes.min() < grid[lowest] < sizes.max():
         axes.plot(grid[lowest], drawn.middle[lowest], "D", color="white", mec=shade, mew=1.2, markersize=4.5, zorder=4)
-    return grid[-1], drawn.middle[-1]
-
-
-def _end(runs: pd.DataFrame) -> tuple[float, float]:
-    last = runs.loc[runs["params"].idxmax()]
-    return float(last["params"]), float(last["loss"])

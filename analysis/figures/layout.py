@@ -1,4 +1,4 @@
-"""The parts of a figure around its data: panels, a heading with notes and keys, and words where there is nothing."""
+"""The parts of a figure around its data: panels, a heading with notes and keys, and words where a panel is empty."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EDGE = 0.08  # inches between words and the figure's edge
 
 
 def panels(
-    count: int, columns: int = 3, size: tuple[float, float] = (3.1, 2.6), **sharing
+    count: int, columns: int = 3, size: tuple[float, float] = (2.7, 2.3), **sharing
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels of this size in inches, at most so many a line; a single one is larger."""
-    columns = 2 if count == 4 and columns == 3 else 4 if count > 6 and columns == 3 else min(count, columns)
+    columns = 2 if count == 4 and columns == 3 else min(count, columns)
     lines = -(-count // columns)
     wide, high = (max(size[0], 6.6), max(size[1], 4.2)) if count == 1 else size
     figure, grid = plt.subplots(
@@ -62,7 +62,7 @@ def head(figure: Figure, title: str, note: str = "", keys: Sequence[Artist] = ()
             artist.set_bbox_to_anchor(place, figure.transFigure)
         down -= taken
     engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)  # `panels` and `say` make no other figures
+    assert isinstance(engine, ConstrainedLayoutEngine)  # `panels` makes no other figures
     engine.set(rect=(0, 0, 1, height / top))
 
 
@@ -100,13 +100,6 @@ def _key(figure: Figure, keys: Sequence[Artist], width: float) -> Legend:
     raise AssertionError("there is always one column")
 
 
-def say(title: str, text: str) -> Figure:
-    """A figure that can show nothing, and says why."""
-    figure = plt.figure(figsize=(6.6, 0.1), layout="constrained")
-    head(figure, title, text)
-    return figure
-
-
 def say_in(axes: Axes, text: str) -> None:
     """Words in the middle of a panel that can show nothing."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8, color=PALE)
@@ -117,7 +110,7 @@ def why_empty(table: Table) -> str:
     if not table.rows.empty:
         return ""
     if not table.excluded:
-        return "The sweep has no observation yet: nothing was run, or nothing has ended."
+        return "the sweep has no observation yet: nothing was run, or nothing has ended"
     counts = Counter(reason.split(":")[0].split(" (")[0] for _, reason in table.excluded).most_common(4)
     reasons = "; ".join(f"{count} x {plain(reason, 60)}" for reason, count in counts)
-    return f"None of {len(table.excluded)} trials can enter a fit: {reasons}."
+    return f"none of {len(table.excluded)} trials can enter a fit: {reasons}"

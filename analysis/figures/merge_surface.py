@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from scipy.interpolate import RegularGridInterpolator
 
-from analysis.figures.files import NotRecorded
-from analysis.figures.layout import head, say
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head
 from analysis.figures.style import COLOURS, plain
 from analysis.tables.comparison import SURFACE, Comparison
 
@@ -20,16 +20,16 @@ FEWEST_LEVELS = 4
 TITLE = "Where the search went between two models"
 
 
-def draw_surface(comparison: Comparison) -> Figure | NotRecorded:
+def draw_surface(comparison: Comparison) -> Figure | NotDrawn:
     """The probe loss where theta_0 + x V_1 + y V_2 lies, and the search's path."""
     if comparison.surface is None:
-        return NotRecorded(f"the folder has no {SURFACE} (embed merge --surface)")
+        return NotDrawn(f"the folder has no {SURFACE} (embed merge --surface)")
     surface = comparison.surface
     x, y, loss = (np.array(surface[name], float) for name in ("x", "y", "loss"))
     names = [plain(str(name)) for name in surface["models"]]
     finite = loss[np.isfinite(loss)]
     if finite.size < loss.size:
-        return say(TITLE, f"{loss.size - finite.size} of {loss.size} places have no finite loss.")
+        return NotDrawn(f"{loss.size - finite.size} of {loss.size} places have no finite loss")
     figure, axes = plt.subplots(figsize=(6.6, 5.2), layout="constrained")
     # Levels by quantile, evenly coloured: the valley is what matters, and far corners would take all of them.
     levels = np.unique(np.quantile(loss, np.linspace(0, 1, 15)))

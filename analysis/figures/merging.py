@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from analysis.figures.axes import flops, limits, log_axis, plain_number
+from analysis.figures.files import NotDrawn
 from analysis.figures.labels import Label, label_ends
-from analysis.figures.layout import head, say
+from analysis.figures.layout import head
 from analysis.figures.style import COLOURS, MARKERS, plain
 from analysis.tables.comparison import MEAN, PLACE, WAYS, Comparison
 
@@ -21,10 +22,10 @@ APART = 1.06  # factor by which points of one budget are moved apart
 TITLE = "Merged or trained together, at equal FLOPs"
 
 
-def draw_merging(comparison: Comparison) -> Figure:
+def draw_merging(comparison: Comparison) -> Figure | NotDrawn:
     """Held-out loss against FLOPs: a line of panels for each ratio, a panel for each task, a line for each way."""
     if comparison.rows.empty:
-        return say(TITLE, f"No trial has ended with a loss. {_lost(comparison)}")
+        return NotDrawn(f"no trial has ended with a loss. {_lost(comparison)}".strip(" ."))
     groups = list(comparison.rows.groupby(["model", "method", "ratio"], sort=False))
     columns = [*comparison.tasks, MEAN]
     short = short_names(comparison.tasks)

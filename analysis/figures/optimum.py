@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.axes import count, flops, limits, log_axis
-from analysis.figures.layout import head, panels, say, why_empty
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head, panels, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import SIZE_MARGIN, Band, Spending, at_level, budget_levels, optimum
 from analysis.tables.rows import Array
@@ -23,23 +24,27 @@ KNOWN = 0.9  # share of the draws that must have a best size at all of these bud
 WIDE = 3  # factor in budget over which the line must be known to have an exponent
 
 
-def draw_optimum(table: Table, book: LawBook) -> Figure:
+def draw_optimum(table: Table, book: LawBook) -> Figure | NotDrawn:
     """N and D of the lowest predicted loss against C, a pair of panels a method, the others' in grey."""
     if reason := why_empty(table):
-        return say(TITLE, reason)
+        return NotDrawn(reason)
     if table.rows["params"].nunique() == 1:
         size = count(table.rows["params"].iloc[0])
-        return say(TITLE, f"Every run has the same size, N = {size}: which size is the best cannot be told.")
+        return NotDrawn(f"every run has the same size, N = {size}: which one is the best cannot be told")
     several = [method for method in shown(table, book) if method.runs["params"].nunique() > 1]
     fitted = [(method, method.law) for method in several if method.law]
     if not fitted:
-        return say(TITLE, "No method has runs enough for a law over several sizes.")
+        return NotDrawn("no method has runs enough for a law over several sizes")
     spent = table.rows["flops"].to_numpy(float)
     budgets = np.geomspace(spent.min(), spent.max() * BEYOND, 60)
-    best = [optimum(law, method.runs, budgets) for method, law in fitted]
-    pairs = 1 if len(fitted) < 4 else 2
-    figure, axes_of = panels(2 * len(fitted), columns=2 * pairs, size=(3.5 if pairs == 1 else 2.6, 2.3), sharex=True)
-    for place, (method, law) in enumerate(fitted):
+    every = [(method, law, optimum(law, method.runs, budgets)) for method, law in fitted]
+    reached = [(method, law, lines) for method, law, lines in every if _reached(lines[0])]
+    if not reached:
+        return NotDrawn(f"no method has its best size within {SIZE_MARGIN:g} times of the tried ones")
+    best = [lines for _, _, lines in reached]
+    pairs = 1 if len(reached) < 4 else 2
+    figure, axes_of = panels(2 * len(reached), columns=2 * pairs, size=(3.5 if pairs == 1 else 2.15, 2.1), sharex=True)
+    for place, (method, law, _) in enumerate(reached):
         known = _known(law, budgets, best[place][0].middle)
         for axis, axes in enumerate(axes_of[2 * place : 2 * place + 2]):
             for other in best:
@@ -47,14 +52,14 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
             _draw(axes, method, budgets, best[place][axis], known)
             axes.set_xlim(budgets[0] / 1.15, budgets[-1])
             _draw_measured(axes, method, law, axis == 1)
-            axes.set_title(method.name if axis == 0 else "", pad=18)
+            axes.set_title(method.name if axis == 0 else "", pad=16)
             words = _words("ND"[axis], budgets, best[place][axis], known)
             axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=7.5, color=INK)
     sizes = limits(table.rows["params"].to_numpy(float), *(pair[0].middle for pair in best), room=1.5)
     tokens = limits(table.rows["tokens"].to_numpy(float), *(pair[1].middle for pair in best), room=1.5)
     for place, axes in enumerate(axes_of):
         axes.set_ylim(*(tokens if place % 2 else sizes))
-        axes.set_ylabel("tokens D" if place % 2 else "size N (parameters)")
+        axes.set_ylabel("D (tokens)" if place % 2 else "N (parameters)")
         log_axis(axes, "x", flops, 4)
         log_axis(axes, "y", count, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
@@ -63,8 +68,9 @@ def draw_optimum(table: Table, book: LawBook) -> Figure:
         "other methods. Diamonds: isoFLOP minima, which know no law, 90 %; dotted: carried on. Circles: the best size "
         "that was run. "
     )
-    if not all(_reached(line) for line, _ in best):
-        note += f"Out of reach: more than {SIZE_MARGIN:g} times beyond the tried sizes. "
+    if len(reached) < len(every):
+        missing = ", ".join(method.name for method, _, lines in every if not _reached(lines[0]))
+        note += f"Without a best size within {SIZE_MARGIN:g} times of the tried ones, so without panels: {missing}. "
     note += left_out(table)
     head(figure, TITLE, note)
     return figure
@@ -121,9 +127,7 @@ def _draw_carried(axes: Axes, method: Shown, law: MethodLaw, spending: Spending,
 
 
 def _words(letter: str, budgets: Array, line: Band, known: NDArray[np.bool_]) -> str:
-    """The words above a panel: how the line of N or D grows, or why there is none."""
-    if not _reached(line):
-        return "best size out of reach"
+    """The words above a panel: how the line of N or D grows, where that is known."""
     grows = _exponent(budgets, line, known)
     return f"{letter}{grows}" if grows else ""
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.figures.axes import limits, log_axis, plain_number
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.layout import head, panels
 from analysis.figures.style import Shown, left_out, shown
 from analysis.tables.table import Table
@@ -19,12 +19,12 @@ HIGHEST = 3.0  # rise that is drawn, in units of the one at the ends of the inte
 WIDE = 5.0  # times between the ends of an axis from which it is logarithmic
 
 
-def draw_profile(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_profile(table: Table, book: LawBook) -> Figure | NotDrawn:
     """A panel a coefficient: how much worse the best law fits with the coefficient held at each value."""
     methods = [method for method in shown(table, book) if method.law and method.law.profiles]
     names = list(dict.fromkeys(name for method in methods if method.law for name in method.law.profiles))
     if not names:
-        return NotRecorded("no coefficient was profiled (fit --profile)")
+        return NotDrawn("no coefficient was profiled (fit --profile)")
     figure, axes_of = panels(len(names), sharey=True)
     for axes, name in zip(axes_of, names, strict=True):
         spans = [_draw(axes, method, name) for method in methods]

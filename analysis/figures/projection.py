@@ -8,21 +8,21 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.layout import head, panels
-from analysis.figures.style import COLOURS, plain
+from analysis.figures.style import plain
 from analysis.tables.projection import Side
 from analysis.tables.table import Table
 from planner.law_book import LawBook
 
-QUERY, DOCUMENT = ("o", COLOURS[0]), ("^", COLOURS[1])
+QUERY, DOCUMENT = ("o", "#5E3C99"), ("^", "#2A9D8F")  # no method's colours
 
 
-def draw_projection(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_projection(table: Table, book: LawBook) -> Figure | NotDrawn:
     """Queries and documents along the two directions of most variance, a line from each query to its document."""
     projection = table.projection
     if projection is None:
-        return NotRecorded("the folder has no projection.json (embed project)")
+        return NotDrawn("the folder has no projection.json (embed project)")
     figure, axes_of = panels(2, columns=2, size=(3.7, 3.6), sharex=True, sharey=True)
     every = [points for side in (projection.before, projection.after) for points in (side.query, side.document)]
     ends = 1.05 * float(np.abs(np.concatenate(every)).max())

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from analysis.figures.axes import flops, log_axis, plain_number
-from analysis.figures.files import NotRecorded
-from analysis.figures.layout import head, panels, say, say_in, why_empty
-from analysis.figures.style import BEYOND, Shown, left_out, shown
+from analysis.figures.files import NotDrawn
+from analysis.figures.layout import head, panels, say_in, why_empty
+from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.table import Table
 from planner.frontier import Contender, best_method, method_odds
 from planner.law_book import LawBook
 
-TITLE = "Best LoRA rank and frozen share for the compute"
 KNOBS = {"rank": "rank", "share": "share of the blocks that is frozen"}  # settings that are chosen by size
-SHADES = LinearSegmentedColormap.from_list("chance", ["#FFFFFF", "#5E9BD1"])
+NAMES = {"rank": "rank of", "share": "share of blocks to"}  # the same before the method, in a title
+SHADES = LinearSegmentedColormap.from_list("chance", ["#FFFFFF", "#9C9C9C"])  # no method's colour
 TIE = 5e-4  # a share of the loss that is not told
 MOST_LEVELS = 8  # budgets whose losses have room for their numbers
 
@@ -41,19 +44,19 @@ class Knob:
     """The method with each of these values."""
 
 
-def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
+def draw_settings(table: Table, book: LawBook) -> Figure | NotDrawn:
     """What was best at each budget, and how surely by the laws."""
     if reason := why_empty(table):
-        return say(TITLE, reason)
+        return NotDrawn(reason)
     knobs = _knobs(table, shown(table, book))
     if not knobs:
-        return NotRecorded("no method with a rank or a share was tried")
+        return NotDrawn("no method with a rank or a share was tried")
     if all(len(knob.values) == 1 for knob in knobs):
         only = " and ".join(f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs)
-        return say(TITLE, f"Tried: {only} alone. There is nothing to compare with.")
-    figure, axes_of = panels(len(knobs), columns=2, size=(4.2, 3.0))
+        return NotDrawn(f"tried were {only} alone: there is nothing to compare with")
+    figure, axes_of = panels(len(knobs), columns=2, size=(4.0, 2.9))
     spent, rivals = table.rows["flops"].to_numpy(float), contenders(book, table.rows)
-    numbered = False
+    numbered = shaded = False
     for axes, knob in zip(axes_of, knobs, strict=True):
         axes.set_xlim(spent.min() / 2, spent.max() * (BEYOND if any(m.law for m in knob.methods) else 2))
         axes.set_ylim(-0.6, len(knob.values) - 0.4)
@@ -62,20 +65,37 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotRecorded:
         axes.set_ylabel(KNOBS[knob.name])
         axes.grid(False)
         if len(knob.values) > 1:
-            _draw_chances(axes, knob, rivals, spent.max())
+            shaded = _draw_chances(axes, knob, rivals, spent.max()) or shaded
             numbered = _draw_measured(axes, knob) or numbered
         else:
             say_in(axes, f"only {knob.name} {plain_number(knob.values[0])} was tried:\nthere is nothing to compare")
         log_axis(axes, "x", flops, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
-    others = "numbers: by how many % the others are higher" if numbered else "open circles: the others"
-    note = (
-        f"Full circles: lowest loss of those run at a budget, any size; {others}. "
-        "Shade: probability of being the best by the laws, white 0, darkest 1; the line follows the lowest law, dashed "
-        f"beyond the runs. {left_out(table)}"
+    if shaded:
+        bar = figure.colorbar(ScalarMappable(Normalize(0, 1), SHADES), ax=axes_of, aspect=30, pad=0.02, fraction=0.06)
+        bar.set_label("probability of being the best (laws)", fontsize=8)
+    asked = " and which ".join(dict.fromkeys(f"{NAMES[knob.name]} {knob.method}" for knob in knobs))
+    note = "Each budget's runs, of any model size, compared by their lowest loss. "
+    note += "Numbers: by how many % it is above the lowest. " if numbered else ""
+    head(
+        figure,
+        f"Which {asked} has the lowest loss?",
+        note + left_out(table),
+        _keys(shaded),
     )
-    head(figure, TITLE, note)
     return figure
+
+
+def _keys(shaded: bool) -> list[Line2D]:
+    """What the marks of every panel mean."""
+    circle: dict[str, Any] = {"marker": "o", "linestyle": "", "color": INK}
+    keys = [
+        Line2D([], [], **circle, markersize=8, label="lowest loss run at this budget"),
+        Line2D([], [], **circle, mfc="white", markersize=6, label="higher"),
+    ]
+    if shaded:
+        keys.append(Line2D([], [], color="black", linewidth=1.6, label="choice of the laws, dashed beyond the runs"))
+    return keys
 
 
 def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
@@ -92,11 +112,11 @@ def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
     ]
 
 
-def _draw_chances(axes: Axes, knob: Knob, rivals: Sequence[Contender], most: float) -> None:
-    """A tile for each budget and setting; the law's choice as a line."""
+def _draw_chances(axes: Axes, knob: Knob, rivals: Sequence[Contender], most: float) -> bool:
+    """A tile for each budget and setting, the laws' choice as a line; returns whether there are laws."""
     if not all(method.law for method in knob.methods):
         axes.text(1, 1.02, "too few runs for laws", transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
-        return
+        return False
     low = max(float(method.runs["flops"].min()) for method in knob.methods)
     budgets = np.geomspace(low, axes.get_xlim()[1], 100)
     labels = [method.label for method in knob.methods]
@@ -110,6 +130,7 @@ def _draw_chances(axes: Axes, knob: Knob, rivals: Sequence[Contender], most: flo
     best = np.array([labels.index(winner) if winner else np.nan for winner in winners])
     axes.plot(budgets, best, color="#000000", linewidth=1.0, linestyle=(0, (3, 2)), drawstyle="steps-mid")
     axes.plot(np.where(budgets <= most, budgets, np.nan), best, color="#000000", linewidth=1.6, drawstyle="steps-mid")
+    return True
 
 
 def _draw_measured(axes: Axes, knob: Knob) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ import matplotlib
 
 matplotlib.use("Agg")  # files only: a window system need not be there
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.typing import ColorType
 
 from analysis.tables.table import Table
 from planner.law_book import LawBook, MethodLaw
@@ -22,8 +23,8 @@ from sweeps.methods import METHODS, Method
 # Okabe and Ito (2008), for what is no tuning method; those have planner/palette.py.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-BUDGET_COLOURS = plt.get_cmap("viridis")
 INK, PALE = "#444444", "#767676"  # of words beside the data; the paler one still has a contrast of 4.5 on white
+GREY = "#B0B0B0"  # of lines that are there for comparison
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -56,6 +57,8 @@ class Shown:
     """What tables and laws call it, every setting included."""
     name: str
     """What figures call it: without the settings that all shown methods of its kind share."""
+    family: str
+    """The name of its tuning method, without settings."""
     law: MethodLaw | None
     """Its law; None where its runs are too few for one."""
     runs: pd.DataFrame
@@ -71,11 +74,14 @@ class Shown:
     def marker(self) -> str:
         return self.look.marker
 
-    def points(self, rim: float = 0.4, **other: Any) -> dict[str, Any]:
-        """Arguments of `plot` for its markers. rim: width of the white line around full ones, points."""
-        style = {"color": self.colour, "marker": self.marker, "mec": "white", "mew": rim}
+    def points(self, rim: float = 0.4, colour: ColorType = "", **other: Any) -> dict[str, Any]:
+        """Arguments of `plot` for its markers.
+
+        rim: width of the white line around full ones, points. colour: other than its own.
+        """
+        style = {"color": colour or self.colour, "marker": self.marker, "mec": "white", "mew": rim}
         if self.look.hollow:
-            style |= {"mfc": "white", "mec": self.colour, "mew": 1.0}
+            style |= {"mfc": "white", "mec": style["color"], "mew": 1.0}
         return style | other
 
     def key(self, **other: Any) -> Line2D:
@@ -95,12 +101,33 @@ def shown(table: Table, book: LawBook) -> list[Shown]:
         lowest = table.rows.groupby("method")["loss"].min()
         kept = set(sorted(every, key=lambda label: lowest.get(label, float("inf")))[:MOST_METHODS])
     names = _names(table, every)
-    given = looks({label: settings for label, settings in _settings(table).items() if label in every})
+    settings, given = _settings(table), looks_in(table)
     return [
-        Shown(label, names[label], laws.get(label), table.rows[table.rows["method"] == label], given[label])
+        Shown(
+            label,
+            names[label],
+            plain(str(settings[label]["name"])),
+            laws.get(label),
+            table.rows[table.rows["method"] == label],
+            given[label],
+        )
         for label in every
         if label in kept
     ]
+
+
+def family_keys(methods: Iterable[Shown]) -> list[Line2D]:
+    """A key of the markers alone, one a family, for figures whose colours say something else."""
+    first = {method.family: method for method in reversed(list(methods))}
+    return [
+        Line2D([], [], color=INK, marker=method.marker, markersize=5, linestyle="", label=family)
+        for family, method in reversed(first.items())
+    ]
+
+
+def looks_in(table: Table) -> dict[str, Look]:
+    """The look of every method of the table, by its label."""
+    return looks(_settings(table))
 
 
 def left_out(table: Table) -> str:

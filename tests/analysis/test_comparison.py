@@ -13,7 +13,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.comparison import FIGURES, text
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.merge_surface import draw_surface
 from analysis.figures.merging import draw_merging, finding
 from analysis.figures.style import STYLE
@@ -119,13 +119,13 @@ def test_no_more_is_said_than_the_seeds_allow(whole, tmp_path):
 
 def test_little_is_said_in_words(whole, tmp_path):
     nothing = read_comparison(write_comparison(tmp_path, []))
-    assert "No trial has ended" in words_of(draw_merging, nothing) and "no trial has ended" in text(nothing)
+    assert "no trial has ended" in draw_merging(nothing).reason and "no trial has ended" in text(nothing)
     lost = [failure(observation.trial, "too hot", "diverged") for observation in whole[:3]]
     way = whole[0].trial.training.merge or "joint"
-    assert f"3 {way}" in words_of(draw_merging, read_comparison(write_comparison(tmp_path, lost)))
+    assert f"3 {way}" in draw_merging(read_comparison(write_comparison(tmp_path, lost))).reason
     single = read_comparison(write_comparison(tmp_path, [*lost, whole[-1]]))
     assert "There is one budget" in words_of(draw_merging, single) and f"3 {way}" in text(single)
-    assert isinstance(draw_surface(single), NotRecorded)
+    assert isinstance(draw_surface(single), NotDrawn)
 
 
 def test_the_surface_names_its_models_and_where_the_search_ended(whole, tmp_path):
@@ -139,7 +139,7 @@ def test_the_surface_names_its_models_and_where_the_search_ended(whole, tmp_path
     assert "c at 0.25" in words_of(draw_surface, read_comparison(folder))
     more["loss"][0][0] = float("nan")
     (folder / "surface.json").write_text(json.dumps(more))
-    assert "1 of 81 places" in words_of(draw_surface, read_comparison(folder))
+    assert "1 of 81 places" in draw_surface(read_comparison(folder)).reason
 
 
 @pytest.mark.parametrize("change", [{"loss": [[1.0]]}, {"path": [1.0]}, {"models": ["a"]}, {"x": None}])

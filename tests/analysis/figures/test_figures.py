@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES, draw_all
+from analysis.figures import FIGURES, draw_all, optimum
+from analysis.figures.files import NotDrawn, write
 from analysis.figures.labels import spread
-from analysis.figures.style import MOST_METHODS, STYLE
+from analysis.figures.style import MOST_METHODS, STYLE, shown
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
-from analysis.frontier import budget_levels
+from analysis.frontier import Band, budget_levels
 from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from support.ladder import NANO
@@ -29,6 +30,43 @@ def test_every_figure_becomes_two_files(swept, tmp_path):
         assert path.stat().st_size > 2000
     assert (tmp_path / "frontier.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [line.split(": ")[1] for line in drawn.left_out] == ["batch"]
+
+
+def test_no_earlier_picture_stays_of_a_figure_that_is_not_drawn(tmp_path):
+    for ending in ("png", "svg"):
+        (tmp_path / f"isoflop.{ending}").write_text("of other runs")
+    (tmp_path / "mine.png").write_text("not of this command")
+    drawn = write({"isoflop": lambda: NotDrawn("every run has the same size")}, tmp_path)
+    assert drawn.left_out == ["not drawn: isoflop: every run has the same size"] and not drawn.files
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
+
+
+def test_methods_without_a_best_size_have_no_panels_and_are_named_once(tmp_path, monkeypatch):
+    table, book = fitted(tmp_path, grid(METHODS[:3]))
+    nothing = Band(*(np.full(60, value) for value in (np.nan, 0.0, np.inf)), ())
+    real = optimum.optimum
+
+    def without(law, runs, budgets):
+        return (nothing, nothing) if law.label == book.laws[0].label else real(law, runs, budgets)
+
+    monkeypatch.setattr(optimum, "optimum", without)
+    with plt.rc_context(STYLE):
+        figure = optimum.draw_optimum(table, book)
+        text = " ".join(" ".join(text.get_text() for text in words(figure)).split())
+        plt.close(figure)
+    assert len(figure.axes) == 4 and text.count(next(m.name for m in shown(table, book) if m.law is book.laws[0])) == 1
+    monkeypatch.setattr(optimum, "optimum", lambda *_: (nothing, nothing))
+    assert "within 10 times of the tried ones" in optimum.draw_optimum(table, book).reason
+
+
+def test_budgets_have_one_bar_that_names_each(swept):
+    with plt.rc_context(STYLE):
+        figure = FIGURES["isoflop"](*swept)
+        figure.draw_without_rendering()
+        (bar,) = [axes for axes in figure.axes if "FLOP" in axes.get_ylabel()]
+        names = [label.get_text() for label in bar.get_yticklabels()]
+        plt.close(figure)
+    assert names[::-1] == ["$10^{13}$", r"$4\times10^{13}$", r"$1.6\times10^{14}$", r"$6.4\times10^{14}$"]
 
 
 def test_runs_from_elsewhere_can_be_drawn(tmp_path):

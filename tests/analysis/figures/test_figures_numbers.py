@@ -1,4 +1,4 @@
-"""The numbers behind the figures: optimal sizes, forecasts, running means, contrast."""
+"""The numbers behind the figures: optimal sizes, forecasts, smoothing, contrast."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from analysis.figures.axes import flops, round_numbers
 from analysis.figures.backtest import _forecasts
-from analysis.figures.curves import _points, running_mean
+from analysis.figures.budgets import shades
+from analysis.figures.curves import _points, smoothed
 from analysis.figures.labels import readable
-from analysis.figures.style import BUDGET_COLOURS, COLOURS, LONGEST, plain
+from analysis.figures.residuals import running_mean
+from analysis.figures.style import COLOURS, LONGEST, plain
 from analysis.fitting.backtest import FamilyChoice, forecasts
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
@@ -89,11 +91,21 @@ def test_where_a_coefficient_is_held_so_it_is_in_the_fits_to_smaller_runs():
     assert misses[LAW.alpha] < 2e-3 and misses[1.2] > 0.01
 
 
-def test_a_running_mean_starts_at_the_first_loss_and_keeps_a_level():
+def test_a_smoothed_curve_keeps_levels_and_slopes_and_drops_noise():
     steps = np.arange(1.0, 200.0)
-    assert running_mean(steps, np.full(199, 2.5)) == pytest.approx(2.5)
-    smooth = running_mean(steps, np.log(steps))
-    assert smooth[0] == 0 and (np.diff(smooth) > 0).all() and (smooth <= np.log(steps)).all()
+    for straight in (np.full(199, 2.5), 4 - np.log(steps)):  # to its very ends
+        assert smoothed(steps, straight) == pytest.approx(straight, abs=1e-5)
+    noise = np.random.default_rng(0).normal(0, 1, 199)
+    assert np.std(smoothed(steps, noise)[50:]) < 0.4
+
+
+def test_a_running_mean_of_residuals_is_their_mean_where_runs_are_alike_and_shows_a_trend():
+    values = np.repeat([1e3, 1e6, 1e9], 4)
+    at, mean = running_mean(values, np.tile([-1.0, 1.0, 2.0, -2.0], 3) + np.repeat([0.0, 3.0, 6.0], 4))
+    assert at == pytest.approx([1e3, 1e6, 1e9]) and mean == pytest.approx([0, 3, 6], abs=1e-3)
+    many = np.geomspace(1, 1e6, 300)
+    at, mean = running_mean(many, np.log10(many))
+    assert len(at) < 100 and (np.diff(mean) > 0).all()
 
 
 def test_a_curve_borrows_from_its_trunk_up_to_the_earlier_branch_only():
@@ -111,7 +123,7 @@ def test_a_curve_borrows_from_its_trunk_up_to_the_earlier_branch_only():
 
 @pytest.mark.parametrize(
     "colour",
-    [*COLOURS, *(look.colour for look in FAMILIES.values()), *map(tuple, BUDGET_COLOURS(np.linspace(0, 0.85, 6)))],
+    [*COLOURS, *(look.colour for look in FAMILIES.values()), *map(tuple, shades(6))],
     ids=str,
 )
 def test_words_on_white_can_be_read(colour):

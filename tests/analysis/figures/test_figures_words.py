@@ -1,4 +1,4 @@
-"""Every figure over many made sweeps, broken ones among them: it is drawn or says why not, and no words collide."""
+"""Every figure over many made sweeps, broken ones among them: it shows data or says why not, and no words collide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from analysis.figures import FIGURES
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.style import STYLE
 from support.pictures import BROKEN, SWEEPS, check_words, fitted, words
 
@@ -43,14 +43,14 @@ def test_words_never_collide_and_stay_inside(which, tmp_path):
     for name, draw in FIGURES.items():
         with plt.rc_context(STYLE):
             figure = draw(table, book)
-            if isinstance(figure, NotRecorded):
+            if isinstance(figure, NotDrawn):
                 every = which == "eight methods" and name != "batch"  # whose runs have one batch size
                 assert " " in figure.reason and not every, f"{name} is not drawn for {which}"
+                assert figure.reason[-1] != ".", figure.reason  # the command puts it behind a colon
                 continue
+            assert figure.axes, f"{name} of {which} is a sentence"
             check_words(figure, name)
             texts = [text.get_text() for text in words(figure)]
-            if which in ("no rows", "one row") and not figure.axes:
-                assert any(" " in text and text.endswith(".") for text in texts), name
             if which == "eight methods":  # every figure shows all that it can
                 missing = [unit for unit in UNITS.get(name, ("FLOP",)) if unit not in " ".join(texts)]
                 assert not missing, f"{name} does not say {missing}"
@@ -60,4 +60,4 @@ def test_words_never_collide_and_stay_inside(which, tmp_path):
                 assert "<script>" not in svg.getvalue(), f"a name became markup in {name}"
             plt.close(figure)
             drawn.append(name)
-    assert len(drawn) > len(FIGURES) / 2
+    assert which in BROKEN or len(drawn) > len(FIGURES) / 2

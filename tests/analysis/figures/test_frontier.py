@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.text import Annotation
 
 from analysis.figures.frontier import Line, draw_frontier
-from analysis.figures.style import STYLE, shown
+from analysis.figures.style import GREY, STYLE, shown
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
 from analysis.frontier import MOST_SIZES, contenders
@@ -20,6 +20,7 @@ from analysis.tables.columns import Columns
 from analysis.tables.foreign_table import runs_table
 from planner import Limits, plan
 from planner.frontier import method_odds
+from planner.palette import FAMILIES
 from support.made_sweep import LAWS_OF_THE_TESTS, observations
 from support.pictures import BUDGETS, MODELS, SWEEPS, fitted
 from sweeps.methods import Full, LoRA
@@ -112,3 +113,21 @@ def test_runs_from_elsewhere_compete_by_their_sizes(sizes):
     )
     best = Line.of(rivals, book.laws[0].label, np.array([budget]))
     assert best.middle[0] == min(rival.loss(rival.tokens(budget)) for rival in rivals if not rival.refusal(budget))
+
+
+def sweep_of(folder, losses):
+    """Full tuning and adapters, whose floor lies this much above."""
+    full = LAWS_OF_THE_TESTS[Full()]
+    rivals = {LoRA(rank=2**place): replace(full, E=full.E + more) for place, more in enumerate(losses, 1)}
+    return fitted(folder, observations({Full(): full, **rivals}, MODELS, BUDGETS, noise=0.003))
+
+
+def test_methods_that_are_never_the_best_are_grey_and_one_that_always_is_needs_no_panel(tmp_path):
+    with plt.rc_context(STYLE):
+        figure = draw_frontier(*sweep_of(tmp_path, (0.5, 0.8)))
+    (axes,) = figure.axes
+    colours = {line.get_color() for line in axes.lines if len(line.get_xdata()) > 10}
+    assert colours == {FAMILIES["full"].colour, GREY}
+    texts = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert "Probability that full is the best: over 9" in texts and "Grey: never the best." in texts
+    plt.close(figure)

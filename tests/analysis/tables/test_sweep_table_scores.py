@@ -8,7 +8,7 @@ import pytest
 
 from analysis.cli import main
 from analysis.figures import without_laws
-from analysis.figures.files import NotRecorded
+from analysis.figures.files import NotDrawn
 from analysis.figures.scores import draw_scores
 from analysis.fitting.estimate import Settings
 from analysis.fitting.fit import fit_table
@@ -68,4 +68,4 @@ def test_the_picture_tells_the_rank_correlation(sweep):
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == [f"Spearman -1.00 over {len(table.scored)} trials"] * 2
     unscored = replace(table, scored=table.scored[["method", "loss"]])
-    assert isinstance(draw_scores(unscored, None), NotRecorded)
+    assert isinstance(draw_scores(unscored, None), NotDrawn)
