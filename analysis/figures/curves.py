@@ -140,4 +140,4 @@ def smoothed(steps: Array, losses: Array) -> Array:
 
 
 def _title(axes: Axes, method: Shown, first: Observation) -> None:
-    axes.set_title(f"{method.name}\n{plain(first.trial.model)}, lr {first.trial.lr:g}")
+    axes.set_title(f"{method.name}\n{plain(first.trial.model, 14)}, lr {first.trial.lr:g}")

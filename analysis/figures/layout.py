@@ -64,6 +64,9 @@ def head(figure: Figure, title: str, note: str = "", keys: Sequence[Artist] = ()
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)  # `panels` makes no other figures
     engine.set(rect=(0, 0, 1, height / top))
+    for words in figure.texts:
+        if words.get_rotation() == 90:  # the label of all y axes, which the layout leaves in the middle of the figure
+            words.set_y(height / top / 2)
 
 
 def _wrapped(figure: Figure, text: str, width: float, style: Mapping[str, Any]) -> Text:
