@@ -313,13 +313,14 @@ def test_conditions_of_training_are_asked_and_each_part_says_its_source(tabs):
 
 def test_the_recipe_is_saved_as_plan_writes_it(tabs, tmp_path):
     page = tabs["reference"]
-    page.fill("#budget", "3e14")
+    page.evaluate("byId('ask').reset()")
+    page.fill("#budget", "2e13")
     with page.expect_download() as saved:
         page.locator("#download").click()
     assert saved.value.suggested_filename == "recipe.toml" and "recipe.toml" in shown_text(page, "#download-means")
     mine, other = tmp_path / "mine.toml", tmp_path / "recipe.toml"
     saved.value.save_as(mine)
-    report.write(planner.recipe.plan("3e14", laws=BOTH), other)
+    report.write(planner.recipe.plan("2e13", laws=BOTH), other)
     one, two = read_recipe(mine), read_recipe(other)
     assert one.lr == pytest.approx(two.lr, rel=1e-9) and replace(one, lr=two.lr) == two
     assert mine.read_text().split("\n")[:2] == other.read_text().split("\n")[:2]
@@ -331,15 +332,15 @@ def test_the_recipe_is_saved_as_plan_writes_it(tabs, tmp_path):
 
 def test_the_address_asks_the_same_again(chromium, made):
     with tab(chromium, made) as page:
-        page.fill("#budget", "3e14")
+        page.fill("#budget", "1e14")
         page.evaluate("for (const id of ['machine-details', 'limits', 'training']) byId(id).open = true")
         page.select_option("#machine", "l4")
-        page.fill("#max_params", "400k")
-        page.fill("#batch_size", "32")
+        page.fill("#max_params", "2M")
+        page.fill("#batch_size", "256")
         page.locator("#methods input[value=freeze]").uncheck()
         page.wait_for_function("() => location.hash.includes('methods=')")
         link, before = page.evaluate("location.href"), answer(page)
-        assert "budget=3e14" in link and "machine=l4" in link and "max_params=400k" in link
+        assert "budget=1e14" in link and "machine=l4" in link and "max_params=2M" in link
         page.locator("#copy-link").click()
         page.wait_for_function("() => byId('copy-link').textContent !== 'Copy link'")
         assert page.evaluate("byId('link').textContent") == link
@@ -347,9 +348,9 @@ def test_the_address_asks_the_same_again(chromium, made):
         page.wait_for_selector("html[data-ready=yes]", state="attached")
         assert answer(page) == before and page.locator("#max_params").is_visible()
         assert not page.locator("#methods input[value=freeze]").is_checked()
-        page.evaluate("location.hash = '#budget=1e14&laws=made+sweep&suite=nowhere&colour=red'")
-        page.wait_for_function("() => byId('budget').value === '1e14'")
-        assert page.locator("#machine").input_value() == "" and answer(page)["spent"] == 1e14
+        page.evaluate("location.hash = '#budget=2e14&laws=made+sweep&suite=nowhere&colour=red'")
+        page.wait_for_function("() => byId('budget').value === '2e14'")
+        assert page.locator("#machine").input_value() == "" and answer(page)["spent"] == 2e14
         assert shown_text(page, "#address-error").endswith("suite=nowhere, colour=red")
 
 
@@ -402,6 +403,7 @@ def test_a_sweep_of_several_batch_sizes_shows_the_size_of_each_trial(chromium, t
     with tab(chromium, write_page(batch, batch / "laws.json", tmp_path / "batch.html")) as page:
         assert set(column(page, "batch size")) <= {"8", "24", "64", "192", "512"}
         assert "batch size: " in shown_text(page, "#outlook-rows .evidence")
+        page.evaluate("byId('training').open = true")
         page.fill("#batch_size", "24")
         assert " of 24 pairs" in shown_text(page, "#recipe-rows .steps")
 
@@ -429,7 +431,7 @@ def test_the_nearest_law_book_answers_and_one_can_be_chosen(tabs):
     assert answer(page)["model"].startswith("pythia")
     assert "next nearest law book, reference" in shown_text(page, "#outlook-rows .evidence")
     assert "--laws ziarko2024" in shown_text(page, "#surer")
-    assert "not in ziarko2024" in shown_text(page, "#methods") and "rank 128" in shown_text(page, "#methods")
+    assert "rank 128" in shown_text(page, "#methods")
     page.locator("#explain > summary").click()
     assert re.match(r"ziarko2024 .*answers\nreference, .*nano", shown_text(page, "#book-list"))
     page.locator("#explain > summary").click()
