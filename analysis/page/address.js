@@ -33,7 +33,8 @@ export function writeAddressSoon() {
 /** Sets the controls as the address says, and says what of it this page does not have. */
 export function readAddress() {
   clearTimeout(waiting);
-  const unknown = [...new URLSearchParams(location.hash.slice(1))].filter(([name, value]) => !set(name, value));
+  const asks = location.hash.includes('=') ? location.hash.slice(1) : ''; // else it is a place in the page
+  const unknown = [...new URLSearchParams(asks)].filter(([name, value]) => !set(name, value));
   const texts = unknown.map(([name, value]) => `${name}=${value}`);
   byId('address-error').textContent = texts.length ? `Not on this page, though in its address: ${texts.join(', ')}` : '';
   for (const group of byId('ask').querySelectorAll('details'))

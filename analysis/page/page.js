@@ -65,6 +65,7 @@ function listen() {
     copy(byId('copy-link'));
   });
   addEventListener('hashchange', () => {
+    if (!location.hash.includes('=')) return; // a place in the page
     setUsual();
     readAddress();
     show();

@@ -433,6 +433,7 @@ def test_the_nearest_law_book_answers_and_one_can_be_chosen(tabs):
     assert "--laws ziarko2024" in shown_text(page, "#surer")
     assert "rank 128" in shown_text(page, "#methods")
     page.locator("#explain > summary").click()
+    page.wait_for_selector("#book-list li")
     assert re.match(r"ziarko2024 .*answers\nreference, .*nano", shown_text(page, "#book-list"))
     page.locator("#explain > summary").click()
     page.select_option("#laws", "reference")
