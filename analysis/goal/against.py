@@ -1,4 +1,4 @@
-"""What a goal gave away, where a sweep measured its candidates: `python -m analysis.goal.against GOAL GRID`.
+"""The regret of a goal, where a sweep measured its candidates: `python -m analysis.goal.against GOAL GRID`.
 
 GOAL is the folder of a sweep with a goal that has ended, GRID that of a sweep of the same data and conditions
 that measured candidates at the goal's budget.
@@ -70,10 +70,10 @@ class Verdict:
             f"spent       {last.spent:.3g} FLOP in {self.trials} trials, {last.spent / last.budget:.2%} of "
             f"{last.budget:.3g}, searches included; {last.limit / last.budget:.2%} were allowed",
             f"best        {best.model}, {best.method}: {best.loss:.4g} nats",
-            f"given away  {self.given_away:.4g} nats, {self.given_away / best.loss:.2%} of the loss; "
+            f"regret      {self.given_away:.4g} nats, {self.given_away / best.loss:.2%} of the loss; "
             f"{last.regret:.2g} nats were expected"
             if chosen
-            else "given away  unknown: the grid has not measured what was chosen",
+            else "regret      unknown: the grid has not measured what was chosen",
             "",
         ]
         return lines + table([("model", "method", "measured", "trials", "expected", "90 %", "chance"), *self._rows()])
@@ -135,7 +135,7 @@ def _measured(rows: Sequence[Observation]) -> tuple[Measured, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = console.parser(
         "python -m analysis.goal.against",
-        "What a goal gave away, where a sweep measured its candidates.",
+        "The regret of a goal, where a sweep measured its candidates.",
         "  python -m analysis.goal.against results/language/goal-5 results/language",
     )
     parser.add_argument("goal", type=Path, help="folder of a sweep with a goal that has ended")
