@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 # Of modules that code names: those that come with others, and those of a tracker that somebody uses already.
-WITH_OTHERS = {"sqlalchemy", "accelerate"}
+WITH_OTHERS = {"sqlalchemy", "accelerate", "PIL"}
 NAMES = {"huggingface_hub": "huggingface-hub", "rich_argparse": "rich-argparse", "psycopg": "psycopg"}
 # Runs commands, a list of words each, in one process in which some modules are not installed; prints what each gave.
 PROGRAM = """
