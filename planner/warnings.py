@@ -107,7 +107,7 @@ def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
 
 
 def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
-    if recipe.lr_source != AS_ASKED or not candidate.law.learning_rates:
+    if recipe.lr_source != AS_ASKED or not (candidate.law.rate_rule or candidate.law.learning_rates):
         return []
     usual = learning_rate(candidate).rate
     factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)

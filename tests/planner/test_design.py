@@ -36,7 +36,7 @@ def test_the_sweep_file_holds_what_was_designed(budget, options, tmp_path):
 
 
 def test_measured_rates_are_kept_and_unknown_ones_are_searched(tmp_path):
-    known = sweep_of(calibrate(plan(1e15, laws=law_book()), 0.1), tmp_path)
+    known = sweep_of(calibrate(plan(1e15, laws=law_book(), models=list(RATES)), 0.1), tmp_path)
     assert all(entry.rates == {model.name: RATES[model.name] for model in known.models} for entry in known.entries)
     unknown = calibrate(plan(1e18, laws=law_book(), suite="pythia"), 0.1)
     assert all(len(entry.search) >= 3 for entry in sweep_of(unknown, tmp_path).entries)

@@ -133,7 +133,7 @@ export class Machine {
       return words[places[model.place]];
     }
     const {peak, source} = this.kind;
-    return `peak ${g(peak, 4)} FLOP/s a chip (${source}), ${this.mfu === null ? ESTIMATED : `${percent(this.mfu, 0)} of it reached`}`;
+    return `peak ${g(peak, 4)} FLOP/s per chip (${source}), ${this.mfu === null ? ESTIMATED : `${percent(this.mfu, 0)} of it reached`}`;
   }
 
   utilisation(flops, hours) {

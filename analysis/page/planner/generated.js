@@ -1359,7 +1359,7 @@ export function learning_rate(candidate) {
 export const RATE_STEP = 3;
 
 export function _rate(recipe, candidate) {
-  if (recipe.lr_source !== AS_ASKED || !truth(candidate.law.learning_rates)) {
+  if (recipe.lr_source !== AS_ASKED || !(truth(candidate.law.rate_rule) || truth(candidate.law.learning_rates))) {
     return [];
   }
   const usual = learning_rate(candidate).rate;

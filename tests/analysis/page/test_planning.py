@@ -34,7 +34,7 @@ ASKED = {
     "the paper's count": ({"max_steps": 1e12}, {"flops": "paper"}, BUDGETS),
     "backbones in 4 bits": ({"memory": 9e9, "max_steps": 1e12}, {"hardware": "8xh100", "suite": "qwen3"}, MINUTES),
     "training": ({"max_steps": 1e12}, {"conditions": {"batch_size": 500, "context": 30, "temperature": 0.1}}, BUDGETS),
-    "long pairs": ({"max_steps": 1e12}, {"conditions": {"context": 600}, "tokens_per_pair": 500, "lr": 0.1}, BUDGETS),
+    "long pairs": ({"max_steps": 1e12}, {"conditions": {"context": 200}, "tokens_per_pair": 300, "lr": 0.1}, BUDGETS),
     "eight chips": ({"max_pairs": 3e6}, {"hardware": "8xh100", "mfu": "0.4", "price": "2.5"}, HOURS),
 }
 MINIMA = {

@@ -46,7 +46,7 @@ def test_tokens_follow_from_flops():
             COLUMNS,
             "n, as parameters, is 0.4 in the median, too little for any training",
         ),
-        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "say so: `c`='c*1e9'"),
+        (FRAME.assign(c=[1.0, 2.0, 3.0]), Columns(loss="loss", n="n", c="c"), "give it: `c`='c*1e9'"),
         (FRAME[:0], COLUMNS, "has no rows"),
         (FRAME.assign(loss=float("nan")), COLUMNS, "no row can enter a fit"),
     ],

@@ -268,7 +268,7 @@ def test_conditions_that_cannot_be_merged_are_refused(settings, words):
 
 
 def test_trials_that_cannot_be_merged_are_refused(mixture):
-    with pytest.raises(ValueError, match="in bits"):
+    with pytest.raises(ValueError, match="in few bits, which cannot be merged"):
         train(merged(mixture, "slerp", method=QLoRA(2)))
     with pytest.raises(ValueError, match=r"of 1 steps .* gets none"):
         train(merged(mixture, "slerp", steps=1))
@@ -280,7 +280,7 @@ SOURCES = '[[data]]\nsource = "a.jsonl"\n[[data]]\nsource = "b.jsonl"\n'
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
-        ('[compare]\nmerges = ["joint", "slerp"]\n', "one source"),
+        ('[compare]\nmerges = ["joint", "slerp"]\n', "needs several sources"),
         (SOURCES + "[compare]\n", "compare.merges"),
         (SOURCES + '[compare]\nmerges = ["slurp"]\n', "meant 'slerp'"),
         (SOURCES + '[compare]\nmerges = ["slerp", "slerp"]\n', "twice"),

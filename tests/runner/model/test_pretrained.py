@@ -164,5 +164,5 @@ def test_texts_are_embedded_alike_alone_and_beside_longer_ones(tmp_path, archite
 def test_both_ways_of_an_architecture_where_that_means_nothing_known_is_refused(tmp_path):
     folder = write_base("gemma2", tmp_path)
     change(folder, use_bidirectional_attention=True)
-    with pytest.raises(ValueError, match="use_bidirectional_attention is True; of gemma2"):
+    with pytest.raises(ValueError, match="use_bidirectional_attention is True; its meaning for gemma2"):
         read_model(folder)

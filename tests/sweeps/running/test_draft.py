@@ -59,7 +59,7 @@ def test_a_larger_limit_reaches_further_and_is_kept(tmp_path):
 
 
 def test_too_few_pairs_or_models_for_any_law_are_refused():
-    with pytest.raises(ValueError, match="no grid of 6 models gives a law on 40 pairs"):
+    with pytest.raises(ValueError, match="no grid of 9 models gives a law on 40 pairs"):
         draft(SUITES["nano"], ("full",), Training(), replace(PAIRS, train_pairs=40), None)
     with pytest.raises(ValueError, match="no grid of 2 models gives a law"):
         draft(SUITES["nano"][:2], ("full",), Training(), PAIRS, None)
