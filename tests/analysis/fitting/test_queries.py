@@ -96,7 +96,7 @@ def test_the_trained_share_is_asked_for_where_a_law_takes_it():
     assert said.loss == pytest.approx(book.laws[0].law.at(1e8, 1e9, 0.5))
     with pytest.raises(ValueError, match="also needs S, the trained share"):
         predictions(book, "N=1e8,D=1e9")
-    with pytest.raises(ValueError, match="`optimum`: the law trainable takes S"):
+    with pytest.raises(ValueError, match="`optimum`: the law trainable also needs S"):
         optima(book, "1e20")
 
 

@@ -70,7 +70,7 @@ def test_a_budget_whose_smaller_ones_make_no_law_says_so(tmp_path, capsys):
     folder = write_sweep(tmp_path, observations(models=NANO[1:4], budgets=[1e12, 4e12, 1.6e13], noise=0.01))
     assert main([str(folder), "--backtest", "--bootstraps", "50"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r" 4e\+12  no law yet of \d runs", printed)
+    assert re.search(r" 4e\+12  no law yet .*runs", printed)
 
 
 def test_json_names_every_cell(tmp_path, capsys):

@@ -183,7 +183,7 @@ def stop_at(step: int):
 
 def test_no_pool_is_left_to_evaluate_on(training):
     asked = replace(training, pools=10**6, evaluate_every=5)
-    with pytest.raises(ValueError, match="one pool more"):
+    with pytest.raises(ValueError, match="needs one more pool"):
         train(Trial("nano-25k", Full(), asked, lr=1e-2, steps=2))
 
 

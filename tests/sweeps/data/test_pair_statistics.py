@@ -122,7 +122,7 @@ def test_without_a_tokenizer_lengths_come_from_bytes_and_that_is_said(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(json.dumps({"query": "q" * 40, "positive": "p" * 400}) for _ in range(50)))
     found = pair_statistics(Training(data=str(path), context=75), str(tmp_path))
-    assert isinstance(found, PairStatistics) and "from bytes, 4 a token" in found.how
+    assert isinstance(found, PairStatistics) and "from bytes, 4 per token" in found.how
     assert found.tokens == pytest.approx(10 + 75)  # the document is cut at the context
 
 

@@ -134,7 +134,7 @@ def test_a_method_that_the_paper_has_no_law_of_is_named(truth, paper, tmp_path):
     assert [caveat.method for caveat in book.warnings if caveat.code == "no_prior"] == ["dora rank 8 alpha 8"]
     assert book.source["weighed"]["observations"] == 4
     only = replace(table, settings={"dora rank 8 alpha 8": table.settings["dora rank 8 alpha 8"]})
-    with pytest.raises(ValueError, match=r"dora rank 8 alpha 8: .* has no law of it"):
+    with pytest.raises(ValueError, match=r"dora rank 8 alpha 8: .* has no law for it"):
         fit_with_facts(only, replace(without, facts=facts), 8, seed=0)
 
 
