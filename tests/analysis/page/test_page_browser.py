@@ -295,7 +295,7 @@ def test_conditions_of_training_are_asked_and_each_part_says_its_source(tabs):
     page.evaluate("byId('ask').reset()")
     page.fill("#budget", "1e19")
     page.evaluate("byId('explain').open = true")
-    page.wait_for_function("() => byId('provenance').textContent.includes('our own runs (batch) would put')")
+    page.wait_for_function("() => byId('provenance').textContent.includes('our own runs (sweep batch) give')")
     page.evaluate("byId('training').open = true")
     page.fill("#batch_size", "1")
     assert "--batch-size is '1'; it must be a whole number, 2 or more" in shown_text(page, "#batch_size-error")
@@ -305,7 +305,7 @@ def test_conditions_of_training_are_asked_and_each_part_says_its_source(tabs):
     assert " of 4,096 pairs" in shown_text(page, "#recipe-rows .steps")
     assert "temperature 0.03" in shown_text(page, "#recipe-rows .steps")
     assert "--batch-size 4096 --temperature 0.03 --context 64" in shown_text(page, "#same")
-    assert "the laws have not seen batch_size 4096" in shown_text(page, "#outlook-rows .note")
+    assert "the laws were not measured at batch_size 4096" in shown_text(page, "#outlook-rows .note")
     assert shown_text(page, "#training-set") == "3 set"
     page.evaluate("byId('explain').open = false; byId('ask').reset()")
     page.wait_for_function("() => current && byId('batch_size').value === ''")

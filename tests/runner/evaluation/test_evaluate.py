@@ -72,7 +72,7 @@ def test_an_adapter_alone_and_what_was_saved_again_are_models_too(training, sets
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing/at/all", "--tasks", "code-search"], "no such folder"),
+        (["nothing/at/all", "--tasks", "code-search"], "neither a folder nor a name"),
         ([".", "--tasks", "code-search"], "contains no model"),
         (["MODEL", "--tasks", "sts:missing.jsonl"], "no such file"),
         (["MODEL", "--tasks", "sideways:x"], "known kinds"),

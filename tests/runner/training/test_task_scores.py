@@ -123,5 +123,5 @@ def test_a_task_that_is_not_there_is_said_before_a_sweep_begins(training, tmp_pa
     assert main(["prepare", str(file)]) == 2
     assert "nosuch: no such folder" in capsys.readouterr().err
     file.write_text(file.read_text().replace("[training]", '[training]\ntasks = ["code-search"]'))
-    with pytest.raises(ValueError, match=r"tasks and training\.tasks both say"):
+    with pytest.raises(ValueError, match=r"tasks and training\.tasks are the same key"):
         read_sweep(file)
