@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("recipe_planner", "sweeps", "planner", "runner", "analysis", "results", "tests")
+COPIED = ("docs", "recipe_planner", "sweeps", "planner", "runner", "analysis", "results", "tests")
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Adding one thing\n")[1].split("\n## ")[0]
 PLACE = re.compile(r"^# (?P<file>\S+\.py), (?P<where>new|imports|above|in)(?: (?P<name>\w+))?$")
 
