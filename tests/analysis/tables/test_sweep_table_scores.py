@@ -65,7 +65,7 @@ def test_trials_without_the_score_stay_out_with_a_reason(tmp_path, trials):
 def test_the_picture_tells_the_rank_correlation(sweep):
     table = read_sweep(sweep)
     figure = draw_scores(table, without_laws(table))
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [f"Spearman -1.00 over {len(table.scored)} trials"] * 2
     unscored = replace(table, scored=table.scored[["method", "loss"]])
     assert isinstance(draw_scores(unscored, None), NotDrawn)
