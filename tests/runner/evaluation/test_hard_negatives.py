@@ -98,4 +98,4 @@ def test_what_cannot_be_mined_is_said_and_nothing_is_overwritten(pairs, tmp_path
         mine(str(pairs), Letters(), tmp_path / "there.jsonl", count=1, margin=0.05)
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert main(["mine", str(pairs), "--model", str(tmp_path / "none"), "--out", str(tmp_path / "x.jsonl")]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert "neither a folder nor a name" in capsys.readouterr().err
