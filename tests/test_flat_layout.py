@@ -32,11 +32,13 @@ def run(folder: Path, module: str, *arguments: str) -> str:
 
 def test_it_is_shown_as_it_was(folder):
     shown = json.loads(run(folder, "sweeps.cli", "status", "old-sweep", "--json"))
-    then = json.loads((folder / "status.json").read_text())
+    text = (folder / "status.json").read_text()
+    for was, today in (("the budget buys", "the budget allows"), ("the rates listed", "the listed rates")):
+        text = text.replace(was, today)
+    then = json.loads(text)
     assert then["done"] == 20 and then["waiting"] == 5
     for kept, row in zip(shown["left_out"], then["left_out"], strict=True):  # rows have more to say since
-        reason = row.pop("reason").replace("the budget buys", "the budget allows")
-        assert kept["reason"].startswith(reason) and row == {name: kept[name] for name in row}
+        assert kept["reason"].startswith(row.pop("reason")) and row == {name: kept[name] for name in row}
     assert {name: shown[name] for name in then if name != "left_out"} == {
         name: value for name, value in then.items() if name != "left_out"
     }
