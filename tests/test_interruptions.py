@@ -26,7 +26,7 @@ from sweeps.store.files import CHECKPOINT
 from sweeps.trial import Training, Trial
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMES = int(os.environ.get("INTERRUPTIONS", "5"))  # of each command by each signal
+TIMES = int(os.environ.get("INTERRUPTIONS", "3"))  # of each command by each signal
 NANO = find_model("nano-7k").source
 
 

@@ -27,14 +27,14 @@ def law_of(sweep, family: str = "chinchilla") -> MethodLaw:
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", DELTAS)
 def test_a_profile_holds_the_truth_as_often_as_it_says(delta):
-    """Of 100 sweeps 90 with an sd of 3."""
+    """Of 50 sweeps 45 with an sd of 2."""
     held: dict[str, list[bool]] = {"E": [], "alpha": []}
-    for sweep in clean(delta)[:100]:
+    for sweep in clean(delta)[:50]:
         for name, profile in profiles(law_of(sweep), sweep, 0, ",".join(held)).items():
             low, high = profile["low"] or 0.0, profile["high"] or np.inf
             held[name].append(low <= getattr(TRUTH, name) <= high)
     for shares in held.values():
-        assert 0.82 <= np.mean(shares) <= 0.98
+        assert 0.8 <= np.mean(shares) <= 0.98
 
 
 def test_the_fit_is_the_bottom_and_the_ends_are_where_the_rise_is_used_up():
