@@ -212,7 +212,7 @@ def test_parts_are_trained_once_in_a_sweep_and_counted_in_every_trial(mixture, t
     seen = [train(trial, store.folder(trial.key)) for trial in trials]
     assert seen[0].reused_flops == 0 and seen[1].spent_flops == 0
     assert seen[1].flops == seen[0].flops and seen[2].spent_flops == seen[2].merged["search"]["flops"] > 0
-    assert seen[1].seconds > 0.9 * seen[0].seconds  # what was reused counts
+    assert seen[1].seconds > 0.5 * seen[0].seconds  # what was reused counts
     store.trunks.share(trials[1:])
     assert len(list((tmp_path / "parts").iterdir())) == 2
     store.trunks.share([])
