@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from analysis.tables.sweep_table import read_observations
-from sweeps.search.goal_rounds import GoalRound, read_rounds
+from sweeps.search.goal_rounds import Contender, GoalRound, read_rounds
 from sweeps.support import console
 from sweeps.support.text import table
 from sweeps.trial import Observation, Training
@@ -58,7 +58,7 @@ class Verdict:
         )
 
     @property
-    def given_away(self) -> float:
+    def regret(self) -> float:
         """Nats by which the choice lies above the best that was measured; NaN where it was not measured."""
         return self.chosen.loss - self.measured[0].loss if self.chosen else math.nan
 
@@ -70,7 +70,7 @@ class Verdict:
             f"spent       {last.spent:.3g} FLOP in {self.trials} trials, {last.spent / last.budget:.2%} of "
             f"{last.budget:.3g}, searches included; {last.limit / last.budget:.2%} were allowed",
             f"best        {best.model}, {best.method}: {best.loss:.4g} nats",
-            f"regret      {self.given_away:.4g} nats, {self.given_away / best.loss:.2%} of the loss; "
+            f"regret      {self.regret:.4g} nats, {self.regret / best.loss:.2%} of the loss; "
             f"{last.regret:.2g} nats were expected"
             if chosen
             else "regret      unknown: the grid has not measured what was chosen",
@@ -84,19 +84,23 @@ class Verdict:
         rows: list[tuple[str, ...]] = []
         for each in self.measured:
             said = believed.pop((each.model, each.method), None)
-            expected = (
-                (f"{said.loss:.4g}", f"{said.low:.3g} to {said.high:.3g}", f"{said.best:.0%}") if said else ("",) * 3
-            )
-            rows.append((each.model, each.method, f"{each.loss:.4g}", str(each.seeds), *expected))
+            rows.append((each.model, each.method, f"{each.loss:.4g}", str(each.seeds), *_expected(said)))
         for said in believed.values():
-            expected = (f"{said.loss:.4g}", f"{said.low:.3g} to {said.high:.3g}", f"{said.best:.0%}")
-            rows.append((said.model, said.method, "", "0", *expected))
+            rows.append((said.model, said.method, "", "0", *_expected(said)))
         return rows
+
+
+def _expected(said: Contender | None) -> tuple[str, str, str]:
+    """What the goal expected of a candidate; empty where it was none of its contenders."""
+    return (f"{said.loss:.4g}", f"{said.low:.3g} to {said.high:.3g}", f"{said.best:.0%}") if said else ("", "", "")
 
 
 def against(goal: Path, grid: Path) -> Verdict:
     """Hold a goal against a grid. Raises ValueError naming the folder where either has not ended, where conditions
     differ, or where the grid has no trial at the goal's budget."""
+    for folder in (goal, grid):
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder; it must be that of a sweep")
     rounds = read_rounds(goal)
     if not rounds or not rounds[-1].stop:
         raise ValueError(f"{goal}: " + ("its goal has not ended" if rounds else "it holds no rounds of a goal"))
@@ -136,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = console.parser(
         "python -m analysis.goal.against",
         "The regret of a goal, where a sweep measured its candidates.",
-        "  python -m analysis.goal.against results/language/goal-5 results/language",
+        "  python -m analysis.goal.against results/language/goal-5 results/language/dense",
     )
     parser.add_argument("goal", type=Path, help="folder of a sweep with a goal that has ended")
     parser.add_argument("grid", type=Path, help="folder of a sweep that measured candidates at the goal's budget")

@@ -114,10 +114,12 @@ name = "2x1"
 memory = 2
 nodes = 2
 """
-_REAL = """
+# A sweep of one trial for the real trainer.
+REAL = """
 models = ["nano-25k"]
-budgets = [2e9]
+budgets = [{budget}]
 min_steps = 1
+max_epochs = 1000
 [[methods]]
 name = "full"
 lr = 1e-2
@@ -135,7 +137,7 @@ def two_nodes_train_one_trial(
 ) -> None:
     """Two nodes of a cluster train one trial with the real trainer and gloo. keys: of the cluster profile."""
     out = folder / "out"
-    (folder / "real.toml").write_text(_REAL.format(data=pairs))
+    (folder / "real.toml").write_text(REAL.format(budget="2e9", data=pairs))
     profile = "".join(f"{name} = {value}\n" for name, value in keys.items())
     (folder / "cluster.toml").write_text(profile + _TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
     command = [sys.executable, "-m", "sweeps.cli", "run", "real.toml", "--no-law", "--out", str(out)]

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from analysis.goal.against import against
+from analysis.goal.against import against, main
 from sweeps.methods import make_method
 from sweeps.search.goal_rounds import Contender, GoalRound, write_rounds
 from sweeps.trial import Observation, Training, Trial
@@ -56,7 +56,7 @@ def test_the_choice_is_held_against_the_best_by_its_best_rate_and_the_mean_of_it
     )
     verdict = against(goal, grid)
     assert [(each.model, each.seeds) for each in verdict.measured] == [("nano-100k", 1), ("nano-25k", 2)]
-    assert verdict.given_away == pytest.approx(0.1)
+    assert verdict.regret == pytest.approx(0.1)
     said = "\n".join(verdict.lines())
     assert "5.00% of the loss" in said and "2.00% of 1e+13" in said and "60%" in said
     assert "nano-1.2m" in said  # believed in, and not measured
@@ -64,7 +64,7 @@ def test_the_choice_is_held_against_the_best_by_its_best_rate_and_the_mean_of_it
 
 def test_what_the_grid_has_not_measured_is_no_verdict(goal, tmp_path):
     verdict = against(goal, grid_of(tmp_path, observation("nano-100k", FULL, 2.0)))
-    assert verdict.chosen is None and math.isnan(verdict.given_away)
+    assert verdict.chosen is None and math.isnan(verdict.regret)
     assert "unknown" in "\n".join(verdict.lines())
 
 
@@ -88,3 +88,10 @@ def test_a_goal_that_has_not_ended_is_refused(goal, tmp_path):
     write_rounds(goal, [GoalRound((), 0.1, 0.0, 0.0, 1.0, GOAL, "reference", ())])
     with pytest.raises(ValueError, match="not ended"):
         against(goal, grid)
+
+
+def test_a_folder_that_is_not_there_is_named(goal, tmp_path, capsys):
+    assert main([str(goal), str(tmp_path / "none")]) == 2
+    assert (
+        capsys.readouterr().err == f"against: error: {tmp_path / 'none'}: no such folder; it must be that of a sweep\n"
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.cluster_sweeps import REAL
 from support.pretending_ranks import TRIAL, PretendingRanks
 from support.toy_stores import python
 from support.toy_sweeps import observe
@@ -116,23 +117,6 @@ def test_every_job_has_its_own_port(monkeypatch):
     assert 1024 < here < 65536 and here != this_task().port
 
 
-SWEEP = """
-models = ["nano-25k"]
-budgets = [{budget}]
-min_steps = 1
-max_epochs = 1000
-[[methods]]
-name = "full"
-lr = 1e-2
-[training]
-data = "{data}"
-batch_size = 16
-context = 48
-pool_size = 32
-pools = 1
-"""
-
-
 def ranks_of(worker: subprocess.Popen) -> list[psutil.Process]:
     """The ranks that a worker's torchrun has started."""
     try:
@@ -145,7 +129,7 @@ def ranks_of(worker: subprocess.Popen) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
     """`embed worker --processes 2` and the real trainer: USR2 at the beginning, then a second worker ends it."""
-    (tmp_path / "real.toml").write_text(SWEEP.format(budget="5e9", data=pairs_file))
+    (tmp_path / "real.toml").write_text(REAL.format(budget="5e9", data=pairs_file))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
     prepare(tmp_path, environment)
     store = FolderStore(tmp_path / "out")
