@@ -147,8 +147,8 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
         caveats.append(Caveat("suites-unknown", f"{text} than this answer; only runs can show it"))
     sizes = sorted({other.model.params for other in fits})
     if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
-        end = "largest" if recipe.params == sizes[-1] else "smallest"
-        text = f"the {end} model that this budget can train wins: a {end[:-2]}r one may be better"
+        end, beyond = ("largest", "larger") if recipe.params == sizes[-1] else ("smallest", "smaller")
+        text = f"the {end} model that this budget can train wins: a {beyond} one may be better"
         caveats.append(Caveat("edge-of-menu", text))
     if candidate.law.rows < FEW_ROWS and not book.published:
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"

@@ -1420,8 +1420,8 @@ export function _choice(book, recipe, fits) {
   }
   const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
   if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
-    const end = recipe.params === sizes.at(-1) ? 'largest' : 'smallest';
-    text = `the ${end} model that this budget can train wins: a ${end.slice(0, -2)}r one may be better`;
+    const [end, beyond] = recipe.params === sizes.at(-1) ? ['largest', 'larger'] : ['smallest', 'smaller'];
+    text = `the ${end} model that this budget can train wins: a ${beyond} one may be better`;
     caveats.push(new Caveat({code: 'edge-of-menu', text}));
   }
   if (candidate.law.rows < FEW_ROWS && !truth(book.published)) {
