@@ -78,6 +78,6 @@ def test_an_example_is_written_as_it_is_and_never_over_a_file(capsys):
     assert cli.main(["init"]) == 2
     lines = capsys.readouterr().err.splitlines()
     for line, part in zip(
-        lines, ("exists already", "--example is 'demmo'; known: ablation", "--budget is of", "FILE"), strict=True
+        lines, ("exists already", "--example is 'demmo'; known: ablation", "--budget is an option", "FILE"), strict=True
     ):
         assert line.startswith("sweep: error: ") and part in line
