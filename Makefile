@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	@echo "figures       $(DEMO)/figures/"
 	@echo "recipe        $(DEMO)/recipe.toml    train it: $(BIN)/embed train $(DEMO)/recipe.toml"
 
-# All that takes no installed server and no long time: a few minutes on two cores.
+# All that takes no installed server and no long time: about twelve minutes on two cores.
 test: $(INSTALLED)
 	$(PYTEST) -m 'not service and not slow'
 
