@@ -92,6 +92,8 @@ class Question:
         # How the runs of the laws were watched is theirs; it costs time, and other data may not hold out enough for it.
         own = {name: getattr(plain, name) for name in WATCHED} if data != book.training.data else {}
         given = {**own, **self.conditions, "data": data, "data_hash": ""}
+        if self.conditions.get("schedule", "wsd") != "wsd" or "warmup" in self.conditions:
+            given["warmup_steps"] = 0  # it is of trials that share a trunk: the warm-up is a share of the steps
         return from_table(Training, {**asdict(book.training), **given}, "training")
 
 

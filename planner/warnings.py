@@ -75,7 +75,7 @@ def _distance(book: LawBook, candidate: Candidate, recipe: Recipe, conditions: M
         )
     differ = [
         f"{name} {value}"
-        for name, value in conditions.items()
+        for name, value in sorted(conditions.items())
         if book.training
         and value != getattr(book.training, name)
         and not (name == "batch_size" and candidate.law.batch)

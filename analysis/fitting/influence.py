@@ -69,7 +69,11 @@ def _caveat(
     before = [float(v[0]) for t in problem.coefficients(theta) for v in t.values()]
     after = [float(v[0]) for t in problem.coefficients(refitted) for v in t.values()]
     far = [j for j in np.argsort(-np.abs(shift)) if abs(shift[j]) > WARN]
-    moves = ", ".join(f"{labels[j][1]} from {before[j]:.4g} to {after[j]:.4g}" for j in far)
     method = labels[far[0]][0]
+    changes: dict[tuple[str, float, float], str] = {}  # a coefficient that methods share is said once
+    for j in far:
+        label, name = labels[j]
+        changes.setdefault((name, before[j], after[j]), name if label == method else f"{name} of {label}")
+    moves = ", ".join(f"{name} from {old:.4g} to {new:.4g}" for (_, old, new), name in changes.items())
     total = len(np.unique(rows.run))
     return Caveat("leverage", f"{method}: without {names} ({len(chosen)} of {total} runs) {moves}", method)

@@ -423,6 +423,14 @@ def test_what_the_laws_cannot_know_of_the_conditions_is_said():
     assert "suites-unknown" in told(suite=["nano", "pythia"]) and "suites-unknown" not in told(suite="pythia")
 
 
+def test_another_schedule_warms_up_over_a_share_of_the_steps():
+    """Warm-up in steps is of trials that share a trunk, which only the schedule wsd has."""
+    usual = plan(2e13, laws="reference").recipe.trial.training
+    cosine = plan(2e13, laws="reference", conditions={"schedule": "cosine"}).recipe.trial.training
+    assert usual.schedule == "wsd" and usual.warmup_steps > 0
+    assert cosine.schedule == "cosine" and cosine.warmup_steps == 0
+
+
 def test_too_few_pairs_are_told_and_far_smaller_models_do_not_answer_in_their_place():
     few = Limits(max_pairs=1e4)
     with pytest.raises(ValueError, match=r"39 steps of 1,024 pairs.*`batch_size` to 800.*12,800 pairs.*reference"):

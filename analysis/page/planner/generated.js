@@ -1283,7 +1283,7 @@ export function _distance(book, candidate, recipe, conditions) {
     text = `laws measured on ${book.training.data}: on ${data} all losses may be ${g(Math.exp(LEVEL_SPREAD), 2)}x higher`;
     caveats.push(new Caveat({code: 'other-data', text: `${text} or lower (one standard deviation), with the same ranking and exponents`}));
   }
-  const differ = items(conditions).filter(([name, value]) => truth(book.training) && value !== book.training[name] && !(name === 'batch_size' && truth(candidate.law.batch))).map(([name, value]) => `${name} ${value}`);
+  const differ = sorted(items(conditions)).filter(([name, value]) => truth(book.training) && value !== book.training[name] && !(name === 'batch_size' && truth(candidate.law.batch))).map(([name, value]) => `${name} ${value}`);
   if (truth(differ)) {
     text = `the laws were not measured at ${join(', ', differ)}; ${_counted(book, recipe, candidate)}`;
     text += _as_short(book, recipe, candidate.pair.tokens);

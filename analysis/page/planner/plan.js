@@ -10,7 +10,10 @@ import {replace} from './python.js';
 const considered = new Map(); // book -> the last question and what was considered: nothing of it rests on the budget
 
 /** Question.training of planner/recipe.py: a page plans for the data of its laws. */
-const trainingOf = (book, {conditions}) => ({...book.training, ...conditions, data_hash: ''});
+function trainingOf(book, {conditions}) {
+  const training = {...book.training, ...conditions, data_hash: ''};
+  return (conditions.schedule ?? 'wsd') === 'wsd' ? training : {...training, warmup_steps: 0};
+}
 
 /** Places of the models that a book chooses from. places: of the asked suite; null for its own models. */
 const menuOf = (book, places) => places ?? book.known;

@@ -421,6 +421,7 @@ def test_a_loss_that_is_not_known_is_said_in_words_and_drawn_nowhere(chromium, t
     page.wait_for_function("() => byId('frontier-table').textContent.includes('not predicted')")
     text = page.locator("body").inner_text()
     assert not re.findall(r".{,80}(?:NaN|null|undefined|Infinity| 0\.000(?!\d)).{,40}", text)
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = false")
     page.evaluate("byId('ask').reset()")
 
 
@@ -432,10 +433,10 @@ def test_the_nearest_law_book_answers_and_one_can_be_chosen(tabs):
     assert "next nearest law book, reference" in shown_text(page, "#outlook-rows .evidence")
     assert "--laws ziarko2024" in shown_text(page, "#surer")
     assert "rank 128" in shown_text(page, "#methods")
-    page.locator("#explain > summary").click()
+    page.evaluate("byId('explain').open = true")
     page.wait_for_selector("#book-list li")
     assert re.match(r"ziarko2024 .*answers\nreference, .*nano", shown_text(page, "#book-list"))
-    page.locator("#explain > summary").click()
+    page.evaluate("byId('explain').open = false")
     page.select_option("#laws", "reference")
     assert answer(page)["model"].startswith("nano")
     assert shown_text(page, "#surer").count("--laws") == 1
