@@ -10,6 +10,7 @@ from typing import Any
 
 from planner.batch_law import AtBatch, BatchLaw
 from planner.laws import Law, Weighted, family_of
+from planner.palette import looks
 from planner.plots import Line, draw_lines
 from planner.quantiles import quantile
 from planner.quantities import short
@@ -313,6 +314,7 @@ class LawBook:
         if model and model not in self.models:
             raise ValueError(f"`model` is {model!r}; measured: {', '.join(self.models)}")
         spec = find_model(model or self.models[len(self.models) // 2])
+        drawn = looks({law.label: {"name": law.method.name, **law.method.options} for law in self.laws})
         lines = []
         for law in self.laws:
             low, high = law.measured.tokens
@@ -320,7 +322,7 @@ class LawBook:
             share = law.method.trainable(spec) / spec.params
             losses = tuple(law.law.at(spec.params, D, share) for D in tokens)
             ends = tuple(law.interval(spec.params, D, share, run=False) for D in tokens)
-            lines.append(Line(law.label, tuple(tokens), losses, ends))
+            lines.append(Line(law.label, drawn[law.label], tuple(tokens), losses, ends))
         measure = "held-out loss, nats per pair" if self.measure == "loss" else self.measure
         title = f"Laws of {self.name} at {model or spec.name}, N = {short(spec.params)}"
         return draw_lines(lines, title, "training tokens D", measure, axes)

@@ -61,8 +61,9 @@ MEAN_PAIR = {"tokens": (1e-3, 1e9), "squares": (1e-3, 1e18)}
 SPAN = (1e-9, 1e40)  # of what runs cover
 
 
-def read_laws(path: Path) -> LawBook:
+def read_laws(path: str | Path) -> LawBook:
     """The law book written by `fit`. Raises ValueError naming the file and the place, or OSError without a file."""
+    path = Path(path)
     text = read_bytes(path, MOST_BYTES)
     content = json_of(text, path)
     if not isinstance(content, dict) or "laws" not in content:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.palette import Look
+
 COLOUR = "#0072B2"  # Okabe and Ito (2008)
-CYCLE = (COLOUR, "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Line:
 
     name: str
     """What the legend calls it."""
+    look: Look
+    """How the method is drawn."""
     places: tuple[float, ...]
     """Along the horizontal axis, positive."""
     values: tuple[float, ...]
@@ -43,9 +46,10 @@ def draw_intervals(
 def draw_lines(lines: Sequence[Line], title: str, across: str, label: str, axes: Any = None) -> Any:
     """Draws curves with their bands over a logarithmic axis; returns the matplotlib axes."""
     axes = axes or _new_axes(4.0)
-    for index, line in enumerate(lines):
-        colour = CYCLE[index % len(CYCLE)]
-        axes.semilogx(line.places, line.values, color=colour, label=line.name)
+    for line in lines:
+        colour, inside = line.look.colour, "none" if line.look.hollow else line.look.colour
+        style = {"marker": line.look.marker, "markerfacecolor": inside, "markevery": max(1, len(line.places) // 8)}
+        axes.semilogx(line.places, line.values, color=colour, label=line.name, **style)
         axes.fill_between(line.places, *zip(*line.ends, strict=True), color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel(across)
     axes.set_ylabel(label)

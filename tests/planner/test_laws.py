@@ -133,6 +133,7 @@ def write(path: Path, content: object) -> Path:
 @pytest.mark.parametrize("made", [book, weighted_book])
 def test_a_law_book_survives_the_file_unchanged(tmp_path, made):
     assert read_laws(write(tmp_path / "laws.json", made().to_json())) == made()
+    assert read_laws(str(tmp_path / "laws.json")) == made()
 
 
 @pytest.mark.parametrize("seed", range(20))
