@@ -21,8 +21,8 @@ from planner.laws import scaled
 FACTOR_SPREAD = 0.3
 METHOD_SPREAD = 0.1
 # On data that were not measured all losses differ by one factor, as sd of its log: three data sets had 1.00, 0.42 and
-# 0.32 times the loss of the law of a fourth, at every size and budget alike (results/README.md, "Other data"). Each
-# method's factors differ besides.
+# 0.32 times the loss of the law of a fourth, at every size and budget alike (results/reference/README.md, "Other
+# data"). Each method's factors differ besides.
 LEVEL_SPREAD = 0.8
 # Sd of the log loss for every decade beyond the measured compute, model size or data size, of laws whose fit has not
 # learnt it; that of the reference sweep learnt 2.8 %.

@@ -20,7 +20,7 @@ from analysis.tables.rows import Array
 from planner.learning_rates import BATCH_SLOPE, BATCH_SLOPE_SD, SLOPE_SD, USUAL_SLOPE
 from planner.rate_rule import RateRule
 
-RUN_NOISE = 0.011  # sd of ln(loss) between seeds of one cell (results/README.md)
+RUN_NOISE = 0.011  # sd of ln(loss) between seeds of one cell (results/reference/README.md)
 SKEW = 0.15  # share of the gap between two rates by which a parabola may miss the bottom of a curve that is none
 LEVEL_SD = 3.0  # of ln(rate): no prior to speak of
 # Exponents: mean and sd of what all methods share, and sd of what one method has besides.
