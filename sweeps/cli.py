@@ -47,11 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = console.parser("sweep", __doc__ or "", EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="sweep")
     for name, (function, purpose, add) in COMMANDS.items():
+        examples = [line for line in EXAMPLES.splitlines() if line.startswith(f"  sweep {name} ")]
         command = commands.add_parser(
             name,
             help=purpose,
             description=purpose,
-            epilog=f"examples:\n{EXAMPLES}",
+            epilog="\n".join(["examples:", *examples]),
             formatter_class=console.help_formatter,
             allow_abbrev=False,
         )

@@ -20,7 +20,7 @@ from sweeps.commands.studies import Study
 from sweeps.store.base import Store
 from sweeps.support.processes import die_with_parent, own_code
 
-START = 30.0  # s that the server may take to answer
+START = 120.0  # s that the server may take to answer: what it imports may lie on a slow file system
 LOOK = 3.0  # s between looks at the sweep
 
 
@@ -32,7 +32,7 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
     for number in (signal.SIGTERM, signal.SIGHUP):  # the server ends with this process, however that ends
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as folder:
-        path = Path(folder) / "study.sqlite3"
+        path = Path(folder) / "study.log"
         study = Study(store, path)
         study.update()
         command = [sys.executable, "-P", "-m", dashboard_server.__name__, str(path), str(port)]
@@ -48,7 +48,7 @@ def serve(store: Store, port: int, browse: bool, say: Callable[[str], None]) -> 
         try:
             _wait(server, port, Path(folder) / "log.txt")
             address = f"http://{HOST}:{port}/"
-            say(f"{len(study)} trials at {address}, updated while the sweep runs  (Ctrl-C ends it)")
+            say(f"{len(study)} trials at {address}  (updated while the sweep runs; Ctrl-C ends it)")
             if browse:
                 webbrowser.open(address)
             while server.poll() is None:
@@ -82,5 +82,7 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.05)
+    if server.poll() is None:
+        raise ValueError(f"optuna-dashboard did not answer within {START:g} s")
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     raise ValueError(f"optuna-dashboard did not start: {lines[-1] if lines else 'no output'}")

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from sweeps.commands.studies import journal
 from sweeps.support.processes import die_with_parent
 
 HOST = "127.0.0.1"
@@ -49,13 +50,13 @@ class _Quiet(WSGIRequestHandler):
 
 
 def main(studies: Path, port: int) -> None:
-    """Serve the studies in an SQLite file until the parent process ends, and remove its folder with it."""
+    """Serve the studies in a journal file until the parent process ends, and remove its folder with it."""
     die_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     from optuna_dashboard import wsgi
 
     try:
-        app = OwnBrowserOnly(wsgi(f"sqlite:///{studies}"), port)
+        app = OwnBrowserOnly(wsgi(journal(studies)), port)
         make_server(HOST, port, app, server_class=_Server, handler_class=_Quiet).serve_forever()
     finally:
         shutil.rmtree(studies.parent, ignore_errors=True)  # where the parent was killed nobody else does

@@ -1,5 +1,7 @@
 """A sweep as one Optuna study: a projection of its trials, brought up to date while the sweep runs, never read back.
 
+It lies in a journal file, to which a trial is a line: in a database each point of each curve would be a statement.
+
 A trial's parameters are its model, method, rate, budget and seed, and the settings of training in which trials differ;
 its value is the held-out loss, its intermediate values the training loss by step. All else are user attributes.
 """
@@ -7,6 +9,7 @@ its value is the held-out loss, its intermediate values the training loss by ste
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +25,7 @@ from sweeps.trial import Observation, Trial, by_key
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.storages import JournalStorage
     from optuna.trial import FrozenTrial
 
 AXIS = "held-out loss (nats per pair)"
@@ -42,18 +46,23 @@ class Shown:
     """The last one whose loss is there."""
 
 
+def journal(path: Path) -> JournalStorage:
+    """The studies in a journal file."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
 class Study:
-    """The study of a sweep in an SQLite file that is not there yet. `update` brings it up to date."""
+    """The study of a sweep in a journal file that is not there yet. `update` brings it up to date."""
 
     def __init__(self, store: Store, path: Path) -> None:
         import optuna
-        from sqlalchemy import event
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.store = store
-        self.storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-        event.listen(self.storage.engine, "connect", _hasty)
-        self.storage.engine.dispose()  # what is connected already has not heard that
+        self.storage = journal(path)
         self.name = store.directory.resolve().name
         self._begin()
 
@@ -64,7 +73,8 @@ class Study:
         if self.name in optuna.get_all_study_names(self.storage):
             optuna.delete_study(study_name=self.name, storage=self.storage)
         self.study = optuna.create_study(study_name=self.name, storage=self.storage, direction="minimize")
-        self.study.set_metric_names([AXIS])
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            self.study.set_metric_names([AXIS])
         self._shown: dict[str, Shown] = {}
         self._finished: set[str] = set()
         self._differing: tuple[str, ...] = ()  # settings of training in which trials differ
@@ -217,8 +227,3 @@ def _attributes(observation: Observation) -> dict[str, Any]:
     known = {"status": observation.status, "reason": observation.reason}
     known |= {name: getattr(observation, name) for name in FIGURES}
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _hasty(connection: Any, _: object) -> None:
-    """The file is made anew whenever it is needed: nothing has to reach the disk."""
-    connection.execute("PRAGMA synchronous = OFF")
