@@ -32,9 +32,12 @@ SERVICES = {"postgres", "s3", "cluster", "ray_cluster", "chromium"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Marks what uses a service, and puts files with long tests first: at the end no process waits for a long one."""
     for item in items:
         if SERVICES & set(item.fixturenames):
             item.add_marker("service")
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("service")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_runtest_logfinish() -> None:

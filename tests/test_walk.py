@@ -132,9 +132,9 @@ def kind(request) -> str:
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """The source, without what git ignores and what none of it needs."""
+    """The source without what none of it needs; what Python compiled of it comes along, or each process would again."""
     for name in COPIED:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "benchmarks"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("benchmarks"))
     for name in ("pyproject.toml", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -144,7 +144,7 @@ def check(paragraph: Paragraph, root: Path) -> subprocess.CompletedProcess[str]:
     """Add what a paragraph shows to a copy, and run its checks there."""
     for piece in paragraph.pieces:
         put(piece, root)
-    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(root)}
     programs = [shlex.split(command) for command in paragraph.prepare]
     programs += [["pytest", "-v", "-p", "no:cacheprovider", *shlex.split(paragraph.checks)]]
     for name, *arguments in programs:

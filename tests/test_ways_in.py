@@ -73,6 +73,7 @@ def virtual(folder: Path, *packages: str | Path) -> Path:
     run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     for package in packages:
         pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-deps")
+        pip = (*pip, "--no-compile")  # only what is run is compiled
         run(*pip, *(("--editable",) if package == ROOT else ()), package, folder=folder.parent)
     return folder / "bin"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +58,10 @@ def _save(figure: Figure, path: Path) -> list[Path]:
     """The figure as PNG and SVG of this name without an ending; it is closed then."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it is done; drawing each file would do it again
-    files = []
-    for ending in ENDINGS:
-        files.append(_file(path, ending))
-        with replacing(files[-1], durable=False) as temporary:
-            figure.savefig(temporary, format=ending, dpi=DPI, metadata={"Date": None} if ending == "svg" else {})
-            if ending == "png":
-                _shrink(temporary)
+    files = [_file(path, ending) for ending in ENDINGS]
+    for file, write_to in zip(files, (_write_png, _write_svg), strict=True):
+        with replacing(file, durable=False) as temporary:
+            write_to(figure, temporary)
     plt.close(figure)
     return files
 
@@ -72,8 +70,14 @@ def _file(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.name}.{ending}")
 
 
-def _shrink(png: Path) -> None:
+def _write_png(figure: Figure, path: Path) -> None:
     """The picture with its 256 most used colours, which takes a third of the bytes; nobody sees the difference."""
-    with Image.open(png) as picture:
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
+    with Image.open(pixels) as picture:
         few = picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(png, format="png", dpi=(DPI, DPI), optimize=True)
+    few.save(path, format="png", dpi=(DPI, DPI))
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="svg", dpi=DPI, metadata={"Date": None})

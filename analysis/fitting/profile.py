@@ -17,7 +17,7 @@ from analysis.fitting.derived import DerivedShape
 from analysis.fitting.estimate import Estimate
 from analysis.fitting.problem import Problem
 from analysis.fitting.shape import EXPONENT_RANGE
-from analysis.fitting.solver import polish, solve
+from analysis.fitting.solver import BESIDE, polish, solve
 from analysis.tables.rows import Array
 from planner.law_book import MethodLaw
 from planner.laws import LAWS, Law, coefficients_of
@@ -126,7 +126,7 @@ def _followed(
         every = np.ones((1, len(problem.rows)))
         if ends:
             begin = np.clip(ends[min(ends, key=lambda other: abs(other - x))], *problem.limits())
-            solution = polish(problem, np.log(problem.rows.loss)[None], every, begin, delta)
+            solution = polish(problem, np.log(problem.rows.loss)[None], every, begin, delta, BESIDE)
         else:
             solution = solve(problem, every, delta)
         ends[x] = solution.theta

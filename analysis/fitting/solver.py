@@ -31,9 +31,12 @@ class Precision:
     """Of the objective, relative to it: absolute ones have stopped published fits early."""
     most_steps: int = 200
     """Steps after which it gives up."""
+    reweighted: int = 6
+    """First steps that count far rows by delta / |residual|; a start beside the end needs none."""
 
 
 EXACT = Precision(1e-10)
+BESIDE = Precision(1e-10, reweighted=0)  # from the end of a problem that hardly differs
 RESAMPLED = Precision(1e-7)  # of resamples and of fits without a few runs, whose spread is asked for
 ROUGH = Precision(1e-6, 60)  # where errors of percents are compared, not coefficients
 
@@ -168,11 +171,11 @@ def _polish(
     settled = np.zeros(len(theta), dtype=bool)
     batch = np.arange(len(theta))
     low, high = problem.limits()
-    tolerance, most_steps = precision.tolerance, precision.most_steps
+    tolerance, most_steps, reweighted = precision.tolerance, precision.most_steps, precision.reweighted
     state = _State(problem, target, weights, theta, delta)
     damping, calm = np.full(len(theta), 1e-3), np.zeros(len(theta), dtype=int)
     for step in range(most_steps):
-        move, promise = state.direction(delta, damping, step < 6, low, high)
+        move, promise = state.direction(delta, damping, step < reweighted, low, high)
         trial = np.clip(state.theta + move, low, high)
         after = _State(problem, state.target, state.weights, trial, delta)
         better = after.objective < state.objective
@@ -181,7 +184,7 @@ def _polish(
         state.accept(after, better)
         damping = np.where(better, np.maximum(damping / 2, 1e-10), damping * 3)
         calm = np.where(still, calm + 1, np.where(better, 0, calm))
-        done = (calm >= 2) & (step >= 8) | (damping > 1e8)
+        done = (calm >= 2) & (step >= reweighted + 2) | (damping > 1e8)
         if done.any() or step == most_steps - 1:
             theta[batch], objective[batch] = state.theta, state.objective
             settled[batch[done]] = True

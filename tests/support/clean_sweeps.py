@@ -23,10 +23,14 @@ def solved(frame, delta: float | None = None, family: str = "chinchilla", seed: 
     return fit_problem(Problem(SHAPES[family], rows_of(frame)), Settings(bootstraps=20, seed=seed, delta=delta))
 
 
-@cache
-def clean(delta: float | None) -> list[Estimate]:
+def clean(delta: float | None, sweeps: int = SWEEPS) -> list[Estimate]:
     """So many of them, of 36 runs each in a grid of 6 x 6."""
-    return [solved(grid(TRUTH, 6, 6, 0.02, seed), delta, seed=seed) for seed in range(SWEEPS)]
+    return [_one(delta, seed) for seed in range(sweeps)]
+
+
+@cache
+def _one(delta: float | None, seed: int) -> Estimate:
+    return solved(grid(TRUTH, 6, 6, 0.02, seed), delta, seed=seed)
 
 
 def everyone(estimate: Estimate):

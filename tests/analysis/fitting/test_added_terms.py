@@ -25,7 +25,7 @@ def test_the_level_is_kept(delta):
 
 
 def test_terms_that_the_law_has_already_are_none():
-    sweep = clean(None)[0]
+    sweep = clean(None, 1)[0]
     own = slopes(sweep, everyone(sweep))
     assert added(sweep.residuals, own, own[:, :2], sweep.problem.rows.run) is None
 
@@ -45,7 +45,7 @@ def test_rows_of_one_run_that_share_its_error_are_no_evidence():
 
 
 def test_an_added_term_is_found_with_its_sign():
-    sweep = clean(None)[1]
+    sweep = clean(None, 2)[1]
     rows = sweep.problem.rows
     term = (rows.n * rows.d)[:, None]
     own = slopes(sweep, everyone(sweep))

@@ -47,7 +47,7 @@ def test_repeats_that_are_worth_fresh_tokens_are_at_the_upper_end():
 
 
 def test_resamples_at_a_limit_count_too():
-    sweep = clean(None)[0]
+    sweep = clean(None, 1)[0]
     draws = sweep.draws.copy()
     draws[: int(0.6 * len(draws)), -1] = sweep.problem.limits()[0][-1]
     texts = told(replace(sweep, draws=draws))

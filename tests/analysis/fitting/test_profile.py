@@ -29,7 +29,7 @@ def law_of(sweep, family: str = "chinchilla") -> MethodLaw:
 def test_a_profile_holds_the_truth_as_often_as_it_says(delta):
     """Of 50 sweeps 45 with an sd of 2."""
     held: dict[str, list[bool]] = {"E": [], "alpha": []}
-    for sweep in clean(delta)[:50]:
+    for sweep in clean(delta, 50):
         for name, profile in profiles(law_of(sweep), sweep, 0, ",".join(held)).items():
             low, high = profile["low"] or 0.0, profile["high"] or np.inf
             held[name].append(low <= getattr(TRUTH, name) <= high)
@@ -38,7 +38,7 @@ def test_a_profile_holds_the_truth_as_often_as_it_says(delta):
 
 
 def test_the_fit_is_the_bottom_and_the_ends_are_where_the_rise_is_used_up():
-    sweep = clean(None)[0]
+    sweep = clean(None, 1)[0]
     for profile in profiles(law_of(sweep), sweep, 0, "E, A, alpha").values():
         values, rises = np.array(profile["points"]).T
         assert (np.diff(values) > 0).all()
