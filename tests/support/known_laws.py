@@ -103,11 +103,11 @@ def mean_of_some(seed: int, fewest: int = 2, level: float = 1.0) -> Weighted:
     return mean
 
 
-def weighted_book() -> LawBook:
+def weighted_book(draws: int = 100) -> LawBook:
     """Laws of two methods, each the mean of three families."""
     return law_book(
-        method_law(mean_of_three(FULL), {"name": "full"}, drift=0.02),
-        method_law(mean_of_three(LORA), {"name": "lora", "rank": 8, "alpha": 8.0}, seed=1, drift=0.02),
+        method_law(mean_of_three(FULL), {"name": "full"}, draws=draws, drift=0.02),
+        method_law(mean_of_three(LORA), {"name": "lora", "rank": 8, "alpha": 8.0}, draws=draws, seed=1, drift=0.02),
     )
 
 

@@ -99,7 +99,7 @@ def test_lines_reach_what_plan_predicts(swept):
 @pytest.mark.parametrize("sizes", [4, 200])
 def test_runs_from_elsewhere_compete_by_their_sizes(sizes):
     generator = np.random.default_rng(0)
-    N = np.tile(np.geomspace(1e6, 1e9, sizes), 800 // sizes)
+    N = np.tile(np.geomspace(1e6, 1e9, sizes), 400 // sizes)
     D = np.exp(generator.uniform(20, 24, len(N)))
     loss = 1.5 + 300 / N**0.33 + 500 / D**0.34
     frame = pd.DataFrame({"n": N, "d": D, "c": 6 * N * D, "loss": loss})
