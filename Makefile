@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEMO := out/demo
+# What Python compiles once serves every command that a demo or a test starts, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 THREE_TIMES_THE_LARGEST = $(BIN)/python -c 'import tomllib; print("%g" % (3 * max(tomllib.load(open("examples/demo.toml", "rb"))["budgets"])))'
 
 # Tests run in so many processes; those of a file stay together, for they share what was trained for them. Files begin
 # in the order of tests/conftest.py.
-PROCESSES ?= 2
+PROCESSES ?= 3
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25
 
 .PHONY: demo test test-all lint format docs bench bench-gpu lock clean

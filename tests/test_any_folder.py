@@ -43,10 +43,10 @@ def run(*command: str, folder: Path) -> str:
     return done.stdout
 
 
-def chain(file: str, out: str, folder: Path, workers: int) -> dict[str, object]:
+def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     """All commands from the sweep file to the scores of a model, run in `folder`; what each gave."""
     dry = json.loads(run("sweep", "run", file, "--out", out, "--dry-run", "--json", folder=folder))
-    run("sweep", "run", file, "--out", out, "--workers", str(workers), "--fresh", folder=folder)
+    run("sweep", "run", file, "--out", out, "--workers", "2", "--fresh", folder=folder)
     status = json.loads(run("sweep", "status", out, "--json", folder=folder))
     run("sweep", "export", out, "--csv", f"{out}.csv", folder=folder)
     laws = json.loads(run("fit", out, "--json", "--bootstraps", "40", "--family", "power", folder=folder))
@@ -80,5 +80,5 @@ def test_the_chain_gives_the_same_in_every_folder(tmp_path, pairs_file):
         path.parent.mkdir(exist_ok=True)
         path.write_text("raise SystemExit('a module of the user was imported')\n")
     (tmp_path / "own" / "pairs.jsonl").write_text("")  # another file of that name lies in the current folder
-    alone = chain("mine.toml", "out", tmp_path / "empty", workers=2)
-    assert chain("../beside/mine.toml", "results/mine", tmp_path / "own", workers=1) == alone
+    alone = chain("mine.toml", "out", tmp_path / "empty")
+    assert chain("../beside/mine.toml", "results/mine", tmp_path / "own") == alone

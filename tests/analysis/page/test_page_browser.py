@@ -185,6 +185,8 @@ def tabs(chromium, sweep, tmp_path_factory):
 )
 def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
     asked, budgets = SETTINGS[setting]
+    if (data, setting) != ("reference", "nothing"):  # every second one, in turn the odd and the even
+        budgets = budgets[list(SETTINGS).index(setting) % 2 :: 2]
     # As text: thousands of recipes value by value would fill gigabytes.
     answers = json.loads(tabs[data].evaluate(f"(given) => JSON.stringify(({ANSWERS})(given))", [asked, budgets]))
     template = shlex.split(next(filter(None, (answer.get("command") for answer in answers))))
@@ -208,7 +210,7 @@ def test_numbers_and_sentences_are_those_of_plan(tabs, planned, data, setting):
         assert answer["provenance"] == theirs["provenance"]
         assert answer["refused"] == theirs["refused"]
         assert answer["facts"] == theirs["published"]
-    assert answered >= 4
+    assert answered > len(budgets) / 4
     for mine, other in zip(*changes, strict=True):
         other.pop("extrapolation")
         assert mine == {

@@ -83,11 +83,17 @@ def test_a_run_that_tells_nothing_leaves_the_facts_as_they_are():
     assert weighed.effective > 75 and len(weighed.draws) == 300
 
 
+@pytest.fixture(scope="module")
+def drawn(paper):
+    """Draws of what may be true, and those that the facts allow."""
+    return [sample(paper, paper.facts, count, seed=seed)[0] for count, seed in ((2, 99), (60, 5))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_runs_on_real_shapes_move_the_draws_to_the_truth(paper, seed):
-    truth = sample(paper, paper.facts, 2, seed=99)[0].take(np.array([seed]))
-    facts, _ = sample(paper, paper.facts, 60, seed=5)
+def test_runs_on_real_shapes_move_the_draws_to_the_truth(paper, drawn, seed):
+    possible, facts = drawn
+    truth = possible.take(np.array([seed]))
     runs = runs_of(paper, truth, OTHER, [4e15, 1.6e16, 6.4e16], SMALL)
     weighed = weigh(paper, runs, 120, seed=3)
     _, true = losses_at(truth, BUDGET)
