@@ -24,8 +24,9 @@ RULE = TemperatureRule(
 )
 
 
-def recipe(rule: TemperatureRule | None = RULE, **conditions):
+def recipe(rule: TemperatureRule | None = RULE, data: str = "python-env", **conditions):
     book = law_book(method_law(FULL, {"name": "full"}, temperature_rule=rule))
+    book = replace(book, training=replace(book.training, data=data))
     return plan(1e13, laws=book, models=["nano-100k"], conditions={"batch_size": 64, **conditions}).recipe
 
 
@@ -55,11 +56,17 @@ def test_beyond_the_batches_tried_the_temperature_is_that_of_the_nearest():
 
 
 def test_without_a_rule_it_is_that_of_the_runs_and_what_was_asked_for_stays():
-    assert recipe(None).temperature_source == "default: as in the runs of known, which tried no other"
+    elsewhere = {"rule": None, "data": "other.jsonl"}  # of which no bundled sweep tried temperatures
+    assert recipe(**elsewhere).temperature_source == "default: as in the runs of known, which tried no other"
     asked = recipe(temperature=0.3)
     assert asked.trial.training.temperature == 0.3 and asked.trial.training.loss_temperature is None
     assert "as asked; best 0.1" in asked.temperature_source and "0.02 to 0.2 were tried" in asked.temperature_source
-    assert "measured at 0.05 only" in recipe(None, temperature=0.3).temperature_source
+    assert "measured at 0.05 only" in recipe(**elsewhere, temperature=0.3).temperature_source
+
+
+def test_laws_of_the_same_data_have_the_rule_of_the_bundled_sweep():
+    own = recipe(None)
+    assert own.trial.training.temperature == 0.05 and own.temperature_source.startswith("measured (temperature, 12 ")
 
 
 def test_a_paper_has_its_own():
