@@ -96,6 +96,20 @@ def postgres():
         yield running
 
 
+@pytest.fixture
+def database(postgres, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty database, of one schema; the environment has its password."""
+    import psycopg
+
+    from support.postgres_server import PASSWORD
+
+    schema = f"s{os.urandom(4).hex()}"
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    return str(postgres.url(schema, password=False))
+
+
 @pytest.fixture(scope="session")
 def s3_server():
     """The port of an S3 server."""

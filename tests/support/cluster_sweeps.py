@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.sweep_process import begin, spawn
 from support.toy_sweeps import observe
 from sweeps.store.attempts import Attempt
-from sweeps.store.files import CHECKPOINT
 from sweeps.store.folder import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.records import read_observations
+from sweeps.trial import Observation
 
 _TRIALS = """
 models = ["nano-25k"]
@@ -32,13 +33,15 @@ def trials(count: int) -> str:
     return _TRIALS.format(seeds=list(range(count)))
 
 
-def one_class(workers: int, more: str = "", memory: float = 1.5, lease: int = 0, **keys: int) -> str:
+def one_class(
+    workers: int, more: str = "", memory: float = 1.5, variables: Mapping[str, object] | None = None, **keys: int
+) -> str:
     """A cluster profile of one class.
 
-    more: lines of the class. lease: seconds, 0 for that of real sweeps. keys: of the file.
+    more: lines of the class. variables: of the workers. keys: of the file.
     """
     lines = [f"{name} = {value}" for name, value in keys.items()]
-    lines += [f'environment = {{ TOY_LEASE = "{lease}" }}'] if lease else []
+    lines += [f'environment.{name} = "{value}"' for name, value in (variables or {}).items()]
     lines += ["[[classes]]", 'name = "cpu"', f"memory = {memory}", f"workers = {workers}", more]
     return "\n".join(lines) + "\n"
 
@@ -53,40 +56,43 @@ def devices(pid: int) -> str:
 class ClusterSweep:
     """A sweep in a folder of its own, and the processes of `sweep run` there.
 
-    text: of its file. toy: the orders of the toy trainer.
+    text: of its file. url: of its store, "" for the folder. copies: URL of those of checkpoints. toy: the orders of
+    the toy trainer.
     """
 
-    def __init__(self, folder: Path, text: str, **toy) -> None:
+    def __init__(self, folder: Path, text: str, url: str = "", copies: str = "", **toy) -> None:
         self.folder = folder
         (folder / "toy.toml").write_text(text)
-        self.store = FolderStore(folder / "results" / "toy")
+        self.store = open_store(folder / "results" / "toy", url=url, checkpoints=copies)
+        self.place = ["--store", url, "--checkpoints", copies] if url else []
         begin(str(self.store.directory), **toy)
         self.processes: list[subprocess.Popen[str]] = []
 
     def begin(self, *more: str, launcher: str, environment: dict[str, str]) -> subprocess.Popen[str]:
         """`sweep run` by a launcher, with more options."""
-        command = ["run", "toy.toml", "--launcher", launcher, *more]
+        command = ["run", "toy.toml", "--launcher", launcher, *self.place, *more]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.processes.append(spawn(*command, cwd=self.folder, env=environment, **pipes))
         return self.processes[-1]
 
     def running(self) -> list[tuple[str, Attempt]]:
         """Attempts under way that have left a checkpoint of their own."""
-        found = []
-        for trial, attempt, _ in self.store.running():
-            path = self.store.folder(trial.key) / CHECKPOINT
-            if path.exists() and path.stat().st_mtime_ns > attempt.state:
-                found.append((trial.key, attempt))
-        return found
+        running = [(trial.key, attempt) for trial, attempt, _ in self.store.running()]
+        return [(key, attempt) for key, attempt in running if self.store.checkpointed(key) > attempt.state]
 
-    def ends(self, process: subprocess.Popen[str], code: int = 0) -> str:
-        """What was printed; every trial has the one result that it has undisturbed."""
+    def ends(
+        self,
+        process: subprocess.Popen[str],
+        code: int = 0,
+        expected: Callable[[Observation], bool] = lambda seen: seen == observe(seen.trial),
+    ) -> str:
+        """What was printed; every trial has its one result, which is as `expected`."""
         said, _ = process.communicate(timeout=150)
         assert process.returncode == code, said + self._logs()
         if code == 0:
             results = {seen.key: seen for seen in self.store.results()}
             assert results and set(self.store.queue()) <= set(results), said
-            assert all(seen == observe(seen.trial) for seen in results.values()), said
+            assert all(map(expected, results.values())), said
             exported = [seen.key for seen in read_observations(self.store.directory / "observations.jsonl")]
             assert sorted(exported) == sorted(results), said
         return said
@@ -114,10 +120,10 @@ name = "2x1"
 memory = 2
 nodes = 2
 """
-# A sweep of one trial for the real trainer.
-REAL = """
-models = ["nano-25k"]
+_REAL = """
+models = ["{model}"]
 budgets = [{budget}]
+seeds = {seeds}
 min_steps = 1
 max_epochs = 1000
 [[methods]]
@@ -126,10 +132,15 @@ lr = 1e-2
 [training]
 data = "{data}"
 batch_size = 16
-context = 48
+context = {context}
 pool_size = 32
 pools = 1
 """
+
+
+def real_trials(data: Path, budget: float, count: int = 1, model: str = "nano-25k", context: int = 48) -> str:
+    """A sweep file for the real trainer, of so many trials, which differ in their seeds."""
+    return _REAL.format(model=model, budget=budget, seeds=list(range(count)), data=data, context=context)
 
 
 def two_nodes_train_one_trial(
@@ -137,7 +148,7 @@ def two_nodes_train_one_trial(
 ) -> None:
     """Two nodes of a cluster train one trial with the real trainer and gloo. keys: of the cluster profile."""
     out = folder / "out"
-    (folder / "real.toml").write_text(REAL.format(budget="2e9", data=pairs))
+    (folder / "real.toml").write_text(real_trials(pairs, 2e9))
     profile = "".join(f"{name} = {value}\n" for name, value in keys.items())
     (folder / "cluster.toml").write_text(profile + _TWO_NODES.format(cache=os.environ["RECIPE_PLANNER_CACHE"]))
     command = [sys.executable, "-m", "sweeps.cli", "run", "real.toml", "--no-law", "--out", str(out)]

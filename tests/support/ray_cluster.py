@@ -110,8 +110,8 @@ class RayCluster:
                 self.begin(name)
 
     def node_of(self, pid: int) -> str:
-        """The node that a process runs on."""
-        return next(name for name, process in self.nodes.items() if pid in _descendants(process.pid))
+        """The node that a process runs on; "" when it is gone."""
+        return next((name for name, process in self.nodes.items() if pid in _descendants(process.pid)), "")
 
     def stop(self) -> None:
         for name in list(self.nodes):

@@ -1,7 +1,8 @@
 """A toy trainer behind the real worker loop: its losses follow a known law, and it misbehaves as toy.json tells it.
 
 Run as a program it is a worker (`toy_sweeps.py --sweep DIR`), prepares data (`toy_sweeps.py --json -- FILE`), or is
-the `sweep` command with both in place of the real ones (`toy_sweeps.py sweep ...`).
+the `sweep` command with both in place of the real ones (`toy_sweeps.py sweep ...`). With the variable REAL_PACE trainer
+and data are the real ones, and the trainer waits so many seconds after each step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -17,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 if __name__ == "__main__":
@@ -31,6 +34,7 @@ from sweeps.store import attempts
 from sweeps.store.bucket import BucketStore
 from sweeps.store.files import report
 from sweeps.store.trunks import Trunk, trunk_of
+from sweeps.support.paths import MARKER
 from sweeps.trial import Observation, Trial, failure
 from sweeps.workers import loop, ray_job, slurm
 from sweeps.workers.base import LaunchOptions
@@ -114,7 +118,8 @@ def toys() -> Iterator[None]:
     """Inside, sweeps have the toy's worker and data."""
     ours = [mock.patch.object(conduct, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
     ours += [mock.patch.object(slurm, "POLL", 0.5)]
-    ours += [mock.patch.object(conduct, "prepare", partial(conductor.prepare, command=COMMAND))]
+    if "REAL_PACE" not in os.environ:
+        ours += [mock.patch.object(conduct, "prepare", partial(conductor.prepare, command=COMMAND))]
     ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds
     with ExitStack() as stack:
         for patch in ours:
@@ -134,20 +139,53 @@ def toy_worker(argv: list[str]) -> int:
     from runner.commands import worker
 
     real = worker.trainer_of
-    toys = mock.patch.object(worker, "trainer_of", lambda one, job: real(one, job) if one.processes > 1 else toy_train)
-    with toys:
+
+    def trainer_of(one: Any, job: Any) -> loop.Train:
+        if pace := os.environ.get("REAL_PACE"):
+            return _paced(real(one, job), float(pace))
+        return real(one, job) if one.processes > 1 else toy_train
+
+    with mock.patch.object(worker, "trainer_of", trainer_of):
         return runner.cli.main(["worker", *argv])
 
 
+def _paced(train: loop.Train, seconds: float) -> loop.Train:
+    """The same trainer, which waits so many seconds after each step."""
+
+    def paced(trial: Trial, folder: Path, stop: StopRequests) -> Observation:
+        requested = stop.requested
+
+        def wait() -> bool:
+            time.sleep(seconds)
+            return requested()
+
+        with mock.patch.object(stop, "requested", wait):
+            return train(trial, folder, stop)
+
+    return paced
+
+
+def _machine(name: str, arguments: list[str]) -> list[str]:
+    """The arguments of a worker on a machine of its own, whose processes nobody else sees; where the sweep is kept
+    elsewhere, with a folder of its own."""
+    attempts.host_and_boot = lambda: (name, "")
+    if "--store" not in arguments:
+        return arguments
+    conductors = arguments[arguments.index("--sweep") + 1]
+    own = Path(conductors).parents[1] / "machines" / name / Path(conductors).name
+    own.mkdir(parents=True)
+    for known in (MARKER, "toy.json"):
+        shutil.copy(Path(conductors) / known, own)
+    return [str(own) if argument == conductors else argument for argument in arguments]
+
+
 if __name__ == "__main__":
-    loop.IDLE = 0.1
-    if actor := os.environ.get(ray_job.NAME):  # as if each were on a machine of its own, whose processes nobody sees
-        attempts.host_and_boot = lambda: (actor, "")
     loop.IDLE = BucketStore.pause = 0.1
     if "TOY_LEASE" in os.environ:
         loop.work = partial(loop.work, lease=float(os.environ["TOY_LEASE"]))
     if sys.argv[1] == "--sweep":
-        raise SystemExit(toy_worker(sys.argv[1:]))
+        actor = os.environ.get(ray_job.NAME)
+        raise SystemExit(toy_worker(_machine(actor, sys.argv[1:]) if actor else sys.argv[1:]))
     if sys.argv[1] == "sweep":
         raise SystemExit(toy_main(sys.argv[2:]))
     print(json.dumps(DATA.to_json()))

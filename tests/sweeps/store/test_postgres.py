@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
@@ -28,27 +27,13 @@ from sweeps.store.postgres import PostgresStore
 from sweeps.store.retry import LOST
 from sweeps.trial import failure
 
-SCHEMAS = itertools.count()
-
 
 @pytest.fixture
-def url(postgres, monkeypatch):
-    """Of an empty schema."""
-    import psycopg
-
-    schema = f"s{next(SCHEMAS)}"
-    monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    return postgres.url(schema, password=False)
-
-
-@pytest.fixture
-def new_store(tmp_path, url):
+def new_store(tmp_path, database):
     """Makes the store of a sweep of so many seeds, all its trials wanted; see support.toy_stores.fill."""
 
     def make(seeds: int, closed: bool = True, **options) -> tuple[Store, list]:
-        store = open_store(tmp_path / "sweep", url=url)
+        store = open_store(tmp_path / "sweep", url=database)
         return store, fill(store, seeds, closed, **options)
 
     return make
@@ -133,12 +118,12 @@ store.add([Trial.from_json(one) for one in json.loads(Path(sys.argv[4]).read_tex
 """
 
 
-def test_six_begin_at_once_in_an_empty_database(tmp_path, url):
+def test_six_begin_at_once_in_an_empty_database(tmp_path, database):
     file = tmp_path / "sweep-file.toml"
     wanted = wanted_trials(file, 20)
     (tmp_path / "wanted.json").write_text(json.dumps([trial.to_json() for trial in wanted]))
     folders = [tmp_path / str(index) / "sweep" for index in range(6)]
-    beginning = [python(BEGIN, folder, url, file, tmp_path / "wanted.json") for folder in folders]
+    beginning = [python(BEGIN, folder, database, file, tmp_path / "wanted.json") for folder in folders]
     assert [process.wait(60) for process in beginning] == [0] * 6
     for folder in folders:
         store = open_store(folder)
@@ -158,10 +143,10 @@ sys.exit(loop.work(Path(sys.argv[1]), toy_train))
 """
 
 
-def test_machines_that_share_no_folder_share_a_sweep(new_store, tmp_path, url):
+def test_machines_that_share_no_folder_share_a_sweep(new_store, tmp_path, database):
     store, wanted = new_store(20, seconds=0.1)
     folders = [tmp_path / "one" / "sweep", tmp_path / "two" / "sweep"]
-    workers = [python(WORKER, folder, url) for folder in folders]
+    workers = [python(WORKER, folder, database) for folder in folders]
     for folder in folders:  # the toy's orders
         wait_for((folder / "sweep.toml").exists)
         (folder / "toy.json").write_text('{"seconds": 0.1, "checkpoints": true}')
@@ -172,26 +157,26 @@ def test_machines_that_share_no_folder_share_a_sweep(new_store, tmp_path, url):
     assert not list(tmp_path.glob("*/sweep/trials/*/*.safetensors"))
 
 
-def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, capsys, postgres, url):
+def test_a_whole_sweep_without_a_word_of_its_password(tmp_path, monkeypatch, capsys, postgres, database):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
     Path("toy.toml").write_text(SWEEP)
-    secret = url.replace("tests@", "tests:" + PASSWORD.replace("/", "%2F").replace("@", "%40") + "@")
+    secret = database.replace("tests@", "tests:" + PASSWORD.replace("/", "%2F").replace("@", "%40") + "@")
     assert toy_main(["run", "toy.toml", "--store", secret, "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["done"] == 13
-    assert json.loads(Path("results/toy/store.json").read_text())["store"] == url
+    assert json.loads(Path("results/toy/store.json").read_text())["store"] == database
     assert toy_main(["run", "toy.toml"]) == 0  # continues, and there is nothing more to do
-    assert cli.main(["status", "elsewhere/toy", "--store", url]) == 0  # as on another machine
+    assert cli.main(["status", "elsewhere/toy", "--store", database]) == 0  # as on another machine
     captured += capsys.readouterr()
     assert "13 trials: 13 done" in captured[2]
-    assert cli.main(["logs", "elsewhere/toy", "--store", url]) == 0  # what the other machine wrote
+    assert cli.main(["logs", "elsewhere/toy", "--store", database]) == 0  # what the other machine wrote
     assert "learning rate of" in capsys.readouterr().out
     assert not any("s3cret" in text for text in captured)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 5 and not any(b"s3cret" in path.read_bytes() for path in written)
-    assert cli.main(["status", "elsewhere/other", "--store", url]) == 2
+    assert cli.main(["status", "elsewhere/other", "--store", database]) == 2
     assert "holds no sweep 'other'" in capsys.readouterr().err
 
 
@@ -210,13 +195,13 @@ def reading_arguments(process: subprocess.Popen, longest: float = 5.0) -> set[in
     return set(seen)
 
 
-def test_the_password_stands_in_no_process_list_log_file_or_output(tmp_path, url, monkeypatch):
+def test_the_password_stands_in_no_process_list_log_file_or_output(tmp_path, database, monkeypatch):
     """A sweep and another machine's worker are given it in their address; all processes and files are looked at."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
     Path("toy.toml").write_text(SWEEP)
-    secret = url.replace("tests@", f"tests:{PASSWORD.replace('/', '%2F').replace('@', '%40')}@")
+    secret = database.replace("tests@", f"tests:{PASSWORD.replace('/', '%2F').replace('@', '%40')}@")
     for main, arguments in (
         ("toy_main", ["run", "toy.toml", "--store", secret]),
         ("toy_worker", ["--sweep", "other/toy", f"--store={secret}", "--patience", "1"]),
@@ -232,7 +217,7 @@ def test_the_password_stands_in_no_process_list_log_file_or_output(tmp_path, url
     assert len(files) > 30 and not [path for path in files if b"s3cret" in path.read_bytes()]
 
 
-def test_a_service_or_password_file_does_as_well(tmp_path, url, postgres, monkeypatch):
+def test_a_service_or_password_file_does_as_well(tmp_path, database, postgres, monkeypatch):
     """The address then holds none, and neither does anything that is written."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PGPASSWORD")
@@ -242,7 +227,7 @@ def test_a_service_or_password_file_does_as_well(tmp_path, url, postgres, monkey
     (tmp_path / "services").write_text(f"[ours]\nhost=127.0.0.1\nport={postgres.port}\nuser=tests\ndbname=postgres\n")
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
-    schema = url.partition("?")[2]
+    schema = database.partition("?")[2]
     assert toy_main(["run", "toy.toml", "--store", f"postgresql:///?service=ours&{schema}"]) == 0
     assert len(results(open_store(Path("results/toy")))) == 13
 
@@ -270,42 +255,42 @@ def test_a_wrong_password_is_one_sentence(tmp_path, postgres, capsys, monkeypatc
     assert "password authentication failed" in said and "gu3ssed" not in said and said.count("\n") == 1
 
 
-def test_a_sweep_stays_in_its_database(new_store, url):
+def test_a_sweep_stays_in_its_database(new_store, database):
     store, _ = new_store(1)
     with pytest.raises(ValueError, match="this sweep is stored in"):
-        open_store(store.directory, url=url.replace("postgres?", "other?"))
+        open_store(store.directory, url=database.replace("postgres?", "other?"))
     assert isinstance(open_store(store.directory), PostgresStore)
 
 
-def test_two_sweeps_of_one_name_are_not_mixed(tmp_path, monkeypatch, capsys, url):
+def test_two_sweeps_of_one_name_are_not_mixed(tmp_path, monkeypatch, capsys, database):
     """Two users, each with a folder called alike: the second is refused, and nothing of the first changes."""
     for user, budget in (("one", "3e11"), ("two", "9e11")):
         (tmp_path / user).mkdir()
         (tmp_path / user / "toy.toml").write_text(SWEEP.replace("3e11", budget))
     monkeypatch.chdir(tmp_path / "one")
-    assert toy_main(["run", "toy.toml", "--store", url]) == 0
+    assert toy_main(["run", "toy.toml", "--store", database]) == 0
     store = open_store(Path("results/toy"))
     before = (store.queue(), sorted(store.keys()), results(store))
     monkeypatch.chdir(tmp_path / "two")
-    assert toy_main(["run", "toy.toml", "--store", url]) == 2
+    assert toy_main(["run", "toy.toml", "--store", database]) == 2
     assert "holds another sweep 'toy', which is this folder's name" in capsys.readouterr().err
     assert not (tmp_path / "two" / "results").exists()
     assert toy_main(["run", "toy.toml"]) == 0  # in the folder alone
     with pytest.raises(ValueError, match="holds another sweep 'toy' than"):
-        open_store(Path("results/toy"), url=url).queue()
+        open_store(Path("results/toy"), url=database).queue()
     assert (store.queue(), sorted(store.keys()), results(store)) == before
 
 
-def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(new_store, url, capsys, monkeypatch):
+def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(new_store, database, capsys, monkeypatch):
     store, _ = new_store(1)
     note = store.directory / "store.json"
     kept = note.read_text()
-    evil = url.replace("127.0.0.1", "ev1l.example").replace("tests@", "tests:s3cret@")
+    evil = database.replace("127.0.0.1", "ev1l.example").replace("tests@", "tests:s3cret@")
     with monkeypatch.context() as patched:
         patched.setattr("sweeps.store.database._psycopg", lambda: pytest.fail("it connected"))
         for text in (
-            kept.replace(url, evil),
-            kept.replace(url, "5"),
+            kept.replace(database, evil),
+            kept.replace(database, "5"),
             json.dumps({"postgresql": evil}),
             '{"postgresql": ["s3cret"]}',
             '"s3cret"',
@@ -320,7 +305,7 @@ def test_a_note_that_was_changed_by_hand_is_neither_repeated_nor_connected_to(ne
                     and said.count("\n") == 1
                 )
                 assert "ev1l" not in said and "s3cret" not in said
-    assert open_store(store.directory, url=url).queue() == store.queue()
+    assert open_store(store.directory, url=database).queue() == store.queue()
 
 
 def test_without_psycopg_it_says_what_to_install(tmp_path, monkeypatch):

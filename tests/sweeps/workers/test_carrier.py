@@ -11,7 +11,6 @@ import pytest
 
 from runner.data.pairs import prepare
 from runner.trainer import train
-from support.postgres_server import PASSWORD
 from support.toy_stores import python
 from support.toy_sweeps import DATA, observe
 from sweeps.methods import Full
@@ -45,25 +44,13 @@ sys.exit(cli.main(["worker", "--sweep", folder, "--store", url]))
 
 
 @pytest.fixture
-def url(postgres, monkeypatch, tmp_path):
-    """Of an empty schema of the database."""
-    import psycopg
-
-    schema = f"carried{tmp_path.name}".replace("-", "_").lower()
-    monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    return postgres.url(schema, password=False)
-
-
-@pytest.fixture
-def begun(tmp_path, url, s3):
+def begun(tmp_path, database, s3):
     """Begins a sweep of one trial whose claims are in the database, and whose checkpoints are in the bucket."""
 
     def begin(trial: Trial, place: str = s3) -> PostgresStore:
         file = tmp_path / "file.toml"
         file.write_text("")
-        store = open_store(tmp_path / "conductor" / "sweep", LEASE, url, place)
+        store = open_store(tmp_path / "conductor" / "sweep", LEASE, database, place)
         store.begin(file, DATA)
         store.add([trial])
         store.close()
@@ -73,15 +60,15 @@ def begun(tmp_path, url, s3):
 
 
 @pytest.mark.slow
-def test_a_lost_nodes_trial_goes_on_elsewhere_from_its_checkpoint_to_the_same_bits(begun, tmp_path, url, training):
+def test_a_lost_nodes_trial_goes_on_elsewhere_from_its_checkpoint_to_the_same_bits(begun, tmp_path, database, training):
     conditions = replace(training, data_hash=prepare(training, find_model("nano-25k").source).data_hash)
     trial = Trial("nano-25k", Full(), conditions, lr=1e-2, steps=60)
     undisturbed = train(trial)
     store = begun(trial)
     folders = [tmp_path / node / "sweep" for node in ("one", "two")]
-    assert python(NODE, "one", folders[0], url, LEASE).wait(240) == -signal.SIGKILL
+    assert python(NODE, "one", folders[0], database, LEASE).wait(240) == -signal.SIGKILL
     assert store.checkpoints.newest(trial.key) and not store.finished(trial.key)
-    assert python(NODE, "two", folders[1], url, LEASE).wait(240) == 0
+    assert python(NODE, "two", folders[1], database, LEASE).wait(240) == 0
     seen, attempts = store.result(trial.key), store.attempts(trial.key)
     assert (seen.loss, seen.curve, seen.accuracy) == (undisturbed.loss, undisturbed.curve, undisturbed.accuracy)
     assert [attempt.host for attempt in attempts] == ["one", "two"] and attempts[0].cause == LOST
@@ -111,7 +98,7 @@ def test_a_bucket_that_cannot_be_reached_is_not_the_trials_fault(begun, tmp_path
     ]
 
 
-def test_what_a_trainer_says_is_read_by_machines_that_share_no_folder(begun, tmp_path, url):
+def test_what_a_trainer_says_is_read_by_machines_that_share_no_folder(begun, tmp_path, database):
     store = begun(TRIAL)
 
     def say(trial: Trial, folder: Path, stop):
@@ -120,16 +107,16 @@ def test_what_a_trainer_says_is_read_by_machines_that_share_no_folder(begun, tmp
         return observe(trial)
 
     assert work(store.directory, say) == 0
-    laptop = open_store(tmp_path / "laptop" / "sweep", url=url)
+    laptop = open_store(tmp_path / "laptop" / "sweep", url=database)
     laptop.fetch()
     assert "a word of the trainer\n" in laptop.open_log(TRIAL.key).new()
 
 
-def test_a_sweeps_checkpoints_stay_in_one_place(begun, tmp_path, url):
+def test_a_sweeps_checkpoints_stay_in_one_place(begun, tmp_path, database):
     store = begun(TRIAL)
     with pytest.raises(ValueError, match="the checkpoints of this sweep are kept in s3://"):
         begun(TRIAL, place="s3://sweeps/another")
-    fresh = open_store(tmp_path / "fresh" / "sweep", url=url, checkpoints="s3://sweeps/another")
+    fresh = open_store(tmp_path / "fresh" / "sweep", url=database, checkpoints="s3://sweeps/another")
     with pytest.raises(ValueError, match="the checkpoints of this sweep are kept in s3://"):
         fresh.fetch()
     assert open_store(store.directory).copies == store.copies

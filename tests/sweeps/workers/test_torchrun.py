@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.cluster_sweeps import REAL
+from support.cluster_sweeps import real_trials
 from support.pretending_ranks import TRIAL, PretendingRanks
 from support.toy_stores import python
 from support.toy_sweeps import observe
@@ -129,7 +129,7 @@ def ranks_of(worker: subprocess.Popen) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_two_processes_save_on_a_signal_and_others_go_on_from_there(tmp_path, pairs_file):
     """`embed worker --processes 2` and the real trainer: USR2 at the beginning, then a second worker ends it."""
-    (tmp_path / "real.toml").write_text(REAL.format(budget="5e9", data=pairs_file))
+    (tmp_path / "real.toml").write_text(real_trials(pairs_file, 5e9))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
     prepare(tmp_path, environment)
     store = FolderStore(tmp_path / "out")
