@@ -24,13 +24,15 @@ Indices = NDArray[np.int64]
 
 # Sd of the log loss by which places may differ from what the laws say, at scale 1: in common for all methods, and for
 # each method besides.
-SLOPE, METHOD_SLOPE = 0.05, 0.1  # for every decade of N, and of D, from the middle of what the laws were measured on
-SMOOTH, METHOD_SMOOTH = 0.05, 0.05  # alike within LENGTH decades of N and of D
-LENGTH = 0.7
-METHOD_LEVEL = 0.1  # for a method as a whole
-CHECKPOINT, TUNED_CHECKPOINT = 0.02, 0.02  # for a model, and for a model with a method
+LEVEL, METHOD_LEVEL = 0.5, 0.06  # everywhere, by suite and data
+SLOPE, METHOD_SLOPE = 0.06, 0.07  # for every decade of N, and of D, from the middle of the places
+BEND, METHOD_BEND = 0.03, 0.025  # for every decade of N times every decade of D: larger models have other slopes in D
+SMOOTH, METHOD_SMOOTH = 0.05, 0.03  # alike within LENGTH decades of N and of D
+LENGTH = 1.1
+CHECKPOINT, TUNED_CHECKPOINT = 0.012, 0.025  # for a model, and for a model with a method
+TUNED_SLOPE = 0.025  # for a model with a method, for every decade of D
 SCALES = (1.0, 1.4, 2.0, 2.8, 4.0, 8.0)  # times the usual one, that the likelihood chooses from; never less
-USUAL_SCALE, SEEN_SCALE = 1.0, 0.25  # before any loss: of a suite or data that the laws have not seen, and of seen ones
+USUAL_SCALE, SEEN_SCALE = 1.0, 0.5  # before any loss: of a suite or data that the laws have not seen, and of seen ones
 SCALE_SPREAD = 1.0  # sd of the log of the scale about the usual one
 SURPRISING = 4.0  # times the usual scale: the recorded losses contradict the evidence
 FEW = 1000  # places between which all covariances are kept
@@ -47,11 +49,13 @@ class Places:
     model: Indices
     """Number of the model."""
     params: Array
-    """log10 of N, less that of the middle of what the law was measured on."""
+    """log10 of N, less that of the middle of the places."""
     tokens: Array
     """log10 of D, likewise."""
     noise: Array
     """Sd of the log loss of one run about its expectation."""
+    level: float = LEVEL
+    """Sd by which all log losses may differ together, at scale 1; 0: their level is taken as known."""
     usual: float = USUAL_SCALE
     """Scale of the discrepancy before any loss is known."""
 
@@ -92,23 +96,28 @@ class Places:
         method = self.method[these][:, None] == self.method[those][None]
         model = self.model[these][:, None] == self.model[those][None]
         near = np.exp(-((n - m) ** 2 + (d - e) ** 2) / (2 * LENGTH**2))
-        return _discrepancy(n * m + d * e, near, model, method)
+        return self.level**2 + _discrepancy(n * m, d * e, near, model, method)
 
     def variance(self, these: Indices, scale: float) -> Array:
         """The diagonal of `covariance` [these]."""
-        slopes = self.params[these] ** 2 + self.tokens[these] ** 2
-        return np.asarray(self._variance_of_laws[these] + scale**2 * _discrepancy(slopes, 1.0, 1.0, 1.0))
+        sizes, lengths = self.params[these] ** 2, self.tokens[these] ** 2
+        unsaid = self.level**2 + _discrepancy(sizes, lengths, 1.0, 1.0, 1.0)
+        return np.asarray(self._variance_of_laws[these] + scale**2 * unsaid)
 
 
-def _discrepancy(slopes: Array, near: Array | float, model: Array | float, method: Array | float) -> Array:
-    """Covariance of what the laws do not say between places, at scale 1.
+def _discrepancy(
+    sizes: Array, lengths: Array, near: Array | float, model: Array | float, method: Array | float
+) -> Array:
+    """Covariance of what the laws do not say between places but for their common level, at scale 1.
 
-    slopes: products of their log10 N and log10 D, summed. near: 1 where N and D are the same, towards 0 apart. model,
-    method: 1 where they are the same, else 0.
+    sizes: products of their log10 N. lengths: of their log10 D. near: 1 where N and D are the same, towards 0 apart.
+    model, method: 1 where they are the same, else 0.
     """
-    common = SLOPE**2 * slopes + SMOOTH**2 * near + CHECKPOINT**2 * model
-    own = METHOD_LEVEL**2 + METHOD_SLOPE**2 * slopes + METHOD_SMOOTH**2 * near + TUNED_CHECKPOINT**2 * model
-    return np.asarray(common + method * own)
+    slopes, bends = sizes + lengths, sizes * lengths
+    common = SLOPE**2 * slopes + BEND**2 * bends + SMOOTH**2 * near + CHECKPOINT**2 * model
+    own = METHOD_LEVEL**2 + METHOD_SLOPE**2 * slopes + METHOD_BEND**2 * bends + METHOD_SMOOTH**2 * near
+    tuned = TUNED_CHECKPOINT**2 + TUNED_SLOPE**2 * lengths
+    return np.asarray(common + method * (own + tuned * model))
 
 
 @dataclass(frozen=True)

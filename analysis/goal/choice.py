@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -76,7 +76,11 @@ def next_trials(
 
     goals: places of the candidates at the goal. cost: what a trial at each place would cost beside the chosen ones
     [P], infinite where it is not to be had. together: how many at most.
+
+    A first trial alone tells the level of all losses and little of their differences, which others of its round then
+    tell: so the level is taken as known before any loss is.
     """
+    places = places if len(recorded) else replace(places, level=0.0)
     chosen: list[int] = []
     scale = Beliefs(places, recorded).scale
     while len(chosen) < together:

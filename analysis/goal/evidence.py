@@ -11,13 +11,18 @@ import numpy as np
 from analysis.goal.beliefs import SEEN_SCALE, USUAL_SCALE, Places
 from analysis.tables.rows import Array
 from planner.candidates import Candidate, Limits, candidates
+from planner.discrepancy import FACTOR_SPREAD, normals
 from planner.law_book import LawBook, MethodLaw
 from planner.laws import LAWS, Law, coefficients_of, family_of
+from planner.menu import suite_of
 from sweeps.flops import Work
 from sweeps.methods import Method
 from sweeps.models import ModelSpec
 
 NEAR = ("rank", "share")  # settings by which the nearest law of a method is found
+# Exponents of laws differ on a suite that was not measured as much as their factors do, in common for all methods:
+# sd of their logs (docs/goal.md, "What laws may miss").
+EXPONENT_SPREAD = FACTOR_SPREAD
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ def pairs_of(
     return [candidate for candidate in possible if candidate.method.label in labels and not candidate.borrows]
 
 
-def places_of(pairs: Sequence[Candidate], places: Sequence[Place]) -> Places:
-    """What the laws say of these places. Raises ValueError for laws without draws."""
+def places_of(pairs: Sequence[Candidate], places: Sequence[Place], pool: int) -> Places:
+    """What the laws say of these places. pool: pairs in a pool of the held-out loss. Raises ValueError for laws without
+    draws."""
     methods = list(dict.fromkeys(pair.method.label for pair in pairs))
     models = list(dict.fromkeys(pair.model.name for pair in pairs))
     own: list[list[int]] = [[] for _ in pairs]
@@ -85,38 +91,62 @@ def places_of(pairs: Sequence[Candidate], places: Sequence[Place]) -> Places:
     for pair, which in zip(pairs, own, strict=True):
         if which:
             D = [pair.tokens(places[i].budget) for i in which]
-            draws[:, which], tokens[which] = _log_losses(pair, D, count), np.log10(D)
+            draws[:, which], tokens[which] = _log_losses(pair, D, count, pool), np.log10(D)
     of = np.array([place.pair for place in places], np.int64)
-    measured = [pair.law.measured for pair in pairs]
-    middle_n = np.log10([math.sqrt(ends.params[0] * ends.params[1]) for ends in measured])
-    middle_d = np.log10([math.sqrt(ends.tokens[0] * ends.tokens[1]) for ends in measured])
-    numbers = np.log10([float(pair.params) for pair in pairs])
+    params = np.log10([float(pair.params) for pair in pairs])[of]
     return Places(
         draws=draws,
         method=np.array([methods.index(pair.method.label) for pair in pairs], np.int64)[of],
         model=np.array([models.index(pair.model.name) for pair in pairs], np.int64)[of],
-        params=(numbers - middle_n)[of],
-        tokens=tokens - middle_d[of],
+        params=params - (params.min() + params.max()) / 2,
+        tokens=tokens - (tokens.min() + tokens.max()) / 2,
         noise=np.array([max(pair.law.noise, 1e-3) for pair in pairs])[of],
         usual=USUAL_SCALE if any(pair.unseen for pair in pairs) else SEEN_SCALE,
     )
 
 
-def _log_losses(pair: Candidate, tokens: Sequence[float], count: int) -> Array:
+def _log_losses(pair: Candidate, tokens: Sequence[float], count: int, pool: int) -> Array:
     """ln loss of a pair at numbers of tokens in each draw [count, tokens]."""
-    given = np.array([pair.arguments(D) for D in tokens])  # [tokens, inputs]
+    given = np.array([pair.inputs(D) for D in tokens]).T[:, None]  # N, D, S, U [4, 1, tokens]
+    far = bool({pair.model.name, suite_of(pair.model.name)} & set(pair.unseen))
+    inputs = dict(zip("NDSU", _stretched(pair, given, count) if far else np.repeat(given, count, axis=1), strict=True))
     losses = np.zeros((count, len(tokens)))
     laws = pair.law.draws[:count]
     families = np.array([family_of(law) for law in laws])
     for family in dict.fromkeys(families):
         which = np.flatnonzero(families == family)
-        losses[which] = _together(str(family), [laws[i] for i in which]).loss(*(column[None] for column in given.T))
+        own = [inputs[name][which] for name in pair.law.law.inputs]
+        losses[which] = _together(str(family), [laws[i] for i in which]).loss(*own)
     drift = [pair.drift(D) for D in tokens]
-    logs = np.log(losses)
     for column, factors in enumerate(drift):
         if factors:
-            logs[:, column] += np.log(np.asarray(factors[:count]))
-    return np.asarray(logs)
+            losses[:, column] *= np.asarray(factors[:count])
+    return np.log(_below_chance(losses, pool) if far else losses)
+
+
+def _stretched(pair: Candidate, given: Array, count: int) -> Array:
+    """N, D, S, U for each draw [4, count, tokens], from those of a pair [4, 1, tokens], on a suite that was not seen.
+
+    In a draw all exponents of N are multiplied by one number and all of D by another, as if both lay farther from the
+    middle of what was measured, or nearer to it.
+    """
+    inputs = np.repeat(given, count, axis=1)
+    for row, ends, name in ((0, pair.law.measured.params, "N"), (1, pair.law.measured.tokens, "D")):
+        middle = math.sqrt(ends[0] * ends[1])
+        times = np.exp(EXPONENT_SPREAD * np.array(normals(f"exponents of {name}", count)))[:, None]
+        moved = middle * (inputs[row] / middle) ** times
+        if name == "D":
+            inputs[3] *= moved / inputs[row]  # as many passes over the unique tokens as before
+        inputs[row] = moved
+    return inputs
+
+
+def _below_chance(losses: Array, pool: int) -> Array:
+    """Losses that approach that of chance, ln of the pairs in a pool, which no contrastive loss exceeds for long.
+
+    A law that is carried to much smaller models does not know it.
+    """
+    return np.asarray(1 / (1 / losses + 1 / math.log(pool)))
 
 
 def _together(family: str, laws: Sequence[Law]) -> Law:

@@ -146,6 +146,7 @@ class Question:
             shared=np.array([float(cell.trial(1.0).cooldown_start) if trunks else 0.0 for _, cell in cells]),
             rates=rates,
             searched={i: self._rates_to_try(pair) for i, pair in enumerate(pairs)},
+            pool=self.training.pool_size,
         )
 
     def _known_rate(self, pair: Candidate) -> float | None:

@@ -21,8 +21,9 @@ from planner.learning_rates import USUAL_SLOPE
 from sweeps.search.learning_rates import EXTENSIONS
 
 MOST_SEEDS = 3  # of one place: more of the same tells little that another place would not
-MATTERS = 0.05  # probability of being best from which on a search goes beyond the end of its list
+MATTERS = 0.2  # probability of being best from which on a search goes beyond the end of its list
 CHECKED = 0.25  # the same from which on a rate that was carried from another size is checked here
+CHECK_SHARE = 0.1  # of the spend, that the check of one rate may cost
 OTHER_SETTING = 1.0  # other settings of a method are as far as a size e times as large, when a rate is carried
 FACTOR = 3.0  # between a rate and those that check it
 SHORTFALL = 1e-9  # of the spend: sums of FLOPs are not exact
@@ -116,6 +117,8 @@ class Pursuit:
     """Known learning rates by pair."""
     searched: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """Rates to try where none is known, by pair."""
+    pool: int = 256
+    """Pairs in a pool of the held-out loss."""
     among: tuple[int, ...] = ()
     """Pairs that can be chosen; (): all that the budget can train."""
 
@@ -128,7 +131,7 @@ class Pursuit:
     @cached_property
     def places(self) -> Places:
         """What the laws say of the open places, and behind them of the candidates at the goal."""
-        return places_of(self.pairs, [*self.open_places, *(Place(i, self.aim.budget) for i in self.goals)])
+        return places_of(self.pairs, [*self.open_places, *(Place(i, self.aim.budget) for i in self.goals)], self.pool)
 
     @cached_property
     def _number(self) -> dict[Place, int]:
@@ -305,14 +308,28 @@ class Pursuit:
             if pair in self.rates or not rates:
                 continue
             of_method = sum(chance for other, chance in chances.items() if self._family(other) == self._family(pair))
-            likely = chances.get(pair, 0.0) >= CHECKED if len(rates) == 1 else of_method >= MATTERS
-            for lr in self._beyond(rates, self.searched.get(pair, ())) if likely else ():
-                place = self._place_of_rates(pair, tried)
-                price = self.flops[self._number[place]]
-                if price <= left:
-                    proposals.append(Proposal(place, lr, 0, "search"))
-                    left -= price
+            alone = len(rates) == 1
+            if chances.get(pair, 0.0) < CHECKED if alone else of_method < MATTERS:
+                continue
+            listed = self._beyond(rates, self.searched.get(pair, ()))
+            place, missing = (
+                self._cheapest_check(pair, listed, tried) if alone else (self._place_of_rates(pair, tried), listed)
+            )
+            price = self.flops[self._number[place]] * len(missing)
+            if price <= (min(left, CHECK_SHARE * self.aim.limit) if alone else left):
+                proposals += [Proposal(place, lr, 0, "search") for lr in missing]
+                left -= price
         return proposals
+
+    def _cheapest_check(self, pair: int, rates: Sequence[float], tried: Sequence[Tried]) -> tuple[Place, list[float]]:
+        """Where it costs least to compare these rates, and those that are still to be tried there."""
+
+        def missing(i: int) -> list[float]:
+            there = {one.lr for one in tried if one.place == self.open_places[i] and one.seed == 0}
+            return [rate for rate in rates if rate not in there]
+
+        best = min(self._by_pair[pair].tolist(), key=lambda i: (self.flops[i] * len(missing(i)), i))
+        return self.open_places[best], missing(best)
 
     def _place_of_rates(self, pair: int, tried: Sequence[Tried]) -> Place:
         """Where most rates of a pair were tried."""
@@ -320,13 +337,13 @@ class Pursuit:
         return max(own, key=lambda place: (own.count(place), -place.budget))
 
     def _beyond(self, rates: Mapping[float, float], listed: Sequence[float]) -> list[float]:
-        """Rates still to be tried: on both sides of a single one, and beyond the end where the best of several lies."""
+        """Rates to compare: a single one and those about it; beyond the end where the best of several lies."""
         best = min(rates, key=lambda rate: rates[rate])
         ordered = sorted(rates)
         if len(rates) > max(len(listed), 3) + EXTENSIONS - 1 or not math.isfinite(rates[best]):
             return []
         if len(rates) == 1:
-            return [_three(best / FACTOR), _three(best * FACTOR)]
+            return [_three(best / FACTOR), best, _three(best * FACTOR)]
         if best == ordered[-1]:
             return [_three(best * ordered[-1] / ordered[-2])]
         if best == ordered[0]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.goal.evidence import Place, pairs_of
 from analysis.goal.pursuit import Aim, Pursuit
+from analysis.tables.sweep_table import read_observations
 from planner.candidates import Candidate, Limits
 from planner.evidence import shipped
 from planner.law_book import LawBook
@@ -30,7 +31,16 @@ WRONG_BY = 2.0  # factors of the wrong laws are off by so much
 BEND = 0.1  # sd of the log loss for the square of a decade of D
 TILT, LEVEL = 0.15, 0.15  # sd of a method's own slope of the log loss for a decade of N, and of its level
 OFF_RATE = 0.05  # of the log loss, for a rate beyond those tried by a factor of 3
-TABLES = (("reference", 3.2e12), ("reference", 6.4e12), ("reference", 2e13), ("dense", 8e11))
+TABLES = {  # folder of results/ and goal
+    f"{folder.split('/')[0]}-{goal:.3g}": (folder, goal)
+    for folder, goal in (
+        ("reference", 3.2e12),
+        ("reference", 6.4e12),
+        ("reference", 2e13),
+        ("dense", 8e11),
+        ("language/dense", 1.6e12),
+    )
+}
 WRONG, BENT = "wrong-3.2e+12", "bent-6.4e+12"
 
 
@@ -54,6 +64,8 @@ class Grid:
     """FLOPs of the whole grid, searches included."""
     off: Mapping[int, Mapping[float, float]]
     """By pair and rate, by how much the log loss lies above that of the best."""
+    halfway: Mapping[int, Mapping[float, float]]
+    """By pair and rate, by how much the log of the training loss at half of the steps lies above that of the best."""
 
     @cache  # noqa: B019 - as many as there are shares
     def pursuit(self, share: float) -> Pursuit:
@@ -99,8 +111,15 @@ class World:
 
 def observed(name: str) -> list[Observation]:
     """The observations of a folder of results/."""
-    lines = (RESULTS / name / "observations.jsonl").read_text().splitlines()
-    return [Observation.from_json(json.loads(line)) for line in lines]
+    found, caveats = read_observations(RESULTS / name / "observations.jsonl")
+    assert not caveats, caveats
+    return found
+
+
+def log_at_half(row: Observation) -> float:
+    """ln of the mean training loss in the steps before the half of a trial, an eighth of all."""
+    own = [loss for step, _, loss in row.curve if 0.375 < step / row.trial.steps <= 0.5]
+    return math.log(float(np.mean(own))) if own else math.nan
 
 
 def methods_of(rows: Sequence[Observation]) -> list[Method]:
@@ -112,10 +131,12 @@ def table(name: str, goal: float, book: LawBook, seen: bool = False) -> World:
     """A results folder as a table of losses. seen: whether its data are those of the book."""
     rows = [row for row in observed(name) if row.trial.budget <= goal]
     losses: dict[tuple[str, str, float], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    halves: dict[tuple[str, str, float], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     of: dict[tuple[str, str, float], Observation] = {}
     for row in rows:
         key = (row.trial.model, row.trial.method.label, row.trial.budget)
         losses[key][row.trial.lr].append(math.log(row.loss))
+        halves[key][row.trial.lr].append(log_at_half(row))
         of[key] = row
     models = sorted({row.trial.model for row in rows}, key=lambda model: find_model(model).params)
     data = json.loads((RESULTS / name / "data.json").read_text())
@@ -129,9 +150,14 @@ def table(name: str, goal: float, book: LawBook, seen: bool = False) -> World:
     keys = sorted((key for key in losses if key[:2] in number), key=lambda key: (number[key[:2]], key[2]))
     best = {key: min(float(np.mean(logs)) for logs in losses[key].values()) for key in keys}
     off: dict[int, dict[float, float]] = {}
+    halfway: dict[int, dict[float, float]] = {}
     for key in sorted(keys, key=lambda key: len(losses[key])):  # the place with most rates tells
         tried = {lr: float(np.mean(logs)) for lr, logs in losses[key].items()}
         off[number[key[:2]]] = {lr: loss - min(tried.values()) for lr, loss in tried.items()}
+        curves = {lr: float(np.mean(logs)) for lr, logs in halves[key].items()}
+        halfway[number[key[:2]]] = {
+            lr: log - curves[min(tried, key=lambda lr: tried[lr])] for lr, log in curves.items()
+        }
     repeats = [logs for own in losses.values() for logs in own.values() if len(logs) > 1]
     noise = math.sqrt(sum(float(np.var(logs)) * len(logs) for logs in repeats) / sum(len(logs) - 1 for logs in repeats))
     places = {key: Place(number[key[:2]], key[2]) for key in keys}
@@ -144,6 +170,7 @@ def table(name: str, goal: float, book: LawBook, seen: bool = False) -> World:
         steps=np.array([float(of[key].trial.steps) for key in keys]),
         full=sum(row.spent_flops for row in rows),
         off=off,
+        halfway=halfway,
     )
     return World(grid, {place: best[key] for key, place in places.items()})
 
@@ -179,7 +206,7 @@ def wrong(book: LawBook) -> LawBook:
     return replace(book, laws=tuple(laws), models=("pythia-14m",))
 
 
-NAMES = (*(f"{name}-{goal:.3g}" for name, goal in TABLES), WRONG, BENT)
+NAMES = (*TABLES, WRONG, BENT)
 
 
 @cache
@@ -189,7 +216,7 @@ def _start(name: str) -> World:
         return table("reference", 3.2e12, wrong(read_laws(shipped()["reference"])))
     if name == BENT:
         return table("reference", 6.4e12, read_laws(shipped()["reference"]))
-    folder, goal = TABLES[NAMES.index(name)]
+    folder, goal = TABLES[name]
     return table(folder, goal, read_laws(shipped()["ziarko2024"]))
 
 

@@ -42,6 +42,15 @@ def test_trials_narrow_the_expected_regret_and_the_cheap_ones_go_first():
     assert next_trials(places, Recorded(), goals, lambda _: nothing_left, 4) == []
 
 
+def test_an_unknown_level_keeps_the_first_round_from_nothing():
+    places, goals, prices = many_places(60, 200), np.arange(54, 60), np.ones(60)
+    unsure, sure = (replace(places, level=level) for level in (50.0, 0.0))
+    alone = worth_of(Beliefs(unsure, Recorded()), goals, np.arange(54), prices[:54])
+    assert alone.max() < 0.1 * worth_of(Beliefs(sure, Recorded()), goals, np.arange(54), prices[:54]).max()
+    first = next_trials(unsure, Recorded(), goals, lambda _: prices, 4)
+    assert len(first) == 4 and first == next_trials(sure, Recorded(), goals, lambda _: prices, 4)
+
+
 @pytest.mark.slow
 def test_a_round_among_10000_places_takes_at_most_2_seconds():
     places, goals = many_places(10_000, 500), np.arange(9_940, 10_000)

@@ -11,7 +11,7 @@ import pytest
 from analysis.goal.evidence import Place
 from analysis.goal.pursuit import Pursuit, Round, Tried
 from planner.laws import scaled
-from support.goal_pursuits import GOAL, RATES, book, measured, pursuit, truth
+from support.goal_pursuits import BUDGETS, GOAL, RATES, book, measured, pursuit, truth
 
 
 def pursue(world: Pursuit) -> tuple[list[Round], list[Tried]]:
@@ -54,6 +54,22 @@ def test_a_search_is_paid_for_and_a_rate_is_carried_to_other_sizes():
     second = world.round([measured(world, each) for each in first.proposals])
     trained = [each for each in second.proposals if each.place.pair not in searched]
     assert trained and all(each.purpose == "train" for each in trained)
+
+
+def test_a_carried_rate_is_checked_where_that_costs_least():
+    world = pursuit(known=False)
+    by_name = {(pair.model.name, pair.method.name): i for i, pair in enumerate(world.pairs)}
+    small, large = by_name["nano-25k", "full"], by_name["nano-340k", "full"]
+    tried = [
+        Tried(Place(small, BUDGETS[0]), lr, 0, loss) for lr, loss in zip(RATES["full"], (1.2, 1.1, 1.2), strict=True)
+    ]
+    carried = world.rate(large, tried)
+    tried.append(Tried(Place(large, BUDGETS[3]), carried, 0, 0.2))
+    checked = [each for each in world.round(tried).proposals if each.place.pair == large and each.purpose == "search"]
+    assert {each.place.budget for each in checked} == {BUDGETS[0]}
+    assert sorted(each.lr for each in checked) == pytest.approx([carried / 3, carried, carried * 3], rel=0.01)
+    poor = replace(world, aim=replace(world.aim, limit=BUDGETS[0] * 20))  # three trials are more than a tenth of it
+    assert not [each for each in poor.round(tried).proposals if each.place.pair == large and each.purpose == "search"]
 
 
 def test_trials_of_a_trunk_cost_what_they_add():
