@@ -16,6 +16,7 @@ machine holds what only that machine needs; its name is the sweep's name under t
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 import uuid
@@ -27,7 +28,7 @@ from sweeps.experiment.sources import Data
 from sweeps.machine.eligibility import Requirements
 from sweeps.search.learning_rates import EVERYTHING
 from sweeps.store.attempts import LEASE, Attempt, Claim, Clock, attempt_of, ending_of
-from sweeps.store.base import Store
+from sweeps.store.base import DOUBTED, Store
 from sweeps.store.checkpoints import Checkpoints
 from sweeps.store.files import KEY, figures
 from sweeps.store.identity import beginning, identity_of, mark, refuse_foreign
@@ -266,10 +267,18 @@ class BucketStore(Store):
             self.objects.delete([name])
 
     def busy(self) -> Set[str]:
-        newest = {key: f"{_attempt(key, numbers[-1])}" for key in self._seen if (numbers := _attempts(self._seen[key]))}
-        open_ = [key for key, name in newest.items() if f"{_last(name)}.end" not in self._seen[key]]
-        self.objects.each(self._kept, [newest[key] for key in open_ if newest[key] not in self._unchanging])
-        return {key for key in open_ if not self.death(key, self.attempts(key)[-1])}
+        """Known by the times in the listing. Of a few, by lot, the note is read too: their processes may have been
+        here and be gone."""
+        numbers = {key: numbers[-1] for key, names in self._seen.items() if (numbers := _attempts(names))}
+        open_ = {key: last for key, last in numbers.items() if f"attempt-{last:04d}.end" not in self._seen[key]}
+        unread = [name for key, last in open_.items() if (name := _attempt(key, last)) not in self._unchanging]
+        self.objects.each(self._kept, random.sample(unread, min(DOUBTED, len(unread))))
+        return {key for key, last in open_.items() if not self._seems_dead(key, last)}
+
+    def _seems_dead(self, key: str, number: int) -> bool:
+        if _attempt(key, number) in self._unchanging:
+            return bool(self.death(key, self.attempts(key)[-1]))
+        return self.silence(key, number) > self.lease
 
     def attempts(self, key: str) -> list[Attempt]:
         names = self._names(key)

@@ -13,7 +13,8 @@ from support.toy_stores import fill, python
 from support.toy_sweeps import SWEEP, observe, toy_main
 from support.waiting import wait_for
 from sweeps import cli
-from sweeps.store.base import Store
+from sweeps.store import attempts
+from sweeps.store.base import DOUBTED, Store
 from sweeps.store.bucket import BucketStore
 from sweeps.store.open import join, open_store, placed
 from sweeps.store.records import read_observations
@@ -91,6 +92,19 @@ def test_the_first_claim_and_the_first_result_win_and_a_retry_makes_room_for_ano
     assert [seen.reason for seen in other.retry_failed()] == ["bad"]
     assert store.result(trial.key) is None and store.retried(trial.key) == 1
     assert store.finish(observe(trial)) and list(other.results()) == [observe(trial)]
+
+
+def test_a_claim_reads_no_more_notes_where_more_workers_run(tmp_path, monkeypatch):
+    many = 5 * DOUBTED
+    fill(open_store(tmp_path / "sweep", url=f"file://{tmp_path}/objects"), many + 1)
+    for number in range(many):
+        monkeypatch.setattr(attempts, "host_and_boot", lambda number=number: (f"host-{number}", ""))
+        assert open_store(tmp_path / "sweep").claim()
+    late, read = open_store(tmp_path / "sweep"), []
+    ask = late.objects.read
+    monkeypatch.setattr(late.objects, "read", lambda name: read.append(name) or ask(name))
+    assert late.claim() and sum("attempt" in name for name in read) <= DOUBTED
+    assert not late.claim() and len(late.busy()) == many + 1
 
 
 def test_a_sign_of_life_is_stamped_by_the_buckets_clock(new_store, monkeypatch):
