@@ -138,6 +138,7 @@ def _law(law: MethodLaw) -> dict[str, Any]:
         "measured": asdict(law.measured),
         "shared": list(law.shared),
         "isoflop": {name: law.isoflop.get(name) for name in ("line", "verdict")},
+        "learning_rates": dict(law.learning_rates),
         "rates_batch": law.rates_batch,
         **_lendable(law),
     }
