@@ -203,12 +203,14 @@ class Store(ABC):
                     return claim
                 if self._misses > misses and self.looks_at_once:
                     return None
-                if self._misses > misses and key not in busy:
+                unforeseen = self._misses > misses and key not in busy
+                if unforeseen:
                     busy = self.busy()
                     left = _last(left, busy)
-                if self._races > races and not trunk:
+                if (unforeseen or self._races > races) and not trunk:
                     crowd += 1
-                    passed = random.randrange(SPREAD**crowd)
+                    free = sum(other not in busy for other in left)
+                    passed = random.randrange(max(1, min(SPREAD**crowd, free)))
             except (PermissionError, ValueError) as error:  # another user's, or damaged; others may not be
                 denied = error
                 continue

@@ -54,6 +54,20 @@ def test_a_claim_looks_at_few_of_the_trials_that_run(new_store, monkeypatch):
     assert len(looked) <= DOUBTED + 1  # and the one that it took
 
 
+def test_a_worker_that_another_always_precedes_soon_looks_elsewhere(new_store, monkeypatch):
+    store, _ = new_store(60)
+    late, looked = open_store(store.directory), []
+    of = late.attempts
+
+    def preceded(key):
+        looked.append(key)
+        assert of(key) or store.claim()  # the first that is free
+        return of(key)
+
+    monkeypatch.setattr(late, "attempts", preceded)
+    assert late.claim() and len(looked) < 15
+
+
 def test_what_is_said_of_running_trials_is_never_believed(new_store):
     store, wanted = new_store(3)
     first = store.claim()
