@@ -87,7 +87,7 @@ class ClusterSweep:
         expected: Callable[[Observation], bool] = lambda seen: seen == observe(seen.trial),
     ) -> str:
         """What was printed; every trial has its one result, which is as `expected`."""
-        said, _ = process.communicate(timeout=150)
+        said, _ = process.communicate(timeout=300)
         assert process.returncode == code, said + self._logs()
         if code == 0:
             results = {seen.key: seen for seen in self.store.results()}

@@ -118,7 +118,7 @@ def test_sixty_trainings_lose_a_node_a_lease_and_the_head_and_leave_the_same_bit
     # Every trial takes a second at least, or too few would be left when the head is back.
     (crowd.folder / "ray.toml").write_text(three_workers(TOY_LEASE=15, REAL_PACE=0.04))
     process = crowd.run("--profile", "ray.toml", environment=real)
-    wait_for(lambda: len(list(crowd.store.results())) > 2)
+    wait_for(lambda: len(list(crowd.store.results())) > 2, 300)  # five processes load torch
     (at_n2, _), (at_n3, paused) = crowd.caught("n2"), crowd.caught("n3")
     crowd.lose_a_node("n2", at_n2)
     crowd.outlast_the_lease(at_n3, paused)
