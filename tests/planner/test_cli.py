@@ -157,7 +157,7 @@ def test_coefficients_that_are_no_numbers_are_refused(tmp_path, capsys):
 def test_laws_that_are_not_there(tmp_path, capsys):
     assert main(["--budget", "1e13", "--laws", str(tmp_path / "none.json")]) == 2
     printed = capsys.readouterr().err
-    assert "none.json'" in printed and "bundled: batch, reference, ziarko2024" in printed
+    assert "none.json'" in printed and "bundled: batch, bracket, reference, temperature, ziarko2024" in printed
 
 
 def test_a_package_without_default_laws_says_so(monkeypatch, tmp_path, capsys):

@@ -156,7 +156,7 @@ def test_what_facts_cannot_answer_is_refused(mine, options, words, capsys):
 def test_a_name_that_is_nowhere_is_refused_with_the_bundled_ones(mine, capsys):
     assert main([str(mine), "--with", "ziarko2025"]) == 2
     error = capsys.readouterr().err
-    assert "ziarko2025" in error and "reference, ziarko2024" in error
+    assert "ziarko2025" in error and "bundled: " in error and "reference" in error and "ziarko2024" in error
 
 
 def test_a_folder_of_the_users_own_stands_before_a_bundled_one(mine, tmp_path, monkeypatch):
