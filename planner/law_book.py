@@ -314,7 +314,7 @@ class LawBook:
         if model and model not in self.models:
             raise ValueError(f"`model` is {model!r}; measured: {', '.join(self.models)}")
         spec = find_model(model or self.models[len(self.models) // 2])
-        drawn = looks({law.label: {"name": law.method.name, **law.method.options} for law in self.laws})
+        drawn = looks({law.label: law.settings for law in self.laws})
         lines = []
         for law in self.laws:
             low, high = law.measured.tokens

@@ -91,9 +91,7 @@ class Question:
         plain = Training()
         # How the runs of the laws were watched is theirs; it costs time, and other data may not hold out enough for it.
         own = {name: getattr(plain, name) for name in WATCHED} if data != book.training.data else {}
-        given = {**own, **self.conditions, "data": data, "data_hash": ""}
-        if self.conditions.get("schedule", "wsd") != "wsd" or "warmup" in self.conditions:
-            given["warmup_steps"] = 0  # it is of trials that share a trunk: the warm-up is a share of the steps
+        given = {**own, **self.conditions, **implied(self.conditions), "data": data, "data_hash": ""}
         return from_table(Training, {**asdict(book.training), **given}, "training")
 
 
@@ -205,6 +203,16 @@ def _checked(conditions: Mapping[str, Any]) -> Mapping[str, Any]:
         if name not in CONDITIONS:
             raise ValueError(f"`conditions` has {name!r}; known: {', '.join(CONDITIONS)}")
     return conditions
+
+
+def implied(conditions: Mapping[str, Any]) -> dict[str, int]:
+    """Settings of Training that follow from those asked for.
+
+    A warm-up in steps is of trials that share a trunk, by the schedule wsd; with another schedule, or where a share is
+    asked for, the warm-up is a share of the steps.
+    """
+    shared = "warmup" not in conditions and ("schedule" not in conditions or conditions["schedule"] == "wsd")
+    return {} if shared else {"warmup_steps": 0}
 
 
 def check_choices(flops: str, top: int, asked: Budget) -> None:

@@ -53,8 +53,8 @@ ROOTS = {
     "planner.evidence": ("REACH", "check_reach"),
     "planner.discrepancy": ("FARTHEST",),
     "planner.recipe": (
-        *("Consulted", "Silent", "_plan", "by_evidence", "check_choices", "check_methods", "lack_pairs", "nearest_of"),
-        *("nothing_fits", "recipe_of"),
+        *("Consulted", "Silent", "_plan", "by_evidence", "check_choices", "check_methods", "implied", "lack_pairs"),
+        *("nearest_of", "nothing_fits", "recipe_of"),
     ),
     "planner.report": (
         *("CANDIDATE", "RECIPE", "USUAL", "banner_lines", "book_lines", "candidate_row", "crossover_text", "fact_text"),

@@ -41,7 +41,7 @@ def test_a_picture_has_the_law_of_every_method_at_one_model(book):
     axes = book.plot(book.models[-1])
     assert [line.get_label() for line in axes.get_lines()] == [law.label for law in book.laws]
     assert book.models[-1] in axes.get_title()
-    drawn = looks({law.label: {"name": law.method.name, **law.method.options} for law in book.laws})
+    drawn = looks({law.label: law.settings for law in book.laws})
     assert [line.get_color() for line in axes.get_lines()] == [drawn[law.label].colour for law in book.laws]
     with pytest.raises(ValueError, match="`model` is 'gpt'; measured: "):
         book.plot("gpt")

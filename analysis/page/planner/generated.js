@@ -2036,6 +2036,12 @@ export function check_methods(methods, book) {
   }
 }
 
+/** Settings of Training that follow from those asked for. */
+export function implied(conditions) {
+  const shared = both(!has(conditions, 'warmup'), () => either(!has(conditions, 'schedule'), () => conditions['schedule'] === 'wsd'));
+  return truth(shared) ? {} : {warmup_steps: 0};
+}
+
 /** Whether the given pairs make too few steps with every candidate. */
 export function lack_pairs(chosen) {
   return both(len(chosen) > 0, () => all(list(chosen).map((candidate) => candidate.lacks_pairs)));

@@ -2,7 +2,7 @@
 
 import {
   CHOICES, Consulted, Limits, REACH, Silent, USUAL, _plan, by_evidence, by_regret, candidates, check_choices, check_methods,
-  check_reach, cut_by_context, distinct, feasible, lack_pairs, led_by, mean_pair, nearest_of, nothing_fits, on_machine,
+  check_reach, cut_by_context, distinct, feasible, implied, lack_pairs, led_by, mean_pair, nearest_of, nothing_fits, on_machine,
   read_budget, recipe_of, size_rule, timed,
 } from './generated.js';
 import {replace} from './python.js';
@@ -10,10 +10,7 @@ import {replace} from './python.js';
 const considered = new Map(); // book -> the last question and what was considered: nothing of it rests on the budget
 
 /** Question.training of planner/recipe.py: a page plans for the data of its laws. */
-function trainingOf(book, {conditions}) {
-  const training = {...book.training, ...conditions, data_hash: ''};
-  return (conditions.schedule ?? 'wsd') === 'wsd' ? training : {...training, warmup_steps: 0};
-}
+const trainingOf = (book, {conditions}) => ({...book.training, ...conditions, ...implied(conditions), data_hash: ''});
 
 /** Places of the models that a book chooses from. places: of the asked suite; null for its own models. */
 const menuOf = (book, places) => places ?? book.known;
