@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from analysis.figures.style import INK, PALE, plain
+from analysis.figures.style import INK, plain
 from analysis.tables.table import Table
 
 EDGE = 0.08  # inches between words and the figure's edge
@@ -101,11 +101,6 @@ def _key(figure: Figure, keys: Sequence[Artist], width: float) -> Legend:
             return legend
         legend.remove()
     raise AssertionError("there is always one column")
-
-
-def say_in(axes: Axes, text: str) -> None:
-    """Words in the middle of a panel that can show nothing."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8, color=PALE)
 
 
 def why_empty(table: Table) -> str:

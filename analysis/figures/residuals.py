@@ -14,7 +14,7 @@ from analysis.tables.rows import Array
 from analysis.tables.table import Table
 from planner.law_book import NORMAL, LawBook
 
-TITLE = "Measured loss against the laws'"
+TITLE = "Measured loss against that of the laws"
 PART = 10  # of the logarithmic axis: one part is the standard deviation of the running mean
 AXES = {
     "params": ("model size N (parameters)", count),

@@ -16,12 +16,13 @@ from matplotlib.patheffects import Normal, Stroke
 
 from analysis.figures.axes import flops, log_axis, plain_number
 from analysis.figures.files import NotDrawn
-from analysis.figures.layout import head, panels, say_in, why_empty
+from analysis.figures.layout import head, panels, why_empty
 from analysis.figures.style import BEYOND, INK, Shown, left_out, shown
 from analysis.frontier import at_level, budget_levels, contenders
 from analysis.tables.table import Table
 from planner.frontier import Contender, best_method, method_odds
 from planner.law_book import LawBook
+from sweeps.methods import label_of
 
 KNOBS = {"rank": "rank", "share": "share of the blocks that is frozen"}  # settings that are chosen by size
 NAMES = {"rank": "rank of", "share": "share of blocks to"}  # the same before the method, in a title
@@ -35,7 +36,7 @@ class Knob:
     """The tried values of one setting of one method."""
 
     method: str
-    """Name of the tuning method."""
+    """The tuning method with its other settings but for alpha."""
     name: str
     """The setting that is compared, a key of KNOBS."""
     values: list[float]
@@ -51,9 +52,12 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotDrawn:
     knobs = _knobs(table, shown(table, book))
     if not knobs:
         return NotDrawn("no method with a rank or a share was tried")
-    if all(len(knob.values) == 1 for knob in knobs):
-        only = " and ".join(f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs)
-        return NotDrawn(f"tried were {only} alone: there is nothing to compare with")
+    alone = [
+        f"{knob.method} with {knob.name} {plain_number(knob.values[0])}" for knob in knobs if len(knob.values) == 1
+    ]
+    knobs = [knob for knob in knobs if len(knob.values) > 1]
+    if not knobs:
+        return NotDrawn(f"tried were {' and '.join(alone)} alone: there is nothing to compare with")
     figure, axes_of = panels(len(knobs), columns=2, size=(4.0, 2.9))
     spent, rivals = table.rows["flops"].to_numpy(float), contenders(book, table.rows)
     numbered = shaded = False
@@ -64,11 +68,8 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotDrawn:
         axes.set_title(knob.method)
         axes.set_ylabel(KNOBS[knob.name])
         axes.grid(False)
-        if len(knob.values) > 1:
-            shaded = _draw_chances(axes, knob, rivals, spent.max()) or shaded
-            numbered = _draw_measured(axes, knob) or numbered
-        else:
-            say_in(axes, f"only {knob.name} {plain_number(knob.values[0])} was tried:\nthere is nothing to compare")
+        shaded = _draw_chances(axes, knob, rivals, spent.max()) or shaded
+        numbered = _draw_measured(axes, knob) or numbered
         log_axis(axes, "x", flops, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
     if shaded:
@@ -77,6 +78,7 @@ def draw_settings(table: Table, book: LawBook) -> Figure | NotDrawn:
     asked = " and which ".join(dict.fromkeys(f"{NAMES[knob.name]} {knob.method}" for knob in knobs))
     note = "Each budget's runs, of any model size, compared by their lowest loss. "
     note += "Numbers: by how many % it is above the lowest. " if numbered else ""
+    note += f"Without a panel, since one value alone was tried: {', '.join(alone)}. " if alone else ""
     head(
         figure,
         f"Which {asked} has the lowest loss?",
@@ -99,16 +101,17 @@ def _keys(shaded: bool) -> list[Line2D]:
 
 
 def _knobs(table: Table, methods: Sequence[Shown]) -> list[Knob]:
-    groups: dict[tuple[str, str], dict[float, Shown]] = {}
+    groups: dict[tuple[str, str, str], dict[float, Shown]] = {}
     for method in methods:
         given = dict(table.settings.get(method.label, {}))
         name = next((knob for knob in KNOBS if isinstance(given.get(knob), (int, float))), "")
         if name and not method.runs.empty:
             value, fixed = float(given.pop(name)), " ".join(str(v) for v in given.values())
-            groups.setdefault((fixed, name), {})[value] = method
+            given.pop("alpha", None)
+            groups.setdefault((fixed, name, label_of(given)), {})[value] = method
     return [
-        Knob(next(iter(some.values())).name.split()[0], name, sorted(some), [some[value] for value in sorted(some)])
-        for (_, name), some in groups.items()
+        Knob(method, name, sorted(some), [some[value] for value in sorted(some)])
+        for (_, name, method), some in groups.items()
     ]
 
 
