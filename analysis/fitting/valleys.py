@@ -2,8 +2,9 @@
 
 Near its bottom at ln N = m the valley of a budget is c + k (u^2 + s u^3) with u = ln N - m. Each budget has its own c,
 k and m; the skew s is one for all of them, as it is for every law that is a sum of powers of N and D. A parabola
-(s = 0) through all sizes is biased by 0.03 in an exponent where alpha and beta differ, a cubic for each budget has
-twice the error of a parabola, and a spline follows the noise: tests/analysis/fitting/test_valleys.py.
+(s = 0) through all sizes is biased by 0.03 in an exponent where alpha and beta differ, and a cubic for each budget has
+twice the error of a parabola: tests/analysis/fitting/test_valleys.py. A spline follows the noise: with 7 sizes and
+noise of 1.2 %, Akima's has a root mean square error of 0.50 in ln N*, a valley 0.25: tests/benchmarks/bench_isoflop.py.
 """
 
 from __future__ import annotations

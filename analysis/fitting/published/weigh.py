@@ -212,22 +212,20 @@ def resampled(weights: Array, count: int, rng: np.random.Generator) -> NDArray[n
 
 def next_power(logs: Array, power: float, least: float) -> tuple[float, Array]:
     """How much the runs may count for so many effective draws to remain, and the weights that lead there."""
+    from scipy.optimize import brentq  # loading it takes time, and only laws with runs of one's own need it
 
     def weights(to: float) -> Array:
         ahead = (to - power) * (logs - logs.max())
         held = np.exp(ahead - ahead.max())
         return held / held.sum()
 
-    def remain(to: float) -> bool:
-        return 1 / (weights(to) ** 2).sum() >= least
+    def spare(to: float) -> float:
+        return float(1 / (weights(to) ** 2).sum()) - least
 
-    if remain(1.0):
+    if spare(1.0) >= 0:
         return 1.0, weights(1.0)
-    low, high = power, 1.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if remain(middle) else (low, middle)
-    return high, weights(high)
+    reached = float(brentq(spare, power, 1.0))
+    return reached, weights(reached)
 
 
 def _remaining(copies: list[tuple[float, float]]) -> list[tuple[float, float]]:
