@@ -29,14 +29,15 @@ EXAMPLES = """\
 """
 
 
-FLAGS = {"models": "--model", "share": "--calibrate", "max_pairs": "--pairs"}  # of what is not named as its flag is
+FLAGS = {"models": "--model", "share": "--calibrate"}  # of what is not named as its flag is
 # What laws of a table of runs can be asked: they say size and tokens alone.
 SIZES_ALONE = ("budget", "laws", "suite", "model", "methods", "max_params", "top", "json")
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
-    return console.run("plan", lambda: _plan(arguments), console.flags_of(arguments) | FLAGS)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    return console.run("plan", lambda: _plan(arguments), console.flags_of(parser) | FLAGS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,7 +171,7 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
     from planner.size_plan import plan_sizes
 
     plain = vars(_parser().parse_args([f"--budget={arguments.budget}"]))
-    flags = console.flags_of(arguments) | FLAGS
+    flags = console.flags_of(_parser()) | FLAGS
     for name, value in vars(arguments).items():
         if value != plain[name] and name not in SIZES_ALONE:
             known = ", ".join(flags[name] for name in SIZES_ALONE)

@@ -56,7 +56,4 @@ def own_menu(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
 
 
 def _named(name: str) -> ModelSpec:
-    try:
-        return replace(find_model(name), name=name)  # the trial's name must lead back to the model
-    except ValueError as error:
-        raise ValueError(f"`models`: {error}") from None
+    return replace(find_model(name, "`models`"), name=name)  # the trial's name must lead back to the model

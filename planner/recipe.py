@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -92,7 +93,10 @@ class Question:
         # How the runs of the laws were watched is theirs; it costs time, and other data may not hold out enough for it.
         own = {name: getattr(plain, name) for name in WATCHED} if data != book.training.data else {}
         given = {**own, **self.conditions, **implied(self.conditions), "data": data, "data_hash": ""}
-        return from_table(Training, {**asdict(book.training), **given}, "training")
+        try:
+            return from_table(Training, {**asdict(book.training), **given}, "training")
+        except ValueError as error:  # those of the laws fit together: what was asked does not
+            raise ValueError(re.sub(r"^training\.(\w+)", r"`\1`", str(error))) from None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 MIN_STEPS = 50  # optimiser steps; shorter trials are not fitted
 MAX_EPOCHS = 4.0  # passes over the unique pairs; beyond them repeated pairs are worth less (Muennighoff et al. 2023)
@@ -13,7 +13,7 @@ FEWEST_SIZES = 3  # of a method, or one, for a law in tokens alone
 SHARING_RUNS = 4
 SHARING_LENGTHS = 2
 
-Runs = Iterable[tuple[float, float]]  # N and D of each
+Runs = Iterable[tuple[float, Hashable]]  # N and D of each, or what stands for its D
 
 
 def why_no_law(runs: Runs) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from sweeps.commands import views
-from sweeps.commands.conduct import OpenedSweep, folder_of_file, launchers, launching, opened
+from sweeps.commands.conduct import OpenedSweep, elsewhere, folder_of_file, launchers, launching, opened
 from sweeps.commands.doctor import add_doctor, doctor
 from sweeps.commands.goal import with_next_round, write_chosen
 from sweeps.commands.init import add_init, init
@@ -16,6 +16,7 @@ from sweeps.running.display import Snapshot, status_lines
 from sweeps.running.dry_run import plan_lines
 from sweeps.store.open import add_store, keep_password_out_of_sight, placed
 from sweeps.support import console
+from sweeps.support.arguments import whole
 from sweeps.support.paths import relative_to
 from sweeps.support.text import plain
 from sweeps.workers import DEFAULT, LAUNCHERS
@@ -59,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
         add(command)
         command.set_defaults(function=function)
     arguments = parser.parse_args(argv)
-    return console.run("sweep", lambda: arguments.function(arguments), console.flags_of(arguments))
+    return console.run(
+        "sweep", lambda: arguments.function(arguments), console.flags_of(commands.choices[arguments.command])
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
@@ -71,7 +74,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--workers",
-        type=_positive,
+        type=whole(),
         metavar="K",
         help="number of trials in parallel (default: one per GPU, or per core)",
     )
@@ -86,7 +89,7 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--slots",
-        type=_positive,
+        type=whole(),
         default=1,
         metavar="K",
         help=f"with {launchers('here')}: number of trials at once per GPU",
@@ -115,16 +118,11 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     for flag in ("hardware", "mfu", "price"):
         if getattr(arguments, flag) is not None and not arguments.dry_run:
             raise ValueError(f"--{flag} needs --dry-run")
+    elsewhere(arguments.hardware, arguments.mfu, arguments.price)  # what is wrong is told before the data are read
     with relative_to(arguments.file):
         return _run_file(arguments)
 
@@ -135,7 +133,8 @@ def _run_file(arguments: argparse.Namespace) -> int:
     )
     place = arguments.out or str(folder_of_file(arguments.file))
     directory, url = placed(place, arguments.store, own=Path("results"))
-    asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints)
+    early = not (arguments.dry_run or arguments.no_law)  # a dry run shows the trials, then why they are too few
+    asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints, no_law=not early)
     if arguments.dry_run:
         _dry_run(arguments, with_next_round(asked), launcher, options)
     asked.refuse_hopeless(arguments.no_law)

@@ -643,8 +643,8 @@ SUITES = {
 }
 
 
-def find_model(name: str) -> ModelSpec:
-    """The model of this name in any suite, or in a local folder. Raises ValueError naming the choices."""
+def find_model(name: str, where: str = "model") -> ModelSpec:
+    """The model of this name in any suite, or in a local folder. Raises ValueError naming `where` and the choices."""
     for suite in SUITES.values():
         for model in suite:
             if model.name == name:
@@ -652,4 +652,4 @@ def find_model(name: str) -> ModelSpec:
     if os.path.exists(folder := located(name)):
         return read_model(folder)
     known = ", ".join(model.name for suite in SUITES.values() for model in suite)
-    raise ValueError(f"model is {name!r}: neither a folder nor one of {known}")
+    raise ValueError(f"{where} is {name!r}: neither a folder nor one of {known}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from analysis import EXPONENTS
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
+from sweeps.support.arguments import positive, whole
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
@@ -63,13 +64,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--delta",
-        type=float,
+        type=positive,
         help="delta of the Huber loss on log residuals (default: 1.345 noise sd; 1e-3 for one `--family` of a table of "
         "several model sizes, as published fits use)",
     )
     made.add_argument(
         "--bootstraps",
-        type=int,
+        type=whole(),
         help="bootstrap resamples behind the 90 %% intervals (default: 1000; of a facts.toml: 400 draws)",
     )
     made.add_argument(
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="90 %% profile intervals (likelihood ratio) of coefficients such as E,alpha; weak: unidentifiable ones",
     )
-    made.add_argument("--seed", type=int, default=0, help="seed of the resamples")
+    made.add_argument("--seed", type=whole(0), default=0, help="seed of the resamples")
     made.add_argument("--out", type=Path, help="law file to write (default: laws.json in a results folder, else none)")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw every figure into DIR, as PNG and SVG")
     made.add_argument(
@@ -100,9 +101,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_those_of_folders(made: argparse.ArgumentParser) -> None:
     ours = made.add_argument_group("results folders")
-    ours.add_argument("--min-steps", type=int, default=MIN_STEPS, help="leave out runs with fewer optimiser steps")
+    ours.add_argument("--min-steps", type=whole(0), default=MIN_STEPS, help="leave out runs with fewer optimiser steps")
     ours.add_argument(
-        "--max-epochs", type=float, default=MAX_EPOCHS, help="leave out runs with more passes over the pairs"
+        "--max-epochs", type=positive, default=MAX_EPOCHS, help="leave out runs with more passes over the pairs"
     )
     ours.add_argument(
         "--backtest",
@@ -161,7 +162,7 @@ def _add_those_of_tables(made: argparse.ArgumentParser) -> None:
         metavar="CONDITION",
         help="use only rows where this is true, such as 'D/N > 5', of N, D, C, loss and table columns; repeatable",
     )
-    theirs.add_argument("--drop-highest", type=int, default=0, metavar="K", help="leave out the K highest losses")
+    theirs.add_argument("--drop-highest", type=whole(0), default=0, metavar="K", help="leave out the K highest losses")
     theirs.add_argument("--best", action="store_true", help="use only the lowest loss of each N and D")
 
 

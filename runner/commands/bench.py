@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-from runner.commands.options import add_device, at_least_one, seconds
+from runner.commands.options import add_device
 from runner.libraries import quiet_libraries
+from sweeps.support.arguments import positive, whole
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def bench(arguments: argparse.Namespace) -> int:
     batch = arguments.batch or BATCH[device.type]
     profile, skipped = measure_machine(
         BenchSettings(
-            [find_model(name) for name in names],
+            [find_model(name, "`model`") for name in names],
             [make_method(name, {}) for name in methods],
             Training(data=arguments.data, batch_size=batch, pool_size=2, pools=1),  # no pool is embedded
             device,
@@ -61,10 +62,8 @@ def add_bench(command: argparse.ArgumentParser) -> None:
         "--methods", metavar="NAMES", help="tuning methods, comma-separated (default: full,lora,freeze,bias)"
     )
     command.add_argument("--data", default="python-env", help="training texts (default: python-env)")
-    command.add_argument(
-        "--batch", type=at_least_one, metavar="PAIRS", help="pairs per step (default: 64, on a GPU 1024)"
-    )
-    command.add_argument("--seconds", type=seconds, default=2.0, help="seconds per model and method (default: 2)")
+    command.add_argument("--batch", type=whole(), metavar="PAIRS", help="pairs per step (default: 64, on a GPU 1024)")
+    command.add_argument("--seconds", type=positive, default=2.0, help="seconds per model and method (default: 2)")
     add_device(command)
     command.add_argument(
         "--compile", action="store_true", help="torch.compile every block, as `embed train --compile` does"

@@ -1,4 +1,4 @@
-"""What several commands share: how training is run, and numbers as arguments."""
+"""What several commands share: how training is run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from runner.training.device import DEVICES
+from sweeps.support.arguments import whole
 from sweeps.workers.base import TRACKERS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("execution (results are the same up to rounding)")
     group.add_argument(
         "--micro-tokens",
-        type=at_least_one,
+        type=whole(),
         default=0,
         metavar="N",
         help="padded tokens per micro-batch (default: from the model's width; halved when memory runs out)",
@@ -43,21 +44,3 @@ def add_device(command: argparse.ArgumentParser) -> None:
 def add_tracking(command: argparse.ArgumentParser) -> None:
     """Add the option that lets trainings be followed elsewhere."""
     command.add_argument("--track", choices=TRACKERS, help="log every step with this tracker (default: none)")
-
-
-def at_least_one(text: str) -> int:
-    """Returns a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of tokens, 1 or more")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """Returns a number of seconds, 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.libraries import quiet_libraries
+from sweeps.support.arguments import real
 from sweeps.support.progress import waiting
 
 if TYPE_CHECKING:
@@ -109,18 +110,8 @@ def add_prepare(command: argparse.ArgumentParser) -> None:
     command.add_argument("sweep", type=Path, help="sweep file")
     command.add_argument(
         "--pairs",
-        type=_number_of_pairs,
+        type=real("a number of pairs, at least 1", lambda value: value >= 1),
         metavar="N",
         help="only estimate the time, disk and memory for N pairs like the sweep's, such as 1e8",
     )
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
-
-
-def _number_of_pairs(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 1 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pairs, at least 1")
-    return number

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from runner.libraries import quiet_libraries
+from sweeps.support.arguments import whole
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
@@ -38,5 +39,5 @@ def add_pretrain(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", action="append", help="train only this size; repeatable, and sizes can be trained in parallel"
     )
-    command.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    command.add_argument("--threads", type=whole(), help="CPU threads (default: torch's)")
     command.add_argument("--json", action="store_true", help="print the models' records as JSON")

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.commands.options import add_device, add_run_options, add_tracking, at_least_one, run_options, seconds
+from runner.commands.options import add_device, add_run_options, add_tracking, run_options
 from runner.libraries import quiet_libraries
 from runner.training import trackers
+from sweeps.support.arguments import seconds, whole
 
 if TYPE_CHECKING:
     from sweeps.trial import Observation, Trial
@@ -94,15 +95,11 @@ def add_worker(command: argparse.ArgumentParser) -> None:
         help="seconds between a signal and the end of the worker (default: 30)",
     )
     command.add_argument("--patience", type=seconds, metavar="S", help="stop after S idle seconds (default: never)")
+    command.add_argument("--slots", type=whole(), default=1, metavar="K", help="number of workers that share the GPU")
     command.add_argument(
-        "--slots", type=at_least_one, default=1, metavar="K", help="number of workers that share the GPU"
+        "--processes", type=whole(), default=1, metavar="K", help="processes per trial, started by torchrun"
     )
-    command.add_argument(
-        "--processes", type=at_least_one, default=1, metavar="K", help="processes per trial, started by torchrun"
-    )
-    command.add_argument(
-        "--nodes", type=at_least_one, default=1, metavar="K", help="nodes per trial, inside a Slurm job"
-    )
+    command.add_argument("--nodes", type=whole(), default=1, metavar="K", help="nodes per trial, inside a Slurm job")
     command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)
     add_run_options(command)
@@ -140,7 +137,7 @@ def rank(arguments: argparse.Namespace) -> int:
 def add_rank(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `embed rank`."""
     command.add_argument("meeting", type=Path, help="folder that the worker made")
-    command.add_argument("--smaller", type=int, default=0, help="times that the micro-batch is halved")
+    command.add_argument("--smaller", type=whole(0), default=0, help="times that the micro-batch is halved")
     add_device(command)
     command.add_argument("--shard", action="store_true", help="keep a part of the model in each process (FSDP)")
     add_tracking(command)

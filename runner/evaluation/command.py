@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.libraries import quiet_libraries, silenced
 from sweeps.support import console
+from sweeps.support.arguments import share, whole
 from sweeps.support.progress import waiting
 
 EVALUATE_EXAMPLES = """\
@@ -99,14 +100,16 @@ def add_mine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.jsonl", help="output file: the pairs with their negatives"
     )
-    command.add_argument("--negatives", type=_count, default=1, metavar="N", help="negatives per pair (default: 1)")
+    command.add_argument("--negatives", type=whole(), default=1, metavar="N", help="negatives per pair (default: 1)")
     command.add_argument(
         "--margin",
-        type=_share,
+        type=share,
         default=0.05,
         help="skip documents with a cosine above (1 - MARGIN) times that of the query's own document (default: 0.05)",
     )
-    command.add_argument("--beyond", type=int, default=0, metavar="K", help="skip the K nearest documents (default: 0)")
+    command.add_argument(
+        "--beyond", type=whole(0), default=0, metavar="K", help="skip the K nearest documents (default: 0)"
+    )
     command.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
@@ -160,21 +163,7 @@ def add_project(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE.json", help="projection.json of a results folder"
     )
-    command.add_argument("--pairs", type=_count, default=128, metavar="N", help="held-out pairs to show (default: 128)")
+    command.add_argument(
+        "--pairs", type=whole(), default=128, metavar="N", help="held-out pairs to show (default: 128)"
+    )
     command.add_argument("--json", action="store_true", help="print the shares as JSON")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to below 1")
-    return value

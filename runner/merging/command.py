@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.libraries import quiet_libraries
 from sweeps.support import console
+from sweeps.support.arguments import positive, real, whole
 from sweeps.support.progress import waiting
 from sweeps.trial import MERGES, SEARCHED
 
@@ -126,21 +127,28 @@ def add_merge(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folders that `embed train` wrote")
     command.add_argument("--method", choices=MERGES, required=True, help="how task vectors are combined")
     command.add_argument("--weights", type=_numbers, metavar="A,B", help="weights of the models (default: equal)")
-    command.add_argument("--scale", type=float, default=1.0, help="scale of the merged task vector (default: 1)")
     command.add_argument(
-        "--density", type=float, default=0.2, help="share of the entries that TIES keeps (default: 0.2)"
+        "--scale", type=real("a number"), default=1.0, help="scale of the merged task vector (default: 1)"
+    )
+    command.add_argument(
+        "--density",
+        type=real("a share above 0 and up to 1", lambda value: 0 < value <= 1),
+        default=0.2,
+        help="share of the entries that TIES keeps (default: 0.2)",
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the merged model")
     command.add_argument("--json", action="store_true", help="print what was found as JSON")
     searching = command.add_argument_group("self-positioning; the defaults are the paper's")
     searching.add_argument("--probe", metavar="DATA", help="pairs of all tasks, on which the search minimises the loss")
-    searching.add_argument("--steps", type=int, help="of Adam (1000)")
-    searching.add_argument("--batch", type=int, help="pairs per step (default: 32)")
-    searching.add_argument("--rate", type=float, help="Adam's (5e-3)")
-    searching.add_argument("--mu", type=float, help="penalty on the scale (default: 0.05)")
-    searching.add_argument("--temperature", type=float, help="temperature of the loss (default: 0.02)")
-    searching.add_argument("--negatives", type=int, help="listed negatives per pair (default: 1)")
-    searching.add_argument("--seed", type=int, help="seed of the order of pairs (default: 0)")
+    searching.add_argument("--steps", type=whole(), help="steps of Adam (default: 1000)")
+    searching.add_argument("--batch", type=whole(2), help="pairs per step (default: 32)")
+    searching.add_argument("--rate", type=positive, help="learning rate of Adam (default: 5e-3)")
+    searching.add_argument(
+        "--mu", type=real("a number, 0 or more", lambda value: value >= 0), help="penalty on the scale (default: 0.05)"
+    )
+    searching.add_argument("--temperature", type=positive, help="temperature of the loss (default: 0.02)")
+    searching.add_argument("--negatives", type=whole(0), help="listed negatives per pair (default: 1)")
+    searching.add_argument("--seed", type=whole(0), help="seed of the order of pairs (default: 0)")
     searching.add_argument(
         "--surface",
         type=Path,
@@ -150,7 +158,5 @@ def add_merge(command: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: it must be comma-separated numbers") from None
+    read = real(f"in {text!r} a number, with commas between several")
+    return [read(part) for part in text.split(",")]

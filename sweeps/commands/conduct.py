@@ -16,11 +16,11 @@ from sweeps.experiment.sweep import Sweep
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cluster_file import ResourceClass, read_cluster_profile
 from sweeps.machine.cores import gpus
-from sweeps.machine.hardware import read_machine
+from sweeps.machine.hardware import Machine, read_machine
 from sweeps.running.conductor import Conductor, prepare
 from sweeps.running.display import Screen, Snapshot, result
 from sweeps.running.dry_run import foresee, here, throughput_on
-from sweeps.running.gate import Prospect, prospect
+from sweeps.running.gate import Prospect, no_law_on_any_data, prospect
 from sweeps.running.proposals import propose
 from sweeps.running.resources import this_machine
 from sweeps.search.sweep_state import SweepState
@@ -33,6 +33,8 @@ from sweeps.support.console import positive
 from sweeps.support.extras import require
 from sweeps.workers import LAUNCHERS
 from sweeps.workers.base import Launcher, LaunchOptions
+
+ANYWAY = "; `no_law` runs it anyway"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,7 @@ class OpenedSweep:
         """Raise ValueError where no trial is possible or no law is possible; no_law: the latter is allowed."""
         expected = self.expected
         if expected.refusal and not (no_law and expected.remarks):
-            although = "; `no_law` runs it anyway" if expected.remarks else ""
-            raise ValueError(f"{self.file}: {expected.refusal}{although}")
+            raise ValueError(f"{self.file}: {expected.refusal}{ANYWAY if expected.remarks else ''}")
 
     def foresee(
         self,
@@ -75,12 +76,10 @@ class OpenedSweep:
         hardware, mfu, price: as a user writes them. Raises ValueError naming the parameter.
         """
         classes, own = _classes(options), None
-        if hardware is not None:
-            throughput = throughput_on(read_machine(hardware, mfu, price), self.sweep, self.data, options.workers)
-        elif mfu is not None:
-            raise ValueError("`mfu` needs `hardware`")
+        machine, each = elsewhere(hardware, mfu, price)
+        if machine is not None:
+            throughput = throughput_on(machine, self.sweep, self.data, options.workers)
         else:
-            each = None if price is None else positive("`price`", price, "a price per core-hour or GPU-hour")
             throughput = here(self.store, options.workers, each)
             own = None if classes else this_class(launcher, options)
         return foresee(self.sweep, self.data, self.store, self.library, throughput, again, classes, own)
@@ -111,14 +110,32 @@ class OpenedSweep:
             return conductor.run(starter.start), conductor.reused
 
 
-def opened(file: Path, directory: Path, url: str = "", fresh: bool = False, checkpoints: str = "") -> OpenedSweep:
+def elsewhere(hardware: str | None, mfu: str | None, price: str | None) -> tuple[Machine | None, float | None]:
+    """The machine that a dry run is about, None for this one, and the price of an hour of each of its chips.
+
+    Raises ValueError naming the parameter.
+    """
+    if hardware is not None:
+        machine = read_machine(hardware, mfu, price)
+        return machine, machine.price
+    if mfu is not None:
+        raise ValueError("`mfu` needs `hardware`")
+    return None, None if price is None else positive("`price`", price, "a price per core-hour or GPU-hour")
+
+
+def opened(
+    file: Path, directory: Path, url: str = "", fresh: bool = False, checkpoints: str = "", no_law: bool = True
+) -> OpenedSweep:
     """The sweep of a file, its data prepared; notes on these go to stderr.
 
     url: of a database or of objects, and checkpoints: of their copies; see sweeps.store.open. fresh: no observations of
-    other sweeps are reused. Raises ValueError, and ModuleNotFoundError where what trains is not installed.
+    other sweeps are reused. no_law: without it a sweep that can give no law on any data is refused before they are
+    read, which takes minutes. Raises ValueError, and ModuleNotFoundError where what trains is not installed.
     """
     sweep = read_sweep(file)
     refuse_foreign(directory, file)
+    if not no_law and (refusal := no_law_on_any_data(sweep)):
+        raise ValueError(f"{file}: {refusal}{ANYWAY}")
     require("torch", "transformers", "peft")  # else a process that is started below says so, and this one again
     store = open_store(directory, url=url, checkpoints=checkpoints)  # before what may take minutes
     data = prepare(file)

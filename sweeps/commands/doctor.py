@@ -24,6 +24,7 @@ from sweeps.commands.bucket_doctor import follow as follow_objects
 from sweeps.commands.bucket_doctor import probe_objects, verdict_on
 from sweeps.commands.finding import LATE, Finding
 from sweeps.store.objects import checked_url, is_place_of_objects
+from sweeps.support.arguments import positive
 from sweeps.support.atomic import write_text
 from sweeps.support.processes import own_code
 from sweeps.support.text import table
@@ -294,7 +295,11 @@ def add_doctor(command: argparse.ArgumentParser) -> None:
     side.add_argument("--two", action="store_true", help="check with a second machine, on which you start --peer")
     side.add_argument("--peer", action="store_true", help="run as the second machine of a check")
     command.add_argument(
-        "--seconds", type=float, default=WAIT, metavar="S", help="seconds to wait for the other machine (default: 120)"
+        "--seconds",
+        type=positive,
+        default=WAIT,
+        metavar="S",
+        help="seconds to wait for the other machine (default: 120)",
     )
     command.add_argument("--json", action="store_true", help="print the findings as JSON")
 

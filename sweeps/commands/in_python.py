@@ -113,7 +113,7 @@ class Sweep:
         if track is not None:
             choice("`track`", track, TRACKERS)
         with relative_to(self.file):
-            asked = self._opened(fresh)
+            asked = self._opened(fresh, no_law)
             asked.refuse_hopeless(no_law)
             end, _ = asked.conduct(kind, options.tracked_in(track), retry_failed)
             write_chosen(end)
@@ -132,8 +132,8 @@ class Sweep:
         columns, rows = flat_rows((by_key(store.exported()) | by_key(store.results())).values())
         return data_frame(rows, columns)
 
-    def _opened(self, fresh: bool) -> OpenedSweep:
-        return opened(self.file, self.folder, self.store, fresh)
+    def _opened(self, fresh: bool, no_law: bool = True) -> OpenedSweep:
+        return opened(self.file, self.folder, self.store, fresh, no_law=no_law)
 
     def _kept(self) -> Store:
         return existing(self.folder, self.store)

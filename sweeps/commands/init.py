@@ -86,7 +86,7 @@ def _models(arguments: argparse.Namespace) -> list[ModelSpec]:
         return list(suite)
     for name in names if suite else ():
         choice("`models`", name, [model.name for model in suite])
-    return [find_model(name) for name in names]
+    return [find_model(name, "`models`") for name in names]
 
 
 def _data(arguments: argparse.Namespace, training: Training, model: ModelSpec) -> tuple[Data, str]:

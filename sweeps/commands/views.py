@@ -23,6 +23,7 @@ from sweeps.store.base import Store
 from sweeps.store.export import write_csv, write_parquet
 from sweeps.store.logs import Log
 from sweeps.store.open import add_store, join, open_store, placed
+from sweeps.support.arguments import whole
 from sweeps.support.console import sentence
 from sweeps.support.paths import refuse_to_replace, relative_to
 from sweeps.support.progress import Progress
@@ -128,7 +129,7 @@ def _watch(standing: Standing) -> int:
 def add_logs(command: argparse.ArgumentParser) -> None:
     _folder(command)
     command.add_argument("trial", nargs="?", metavar="TRIAL", help="key of a trial, or the first characters of it")
-    command.add_argument("--lines", type=int, default=20, metavar="N", help="number of last lines (default: 20)")
+    command.add_argument("--lines", type=whole(), default=20, metavar="N", help="number of last lines (default: 20)")
     how = command.add_mutually_exclusive_group()
     how.add_argument("--follow", action="store_true", help="follow the log until the trial or sweep is finished")
     how.add_argument("--json", action="store_true", help="print it as JSON")
@@ -331,7 +332,7 @@ def export(arguments: argparse.Namespace) -> int:
 def add_dashboard(command: argparse.ArgumentParser) -> None:
     _folder(command)
     command.add_argument(
-        "--port", type=int, default=8080, help="port on this machine (default: 8080; 0: any free port)"
+        "--port", type=whole(0, 65535), default=8080, help="port on this machine (default: 8080; 0: any free port)"
     )
     command.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
 

@@ -75,7 +75,9 @@ def mapping_of(name: str) -> tuple[str, Mapped]:
     for part in query.split("&") if mark else ():
         role, equals, column = part.partition("=")
         if role not in ROLES or not equals or not column:
-            raise ValueError(f"data is {name!r}: {part!r} maps no column; give ROLE=COLUMN, roles: {', '.join(ROLES)}")
+            raise ValueError(
+                f"`data` is {name!r}: {part!r} maps no column; give ROLE=COLUMN, roles: {', '.join(ROLES)}"
+            )
         roles[role] = (*roles.get(role, ()), unquote(column))
     return plain, tuple(roles.items())
 

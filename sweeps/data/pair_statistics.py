@@ -144,7 +144,7 @@ def _read(name: str) -> _Sample:
         if not pair.held_out:
             chosen.append(pair)
     if not chosen:
-        raise ValueError(f"data is {name!r}; of its {pairs:,} pairs all are held out: none is left to train on")
+        raise ValueError(f"`data` is {name!r}; of its {pairs:,} pairs all are held out: none is left to train on")
     scale, exact = meter.rows / problems.records, meter.rows == problems.records
     chosen = chosen[:: max(1, len(chosen) // TOKENISED_PAIRS)]
     found = PairStatistics(

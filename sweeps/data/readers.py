@@ -84,9 +84,9 @@ def _files(name: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         return shards(path), (path,)
     if ending(path) not in READERS:
         known = ", ".join([*python_env.TASKS, "hf:owner/name"])
-        raise ValueError(f"data is {name!r}; known: {known}, folders, files with the extensions {known_endings()}")
+        raise ValueError(f"`data` is {name!r}; known: {known}, folders, files with the extensions {known_endings()}")
     if not path.is_file():
-        raise ValueError(f"data is {name!r}; there is no such file")
+        raise ValueError(f"`data` is {name!r}; there is no such file")
     return (path,), ()
 
 
@@ -179,13 +179,13 @@ def _hub_table(name: str, plain: str, offline: bool) -> Any:
 
         return datasets.load_dataset(repository, subset or None, split=split or "train", trust_remote_code=False)
     except ImportError:
-        raise ValueError(f"data is {name!r}; it needs datasets; install recipe-planner[hub]") from None
+        raise ValueError(f"`data` is {name!r}; it needs datasets; install recipe-planner[hub]") from None
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         hint = "name a part of it with hf:owner/name#SUBSET:SPLIT" + (
             "; nothing is fetched for a plan" if offline else ""
         )
-        raise ValueError(f"data is {name!r}: {why[:300]} ({hint})") from None
+        raise ValueError(f"`data` is {name!r}: {why[:300]} ({hint})") from None
     finally:
         if offline:
             os.environ.pop(OFFLINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,12 +70,8 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
     if sweep.goal:
         return _proposed(sweep, data)
     grid_cells = []
-    grid = itertools.product(sweep.models, sweep.entries, sweep.budgets, sweep.conditions(data))
-    for model, entry, budget, training in grid:
-        if not entry.tried_at(model.name, budget):
-            continue
+    for model, entry, budget, training, seeds in places(sweep, sweep.conditions(data)):
         cell = cell_at(model, entry, training, budget, sweep, data)
-        seeds = sweep.seeds_at(model.name, budget, entry.method.name, training.batch_size)
         grid_cells += [replace(cell, seed=seed) for seed in seeds]
     smallest = min((cell for cell in grid_cells if not cell.reason), key=lambda cell: cell.steps, default=None)
     if smallest and smallest.training.warmup_steps >= smallest.trial(1.0).cooldown_start:
@@ -83,6 +80,16 @@ def cells(sweep: Sweep, data: Data) -> list[Cell]:
             f"{smallest.steps} steps, and its cooldown would begin before the warm-up ends"
         )
     return grid_cells
+
+
+def places(
+    sweep: Sweep, conditions: Sequence[Training]
+) -> Iterator[tuple[ModelSpec, Entry, float, Training, tuple[int, ...]]]:
+    """Model, method, budget, condition and seeds of every place that the sweep file asks for."""
+    for model, entry, budget, training in itertools.product(sweep.models, sweep.entries, sweep.budgets, conditions):
+        if entry.tried_at(model.name, budget):
+            seeds = sweep.seeds_at(model.name, budget, entry.method.name, training.batch_size)
+            yield model, entry, budget, training, seeds
 
 
 def cell_at(
@@ -109,12 +116,19 @@ def _proposed(sweep: Sweep, data: Data) -> list[Cell]:
     ]
 
 
-def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
-    model, training = cell.model, cell.training
-    if refusal := cell.entry.method.refusal(model):
+def unfit(model: ModelSpec, entry: Entry, training: Training) -> str:
+    """Why a model cannot be tuned like this whatever the data and the budget; "" when it can."""
+    if refusal := entry.method.refusal(model):
         return refusal
     if training.context > model.context:
         return f"training.context is {training.context} tokens, {model.name} reads at most {model.context}"
+    return ""
+
+
+def _impossible(cell: Cell, sweep: Sweep, data: Data) -> str:
+    model, training = cell.model, cell.training
+    if reason := unfit(model, cell.entry, training):
+        return reason
     if training.batch_size > data.train_pairs:
         return f"a batch needs {training.batch_size} pairs, there are {data.train_pairs:,}"
     if training.merge and cell.entry.method.bits:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS, why_no_law, why_no_shared_law
-from sweeps.experiment.grid import Cell, cells
+from sweeps.conditions import condition_name
+from sweeps.experiment.grid import Cell, cells, places, unfit
 from sweeps.experiment.sources import Data
-from sweeps.experiment.sweep import Sweep
+from sweeps.experiment.sweep import Entry, Sweep
 
 NAMED = 3  # reasons in one sentence
 
@@ -38,8 +40,26 @@ def prospect(sweep: Sweep, data: Data) -> Prospect:
     remarks += [remark for remark, _ in verdicts if remark]
     if any(hopeful for _, hopeful in verdicts):
         return Prospect(tuple(remarks))
-    reasons = "; ".join(remark for remark, _ in verdicts[:NAMED])
-    return Prospect(tuple(remarks), f"the trials cannot give a law: {reasons}")
+    return Prospect(tuple(remarks), _no_law([remark for remark, _ in verdicts]))
+
+
+def no_law_on_any_data(sweep: Sweep) -> str:
+    """Why the trials cannot give a law even if all of them can be trained; "" where they may, or none is wanted."""
+    if sweep.goal or sweep.compare:
+        return ""
+    groups: dict[str, list[tuple[float, Any]]] = {}
+    for model, entry, budget, training, seeds in places(sweep, sweep.conditions()):
+        group = groups.setdefault(_law_name(entry, condition_name(training, sweep.varied)), [])
+        if not unfit(model, entry, training):
+            # At the most, every model, budget and batch size has a number of tokens of its own.
+            group += [(model.params, (model.name, budget, training.batch_size)) for _ in seeds]
+    if any(not why_no_shared_law(runs) for runs in groups.values()):
+        return ""
+    return _no_law([f"{name}: {why_no_law(runs)}" for name, runs in groups.items()])
+
+
+def _no_law(reasons: Sequence[str]) -> str:
+    return f"the trials cannot give a law: {'; '.join(reasons[:NAMED])}"
 
 
 def _nothing_left(sweep: Sweep, data: Data) -> str:
@@ -62,9 +82,12 @@ def _groups(tried: Sequence[Cell]) -> dict[str, list[Cell]]:
     """Cells of each law by its name: those of a method, under one condition."""
     groups: dict[str, list[Cell]] = {}
     for cell in tried:
-        name = ", ".join(filter(None, (cell.entry.method.label, cell.condition)))
-        groups.setdefault(name, []).append(cell)
+        groups.setdefault(_law_name(cell.entry, cell.condition), []).append(cell)
     return groups
+
+
+def _law_name(entry: Entry, condition: str) -> str:
+    return ", ".join(filter(None, (entry.method.label, condition)))
 
 
 def _verdict(name: str, group: Sequence[Cell], data: Data) -> tuple[str, bool]:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Timer, current_thread, main_thread
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -21,9 +22,26 @@ from sweeps.support.extras import DISTRIBUTION, is_ours, lacking
 SHELLS = ("bash", "zsh", "tcsh")
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, and refuses arguments that are empty."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does. An empty argument is mostly a shell variable that is not set."""
+        given = sys.argv[1:] if args is None else list(args)
+        for before, text in pairwise(["", *given]):
+            if text == "" or (text.startswith("--") and text.endswith("=") and text.count("=") == 1):
+                where = text.removesuffix("=") or (before if before.startswith("-") else "an argument")
+                self.error(f"{where} is empty")
+        return super().parse_args(given, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog.split()[0]}: error: {message}; `{self.prog} --help` lists the options\n")
+
+
 def parser(command: str, purpose: str, examples: str) -> argparse.ArgumentParser:
     """An argument parser for `command`; `examples` is printed under the options, as written."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=command,
         description=purpose,
         epilog=f"examples:\n{examples}",
@@ -204,9 +222,9 @@ def _listen_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """The flag of each parameter of a command whose flags are named as its parameters are."""
-    return {name: f"--{name.replace('_', '-')}" for name in vars(arguments)}
+def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The flag of each option of a command, by the name of its parameter."""
+    return {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
 
 
 @contextmanager

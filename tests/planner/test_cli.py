@@ -96,7 +96,7 @@ BAD = [
     (["--budget", "1e13", "--mfu", "0.4"], "--mfu needs --hardware"),
     (["--budget", "1e13", "--price", "2"], "--price needs --hardware"),
     (["--budget", "1e13", "--suite", "bert"], "--suite is 'bert'; known: nano, pythia"),
-    (["--budget", "1e13", "--model", "nowhere"], "--model: model is 'nowhere'"),
+    (["--budget", "1e13", "--model", "nowhere"], "--model is 'nowhere'"),
     (["--budget", "1e13", "--methods", "prompt"], "--methods has 'prompt'; known: full, lora"),
     (["--budget", "1e13", "--methods", "bias"], "the laws of known know only full, lora"),
     (["--budget", "1e13", "--flops", "half"], "--flops is 'half'; known: exact, paper"),
@@ -280,7 +280,7 @@ def test_without_a_file_pairs_are_told(laws, capsys):
 
 def test_data_that_are_not_there_are_one_line(laws, capsys):
     assert main(["--budget", "1e13", "--laws", laws, "--data", "nosuch.jsonl"]) == 2
-    assert capsys.readouterr().err == "plan: error: data is 'nosuch.jsonl'; there is no such file\n"
+    assert capsys.readouterr().err == "plan: error: --data is 'nosuch.jsonl'; there is no such file\n"
 
 
 def test_the_first_screen_tells_what_the_fit_doubts_of_the_law_that_answers(tmp_path, capsys):

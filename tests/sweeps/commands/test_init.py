@@ -51,7 +51,7 @@ def test_data_that_are_not_at_hand_are_described():
     [
         (["old.toml"], "old.toml: exists already; name another file"),
         (["new.txt"], "new.txt: a sweep file ends in .toml"),
-        (["new.toml", "--data", "none.jsonl"], "data is 'none.jsonl'; there is no such file"),
+        (["new.toml", "--data", "none.jsonl"], "--data is 'none.jsonl'; there is no such file"),
         (["new.toml", "--methods", "lorra"], "--methods is 'lorra' (meant 'lora'?)"),
         (["new.toml", "--suite", "pythia", "--models", "nano-25k"], "--models is 'nano-25k'"),
         (["new.toml", "--pairs", "5e6"], "--pairs and --tokens-per-pair must be given together"),

@@ -97,7 +97,7 @@ def test_a_file_that_is_as_it_was_is_not_read_again_and_one_that_changed_is(tmp_
     path.write_text("\n".join(map(json.dumps, rows(200))))
     assert pair_statistics(Training(data=str(path))).pairs == 200
     path.unlink()
-    with pytest.raises(ValueError, match=r"data is '.*a\.jsonl'; there is no such file"):
+    with pytest.raises(ValueError, match=r"`data` is '.*a\.jsonl'; there is no such file"):
         pair_statistics(Training(data=str(path)))
 
 

@@ -106,7 +106,7 @@ def test_a_group_is_on_one_side_of_the_split(tmp_path):
 
 @pytest.mark.parametrize("source", ["pairs.txt", "missing.jsonl"])
 def test_an_unknown_source_names_the_choices(source):
-    with pytest.raises(ValueError, match=f"data is '{source}'"):
+    with pytest.raises(ValueError, match=f"`data` is '{source}'"):
         read_pairs(source)
 
 
@@ -157,7 +157,7 @@ def test_a_hub_data_set_names_a_subset_and_a_split(tmp_path, monkeypatch):
     mapped = f"hf:{folder}#faq:test?query=positive&positive=anchor"
     assert read_pairs(mapped)[0][0].query == "document 0"
     for part, words in (("", "code"), ("#none", "faq"), ("#faq:dev", "train")):  # what there is, is named
-        with pytest.raises(ValueError, match=rf"data is 'hf:{folder}{part}': .*{words}.*hf:owner/name#SUBSET:SPLIT"):
+        with pytest.raises(ValueError, match=rf"`data` is 'hf:{folder}{part}': .*{words}.*hf:owner/name#SUBSET:SPLIT"):
             open_source(f"hf:{folder}{part}")
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_fetched_for_a_plan(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     code = "from sweeps.data.readers import open_source; open_source('hf:nobody/nothing', offline=True)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
-    assert "data is 'hf:nobody/nothing': " in done.stderr and "nothing is fetched for a plan" in done.stderr
+    assert "`data` is 'hf:nobody/nothing': " in done.stderr and "nothing is fetched for a plan" in done.stderr
 
 
 def write_rows(path, content: list[dict]) -> Source:

@@ -15,7 +15,7 @@ from sweeps.commands import conduct
 from sweeps.experiment.grid import cells
 from sweeps.experiment.sources import Data
 from sweeps.experiment.sweep_file import read_sweep
-from sweeps.running.gate import Prospect, prospect
+from sweeps.running.gate import Prospect, no_law_on_any_data, prospect
 
 THREE = 'models = ["nano-25k", "nano-100k", "nano-340k"]\nbudgets = [4e11, 8e11, 1.6e12]\n'
 FULL = '[[methods]]\nname = "full"\nlr = 1e-3\n'
@@ -174,3 +174,27 @@ def test_every_example_can_be_run(name):
     project = Path(__file__).parents[3]
     data = Data.from_json(json.loads((project / "results/reference/data.json").read_text()), "data.json")
     assert not prospect(read_sweep(project / "examples" / f"{name}.toml"), data).refusal
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]])
+def test_what_no_data_could_make_a_law_of_is_refused_before_they_are_read(monkeypatch, capsys, flags):
+    Path("one.toml").write_text('models = ["nano-25k"]\nbudgets = [4e11]\n' + FULL)
+    read = []
+    monkeypatch.setattr(conduct, "prepare", lambda file: read.append(file) or DATA)
+    assert cli.main(["run", "one.toml", *flags]) == 2
+    assert "full: 1 runs; a law needs at least 6; --no-law runs it anyway" in capsys.readouterr().err
+    assert bool(read) == bool(flags)  # a dry run shows the trials
+
+
+@pytest.mark.parametrize("name", ["ablation", "batch", "bracket", "demo", "dense", "merging", "reference", "scores"])
+def test_no_example_is_refused_by_its_file_alone(name):
+    assert not no_law_on_any_data(read_sweep(Path(__file__).parents[3] / "examples" / f"{name}.toml"))
+
+
+def test_what_the_file_alone_refuses_is_refused_with_every_data(asked):
+    """Two budgets of one size are four runs with two seeds, enough for shared exponents; with one seed they are not."""
+    for seeds, hopeless in (("[0]", True), ("[0, 1]", False)):
+        text = f'models = ["nano-25k"]\nbudgets = [4e11, 8e11]\nseeds = {seeds}\n' + FULL
+        assert bool(no_law_on_any_data(read_sweep_text(text))) == hopeless == bool(asked(text).refusal)
+        told = no_law_on_any_data(read_sweep_text(text))
+        assert told == (asked(text).refusal if hopeless else "")
