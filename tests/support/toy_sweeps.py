@@ -20,24 +20,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sweeps import cli
-from sweeps.commands import conduct
+# What a worker needs: hundreds of them start, and what only the command needs is imported where it begins.
 from sweeps.experiment.sources import Data
 from sweeps.models import find_model
-from sweeps.running import conductor
 from sweeps.store import attempts
 from sweeps.store.bucket import BucketStore
 from sweeps.store.files import report
 from sweeps.store.trunks import Trunk, trunk_of
 from sweeps.support.paths import MARKER
 from sweeps.trial import Observation, Trial, failure
-from sweeps.workers import loop, ray_job, slurm
-from sweeps.workers.base import LaunchOptions
+from sweeps.workers import loop, ray_job
 from sweeps.workers.stop_requests import StopRequests
 
 DATA = Data(data_hash="d0", train_pairs=200_000, held_out_pairs=1000, tokens=60.0, squares=2500.0)
@@ -114,21 +110,39 @@ def observe(trial: Trial) -> Observation:
 
 
 @contextmanager
+def changed(thing: Any, name: str, value: Any) -> Iterator[None]:
+    """Inside, a thing's attribute has this value. (unittest.mock would take as long to import as all of a worker.)"""
+    before = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        setattr(thing, name, before)
+
+
+@contextmanager
 def toys() -> Iterator[None]:
     """Inside, sweeps have the toy's worker and data."""
-    ours = [mock.patch.object(conduct, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
-    ours += [mock.patch.object(slurm, "POLL", 0.5)]
+    from sweeps.commands import conduct
+    from sweeps.running import conductor
+    from sweeps.workers import slurm
+    from sweeps.workers.base import LaunchOptions
+
+    ours = [changed(conduct, "LaunchOptions", partial(LaunchOptions, command=COMMAND))]
+    ours += [changed(slurm, "POLL", 0.5)]
     if "REAL_PACE" not in os.environ:
-        ours += [mock.patch.object(conduct, "prepare", partial(conductor.prepare, command=COMMAND))]
-    ours += [mock.patch.object(conductor, "POLL", 0.1)]  # its trials take milliseconds
+        ours += [changed(conduct, "prepare", lambda file: DATA)]
+    ours += [changed(conductor, "POLL", 0.1)]  # its trials take milliseconds
     with ExitStack() as stack:
-        for patch in ours:
-            stack.enter_context(patch)
+        for one in ours:
+            stack.enter_context(one)
         yield
 
 
 def toy_main(argv: list[str]) -> int:
     """`sweep` with the toy's worker and data."""
+    from sweeps import cli
+
     with toys():
         return cli.main([*argv, "--no-law"] if argv[:1] == ["run"] else argv)  # most toys are too small for laws
 
@@ -145,7 +159,7 @@ def toy_worker(argv: list[str]) -> int:
             return _paced(real(one, job), float(pace))
         return real(one, job) if one.processes > 1 else toy_train
 
-    with mock.patch.object(worker, "trainer_of", trainer_of):
+    with changed(worker, "trainer_of", trainer_of):
         return runner.cli.main(["worker", *argv])
 
 
@@ -159,7 +173,7 @@ def _paced(train: loop.Train, seconds: float) -> loop.Train:
             time.sleep(seconds)
             return requested()
 
-        with mock.patch.object(stop, "requested", wait):
+        with changed(stop, "requested", wait):
             return train(trial, folder, stop)
 
     return paced

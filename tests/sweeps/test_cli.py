@@ -21,7 +21,7 @@ from sweeps import cli
 from sweeps.experiment.grid import cells, trial_flops
 from sweeps.experiment.sweep_file import read_sweep
 from sweeps.machine.cores import available_cores
-from sweeps.running import conductor, estimate
+from sweeps.running import estimate
 from sweeps.running.conductor import prepare
 from sweeps.store.folder import FolderStore
 from sweeps.store.records import read_observations
@@ -376,7 +376,7 @@ def test_data_that_cannot_be_prepared_stop_the_sweep(file, code, said):
 
 def test_what_is_wrong_with_the_data_is_told(file, capsys, monkeypatch):
     note = "1 of 300 records could not be used: pairs.jsonl:300: not JSON"
-    monkeypatch.setattr(conductor, "prepare", lambda *_, **__: replace(DATA, notes=(note,)))
+    monkeypatch.setattr("support.toy_sweeps.DATA", replace(DATA, notes=(note,)))
     assert toy_main(["run", "toy.toml", "--dry-run"]) == 0
     assert f"sweep: {note}" in capsys.readouterr().err
 

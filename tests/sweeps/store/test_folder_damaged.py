@@ -67,10 +67,7 @@ def test_an_attempt_by_a_process_that_cannot_be_is_not_waited_for(new_store):
 
 
 @pytest.mark.parametrize("damaged", ["missing", "", "{", "3", '{"model": 3}', "pipe"])
-def test_a_sweep_mends_the_description_of_a_trial(tmp_path, monkeypatch, damaged):
-    monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    assert toy_main(["run", "toy.toml"]) == 0
+def test_a_sweep_mends_the_description_of_a_trial(finished, damaged):
     for trial in Path("results/toy/trials").iterdir():
         shutil.rmtree(trial)
         trial.mkdir()
@@ -94,10 +91,7 @@ def test_a_worker_alone_tells_of_a_damaged_trial_and_does_the_others(new_store):
 
 
 @pytest.mark.parametrize("text", ["3", "{}", '"x"', "{", "", "null", '[["x"]]'])
-def test_a_queue_that_is_none_is_one_line_and_written_anew_by_the_sweep(tmp_path, monkeypatch, capsys, text):
-    monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    assert toy_main(["run", "toy.toml"]) == 0
+def test_a_queue_that_is_none_is_one_line_and_written_anew_by_the_sweep(finished, capsys, text):
     queue = Path("results/toy/queue.json")
     queue.write_text(text)
     if text != '[["x"]]':  # a list, of which nothing is a key
@@ -111,10 +105,7 @@ def test_a_queue_that_is_none_is_one_line_and_written_anew_by_the_sweep(tmp_path
     assert isinstance(json.loads(queue.read_text()), list)
 
 
-def test_a_committed_folder_without_its_trials_has_a_status(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    assert toy_main(["run", "toy.toml"]) == 0
+def test_a_committed_folder_without_its_trials_has_a_status(finished, capsys):
     shutil.rmtree("results/toy/trials")
     assert toy_main(["status", "results/toy"]) == 0
     assert "13 done" in capsys.readouterr().out
@@ -148,12 +139,9 @@ def test_what_else_a_folder_says_is_refused_by_its_name_or_passed_over(new_store
 
 
 @pytest.mark.parametrize("how", ["3", "{", "[" * DEEP, "\0", "folder", "pipe", "link"])
-def test_a_broken_sweep_beside_stops_neither_a_run_nor_a_status(tmp_path, monkeypatch, capsys, how):
+def test_a_broken_sweep_beside_stops_neither_a_run_nor_a_status(finished, capsys, how):
     """Each file of a neighbour's in turn."""
-    monkeypatch.chdir(tmp_path)
-    Path("toy.toml").write_text(SWEEP)
-    assert toy_main(["run", "toy.toml", "--out", "results/one"]) == 0
-    shutil.copytree("results/one", "results/two")
+    shutil.copytree(Path("results/toy").rename("results/one"), "results/two")
     trial = next(Path("results/two/trials").iterdir())
     names = ["observations.jsonl", "data.json", "queue.json", "rates.json", "sweep.toml", ".sweep.json"]
     for path in [*(Path("results/two", name) for name in names), *trial.iterdir()]:

@@ -59,15 +59,14 @@ def test_a_sweep_deletes_only_what_it_has_made(here):
 
 
 @pytest.mark.parametrize("name", WITHIN)
-def test_a_folder_that_is_a_link_is_not_followed(here, name, capsys):
-    assert toy_main(["run", "toy.toml"]) == 0
-    elsewhere = here / "elsewhere"
+def test_a_folder_that_is_a_link_is_not_followed(finished, name, capsys):
+    elsewhere = finished / "elsewhere"
     (elsewhere / "0123456789abcdef").mkdir(parents=True)
     for path in ("0123456789abcdef.safetensors", "0123456789abcdef/7.safetensors", "wanted.json"):
         (elsewhere / path).write_text("mine")
-    place = here / "results" / "toy" / name
+    place = finished / "results" / "toy" / name
     if place.exists():
-        place.rename(here / "moved")
+        place.rename(finished / "moved")
     place.symlink_to(elsewhere)
     before = everything(elsewhere)
     for command in (["run", "toy.toml", "--fresh"], ["cancel", "results/toy"], ["retry", "results/toy", "--cancelled"]):
@@ -130,10 +129,9 @@ def test_no_file_of_a_log_or_a_cancellation_is_written_through_a_link(here):
     assert target.read_text() == "mine"
 
 
-def test_no_file_of_a_sweep_is_written_through_a_link(here):
+def test_no_file_of_a_sweep_is_written_through_a_link(finished):
     """The next run replaces the link by a file of its own, of whatever a sweep writes."""
-    assert toy_main(["run", "toy.toml"]) == 0
-    folder, theirs = here / "results" / "toy", here / "theirs"
+    folder, theirs = finished / "results" / "toy", finished / "theirs"
     theirs.mkdir()
     names = [path.name for path in folder.iterdir() if path.is_file() and path.name != "started.txt"]
     assert {"queue.json", "observations.jsonl", "data.json", "rates.json", "closed", MARKER} <= set(names)
@@ -146,35 +144,32 @@ def test_no_file_of_a_sweep_is_written_through_a_link(here):
     assert not [name for name in names if (folder / name).is_symlink()]
 
 
-def test_two_sweep_files_do_not_share_a_folder(here, capsys):
-    assert toy_main(["run", "toy.toml", "--out", "results/one"]) == 0
-    (here / "other.toml").write_text(SWEEP.replace("3e11", "9e11"))
-    before = everything(here / "results")
-    assert toy_main(["run", "other.toml", "--out", "results/one"]) == 2
+def test_two_sweep_files_do_not_share_a_folder(finished, capsys):
+    (finished / "other.toml").write_text(SWEEP.replace("3e11", "9e11"))
+    before = everything(finished / "results")
+    assert toy_main(["run", "other.toml", "--out", "results/toy"]) == 2
     assert "holds the sweep of" in (said := capsys.readouterr().err) and "toy.toml, and other.toml is another" in said
-    assert everything(here / "results") == before
+    assert everything(finished / "results") == before
 
 
-def test_an_edited_a_moved_and_a_copied_sweep_file_are_still_the_same_sweep(here):
-    assert toy_main(["run", "toy.toml", "--out", "results/one"]) == 0
-    identity = identity_of(here / "results" / "one")
-    (here / "toy.toml").write_text(SWEEP.replace("3e11", "9e11"))
-    assert toy_main(["run", "toy.toml", "--out", "results/one"]) == 0
-    (here / "toy.toml").rename(here / "moved.toml")
-    assert toy_main(["run", "moved.toml", "--out", "results/one"]) == 0
-    copy = here / "results" / "one" / "sweep.toml"
+def test_an_edited_a_moved_and_a_copied_sweep_file_are_still_the_same_sweep(finished):
+    identity = identity_of(finished / "results" / "toy")
+    (finished / "toy.toml").write_text(SWEEP.replace("3e11", "9e11"))
+    assert toy_main(["run", "toy.toml"]) == 0
+    (finished / "toy.toml").rename(finished / "moved.toml")
+    assert toy_main(["run", "moved.toml", "--out", "results/toy"]) == 0
+    copy = finished / "results" / "toy" / "sweep.toml"
     copy.write_text(SWEEP)
-    assert toy_main(["run", "results/one/sweep.toml"]) == 0
-    assert identity and identity_of(here / "results" / "one") == identity
-
-
-def test_a_committed_folder_is_known_without_its_marker(here):
-    assert toy_main(["run", "toy.toml"]) == 0
-    (here / "results" / "toy" / MARKER).unlink()
     assert toy_main(["run", "results/toy/sweep.toml"]) == 0
-    (here / "results" / "toy" / MARKER).write_text('{"sw')
+    assert identity and identity_of(finished / "results" / "toy") == identity
+
+
+def test_a_committed_folder_is_known_without_its_marker(finished):
+    (finished / "results" / "toy" / MARKER).unlink()
+    assert toy_main(["run", "results/toy/sweep.toml"]) == 0
+    (finished / "results" / "toy" / MARKER).write_text('{"sw')
     assert toy_main(["run", "toy.toml"]) == 0
-    assert json.loads((here / "results" / "toy" / MARKER).read_text())["sweep"]
+    assert json.loads((finished / "results" / "toy" / MARKER).read_text())["sweep"]
 
 
 def test_of_two_that_begin_at_once_the_first_has_the_folder(here, monkeypatch):
@@ -259,15 +254,15 @@ def test_a_dry_run_refuses_as_the_run_does(project, capsys):
     assert "holds no sweep" in capsys.readouterr().err
 
 
-def test_a_change_that_moves_observations_aside_is_said(here, capsys):
+def test_a_change_that_moves_observations_aside_is_said(finished, capsys):
     """Of the conditions, and of the data, such as other installed packages: nothing is lost, and it is told."""
     assert toy_main(["run", "toy.toml"]) == 0
     assert "other-conditions.jsonl" not in capsys.readouterr().err
-    (here / "toy.toml").write_text(f"{SWEEP}[training]\nbatch_size = 128\n")
+    (finished / "toy.toml").write_text(f"{SWEEP}[training]\nbatch_size = 128\n")
     assert toy_main(["run", "toy.toml"]) == 0
     said = capsys.readouterr().err
     assert said.count("13 observations were made under other conditions") == 1 and "other-conditions.jsonl" in said
-    file = here / "results" / "toy" / "data.json"
+    file = finished / "results" / "toy" / "data.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"data_hash": "before"}))
     assert toy_main(["run", "toy.toml"]) == 0
     said = capsys.readouterr().err
