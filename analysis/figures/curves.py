@@ -45,8 +45,8 @@ def draw_curves(table: Table, book: LawBook) -> Figure | NotDrawn:
         _draw(axes, some, colours, heights, widths)
         _title(axes, method, some[0])
     for axes in axes_of:
-        axes.set_xlim(*limits(*widths, room=1.05))
-        axes.set_ylim(*limits(*heights, room=1.05))
+        axes.set_xlim(*limits(*widths, room=1.15))
+        axes.set_ylim(*limits(*heights, room=1.12))
         log_axis(axes, "x", count, 5)
         log_axis(axes, "y", plain_number)
     figure.supxlabel("training tokens D", fontsize=9)

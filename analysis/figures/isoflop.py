@@ -22,6 +22,7 @@ from analysis.tables.table import Table
 from planner.law_book import LawBook, MethodLaw
 
 TITLE = "Loss against model size at equal training compute"
+FOOT, BAR = 0.03, 0.025  # of a panel: where the first bar lies, and how far the next one is from it
 
 
 def draw_isoflop(table: Table, book: LawBook) -> Figure | NotDrawn:
@@ -48,8 +49,11 @@ def draw_isoflop(table: Table, book: LawBook) -> Figure | NotDrawn:
         axes.set_title(method.name)
         if method.law is None:
             axes.text(0.98, 0.98, "too few runs for a law", transform=axes.transAxes, ha="right", va="top", fontsize=8)
+    low, high = limits(*heights, room=1.04)
+    foot = FOOT + BAR * max(map(len, bars.values())) if any(bars.values()) else 0.0
+    low *= (low / high) ** (foot / (1 - foot))  # the bars have the foot of the panels to themselves
     for axes in axes_of:
-        axes.set_ylim(*limits(*heights, room=1.04))
+        axes.set_ylim(low, high)
         _draw_minima(axes, bars.get(axes, ()))
         log_axis(axes, "x", count, 5)
         log_axis(axes, "y", plain_number)
@@ -78,7 +82,7 @@ def _shade(bottom: Mapping[str, Any], levels: Sequence[Level], colours: Array) -
 def _draw_minima(axes: Axes, bars: Sequence[tuple[Mapping[str, Any], ColorType]]) -> None:
     """Minima and their 90 % intervals as bars at the foot of a panel, the largest budget lowest."""
     for place, (bottom, shade) in enumerate(reversed(bars)):
-        height = 0.03 + 0.025 * place
+        height = FOOT + BAR * place
         low, high = bottom["interval"]
         foot = axes.get_xaxis_transform()
         axes.plot([low, high], [height] * 2, color=shade, linewidth=1.4, transform=foot, zorder=3)

@@ -98,7 +98,7 @@ def finding(comparison: Comparison) -> str:
     if len(ways) != 1:
         return f"{TITLE}: which is best depends on budget and ratio"
     clear = sum(beyond for _, beyond in firsts)
-    return f"{TITLE}: {ways[0]} is best, beyond the range of the seeds at {clear} of {len(firsts)} places"
+    return f"{TITLE}: {ways[0]} is best, at {clear} of {len(firsts)} places by more than the range of seeds"
 
 
 def _first(rows: pd.DataFrame) -> tuple[str, bool]:

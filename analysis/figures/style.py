@@ -46,6 +46,8 @@ STYLE = {
 }
 MOST_METHODS = 8  # names beside a panel, and keys above it, that can be read
 BEYOND = 10  # times the largest budget that laws are drawn to
+MOST_NAMED = 4  # of the methods that are not shown
+SHORTER = {"token_table": "table"}  # settings whose names are long
 LONGEST = 26  # letters of a name; a longer one loses its middle
 
 
@@ -95,11 +97,7 @@ def shown(table: Table, book: LawBook) -> list[Shown]:
     Where there are too many to tell apart, those that reached the lowest losses; `left_out` says so.
     """
     laws = {law.label: law for law in book.laws}
-    every = _methods(table)
-    kept = set(every)
-    if len(every) > MOST_METHODS:
-        lowest = table.rows.groupby("method")["loss"].min()
-        kept = set(sorted(every, key=lambda label: lowest.get(label, float("inf")))[:MOST_METHODS])
+    every, kept = _methods(table), _kept(table)
     names = _names(table, every)
     settings, given = _settings(table), looks_in(table)
     return [
@@ -132,8 +130,19 @@ def looks_in(table: Table) -> dict[str, Look]:
 
 def left_out(table: Table) -> str:
     """What a figure says of the methods that it does not show."""
-    more = len(_methods(table)) - MOST_METHODS
-    return f"{more} more methods, with higher losses, are not shown. " if more > 0 else ""
+    every, kept = _methods(table), _kept(table)
+    names = [name for label, name in _names(table, every).items() if label not in kept]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"Not shown, with higher losses: {', '.join(names[:MOST_NAMED])}{more}. " if names else ""
+
+
+def _kept(table: Table) -> set[str]:
+    """Labels of the methods that are shown: where there are too many, those of the lowest losses."""
+    every = _methods(table)
+    if len(every) <= MOST_METHODS:
+        return set(every)
+    lowest = table.rows.groupby("method")["loss"].min()
+    return set(sorted(every, key=lambda label: lowest.get(label, float("inf")))[:MOST_METHODS])
 
 
 def _methods(table: Table) -> list[str]:
@@ -158,7 +167,7 @@ def _names(table: Table, methods: list[str]) -> dict[str, str]:
         own = settings[label]
         others = [settings[other] for other in methods if settings[other]["name"] == own["name"]]
         varied = [key for key in own if key != "name" and any(other.get(key) != own[key] for other in others)]
-        text = " ".join([str(own["name"]), *(f"{key} {_value(own[key])}" for key in varied)])
+        text = " ".join([str(own["name"]), *(f"{SHORTER.get(key, key)} {_value(own[key])}" for key in varied)])
         names[label] = plain(label if alike[str(own["name"])] == 1 else text)
     return names
 

@@ -106,4 +106,9 @@ def test_methods_that_are_not_shown_are_told(tmp_path):
             check_words(figure, name)
             text = " ".join(" ".join(text.get_text() for text in words(figure)).split())
             plt.close(figure)
-        assert "2 more methods, with higher losses, are not shown." in text
+        lowest = table.rows.groupby("method")["loss"].min().sort_values()
+        assert len(lowest) == len(METHODS)
+        told = f"{text} ".partition("Not shown, with higher losses: ")[2].partition(". ")[0]
+        labels = [set(label.split()) for label in lowest.index[MOST_METHODS:]]
+        named = [set(name.split()) for name in told.split(", ")]
+        assert len(named) == len(labels) and all(any(name <= label for label in labels) for name in named), told
