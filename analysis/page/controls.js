@@ -1,6 +1,6 @@
 /* The controls: what they ask of `plan`, what is wrong with it, and the command that asks the same. */
 
-import {byId, element, fill, plain, shortened, words} from './dom.js';
+import {byId, byNumbers, element, fill, plain, shortened, words} from './dom.js';
 import {askedLimits, askedTraining, checked, countSet, flagsOfFields, given, setUpFields, wholeNumber} from './fields.js';
 import {markImage} from './looks.js';
 import {readMachine} from './planner/book.js';
@@ -196,7 +196,7 @@ export function showMethods({laws, name: drawn}) {
   const mark = (law, text) => element('span', {class: 'mark'}, markImage(law.label), words(shortened(text, 60)));
   for (const place of document.querySelectorAll('#methods .marks')) {
     const {method: name} = place.dataset;
-    const own = laws.filter((law) => law.method.name === name);
+    const own = byNumbers(laws, (law) => law.label).filter((law) => law.method.name === name);
     const none = element('span', {class: 'muted'}, `not in ${drawn}`);
     fill(place, ...(own.length ? own.map((law) => mark(law, law.label.slice(name.length).trim())) : [none]));
   }

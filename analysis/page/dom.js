@@ -35,6 +35,10 @@ export function head(names, numbers = 0) {
   return element('thead', {}, element('tr', {}, ...cells));
 }
 
+/** In the order of what they are called, in which rank 8 comes before rank 32. */
+export const byNumbers = (some, called = (one) => one) =>
+  [...some].sort((a, b) => called(a).localeCompare(called(b), 'en', {numeric: true}));
+
 /** Whole numbers with commas, as the terminal prints them. */
 export const whole = (value) => value.toLocaleString('en-US');
 

@@ -1,6 +1,6 @@
 /* How well the laws fit: what they said of larger runs that they had not seen, and what they leave unexplained. */
 
-import {byId, cell, element, fill, head, words} from './dom.js';
+import {byId, byNumbers, cell, element, fill, head, words} from './dom.js';
 import {markImage} from './looks.js';
 import {explained} from './meanings.js';
 import {NORMAL} from './planner/generated.js';
@@ -16,7 +16,7 @@ export const residuals = trialData.trials.filter(({predicted, measured}) => pred
 export function setUpFit(openTrial) {
   byId('fit').hidden = !book || Boolean(book.published);
   if (byId('fit').hidden) return;
-  fill(byId('fit-table'), fitHead(), element('tbody', {}, ...book.laws.map(fitRow)));
+  fill(byId('fit-table'), fitHead(), element('tbody', {}, ...byNumbers(book.laws, (law) => law.label).map(fitRow)));
   byId('fit-means').textContent = fitSentence();
   byId('residuals').hidden = !residuals.length;
   if (!residuals.length) return;

@@ -95,7 +95,7 @@ setColours();
 const dialog = new TrialDialog(content.trials, trialData.scores);
 const openDialog = (trial) => dialog.show(trial);
 
-fill(byId('title'), 'What to train, by the ', book?.published ? 'findings of ' : 'sweep ', words(book?.published || content.name));
+fill(byId('title'), 'What to train? Answers of the ', book?.published ? 'findings of ' : 'sweep ', words(book?.published || content.name));
 byId('summary').textContent = summary();
 about();
 byId('trials').hidden = Boolean(book?.published);

@@ -1,6 +1,6 @@
 /* The table of trials: sorted, filtered, shown by the page; one opens. */
 
-import {byId, cell, element, fill, shortened, whole, words} from './dom.js';
+import {byId, byNumbers, cell, element, fill, shortened, whole, words} from './dom.js';
 import {markImage} from './looks.js';
 import {COLUMNS, matching, sortedBy} from './trials.js';
 
@@ -18,7 +18,7 @@ export class TrialTable {
       ['find-method', 'method'],
       ['find-status', 'status'],
     ])
-      this.choices(byId(id), [...new Set(trials.map((trial) => trial[name]))].sort());
+      this.choices(byId(id), byNumbers([...new Set(trials.map((trial) => trial[name]))]));
     byId('filters').addEventListener('input', () => {
       this.first = 0;
       this.show();

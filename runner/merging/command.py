@@ -158,5 +158,8 @@ def add_merge(command: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[float]:
-    read = real(f"in {text!r} a number, with commas between several")
-    return [read(part) for part in text.split(",")]
+    read = real("a number")
+    try:
+        return [read(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be comma-separated numbers") from None

@@ -381,9 +381,9 @@ def test_how_well_the_laws_fit_is_in_view(chromium, sweep, made):
         assert f"{book.laws[0].backtest['predicted']} larger ones" in said
         assert f"{book.laws[0].backtest['error']:.1%} off on average" in said
         rows = page.locator("#fit-table tbody tr").all_inner_texts()
-        assert len(rows) == len(book.laws) and all(
-            f"{law.noise:.1%}" in row for law, row in zip(book.laws, rows, strict=True)
-        )
+        ordered = sorted(book.laws, key=lambda law: [int(x) if x.isdigit() else x for x in law.label.split()])
+        assert [row.split("\t")[0].strip() for row in rows] == [law.label for law in ordered]
+        assert all(f"{law.noise:.1%}" in row for law, row in zip(ordered, rows, strict=True))
         drawn = page.evaluate("drawing.getOption().series.flatMap((one) => one.data)")
         assert len(drawn) == len(entered) > 20
         misses = []
