@@ -9,8 +9,10 @@ from typing import Any
 
 from sweeps.support.checks import all_numbers, check_fields, choice, number, require, within
 
+COVARIANCE = (-1e6, 1e6)
+MOST_SD = 50.0  # of ln(rate), where nothing is known of it
 LIMITS = {"rate": (1e-12, 100.0), "scatter": (0.0, 10.0), "searches": (1, 1e6), "exponents": (-5.0, 5.0)}
-SPAN = (1e-9, 1e40)  # of what a rate may follow
+SPAN = (1e-3, 1e15)  # of what a rate may follow
 LETTERS = {"params": "N", "batch_size": "B", "rank": "rank"}  # what a rate may follow, in the order of `covariance`
 
 
@@ -57,7 +59,7 @@ class RateRule:
         row = [1.0, *(log for _, log in logs.items())]
         products = [sum(x * c for x, c in zip(row, line, strict=True)) for line in self.covariance]
         variance = sum(x * c for x, c in zip(row, products, strict=True))
-        return math.exp(centre), math.sqrt(max(variance, 0.0) + self.scatter**2)
+        return math.exp(centre), min(math.sqrt(max(variance, 0.0) + self.scatter**2), MOST_SD)
 
     def with_batches_of(self, other: RateRule, book: str) -> RateRule:
         """The rule with the other's power of the batch size, where it knows one size alone and the other several.
@@ -117,7 +119,9 @@ def read_rate_rule(content: Any, where: str) -> RateRule | None:
     rows = content["covariance"]
     square = isinstance(rows, list) and all(isinstance(row, list) and len(row) == size for row in rows)
     require(f"{where}.covariance", rows, square and len(rows) == size, f"{size} rows of {size} numbers")
-    all_numbers(f"{where}.covariance", [value for row in rows for value in row])
+    every = [value for row in rows for value in row]
+    all_numbers(f"{where}.covariance", every)
+    within(f"{where}.covariance", every, COVARIANCE)
     ranges = {name: _ends(content["ranges"][name], f"{where}.ranges.{name}") for name in names}
     tried = _tried(content.get("tried", {}), f"{where}.tried")
     return RateRule(**{**content, "covariance": tuple(map(tuple, rows)), "ranges": ranges, "tried": tried})

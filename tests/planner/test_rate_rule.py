@@ -110,6 +110,7 @@ def test_a_rule_is_kept_by_a_law_file(tmp_path):
         ({"at": {"params": 0, "batch_size": 24}}, "rule.at.params is 0"),
         ({"covariance": [[1, 0], [0, 1]]}, "3 rows of 3 numbers"),
         ({"covariance": [[1, 0, 0], [0, 1, 0], [0, 0, None]]}, "rule.covariance"),
+        ({"covariance": [[1, 0, 0], [0, 1, 0], [0, 0, 1e18]]}, "it must be between -1e+06 and 1e+06"),
         ({"ranges": {"params": [5, 2], "batch_size": [8, 8]}}, "rule.ranges.params"),
         ({"tried": {"nano-7k": {"eight": 1e-3}}}, "rule.tried.nano-7k, a batch size in which is 'eight'"),
         ({"tried": {"nano-7k": {"8": 1e5}}}, "rule.tried.nano-7k.8 is 100000.0"),
@@ -133,3 +134,11 @@ def test_a_rule_of_one_batch_size_takes_the_power_of_a_sweep_of_several():
     book = replace(BOOK, laws=(replace(BOOK.laws[1], rate_rule=taken),))
     text = plan(1e13, laws=book, models=["nano-100k"], conditions={"batch_size": 256}).recipe.lr_source
     assert "exponent of B from sizes" in text and "assumed" not in text
+
+
+def test_a_rate_of_which_nothing_is_known_has_an_end():
+    """The widest rule that a file may hold is asked far away from what it was fitted to."""
+    wild = {"covariance": [[1e6, 0, 0], [0, 1e6, 0], [0, 0, 1e6]], "exponents": {"params": 5.0, "batch_size": 5.0}}
+    rule = read_rate_rule({**RULE.to_json(), "rate": 100.0, "at": {"params": 1e-3, "batch_size": 1e-3}, **wild}, "rule")
+    rate, sd = rule.predict(1e13, 1e9)
+    assert math.isfinite(rate * math.exp(1.645 * sd)) and sd == 50

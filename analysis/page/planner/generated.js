@@ -2410,6 +2410,8 @@ export function mean_pair(book, training, mean_tokens, squares, tokens) {
   return [pair, [`${short(cut_tokens)} tokens per pair, as asked${cut}`]];
 }
 
+export const MOST_SD = 50;
+
 /** Best peak rate of a method = rate (N / N0)**a (B / B0)**b (rank / rank0)**c, where it has a rank. */
 export class RateRule {
   constructor({rate, at, exponents, covariance, scatter, searches, ranges, tried = {}, left_out = {}, batches_from = ''}) {
@@ -2427,7 +2429,7 @@ export class RateRule {
     const row = [1, ...items(logs).map(([, log]) => log)];
     const products = list(this.covariance).map((line) => sum(zip(row, line).map(([x, c]) => x * c)));
     const variance = sum(zip(row, products).map(([x, c]) => x * c));
-    return [Math.exp(centre), Math.sqrt(Math.max(variance, 0) + this.scatter ** 2)];
+    return [Math.exp(centre), Math.min(Math.sqrt(Math.max(variance, 0) + this.scatter ** 2), MOST_SD)];
   }
   /** The rule as people write it: 0.0021 (N / 1e+05)^-0.30 (B / 24)^0.31. */
   formula() {
