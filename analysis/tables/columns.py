@@ -110,10 +110,10 @@ def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.Dat
     if not columns.c:
         flops = 6 * params * tokens
     labels = [f"row {place + 1}" for place in range(len(frame))]
-    run = frame[columns.run].astype(str) if columns.run else pd.Series([""] * len(frame))
+    run = _names(frame[columns.run]) if columns.run else pd.Series([""] * len(frame))
     numbers = {
         "name": labels,
-        "method": frame[columns.method].astype(str).to_numpy() if columns.method else "all",
+        "method": _names(frame[columns.method]).to_numpy() if columns.method else "all",
         "run": run.to_numpy() if columns.run else labels,
         "run_given": run.to_numpy(),
         "params": params,
@@ -125,6 +125,11 @@ def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.Dat
         "weight": weight,
     }
     return pd.DataFrame(numbers), [Caveat("units", remark) for remark in dict.fromkeys(remarks) if remark]
+
+
+def _names(column: pd.Series) -> pd.Series:
+    """Its cells as texts; empty ones are missing."""
+    return column.astype(object).map(str, na_action="ignore")
 
 
 def _column(frame: pd.DataFrame, columns: Columns, column: str, name: str) -> tuple[Array, str]:

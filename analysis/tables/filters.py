@@ -90,8 +90,9 @@ def sift(rows: pd.DataFrame, frame: pd.DataFrame, columns: Columns, filters: Fil
 
 
 def _leave_out_failures(sieve: Sieve, columns: Columns) -> None:
+    named = {name: title for name, title in (("method", columns.method), ("run", columns.run)) if title}
     needed = {"params": columns.n, "tokens": columns.d or columns.c, "flops": columns.c or columns.d}
-    for column, title in {**needed, "unique": columns.unique, "weight": columns.weights}.items():
+    for column, title in {**needed, "unique": columns.unique, "weight": columns.weights, **named}.items():
         sieve.leave_out(sieve.rows[column].isna(), f"its {title} is missing")
     sieve.leave_out(~np.isfinite(sieve.rows["loss"]), "its loss is missing or not finite")
     sieve.leave_out(sieve.rows["tokens"] == 0, "it has no tokens; the laws are about training")

@@ -80,6 +80,7 @@ def _check_runs(rows: pd.DataFrame, columns: Columns, name: str) -> None:
     """Rows of one training run have one size: a column that tells experiments apart would make one run of each."""
     if not columns.run:
         return
+    rows = rows[rows["run"].notna() & rows["method"].notna()]
     first = rows.drop_duplicates(["method", "run"]).set_index(["method", "run"])
     known = first.loc[list(zip(rows["method"], rows["run"], strict=True))]
     for place in np.flatnonzero((rows["params"].to_numpy() != known["params"].to_numpy()) & rows["params"].notna()):

@@ -72,6 +72,16 @@ def test_failed_repeated_and_untrained_rows_stay_out_with_a_reason():
     assert [n.code for n in table.caveats] == ["duplicates"]
 
 
+def test_rows_whose_method_or_run_is_empty_stay_out_with_a_reason():
+    for column in ("method", "run"):
+        for empty in (None, float("nan")):
+            frame = pd.concat([FRAME.assign(tag=["a", empty, "b"]), FRAME.assign(n=FRAME.n * 2, tag=["c", "d", "e"])])
+            table = runs_table(frame, Columns(loss="loss", n="n", d="d", **{column: "tag"}))
+            assert dict(table.excluded) == {"row 2": "its tag is missing"} and len(table.rows) == 5
+        with pytest.raises(ValueError, match="no row can enter a fit: its tag is missing"):
+            runs_table(FRAME.assign(tag=float("nan")), Columns(loss="loss", n="n", d="d", **{column: "tag"}))
+
+
 def test_equal_losses_of_different_runs_are_no_copies():
     twice = pd.concat([FRAME, FRAME], ignore_index=True).assign(run=range(6))
     assert len(runs_table(twice, Columns(loss="loss", n="n", d="d", run="run")).rows) == 6
