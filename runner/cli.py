@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runner.commands import bench, prepare, pretrain, train, worker
 from runner.evaluation import command as evaluation
 from runner.merging import command as merging
@@ -26,11 +28,14 @@ EXAMPLES = """\
 
 def main(argv: list[str] | None = None) -> int:
     """The `embed` command; returns its exit code."""
-    parser = console.parser("embed", __doc__ or "", EXAMPLES)
+    parser = console.parser(
+        "embed", "Train, score, merge and export embedding models, and run the trials of sweeps.", EXAMPLES
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="embed")
     for name, (function, purpose, add) in COMMANDS.items():
+        listed: dict[str, Any] = {} if name == "rank" else {"help": purpose}  # nobody starts that by hand
         command = commands.add_parser(
-            name, help=purpose, description=purpose, formatter_class=console.help_formatter, allow_abbrev=False
+            name, description=purpose, formatter_class=console.help_formatter, allow_abbrev=False, **listed
         )
         add(command)
         command.set_defaults(function=function)

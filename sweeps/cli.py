@@ -45,7 +45,7 @@ EXAMPLES = """\
 def main(argv: list[str] | None = None) -> int:
     """The `sweep` command; returns its exit code. 1 means that a trial failed."""
     keep_password_out_of_sight()
-    parser = console.parser("sweep", __doc__ or "", EXAMPLES)
+    parser = console.parser("sweep", "Train the trials of a sweep file, and show and control their progress.", EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="sweep")
     for name, (function, purpose, add) in COMMANDS.items():
         examples = [line for line in EXAMPLES.splitlines() if line.startswith(f"  sweep {name} ")]
