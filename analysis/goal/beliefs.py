@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 # Sd of the log loss by which places may differ from what the laws say, at scale 1: in common for all methods, and for
 # each method besides.
-LEVEL, METHOD_LEVEL = 0.5, 0.06  # everywhere, by suite and data
+METHOD_LEVEL = 0.06  # everywhere
 SLOPE, METHOD_SLOPE = 0.06, 0.07  # for every decade of N, and of D, from the middle of the places
 BEND, METHOD_BEND = 0.03, 0.025  # for every decade of N times every decade of D: larger models have other slopes in D
 SMOOTH, METHOD_SMOOTH = 0.05, 0.03  # alike within LENGTH decades of N and of D
@@ -54,8 +54,6 @@ class Places:
     """log10 of D, likewise."""
     noise: Array
     """Sd of the log loss of one run about its expectation."""
-    level: float = LEVEL
-    """Sd by which all log losses may differ together, at scale 1; 0: their level is taken as known."""
     usual: float = USUAL_SCALE
     """Scale of the discrepancy before any loss is known."""
 
@@ -96,19 +94,22 @@ class Places:
         method = self.method[these][:, None] == self.method[those][None]
         model = self.model[these][:, None] == self.model[those][None]
         near = np.exp(-((n - m) ** 2 + (d - e) ** 2) / (2 * LENGTH**2))
-        return self.level**2 + _discrepancy(n * m, d * e, near, model, method)
+        return _discrepancy(n * m, d * e, near, model, method)
 
     def variance(self, these: Indices, scale: float) -> Array:
         """The diagonal of `covariance` [these]."""
         sizes, lengths = self.params[these] ** 2, self.tokens[these] ** 2
-        unsaid = self.level**2 + _discrepancy(sizes, lengths, 1.0, 1.0, 1.0)
+        unsaid = _discrepancy(sizes, lengths, 1.0, 1.0, 1.0)
         return np.asarray(self._variance_of_laws[these] + scale**2 * unsaid)
 
 
 def _discrepancy(
     sizes: Array, lengths: Array, near: Array | float, model: Array | float, method: Array | float
 ) -> Array:
-    """Covariance of what the laws do not say between places but for their common level, at scale 1.
+    """Covariance of what the laws do not say between places, at scale 1.
+
+    Their common level is no part of it. The draws of the laws spread it, and with it the slopes, which are flat where
+    losses are near that of chance; a level apart from them would let trials tell of the one and not of the other.
 
     sizes: products of their log10 N. lengths: of their log10 D. near: 1 where N and D are the same, towards 0 apart.
     model, method: 1 where they are the same, else 0.

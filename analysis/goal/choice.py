@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -26,18 +26,19 @@ class Standing:
     """Its sd."""
     best: Array
     """Probability of being the best."""
+    chosen: int
+    """The candidate of the lowest expected loss."""
     regret: float
-    """Expected regret of the choice of the lowest mean, nats."""
-
-    @property
-    def chosen(self) -> int:
-        """The candidate of the lowest expected loss."""
-        return _lowest(self.mean)
+    """Expected regret of the choice, nats."""
 
 
-def _lowest(mean: Array) -> int:
-    """The first of the lowest, however their last digits were rounded."""
-    return int(np.argmin(np.round(mean, 9)))
+def _lowest(mean: Array, variance: Array) -> int:
+    """The candidate of the lowest expected loss, which is that of the lowest expected regret: of two with the same
+    middle the surer one. The first of several, however their last digits were rounded.
+
+    mean, variance: of ln loss.
+    """
+    return int(np.argmin(np.round(mean + variance / 2, 9)))
 
 
 @cache
@@ -59,10 +60,10 @@ def standing(beliefs: Beliefs, goals: Indices) -> Standing:
     mean, covariance = beliefs.mean(goals), beliefs.covariance(goals, goals)
     drawn = _samples(mean, covariance)
     wins = np.bincount(drawn.argmin(axis=1), minlength=len(goals)) / len(drawn)
-    chosen = _lowest(mean)
+    chosen = _lowest(mean, np.diag(covariance))
     losses = np.exp(drawn)
     regret = float((losses[:, chosen] - losses.min(axis=1)).mean())
-    return Standing(mean, np.sqrt(np.maximum(np.diag(covariance), 0)), wins, regret)
+    return Standing(mean, np.sqrt(np.maximum(np.diag(covariance), 0)), wins, chosen, regret)
 
 
 def next_trials(
@@ -77,13 +78,13 @@ def next_trials(
     goals: places of the candidates at the goal. cost: what a trial at each place would cost beside the chosen ones
     [P], infinite where it is not to be had. together: how many at most.
 
-    A first trial alone tells the level of all losses and little of their differences, which others of its round then
-    tell: so the level is taken as known before any loss is.
+    A first trial alone tells the level of all losses and little of their differences: where no second place is to be
+    had beside it, there is none.
     """
-    places = places if len(recorded) else replace(places, level=0.0)
+    first = not len(recorded)
     chosen: list[int] = []
     scale = Beliefs(places, recorded).scale
-    while len(chosen) < together:
+    while len(chosen) < (max(together, 2) if first else together):
         beliefs = Beliefs(places, recorded, chosen, scale)
         prices = cost(chosen)
         open_ = np.flatnonzero(np.isfinite(prices))
@@ -95,7 +96,7 @@ def next_trials(
         if not rates[best] > 0:
             break
         chosen.append(int(open_[best]))
-    return chosen
+    return [] if first and len(set(chosen)) < 2 else chosen[:together]
 
 
 def _rounded(values: Array) -> Array:
@@ -115,7 +116,7 @@ def worth_of(beliefs: Beliefs, goals: Indices, these: Indices, prices: Array) ->
     variance, shared = beliefs.beside(goals, these)
     spread = np.sqrt(variance + beliefs.places.noise[these] ** 2)
     told = shared / spread  # [candidates, these]: sd of what the outcome moves
-    chosen = _lowest(mean)
+    chosen = _lowest(mean, np.diag(covariance))
     bound = _bound(mean, covariance, told, chosen) / prices
     short = np.argsort(-bound, kind="stable")[:SHORTLIST]
     drawn = _samples(mean, covariance)  # [samples, candidates]

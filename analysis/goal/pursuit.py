@@ -23,7 +23,7 @@ from sweeps.search.learning_rates import EXTENSIONS
 MOST_SEEDS = 3  # of one place: more of the same tells little that another place would not
 MATTERS = 0.2  # probability of being best from which on a search goes beyond the end of its list
 CHECKED = 0.25  # the same from which on a rate that was carried from another size is checked here
-CHECK_SHARE = 0.1  # of the spend, that the check of one rate may cost
+CHECK_SHARE = 0.1  # of the spend, that rates beyond the end of one search, or about one carried rate, may cost
 OTHER_SETTING = 1.0  # other settings of a method are as far as a size e times as large, when a rate is carried
 FACTOR = 3.0  # between a rate and those that check it
 SHORTFALL = 1e-9  # of the spend: sums of FLOPs are not exact
@@ -163,26 +163,28 @@ class Pursuit:
         for i in self._next_places(tried, proposals, recorded, most):
             proposals += self._trials_at(i, tried, _done(proposals))
         cost = self.spent([*tried, *_done(proposals)]) - spent
-        stop = "" if proposals else self._why_none(spent, most)
+        stop = "" if proposals else self._why_none(tried, spent, most)
         return Round(tuple(proposals), now, spent, cost, scale, stop)
 
     @cached_property
     def _goal_places(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.arange(len(self.open_places), len(self.open_places) + len(self.goals))
 
-    def _why_none(self, spent: float, most: float) -> str:
+    def _why_none(self, tried: Sequence[Tried], spent: float, most: float) -> str:
         """most: FLOPs that are worth as much as the expected regret."""
         left = max(0.0, self.aim.limit - spent)
         if most < left:
             return "no trial is worth its FLOPs: spending them on the recipe itself gains as much"
+        if not tried:
+            return f"the spend of {left:.3g} FLOP is too small: it allows no two trials to compare"
         return f"the spend is used up: no trial that the {left:.3g} FLOP left allow would lower the expected regret"
 
     def _worth(self, beliefs: Beliefs) -> float:
         """Nats that a FLOP more in the training itself would lower its loss by."""
         now = beliefs.mean(self._goal_places)
-        pair = self.pairs[self.goals[int(np.argmin(now))]]
+        pair, expected = self.pairs[self.goals[int(np.argmin(now))]], float(np.exp(now.min()))
         loss, longer = (pair.loss(pair.tokens(times * self.aim.budget)) for times in (1.0, 1.1))
-        return max(0.0, math.log(loss / longer)) * self.aim.thrift / (0.1 * self.aim.budget) * float(np.exp(now.min()))
+        return max(0.0, math.log(loss / longer)) * self.aim.thrift / (0.1 * self.aim.budget) * expected
 
     def _next_places(
         self, tried: Sequence[Tried], proposals: Sequence[Proposal], recorded: Recorded, most: float
@@ -196,7 +198,8 @@ class Pursuit:
                 pending += _done(self._trials_at(i, tried, pending))
             prices = self._prices(tried, pending)
             left = room + self.spent(tried) - self.spent([*tried, *pending])
-            return np.where(prices <= left, prices, np.inf)
+            most_of_one = left if chosen or len(recorded) else left / 2  # the first two places are compared
+            return np.where(prices <= most_of_one, prices, np.inf)
 
         return next_trials(self.places, recorded, self._goal_places, cost, self.aim.together)
 
@@ -316,7 +319,7 @@ class Pursuit:
                 self._cheapest_check(pair, listed, tried) if alone else (self._place_of_rates(pair, tried), listed)
             )
             price = self.flops[self._number[place]] * len(missing)
-            if price <= (min(left, CHECK_SHARE * self.aim.limit) if alone else left):
+            if price <= min(left, CHECK_SHARE * self.aim.limit):
                 proposals += [Proposal(place, lr, 0, "search") for lr in missing]
                 left -= price
         return proposals

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,6 +25,7 @@ from analysis.goal import beliefs, evidence  # noqa: E402
 from planner.evidence import shipped  # noqa: E402
 from planner.law_file import read_laws  # noqa: E402
 
+_discrepancy = beliefs._discrepancy
 GRIDS = (
     ("reference", 2e13, "ziarko2024"),
     ("language/dense", 3.2e12, "ziarko2024"),
@@ -36,7 +36,7 @@ OTHERWISE: dict[str, dict[str, object]] = {
     "exponents 0.15": {"EXPONENT_SPREAD": 0.15},
     "exponents 0.6": {"EXPONENT_SPREAD": 0.6},
     "chance unknown": {"_below_chance": lambda losses, pool: losses},
-    "level sure": {"LEVEL": 0.0},
+    "level 0.5": {"_discrepancy": lambda *places: 0.5**2 + _discrepancy(*places)},
     "no bend": {"BEND": 0.0, "METHOD_BEND": 0.0},
     "methods' slopes 0.2": {"METHOD_SLOPE": 0.2},
 }
@@ -45,7 +45,7 @@ OTHERWISE: dict[str, dict[str, object]] = {
 def likelihood(world: World) -> float:
     """ln of the likelihood of all losses of a world, at the usual scale."""
     grid = world.grid
-    places = replace(evidence.places_of(grid.pairs, grid.places, 256), level=beliefs.LEVEL)
+    places = evidence.places_of(grid.pairs, grid.places, 256)
     every = np.arange(len(grid.places))
     covariance = places.covariance(every, every, places.usual) + grid.noise**2 * np.eye(len(every))
     root = np.linalg.cholesky(covariance)

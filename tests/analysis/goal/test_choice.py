@@ -42,13 +42,22 @@ def test_trials_narrow_the_expected_regret_and_the_cheap_ones_go_first():
     assert next_trials(places, Recorded(), goals, lambda _: nothing_left, 4) == []
 
 
-def test_an_unknown_level_keeps_the_first_round_from_nothing():
-    places, goals, prices = many_places(60, 200), np.arange(54, 60), np.ones(60)
-    unsure, sure = (replace(places, level=level) for level in (50.0, 0.0))
-    alone = worth_of(Beliefs(unsure, Recorded()), goals, np.arange(54), prices[:54])
-    assert alone.max() < 0.1 * worth_of(Beliefs(sure, Recorded()), goals, np.arange(54), prices[:54]).max()
-    first = next_trials(unsure, Recorded(), goals, lambda _: prices, 4)
-    assert len(first) == 4 and first == next_trials(sure, Recorded(), goals, lambda _: prices, 4)
+def test_a_single_place_compares_nothing_and_is_not_tried_first():
+    places, goals = many_places(60, 200), np.arange(54, 60)
+    only = np.where(np.arange(60) == 7, 1.0, np.inf)
+    assert next_trials(places, Recorded(), goals, lambda chosen: np.full(60, np.inf) if chosen else only, 4) == []
+    seen = Recorded(np.array([3]), np.array([1.0]))
+    assert next_trials(places, seen, goals, lambda chosen: np.full(60, np.inf) if chosen else only, 4) == [7]
+    assert len(next_trials(places, Recorded(), goals, lambda _: np.ones(60), 1)) == 1
+
+
+def test_of_two_with_the_same_middle_the_surer_one_is_chosen():
+    chance = np.random.default_rng(0)
+    draws = np.column_stack([chance.normal(0, sd, 4000) for sd in (0.4, 0.1, 0.4)])
+    draws -= draws.mean(axis=0)
+    zeros = np.zeros(3)
+    places = Places(draws, np.arange(3), np.arange(3), zeros, zeros, np.full(3, 0.01), usual=0.01)
+    assert standing(Beliefs(places, Recorded()), np.arange(3)).chosen == 1
 
 
 @pytest.mark.slow

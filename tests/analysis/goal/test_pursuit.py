@@ -72,6 +72,19 @@ def test_a_carried_rate_is_checked_where_that_costs_least():
     assert not [each for each in poor.round(tried).proposals if each.place.pair == large and each.purpose == "search"]
 
 
+def test_a_search_goes_beyond_its_end_while_that_is_cheap():
+    world = pursuit(known=False)
+    falling = zip(RATES["full"], (1.2, 1.1, 0.2), strict=True)  # the best at the end, and full tuning the likely best
+    tried = [Tried(Place(0, BUDGETS[0]), lr, 0, loss) for lr, loss in falling]
+
+    def beyond(limit: float) -> list[float]:
+        here = replace(world, aim=replace(world.aim, limit=limit))
+        return [each.lr for each in here.round(tried).proposals if each.place.pair == 0 and each.purpose == "search"]
+
+    assert beyond(BUDGETS[0] * 13) == [0.027]
+    assert beyond(BUDGETS[0] * 9) == []  # more than a tenth of the spend
+
+
 def test_trials_of_a_trunk_cost_what_they_add():
     world = pursuit()
     lr = world.rates[0]
@@ -97,11 +110,21 @@ def test_what_another_rate_cost_is_taken_off_where_only_it_was_tried():
 def test_it_stops_by_regret_by_spend_and_where_nothing_is_worth_it():
     unseen = pursuit(regret=1e3)  # of other data than the laws': something is tried
     first = unseen.round([])
-    assert first.proposals and "regret fell" in unseen.round([measured(unseen, first.proposals[0])]).stop
-    assert "spend is used up" in pursuit(limit=1e10).round([]).stop
+    done = [measured(unseen, each) for each in first.proposals]
+    assert first.proposals and "regret fell" in unseen.round(done[:1]).stop
+    assert "used up" in replace(unseen, aim=replace(unseen.aim, regret=0.0, limit=first.cost)).round(done).stop
+    assert "too small" in pursuit(limit=1e10).round([]).stop
     assert "no trial is worth" in pursuit(thrift=1e6).round([]).stop
     none_open = replace(pursuit(), searched={}, rates={}, open_places=(), flops=np.zeros(0), steps=np.zeros(0))
-    assert "no trial that the 3e+12 FLOP left allow" in none_open.round([]).stop
+    assert "3e+12 FLOP is too small" in none_open.round([]).stop
+
+
+def test_what_allows_one_trial_is_not_spent_for_it_compares_nothing():
+    cheapest = BUDGETS[0]
+    assert pursuit(limit=1.9 * cheapest).round([]).proposals == ()
+    first = pursuit(limit=2 * cheapest).round([]).proposals
+    assert len({each.place for each in first}) == 2
+    assert len(pursuit(limit=2 * cheapest, together=1).round([]).proposals) == 1
 
 
 def test_evidence_that_is_wrong_is_outgrown_and_said():
