@@ -41,6 +41,7 @@ BUDGETS = {
     "partly": MemoryBudget(96, 150, 75),
 }
 SETTINGS = [(name, pooling, negatives) for name in METHODS for pooling in ("mean", "last") for negatives in NEGATIVES]
+IN_FP32 = (("mean", "in-batch"), ("last", "hard"))  # float64 shows more, of all
 STEPS = 6
 
 
@@ -83,7 +84,7 @@ def gradient_errors(ranks: Ranks) -> dict:
     """
     errors = {}
     for index, (method, pooling, negatives) in enumerate(SETTINGS):
-        for kind in (torch.float64, torch.float32):
+        for kind in (torch.float64, torch.float32) if (pooling, negatives) in IN_FP32 else (torch.float64,):
             chosen = list(BUDGETS)[index % len(BUDGETS)]
             setting = (METHODS[method], pooling, negatives, BUDGETS[chosen], kind)
             one = gradients(*setting, ALONE)

@@ -25,7 +25,7 @@ from sweeps.models import ARCHITECTURES, find_model
 # One of each architecture, and of each way heads may be grouped or fill the width.
 SHAPES = ["nano-25k", "pythia-1b", "qwen3-0.6b", "smollm2-360m", "smollm2-1.7b", "gemma3-1b", "olmo2-1b", "olmo2-32b"]
 SHAPES += ["qwen2.5-0.5b", "ettin-32m", "cerebras-gpt-256m"]
-QUICK = ("pythia-1b", "qwen3-0.6b")  # of two kinds of block; the others take a minute
+QUICK = ("nano-25k", "smollm2-360m")  # of two kinds of block, under few methods; the others take minutes
 MODELS = [*(shallow(find_model(name)) for name in SHAPES), *map(shallow, OTHERS)]
 # Texts of one length go through the model together: how many, and how long. Queries, then documents.
 QUERIES = [(6, 5)]

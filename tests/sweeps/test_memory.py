@@ -24,6 +24,7 @@ FREE |= {"alias", "detach", "as_strided", "split", "split_with_sizes", "unbind",
 PRODUCTS = {"mm", "addmm", "bmm"}
 SHAPE = {"layers": 2, "width": 128, "heads": 8, "kv_heads": 8, "head_dim": 16, "mlp_width": 384, "vocab": 100}
 LAYERS, TOKENS = (1, 2), (128, 256)
+QUICK = ("gpt_neox", "qwen3", "gemma3_text")
 
 
 class Operations(TorchDispatchMode):
@@ -89,7 +90,14 @@ def counted(monkeypatch):
         yield count
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "falcon"])  # it does not run packed
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+        if name != "falcon"  # it does not run packed
+    ],
+)
 @pytest.mark.parametrize("shape", [{}, {"mlp_width": 512, "heads": 16, "kv_heads": 4}], ids=["square", "grouped"])
 def test_what_a_block_moves_keeps_and_starts_is_what_torch_does(name, shape, counted):
     if name in UNGROUPED and shape:

@@ -46,7 +46,14 @@ def test_every_method_is_tried():
     assert {type(method) for method in METHOD_EXAMPLES} == set(METHODS.values())
 
 
-@pytest.mark.parametrize("model", EVERY_MODEL, ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model",
+    [
+        model if model in OF_ARCHITECTURE.values() else pytest.param(model, marks=pytest.mark.slow)
+        for model in EVERY_MODEL
+    ],
+    ids=lambda model: model.name,
+)
 def test_counted_trainable_is_what_torch_counts(model):
     small = shallow(model, layers=2)
     backbone = build(small)

@@ -27,7 +27,7 @@ UNITS = {
 }
 
 
-QUICK = ("eight methods", "one row", "one size")  # the others take as long together as many tests
+QUICK = ("one row", "one size")  # the others take as long together as many tests
 
 
 @pytest.mark.filterwarnings("error")

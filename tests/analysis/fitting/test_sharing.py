@@ -63,6 +63,7 @@ def protocols(noise: float = 0.005) -> pd.DataFrame:
 OPTIONS = {"n": "N", "d": "D", "loss": "loss", "method": "protocol", "family": "chinchilla", "bootstraps": 20}
 
 
+@pytest.mark.slow
 def test_by_themselves_protocols_keep_their_own_exponents():
     book = fit_laws(protocols(), **OPTIONS)
     assert not any(law.shared for law in book.laws)
@@ -70,6 +71,7 @@ def test_by_themselves_protocols_keep_their_own_exponents():
     assert found == pytest.approx(list(np.linspace(0.50, 0.86, 15)), abs=0.09)  # all near 0.68 where they are shared
 
 
+@pytest.mark.slow
 def test_exponents_that_are_shared_as_asked_are_warned_of():
     shared = fit_laws(protocols(), exponents="shared", **OPTIONS)
     assert all(law.shared for law in shared.laws)

@@ -14,8 +14,17 @@ from runner.data.pairs import Pairs, open_prepared, prepare
 from support.damage import DAMAGES, damage, restore
 from sweeps.machine.measured import cache_folder
 from sweeps.models import find_model
+from sweeps.trial import Training
 
 SOURCE = find_model("nano-7k").source
+
+
+@pytest.fixture
+def training(training: Training, pairs_file: Path, tmp_path: Path) -> Training:
+    """Of few pairs: they are read and tokenised a hundred times."""
+    few = pairs_file.read_text(encoding="utf-8").splitlines(keepends=True)[:650]
+    (tmp_path / "few.jsonl").write_text("".join(few), encoding="utf-8")
+    return replace(training, data=str(tmp_path / "few.jsonl"))
 
 
 @pytest.fixture

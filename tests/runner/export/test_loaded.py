@@ -58,8 +58,9 @@ def must_be_the_trained_one(base, method, training, folder, adapter) -> None:
         assert np.split(again(texts)[0], np.cumsum(again(texts)[1])[:-1])[0].tolist() == read[0]
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_every_tokenizer_is_written_as_it_was_trained_with(training, bases, tmp_path, name):
+# The others, with this method and pooling among all, are below.
+@pytest.mark.parametrize("name", ["llama3", "unigram", "padding-beyond-the-table", "cut-and-padded-in-the-file"])
+def test_a_tokenizer_is_written_as_it_was_trained_with(training, bases, tmp_path, name):
     must_be_the_trained_one(bases(name), LoRA(4), replace(training, pooling="last"), tmp_path / "out", False)
 
 
@@ -67,9 +68,11 @@ def test_every_tokenizer_is_written_as_it_was_trained_with(training, bases, tmp_
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_tokenizer_method_and_pooling(training, bases, tmp_path, name, pooling):
-    tried = examples_for(replace(read_model(bases(name)), name=name))
-    assert len(tried) >= 4
-    for method in tried:
+    """Each two of them together; all three would take three times as long."""
+    methods = examples_for(replace(read_model(bases(name)), name=name))
+    assert len(methods) >= 4
+    turn = -[*SHAPES].index(name) - POOLINGS.index(pooling)
+    for method in methods[turn % len(POOLINGS) :: len(POOLINGS)]:
         for adapter in (False, True) if method.has_adapter else (False,):
             folder = tmp_path / f"{method.name}-{adapter}"
             must_be_the_trained_one(bases(name), method, replace(training, pooling=pooling), folder, adapter)

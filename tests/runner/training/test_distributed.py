@@ -110,7 +110,8 @@ def test_loss_and_gradients_of_two_ranks_are_those_of_one(found, method, precisi
         for name, errors in found["gradients"].items()
         if name.split()[0] == method and name.split()[3:] == [precision, kind]
     }
-    assert len(chosen) == 4  # either pooling, with and without hard negatives
+    # Either pooling, with and without hard negatives: all four, or each once.
+    assert len(chosen) == (4 if precision == "float64" else 2)
     for name, errors in chosen.items():
         alike, parameters = errors["parameters"]
         assert alike and parameters > 5, name

@@ -90,7 +90,10 @@ def test_it_listens_on_the_loopback_alone_and_refuses_another_host(serving):
         urllib.request.urlopen(request, timeout=30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_it_ends_with_its_parent_however_that_ends(serving, number):
     process, server, place = serving
     studies = Path(server.cmdline()[-2])

@@ -232,8 +232,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, suffix, monkeypatch):
         return used
 
     peak(100)  # imports
-    few, many = peak(1000), peak(20_000)
-    assert many < few + 300_000  # 20,000 pairs as objects take 8 MB
+    few, many = peak(1000), peak(6000)
+    assert many < few + 300_000  # 5,000 pairs as objects take 2 MB
 
 
 def test_a_packed_file_that_is_cut_off_is_said_to_be_damaged(tmp_path):
