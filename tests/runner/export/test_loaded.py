@@ -78,7 +78,7 @@ def test_every_tokenizer_method_and_pooling(training, bases, tmp_path, name, poo
             must_be_the_trained_one(bases(name), method, replace(training, pooling=pooling), folder, adapter)
 
 
-QUICK = ("qwen3", "gemma3_text")  # the others take as long together as a tenth of all quick tests
+QUICK = ("qwen3",)  # the others take as long together as a tenth of all quick tests
 
 
 @pytest.mark.parametrize(

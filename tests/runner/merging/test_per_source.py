@@ -173,13 +173,19 @@ class Leaving:
         return self.after < 0
 
 
+@pytest.fixture(scope="module")
+def undisturbed(mixture) -> Observation:
+    """What the trial of the next test leaves when nothing disturbs it."""
+    return train(merged(mixture, SEARCHED))
+
+
 @pytest.mark.parametrize("after", [4, 15, 20])  # in the first part, in the second, in the search
-def test_a_trial_that_had_to_leave_ends_as_if_it_had_not(mixture, tmp_path, after):
+def test_a_trial_that_had_to_leave_ends_as_if_it_had_not(mixture, undisturbed, tmp_path, after):
     trial = merged(mixture, SEARCHED)
     with pytest.raises(SystemExit):
         train(trial, tmp_path, options=Options(stop_requested=Leaving(after)))
     assert (tmp_path / CHECKPOINT).exists() == (after < 18)
-    assert alike(train(trial, tmp_path), train(trial))
+    assert alike(train(trial, tmp_path), undisturbed)
 
 
 KILLED = """

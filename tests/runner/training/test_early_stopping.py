@@ -69,7 +69,14 @@ def test_scores_of_rankings_that_are_known():
     assert found["ndcg@10"] == pytest.approx(1 / math.log2(3))
 
 
-@pytest.mark.parametrize("method", examples_for(find_model("nano-25k")), ids=lambda m: m.name)
+METHODS = examples_for(find_model("nano-25k"))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [method if method.name == "lora" else pytest.param(method, marks=pytest.mark.slow) for method in METHODS],
+    ids=lambda m: m.name,
+)
 def test_watching_changes_no_loss_and_a_healthy_training_is_not_flagged(training, watched, method):
     trial = Trial("nano-25k", method, training, lr=1e-2, steps=12)
     seen = train(replace(trial, training=watched))

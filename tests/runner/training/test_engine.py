@@ -57,7 +57,9 @@ def losses(made, pairs, steps=4):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.label)
 @pytest.mark.parametrize(
-    "options", [Options(micro_tokens=200), Options(recompute=True)], ids=["small micro-batches", "recompute"]
+    "options",
+    [Options(micro_tokens=200), pytest.param(Options(recompute=True), marks=pytest.mark.slow)],
+    ids=["small micro-batches", "recompute"],
 )
 def test_options_change_no_loss(method, options, conditions, prepared):
     plain = losses(engine(method, conditions), prepared.pairs)
