@@ -7,19 +7,21 @@ import json
 from pathlib import Path
 
 from runner.libraries import quiet_libraries
+from runner.pretraining.ladder import read_ladder
 from sweeps.support.arguments import whole
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
     """Run `embed pretrain`; returns the exit code."""
+    ladder = read_ladder(arguments.ladder)  # what is wrong with it is told before anything is loaded
     quiet_libraries()
     import torch
 
-    from runner.pretraining.pretrain import make_ladder, read_ladder
+    from runner.pretraining.pretrain import make_ladder
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    results = make_ladder(read_ladder(arguments.ladder), arguments.out, arguments.model)
+    results = make_ladder(ladder, arguments.out, arguments.model)
     if arguments.json:
         print(json.dumps(results))
         return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from runner.pretraining import pretrain
-from runner.pretraining.pretrain import Ladder, Rung, make_ladder, read_ladder
+from runner.pretraining.ladder import Ladder, Rung
+from runner.pretraining.pretrain import make_ladder
 from sweeps.models import NANO, NANO_FOLDER, read_model
 
 SMALL = Rung("small", layers=1, width=32, heads=1, lr=1e-2)
@@ -79,28 +79,6 @@ def test_an_interrupted_pretraining_ends_with_the_same_bits(ladder, made, tmp_pa
     [resumed] = make_ladder(ladder, tmp_path, ["small"])
     assert resumed["loss"] == results[0]["loss"]
     assert (tmp_path / "small/model.safetensors").read_bytes() == (folder / "small/model.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("tokens = ", "ladder.toml: "),
-        ('name = "x"\ntokens = 1\nfoo = 2\n', "the file has no key 'foo'; known: name, tokens"),
-        ('name = "x"\ntokens = 1\n', "sizes is empty"),
-        (
-            'name="x"\ntokens=1\n[[sizes]]\nname="a"\nlayers=1\nwidth=30\nheads=4\nlr=1\n',
-            "[0].width is 30; it must be a multiple of 4",
-        ),
-        (
-            'name="x"\ntokens=1\n[[sizes]]\nname="../a"\nlayers=1\nwidth=32\nheads=4\nlr=1e-3\n',
-            "sizes[0].name is '../a'",
-        ),
-    ],
-)
-def test_a_wrong_ladder_file_is_named(tmp_path, content, message):
-    (tmp_path / "ladder.toml").write_text(content)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        read_ladder(tmp_path / "ladder.toml")
 
 
 def test_an_unknown_size_names_the_choices(ladder, tmp_path):
