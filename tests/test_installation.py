@@ -102,7 +102,8 @@ def folder(tmp_path_factory) -> Path:
     (folder / "reference").symlink_to(ROOT / "results" / "reference")
     for name in ("a", "b", "model"):
         (folder / name).mkdir()
-    (folder / "ladder.toml").write_text("")
+    size = "[[sizes]]\nname = 'a'\nlayers = 1\nwidth = 32\nheads = 4\nlr = 1e-3\n"
+    (folder / "ladder.toml").write_text(f"name = 'x'\ntokens = 100000\n{size}")
     return folder
 
 
