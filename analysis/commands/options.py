@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from analysis import EXPONENTS
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
-from sweeps.support.arguments import positive, whole
+from sweeps.support.arguments import positive, real, whole
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--delta",
-        type=positive,
+        type=real("a number"),
         help="delta of the Huber loss on log residuals (default: 1.345 noise sd; 1e-3 for one `--family` of a table of "
         "several model sizes, as published fits use)",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.commands.options import add_device
 from runner.libraries import quiet_libraries
-from sweeps.support.arguments import positive, whole
+from sweeps.support.arguments import seconds, whole
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--data", default="python-env", help="training texts (default: python-env)")
     command.add_argument("--batch", type=whole(), metavar="PAIRS", help="pairs per step (default: 64, on a GPU 1024)")
-    command.add_argument("--seconds", type=positive, default=2.0, help="seconds per model and method (default: 2)")
+    command.add_argument("--seconds", type=seconds, default=2.0, help="seconds per model and method (default: 2)")
     add_device(command)
     command.add_argument(
         "--compile", action="store_true", help="torch.compile every block, as `embed train --compile` does"
