@@ -83,6 +83,7 @@ def test_the_form_is_the_one_that_made_the_losses(tmp_path):
     assert judged(read_sweep(folder).of(["full"]), 0.01)["chosen"] == "two-sided"
 
 
+@pytest.mark.slow
 def test_sizes_that_no_form_brings_together_are_kept_apart_with_the_reason(tmp_path):
     odd = [noisy(each, 0.15 if each.trial.training.batch_size == 64 else 0.0) for each in batch_observations()]
     folder = write_sweep(tmp_path, odd)

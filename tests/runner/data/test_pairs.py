@@ -276,7 +276,7 @@ def test_a_plan_for_more_pairs_is_measured_and_leaves_nothing(sweep_file, prepar
 def test_a_plan_for_no_number_of_pairs_is_refused(sweep_file, pairs, capsys):
     with pytest.raises(SystemExit) as end:
         main(["prepare", sweep_file, "--pairs", pairs])
-    assert end.value.code == 2 and f"{pairs!r} is not a number of pairs" in capsys.readouterr().err
+    assert end.value.code == 2 and f"--pairs: {pairs!r} must be a number of pairs" in capsys.readouterr().err
 
 
 def write(path, rows: list) -> Training:

@@ -90,7 +90,6 @@ def test_the_command_searches_and_writes(tasks, tmp_path, capsys):
         (["--method", "average", "--steps", "3"], "--steps: only for"),
         (["--method", "self-positioning", "--probe", "x.jsonl", "--weights", "1,2"], "leave them out"),
         (["--method", "self-positioning", "--probe", "none.jsonl"], "no such file"),
-        (["--method", "self-positioning", "--probe", "x.jsonl", "--batch", "1"], "batch is 1"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(tasks, tmp_path, options, words, capsys):
@@ -98,6 +97,11 @@ def test_mistakes_are_one_line_and_exit_code_2(tasks, tmp_path, options, words, 
     assert main(command) == 2
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+def test_a_probe_batch_of_one_pair_has_no_negatives():
+    with pytest.raises(ValueError, match="batch is 1"):
+        PositionSearch(batch=1)
 
 
 @pytest.mark.slow
