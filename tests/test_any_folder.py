@@ -46,7 +46,7 @@ def run(*command: str, folder: Path) -> str:
 def chain(file: str, out: str, folder: Path) -> dict[str, object]:
     """All commands from the sweep file to the scores of a model, run in `folder`; what each gave."""
     dry = json.loads(run("sweep", "run", file, "--out", out, "--dry-run", "--json", folder=folder))
-    run("sweep", "run", file, "--out", out, "--workers", "1", "--fresh", folder=folder)
+    run("sweep", "run", file, "--out", out, "--workers", "2", "--fresh", folder=folder)
     status = json.loads(run("sweep", "status", out, "--json", folder=folder))
     run("sweep", "export", out, "--csv", f"{out}.csv", folder=folder)
     laws = json.loads(run("fit", out, "--json", "--bootstraps", "40", "--family", "power", folder=folder))
