@@ -30,6 +30,7 @@ lr = 1e-3
 """
 
 
+@pytest.mark.slow
 def test_a_larger_budget_is_predicted_at_every_batch_size(tmp_path, capsys):
     book = fit_laws(write_sweep(tmp_path / "mine", batch_observations()), bootstraps=50)
     (tmp_path / "held-back.toml").write_text(SWEEP)

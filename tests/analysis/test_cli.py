@@ -83,6 +83,7 @@ def test_what_is_of_one_batch_size_names_those_that_there_are(tmp_path, capsys, 
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_of_several_batch_sizes_has_one_page(tmp_path, capsys):
     folder, file = write_sweep(tmp_path, batch_observations(sizes=(8, 24, 64, 192))), tmp_path / "page.html"
     assert main([str(folder), "--bootstraps", "20", "--family", "chinchilla", "--page", str(file)]) == 0

@@ -74,6 +74,7 @@ def test_an_effect_is_that_of_runs_that_differ_in_it_alone(tmp_path, capsys):
         assert best["lr"] == 1e-3
 
 
+@pytest.mark.slow
 def test_losses_at_other_temperatures_are_not_compared(tmp_path, capsys):
     folder = swept(tmp_path / "mine", temperatures=(0.05, 0.1))
     assert main([str(folder), *QUICK, "--json"]) == 0

@@ -26,6 +26,7 @@ HELD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "held"), HELD, ids=str)
 def test_with_coefficients_held_the_others_are_those_of_a_constrained_fit(family, held):
     book = fit_laws(FRAME, family=family, fix=held, delta=1e-2, **OPTIONS)

@@ -24,6 +24,7 @@ def idle_columns(count: int, seed: int) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", DELTAS)
 def test_at_most_two_of_a_hundred_clean_tables_with_eight_columns_are_suspected(delta):
     told = [

@@ -16,6 +16,7 @@ def told(sweep) -> str:
     return "; ".join(caveat.text for caveat in lack_of_fit("all", sweep, everyone(sweep), sweep.residuals))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", DELTAS)
 def test_at_most_two_of_a_hundred_clean_sweeps_are_told_to_follow_no_law(delta):
     assert sum(bool(told(sweep)) for sweep in clean(delta)) <= 0.02 * SWEEPS

@@ -268,6 +268,7 @@ def file_content(file_pairs, nano_settings, tmp_path_factory) -> dict[str, bytes
     return content(folder)
 
 
+@pytest.mark.slow
 def test_after_a_kill_finished_shards_are_not_made_again(
     killed, file_pairs, file_content, nano_settings, small_shards, monkeypatch
 ):

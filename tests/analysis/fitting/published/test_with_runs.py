@@ -91,6 +91,7 @@ def test_conditions_and_range_are_those_of_both(book):
     assert book.models[0] == "pythia-14m" and book.models[-1] == "pythia-2.8b"
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_and_plan_answers_from_both(mine, tmp_path, capsys, monkeypatch):
     out = tmp_path / "laws.json"
     monkeypatch.setattr("analysis.fitting.published.with_runs.FEWEST", 1.0)
