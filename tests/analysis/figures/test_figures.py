@@ -22,6 +22,7 @@ from support.pictures import METHODS, check_words, fitted, grid, words
 from sweeps.methods import Full
 
 
+@pytest.mark.slow
 def test_every_figure_becomes_two_files(swept, tmp_path):
     drawn = draw_all(*swept, tmp_path)
     names = set(FIGURES) - {"batch"}  # of a sweep that has one batch size

@@ -56,6 +56,7 @@ def test_a_plan_can_use_every_form_but_the_rivals(sweep):
     assert set(TERMS) < set(BATCH_FORMS)
 
 
+@pytest.mark.slow
 def test_the_best_batch_size_and_the_law_at_it_are_found_again(book):
     assert book.source["batch_sizes"] == list(SIZES)
     assert book.training.batch_size == 64
@@ -68,6 +69,7 @@ def test_the_best_batch_size_and_the_law_at_it_are_found_again(book):
         assert len(law.batch.draws) == len(law.draws)
 
 
+@pytest.mark.slow
 def test_fit_says_over_which_sizes_and_how_rivals_did(book):
     said = batch_text(book.laws)
     assert "measured at 8, 24, 64, 192, 512 pairs" in said

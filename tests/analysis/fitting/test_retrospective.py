@@ -22,6 +22,8 @@ from support.known_runs import UNEVEN
 from support.ladder import NANO
 from support.made_sweep import LAWS_OF_THE_TESTS, observations, write_sweep
 
+pytestmark = pytest.mark.slow
+
 BUDGETS = [1e12, 2e12, 4e12, 8e12, 1.6e13, 3.2e13]
 FEW = Settings(bootstraps=20)
 ONE_FAMILY = replace(FEW, family="chinchilla")

@@ -154,7 +154,14 @@ def test_the_page_plans_as_the_planner_does(node, laws, page_data, name, monkeyp
     same_as_planner(node, given, [laws], monkeypatch, tmp_path / "all.mjs")
 
 
-@pytest.mark.parametrize("asked", [{}, {"methods": ["bias"]}, {"suite": "qwen3", "conditions": {"batch_size": 64}}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"methods": ["bias"]},
+        pytest.param({"suite": "qwen3", "conditions": {"batch_size": 64}}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_nearest_of_two_law_books_answers_as_in_plan(node, asked, monkeypatch, tmp_path):
     books = [LAWS, RESULTS / "ziarko2024" / "laws.json"]
     data = json.loads(as_json(planning([read_laws(path) for path in books])))

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import urllib.request
 
+import pytest
+
 from support.sweep_process import begin, spawn
 from support.toy_sweeps import toy_main
 from support.waiting import wait_for
@@ -20,6 +22,7 @@ def asked(address: str, path: str) -> dict:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_the_server_shows_the_study_and_follows_the_sweep(store, capsys):
     before = {path: path.stat().st_mtime_ns for path in store.directory.rglob("*")}
     process = spawn("dashboard", "results/toy", "--port", "0", "--no-browser", stderr=subprocess.PIPE, text=True)

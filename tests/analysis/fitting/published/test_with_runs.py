@@ -22,6 +22,8 @@ from sweeps.methods import DoRA, Full, LoRA
 from sweeps.models import PYTHIA
 from sweeps.trial import Training
 
+pytestmark = pytest.mark.slow
+
 ZIARKO = Path(__file__).resolve().parents[4] / "results" / "ziarko2024"
 MINE = Training(batch_size=1024, context=75, temperature=0.025, data="mine.jsonl")
 DRAWS = 24
