@@ -81,7 +81,10 @@ class StoreTruths:
             wait_for(lambda: said.extend(workers.tend()) or all(store.finished(t.key) for t in wanted))
         finally:
             workers.stop()
-        assert len(started(store.directory)) == len(said) == TRIES * 3
+        killed = [
+            line for line in said if "killed" in line
+        ]  # the last worker may end, with nothing left, between looks
+        assert len(started(store.directory)) == len(killed) == TRIES * 3
         for trial in wanted:
             seen = store.result(trial.key)
             assert seen.status == "failed"
