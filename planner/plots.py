@@ -44,13 +44,18 @@ def draw_intervals(
 
 
 def draw_lines(lines: Sequence[Line], title: str, across: str, label: str, axes: Any = None) -> Any:
-    """Draws curves with their bands over a logarithmic axis; returns the matplotlib axes."""
+    """Draws curves with their bands over logarithmic axes; returns the matplotlib axes."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # only here, as in _new_axes
+
     axes = axes or _new_axes(4.0)
     for line in lines:
         colour, inside = line.look.colour, "none" if line.look.hollow else line.look.colour
         style = {"marker": line.look.marker, "markerfacecolor": inside, "markevery": max(1, len(line.places) // 8)}
-        axes.semilogx(line.places, line.values, color=colour, label=line.name, **style)
+        axes.loglog(line.places, line.values, color=colour, label=line.name, **style)
         axes.fill_between(line.places, *zip(*line.ends, strict=True), color=colour, alpha=0.15, linewidth=0)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.set_title(title)
