@@ -57,7 +57,7 @@ LAYERS = {
     "analysis.methods_report": ("sweeps.support",),
     "analysis.batch_report": ("sweeps.support", "planner"),
     "analysis.batch_prediction": ("sweeps.experiment", "planner"),
-    "analysis.repeats": ("sweeps.support",),
+    "analysis.repeats": ("sweeps",),
     "analysis.report": ("sweeps.support", "planner"),
     "analysis": ("sweeps", "planner"),
     "analysis.commands": ("sweeps", "planner"),

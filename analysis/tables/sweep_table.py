@@ -60,7 +60,7 @@ def sweep_table(
     measured = partial(_measured, score=score)
     best = best_rates(entering, measured)
     training = _shared_training(folder, best.observations, bool(known) and not condition) if entering else None
-    rows = pd.DataFrame([_row(observation, score) for observation in best.observations], columns=COLUMNS)
+    rows = pd.DataFrame([row_of(observation, score) for observation in best.observations], columns=COLUMNS)
     methods = {observation.trial.method.label: observation.trial.method for observation in best.observations}
     return Table(
         name=", ".join(filter(None, (folder.resolve().name, condition))),
@@ -176,7 +176,8 @@ def _shared_training(folder: Path, observations: Sequence[Observation], spanned:
     return observations[0].trial.training
 
 
-def _row(observation: Observation, score: str) -> dict[str, Any]:
+def row_of(observation: Observation, score: str = "") -> dict[str, Any]:
+    """The line of `Table.rows` of one observation; score: what `loss` holds in its place, as in `_measured`."""
     trial, budget = observation.trial, observation.trial.budget or observation.flops
     unique = observation.tokens * observation.data_pairs / observation.pairs if observation.data_pairs else np.inf
     return {
