@@ -157,7 +157,7 @@ class Pursuit:
         # Laws that have seen neither suite nor data are not believed before anything is tried.
         if now.regret <= self.aim.regret and (tried or not any(pair.unseen for pair in self.pairs)):
             return Round((), now, spent, 0.0, scale, f"the expected regret fell to {now.regret:.3g} nats")
-        worth = self._worth(beliefs)
+        worth = self._worth(now)
         most = now.regret / worth if worth else math.inf  # FLOPs that are worth as much as all that can be gained
         proposals = self._rates_to_check(tried, now, most)
         for i in self._next_places(tried, proposals, recorded, most):
@@ -179,10 +179,9 @@ class Pursuit:
             return f"the spend of {left:.3g} FLOP is too small: it allows no two trials to compare"
         return f"the spend is used up: no trial that the {left:.3g} FLOP left allow would lower the expected regret"
 
-    def _worth(self, beliefs: Beliefs) -> float:
-        """Nats that a FLOP more in the training itself would lower its loss by."""
-        now = beliefs.mean(self._goal_places)
-        pair, expected = self.pairs[self.goals[int(np.argmin(now))]], float(np.exp(now.min()))
+    def _worth(self, now: Standing) -> float:
+        """Nats that a FLOP more in the training of the choice itself would lower its loss by."""
+        pair, expected = self.pairs[self.goals[now.chosen]], float(np.exp(now.mean[now.chosen]))
         loss, longer = (pair.loss(pair.tokens(times * self.aim.budget)) for times in (1.0, 1.1))
         return max(0.0, math.log(loss / longer)) * self.aim.thrift / (0.1 * self.aim.budget) * expected
 
