@@ -133,8 +133,8 @@ def _run_file(arguments: argparse.Namespace) -> int:
     )
     place = arguments.out or str(folder_of_file(arguments.file))
     directory, url = placed(place, arguments.store, own=Path("results"))
-    early = not (arguments.dry_run or arguments.no_law)  # a dry run shows the trials, then why they are too few
-    asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints, no_law=not early)
+    no_law = arguments.no_law or arguments.dry_run  # a dry run shows the trials, then why they are too few
+    asked = opened(arguments.file, directory, url, arguments.fresh, arguments.checkpoints, no_law)
     if arguments.dry_run:
         _dry_run(arguments, with_next_round(asked), launcher, options)
     asked.refuse_hopeless(arguments.no_law)
