@@ -60,7 +60,7 @@ def draw_optimum(table: Table, book: LawBook) -> Figure | NotDrawn:
     for place, axes in enumerate(axes_of):
         axes.set_ylim(*(tokens if place % 2 else sizes))
         axes.set_ylabel("D (tokens)" if place % 2 else "N (parameters)")
-        log_axis(axes, "x", flops, 4)
+        log_axis(axes, "x", flops, 4 if pairs == 1 else 3)
         log_axis(axes, "y", count, 5)
     figure.supxlabel("training compute C (FLOP)", fontsize=9)
     note = (
