@@ -157,7 +157,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(answer.to_json(sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(answer, sweep, None if sweep else _advised(answer)))
+        print(report.text(answer, sweep, None if sweep else _advised(answer), arguments.out))
         if arguments.explain:
             print("\n" + report.explanation(answer))
     if arguments.run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -59,7 +60,7 @@ def write(plan: Plan, path: Path) -> None:
     trial = plan.recipe.trial
     training = replace(trial.training, data=plan.named_in(path, trial.training.data))
     trial = replace(trial, model=plan.named_in(path, trial.model), training=training)
-    write_recipe(path, trial, predicted_table(plan), recipe_remarks(plan, path.name))
+    write_recipe(path, trial, predicted_table(plan), recipe_remarks(plan, shlex.quote(path.name)))
 
 
 def recipe_remarks(plan: Plan, name: str) -> tuple[str, ...]:
@@ -76,15 +77,20 @@ def predicted_table(plan: Plan) -> dict[str, Any]:
     return {**plan.recipe.predicted(), "measure": plan.laws.measure, **({"scores": scores} if scores else {})}
 
 
-def text(plan: Plan, calibration: Calibration | None = None, advised: Calibration | None = None) -> str:
+def text(
+    plan: Plan,
+    calibration: Calibration | None = None,
+    advised: Calibration | None = None,
+    written: Path | None = None,
+) -> str:
     """The first screen: the recipe, what it reaches, how sure that is, what it rests on, and what to do next.
 
-    calibration: the sweep that was asked for; advised: one that nobody asked for.
+    calibration: the sweep that was asked for; advised: one that nobody asked for. written: the recipe's file.
     """
     recipe = lined(recipe_rows(plan))
     answer = lined(outlook_rows(plan))
     asked = [part for part in (_curve(plan.curve), _calibration(calibration)) if part]
-    next_steps = lined({**_advice(advised, plan), **_commands(plan)})
+    next_steps = lined({**_advice(advised, plan), **_commands(plan, written)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
     return "\n\n".join(part for part in parts if part)
@@ -217,9 +223,10 @@ def _notes(plan: Plan) -> dict[str, str]:
     return {"note": "\n".join(notes[:2])} if notes else {}
 
 
-def _commands(plan: Plan) -> dict[str, str]:
-    trains = plan.recipe.train_command(RECIPE)
-    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": "add `--explain` or `--json`"}
+def _commands(plan: Plan, written: Path | None) -> dict[str, str]:
+    trains = f"`{plan.recipe.train_command(shlex.quote(str(written or RECIPE)))}`"
+    how = f"{trains}; {written} is written" if written else f"add `{recipe_flags(plan)}`, then {trains}"
+    return {"train": how, "more": "add `--explain` or `--json`"}
 
 
 def recipe_flags(plan: Plan) -> str:

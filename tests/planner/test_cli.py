@@ -68,6 +68,14 @@ def test_a_recipe_in_another_folder_names_the_data_from_there(pairs, laws, tmp_p
     assert read_recipe(tmp_path / "deep" / "recipe.toml").training.data == f"../{pairs.name}"
 
 
+def test_a_recipe_that_is_written_is_not_asked_for_again(laws, tmp_path, capsys):
+    path = tmp_path / "my recipe.toml"
+    assert main(["--budget", "1e13", "--laws", laws, "--out", str(path)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"train `embed train '{path}'`; {path} is written" in told and "add `--out" not in told
+    assert path.read_text().splitlines()[0].endswith("`embed train 'my recipe.toml'` trains it.")
+
+
 @pytest.mark.parametrize("budget", ["1e30", "1e300"])
 def test_absurdly_large_budgets_are_refused(budget, laws, capsys):
     assert main(["--budget", budget, "--laws", laws, "--json"]) == 2

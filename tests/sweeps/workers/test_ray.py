@@ -28,7 +28,7 @@ from support.cluster_sweeps import (
 from support.missing import missing
 from support.ray_cluster import missing as ray_missing
 from support.sweep_process import started
-from support.toy_sweeps import COMMAND
+from support.toy_sweeps import COMMAND, HURRY
 from support.waiting import wait_for
 from sweeps.machine.cluster_file import ResourceClass
 from sweeps.store.attempts import Attempt
@@ -115,8 +115,8 @@ def test_sixty_trainings_lose_a_node_a_lease_and_the_head_and_leave_the_same_bit
     real = ray_cluster.environment | {"REAL_PACE": "0"}
     undisturbed = alone.run("--workers", "2", launcher="local", environment=real)
     os.sched_setaffinity(undisturbed.pid, sorted(os.sched_getaffinity(0))[:2])  # one thread each, as on the cluster
-    # Every trial takes a second at least, or too few would be left when the head is back.
-    (crowd.folder / "ray.toml").write_text(three_workers(TOY_LEASE=15, REAL_PACE=0.04))
+    # Trials take their time until the head is back: on a slow machine none would be left for it.
+    (crowd.folder / "ray.toml").write_text(three_workers(TOY_LEASE=15, REAL_PACE=0.4))
     process = crowd.run("--profile", "ray.toml", environment=real)
     wait_for(lambda: len(list(crowd.store.results())) > 2, 300)  # five processes load torch
     (at_n2, _), (at_n3, paused) = crowd.caught("n2"), crowd.caught("n3")
@@ -124,6 +124,7 @@ def test_sixty_trainings_lose_a_node_a_lease_and_the_head_and_leave_the_same_bit
     crowd.outlast_the_lease(at_n3, paused)
     at_the_head, _ = crowd.caught("head")
     ray_cluster.restart_head()
+    (crowd.store.directory / HURRY).touch()
     alone.ends(undisturbed, expected=lambda seen: seen.status == "done")
     losses = {seen.key: bits(seen) for seen in alone.store.results()}
     said = crowd.ends(process, expected=lambda seen: bits(seen) == losses[seen.key])
