@@ -28,10 +28,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from goal_rivals import RIVALS, whole_grid  # noqa: E402
+from goal_rivals import RIVALS, design, whole_grid  # noqa: E402
 from goal_worlds import NAMES, world  # noqa: E402
 
 SHARES = (0.01, 0.02, 0.05, 0.1)  # of the FLOPs of the whole grid
+NOTHING = " *"  # no grid of `static` costs so little: the laws' choice, without a trial
 DECIDES = ("analysis/goal/*.py", "planner/*.py", "tests/benchmarks/goal_*.py", "results/*/laws.json")
 BEGIN, END = "<!-- table: bench_goal.py -->", "<!-- end of the table -->"  # in the file of --docs
 
@@ -93,7 +94,10 @@ def table(kept: Kept, names: Sequence[str], rivals: Sequence[str], repetitions: 
         yield f"| {name} | whole grid | " + "| " * (len(SHARES) - 1) + f"| {whole} at 100 % |"
         for rival in rivals:
             rows, seconds = zip(*(kept.ask((name, rival, i)) for i in range(repetitions)), strict=True)
-            cells = " | ".join(said(column) for column in zip(*rows, strict=True))
+            marks = [
+                NOTHING if rival == "static" and not design(world(name, 0).grid, share) else "" for share in SHARES
+            ]
+            cells = " | ".join(said(column) + mark for column, mark in zip(zip(*rows, strict=True), marks, strict=True))
             yield f"| {name} | {rival} | {cells} | {np.median(seconds):.2g} |"
 
 
