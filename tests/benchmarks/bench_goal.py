@@ -9,6 +9,7 @@ shared as in a sweep.
     python tests/benchmarks/bench_goal.py                                    50 repetitions
     python tests/benchmarks/bench_goal.py --repetitions 5 --worlds dense --rivals goal,static
     python tests/benchmarks/bench_goal.py --keep out/goal.jsonl --docs docs/goal.md
+    python tests/benchmarks/bench_goal.py --fresh --repetitions 8 --rivals goal,static   other worlds
 
 With --keep a repetition that is in the file already is not run again, as long as the code is the same.
 """
@@ -18,10 +19,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # its matrices are small: threads cost more than they bring
 
 import numpy as np
 
@@ -29,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from goal_rivals import RIVALS, design, whole_grid  # noqa: E402
-from goal_worlds import NAMES, world  # noqa: E402
+from goal_worlds import FRESH, NAMES, world  # noqa: E402
 
 SHARES = (0.01, 0.02, 0.05, 0.1)  # of the FLOPs of the whole grid
 NOTHING = " *"  # no grid of `static` costs so little: the laws' choice, without a trial
@@ -119,12 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--worlds", default="", help="words that names of worlds hold, with commas between")
+    parser.add_argument("--fresh", action="store_true", help="other worlds, which nothing was tuned by")
     parser.add_argument("--rivals", default=",".join(RIVALS))
     parser.add_argument("--keep", type=Path, help="file of repetitions, which goes on where it ended")
     parser.add_argument("--docs", type=Path, help="file whose table is written anew")
     arguments = parser.parse_args()
     words = arguments.worlds.split(",")
-    names = [name for name in NAMES if any(word in name for word in words)]
+    names = [name for name in (FRESH if arguments.fresh else NAMES) if any(word in name for word in words)]
     lines = []
     for line in table(Kept(arguments.keep), names, arguments.rivals.split(","), arguments.repetitions):
         print(line, flush=True)
