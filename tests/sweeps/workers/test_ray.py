@@ -122,6 +122,8 @@ def test_sixty_trainings_lose_a_node_a_lease_and_the_head_and_leave_the_same_bit
     (at_n2, _), (at_n3, paused) = crowd.caught("n2"), crowd.caught("n3")
     crowd.lose_a_node("n2", at_n2)
     crowd.outlast_the_lease(at_n3, paused)
+    # A trial that is lost twice is given up.
+    wait_for(lambda: all(crowd.store.finished(key) for key in (at_n2, at_n3)))
     at_the_head, _ = crowd.caught("head")
     ray_cluster.restart_head()
     (crowd.store.directory / HURRY).touch()

@@ -191,14 +191,15 @@ def test_classes_get_their_gpus_and_small_trials_share_one(sweep):
     one = sweep(0, SIZES, seconds=2.0)
     process = one.run(profile=GPUS)
     given: dict[int, str] = {}  # the GPU of each process
-    at_once: dict[str, int] = {}  # trials of each job
+    at_once: dict[str, int] = {}  # processes of each job that are at a trial
     classes: set[str] = set()
     while process.poll() is None:
         requirements = one.store.requirements()
         classes |= {requirements.resource_class(key) for key in requirements.trials}
-        jobs = [attempt.job for _, attempt, _ in one.store.running()]
+        attempts = [attempt for _, attempt, _ in one.store.running()]
+        jobs = [job for job, _ in {(attempt.job, attempt.pid) for attempt in attempts}]
         at_once = {job: max(jobs.count(job), at_once.get(job, 0)) for job in {*jobs, *at_once}}
-        for _, attempt, _ in one.store.running():
+        for attempt in attempts:
             with suppress(OSError):
                 given[attempt.pid] = devices(attempt.pid)
         time.sleep(0.1)
