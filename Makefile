@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 	@echo "figures       $(DEMO)/figures/"
 	@echo "recipe        $(DEMO)/recipe.toml    train it: $(BIN)/embed train $(DEMO)/recipe.toml"
 
-# All that takes no installed server and no long time: about five minutes on two cores.
+# All that takes no installed server and no long time: four to eight minutes on two cores.
 test: $(INSTALLED)
 	$(PYTEST) -m 'not service and not slow'
 
