@@ -224,9 +224,10 @@ def _notes(plan: Plan) -> dict[str, str]:
 
 
 def _commands(plan: Plan, written: Path | None) -> dict[str, str]:
-    trains = f"`{plan.recipe.train_command(shlex.quote(str(written or RECIPE)))}`"
-    how = f"{trains}; {written} is written" if written else f"add `{recipe_flags(plan)}`, then {trains}"
-    return {"train": how, "more": "add `--explain` or `--json`"}
+    trains, more = plan.recipe.train_command(shlex.quote(str(written or RECIPE))), "add `--explain` or `--json`"
+    if written:
+        return {"written": str(written), "train": f"`{trains}`", "more": more}
+    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": more}
 
 
 def recipe_flags(plan: Plan) -> str:

@@ -36,7 +36,6 @@ from goal_rivals import RIVALS, design, whole_grid  # noqa: E402
 from goal_worlds import FRESH, NAMES, world  # noqa: E402
 
 SHARES = (0.01, 0.02, 0.05, 0.1)  # of the FLOPs of the whole grid
-NOTHING = " *"  # no grid of `static` costs so little: the laws' choice, without a trial
 DECIDES = ("analysis/goal/*.py", "planner/*.py", "tests/benchmarks/goal_*.py", "results/*/laws.json")
 BEGIN, END = "<!-- table: bench_goal.py -->", "<!-- end of the table -->"  # in the file of --docs
 
@@ -98,11 +97,14 @@ def table(kept: Kept, names: Sequence[str], rivals: Sequence[str], repetitions: 
         yield f"| {name} | whole grid | " + "| " * (len(SHARES) - 1) + f"| {whole} at 100 % |"
         for rival in rivals:
             rows, seconds = zip(*(kept.ask((name, rival, i)) for i in range(repetitions)), strict=True)
-            marks = [
-                NOTHING if rival == "static" and not design(world(name, 0).grid, share) else "" for share in SHARES
-            ]
-            cells = " | ".join(said(column) + mark for column, mark in zip(zip(*rows, strict=True), marks, strict=True))
+            columns = zip(SHARES, zip(*rows, strict=True), strict=True)
+            cells = " | ".join(said(column) + star(name, rival, share) for share, column in columns)
             yield f"| {name} | {rival} | {cells} | {np.median(seconds):.2g} |"
+
+
+def star(name: str, rival: str, share: float) -> str:
+    """A star where no grid of `static` costs so little: it takes the laws' choice, without a trial."""
+    return " *" if rival == "static" and not design(world(name, 0).grid, share) else ""
 
 
 def said(shares: Sequence[float]) -> str:

@@ -209,12 +209,12 @@ def wrong(book: LawBook) -> LawBook:
     return replace(book, laws=tuple(laws), models=("pythia-14m",))
 
 
-NAMES = (*TABLES, WRONG, BENT)  # and FRESH, where asked for
+NAMES = (*TABLES, WRONG, BENT)
 
 
 @cache
 def _start(name: str) -> World:
-    """A world of NAMES as it was measured."""
+    """A world of NAMES or FRESH as it was measured."""
     if name == WRONG:
         return table("reference", 3.2e12, wrong(read_laws(shipped()["reference"])))
     if name == BENT:
@@ -224,6 +224,6 @@ def _start(name: str) -> World:
 
 
 def world(name: str, repetition: int) -> World:
-    """One of NAMES in a repetition; only what is bent differs between them."""
+    """One of NAMES or FRESH in a repetition; only what is bent differs between them."""
     start = _start(name)
     return bent(start.grid, repetition) if name == BENT else start

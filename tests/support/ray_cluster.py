@@ -100,7 +100,7 @@ class RayCluster:
         By themselves they would end when they have missed it for ten seconds. On a slow machine their workers would
         take up its trials until then, and lose those a second time.
         """
-        for name in ("head", *(name for name in NODES if name in self.nodes and name != "head")):
+        for name in sorted(self.nodes):  # the head first
             self.kill(name)
         self.revive()
 

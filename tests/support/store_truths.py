@@ -81,9 +81,8 @@ class StoreTruths:
             wait_for(lambda: said.extend(workers.tend()) or all(store.finished(t.key) for t in wanted))
         finally:
             workers.stop()
-        killed = [
-            line for line in said if "killed" in line
-        ]  # the last worker may end, with nothing left, between looks
+        # The last worker may end, with nothing left, between looks.
+        killed = [line for line in said if "killed" in line]
         assert len(started(store.directory)) == len(killed) == TRIES * 3
         for trial in wanted:
             seen = store.result(trial.key)
