@@ -15,10 +15,10 @@ from sweeps.support.progress import waiting
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    with waiting("fit", in_logs=True):
-        return console.run("fit", lambda: _fit(args), FLAGS)
+    return console.run("fit", lambda: _fit(args), FLAGS)
 
 
+@waiting("fit", in_logs=True)
 def _fit(args: argparse.Namespace) -> int:
     check_paths(args)
     if not args.path.is_dir():

@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     flags = console.flags_of(commands.choices[arguments.command])
     if argv is None:  # else it is not this process's own command
         allocator.keep_freed()
-    with waiting(f"embed {arguments.command}", quiet=arguments.command in WORKERS, in_logs=True):
-        return console.run("embed", lambda: arguments.function(arguments), flags)
+    wait = waiting(f"embed {arguments.command}", quiet=arguments.command in WORKERS, in_logs=True)
+    return console.run("embed", lambda: wait(arguments.function)(arguments), flags)
 
 
 WORKERS = ("worker", "rank")  # their logs tell why one ended: nothing else is to stand there

@@ -14,6 +14,7 @@ import pytest
 
 from runner.training import allocator
 from support.missing import missing, not_tested
+from sweeps.support import progress
 
 MOST_KEPT = 1.5e9  # bytes of a process that runs tests
 
@@ -56,6 +57,12 @@ def pytest_runtest_logfinish() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in not_tested(terminalreporter.getreports("skipped")):
         terminalreporter.write_line(line, yellow=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command is slow enough to say how long it has taken: what tests expect to be said is the same everywhere."""
+    monkeypatch.setattr(progress, "SILENCE", 600.0)
 
 
 # Documented functions enough for a held-out pool, and the same in every CPython.

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from sweeps.support.extras import DISTRIBUTION, is_ours, lacking
+from sweeps.support.progress import command_begins
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -124,6 +125,7 @@ def run(command: str, main: Callable[[], int | None], flags: Mapping[str, str] |
     flags: see `named_as_flags`.
     """
     _settle_streams()
+    command_begins()
     interrupted: list[int] = []
     try:
         with _noted(interrupted), named_as_flags(flags or {}):

@@ -31,7 +31,7 @@ class _Said:
     """What this process last said of its progress."""
 
     at: float = field(default_factory=time.monotonic)
-    """When that was; at first, when it began."""
+    """When that was; at first, when the process or its present command began."""
     counting: int = 0
     """Bars that are shown: what they count need not be named as well."""
     waits: list[_Wait] = field(default_factory=list)
@@ -41,6 +41,11 @@ class _Said:
 
 
 _said = _Said()
+
+
+def command_begins() -> None:
+    """Silence counts from now: what this process did before its present command kept nobody waiting."""
+    _said.at = time.monotonic()
 
 
 def duration(seconds: float) -> str:

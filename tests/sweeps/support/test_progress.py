@@ -8,8 +8,8 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from sweeps.support import progress
-from sweeps.support.progress import Progress, bar, waiting
+from sweeps.support import console, progress
+from sweeps.support.progress import BAR_EVERY, EVERY, SILENCE, Progress, bar, waiting
 
 
 class Terminal(io.StringIO):
@@ -90,7 +90,20 @@ def test_the_innermost_wait_is_named_and_one_for_logs_is_none_for_terminals(kind
 
 
 def test_nothing_is_silent_for_ten_seconds():
-    assert progress.SILENCE < progress.BAR_EVERY < progress.EVERY <= 10
+    assert SILENCE < BAR_EVERY < EVERY <= 10
+
+
+def test_silence_before_a_command_is_not_its_own(monkeypatch, capsys):
+    """A second command of one process, long after the first, says nothing that the first would not have said."""
+    monkeypatch.setattr(progress, "SILENCE", SILENCE)
+    monkeypatch.setattr(progress._said, "at", time.monotonic() - 1000)
+
+    def main():
+        with waiting("fit"):
+            time.sleep(0.2)
+
+    assert console.run("fit", main) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_counted_quickly_is_told_by_its_bar_alone(monkeypatch):
