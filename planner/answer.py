@@ -26,6 +26,7 @@ from sweeps.support.paths import named_in
 from sweeps.trial import Trial
 
 FORMAT = 2  # of the JSON document; docs/plan-json.md
+SWEEP = "calibrate.toml"  # the file of a calibration sweep that was given no other name
 SURE = 0.9  # probability above which one candidate is said to be best
 SHOWN = {  # heading of a table in a notebook -> field of Recipe.row
     "model": "model",

@@ -116,7 +116,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from planner import quantities, report
-    from planner.design import HERE
     from planner.evidence import is_table, read_books
     from planner.recipe import plan
 
@@ -132,7 +131,8 @@ def _plan(arguments: argparse.Namespace) -> None:
             raise ValueError(f"{flag} needs --calibrate, such as --calibrate 2%")
     share = quantities.share("--calibrate", arguments.calibrate) if arguments.calibrate is not None else 0.0
     _refuse_to_overwrite("--out", arguments.out)
-    _refuse_to_overwrite("--sweep-out", arguments.sweep_out or (HERE if arguments.run else None))
+    sweep_file = _sweep_file(arguments)
+    _refuse_to_overwrite("--sweep-out", sweep_file)
     answer = plan(
         arguments.budget,
         laws=books,
@@ -151,17 +151,17 @@ def _plan(arguments: argparse.Namespace) -> None:
         lr=console.positive("--lr", arguments.lr, "a learning rate such as 1e-3") if arguments.lr is not None else None,
         curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
     )
-    sweep = _calibrate(answer, share, arguments) if share else None
+    sweep = _calibrate(answer, share, arguments, sweep_file) if share else None
     if arguments.out:
         report.write(answer, arguments.out)
     if arguments.json:
         print(json.dumps(answer.to_json(sweep), indent=2, allow_nan=False))
     else:
-        print(report.text(answer, sweep, None if sweep else _advised(answer), arguments.out))
+        print(report.text(answer, sweep, None if sweep else _advised(answer), arguments.out, sweep_file))
         if arguments.explain:
             print("\n" + report.explanation(answer))
-    if arguments.run:
-        _run_sweep(arguments)
+    if arguments.run and sweep_file:
+        _run_sweep(sweep_file, arguments.json)
 
 
 def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
@@ -192,15 +192,23 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
     print(json.dumps(answer.to_json(), indent=2, allow_nan=False) if arguments.json else size_report.text(answer))
 
 
-def _calibrate(answer: Plan, share: float, arguments: argparse.Namespace) -> Calibration:
-    from planner.design import HERE, calibrate, goal_file
+def _sweep_file(arguments: argparse.Namespace) -> Path | None:
+    """Where the calibration sweep is written, if it is."""
+    from planner.answer import SWEEP
+
+    return arguments.sweep_out or (Path(SWEEP) if arguments.run else None)
+
+
+def _calibrate(answer: Plan, share: float, arguments: argparse.Namespace, out: Path | None) -> Calibration:
+    from planner.answer import SWEEP
+    from planner.design import calibrate, goal_file
     from sweeps.support.atomic import write_text
 
-    out = arguments.sweep_out or HERE
-    sweep = calibrate(answer, share, file=out)
-    if arguments.sweep_out or arguments.run:
+    sweep = calibrate(answer, share, file=out or Path(SWEEP))
+    if out:
         price = float(arguments.price) if arguments.price else 0.0
         laws = _named_laws(arguments.laws or [], answer, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, goal_file(answer, share, out, laws, arguments.hardware or "", price))
     return sweep
 
@@ -216,18 +224,19 @@ def _named_laws(given: list[str], answer: Plan, file: Path) -> str:
     return answer.laws.name
 
 
-def _run_sweep(arguments: argparse.Namespace) -> None:
-    """Run the sweep that was written. Raises ValueError where it ends with an error, which it has told."""
+def _run_sweep(file: Path, json_alone: bool) -> None:
+    """Run the sweep that was written. json_alone: stdout is the document's, and the sweep speaks on stderr.
+
+    Raises ValueError where it ends with an error, which it has told.
+    """
     import subprocess
     import sys
 
-    from planner.design import HERE
     from sweeps.support.processes import own_code
 
-    file = arguments.sweep_out or HERE
     command = [sys.executable, "-P", "-m", "sweeps.cli", "run", str(file)]
     sys.stdout.flush()  # what the sweep says comes after the plan
-    out = 2 if arguments.json else None  # stdout is the document's alone
+    out = 2 if json_alone else None
     code = subprocess.run(command, env=os.environ | own_code(), stdout=out, check=False).returncode
     if code:
         raise ValueError(f"--run: `sweep run {file}` ended with exit code {code}; run it again to continue")

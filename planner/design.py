@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from operator import mul
 from pathlib import Path
 
-from planner.answer import Calibration, Plan
+from planner.answer import SWEEP, Calibration, Plan
 from planner.candidates import Candidate, feasible
 from planner.discrepancy import FACTOR_SPREAD, METHOD_SPREAD, drift_sd
 from planner.frontier import Odds, by_regret
@@ -35,7 +35,6 @@ WORTH_ADVISING = 0.05  # the same where nobody asked
 # How far apart budgets are, and how many the smallest sweep has: as in the paper, or closer where FLOPs or pairs end.
 SHAPES = ((4.0, 2), (4.0, 3), (2.0, 3), (2.0, 4), (2.0, 5), (math.sqrt(2), 6), (math.sqrt(2), 8))
 TARGETS = 12  # candidates whose differences are to be told
-HERE = Path("calibrate.toml")
 SAFE = 0.01  # nats of expected regret at which a goal's trials end
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the rate that the plan would take
 
@@ -65,7 +64,7 @@ def advised(plan: Plan) -> Calibration | None:
 
 
 def calibrate(
-    plan: Plan, share: float, draws: int | None = None, worth_adding: float = WORTH_ADDING, file: Path = HERE
+    plan: Plan, share: float, draws: int | None = None, worth_adding: float = WORTH_ADDING, file: Path = Path(SWEEP)
 ) -> Calibration:
     """The sweep for at most `share` of the plan's budget, by so many draws of the laws (all of them by default).
 
@@ -391,7 +390,7 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
 
 
 def goal_file(
-    plan: Plan, share: float, file: Path = HERE, laws: str = "auto", hardware: str = "", price: float = 0.0
+    plan: Plan, share: float, file: Path = Path(SWEEP), laws: str = "auto", hardware: str = "", price: float = 0.0
 ) -> str:
     """A sweep file with a goal: the plan's budget, of which `share` is spent on trials that the sweep chooses itself.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from planner.answer import SURE, Calibration, Plan, Recipe
+from planner.answer import SURE, SWEEP, Calibration, Plan, Recipe
 from planner.candidates import Refusal
 from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
@@ -60,6 +60,7 @@ def write(plan: Plan, path: Path) -> None:
     trial = plan.recipe.trial
     training = replace(trial.training, data=plan.named_in(path, trial.training.data))
     trial = replace(trial, model=plan.named_in(path, trial.model), training=training)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_recipe(path, trial, predicted_table(plan), recipe_remarks(plan, shlex.quote(path.name)))
 
 
@@ -82,15 +83,19 @@ def text(
     calibration: Calibration | None = None,
     advised: Calibration | None = None,
     written: Path | None = None,
+    sweep_file: Path | None = None,
 ) -> str:
     """The first screen: the recipe, what it reaches, how sure that is, what it rests on, and what to do next.
 
-    calibration: the sweep that was asked for; advised: one that nobody asked for. written: the recipe's file.
+    calibration: the sweep that was asked for; advised: one that nobody asked for. written: the recipe's file;
+    sweep_file: that of the sweep.
     """
     recipe = lined(recipe_rows(plan))
     answer = lined(outlook_rows(plan))
     asked = [part for part in (_curve(plan.curve), _calibration(calibration)) if part]
-    next_steps = lined({**_advice(advised, plan), **_commands(plan, written)})
+    files = {"written": ", ".join(str(path) for path in (written, sweep_file) if path)}
+    improve = _goal(sweep_file) if calibration else _advice(advised, plan)
+    next_steps = lined({**(files if files["written"] else {}), **improve, **_commands(plan, written)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
     return "\n\n".join(part for part in parts if part)
@@ -224,10 +229,9 @@ def _notes(plan: Plan) -> dict[str, str]:
 
 
 def _commands(plan: Plan, written: Path | None) -> dict[str, str]:
-    trains, more = plan.recipe.train_command(shlex.quote(str(written or RECIPE))), "add `--explain` or `--json`"
-    if written:
-        return {"written": str(written), "train": f"`{trains}`", "more": more}
-    return {"train": f"add `{recipe_flags(plan)}`, then `{trains}`", "more": more}
+    trains = f"`{plan.recipe.train_command(shlex.quote(str(written or RECIPE)))}`"
+    add = "" if written else f"add `{recipe_flags(plan)}`, then "
+    return {"train": add + trains, "more": "add `--explain` or `--json`"}
 
 
 def recipe_flags(plan: Plan) -> str:
@@ -238,7 +242,7 @@ def recipe_flags(plan: Plan) -> str:
 
 def sweep_flags(share: float) -> str:
     """What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret."""
-    return f"--calibrate {share:.0%} --sweep-out calibrate.toml"
+    return f"--calibrate {share:.0%} --sweep-out {SWEEP}"
 
 
 def _own_data(plan: Plan) -> bool:
@@ -348,7 +352,6 @@ def _calibration(sweep: Calibration | None) -> str:
         f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, learning-rate searches included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed for {sweep.assumed}"] if sweep.assumed else []),
-        "`sweep run` chooses its trials in rounds, as losses come in, and ends with the recipe: docs/goal.md",
     ]
     folded = [
         part
@@ -356,6 +359,14 @@ def _calibration(sweep: Calibration | None) -> str:
         for part in textwrap.wrap(line, WIDTH - 2, subsequent_indent="  ", break_on_hyphens=False)
     ]
     return _list("calibration sweep", folded)
+
+
+def _goal(file: Path | None) -> dict[str, str]:
+    """How to run the sweep that was asked for; file: where it was written."""
+    runs = f"`sweep run {shlex.quote(str(file or SWEEP))}`"
+    if file is None:
+        runs = f"add `--sweep-out {SWEEP}`, then {runs}"
+    return {"improve": f"{runs}: it chooses its trials in rounds, as losses come in, and ends with the recipe"}
 
 
 def _advice(sweep: Calibration | None, plan: Plan) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from runner.training import allocator
 from support.missing import missing, not_tested
@@ -24,6 +25,10 @@ _within = os.environ["RECIPE_PLANNER_CACHE"] if "PYTEST_XDIST_WORKER" in os.envi
 _cache = tempfile.TemporaryDirectory(prefix="recipe-planner-tests-", dir=_within, ignore_cleanup_errors=True)
 os.environ["RECIPE_PLANNER_CACHE"] = _cache.name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Truths hold on slow machines too.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # A shell's background job ignores Ctrl-C, and so would every command that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -72,7 +72,7 @@ def test_a_recipe_that_is_written_is_not_asked_for_again(laws, tmp_path, capsys)
     path = tmp_path / "my recipe.toml"
     assert main(["--budget", "1e13", "--laws", laws, "--out", str(path)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert f"written {path} train `embed train '{path}'` more" in told and "add `--out" not in told
+    assert f"written {path} " in told and f"train `embed train '{path}'` more" in told and "add `--out" not in told
     assert path.read_text().splitlines()[0].endswith("`embed train 'my recipe.toml'` trains it.")
 
 

@@ -1,6 +1,7 @@
 """The sweep that `plan --calibrate` designs: affordable, runnable, and worth its FLOPs."""
 
 import math
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -169,10 +170,12 @@ def test_laws_without_draws_cannot_be_calibrated():
 def test_the_command_writes_the_sweep(tmp_path, capsys):
     from support.known_laws import write_laws
 
-    laws, out = str(write_laws(tmp_path / "laws.json")), tmp_path / "sweep.toml"
+    laws, out = str(write_laws(tmp_path / "laws.json")), tmp_path / "a new folder" / "sweep.toml"
     asked = ["--budget", "1e15", "--laws", laws, "--calibrate", "10%"]
+    assert main(asked) == 0 and "add `--sweep-out calibrate.toml`, then `sweep run" in capsys.readouterr().out
     assert main([*asked, "--sweep-out", str(out)]) == 0
-    assert "expected regret" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "expected regret" in printed and f"written {out} improve `sweep run {shlex.quote(str(out))}`" in printed
     sweep = read_sweep(out)
     assert len(sweep.models) >= 2 and sweep.goal == Goal("1e15", "10%", laws=laws)
     assert main([*asked[:-1], "150%"]) == 2 and "--calibrate is '150%'" in capsys.readouterr().err

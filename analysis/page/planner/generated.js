@@ -2336,9 +2336,11 @@ export function spent_lines(recipe) {
   return [spent, held];
 }
 
+export const SWEEP = 'calibrate.toml';
+
 /** What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret. */
 export function sweep_flags(share) {
-  return `--calibrate ${percent(share, 0)} --sweep-out calibrate.toml`;
+  return `--calibrate ${percent(share, 0)} --sweep-out ${SWEEP}`;
 }
 
 /** How a task's score follows the held-out loss L: lowest + (1 - lowest) / (1 + exp(-(a + b L + c ln N))). */

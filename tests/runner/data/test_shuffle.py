@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from runner.data.shuffle import shuffled
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 3000), seed=st.integers(0, 2**40), epoch=st.integers(0, 99))
 def test_every_size_and_seed_gives_each_number_once(size, seed, epoch):
     assert sorted(shuffled(np.arange(size), size, [seed, epoch])) == list(range(size))

@@ -108,7 +108,7 @@ def test_reading_only_the_start_of_a_long_text_gives_the_tokenizers_ids(tokenize
 nano_tokenizer = cache(load_tokenizer)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=st.lists(st.text(max_size=9) | st.sampled_from(["a", "of", "B", " ", "\n", "1", "é"]), max_size=60))
 def test_any_text_gives_the_tokenizers_ids(words):
     tokenizer = nano_tokenizer(NANO)

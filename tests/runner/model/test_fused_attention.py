@@ -36,7 +36,7 @@ def text_by_text(heads, lengths, cos, sin, scale):
     st.sampled_from([(8, 2), (8, 8), (16, 4)]),
     st.integers(0),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_values_and_gradients_are_those_of_torchs_kernel(lengths, padding, count, dims, seed):
     compare(lengths, padding, count, dims, seed % 2**31)
 

@@ -116,7 +116,7 @@ def test_a_record_that_would_swallow_the_file_is_ended(path, monkeypatch):
     assert len(rows) == 301
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))] * 2), min_size=1)
 )

@@ -139,7 +139,7 @@ def test_a_folder_is_a_model_and_the_trial_names_it_so_that_it_is_found_again(wr
         read_sweep(write('models = ["./mine", "mine"]\nbudgets = [1e10]\n' + FULL))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     budget=st.floats(1e10, 1e15),
     batch=st.integers(2, 512),

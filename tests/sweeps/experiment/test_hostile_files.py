@@ -138,21 +138,21 @@ def plan(path: Path) -> None:
     assert said is None or "training.warmup_steps is" in said  # known only with the data, so without the file's name
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=mutated(VALID))
 def test_a_mutated_sweep_file_is_planned_or_refused(tmp_path, table):
     (tmp_path / "sweep.toml").write_text(text_of(table))
     only_a_value_error(plan, tmp_path / "sweep.toml")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=mutated(RECIPE))
 def test_a_mutated_recipe_is_read_or_refused(tmp_path, table):
     (tmp_path / "recipe.toml").write_text(text_of(table))
     only_a_value_error(read_recipe, tmp_path / "recipe.toml")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1), cut=st.integers(0, 40), new=st.binary(max_size=12), recipe=st.booleans())
 def test_damaged_bytes_are_read_or_refused(tmp_path, at, cut, new, recipe):
     text = text_of(RECIPE if recipe else VALID).encode()

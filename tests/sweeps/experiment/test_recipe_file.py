@@ -28,7 +28,7 @@ def test_every_method_comes_back(name, tmp_path):
     assert read_recipe(tmp_path / "recipe.toml").key == trial.key
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NAMES, NAMES, st.floats(1e-12, 1e3), st.floats(1, 1e25))
 def test_names_and_numbers_come_back_to_the_last_bit(tmp_path_factory, model, data, lr, budget):
     trial = replace(EXAMPLE, model=model, training=Training(data=data), lr=lr, budget=budget)
@@ -37,7 +37,7 @@ def test_names_and_numbers_come_back_to_the_last_bit(tmp_path_factory, model, da
     assert read_recipe(path) == trial
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(NAMES, st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False, allow_infinity=False)))
 def test_values_mean_the_same_in_toml(value):
     assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value

@@ -123,7 +123,7 @@ def test_a_method_stays_where_those_that_beat_it_cannot_be_tried(read):
     assert not raced.waiting
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), scale=st.floats(1.5, 4.0), exponent=st.floats(0.01, 0.4))
 def test_the_choice_is_the_same_in_whatever_order_the_answers_come(tmp_path_factory, seed, scale, exponent):
     path = tmp_path_factory.mktemp("sweep") / "sweep.toml"

@@ -71,7 +71,7 @@ def rates(known, method, model="nano-25k"):
     return sorted({o.trial.lr for o in known.values() if (o.trial.method.label, o.trial.model) == (method, model)})
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(best=st.floats(1e-5, 1.0), seed=st.integers(0, 1000), bad=st.floats(0, 1))
 def test_it_ends_and_every_possible_cell_has_its_trial(sweep, best, seed, bad):
     chance = random.Random(seed)
@@ -180,7 +180,7 @@ def sampled(tmp_path_factory):
     return read_sweep(path)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(best=st.floats(1e-3, 0.1), seed=st.integers(0, 1000), bad=st.floats(0, 1))
 def test_rates_are_proposed_the_same_whoever_asks_and_none_twice(sampled, best, seed, bad):
     chance, broken = random.Random(seed), {}
@@ -281,7 +281,7 @@ def test_a_pruned_trial_stops_and_its_record_lasts(tmp_path, monkeypatch, capsys
     assert (folder / "observations.jsonl").read_bytes() == before
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), share=st.floats(0, 1), span=st.booleans())
 def test_what_is_cancelled_is_left_out_and_everything_else_is_tried(sweep, sampled, seed, share, span):
     chance, cancelled, known = random.Random(seed), set(), {}

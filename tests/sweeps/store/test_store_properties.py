@@ -197,7 +197,7 @@ def database(postgres, monkeypatch):
     InADatabase.url = postgres.url(password=False)
 
 
-quick = settings(deadline=None, stateful_step_count=20, suppress_health_check=list(HealthCheck))
+quick = settings(stateful_step_count=20, suppress_health_check=list(HealthCheck))
 InAFolder.TestCase.settings = settings(quick, max_examples=60)
 InADatabase.TestCase.settings = settings(quick, max_examples=30)
 TestInAFolder = InAFolder.TestCase

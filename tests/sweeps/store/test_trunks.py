@@ -211,7 +211,7 @@ class TrunkInterleavings(Interleavings):
     text = LADDER.format(seeds="[0]")
 
 
-Interleavings.TestCase.settings = settings(deadline=None, max_examples=25, stateful_step_count=25)
+Interleavings.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestInterleavings = Interleavings.TestCase
 TrunkInterleavings.TestCase.settings = Interleavings.TestCase.settings
 TestTrunkInterleavings = TrunkInterleavings.TestCase
