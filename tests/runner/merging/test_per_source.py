@@ -215,6 +215,7 @@ def test_parts_are_trained_once_in_a_sweep_and_counted_in_every_trial(mixture, t
     (tmp_path / "data.json").write_text(json.dumps({"data_hash": "made"}))  # what makes it a folder of a sweep
     store = FolderStore(tmp_path)
     trials = [merged(mixture, merge) for merge in ("average", "ties", SEARCHED)]
+    store.add(trials)  # makes their folders
     seen = [train(trial, store.folder(trial.key)) for trial in trials]
     assert seen[0].reused_flops == 0 and seen[1].spent_flops == 0
     assert seen[1].flops == seen[0].flops and seen[2].spent_flops == seen[2].merged["search"]["flops"] > 0
