@@ -26,7 +26,7 @@ from sweeps.support.paths import named_in
 from sweeps.trial import Trial
 
 FORMAT = 2  # of the JSON document; docs/plan-json.md
-SWEEP = "calibrate.toml"  # the file of a calibration sweep that was given no other name
+SWEEP_FILE = "calibrate.toml"  # the file of a calibration sweep that was given no other name
 SURE = 0.9  # probability above which one candidate is said to be best
 SHOWN = {  # heading of a table in a notebook -> field of Recipe.row
     "model": "model",
@@ -220,8 +220,8 @@ class Plan:
     """Part of the answer -> where it comes from."""
     facts: tuple[Fact, ...]
     """Published findings, where laws of runs have not measured the answer's model or as much compute."""
-    curve: tuple[tuple[float, Recipe], ...]
-    """(FLOPs, best recipe) at each of a range of budgets; empty unless asked for."""
+    curve: tuple[tuple[float, Recipe | None], ...]
+    """(FLOPs, best recipe) at each of a range of budgets, None where none can be trained; empty unless asked for."""
     laws: LawBook
     """The laws that the answer rests on."""
     considered: tuple[Candidate, ...]
@@ -317,7 +317,7 @@ class Plan:
             "provenance": dict(self.provenance),
             "scores": [asdict(score) for score in self.scores],
             "published": [asdict(fact) for fact in self.facts],
-            "curve": [{"budget": budget, "recipe": recipe.to_json()} for budget, recipe in self.curve],
+            "curve": [{"budget": budget, "recipe": recipe and recipe.to_json()} for budget, recipe in self.curve],
             "calibration": asdict(calibration) if calibration else None,
             "laws": _laws_json(self.laws),
         }

@@ -118,6 +118,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     from planner import quantities, report
     from planner.evidence import is_table, read_books
     from planner.recipe import plan
+    from sweeps.support.progress import waiting
 
     books = read_books(arguments.laws) if arguments.laws else None
     if books and len(books) == 1 and is_table(books[0]):
@@ -133,25 +134,28 @@ def _plan(arguments: argparse.Namespace) -> None:
     _refuse_to_overwrite("--out", arguments.out)
     sweep_file = _sweep_file(arguments)
     _refuse_to_overwrite("--sweep-out", sweep_file)
-    answer = plan(
-        arguments.budget,
-        laws=books,
-        suite=arguments.suite,
-        models=arguments.model,
-        methods=_methods(arguments),
-        limits=_limits(arguments),
-        flops=arguments.flops,
-        top=_whole("--top", arguments.top),
-        hardware=arguments.hardware,
-        mfu=arguments.mfu,
-        price=arguments.price,
-        data=arguments.data,
-        tokens_per_pair=_tokens(arguments.tokens_per_pair),
-        conditions=_conditions(arguments),
-        lr=console.positive("--lr", arguments.lr, "a learning rate such as 1e-3") if arguments.lr is not None else None,
-        curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
-    )
-    sweep = _calibrate(answer, share, arguments, sweep_file) if share else None
+    if arguments.out and sweep_file and arguments.out.resolve() == sweep_file.resolve():
+        raise ValueError(f"--out and the sweep file (--sweep-out) are both {arguments.out}; name two files")
+    with waiting("counting pairs and planning" if arguments.data else "planning"):
+        answer = plan(
+            arguments.budget,
+            laws=books,
+            suite=arguments.suite,
+            models=arguments.model,
+            methods=_methods(arguments),
+            limits=_limits(arguments),
+            flops=arguments.flops,
+            top=_whole("--top", arguments.top),
+            hardware=arguments.hardware,
+            mfu=arguments.mfu,
+            price=arguments.price,
+            data=arguments.data,
+            tokens_per_pair=_tokens(arguments.tokens_per_pair),
+            conditions=_conditions(arguments),
+            lr=console.positive("--lr", arguments.lr, "a rate such as 1e-3") if arguments.lr is not None else None,
+            curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
+        )
+        sweep = _calibrate(answer, share, arguments, sweep_file) if share else None
     if arguments.out:
         report.write(answer, arguments.out)
     if arguments.json:
@@ -194,17 +198,17 @@ def _plan_sizes(arguments: argparse.Namespace, book: LawBook) -> None:
 
 def _sweep_file(arguments: argparse.Namespace) -> Path | None:
     """Where the calibration sweep is written, if it is."""
-    from planner.answer import SWEEP
+    from planner.answer import SWEEP_FILE
 
-    return arguments.sweep_out or (Path(SWEEP) if arguments.run else None)
+    return arguments.sweep_out or (Path(SWEEP_FILE) if arguments.run else None)
 
 
 def _calibrate(answer: Plan, share: float, arguments: argparse.Namespace, out: Path | None) -> Calibration:
-    from planner.answer import SWEEP
+    from planner.answer import SWEEP_FILE
     from planner.design import calibrate, goal_file
     from sweeps.support.atomic import write_text
 
-    sweep = calibrate(answer, share, file=out or Path(SWEEP))
+    sweep = calibrate(answer, share, file=out or Path(SWEEP_FILE))
     if out:
         price = float(arguments.price) if arguments.price else 0.0
         laws = _named_laws(arguments.laws or [], answer, out)

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from operator import mul
 from pathlib import Path
 
-from planner.answer import SWEEP, Calibration, Plan
+from planner.answer import SWEEP_FILE, Calibration, Plan
 from planner.candidates import Candidate, feasible
 from planner.discrepancy import FACTOR_SPREAD, METHOD_SPREAD, drift_sd
 from planner.frontier import Odds, by_regret
@@ -64,7 +64,11 @@ def advised(plan: Plan) -> Calibration | None:
 
 
 def calibrate(
-    plan: Plan, share: float, draws: int | None = None, worth_adding: float = WORTH_ADDING, file: Path = Path(SWEEP)
+    plan: Plan,
+    share: float,
+    draws: int | None = None,
+    worth_adding: float = WORTH_ADDING,
+    file: Path = Path(SWEEP_FILE),
 ) -> Calibration:
     """The sweep for at most `share` of the plan's budget, by so many draws of the laws (all of them by default).
 
@@ -238,7 +242,8 @@ def _start(beliefs: _Beliefs, candidates: Sequence[Candidate], limit: float) -> 
             return best, ladder
         least = min([least, *(start.cost() for start in starts)])
     if least < math.inf:
-        raise ValueError(f"`share` allows {limit:.3g} FLOP; the smallest sweep takes {least:.3g}: raise the share")
+        change = "raise the share" if least < beliefs.budget else f"that is more than the budget, {beliefs.budget:.3g}"
+        raise ValueError(f"`share` allows {limit:.3g} FLOP; the smallest sweep takes {least:.3g}: {change}")
     one = candidates[0]
     raise ValueError(
         f"no sweep fits: {one.limits.epochs:g} epochs of {short(one.limits.max_pairs)} pairs give "
@@ -390,7 +395,7 @@ def _toml(plan: Plan, grid: _Grid, file: Path) -> str:
 
 
 def goal_file(
-    plan: Plan, share: float, file: Path = Path(SWEEP), laws: str = "auto", hardware: str = "", price: float = 0.0
+    plan: Plan, share: float, file: Path = Path(SWEEP_FILE), laws: str = "auto", hardware: str = "", price: float = 0.0
 ) -> str:
     """A sweep file with a goal: the plan's budget, of which `share` is spent on trials that the sweep chooses itself.
 

@@ -91,7 +91,7 @@ def open_books(laws: LawBook | Path | str | Sequence[LawBook | Path | str] | Non
         if is_table(book):
             raise ValueError(
                 f"{book.name}: fitted to a table of runs, without the training conditions that a recipe needs; "
-                "given alone, such laws answer with size and tokens"
+                "such laws alone answer with size and tokens (`planner.plan_sizes`)"
             )
     return books
 

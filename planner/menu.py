@@ -56,4 +56,4 @@ def own_menu(book: LawBook) -> tuple[list[ModelSpec], list[str]]:
 
 
 def _named(name: str) -> ModelSpec:
-    return replace(find_model(name, "`models`"), name=name)  # the trial's name must lead back to the model
+    return replace(find_model(name, "`models`"), name=name.rstrip("/"))  # the trial's name must lead back to the model

@@ -492,13 +492,15 @@ def _curve(
     ends: tuple[float, float] | None,
     question: Question,
     book: LawBook,
-) -> tuple[tuple[float, Recipe], ...]:
-    """The best recipe at budgets a quarter of a decade apart, without those that train no candidate."""
-    rows = []
+) -> tuple[tuple[float, Recipe | None], ...]:
+    """The best recipe at budgets a quarter of a decade apart; None at those that train no candidate."""
+    rows: list[tuple[float, Recipe | None]] = []
     for budget in budget_grid(*ends, per_decade=4) if ends else []:
         fits, _ = feasible(considered, budget)
-        if fits:
-            by_law = by_regret(fits, budget)
-            best, chance = led_by(size_rule(by_law, budget), by_law)[0]
-            rows.append((budget, recipe_of(best, budget, question, book, chance)))
+        if not fits:
+            rows.append((budget, None))
+            continue
+        by_law = by_regret(fits, budget)
+        best, chance = led_by(size_rule(by_law, budget), by_law)[0]
+        rows.append((budget, recipe_of(best, budget, question, book, chance)))
     return tuple(rows)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from planner.answer import SURE, SWEEP, Calibration, Plan, Recipe
+from planner.answer import SURE, SWEEP_FILE, Calibration, Plan, Recipe
 from planner.candidates import Refusal
 from planner.evidence import Other
 from planner.extrapolation import extrapolation_factor
@@ -25,7 +25,9 @@ LIKELY = 3  # methods and models whose probabilities the first screen shows, and
 SHOWN = (
     "too-far",
     "borrowed-law",
+    "above-chance",
     "data-limited",
+    "pairs-unknown",
     "other-conditions",
     "other-rate",
     "batch-size",
@@ -39,6 +41,7 @@ SHOWN = (
     "scattered",
     "exponents_differ",
 )
+WORTH_RUNNING = 0.05  # the share by which a sweep must lower the expected regret
 FAR = 1  # decades from the evidence from which on an answer is called far: as far as a suite that was not measured
 DISTANT = ("too-far", "extrapolated", "other-suite", "other-data")  # codes of the warnings that say how far
 RECIPE = "recipe.toml"  # the file that the first screen names
@@ -242,7 +245,7 @@ def recipe_flags(plan: Plan) -> str:
 
 def sweep_flags(share: float) -> str:
     """What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret."""
-    return f"--calibrate {share:.0%} --sweep-out {SWEEP}"
+    return f"--calibrate {share:.0%} --sweep-out {SWEEP_FILE}"
 
 
 def _own_data(plan: Plan) -> bool:
@@ -326,7 +329,7 @@ def refused_text(refused: Sequence[Refusal], most: int = REFUSALS) -> str:
     return _list("not possible", [*lines[:most], *more])
 
 
-def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
+def _curve(curve: Sequence[tuple[float, Recipe | None]]) -> str:
     if not curve:
         return ""
     head = ("budget", "model", "method", "tokens", "loss", "90 % interval")
@@ -339,19 +342,24 @@ def _curve(curve: Sequence[tuple[float, Recipe]]) -> str:
             *_loss(recipe),
         )
         for budget, recipe in curve
+        if recipe
     ]
-    return "\n".join(table([head, *rows]))
+    without = [f"{budget:.2g}" for budget, recipe in curve if recipe is None]
+    none = [f"no recipe, for no candidate can be trained, at {', '.join(without)} FLOP"] if without else []
+    return "\n".join([*table([head, *rows]), *none])
 
 
 def _calibration(sweep: Calibration | None) -> str:
     if sweep is None:
         return ""
+    hardly = sweep.regret_after > (1 - WORTH_RUNNING) * sweep.regret_now
     lines = [
         f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
         f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
         f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, learning-rate searches included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed for {sweep.assumed}"] if sweep.assumed else []),
+        *(["it hardly makes the choice safer: train the recipe without it"] if hardly else []),
     ]
     folded = [
         part
@@ -363,9 +371,9 @@ def _calibration(sweep: Calibration | None) -> str:
 
 def _goal(file: Path | None) -> dict[str, str]:
     """How to run the sweep that was asked for; file: where it was written."""
-    runs = f"`sweep run {shlex.quote(str(file or SWEEP))}`"
+    runs = f"`sweep run {shlex.quote(str(file or SWEEP_FILE))}`"
     if file is None:
-        runs = f"add `--sweep-out {SWEEP}`, then {runs}"
+        runs = f"add `--sweep-out {SWEEP_FILE}`, then {runs}"
     return {"improve": f"{runs}: it chooses its trials in rounds, as losses come in, and ends with the recipe"}
 
 

@@ -39,6 +39,7 @@ def warnings(
     recipe, candidate = recipes[0], fits[0]
     return (
         *_distance(book, candidate, recipe, conditions),
+        *_no_loss(book, recipe),
         *_rate(recipe, candidate),
         *_batch(recipe),
         *_choice(book, recipe, fits),
@@ -103,7 +104,18 @@ def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
     assert book.training and book.pair
     if recipe.trial.training.context <= book.training.context or tokens != book.pair.tokens:
         return ""
-    return f"; pairs are assumed to have {tokens:.3g} tokens, as in the laws (set `tokens_per_pair`)"
+    return f"; pairs are assumed to have {tokens:.3g} tokens, as in the laws: say how many yours have"
+
+
+def _no_loss(book: LawBook, recipe: Recipe) -> list[Caveat]:
+    """A law has no end upwards; a contrastive loss has, but for models that are worse than no model."""
+    if recipe.loss is None or not book.training:
+        return []
+    pairs = max(book.training.batch_size, book.training.pool_size)
+    if recipe.loss <= math.log(pairs):
+        return []
+    text = f"this loss is above chance, ln {pairs:,} = {math.log(pairs):.2f} nats: the laws do not hold here"
+    return [Caveat("above-chance", text)]
 
 
 def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
@@ -113,10 +125,11 @@ def _rate(recipe: Recipe, candidate: Candidate) -> list[Caveat]:
     factor = max(recipe.trial.lr / usual, usual / recipe.trial.lr)
     if factor < RATE_STEP:
         return []
+    side = "above" if recipe.trial.lr > usual else "below"
     text = (
-        f"the loss is predicted for the best learning rate, about {usual:.2g}: expect a higher one {times(factor)} away"
+        f"the learning rate is {times(factor)} {side} the best one, about {usual:.2g}, for which the loss is predicted"
     )
-    return [Caveat("other-rate", text)]
+    return [Caveat("other-rate", f"{text}: expect a higher loss")]
 
 
 def _batch(recipe: Recipe) -> list[Caveat]:
@@ -148,7 +161,7 @@ def _choice(book: LawBook, recipe: Recipe, fits: Sequence[Candidate]) -> list[Ca
     sizes = sorted({other.model.params for other in fits})
     if len(sizes) > 1 and recipe.params in (sizes[0], sizes[-1]):
         end, beyond = ("largest", "larger") if recipe.params == sizes[-1] else ("smallest", "smaller")
-        text = f"the {end} model that this budget can train wins: a {beyond} one may be better"
+        text = f"the {end} model within these limits wins: a {beyond} one may be better"
         caveats.append(Caveat("edge-of-menu", text))
     if candidate.law.rows < FEW_ROWS and not book.published:
         text = f"the law of {candidate.law.label} rests on {candidate.law.rows} trials{_borrowed(candidate.law, book)}"
@@ -200,10 +213,8 @@ def _repeats(book: LawBook, recipe: Recipe) -> list[Caveat]:
     if recipe.epochs is not None or data in recipe.extrapolation.unseen or not unique or recipe.tokens <= unique:
         return []
     passes = f"{recipe.tokens / unique:.3g} passes over the pairs that the laws were measured on"
-    text = (
-        f"the recipe makes {passes}; its loss is predicted for fresh pairs: give the number of unique ones (max_pairs)"
-    )
-    return [Caveat("repeated-data", text)]
+    text = f"the recipe makes {passes}, and its loss is predicted for fresh pairs: say how many pairs there are"
+    return [Caveat("pairs-unknown", text)]
 
 
 def _time(recipe: Recipe) -> list[Caveat]:

@@ -337,6 +337,13 @@ def test_a_sweep_that_is_run_speaks_after_the_plan_and_not_into_its_json(tmp_pat
     assert json.loads(document.stdout)["recipe"] and document.stderr == "the sweep speaks\n"
 
 
+def test_the_recipe_and_the_sweep_are_two_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    both = ["--out", "same.toml", "--sweep-out", "./same.toml"]
+    assert main(["--budget", "1e13", "--calibrate", "2%", *both]) == 2
+    assert "are both same.toml" in capsys.readouterr().err and not Path("same.toml").exists()
+
+
 @pytest.mark.parametrize("flag", ["--out", "--sweep-out"])
 def test_a_folder_is_no_file_to_write(tmp_path, capsys, flag):
     assert main(["--budget", "1e13", "--calibrate", "1%", flag, str(tmp_path)]) == 2

@@ -10,7 +10,7 @@ from planner import Limits, plan
 from planner.candidates import candidates
 from planner.discrepancy import LEVEL_SPREAD, METHOD_SPREAD
 from planner.learning_rates import learning_rate
-from planner.report import explanation
+from planner.report import explanation, text
 from support.known_laws import (
     EVERYWHERE,
     FULL,
@@ -287,10 +287,31 @@ def test_more_tokens_than_the_law_had_to_draw_from_are_warned_of():
     for unique, warned in ((tokens / 2, True), (tokens * 2, False), (None, False)):
         book = replace(law_book(), source={"name": "known", "unique_tokens": unique})
         warnings = plan(1e13, laws=book).warnings
-        assert [
-            warning.text for warning in warnings if warning.code == "repeated-data" and "2 passes" in warning.text
-        ] == [warning.text for warning in warnings if warning.code == "repeated-data"]
-        assert any(warning.code == "repeated-data" for warning in warnings) == warned
+        told = [warning.text for warning in warnings if warning.code == "pairs-unknown"]
+        assert [text for text in told if "2 passes" in text] == told and bool(told) == warned
+
+
+def test_a_loss_above_chance_is_said_to_be_none():
+    answers = {budget: plan(budget, laws=law_book()) for budget in (2e10, 1e13)}
+    book = law_book()
+    chance = math.log(max(book.training.batch_size, book.training.pool_size))
+    for answer in answers.values():
+        assert any(each.code == "above-chance" for each in answer.warnings) == (answer.recipe.loss > chance)
+    few = plan(1e17, laws="ziarko2024", limits=Limits(max_pairs=100), conditions={"batch_size": 8})
+    assert any(each.code == "above-chance" for each in few.warnings) and few.recipe.loss > math.log(1024)
+
+
+def test_a_slash_behind_a_folder_changes_nothing(tmp_path):
+    folder = find_model("nano-340k").source
+    one, two = (plan(1e13, models=[str(folder) + end]).recipe for end in ("", "/"))
+    assert one == two
+
+
+def test_budgets_that_train_nothing_are_in_the_curve(capsys):
+    answer = plan(1e15, laws="ziarko2024", curve=(1e13, 1e15))
+    none = [f"{budget:.2g}" for budget, recipe in answer.curve if recipe is None]
+    assert none and answer.to_json()["curve"][0]["recipe"] is None
+    assert f"no recipe, for no candidate can be trained, at {', '.join(none)} FLOP" in text(answer)
 
 
 def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():

@@ -1261,7 +1261,7 @@ export function _as_short(book, recipe, tokens) {
   if (recipe.trial.training.context <= book.training.context || tokens !== book.pair.tokens) {
     return '';
   }
-  return `; pairs are assumed to have ${g(tokens, 3)} tokens, as in the laws (set \`tokens_per_pair\`)`;
+  return `; pairs are assumed to have ${g(tokens, 3)} tokens, as in the laws: say how many yours have`;
 }
 
 export function _distance(book, candidate, recipe, conditions) {
@@ -1290,6 +1290,19 @@ export function _distance(book, candidate, recipe, conditions) {
     caveats.push(new Caveat({code: 'other-conditions', text}));
   }
   return caveats;
+}
+
+/** A law has no end upwards; a contrastive loss has, but for models that are worse than no model. */
+export function _no_loss(book, recipe) {
+  if (recipe.loss == null || !truth(book.training)) {
+    return [];
+  }
+  const pairs = Math.max(book.training.batch_size, book.training.pool_size);
+  if (recipe.loss <= Math.log(pairs)) {
+    return [];
+  }
+  const text = `this loss is above chance, ln ${grouped(pairs, 0)} = ${fixed(Math.log(pairs), 2)} nats: the laws do not hold here`;
+  return [new Caveat({code: 'above-chance', text})];
 }
 
 export const AS_ASKED = 'as asked';
@@ -1367,8 +1380,9 @@ export function _rate(recipe, candidate) {
   if (factor < RATE_STEP) {
     return [];
   }
-  const text = `the loss is predicted for the best learning rate, about ${g(usual, 2)}: expect a higher one ${times(factor)} away`;
-  return [new Caveat({code: 'other-rate', text})];
+  const side = recipe.trial.lr > usual ? 'above' : 'below';
+  const text = `the learning rate is ${times(factor)} ${side} the best one, about ${g(usual, 2)}, for which the loss is predicted`;
+  return [new Caveat({code: 'other-rate', text: `${text}: expect a higher loss`})];
 }
 
 export const WORTH_TELLING = 0.005;
@@ -1421,7 +1435,7 @@ export function _choice(book, recipe, fits) {
   const sizes = sorted(new Set(list(fits).map((other) => other.model.params)));
   if (len(sizes) > 1 && has([sizes[0], sizes.at(-1)], recipe.params)) {
     const [end, beyond] = recipe.params === sizes.at(-1) ? ['largest', 'larger'] : ['smallest', 'smaller'];
-    text = `the ${end} model that this budget can train wins: a ${beyond} one may be better`;
+    text = `the ${end} model within these limits wins: a ${beyond} one may be better`;
     caveats.push(new Caveat({code: 'edge-of-menu', text}));
   }
   if (candidate.law.rows < FEW_ROWS && !truth(book.published)) {
@@ -1465,8 +1479,8 @@ export function _repeats(book, recipe) {
     return [];
   }
   const passes = `${g(recipe.tokens / unique, 3)} passes over the pairs that the laws were measured on`;
-  const text = `the recipe makes ${passes}; its loss is predicted for fresh pairs: give the number of unique ones (max_pairs)`;
-  return [new Caveat({code: 'repeated-data', text})];
+  const text = `the recipe makes ${passes}, and its loss is predicted for fresh pairs: say how many pairs there are`;
+  return [new Caveat({code: 'pairs-unknown', text})];
 }
 
 export const IDLE = 0.05;
@@ -1495,7 +1509,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_rate(recipe, candidate)), ...list(_batch(recipe)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_no_loss(book, recipe)), ...list(_rate(recipe, candidate)), ...list(_batch(recipe)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 export const REACH = 6;
@@ -1980,16 +1994,18 @@ export function size_rule(ranked, budget) {
   return contradicted(replace(rule, {model: nearest.model.name, law_model: first.model.name, doubt: doubt}), share);
 }
 
-/** The best recipe at budgets a quarter of a decade apart, without those that train no candidate. */
+/** The best recipe at budgets a quarter of a decade apart; None at those that train no candidate. */
 export function _curve(considered, ends, question, book) {
   const rows = [];
   for (const budget of list(truth(ends) ? budget_grid(...list(ends), 4) : [])) {
     const [fits, ] = feasible(considered, budget);
-    if (truth(fits)) {
-      const by_law = by_regret(fits, budget);
-      const [best, chance] = led_by(size_rule(by_law, budget), by_law)[0];
-      rows.push([budget, recipe_of(best, budget, question, book, chance)]);
+    if (!truth(fits)) {
+      rows.push([budget, null]);
+      continue;
     }
+    const by_law = by_regret(fits, budget);
+    const [best, chance] = led_by(size_rule(by_law, budget), by_law)[0];
+    rows.push([budget, recipe_of(best, budget, question, book, chance)]);
   }
   return list(rows);
 }
@@ -2250,7 +2266,7 @@ export function _evidence(plan) {
   return {evidence: lines};
 }
 
-export const SHOWN = ['too-far', 'borrowed-law', 'data-limited', 'other-conditions', 'other-rate', 'batch-size', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps', 'lack_of_fit', 'experiments', 'scattered', 'exponents_differ'];
+export const SHOWN = ['too-far', 'borrowed-law', 'above-chance', 'data-limited', 'pairs-unknown', 'other-conditions', 'other-rate', 'batch-size', 'suites-unknown', 'few-rows', 'no-draws', 'edge-of-menu', 'short-steps', 'lack_of_fit', 'experiments', 'scattered', 'exponents_differ'];
 
 /** The warnings that change what a reader does and stand in no other line; of the fit, those of this law. */
 export function _notes(plan) {
@@ -2336,11 +2352,11 @@ export function spent_lines(recipe) {
   return [spent, held];
 }
 
-export const SWEEP = 'calibrate.toml';
+export const SWEEP_FILE = 'calibrate.toml';
 
 /** What to add to it, so that it writes the sweep for a share of the budget that lowers the expected regret. */
 export function sweep_flags(share) {
-  return `--calibrate ${percent(share, 0)} --sweep-out ${SWEEP}`;
+  return `--calibrate ${percent(share, 0)} --sweep-out ${SWEEP_FILE}`;
 }
 
 /** How a task's score follows the held-out loss L: lowest + (1 - lowest) / (1 + exp(-(a + b L + c ln N))). */
