@@ -50,11 +50,13 @@ class Problems:
             self.named.append(f"{place}: {reason}")
 
     def check(self, source: str) -> None:
-        """Raises ValueError when more than BAD_SHARE of the records, or all of them, are bad."""
+        """Raises ValueError when there are no records, or more than BAD_SHARE of them, or all, are bad."""
+        if not self.records:
+            raise ValueError(f"{source}: holds no records")
         if self.records == self.bad or self.bad > BAD_SHARE * self.records:
             raise ValueError(
                 f"{source}: {self.bad} of {self.records} records are bad, more than {BAD_SHARE:.0%}; "
-                f"the first: {by_reason(self.named) or 'none, the file is empty'}"
+                f"the first: {by_reason(self.named)}"
             )
 
 
