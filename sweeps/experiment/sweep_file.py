@@ -34,7 +34,7 @@ from sweeps.support.checks import (
 from sweeps.support.checks import (
     known_keys as known_names,
 )
-from sweeps.support.toml_io import read_checked
+from sweeps.support.toml_io import checked, parse_toml, read_checked
 from sweeps.trial import JOINT, MERGES, Training
 
 MOST_CELLS = 100_000
@@ -56,6 +56,11 @@ def known_keys(where: str, table: dict[str, Any], known: list[str]) -> None:
 def read_sweep(path: Path) -> Sweep:
     """The checked sweep of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
     return read_checked(path, _sweep)
+
+
+def sweep_of(text: str, where: str) -> Sweep:
+    """The checked sweep of the text of a sweep file. Raises ValueError as `read_sweep` does, naming `where`."""
+    return checked(parse_toml(text.encode(), where), where, _sweep)
 
 
 def _sweep(table: dict[str, Any]) -> Sweep:
