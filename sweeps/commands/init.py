@@ -43,7 +43,7 @@ def init(arguments: argparse.Namespace) -> int:
         f"`sweep run {file.name} --dry-run` shows every trial; docs/sweep-file.md lists the other keys.",
     )
     suite = "" if arguments.models and not arguments.suite else arguments.suite or "nano"
-    write_text(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
+    _write(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
     print(json.dumps(_document(grid, file)) if arguments.json else "\n".join(_lines(grid, file, how)))
     return 0
 
@@ -58,7 +58,7 @@ def _copy_example(arguments: argparse.Namespace) -> int:
     text = example_text(arguments.example)
     file = arguments.file or Path(f"{arguments.example}.toml")
     _must_be_new(file)
-    write_text(file, text)
+    _write(file, text)
     if arguments.json:
         print(json.dumps({"file": str(file), "example": arguments.example}))
     else:
@@ -69,6 +69,11 @@ def _copy_example(arguments: argparse.Namespace) -> int:
 
 def _must_be_new(file: Path) -> None:
     if file.suffix != ".toml":
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
+
+
         raise ValueError(f"{file}: a sweep file ends in .toml")
     if file.exists():
         raise ValueError(f"{file}: exists already; name another file")

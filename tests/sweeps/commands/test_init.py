@@ -22,7 +22,6 @@ def pairs(tmp_path, monkeypatch):
 
 
 def test_the_file_fits_the_data_and_names_them_from_where_it_lies(capsys):
-    Path("sub").mkdir()
     assert cli.main(["init", "sub/mine.toml", "--data", "pairs.jsonl", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     sweep = read_sweep(Path("sub/mine.toml"))
@@ -38,6 +37,11 @@ def test_it_says_what_it_chose_and_what_is_next(capsys):
     out = capsys.readouterr().out
     assert "400 records counted, all read" in out and "methods   full, bias" in out
     assert out.endswith("wrote     mine.toml; next: sweep run mine.toml --dry-run\n")
+
+
+def test_the_folder_of_an_example_is_made():
+    assert cli.main(["init", "new/sub/mine.toml", "--example", "demo"]) == 0
+    assert read_sweep(Path("new/sub/mine.toml")) == read_sweep(examples()["demo"])
 
 
 def test_data_that_are_not_at_hand_are_described():
