@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -187,8 +187,13 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
             models.append(replace(find_model(name), name=name, model_hash=model_hash(name)))
         except (ValueError, OSError) as error:
             raise ValueError(f"models[{i}]: {error}") from None
-    distinct("models", [str(Path(model.source).resolve()) for model in models], names)
+    distinct_models("models", models, names)
     return tuple(models)
+
+
+def distinct_models(where: str, models: Sequence[ModelSpec], names: Sequence[str]) -> None:
+    """Refuse a model that occurs twice, even by another path."""
+    distinct(where, [str(Path(model.source).resolve()) for model in models], names)
 
 
 def _conditions(table: Any, sources: Any = None, tasks: Any = None) -> tuple[Training, ...]:

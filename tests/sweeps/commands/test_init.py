@@ -58,6 +58,8 @@ def test_data_that_are_not_at_hand_are_described():
         (["new.toml", "--data", "none.jsonl"], "--data is 'none.jsonl'; there is no such file"),
         (["new.toml", "--methods", "lorra"], "--methods is 'lorra' (meant 'lora'?)"),
         (["new.toml", "--suite", "pythia", "--models", "nano-25k"], "--models is 'nano-25k'"),
+        (["new.toml", "--models", "nano-7k,nano-7k"], "--models names 'nano-7k' twice"),
+        (["new.toml", "--methods", "full,full"], "--methods names 'full' twice"),
         (["new.toml", "--pairs", "5e6"], "--pairs and --tokens-per-pair must be given together"),
         (["new.toml", "--data", "pairs.jsonl", "--budget", "1e3"], "--budget is 1e+03 FLOPs; the cheapest sweep"),
         (["new.toml", "--data", "pairs.jsonl", "--budget", "much"], "--budget is 'much'"),
