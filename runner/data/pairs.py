@@ -15,7 +15,7 @@ from runner.data.shuffle import shuffled
 from runner.data.tokenizer import tokenizer_settings, training_tokenizer
 from runner.data.tokens import COLUMNS, FORMAT, TokenizerSettings, sound_tokens, write_tokens
 from sweeps.data.cache import keep_json, kept_json, recalled
-from sweeps.data.pair import told
+from sweeps.data.pair import LEAST_POOL, told, too_few_held_out
 from sweeps.data.readers import open_source, survey
 from sweeps.machine.cores import available_cores
 from sweeps.machine.measured import cache_folder
@@ -23,7 +23,6 @@ from sweeps.trial import Training, parts_of
 
 PERMUTED_PAIRS = 2**17  # of up to so many pairs an epoch's order is a numpy permutation, kept: 8 bytes a pair
 KEPT_EPOCHS = 4
-LEAST_POOL = 4  # held-out pairs, unless a smaller pool is asked for; with fewer a loss is mostly noise
 PAIRS_AT_ONCE = 2**16
 
 
@@ -331,10 +330,7 @@ def fitting_pools(pairs: Pairs, training: Training) -> tuple[int, int]:
         if (pools := filled(size)) > 0:
             return size, pools
     another = f", and training.evaluate_every = {training.evaluate_every} needs a second pool" if beside else ""
-    raise ValueError(
-        f"data {training.data!r} has {distinct} distinct held-out pairs; a pool of the held-out loss takes at least "
-        f"{least}{another}: give more data, or rows with held_out = true"
-    )
+    raise ValueError(too_few_held_out(training.data, distinct, training.pool_size, another))
 
 
 def _pools(pairs: Pairs, source: int, pool_size: int, count: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from sweeps.commands.conduct import OpenedSweep, folder_of_file, launching, open
 from sweeps.commands.goal import with_next_round, write_chosen
 from sweeps.commands.views import Standing, existing
 from sweeps.experiment import sweep as experiment
-from sweeps.experiment.sweep_file import read_sweep
+from sweeps.experiment.sweep_file import read_sweep, sweep_of
 from sweeps.running.display import Snapshot
 from sweeps.running.dry_run import plan_lines
 from sweeps.store.base import Store
@@ -178,13 +178,19 @@ class DryRun:
 
 
 def _written(out: Path, keys: Mapping[str, Any]) -> Path:
-    """Write the keys as the sweep file <out>.toml. Raises ValueError where a file of somebody else lies there."""
+    """Write the keys as the sweep file <out>.toml.
+
+    Raises ValueError, and writes nothing, where they make no sweep or a file of somebody else lies there.
+    """
     path = out.with_name(f"{out.name}.toml")
     head = comments((REMARK,))
     if path.exists() and not path.read_text(encoding="utf-8").startswith(head[0]):
         raise ValueError(
             f"{path}: exists and was not written by Sweep; name another folder with `out`, or pass this file"
         )
+    text = "\n".join([*head, *lines(keys)]) + "\n"
+    with relative_to(path):
+        sweep_of(text, "Sweep(...)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "\n".join([*head, *lines(keys)]) + "\n")
+    write_text(path, text)
     return path

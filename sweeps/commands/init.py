@@ -10,11 +10,12 @@ from typing import Any
 from sweeps.data.pair_statistics import pair_statistics
 from sweeps.experiment.examples import example_text
 from sweeps.experiment.sources import Data
+from sweeps.experiment.sweep_file import distinct_models
 from sweeps.methods import METHODS
 from sweeps.models import SUITES, ModelSpec, find_model
 from sweeps.running.draft import Draft, draft, draft_text
 from sweeps.support.atomic import write_text
-from sweeps.support.checks import choice
+from sweeps.support.checks import choice, distinct
 from sweeps.support.console import positive
 from sweeps.support.paths import named_in
 from sweeps.trial import Training
@@ -30,6 +31,7 @@ def init(arguments: argparse.Namespace) -> int:
     _must_be_new(file)
     for name in methods:
         choice("`methods`", name, list(METHODS))
+    distinct("`methods`", methods, methods)
     models = _models(arguments)
     wanted = "a number of FLOPs, such as 1e12"
     limit = None if arguments.budget is None else positive("--budget", arguments.budget, wanted)
@@ -43,7 +45,7 @@ def init(arguments: argparse.Namespace) -> int:
         f"`sweep run {file.name} --dry-run` shows every trial; docs/sweep-file.md lists the other keys.",
     )
     suite = "" if arguments.models and not arguments.suite else arguments.suite or "nano"
-    write_text(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
+    _write(file, draft_text(grid, suite, named_in(file, arguments.data), remarks))
     print(json.dumps(_document(grid, file)) if arguments.json else "\n".join(_lines(grid, file, how)))
     return 0
 
@@ -58,13 +60,18 @@ def _copy_example(arguments: argparse.Namespace) -> int:
     text = example_text(arguments.example)
     file = arguments.file or Path(f"{arguments.example}.toml")
     _must_be_new(file)
-    write_text(file, text)
+    _write(file, text)
     if arguments.json:
         print(json.dumps({"file": str(file), "example": arguments.example}))
     else:
         following = f"; next: sweep run {file} --dry-run" if "[[methods]]" in text else ""  # a cluster profile has none
         print(f"wrote     {file}{following}")
     return 0
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
 
 
 def _must_be_new(file: Path) -> None:
@@ -86,7 +93,9 @@ def _models(arguments: argparse.Namespace) -> list[ModelSpec]:
         return list(suite)
     for name in names if suite else ():
         choice("`models`", name, [model.name for model in suite])
-    return [find_model(name, "`models`") for name in names]
+    models = [find_model(name, "`models`") for name in names]
+    distinct_models("`models`", models, names)
+    return models
 
 
 def _data(arguments: argparse.Namespace, training: Training, model: ModelSpec) -> tuple[Data, str]:

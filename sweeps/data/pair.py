@@ -15,6 +15,7 @@ from sweeps.data.files import Row, is_unicode
 HELD_OUT_SHARE = 20  # one group in twenty
 BAD_SHARE = 0.01  # more bad records than this stop the run
 NAMED_PROBLEMS = 5
+LEAST_POOL = 4  # held-out pairs, unless a smaller pool is asked for; with fewer a loss is mostly noise
 MARKS: dict[Any, bool] = {"true": True, "false": False, "1": True, "0": False, 1: True, 0: False}  # of held_out
 
 
@@ -50,11 +51,13 @@ class Problems:
             self.named.append(f"{place}: {reason}")
 
     def check(self, source: str) -> None:
-        """Raises ValueError when more than BAD_SHARE of the records, or all of them, are bad."""
+        """Raises ValueError when there are no records, or more than BAD_SHARE of them, or all, are bad."""
+        if not self.records:
+            raise ValueError(f"{source}: holds no records")
         if self.records == self.bad or self.bad > BAD_SHARE * self.records:
             raise ValueError(
                 f"{source}: {self.bad} of {self.records} records are bad, more than {BAD_SHARE:.0%}; "
-                f"the first: {by_reason(self.named) or 'none, the file is empty'}"
+                f"the first: {by_reason(self.named)}"
             )
 
 
@@ -75,6 +78,14 @@ def told(problems: Mapping[str, Any]) -> str:
         return ""
     first = by_reason(problems["named"])
     return f"{problems['bad']:,} of {problems['records']:,} records could not be used: {first}"
+
+
+def too_few_held_out(source: str, distinct: int, pool_size: int, another: str = "") -> str:
+    """Why no held-out loss can be measured. another: why one more pool is needed."""
+    return (
+        f"data {source!r} has {distinct} distinct held-out pairs; a pool of the held-out loss takes at least "
+        f"{min(LEAST_POOL, pool_size)}{another}: give more data, or rows with held_out = true"
+    )
 
 
 def data_hash(pairs: Iterable[Pair]) -> str:

@@ -63,9 +63,10 @@ def pair_statistics(training: Training, tokenizer: str = "") -> PairStatistics:
 
     tokenizer: folder or hub name of a model; its tokenizer counts where it lies on this machine and can be read. Of
     several sources the mean pair is weighted as they are. What was found is kept while the files stay as they are.
-    Raises ValueError where there is no such source, where it is not on this machine, and for too many bad records.
+    Raises ValueError where there is no such source, where it is not on this machine, for too many bad records, and
+    where nothing is held out.
     """
-    parts = [_recalled(name, training, tokenizer) for name, _ in parts_of(training.data)]
+    parts = [_measurable(name, training, tokenizer) for name, _ in parts_of(training.data)]
     if len(parts) == 1:
         return parts[0]
     weights = [weight for _, weight in parts_of(training.data)]
@@ -83,6 +84,16 @@ def pair_statistics(training: Training, tokenizer: str = "") -> PairStatistics:
 
 def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
     return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _measurable(name: str, training: Training, tokenizer: str) -> PairStatistics:
+    """The statistics of one source. Raises ValueError where none of its pairs is held out."""
+    found = _recalled(name, training, tokenizer)
+    if found.exact and not found.held_out:
+        from sweeps.data.pair import too_few_held_out
+
+        raise ValueError(too_few_held_out(name, 0, training.pool_size))
+    return found
 
 
 def _recalled(name: str, training: Training, tokenizer: str) -> PairStatistics:

@@ -170,6 +170,8 @@ def _hub(name: str, plain: str, mapped: Mapped, offline: bool) -> Source:
 def _hub_table(name: str, plain: str, offline: bool) -> Any:
     """The table of `hf:owner/name#subset:split`; subset and split may be left out."""
     repository, _, part = plain.removeprefix("hf:").partition("#")
+    if not repository.strip("/. "):
+        raise ValueError(f"`data` is {name!r}; give hf:owner/name or hf:owner/name#SUBSET:SPLIT")
     subset, _, split = part.partition(":")
     before = os.environ.get(OFFLINE)
     if offline:

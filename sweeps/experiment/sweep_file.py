@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from sweeps.support.checks import (
 from sweeps.support.checks import (
     known_keys as known_names,
 )
-from sweeps.support.toml_io import read_checked
+from sweeps.support.toml_io import checked, parse_toml, read_checked
 from sweeps.trial import JOINT, MERGES, Training
 
 MOST_CELLS = 100_000
@@ -56,6 +56,11 @@ def known_keys(where: str, table: dict[str, Any], known: list[str]) -> None:
 def read_sweep(path: Path) -> Sweep:
     """The checked sweep of a TOML file. Raises ValueError naming the file, the key, its value and the choices."""
     return read_checked(path, _sweep)
+
+
+def sweep_of(text: str, where: str) -> Sweep:
+    """The checked sweep of the text of a sweep file. Raises ValueError as `read_sweep` does, naming `where`."""
+    return checked(parse_toml(text.encode(), where), where, _sweep)
 
 
 def _sweep(table: dict[str, Any]) -> Sweep:
@@ -182,8 +187,13 @@ def _models(table: dict[str, Any]) -> tuple[ModelSpec, ...]:
             models.append(replace(find_model(name), name=name, model_hash=model_hash(name)))
         except (ValueError, OSError) as error:
             raise ValueError(f"models[{i}]: {error}") from None
-    distinct("models", [str(Path(model.source).resolve()) for model in models], names)
+    distinct_models("models", models, names)
     return tuple(models)
+
+
+def distinct_models(where: str, models: Sequence[ModelSpec], names: Sequence[str]) -> None:
+    """Refuse a model that occurs twice, even by another path."""
+    distinct(where, [str(Path(model.source).resolve()) for model in models], names)
 
 
 def _conditions(table: Any, sources: Any = None, tasks: Any = None) -> tuple[Training, ...]:

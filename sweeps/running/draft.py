@@ -117,8 +117,9 @@ def _least_flops(model: ModelSpec, method: Method, training: Training, data: Dat
 
 
 def _priced(grid: Draft, data: Data) -> Draft | None:
-    """The grid with what it takes; None where a method has no law, or a model no trial of it."""
-    trials, flops = 0, 0.0
+    """The grid with what it takes, without budgets of no trial; None where a method has no law, or a model no trial
+    of it."""
+    trials, flops, used = 0, 0.0, set[float]()
     for method in grid.methods:
         runs = []
         for model in grid.models:
@@ -126,11 +127,12 @@ def _priced(grid: Draft, data: Data) -> Draft | None:
                 return None
             runs += [(model.params, budget) for budget in _possible(grid, model, method, data, SPARE)]
             more = len(grid.rates(method)) - 1 + EXTENSIONS
+            used.update(own)
             trials += len(own) + more
             flops += sum(own) + more * min(own)
         if why_no_law(runs):
             return None
-    return replace(grid, trials=trials, flops=flops)
+    return replace(grid, budgets=tuple(sorted(used)), trials=trials, flops=flops)
 
 
 def _possible(grid: Draft, model: ModelSpec, method: Method, data: Data, spare: float = 1.0) -> list[float]:

@@ -21,19 +21,27 @@ Checked = TypeVar("Checked")
 
 def read_checked(path: Path, check: Callable[[dict[str, Any]], Checked]) -> Checked:
     """What `check` makes of the table in a TOML file. What it refuses (ValueError) is given the file's name."""
-    table = read_toml(path)
+    return checked(read_toml(path), path, check)
+
+
+def checked(table: dict[str, Any], where: Path | str, check: Callable[[dict[str, Any]], Checked]) -> Checked:
+    """What `check` makes of a table. What it refuses (ValueError) is given its place."""
     try:
         return check(table)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file. Raises ValueError naming the file and the place of what is absurd anywhere."""
+    with open_file(path) as file:
+        return parse_toml(file.read(MOST_BYTES + 1), path)
+
+
+def parse_toml(content: bytes, path: Path | str) -> dict[str, Any]:
+    """The table in the content of a TOML file. Raises ValueError as `read_toml` does."""
     import tomllib  # only here: the planner writes recipes and starts faster without
 
-    with open_file(path) as file:
-        content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: is larger than {MOST_BYTES:,} bytes")
     try:

@@ -91,6 +91,16 @@ def test_what_is_wrong_is_said(make, message):
         make()
 
 
+def test_keys_that_make_no_sweep_leave_nothing_and_what_they_are_is_told():
+    with pytest.raises(ValueError, match=r"^Sweep\(\.\.\.\): has no \[\[methods\]\]"):
+        Sweep(out="results/mine", suite="nano", budgets=[1e10])
+    assert not Path("results").exists()
+    Sweep(out="results/mine", **KEYS)
+    with pytest.raises(ValueError, match=r"^Sweep\(\.\.\.\): budgets"):
+        Sweep(out="results/mine", **KEYS | {"budgets": []})
+    assert read_sweep(Path("results/mine.toml")).budgets == (1e11, 3e11)
+
+
 def test_a_file_of_somebody_else_is_never_written_over():
     Path("mine.toml").write_text(SWEEP)
     with pytest.raises(ValueError, match=r"mine\.toml: exists and was not written by Sweep"):

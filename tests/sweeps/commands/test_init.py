@@ -22,7 +22,6 @@ def pairs(tmp_path, monkeypatch):
 
 
 def test_the_file_fits_the_data_and_names_them_from_where_it_lies(capsys):
-    Path("sub").mkdir()
     assert cli.main(["init", "sub/mine.toml", "--data", "pairs.jsonl", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     sweep = read_sweep(Path("sub/mine.toml"))
@@ -40,6 +39,11 @@ def test_it_says_what_it_chose_and_what_is_next(capsys):
     assert out.endswith("wrote     mine.toml; next: sweep run mine.toml --dry-run\n")
 
 
+def test_the_folder_of_an_example_is_made():
+    assert cli.main(["init", "new/sub/mine.toml", "--example", "demo"]) == 0
+    assert read_sweep(Path("new/sub/mine.toml")) == read_sweep(examples()["demo"])
+
+
 def test_data_that_are_not_at_hand_are_described():
     flags = ["--suite", "pythia", "--models", "pythia-14m,pythia-31m,pythia-70m", "--data", "hf:owner/name"]
     assert cli.main(["init", "far.toml", *flags, "--pairs", "5e6", "--tokens-per-pair", "120"]) == 0
@@ -54,6 +58,8 @@ def test_data_that_are_not_at_hand_are_described():
         (["new.toml", "--data", "none.jsonl"], "--data is 'none.jsonl'; there is no such file"),
         (["new.toml", "--methods", "lorra"], "--methods is 'lorra' (meant 'lora'?)"),
         (["new.toml", "--suite", "pythia", "--models", "nano-25k"], "--models is 'nano-25k'"),
+        (["new.toml", "--models", "nano-7k,nano-7k"], "--models names 'nano-7k' twice"),
+        (["new.toml", "--methods", "full,full"], "--methods names 'full' twice"),
         (["new.toml", "--pairs", "5e6"], "--pairs and --tokens-per-pair must be given together"),
         (["new.toml", "--data", "pairs.jsonl", "--budget", "1e3"], "--budget is 1e+03 FLOPs; the cheapest sweep"),
         (["new.toml", "--data", "pairs.jsonl", "--budget", "much"], "--budget is 'much'"),

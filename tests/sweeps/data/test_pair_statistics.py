@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.data.pairs import prepare
+from runner.data.pairs import fitting_pools, prepare
 from support.pair_files import WRITERS
 from sweeps.data import pair_statistics as module
 from sweeps.data.formats import READERS
@@ -107,6 +107,17 @@ def test_a_source_of_which_all_is_held_out_is_refused(tmp_path):
         pair_statistics(Training(data=str(tmp_path / "a.jsonl")))
 
 
+@pytest.mark.parametrize("row", [rows(1)[0], rows(1)[0] | {"held_out": False}], ids=["drawn", "marked"])
+def test_a_source_of_which_nothing_is_held_out_is_refused_as_training_does(tmp_path, row):
+    source = str(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text("\n".join([json.dumps(row)] * 300))
+    training = Training(data=source)
+    prepared = prepare(training, NANO, judged=False).pairs
+    for refuse in (lambda: pair_statistics(training), lambda: fitting_pools(prepared, training)):
+        with pytest.raises(ValueError, match="has 0 distinct held-out pairs; a pool of the held-out loss takes"):
+            refuse()
+
+
 def test_the_mean_pair_of_several_sources_is_weighted_as_they_are(tmp_path):
     for name, words in (("short", 1), ("long", 20)):
         lines = [json.dumps({"query": f"{i:04}", "positive": "word " * words}) for i in range(100)]
@@ -119,8 +130,8 @@ def test_the_mean_pair_of_several_sources_is_weighted_as_they_are(tmp_path):
 
 
 def test_without_a_tokenizer_lengths_come_from_bytes_and_that_is_said(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text("\n".join(json.dumps({"query": "q" * 40, "positive": "p" * 400}) for _ in range(50)))
+    path, row = tmp_path / "a.jsonl", {"query": "q" * 40, "positive": "p" * 400}
+    path.write_text("\n".join(json.dumps(row | {"held_out": i == 0}) for i in range(50)))
     found = pair_statistics(Training(data=str(path), context=75), str(tmp_path))
     assert isinstance(found, PairStatistics) and "from bytes, 4 per token" in found.how
     assert found.tokens == pytest.approx(10 + 75)  # the document is cut at the context

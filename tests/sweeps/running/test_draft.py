@@ -65,6 +65,16 @@ def test_too_few_pairs_or_models_for_any_law_are_refused():
         draft(SUITES["nano"][:2], ("full",), Training(), PAIRS, None)
 
 
+@pytest.mark.parametrize(
+    ("suite", "data", "limit"),
+    [("nano", Data("", 2_861, 139, 40.0, 800.0), 1e12), ("pythia", Data("", 1_000_000, 0, 100.0, 5_000.0), 1e18)],
+)
+def test_some_trial_is_possible_at_every_budget(tmp_path, suite, data, limit):
+    grid, sweep = drafted(tmp_path, data, suite, limit=limit)
+    tried = {cell.budget for cell in cells(sweep, data) if not cell.reason}
+    assert sweep.budgets == grid.budgets == tuple(sorted(tried))
+
+
 def test_every_line_of_the_file_has_a_sentence(tmp_path):
     drafted(tmp_path, PAIRS)
     lines = (tmp_path / "sweep.toml").read_text().splitlines()
