@@ -57,7 +57,8 @@ def check_scale(frame: pd.DataFrame, rows: pd.DataFrame, columns: Columns, name:
                 f"{name}: {' and '.join(odd)} in the median, too little for any training; give the units: "
                 f"{_proposal(frame, columns, params, tokens)} (or `n`='{columns.n}*1' if they are right)"
             )
-    return _beside_the_rule(flops / by_rule, columns, name) if columns.c and columns.d else []
+    with np.errstate(divide="ignore"):  # a run may have no tokens
+        return _beside_the_rule(flops / by_rule, columns, name) if columns.c and columns.d else []
 
 
 def _beside_the_rule(ratio: Array, columns: Columns, name: str) -> list[Caveat]:

@@ -55,6 +55,12 @@ def test_measured_flops_beside_tokens_are_what_runs_cost():
     assert table(FRAME, n="params", d="tokens", c="flops").caveats == ()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_run_without_tokens_is_no_warning_of_numpy():
+    read = table(FRAME.assign(tokens=[0.0, *D[1:]]), n="params", d="tokens", c="flops")
+    assert len(read.rows) == 2
+
+
 @pytest.mark.parametrize("factor", [1e-9, 1 / 50, 50, 1e15])
 def test_flops_that_are_wildly_off_are_refused(factor):
     with pytest.raises(ValueError, match=re.escape("times 6 x params x tokens in the median: one of the three has")):
