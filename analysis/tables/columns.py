@@ -100,6 +100,11 @@ def _number(text: object) -> float:
     return float(number[1].replace(",", "")) * UNITS.get(number[2].lower(), 1.0) if number else np.nan
 
 
+def says_unit(cells: pd.Series) -> pd.Series:
+    """Which cells have their unit in themselves, as 70M does."""
+    return cells.map(lambda cell: bool((number := NUMBER.fullmatch(str(cell))) and number[2])).astype(bool)
+
+
 def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Caveat]]:
     """The frame's numbers under our names; what is missing is NaN, what cannot be is refused."""
     for column in ("method", "run"):
@@ -150,6 +155,11 @@ def _column(frame: pd.DataFrame, columns: Columns, column: str, name: str) -> tu
     values[unread] = [_number(text) for text in given[unread]]
     for place in np.flatnonzero(np.isnan(values) & given.notna().to_numpy()):
         raise ValueError(f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, not a number")
+    for place in np.flatnonzero(says_unit(given)) if factor != 1 else ():
+        raise ValueError(
+            f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, with its unit in the cell; times {factor:g} "
+            f"it would count twice: give `{column}`='{title}*1', or every cell without a unit"
+        )
     with np.errstate(over="ignore"):  # what is infinite then is refused
         values *= factor
     wrong = values < 0 if column == "d" else values <= 0  # a run that saw no tokens is left out with that reason
