@@ -16,6 +16,7 @@ from planner.quantities import COUNTS, with_unit
 from sweeps.support.checks import all_numbers, require, within
 from sweeps.support.console import positive
 
+COSTED = (1e-3, 1e18)  # sizes of which a law file may say what a token costs, and FLOPs of a token for each parameter
 RULE = 6.0  # FLOPs of a token for each parameter (Kaplan et al. 2020, section 2.1)
 COARSE, FINE = 0.1, 0.05  # decades between the sizes that a law and its draws are asked for
 AROUND = 2.5  # decades about the law's best size in which those of the draws are looked for
@@ -71,7 +72,7 @@ def _cost(content: Any, label: str) -> TokenCost:
     for name, values in content.items():
         require(f"{where}.{name}", values, isinstance(values, list) and values != [], "a list of numbers, not empty")
         all_numbers(f"{where}.{name}", values)
-        within(f"{where}.{name}", values, (1e-3, 1e18))
+        within(f"{where}.{name}", values, COSTED)
     params, rates = tuple(content["params"]), tuple(content["rates"])
     in_order = sorted(set(params)) == list(params) and len(params) == len(rates)
     require(where, content, in_order, "sizes in ascending order with a rate each")

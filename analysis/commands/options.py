@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from analysis import EXPONENTS
 from sweeps.admission import MAX_EPOCHS, MIN_STEPS
 from sweeps.support import console
 from sweeps.support.arguments import positive, real, whole
+from sweeps.support.json_io import open_file, read_json
 
 if TYPE_CHECKING:
     from analysis.fitting.estimate import Settings
@@ -32,6 +34,8 @@ EXAMPLES = """\
 COLUMNS = ("loss", "n", "d", "c", "method", "run", "share", "unique", "weights")
 FACTS = "facts.toml"  # in a folder of what a paper printed
 BOOTSTRAPS = 1000
+PAGE_TITLE = b": recipe planner</title>"  # of every page, as analysis/page/page.html has it
+PAGE_START = 16_384  # bytes in which it stands
 # What library errors call a parameter, and the flag that gives it.
 FLAGS = {
     **{name: f"--{name}" for name in (*COLUMNS, "family", "exponents", "delta")},
@@ -223,11 +227,32 @@ def check_paths(args: argparse.Namespace) -> None:
     """Check the paths before anything is fitted. Fixed endings keep a slip from replacing somebody's notes."""
     if not args.path.exists():
         raise FileNotFoundError(2, "no such results folder or table", str(args.path))
-    for name, ending in (("out", ".json"), ("page", ".html")):
+    for name, ending, written in (("out", ".json", _is_law_book), ("page", ".html", _is_page)):
         path = getattr(args, name)
         if path and path.suffix != ending:
             raise ValueError(f"--{name}: {path} must be a file that ends in {ending}")
         if path and path.is_dir():
             raise ValueError(f"--{name}: {path} is a folder; give a file")
+        if path and path.exists() and not (_is_empty(path) or written(path)):
+            raise ValueError(f"--{name}: {path} is a file that `fit` did not write; name another file")
     if args.figures and args.figures.exists() and not args.figures.is_dir():
         raise ValueError(f"--figures: {args.figures} is a file; give a folder")
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
+def _is_law_book(path: Path) -> bool:
+    """Whether a file holds laws, as `fit` writes them; whether these can be used is not asked."""
+    with suppress(ValueError, OSError):
+        content = read_json(path)
+        return isinstance(content, dict) and {"format", "laws"} <= set(content)
+    return False
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is the page that `fit` writes: its title tells."""
+    with suppress(ValueError, OSError), open_file(path) as file:
+        return PAGE_TITLE in file.read(PAGE_START)
+    return False

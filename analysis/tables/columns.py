@@ -10,6 +10,8 @@ import pandas as pd
 
 from analysis.tables.rows import Array
 from planner.law_book import Caveat
+from planner.law_file import LIMITS, SPAN
+from planner.sizes import COSTED
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ TITLE_UNIT = re.compile(r"[(\[](?:in )?(k|thousand|m|million|b|billion|g|t|trill
 NUMBER = re.compile(r"\s*([0-9][0-9,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*")
 # What a column that nobody named holds: one size, everything trained, nothing repeated.
 NOT_THERE = {"n": 1.0, "d": 1.0, "c": np.nan, "share": 1.0, "unique": np.inf, "weights": 1.0}
+# What a law file can hold; of the other columns SPAN. Sizes below 1 are in another unit, which units.py asks for.
+RANGES = {"n": (SPAN[0], COSTED[1]), "weights": LIMITS["rows"]}
 
 
 def _find(frame: pd.DataFrame, column: str, title: str, name: str) -> tuple[str, float, str]:
@@ -96,6 +100,11 @@ def _number(text: object) -> float:
     return float(number[1].replace(",", "")) * UNITS.get(number[2].lower(), 1.0) if number else np.nan
 
 
+def says_unit(cells: pd.Series) -> pd.Series:
+    """Which cells have their unit in themselves, as 70M does."""
+    return cells.map(lambda cell: bool((number := NUMBER.fullmatch(str(cell))) and number[2])).astype(bool)
+
+
 def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.DataFrame, list[Caveat]]:
     """The frame's numbers under our names; what is missing is NaN, what cannot be is refused."""
     for column in ("method", "run"):
@@ -107,8 +116,10 @@ def numbers_of(frame: pd.DataFrame, columns: Columns, name: str) -> tuple[pd.Dat
     )
     if columns.c and not columns.d:
         tokens = flops / (6 * params) if columns.n else flops
+        _refuse_beyond(tokens, (0, SPAN[1]), f"C / 6N, with {columns.c} as C,", name)
     if not columns.c:
         flops = 6 * params * tokens
+        _refuse_beyond(flops, (0, SPAN[1]), " x ".join(["6", *filter(None, (columns.n, columns.d))]), name)
     labels = [f"row {place + 1}" for place in range(len(frame))]
     run = _names(frame[columns.run]) if columns.run else pd.Series([""] * len(frame))
     numbers = {
@@ -144,11 +155,27 @@ def _column(frame: pd.DataFrame, columns: Columns, column: str, name: str) -> tu
     values[unread] = [_number(text) for text in given[unread]]
     for place in np.flatnonzero(np.isnan(values) & given.notna().to_numpy()):
         raise ValueError(f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, not a number")
-    values *= factor
+    for place in np.flatnonzero(says_unit(given)) if factor != 1 else ():
+        raise ValueError(
+            f"{name}: row {place + 1}: {title} is {given.iloc[place]!r}, with its unit in the cell; times {factor:g} "
+            f"it would count twice: give `{column}`='{title}*1', or every cell without a unit"
+        )
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        values *= factor
     wrong = values < 0 if column == "d" else values <= 0  # a run that saw no tokens is left out with that reason
-    if column != "loss":  # an infinite loss is a run that failed, and is left out with that reason
-        wrong = wrong | np.isinf(values)
     for place in np.flatnonzero(wrong):
         wanted = "0 or more" if column == "d" else "positive"
         raise ValueError(f"{name}: row {place + 1}: {title} is {values[place]:g}; it must be {wanted}")
+    # An infinite loss is a run that failed, and is left out with that reason.
+    finite = np.where(np.isinf(values), np.nan, values) if column == "loss" else values
+    _refuse_beyond(finite, RANGES.get(column, SPAN), asked, name)
     return values, remark
+
+
+def _refuse_beyond(values: Array, limits: tuple[float, float], what: str, name: str) -> None:
+    """Raises ValueError for a number outside the limits, but for 0, which a run without tokens has."""
+    low, high = limits
+    for place in np.flatnonzero((values > high) | ((values > 0) & (values < low))):
+        raise ValueError(
+            f"{name}: row {place + 1}: {what} is {values[place]:g}; it must be between {low:g} and {high:g}"
+        )

@@ -80,6 +80,8 @@ def condition(text: str, where: str) -> Condition:
         tree = ast.parse(QUOTED.sub(named, text).strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"{where} is {text[:80]!r}; it must be made of {GRAMMAR}, such as D/N > 5") from None
+    if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+        raise ValueError(f"{where} is {text[:80]!r}, which names no column; it must be of some, such as D/N > 5")
     return Condition(text.strip(), tree, titles, where)
 
 

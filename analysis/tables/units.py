@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Container
 
 import numpy as np
 import pandas as pd
 
-from analysis.tables.columns import Columns, states_unit
+from analysis.tables.columns import Columns, says_unit, states_unit
 from analysis.tables.rows import Array
 from planner.law_book import Caveat
 
@@ -48,16 +49,17 @@ def check_scale(frame: pd.DataFrame, rows: pd.DataFrame, columns: Columns, name:
         return []
     by_rule = 6 * params * tokens
     if not (states_unit(frame, columns.n) or states_unit(frame, columns.d)):
-        small = {f"{columns.n}, as parameters, is {_median(params):.3g}": _median(params) < LEAST_PARAMS}
+        small = {columns.n: (f"as parameters, is {_median(params):.3g}", _median(params) < LEAST_PARAMS)}
         if columns.d:
-            small[f"{columns.d}, as tokens, is {_median(tokens):.3g}"] = _median(tokens) < LEAST_TOKENS
-            small[f"6ND, as FLOP, is {_median(by_rule):.3g}"] = _median(by_rule) < LEAST_FLOPS
-        if odd := [text for text, less in small.items() if less]:
+            small[columns.d] = (f"as tokens, is {_median(tokens):.3g}", _median(tokens) < LEAST_TOKENS)
+            small["6ND"] = (f"as FLOP, is {_median(by_rule):.3g}", _median(by_rule) < LEAST_FLOPS)
+        if odd := {str(what): f"{what}, {text}" for what, (text, less) in small.items() if less}:
             raise ValueError(
-                f"{name}: {' and '.join(odd)} in the median, too little for any training; give the units: "
-                f"{_proposal(frame, columns, params, tokens)} (or `n`='{columns.n}*1' if they are right)"
+                f"{name}: {' and '.join(odd.values())} in the median, too little for any training; "
+                f"{_proposal(frame, columns, params, tokens, odd)} (or `n`='{columns.n}*1' if they are right)"
             )
-    return _beside_the_rule(flops / by_rule, columns, name) if columns.c and columns.d else []
+    with np.errstate(divide="ignore"):  # a run may have no tokens
+        return _beside_the_rule(flops / by_rule, columns, name) if columns.c and columns.d else []
 
 
 def _beside_the_rule(ratio: Array, columns: Columns, name: str) -> list[Caveat]:
@@ -77,10 +79,35 @@ def _beside_the_rule(ratio: Array, columns: Columns, name: str) -> list[Caveat]:
     return [Caveat("flops", f"{text}costs are counted in it, not in 6ND")]
 
 
-def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Array) -> str:
-    """How the units might be said: those that make a further column of the table C = 6ND, or an example."""
-    if not columns.d:
-        return f"`n`='{columns.n}*1e6'"
+def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Array, odd: Container[str]) -> str:
+    """How the units might be said: those that make a further column of the table C = 6ND, or an example.
+
+    odd: which columns hold too little, or 6ND alone, to which both may have led. Cells that have a unit need no other.
+    """
+    given = [title for title in (columns.n, columns.d) if title]
+    at_fault = [title for title in given if title in odd] or given
+    if mixed := [told for title in at_fault if (told := _some_with_unit(frame[title]))]:
+        return f"give every cell its unit: {'; '.join(mixed)}"
+    said = [title for title in given if says_unit(frame[title]).any()]
+    if fitting := _by_flops(frame, columns, params, tokens) if columns.d and not said else "":
+        return f"give the units: {fitting}"
+    examples = {columns.n: f"`n`='{columns.n}*1e6'", columns.d: f"`d`='{columns.d}*1e9'"}
+    wanting = [examples[title] for title in at_fault if title not in said]
+    return f"give the units: {' '.join(wanting)}" if wanting else f"correct the cells of {' and '.join(at_fault)}"
+
+
+def _some_with_unit(cells: pd.Series) -> str:
+    """A cell without a unit and one with, in words, where a column has both; else ""."""
+    cells = cells.dropna()
+    said = says_unit(cells)
+    if said.all() or not said.any():
+        return ""
+    bare, full = said.idxmin(), said.idxmax()
+    return f"{cells.name} is '{cells[bare]}' in row {bare + 1}, without one, and '{cells[full]}' in row {full + 1}"
+
+
+def _by_flops(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Array) -> str:
+    """The units that make a further column of the table C = 6ND, in words; "" where none do."""
     for title in frame.columns.difference([columns.n, columns.d, columns.loss]):
         if not pd.api.types.is_numeric_dtype(frame[title]) or pd.api.types.is_bool_dtype(frame[title]):
             continue
@@ -97,7 +124,7 @@ def _proposal(frame: pd.DataFrame, columns: Columns, params: Array, tokens: Arra
         if len(fitting) == 1:
             (n, d) = fitting[0]
             return f"`n`='{columns.n}*{_unit(n)}' `d`='{columns.d}*{_unit(d)}' would make {title!r} what 6ND is"
-    return f"`n`='{columns.n}*1e6' `d`='{columns.d}*1e9'"
+    return ""
 
 
 def _plausible(params: float, tokens: float) -> bool:

@@ -181,16 +181,35 @@ def test_help_has_examples_and_loads_nothing_heavy():
         (["--out", "."], "--out: . must be a file that ends in .json"),
         (["--page", "folder.html"], "--page: folder.html is a folder; give a file"),
         (["--figures", "notes.txt"], "--figures: notes.txt is a file; give a folder"),
+        *(
+            (["--out", name], f"--out: {name} is a file that `fit` did not write; name another file")
+            for name in ("keep.json", "list.json", "broken.json")
+        ),
+        (["--page", "keep.html"], "--page: keep.html is a file that `fit` did not write; name another file"),
     ],
 )
 def test_what_would_be_written_is_checked_before_anything_is_fitted(tmp_path, monkeypatch, capsys, given, words):
     write_sweep(tmp_path / "sweep", [])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
+    mine = {"notes.txt": "mine", "keep.json": '{"laws": 1}', "list.json": '["format", "laws"]', "broken.json": "{"}
+    mine["keep.html"] = "<title>mine</title>"
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text)
     (tmp_path / "folder.html").mkdir()
     assert main(["sweep", *given]) == 2
     assert capsys.readouterr().err == f"fit: error: {words}\n"
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+
+
+def test_laws_and_pages_of_before_and_empty_files_are_replaced(tmp_path, capsys):
+    folder, laws, page = write_sweep(tmp_path, observations()), tmp_path / "laws.json", tmp_path / "page.html"
+    laws.touch()
+    page.touch()
+    for _ in range(2):
+        argv = [str(folder), "--family", "tied", "--bootstraps", "20", "--out", str(laws), "--page", str(page)]
+        assert main(argv) == 0, capsys.readouterr().err
+        assert read_laws(laws).laws and page.stat().st_size > 10_000
+        assert f"wrote {laws}" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_there_is_named_whatever_else_is_asked(capsys):

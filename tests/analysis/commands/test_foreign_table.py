@@ -138,6 +138,15 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(runs, capsys, argv, words
     assert error.startswith("fit: error: ") and words in error
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_absurd_size_is_one_line_and_no_file(runs, capsys):
+    made_runs().assign(size=lambda frame: frame["size"].where(frame.index != 4, 1e300)).to_csv("runs.csv", index=False)
+    assert main(["runs.csv", *COLUMNS, "--out", "laws.json"]) == 2
+    words = "runs.csv: row 5: size*1e6 is 1e+306; it must be between 1e-09 and 1e+18"
+    assert capsys.readouterr().err == f"fit: error: {words}\n"
+    assert not Path("laws.json").exists()
+
+
 @pytest.mark.parametrize(("flag", "letter"), [("--n", "N"), ("--d", "D"), ("--c", "C")])
 def test_a_table_of_one_quantity_is_fitted_asked_and_planned_with_or_refused(runs, capsys, flag, letter):
     x = np.geomspace(1e8, 1e12, 12)

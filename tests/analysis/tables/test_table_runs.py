@@ -41,6 +41,23 @@ def test_tokens_follow_from_flops():
         (FRAME.assign(loss=[3.0, 2.5, 0.0]), COLUMNS, "row 3: loss is 0; it must be positive"),
         (FRAME.assign(n=[1e6, 0, 1e8]), COLUMNS, "row 2: n is 0; it must be positive"),
         (FRAME.assign(n=[1e6, float("inf"), 1e8]), COLUMNS, "row 2: n is inf"),
+        (FRAME.assign(n=[1e6, 1e7, 1e300]), COLUMNS, "row 3: n is 1e+300; it must be between 1e-09 and 1e+18"),
+        (FRAME, Columns(loss="loss", n="n*1e300", d="d"), "row 1: n*1e300 is 1e+306; it must be between"),
+        (FRAME.assign(n=1e300), Columns(loss="loss", n="n*1e300", d="d"), "row 1: n*1e300 is inf; it must be between"),
+        (FRAME.assign(d=[1e8, 1e41, 1e10]), COLUMNS, "row 2: d is 1e+41; it must be between 1e-09 and 1e+40"),
+        (FRAME.assign(d=[1e8, 1e38, 1e10]), COLUMNS, "row 2: 6 x n x d is 6e+45; it must be between 0 and 1e+40"),
+        (FRAME.assign(c=[1e20, 1e50, 1e20]), Columns(loss="loss", n="n", c="c"), "row 2: c is 1e+50; it must be"),
+        (
+            FRAME.assign(c=1e40, n=1e-6),
+            Columns(loss="loss", n="n", c="c"),
+            "row 1: C / 6N, with c as C, is 1.66667e+45; it must be between 0 and 1e+40",
+        ),
+        (FRAME.assign(loss=[3.0, 2.5, 1e300]), COLUMNS, "row 3: loss is 1e+300; it must be between 1e-09 and 1e+40"),
+        (
+            FRAME.assign(w=[1.0, 1e300, 1.0]),
+            Columns(loss="loss", n="n", d="d", weights="w"),
+            "row 2: w is 1e+300; it must be between 0 and 1e+09",
+        ),
         (
             FRAME.assign(n=[0.07, 0.4, 1.4]),
             COLUMNS,

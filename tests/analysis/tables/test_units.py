@@ -28,12 +28,41 @@ def test_numbers_too_small_for_any_training_are_asked_about():
     )
     with pytest.raises(ValueError, match=re.escape(words)):
         table(small, n="params", d="tokens")
-    with pytest.raises(ValueError, match="give the units"):
+    with pytest.raises(ValueError, match=re.escape("give the units: `d`='tokens*1e9' (or")):
         table(FRAME.assign(tokens=D / 1e9).drop(columns="flops"), n="params", d="tokens")
     with pytest.raises(ValueError, match="give the units"):
         table(FRAME.assign(params=N / 1e6), n="params", d="tokens")
     with pytest.raises(ValueError, match=re.escape("give the units: `n`='params*1e6' (or")):
         table(FRAME.assign(params=N / 1e6), n="params", c="flops")
+
+
+TOLD = FRAME.assign(tokens=["1B", "2B", "4B"]).drop(columns="flops")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        (
+            ["10", "20", "30M"],
+            "any training; give every cell its unit: params is '10' in row 1, without one, and '30M' in row 3 (or ",
+        ),
+        ([10, 20, 30], "any training; give the units: `n`='params*1e6' (or `n`='params*1' if they are right)"),
+        (["1k", "2k", "3k"], "any training; correct the cells of params (or `n`='params*1' if they are right)"),
+    ],
+)
+def test_units_are_asked_for_only_where_they_are_not_told(params, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        table(TOLD.assign(params=params), n="params", d="tokens")
+
+
+@pytest.mark.parametrize(("title", "given"), [("params", "params*1e6"), ("params (M)", "params (M)")])
+def test_a_unit_is_not_counted_twice(title, given):
+    frame = TOLD.assign(**{title: ["10", "20M", "30M"]})
+    words = f"runs.csv: row 2: {title} is '20M', with its unit in the cell; times 1e+06 it would count twice: give "
+    with pytest.raises(ValueError, match=re.escape(f"{words}`n`='{title}*1', or every cell without a unit")):
+        table(frame, n=given, d="tokens")
+    read = table(frame.assign(**{title: ["10M", "20M", "30M"]}), n=f"{title}*1", d="tokens")
+    assert read.rows["params"].tolist() == [1e7, 2e7, 3e7]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +82,12 @@ def test_measured_flops_beside_tokens_are_what_runs_cost():
     assert caveat.code == "flops"
     assert caveat.text.startswith("flops is 1.2 times 6ND in the median (1.11 to 1.38 in nine of ten rows)")
     assert table(FRAME, n="params", d="tokens", c="flops").caveats == ()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_run_without_tokens_is_no_warning_of_numpy():
+    read = table(FRAME.assign(tokens=[0.0, *D[1:]]), n="params", d="tokens", c="flops")
+    assert len(read.rows) == 2
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1 / 50, 50, 1e15])
