@@ -152,7 +152,7 @@ def _plan(arguments: argparse.Namespace) -> None:
             data=arguments.data,
             tokens_per_pair=_tokens(arguments.tokens_per_pair),
             conditions=_conditions(arguments),
-            lr=console.positive("--lr", arguments.lr, "a rate such as 1e-3") if arguments.lr is not None else None,
+            lr=_rate(arguments.lr),
             curve=quantities.span("--curve", arguments.curve) if arguments.curve is not None else None,
         )
         sweep = _calibrate(answer, share, arguments, sweep_file) if share else None
@@ -315,6 +315,10 @@ def _tokens(text: str | None) -> float | None:
     from planner.quantities import count
 
     return None if text is None else count("--tokens-per-pair", text, "tokens")
+
+
+def _rate(text: str | None) -> float | None:
+    return None if text is None else console.positive("--lr", text, "a learning rate such as 1e-3")
 
 
 def _whole(flag: str, text: str, least: int = 1) -> int:

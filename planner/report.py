@@ -97,7 +97,9 @@ def text(
     answer = lined(outlook_rows(plan))
     asked = [part for part in (_curve(plan.curve), _calibration(calibration)) if part]
     files = {"written": ", ".join(str(path) for path in (written, sweep_file) if path)}
-    improve = _goal(sweep_file) if calibration else _advice(advised, plan)
+    improve = _advice(advised, plan)
+    if calibration and _helps(calibration):
+        improve = _goal(sweep_file)
     next_steps = lined({**(files if files["written"] else {}), **improve, **_commands(plan, written)})
     taken = sum(part.count("\n") + 2 for part in (recipe, answer, next_steps))
     parts = [recipe, answer, _candidates(plan.candidates, SCREEN - taken - 1), *asked, next_steps]
@@ -345,21 +347,20 @@ def _curve(curve: Sequence[tuple[float, Recipe | None]]) -> str:
         if recipe
     ]
     without = [f"{budget:.2g}" for budget, recipe in curve if recipe is None]
-    none = [f"no recipe, for no candidate can be trained, at {', '.join(without)} FLOP"] if without else []
+    none = [f"no candidate can be trained at {', '.join(without)} FLOP"] if without else []
     return "\n".join([*table([head, *rows]), *none])
 
 
 def _calibration(sweep: Calibration | None) -> str:
     if sweep is None:
         return ""
-    hardly = sweep.regret_after > (1 - WORTH_RUNNING) * sweep.regret_now
     lines = [
         f"{sweep.cells} trials: {', '.join(sweep.models)}; {', '.join(sweep.methods)}",
         f"budgets {', '.join(f'{budget:.2g}' for budget in sweep.budgets)} FLOP",
         f"cost {sweep.flops:.3g} FLOP of the {sweep.limit:.3g} allowed, learning-rate searches included",
         f"expected regret {sweep.regret_now:.2g} nats now, {sweep.regret_after:.2g} after, if the laws keep their form",
         *([f"assumed for {sweep.assumed}"] if sweep.assumed else []),
-        *(["it hardly makes the choice safer: train the recipe without it"] if hardly else []),
+        *(["it hardly makes the choice safer: train the recipe without it"] if not _helps(sweep) else []),
     ]
     folded = [
         part
@@ -367,6 +368,11 @@ def _calibration(sweep: Calibration | None) -> str:
         for part in textwrap.wrap(line, WIDTH - 2, subsequent_indent="  ", break_on_hyphens=False)
     ]
     return _list("calibration sweep", folded)
+
+
+def _helps(sweep: Calibration) -> bool:
+    """Whether it makes the choice safer by more than a little."""
+    return sweep.regret_after <= (1 - WORTH_RUNNING) * sweep.regret_now
 
 
 def _goal(file: Path | None) -> dict[str, str]:

@@ -39,7 +39,7 @@ def warnings(
     recipe, candidate = recipes[0], fits[0]
     return (
         *_distance(book, candidate, recipe, conditions),
-        *_no_loss(book, recipe),
+        *_above_chance(book, recipe),
         *_rate(recipe, candidate),
         *_batch(recipe),
         *_choice(book, recipe, fits),
@@ -107,11 +107,11 @@ def _as_short(book: LawBook, recipe: Recipe, tokens: float) -> str:
     return f"; pairs are assumed to have {tokens:.3g} tokens, as in the laws: say how many yours have"
 
 
-def _no_loss(book: LawBook, recipe: Recipe) -> list[Caveat]:
-    """A law has no end upwards; a contrastive loss has, but for models that are worse than no model."""
+def _above_chance(book: LawBook, recipe: Recipe) -> list[Caveat]:
+    """Far below its runs a law gives losses above chance, the ln of the pairs that a query is told from (nats)."""
     if recipe.loss is None or not book.training:
         return []
-    pairs = max(book.training.batch_size, book.training.pool_size)
+    pairs = max(book.training.batch_size, book.training.pool_size)  # a paper's loss may be that of its batches
     if recipe.loss <= math.log(pairs):
         return []
     text = f"this loss is above chance, ln {pairs:,} = {math.log(pairs):.2f} nats: the laws do not hold here"

@@ -172,6 +172,9 @@ def test_the_command_writes_the_sweep(tmp_path, capsys):
 
     laws, out = str(write_laws(tmp_path / "laws.json")), tmp_path / "a new folder" / "sweep.toml"
     asked = ["--budget", "1e15", "--laws", laws, "--calibrate", "10%"]
+    assert main(["--budget", "1e13", "--calibrate", "2%"]) == 0
+    useless = capsys.readouterr().out
+    assert "it hardly makes the choice safer" in useless and "improve" not in useless
     assert main(asked) == 0 and "add `--sweep-out calibrate.toml`, then `sweep run" in capsys.readouterr().out
     assert main([*asked, "--sweep-out", str(out)]) == 0
     printed = " ".join(capsys.readouterr().out.split())

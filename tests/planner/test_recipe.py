@@ -311,7 +311,7 @@ def test_budgets_that_train_nothing_are_in_the_curve(capsys):
     answer = plan(1e15, laws="ziarko2024", curve=(1e13, 1e15))
     none = [f"{budget:.2g}" for budget, recipe in answer.curve if recipe is None]
     assert none and answer.to_json()["curve"][0]["recipe"] is None
-    assert f"no recipe, for no candidate can be trained, at {', '.join(none)} FLOP" in text(answer)
+    assert f"no candidate can be trained at {', '.join(none)} FLOP" in text(answer)
 
 
 def test_memory_limits_split_the_batch_and_the_second_forward_is_paid():

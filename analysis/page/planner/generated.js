@@ -1292,8 +1292,8 @@ export function _distance(book, candidate, recipe, conditions) {
   return caveats;
 }
 
-/** A law has no end upwards; a contrastive loss has, but for models that are worse than no model. */
-export function _no_loss(book, recipe) {
+/** Far below its runs a law gives losses above chance, the ln of the pairs that a query is told from (nats). */
+export function _above_chance(book, recipe) {
   if (recipe.loss == null || !truth(book.training)) {
     return [];
   }
@@ -1509,7 +1509,7 @@ export function _time(recipe) {
 /** The warnings of an answer, and after them those that the fit gave already. */
 export function warnings(book, recipes, fits, budget, conditions) {
   const [recipe, candidate] = [recipes[0], fits[0]];
-  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_no_loss(book, recipe)), ...list(_rate(recipe, candidate)), ...list(_batch(recipe)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
+  return [...list(_distance(book, candidate, recipe, conditions)), ...list(_above_chance(book, recipe)), ...list(_rate(recipe, candidate)), ...list(_batch(recipe)), ...list(_choice(book, recipe, fits)), ...list(_borrows(candidate)), ...list(_data(recipe, candidate, budget, book.published !== '')), ...list(_repeats(book, recipe)), ...list(_time(recipe)), ...list(book.warnings)];
 }
 
 export const REACH = 6;
